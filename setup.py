@@ -1,0 +1,68 @@
+from glob import glob
+import os
+
+from setuptools import find_packages
+from setuptools import setup
+
+PACKAGE = 'tdfusion_ros'
+
+
+def tree(folder: str) -> list[tuple[str, list[str]]]:
+    """Return what setuptools wants, for a folder that goes below share/ as it stands."""
+    return [
+        (os.path.join('share', PACKAGE, place), files)
+        for place, _, names in os.walk(folder)
+        if (files := [os.path.join(place, name) for name in sorted(names)])
+    ]
+
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={PACKAGE: ['vision_msgs/msg/*.msg']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (f'share/{PACKAGE}', ['package.xml', *glob('README.md')]),
+        *tree('launch'),
+        *tree('config'),
+        *tree('models'),
+    ],
+    install_requires=['setuptools'],
+    # Where pip brings the dependencies; in a ROS workspace rosdep does (package.xml).
+    extras_require={
+        'run': [
+            'numpy>=1.26',  # arrays
+            'opencv-python-headless>=4.6,<5',  # decode, remap, draw; version 5 breaks cv_bridge
+            'onnxruntime>=1.19',  # runs the model on the CPU
+            'PyYAML>=6',  # parameter and calibration files
+            'rosbags>=0.11,<0.12',  # bags without ROS
+            'tqdm>=4.60',  # progress bar of tdfusion fuse
+        ],
+        'train': [
+            'torch==2.13.0',  # networks; pinned, an open range brings gigabytes of CUDA
+            'onnx>=1.17',  # the exported graph
+            'onnxscript>=0.5',  # torch.onnx.export needs it
+            'safetensors>=0.4',  # weights that need no unpickling
+            'pycocotools>=2.0.8',  # average precision as everybody computes it
+        ],
+        'test': [
+            'pytest>=8',
+            'hypothesis>=6',  # property-based tests
+            'ruff==0.17.5',  # one linter version, so that CI and desk agree
+            'mypy==2.4.1',
+            'types-PyYAML',
+        ],
+    },
+    zip_safe=False,
+    maintainer='tdfusion_ros maintainers',
+    maintainer_email='maintainers@tdfusion-ros.org',
+    description='Fuses a thermal and an RGB camera into one image and detects what is in it',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'fusion_node = tdfusion_ros.node:main',
+            'tdfusion = tdfusion_ros.cli:main',
+        ],
+    },
+)
