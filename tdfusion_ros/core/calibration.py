@@ -1,0 +1,134 @@
+"""Where a pixel of rgb lies in ir: the values, and their YAML form in ``config/calibration/``."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tdfusion_ros.core.errors import CalibrationError
+
+Size = tuple[int, int]  # height, width [px]
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """
+    A pinhole camera.
+
+    :param size_hw: the image size that ``k`` belongs to [px].
+    :param k: (3, 3) float64 intrinsic matrix [px].
+    :param d: (n,) float64 distortion, OpenCV's plumb_bob (n = 5) or rational_polynomial (n = 8).
+    """
+
+    size_hw: Size
+    k: np.ndarray
+    d: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """Both cameras see the same field of view; images of different size are stretched."""
+
+
+@dataclass(frozen=True, eq=False)
+class Homography:
+    """
+    One plane, or a scene far away.
+
+    :param matrix: (3, 3), ir pixel = matrix · rgb pixel, for images of the sizes below.
+    :param rgb_size_hw: None where images of any size are taken as they are [px].
+    :param ir_size_hw: likewise.
+    """
+
+    matrix: np.ndarray
+    rgb_size_hw: Size | None = None
+    ir_size_hw: Size | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Extrinsics:
+    """
+    Two calibrated cameras, and the distance at which their images shall line up.
+
+    :param rotation: (3, 3), takes a point of the rgb camera's frame to the ir camera's.
+    :param translation_m: (3,), likewise [m].
+    :param assumed_depth_m: distance of that plane, parallel to the rgb image [m].
+    """
+
+    rgb: Camera
+    ir: Camera
+    rotation: np.ndarray
+    translation_m: np.ndarray
+    assumed_depth_m: float
+
+
+Calibration = Identity | Homography | Extrinsics
+
+
+def parse_calibration(raw: Any) -> Calibration:
+    """
+    Read a calibration as it stands in YAML (see ``config/calibration/``).
+
+    :param raw: the parsed document.
+    :raises CalibrationError: naming the key that is missing or wrong.
+    """
+    if not isinstance(raw, dict):
+        raise CalibrationError('a calibration is a mapping with the key mode')
+    mode = raw.get('mode')
+    if mode == 'identity':
+        return Identity()
+    if mode == 'homography':
+        matrix = _numbers(raw, 'homography', (3, 3))
+        if abs(np.linalg.det(matrix)) < 1e-12:
+            raise CalibrationError('homography cannot be inverted')
+        return Homography(matrix, _size(raw, 'rgb_size_hw'), _size(raw, 'ir_size_hw'))
+    if mode == 'extrinsics':
+        rotation = _numbers(raw, 'rotation', (3, 3))
+        if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+            raise CalibrationError('rotation is not a rotation matrix')
+        depth = float(_numbers({'assumed_depth_m': 20.0, **raw}, 'assumed_depth_m', ()))
+        if depth <= 0:
+            raise CalibrationError(f'assumed_depth_m must be above 0, got {depth}')
+        return Extrinsics(
+            _camera(raw, 'rgb'),
+            _camera(raw, 'ir'),
+            rotation,
+            _numbers(raw, 'translation_m', (3,)),
+            depth,
+        )
+    raise CalibrationError(f'mode must be identity, homography or extrinsics, got {mode!r}')
+
+
+def _camera(raw: dict[str, Any], key: str) -> Camera:
+    camera = raw.get(key)
+    if not isinstance(camera, dict):
+        raise CalibrationError(f'{key} must give size_hw, k and d')
+    k = _numbers(camera, 'k', (3, 3))
+    if k[0, 0] <= 0 or k[1, 1] <= 0:
+        raise CalibrationError(f'{key}.k has no focal length: the camera is not calibrated')
+    d = np.asarray(camera.get('d', []), dtype=object)
+    if d.shape not in ((0,), (4,), (5,), (8,)):
+        raise CalibrationError(f'{key}.d must have 0, 4, 5 or 8 numbers')
+    size = _size(camera, 'size_hw')
+    if size is None:
+        raise CalibrationError(f'{key}.size_hw must be [height, width]')
+    return Camera(size, k, _numbers({'d': camera.get('d', [])}, 'd', d.shape))
+
+
+def _numbers(raw: dict[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.array(raw.get(key), dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.full((), np.nan)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise CalibrationError(f'{key} must be numbers of shape {shape}, got {raw.get(key)!r}')
+    return array
+
+
+def _size(raw: dict[str, Any], key: str) -> Size | None:
+    if raw.get(key) is None:
+        return None
+    size = _numbers(raw, key, (2,))
+    if not (size > 0).all() or (size != size.round()).any():
+        raise CalibrationError(f'{key} must be [height, width] in pixels, got {raw[key]!r}')
+    return int(size[0]), int(size[1])

@@ -1,0 +1,221 @@
+"""
+What an operator may choose. Each name, default, range and sentence stands here and nowhere else.
+
+ROS parameters, the README's table and ``config/fusion.yaml`` are made from these classes. Groups
+are nested classes; outside they are written with dots, as ``sync.max_skew_ms``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import fields
+from dataclasses import is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from tdfusion_ros.core.errors import ConfigError
+
+BACKENDS = ('auto', 'cpu', 'cuda', 'trt')
+TRANSPORTS = ('raw', 'compressed')
+QOS = ('AUTO', 'SENSOR_DATA', 'DEFAULT', 'SYSTEM_DEFAULT', 'RELIABLE')
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """Declare one field: its default, its one sentence, and what it may be."""
+    return field(
+        default=default, metadata={'doc': doc, 'choices': choices, 'low': low, 'high': high}
+    )
+
+
+@dataclass(frozen=True)
+class SyncConfig:
+    """How rgb and ir frames become pairs."""
+
+    policy: str = setting(
+        'nearest',
+        'nearest: our pairing; approximate: message_filters, where installed.',
+        choices=('nearest', 'approximate'),
+    )
+    max_skew_ms: float = setting(
+        20.0, 'Largest stamp difference within a pair [ms].', low=0.0, high=10_000.0
+    )
+    max_age_ms: float = setting(
+        500.0,
+        'A frame this much older than the newest of its stream is given up [ms].',
+        low=1.0,
+        high=60_000.0,
+    )
+    queue_size: int = setting(
+        10, 'Frames of one stream that may wait for a partner.', low=1, high=1000
+    )
+    rgb_time_offset_ms: float = setting(
+        0.0, 'Added to every rgb stamp before pairing [ms].', low=-10_000.0, high=10_000.0
+    )
+    ir_time_offset_ms: float = setting(
+        0.0, 'Added to every ir stamp before pairing [ms].', low=-10_000.0, high=10_000.0
+    )
+
+
+@dataclass(frozen=True)
+class RgbConfig:
+    """The rgb camera."""
+
+    image_transport: str = setting(
+        'raw', 'Subscribe to rgb/image_raw, or to rgb/image_raw/compressed.', choices=TRANSPORTS
+    )
+
+
+@dataclass(frozen=True)
+class IrConfig:
+    """The thermal camera and how its counts become [0, 1]."""
+
+    image_transport: str = setting(
+        'raw', 'Subscribe to ir/image_raw, or to ir/image_raw/compressed.', choices=TRANSPORTS
+    )
+    normalization: str = setting(
+        'auto',
+        'auto: passthrough for 8 bit, percentile for 16 bit; or one of the others always.',
+        choices=('auto', 'passthrough', 'percentile', 'fixed'),
+    )
+    percentile_low: float = setting(
+        1.0, 'percentile: this share of the pixels becomes 0 [%].', low=0.0, high=100.0
+    )
+    percentile_high: float = setting(
+        99.0, 'percentile: all above this share becomes 1 [%].', low=0.0, high=100.0
+    )
+    smoothing: float = setting(
+        0.9,
+        'percentile: weight of the past range per frame, 0 follows every frame.',
+        low=0.0,
+        high=0.999,
+    )
+    range_min: float = setting(0.0, 'fixed: the count that becomes 0.', low=0.0, high=65_535.0)
+    range_max: float = setting(
+        65_535.0, 'fixed: the count that becomes 1.', low=0.0, high=65_535.0
+    )
+    invert: bool = setting(False, 'Set where the camera shows hot as dark (black-hot).')
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """What an operator may choose; what the model needs is in its contract."""
+
+    model: str = setting('msrs_rt', 'Model bundle: a folder, or the name of a shipped one.')
+    backend: str = setting(
+        'auto',
+        'Engine that runs the model; auto takes the best there is and says which.',
+        choices=BACKENDS,
+    )
+    calibration: str = setting(
+        '', 'Calibration YAML (ir to rgb); empty: both cameras see the same field of view.'
+    )
+    score_threshold: float = setting(
+        0.3, 'Detections below this score are left out.', low=0.0, high=1.0
+    )
+    nms_threshold: float = setting(
+        0.5,
+        'Of two boxes of a class that overlap more (IoU), the better one stays.',
+        low=0.0,
+        high=1.0,
+    )
+    max_detections: int = setting(
+        100, 'At most this many detections an image, the best ones.', low=1, high=10_000
+    )
+    class_filter: tuple[str, ...] = setting((), 'Names of the classes to report; empty: all.')
+    input_qos: str = setting(
+        'AUTO', 'QoS of the image subscriptions; AUTO follows the publishers.', choices=QOS
+    )
+    output_qos: str = setting(
+        'DEFAULT', 'QoS of the image and detection publishers.', choices=QOS[1:]
+    )
+    input_timeout_s: float = setting(
+        2.0, 'A stream silent for this long is reported [s].', low=0.1, high=3600.0
+    )
+    diagnostics_period_s: float = setting(
+        1.0, 'Time between two diagnostics messages [s].', low=0.1, high=60.0
+    )
+    autostart: bool = setting(
+        True, 'Configure and activate at start; false: a lifecycle manager does it.'
+    )
+    sync: SyncConfig = field(default_factory=SyncConfig)
+    rgb: RgbConfig = field(default_factory=RgbConfig)
+    ir: IrConfig = field(default_factory=IrConfig)
+
+    def __post_init__(self) -> None:
+        for name, value, facts in _flat(self):
+            _check(name, value, facts)
+        if self.ir.percentile_low >= self.ir.percentile_high:
+            raise ConfigError(
+                'ir.percentile_low must be below ir.percentile_high, got '
+                f'{self.ir.percentile_low} and {self.ir.percentile_high}'
+            )
+        if self.ir.range_min >= self.ir.range_max:
+            raise ConfigError(
+                'ir.range_min must be below ir.range_max, got '
+                f'{self.ir.range_min} and {self.ir.range_max}'
+            )
+
+
+GROUPS = {'sync': SyncConfig, 'rgb': RgbConfig, 'ir': IrConfig}
+
+
+def from_mapping(values: Mapping[str, Any]) -> FusionConfig:
+    """
+    Make a config from dotted names; what is not named keeps its default.
+
+    :raises ConfigError: naming the misspelt, mistyped or out-of-range setting.
+    """
+    known = {name: value for name, value, _ in _flat(FusionConfig())}
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ''
+            raise ConfigError(f"unknown setting '{name}': {hint}known are {', '.join(known)}")
+        group, _, leaf = name.rpartition('.')
+        groups.setdefault(group, {})[leaf] = _cast(name, value, known[name])
+    top = groups.pop('', {})
+    nested = {name: GROUPS[name](**leaves) for name, leaves in groups.items()}
+    return FusionConfig(**top, **nested)
+
+
+def settings() -> list[tuple[str, Any, Mapping[str, Any]]]:
+    """Return (dotted name, default, facts) of every setting, in the order to show them."""
+    return list(_flat(FusionConfig()))
+
+
+def _flat(config: Any, prefix: str = '') -> Any:
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            yield from _flat(value, f'{prefix}{f.name}.')
+        else:
+            yield f'{prefix}{f.name}', value, f.metadata
+
+
+def _cast(name: str, value: Any, default: Any) -> Any:
+    wanted = type(default)
+    if wanted is float and type(value) is int:
+        return float(value)
+    if wanted is tuple and isinstance(value, (list, tuple)):
+        if all(isinstance(item, str) for item in value):
+            return tuple(item for item in value if item)
+    elif type(value) is wanted:
+        return value
+    kind = 'a list of names' if wanted is tuple else f'of type {wanted.__name__}'
+    raise ConfigError(f'{name} must be {kind}, got {value!r}')
+
+
+def _check(name: str, value: Any, facts: Mapping[str, Any]) -> None:
+    if facts['choices'] and value not in facts['choices']:
+        raise ConfigError(f'{name} must be one of {", ".join(facts["choices"])}, got {value!r}')
+    low, high = facts['low'], facts['high']
+    if low is not None and not low <= value <= high:
+        raise ConfigError(f'{name} must be between {low:g} and {high:g}, got {value!r}')

@@ -1,0 +1,121 @@
+"""The model contract: what a bundle promises about its graph, read from ``model.json``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+import json
+import re
+from typing import Any
+
+from tdfusion_ros.core.errors import ModelError
+
+SCHEMA = 1
+GRAPH_FILE = 'model.onnx'
+INPUTS = {'rgb': (['H', 'W', 3], 'uint8'), 'ir': (['H', 'W'], 'float32')}
+OUTPUTS = {
+    'fused': (['H', 'W', 3], 'uint8'),
+    'boxes_xyxy': (['A', 4], 'float32'),
+    'scores': (['A', 'C'], 'float32'),
+}
+
+
+@dataclass(frozen=True)
+class Contract:
+    """
+    The part of ``model.json`` that running the model needs.
+
+    The graph takes ``rgb`` (H, W, 3) uint8 and ``ir`` (H, W) float32 in [0, 1], white-hot, and
+    returns ``fused`` (H, W, 3) uint8, ``boxes_xyxy`` (A, 4) float32 in pixels and ``scores``
+    (A, C) float32; H and W are multiples of ``size_multiple``.
+
+    :param classes: the C class names, in the order of ``scores``.
+    :param sha256: file name to hash of every file of the bundle that is used.
+    """
+
+    name: str
+    size_multiple: int
+    classes: tuple[str, ...]
+    sha256: Mapping[str, str]
+
+
+def parse_contract(text: str) -> Contract:
+    """
+    Read a contract and hold it against the graph interface that this version runs.
+
+    :param text: the content of ``model.json``.
+    :raises ModelError: if it is no contract, or one for another interface.
+    """
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f'model.json is not JSON: {error}') from None
+    if not isinstance(raw, dict) or raw.get('schema') != SCHEMA:
+        found = raw.get('schema') if isinstance(raw, dict) else None
+        raise ModelError(
+            f'model.json must have schema {SCHEMA}, got {found!r}; '
+            'export the model again with this version'
+        )
+    for key, wanted in (('inputs', INPUTS), ('outputs', OUTPUTS)):
+        found = _signature(raw.get(key), key)
+        if found != wanted or list(found) != list(wanted):
+            raise ModelError(f'model.json: {key} must be {wanted}, got {found}')
+    thermal = raw.get('thermal')
+    if not isinstance(thermal, dict) or thermal.get('polarity') != 'white_hot':
+        raise ModelError("model.json: thermal.polarity must be 'white_hot'")
+    return Contract(
+        name=_name(raw), size_multiple=_multiple(raw), classes=_classes(raw), sha256=_hashes(raw)
+    )
+
+
+def verify(contract: Contract, file_name: str, content: bytes) -> None:
+    """Refuse a file whose hash is not the contract's."""
+    got = sha256(content).hexdigest()
+    if got != contract.sha256.get(file_name):
+        raise ModelError(
+            f'{file_name} is not the file that model.json describes (sha256 '
+            f'{got[:12]}…); restore the bundle or export it again'
+        )
+
+
+def _signature(tensors: Any, key: str) -> dict[str, Any]:
+    try:
+        return {t['name']: (t['shape'], t['dtype']) for t in tensors}
+    except (TypeError, KeyError):
+        raise ModelError(f'model.json: {key} must list name, shape and dtype') from None
+
+
+def _name(raw: dict[str, Any]) -> str:
+    name = raw.get('name')
+    if not isinstance(name, str) or not re.fullmatch(r'[\w.-]{1,64}', name):
+        raise ModelError(f'model.json: name must be a short word, got {name!r}')
+    return name
+
+
+def _multiple(raw: dict[str, Any]) -> int:
+    value = raw.get('size_multiple')
+    if type(value) is not int or not 1 <= value <= 256:
+        raise ModelError(f'model.json: size_multiple must be 1 to 256, got {value!r}')
+    return value
+
+
+def _classes(raw: dict[str, Any]) -> tuple[str, ...]:
+    names = raw.get('classes')
+    if (
+        not isinstance(names, list)
+        or not names
+        or len(set(map(str, names))) != len(names)
+        or not all(isinstance(n, str) and n for n in names)
+    ):
+        raise ModelError(f'model.json: classes must be a list of different names, got {names!r}')
+    return tuple(names)
+
+
+def _hashes(raw: dict[str, Any]) -> dict[str, str]:
+    files = raw.get('files')
+    if (
+        not isinstance(files, dict)
+        or GRAPH_FILE not in files
+        or not all(isinstance(v, str) and re.fullmatch(r'[0-9a-f]{64}', v) for v in files.values())
+    ):
+        raise ModelError(f'model.json: files must give the sha256 of {GRAPH_FILE}')
+    return dict(files)

@@ -1,0 +1,115 @@
+"""The values that cross borders: validated at birth, never changed afterwards."""
+
+from dataclasses import dataclass
+from dataclasses import field
+
+import numpy as np
+
+
+def _require(holds: bool, expected: str, array: np.ndarray) -> None:
+    if not holds:
+        raise ValueError(f'expected {expected}, got {array.dtype} {array.shape}')
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """
+    One image as the sensor sent it.
+
+    :param pixels: (H, W) or (H, W, 3), uint8 or uint16; colour is in the order R, G, B.
+    :param stamp_ns: time of exposure as the driver states it [ns].
+    :param frame_id: the optical frame of the camera.
+    """
+
+    pixels: np.ndarray
+    stamp_ns: int
+    frame_id: str = ''
+
+    def __post_init__(self) -> None:
+        p = self.pixels
+        shaped = p.ndim == 2 or (p.ndim == 3 and p.shape[2] == 3)
+        _require(
+            shaped and p.size > 0 and p.dtype in (np.uint8, np.uint16),
+            '(H, W) or (H, W, 3) uint8 or uint16',
+            p,
+        )
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width [px]."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class RegisteredPair:
+    """
+    Both images on one grid, the rgb camera's.
+
+    :param rgb: (H, W, 3) uint8, order R, G, B.
+    :param ir: (H, W) float32 in [0, 1], hot is bright.
+    :param valid: (H, W) bool, where the ir camera sees at all; ``ir`` is 0 elsewhere.
+    """
+
+    rgb: np.ndarray
+    ir: np.ndarray
+    valid: np.ndarray
+
+    def __post_init__(self) -> None:
+        _require(
+            self.rgb.ndim == 3 and self.rgb.shape[2] == 3 and self.rgb.dtype == np.uint8,
+            '(H, W, 3) uint8',
+            self.rgb,
+        )
+        grid = self.rgb.shape[:2]
+        _require(self.ir.shape == grid and self.ir.dtype == np.float32, f'{grid} float32', self.ir)
+        _require(
+            self.valid.shape == grid and self.valid.dtype == np.bool_, f'{grid} bool', self.valid
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RawOutput:
+    """What the graph returns; shapes in :class:`tdfusion_ros.core.contract.Contract`."""
+
+    fused: np.ndarray
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """
+    What was found, best first.
+
+    :param boxes_xyxy: (N, 4) float32, pixels of the fused image: left, top, right, bottom.
+    :param scores: (N,) float32 in [0, 1].
+    :param class_ids: (N,) int64, index into the contract's classes.
+    """
+
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = len(self.scores)
+        _require(self.boxes_xyxy.shape == (count, 4), f'({count}, 4)', self.boxes_xyxy)
+        _require(self.class_ids.shape == (count,), f'({count},)', self.class_ids)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, eq=False)
+class FusionResult:
+    """
+    The fused image and what is seen in it.
+
+    :param fused: (H, W, 3) uint8, order R, G, B, on the rgb camera's grid.
+    :param pair: the registered pair that it was made from.
+    :param stage_ns: time spent in each stage [ns].
+    """
+
+    fused: np.ndarray
+    detections: Detections
+    pair: RegisteredPair
+    stage_ns: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,50 @@
+"""Pictures for people: boxes with names on a copy of the fused image."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from tdfusion_ros.core.data import Detections
+
+# Colour-blind safe (Okabe and Ito): orange, sky blue, green, yellow, vermilion, purple.
+COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+
+
+def draw(image: np.ndarray, found: Detections, classes: Sequence[str]) -> np.ndarray:
+    """
+    Return a copy of the image with its detections drawn in.
+
+    :param image: (H, W, 3) uint8, order R, G, B.
+    :param classes: names by class id.
+    """
+    canvas = image.copy()
+    width = max(1, round(min(image.shape[:2]) / 240))
+    size = max(0.35, min(image.shape[:2]) / 1200)
+    for box, score, class_id in zip(found.boxes_xyxy, found.scores, found.class_ids, strict=True):
+        colour = COLOURS[class_id % len(COLOURS)]
+        left, top, right, bottom = (int(v) for v in np.round(box))
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, width)
+        text = f'{classes[class_id]} {score:.2f}'
+        (text_w, text_h), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+        base = top - 3 if top > text_h + 6 else min(bottom + text_h + 4, image.shape[0] - 2)
+        left = max(0, min(left, image.shape[1] - text_w - 2))
+        cv2.rectangle(canvas, (left, base - text_h - 3), (left + text_w + 2, base + 3), colour, -1)
+        cv2.putText(
+            canvas,
+            text,
+            (left + 1, base),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            size,
+            (0, 0, 0),
+            1,
+            cv2.LINE_AA,
+        )
+    return canvas

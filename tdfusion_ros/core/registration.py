@@ -1,0 +1,108 @@
+"""
+Bring the ir image onto the rgb camera's grid.
+
+A map is computed once for a pair of image sizes; per frame there is one ``cv2.remap``. Sources:
+Hartley and Zisserman, Multiple View Geometry, chapter 13 (the homography that a plane induces).
+"""
+
+import cv2
+import numpy as np
+
+from tdfusion_ros.core.calibration import Calibration
+from tdfusion_ros.core.calibration import Extrinsics
+from tdfusion_ros.core.calibration import Homography
+from tdfusion_ros.core.calibration import Identity
+from tdfusion_ros.core.calibration import Size
+from tdfusion_ros.core.errors import CalibrationError
+
+
+class Registration:
+    """Apply a calibration to ir frames; maps are kept until an image size changes."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self._calibration = calibration
+        self._sizes: tuple[Size, Size] | None = None
+        self._maps: tuple[np.ndarray, np.ndarray] | None = None
+        self._valid = np.zeros((0, 0), bool)
+
+    def apply(self, ir: np.ndarray, rgb_size_hw: Size) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return the ir image on the rgb grid and where it is valid.
+
+        :param ir: (h, w) float32 in [0, 1].
+        :returns: (H, W) float32 in [0, 1], 0 where the ir camera does not see; (H, W) bool.
+        """
+        sizes = (rgb_size_hw, (ir.shape[0], ir.shape[1]))
+        if sizes != self._sizes:
+            self._prepare(*sizes)
+        if self._maps is not None:
+            return cv2.remap(ir, *self._maps, cv2.INTER_LINEAR), self._valid
+        if sizes[0] != sizes[1]:
+            return cv2.resize(ir, rgb_size_hw[::-1], interpolation=cv2.INTER_LINEAR), self._valid
+        return ir, self._valid
+
+    def _prepare(self, rgb_size_hw: Size, ir_size_hw: Size) -> None:
+        if isinstance(self._calibration, Identity):
+            self._maps = None
+            self._valid = np.ones(rgb_size_hw, bool)
+        else:
+            points = rgb_to_ir(self._calibration, pixel_grid(rgb_size_hw), rgb_size_hw, ir_size_hw)
+            x, y = np.moveaxis(points.astype(np.float32), -1, 0)
+            height, width = ir_size_hw
+            self._valid = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+            if not self._valid.any():
+                raise CalibrationError(
+                    'the calibration maps no pixel of rgb into the ir image; '
+                    'check the direction (rgb to ir) and the image sizes'
+                )
+            self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
+        self._sizes = (rgb_size_hw, ir_size_hw)
+
+
+def pixel_grid(size_hw: Size) -> np.ndarray:
+    """Return (H, W, 2) float64: x and y of every pixel centre."""
+    y, x = np.mgrid[0 : size_hw[0], 0 : size_hw[1]].astype(np.float64)
+    return np.stack([x, y], axis=-1)
+
+
+def rgb_to_ir(
+    calibration: Calibration, points: np.ndarray, rgb_size_hw: Size, ir_size_hw: Size
+) -> np.ndarray:
+    """
+    Map pixels of the rgb image to pixels of the ir image.
+
+    :param points: (..., 2) x, y in an rgb image of ``rgb_size_hw``.
+    :returns: (..., 2) x, y in an ir image of ``ir_size_hw``.
+    """
+    flat = points.reshape(-1, 1, 2)
+    if isinstance(calibration, Identity):
+        mapped = _rescale(flat, rgb_size_hw, ir_size_hw)
+    elif isinstance(calibration, Homography):
+        flat = _rescale(flat, rgb_size_hw, calibration.rgb_size_hw)
+        mapped = _rescale(
+            cv2.perspectiveTransform(flat, calibration.matrix), calibration.ir_size_hw, ir_size_hw
+        )
+    else:
+        flat = _rescale(flat, rgb_size_hw, calibration.rgb.size_hw)
+        mapped = _rescale(_through_plane(calibration, flat), calibration.ir.size_hw, ir_size_hw)
+    return mapped.reshape(points.shape)
+
+
+def _through_plane(calibration: Extrinsics, flat: np.ndarray) -> np.ndarray:
+    rgb, ir, depth = calibration.rgb, calibration.ir, calibration.assumed_depth_m
+    rays = cv2.undistortPoints(flat, rgb.k, rgb.d).reshape(-1, 2)
+    world = np.concatenate([rays * depth, np.full((len(rays), 1), depth)], axis=1)
+    seen, _ = cv2.projectPoints(
+        world, cv2.Rodrigues(calibration.rotation)[0], calibration.translation_m, ir.k, ir.d
+    )
+    behind = (world @ calibration.rotation.T + calibration.translation_m)[:, 2] <= 0
+    seen[behind] = -1e6  # outside of any image
+    return seen
+
+
+def _rescale(points: np.ndarray, from_hw: Size | None, to_hw: Size | None) -> np.ndarray:
+    """Map pixel centres between two sizes of the same image."""
+    if from_hw is None or to_hw is None or from_hw == to_hw:
+        return points
+    scale = np.array([to_hw[1] / from_hw[1], to_hw[0] / from_hw[0]])
+    return (points + 0.5) * scale - 0.5
