@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""
+Build the ``vision_msgs`` Python package for ROS 2 wheels that came from PyPI.
+
+Run with the Python of the virtual environment: ``python pip_ros/build_vision_msgs.py``. PyPI has
+no vision_msgs, but the ROS wheels contain the interface generators, so the few messages that this
+project publishes are generated and compiled here, with gcc and g++ alone, into site-packages.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+import contextlib
+from functools import partial
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import json
+import os
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+
+PACKAGE = 'vision_msgs'
+MSG_DIR = Path(__file__).resolve().parents[1] / 'tdfusion_ros' / PACKAGE / 'msg'
+DEPENDENCIES = ('std_msgs', 'geometry_msgs', 'builtin_interfaces')
+DISPATCH = Path(__file__).resolve().with_name('dispatch.cpp.in')
+STAMP = '.built_from'
+C_GENERATORS = (
+    'rosidl_generator_c',
+    'rosidl_generator_py',
+    'rosidl_typesupport_fastrtps_c',
+    'rosidl_typesupport_introspection_c',
+)
+LIBRARIES = (
+    *(f'{name}__{part}' for name in DEPENDENCIES for part in C_GENERATORS),
+    'rosidl_runtime_c',
+    'rosidl_typesupport_fastrtps_c',
+    'rosidl_typesupport_fastrtps_cpp',
+    'rosidl_typesupport_introspection_c',
+    'fastcdr',
+    'rcutils',
+)
+MODULE = f'{PACKAGE}_s__rosidl_typesupport_c'
+
+# vision_msgs 4.x, REP-2016. Two nodes talk to each other only if their type hashes agree.
+TYPE_HASHES = {
+    'Detection2DArray': 'RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968',
+    'LabelInfo': 'RIHS01_3d37df4015cdf660cc851c51897f2acd957e1ca6205ba0a99aebffb9406b0783',
+}
+
+
+class BuildError(Exception):
+    """The machine lacks something; the message says what to do."""
+
+
+def build_key() -> str:
+    """Return what the built package depends on; it is built again when this changes."""
+    digest = hashlib.sha256(Path(__file__).read_bytes() + DISPATCH.read_bytes())
+    for path in sorted(MSG_DIR.glob('*.msg')):
+        digest.update(path.name.encode() + b'\0' + path.read_bytes())
+    rclpy = importlib.metadata.version('ros-rclpy')
+    numpy = importlib.metadata.version('numpy').partition('.')[0]
+    return f'{digest.hexdigest()} rclpy {rclpy} numpy {numpy}\n'
+
+
+def installed_package() -> Path | None:
+    """Return the folder of an importable vision_msgs, whoever made it."""
+    spec = importlib.util.find_spec(PACKAGE)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def check_machine(prefix: Path) -> None:
+    """
+    Look for everything that the build needs.
+
+    :raises BuildError: one sentence that says what is missing and where it comes from.
+    """
+    if not (prefix / 'share' / 'rosidl_generator_py' / 'resource').is_dir():
+        raise BuildError(
+            f'no ROS 2 wheels in {prefix}: run this with the Python of a virtual '
+            'environment, after "pip install -r pip_ros/requirements.txt"'
+        )
+    missing = [tool for tool in ('gcc', 'g++') if shutil.which(tool) is None]
+    if missing:
+        raise BuildError(
+            f'{" and ".join(missing)} not found: install a compiler '
+            '(Debian, Ubuntu: apt install g++)'
+        )
+    header = Path(sysconfig.get_paths()['include']) / 'Python.h'
+    if not header.is_file():
+        version = f'{sys.version_info.major}.{sys.version_info.minor}'
+        raise BuildError(
+            f'{header} not found: install the headers of Python {version} '
+            f'(Debian, Ubuntu: apt install python{version}-dev)'
+        )
+
+
+def write_idl(build: Path) -> list[str]:
+    """Translate the .msg files to .idl; return their paths relative to the package."""
+    from rosidl_adapter.msg import convert_msg_to_idl
+
+    source = build / PACKAGE
+    shutil.copytree(MSG_DIR, source / 'msg')
+    names = sorted(path.stem for path in MSG_DIR.glob('*.msg'))
+    with contextlib.redirect_stdout(io.StringIO()):  # it names every file it reads and writes
+        for name in names:
+            convert_msg_to_idl(source, PACKAGE, Path('msg', f'{name}.msg'), source / 'msg')
+    return [f'msg/{name}.idl' for name in names]
+
+
+def generate(build: Path, prefix: Path) -> dict[str, str]:
+    """
+    Run the interface generators, each into a folder of its own name.
+
+    :returns: type hash by message name.
+    """
+    from rosidl_generator_c import generate_c
+    from rosidl_generator_py import generate_py
+    from rosidl_generator_type_description import generate_type_hash
+    from rosidl_typesupport_fastrtps_c import generate_typesupport_fastrtps_c
+    from rosidl_typesupport_introspection_c import generate_c as generate_introspection_c
+
+    idl = write_idl(build)
+    described = build / 'rosidl_generator_type_description' / PACKAGE
+    arguments = {
+        'package_name': PACKAGE,
+        'idl_tuples': [f'{build / PACKAGE}:{path}' for path in idl],
+        'ros_interface_files': [str(build / PACKAGE / path[:-4]) + '.msg' for path in idl],
+        'include_paths': [f'{name}:{prefix / "share" / name}' for name in DEPENDENCIES],
+        'type_description_tuples': [f'{path}:{described / path[:-4]}.json' for path in idl],
+        'target_dependencies': [],
+    }
+    generators = {
+        'rosidl_generator_type_description': generate_type_hash,
+        'rosidl_generator_c': generate_c,
+        'rosidl_typesupport_fastrtps_c': generate_typesupport_fastrtps_c,
+        'rosidl_typesupport_introspection_c': generate_introspection_c,
+        'rosidl_generator_py': partial(generate_py, typesupport_impls=['rosidl_typesupport_c']),
+    }
+    for name, run in generators.items():
+        output = build / name / PACKAGE
+        resource = prefix / 'share' / name / 'resource'
+        write_visibility_headers(resource, output / 'msg')
+        file = build / f'{name}.json'
+        places = {'output_dir': str(output), 'template_dir': str(resource)}
+        file.write_text(json.dumps(arguments | places))
+        run(str(file))
+    return {Path(path).stem: read_hash(described / f'{path[:-4]}.json') for path in idl}
+
+
+def write_visibility_headers(resource: Path, output: Path) -> None:
+    """Fill in the one header that a ROS build makes with CMake, where a generator has one."""
+    output.mkdir(parents=True)
+    for template in resource.glob('*visibility_control.h.in'):
+        text = template.read_text().replace('@PROJECT_NAME_UPPER@', PACKAGE.upper())
+        (output / template.stem).write_text(text.replace('@PROJECT_NAME@', PACKAGE))
+
+
+def read_hash(description: Path) -> str:
+    """Return the type hash from a generated type description."""
+    return json.loads(description.read_text())['type_hashes'][0]['hash_string']
+
+
+def write_dispatch(build: Path, names: list[str]) -> None:
+    """Write the one function table that leads from a message to its two type supports."""
+    entries = '\n'.join(f'DISPATCH({name})' for name in names)
+    (build / 'dispatch.cpp').write_text(DISPATCH.read_text() + entries + '\n')
+
+
+def run_compiler(command: list[str]) -> None:
+    """Run a compiler without the library path of the ROS wheels, which is not meant for it."""
+    environment = {k: v for k, v in os.environ.items() if k != 'LD_LIBRARY_PATH'}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f'{" ".join(command)} failed:\n{done.stderr}')
+
+
+def compile_module(build: Path, prefix: Path, output: Path) -> None:
+    """Compile all generated sources and link them into one extension module."""
+    import numpy
+
+    includes = [build / name for name in C_GENERATORS]
+    includes += [path for path in (prefix / 'include').iterdir() if path.is_dir()]
+    includes += [prefix / 'include', numpy.get_include(), sysconfig.get_paths()['include']]
+    flags = ['-O1', '-fPIC', '-w', *(f'-I{path}' for path in includes)]
+
+    def compile_one(source: Path) -> str:
+        target = str(source) + '.o'
+        compiler = ['g++', '-std=c++17'] if source.suffix == '.cpp' else ['gcc', '-std=gnu11']
+        run_compiler([*compiler, *flags, '-c', str(source), '-o', target])
+        return target
+
+    # The C++ sources take longest: first in the queue, they leave no core idle at the end.
+    sources = sorted(build.rglob('*.cpp')) + sorted(build.rglob('*.c'))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(compile_one, sources))
+
+    lib = prefix / 'lib'
+    up = os.path.relpath(lib, Path(sysconfig.get_paths()['platlib']) / PACKAGE)
+    link = [f'-L{lib}', f'-Wl,-rpath,$ORIGIN/{up}', '-Wl,--as-needed']
+    link += [f'-l{name}' for name in LIBRARIES]
+    run_compiler(['g++', '-shared', *objects, *link, '-o', str(output)])
+
+
+def install(build: Path, prefix: Path, target: Path) -> None:
+    """Put the Python files and the extension module in place, the stamp last."""
+    staging = target.with_name(f'.{PACKAGE}-{os.getpid()}')
+    generated = build / 'rosidl_generator_py' / PACKAGE
+    try:
+        shutil.copytree(generated, staging, ignore=shutil.ignore_patterns('*.c', '*.h', '*.o'))
+        (staging / '__init__.py').write_text('')
+        suffix = sysconfig.get_config_var('EXT_SUFFIX')
+        compile_module(build, prefix, staging / f'{MODULE}{suffix}')
+        (staging / STAMP).write_text(build_key())
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_import() -> None:
+    """Load the type support of every message in a fresh process."""
+    code = (
+        f'import {PACKAGE}.msg as m\n'
+        'for name in dir(m):\n'
+        '    kind = getattr(m, name)\n'
+        '    if isinstance(kind, type):\n'
+        '        kind.__class__.__import_type_support__()\n'
+        '        assert kind.__class__._TYPE_SUPPORT is not None, name\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f'the compiled {PACKAGE} does not load:\n{done.stderr}')
+
+
+def build_package(target: Path) -> None:
+    """
+    Generate, check, compile and install the package.
+
+    :raises BuildError: if the machine lacks something or a type hash is not the released one.
+    """
+    prefix = Path(sys.prefix)
+    check_machine(prefix)
+    with tempfile.TemporaryDirectory(prefix=f'{PACKAGE}-') as folder:
+        build = Path(folder)
+        hashes = generate(build, prefix)
+        for name, expected in TYPE_HASHES.items():
+            if hashes[name] != expected:
+                raise BuildError(
+                    f'{name}.msg is not that of vision_msgs 4.x: its type hash is '
+                    f'{hashes[name]}, expected {expected}'
+                )
+        write_dispatch(build, list(hashes))
+        install(build, prefix, target)
+    check_import()
+
+
+def main() -> int:
+    """Build what is missing; return the exit status."""
+    start = time.monotonic()
+    target = Path(sysconfig.get_paths()['platlib']) / PACKAGE
+    found = installed_package()
+    if found and not (found / STAMP).is_file():
+        print(f'{PACKAGE}: the one of the ROS installation is used ({found})')
+        return 0
+    try:
+        if found and (found / STAMP).read_text() == build_key():
+            print(f'{PACKAGE}: up to date ({found})')
+            return 0
+        build_package(target)
+    except importlib.metadata.PackageNotFoundError as error:
+        print(
+            f'{PACKAGE}: {error.name} is not installed in {sys.prefix}: run '
+            '"pip install -r pip_ros/requirements.txt" first',
+            file=sys.stderr,
+        )
+        return 1
+    except BuildError as error:
+        print(f'{PACKAGE}: {error}', file=sys.stderr)
+        return 1
+    print(f'{PACKAGE}: built in {time.monotonic() - start:.0f} s ({target})')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
