@@ -1,0 +1,149 @@
+"""The receiving side of the node: subscriptions, decoding, pairing. One thread only."""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from rclpy.lifecycle import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image
+
+from tdfusion_ros import qos
+from tdfusion_ros.approximate import ApproximatePairer
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.decode import SizeGuard
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.pairing import NearestPairer
+from tdfusion_ros.core.pairing import Pair
+from tdfusion_ros.diagnostics import Counters
+from tdfusion_ros.messages import to_frame
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+STREAMS = ('rgb', 'ir')
+SILENCE_S = 0.2  # no frame for this long: pairs that wait for a nearer partner leave
+
+
+Pairer = NearestPairer | ApproximatePairer
+
+
+def make_pairer(config: SyncConfig) -> Pairer:
+    """Return the pairing that the config names; ConfigError where it is not installed."""
+    return (NearestPairer if config.policy == 'nearest' else ApproximatePairer)(config)
+
+
+class Inputs:
+    """
+    Receive both cameras and hand on pairs of frames.
+
+    :param on_pair: called with each pair and its arrival, the monotonic time at which the later
+        of its two messages came in [s].
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        config: FusionConfig,
+        pairer: Pairer,
+        counters: Counters,
+        on_pair: Callable[[Pair, float], None],
+    ) -> None:
+        self._node = node
+        self._config = config
+        self._counters = counters
+        self._on_pair = on_pair
+        self._pairer = pairer
+        self._guards = {stream: SizeGuard() for stream in STREAMS}
+        self._subscriptions: dict[str, Any] = {}
+        self._profiles: dict[str, Any] = {}
+        self._infos: dict[str, CameraInfo] = {}
+        self._last_arrival = monotonic()
+        self._info_subscriptions = [
+            node.create_subscription(
+                CameraInfo,
+                f'{stream}/camera_info',
+                lambda info, stream=stream: self._infos.__setitem__(stream, info),
+                qos_profile_sensor_data,
+            )
+            for stream in STREAMS
+        ]
+        self._timer = node.create_timer(SILENCE_S, self._attend)
+        self._attend()
+
+    def camera_info(self, stream: str) -> CameraInfo | None:
+        """Return the latest camera info of a stream, None before the first."""
+        return self._infos.get(stream)
+
+    def destroy(self) -> None:
+        """Stop receiving."""
+        self._node.destroy_timer(self._timer)
+        for subscription in (*self._info_subscriptions, *self._subscriptions.values()):
+            self._node.destroy_subscription(subscription)
+
+    def _attend(self) -> None:
+        """Follow the publishers' QoS, and let waiting pairs go when the cameras fall silent."""
+        for stream in STREAMS:
+            self._subscribe(stream)
+        if monotonic() - self._last_arrival > SILENCE_S:
+            self._hand_on(self._pairer.flush(), self._last_arrival)
+
+    def _subscribe(self, stream: str) -> None:
+        compressed = getattr(self._config, stream).image_transport == 'compressed'
+        topic = f'{stream}/image_raw' + ('/compressed' if compressed else '')
+        name = self._node.resolve_topic_name(topic)
+        if self._config.input_qos == 'AUTO':
+            profile = qos.following(self._node.get_publishers_info_by_topic(name))
+            self._counters.note(
+                f'publisher.{stream}',
+                ''
+                if profile or stream in self._profiles
+                else f'waiting for a publisher on {name}',
+            )
+        else:
+            profile = qos.named(self._config.input_qos, qos.INPUT_DEPTH)
+        if profile is None or self._profiles.get(stream) == profile:
+            return
+        if stream in self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions[stream])
+        self._profiles[stream] = profile
+        self._subscriptions[stream] = self._node.create_subscription(
+            CompressedImage if compressed else Image,
+            topic,
+            lambda message, stream=stream: self._receive(stream, message),
+            profile,
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=lambda _, name=name: self._incompatible(name)
+            ),
+        )
+
+    def _incompatible(self, name: str) -> None:
+        self._node.get_logger().warn(
+            f'a publisher of {name} offers best effort, but input_qos is '
+            f"'{self._config.input_qos}': set input_qos to AUTO or SENSOR_DATA to receive it"
+        )
+
+    def _receive(self, stream: str, message: Any) -> None:
+        self._last_arrival = arrived = monotonic()
+        try:
+            frame = to_frame(message)
+            self._guards[stream].check(frame.size_hw)
+        except FrameError as error:
+            self._counters.count(f'dropped.{stream}.{error.cause}')
+            self._node.get_logger().warn(
+                f'{stream} image dropped ({error.cause}): {error}', throttle_duration_sec=5.0
+            )
+            return
+        self._counters.tick(stream)
+        self._hand_on(self._pairer.push(stream, frame.stamp_ns, frame), arrived)
+
+    def _hand_on(self, pairs: list[Pair], arrived: float) -> None:
+        for pair in pairs:
+            self._counters.sample('skew_ms', pair.skew_ns / 1e6)
+            self._counters.sample('abs_skew_ms', abs(pair.skew_ns) / 1e6)
+            self._on_pair(pair, arrived)

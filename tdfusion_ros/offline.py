@@ -1,0 +1,213 @@
+"""Fuse a bag or two folders of images without ROS: every pair, in order, the same each time."""
+
+from collections import Counter
+from collections.abc import Iterator
+import json
+from pathlib import Path
+from typing import Any
+from typing import NamedTuple
+from typing import Protocol
+
+import cv2
+
+from tdfusion_ros import messages
+from tdfusion_ros.bags import bag_types
+from tdfusion_ros.bags import BagReader
+from tdfusion_ros.bags import BagWriter
+from tdfusion_ros.bags import ImageTopics
+from tdfusion_ros.bags import INFO_TYPE
+from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.data import FusionResult
+from tdfusion_ros.core.decode import SizeGuard
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.pairing import NearestPairer
+from tdfusion_ros.core.pairing import Pair
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+
+
+class NamedPair(NamedTuple):
+    """Two frames that belong together; ``name`` is a file stem, or the rgb stamp."""
+
+    name: str
+    rgb: Frame
+    ir: Frame
+
+
+class Source(Protocol):
+    """Where pairs come from; ``dropped`` counts by cause what did not become one."""
+
+    dropped: Counter[str]
+    total: int
+
+    def __iter__(self) -> Iterator[NamedPair]:
+        """Yield pairs in the order of their stamps or names."""
+
+
+class BagSource:
+    """The pairs of a bag, as the live node would find them."""
+
+    def __init__(self, reader: BagReader, topics: ImageTopics, sync: SyncConfig) -> None:
+        self.total = reader.count(topics.rgb)
+        self.info: Any = None
+        self._reader = reader
+        self._topics = topics
+        self._pairer = NearestPairer(sync)
+        self._guards = {'rgb': SizeGuard(), 'ir': SizeGuard()}
+        self._bad: Counter[str] = Counter()
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Frames that did not become part of a pair, by cause."""
+        return self._bad + self._pairer.dropped
+
+    def __iter__(self) -> Iterator[NamedPair]:
+        streams = {self._topics.rgb: 'rgb', self._topics.ir: 'ir'}
+        for topic, _, message in self._reader.messages(*streams, self._topics.rgb_info):
+            if topic not in streams:
+                self.info = message
+                continue
+            stream = streams[topic]
+            try:
+                frame = messages.to_frame(message)
+                self._guards[stream].check(frame.size_hw)
+            except FrameError as error:
+                self._bad[f'{stream}.{error.cause}'] += 1
+                continue
+            yield from map(_named, self._pairer.push(stream, frame.stamp_ns, frame))
+        yield from map(_named, self._pairer.flush())
+
+
+class FolderSource:
+    """
+    The pairs of two folders of images: files of the same stem, whatever the suffix.
+
+    :raises BagError: naming the folder or the file that has no partner.
+    """
+
+    def __init__(self, rgb: Path, ir: Path) -> None:
+        self.dropped: Counter[str] = Counter()
+        self._files = {'rgb': _images(rgb), 'ir': _images(ir)}
+        alone = sorted(self._files['rgb'].keys() ^ self._files['ir'].keys())
+        if alone:
+            where = rgb if alone[0] in self._files['rgb'] else ir
+            raise BagError(
+                f'{len(alone)} images have no partner of the same stem, the first is '
+                f"'{alone[0]}' in {where}"
+            )
+        self.total = len(self._files['rgb'])
+
+    def __iter__(self) -> Iterator[NamedPair]:
+        for name in sorted(self._files['rgb']):
+            frames = {}
+            for stream, files in self._files.items():
+                pixels = cv2.imread(str(files[name]), cv2.IMREAD_UNCHANGED)
+                if pixels is None:
+                    raise BagError(f'{files[name]} is not an image that can be read')
+                if pixels.ndim == 3:
+                    code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+                    pixels = cv2.cvtColor(pixels, code)
+                frames[stream] = Frame(pixels, 0)
+            yield NamedPair(name, frames['rgb'], frames['ir'])
+
+
+class BagSink:
+    """Write results to a bag, on the topics of the live node."""
+
+    def __init__(
+        self, writer: BagWriter, classes: tuple[str, ...], threshold: float, source: BagSource
+    ) -> None:
+        self._writer = writer
+        self._classes = classes
+        self._threshold = threshold
+        self._source = source
+        self._begun = False
+
+    def write(self, pair: NamedPair, result: FusionResult) -> None:
+        """Write the messages of one pair, timed by the rgb stamp."""
+        types, at = bag_types(), pair.rgb.stamp_ns
+        head = messages.header(types, pair.rgb)
+        if not self._begun:
+            self._begun = True
+            self._writer.write(
+                '/label_info',
+                'vision_msgs/msg/LabelInfo',
+                at,
+                messages.label_info(types, head, self._classes, self._threshold),
+                latched=True,
+            )
+        info = self._source.info
+        if info is not None and (info.height, info.width) == pair.rgb.size_hw:
+            self._writer.write(
+                '/fused/camera_info', INFO_TYPE, at, messages.camera_info(head, info)
+            )
+        self._writer.write(
+            '/fused/image_raw',
+            'sensor_msgs/msg/Image',
+            at,
+            messages.image(types, head, result.fused),
+        )
+        self._writer.write(
+            '/detections',
+            'vision_msgs/msg/Detection2DArray',
+            at,
+            messages.detection_array(types, head, result.detections, self._classes),
+        )
+
+
+class FolderSink:
+    """Write results to a folder: ``NAME.png`` each, and ``detections.json`` at the end."""
+
+    def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
+        self._folder = folder
+        self._classes = classes
+        self._found: dict[str, list[dict[str, Any]]] = {}
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise BagError(f'folder {folder} cannot be made: {error}; name a new one') from None
+
+    def write(self, pair: NamedPair, result: FusionResult) -> None:
+        """Write the fused image of one pair and note its detections."""
+        path = self._folder / f'{pair.name}.png'
+        if not cv2.imwrite(str(path), cv2.cvtColor(result.fused, cv2.COLOR_RGB2BGR)):
+            raise BagError(f'{path} cannot be written')
+        found = result.detections
+        self._found[pair.name] = [
+            {
+                'class': self._classes[class_id],
+                'score': round(score, 6),
+                'box_xyxy': [round(v, 3) for v in box],
+            }
+            for box, score, class_id in zip(
+                found.boxes_xyxy.tolist(),
+                found.scores.tolist(),
+                found.class_ids.tolist(),
+                strict=True,
+            )
+        ]
+
+    def close(self) -> None:
+        """Write the detections."""
+        text = json.dumps(self._found, indent=1)
+        (self._folder / 'detections.json').write_text(text + '\n', encoding='utf-8')
+
+
+def _named(pair: Pair) -> NamedPair:
+    return NamedPair(str(pair.rgb.stamp_ns), pair.rgb, pair.ir)
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise BagError(f'{folder} is not a folder of images')
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            if path.stem in files:
+                raise BagError(f"{folder} has two images of the stem '{path.stem}'")
+            files[path.stem] = path
+    if not files:
+        raise BagError(f'{folder} has no images ({" ".join(SUFFIXES)})')
+    return files

@@ -1,0 +1,96 @@
+"""The publishing side of the node. Every output carries the rgb image's header."""
+
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import KeyValue
+import numpy as np
+from rclpy.lifecycle import Node
+from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import LabelInfo
+
+from tdfusion_ros import messages
+from tdfusion_ros import qos
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.data import FusionResult
+from tdfusion_ros.core.overlay import draw
+from tdfusion_ros.diagnostics import Status
+
+
+class Outputs:
+    """Publish results; overlay and registered ir are only made while somebody subscribes."""
+
+    def __init__(self, node: Node, config: FusionConfig, classes: tuple[str, ...]) -> None:
+        self._node = node
+        self._classes = classes
+        self._types = messages.ros_types()
+        profile = qos.named(config.output_qos, qos.OUTPUT_DEPTH)
+
+        def publisher(kind: Any, topic: str, profile: Any = profile) -> Any:
+            return node.create_publisher(kind, topic, profile)
+
+        self._fused = publisher(Image, 'fused/image_raw')
+        self._info = publisher(CameraInfo, 'fused/camera_info')
+        self._detections = publisher(Detection2DArray, 'detections')
+        self._overlay = publisher(Image, 'overlay/image_raw')
+        self._ir = publisher(Image, 'ir_registered/image_raw')
+        self._labels = publisher(LabelInfo, 'label_info', qos.latched())
+        head = messages.header(
+            self._types, Frame(np.zeros((1, 1), np.uint8), node.get_clock().now().nanoseconds)
+        )
+        self._labels.publish(
+            messages.label_info(self._types, head, classes, config.score_threshold)
+        )
+
+    def destroy(self) -> None:
+        """Take all publishers back."""
+        for publisher in (
+            self._fused,
+            self._info,
+            self._detections,
+            self._overlay,
+            self._ir,
+            self._labels,
+        ):
+            self._node.destroy_publisher(publisher)
+
+    def publish(self, result: FusionResult, rgb: Frame, rgb_info: CameraInfo | None) -> None:
+        """
+        Publish one result.
+
+        :param rgb: the frame whose header every output carries.
+        :param rgb_info: latest info of the rgb camera; left out where it is of another size.
+        """
+        head = messages.header(self._types, rgb)
+        self._detections.publish(
+            messages.detection_array(self._types, head, result.detections, self._classes)
+        )
+        self._fused.publish(messages.image(self._types, head, result.fused))
+        if rgb_info is not None and (rgb_info.height, rgb_info.width) == rgb.size_hw:
+            self._info.publish(messages.camera_info(head, rgb_info))
+        if self._overlay.get_subscription_count():
+            drawn = draw(result.fused, result.detections, self._classes)
+            self._overlay.publish(messages.image(self._types, head, drawn))
+        if self._ir.get_subscription_count():
+            grey = (result.pair.ir * 255).round().astype(np.uint8)
+            self._ir.publish(messages.image(self._types, head, grey))
+
+
+def diagnostic_array(node: Node, status: Status, hardware_id: str) -> DiagnosticArray:
+    """Return the message that says a status."""
+    out = DiagnosticArray()
+    out.header.stamp = node.get_clock().now().to_msg()
+    out.status = [
+        DiagnosticStatus(
+            level=bytes([status.level]),
+            name=f'{node.get_fully_qualified_name()}: fusion',
+            message=status.message,
+            hardware_id=hardware_id,
+            values=[KeyValue(key=k, value=v) for k, v in status.values.items()],
+        )
+    ]
+    return out
