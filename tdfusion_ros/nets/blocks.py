@@ -1,0 +1,76 @@
+"""Pieces that more than one network needs: luma, box blur, convolution with BatchNorm."""
+
+import torch
+from torch import nn
+from torch import Tensor
+from torch.nn import functional
+
+
+def luma(rgb: Tensor) -> Tensor:
+    """
+    Return the luma of RGB images.
+
+    :param rgb: (B, 3, H, W) float, channel order R, G, B.
+    :returns: (B, 1, H, W), in the unit of the input.
+
+    Source: ITU-R BT.601 weights, as in OpenCV's ``COLOR_RGB2YCrCb``.
+    """
+    red, green, blue = rgb.unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
+
+
+def recolor(rgb: Tensor, fused_luma: Tensor) -> Tensor:
+    """
+    Give a fused luma the colours of the RGB image: identical to replacing Y in YCrCb.
+
+    :param rgb: (B, 3, H, W) float in [0, 1].
+    :param fused_luma: (B, 1, H, W) float in [0, 1].
+    :returns: (B, 3, H, W) float in [0, 1].
+    """
+    return (rgb + (fused_luma - luma(rgb))).clamp(0.0, 1.0)
+
+
+def high_pass(image: Tensor, radius: int = 2) -> Tensor:
+    """Return ``image`` minus its box blur; replicate border, so a constant image gives zero."""
+    padded = functional.pad(image, (radius,) * 4, mode='replicate')
+    return image - functional.avg_pool2d(padded, 2 * radius + 1, stride=1)
+
+
+class ConvNorm(nn.Module):
+    """Convolution, BatchNorm and ReLU; ``fold`` merges the first two for deployment."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.norm(self.conv(x)))
+
+    def fold(self) -> None:
+        """Replace conv + norm by one equal convolution; valid for inference only."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv = nn.utils.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
+            self.norm = nn.Identity()
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions through half the channels, added to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = ConvNorm(channels, channels // 2)
+        self.expand = ConvNorm(channels // 2, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.expand(self.squeeze(x))
+
+
+@torch.no_grad()
+def fold_batchnorm(network: nn.Module) -> nn.Module:
+    """Fold every BatchNorm of ``network`` into its convolution, in place, and return it."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, ConvNorm):
+            module.fold()
+    return network

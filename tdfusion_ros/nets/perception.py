@@ -1,0 +1,68 @@
+"""The deployed graph: what the robot has goes in, what the robot needs comes out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch import Tensor
+
+from tdfusion_ros.nets.blocks import luma
+from tdfusion_ros.nets.blocks import recolor
+from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.detector import DetectorConfig
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.fusion_rt import FusionRTConfig
+
+
+class Perception(nn.Module):
+    """Colour, fusion and detection in one graph, so that no backend can differ in them."""
+
+    def __init__(self, fusion: nn.Module, detector: nn.Module) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.detector = detector
+
+    def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """
+        Fuse and detect.
+
+        :param rgb: (H, W, 3) uint8, channel order R, G, B; H and W multiples of 32.
+        :param ir: (H, W) float32 in [0, 1], on the grid of ``rgb``.
+        :returns: ``fused`` (H, W, 3) uint8 RGB, ``boxes_xyxy`` (A, 4) float32 in pixels and
+            ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression.
+        """
+        image = rgb.permute(2, 0, 1).unsqueeze(0).to(ir.dtype) / 255.0
+        fused = recolor(image, self.fusion(luma(image), ir[None, None]))
+        boxes_xyxy, logits = self.detector(fused)
+        fused_bytes = (fused[0].permute(1, 2, 0) * 255.0).round().to(torch.uint8)
+        return fused_bytes, boxes_xyxy[0], logits[0].float().sigmoid()
+
+
+def build_network(settings: Mapping[str, Any]) -> FusionRT | Detector:
+    """
+    Build one network with untrained weights.
+
+    :param settings: ``name`` (fusion_rt or detector) and the fields of its config, as JSON holds
+        them.
+    :raises ValueError: if the name is unknown.
+    """
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()
+    }
+    name = values.pop('name')
+    if name == 'fusion_rt':
+        return FusionRT(FusionRTConfig(**values))
+    if name == 'detector':
+        return Detector(DetectorConfig(**values))
+    raise ValueError(f'unknown network {name!r}; known: fusion_rt, detector')
+
+
+def build_perception(architecture: Mapping[str, Mapping[str, Any]]) -> Perception:
+    """
+    Build the deployed graph with untrained weights.
+
+    :param architecture: ``{'fusion': {...}, 'detector': {...}}``, as a contract holds it.
+    """
+    fusion, detector = (build_network(architecture[key]) for key in ('fusion', 'detector'))
+    return Perception(fusion, detector)

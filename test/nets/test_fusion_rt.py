@@ -1,0 +1,55 @@
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from tdfusion_ros.nets.blocks import high_pass  # noqa: E402
+from tdfusion_ros.nets.blocks import luma  # noqa: E402
+from tdfusion_ros.nets.blocks import recolor  # noqa: E402
+from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def test_fused_luma_stays_in_range_and_keeps_the_shape():
+    y, ir = torch.rand(2, 1, 32, 64), torch.rand(2, 1, 32, 64)
+    fused = FusionRT()(y, ir)
+    assert fused.shape == y.shape
+    assert fused.min() >= 0
+    assert fused.max() <= 1
+
+
+def test_equal_constant_sources_come_back_unchanged_also_at_the_border():
+    image = torch.full((1, 1, 32, 32), 0.4)
+    torch.testing.assert_close(FusionRT()(image, image), image)
+
+
+def test_weight_maps_hold_no_checkerboard():
+    weight, gain = FusionRT().weights(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32))
+    checkerboard = 1.0 - 2.0 * (torch.arange(32)[:, None] + torch.arange(32)).remainder(2)
+    for logits in (weight.logit(), gain.logit()):
+        inner = (logits * checkerboard)[..., 2:-2, 2:-2]
+        assert inner.mean().abs() < 0.02 * logits.std()
+
+
+def test_high_pass_of_a_constant_image_is_zero_also_at_the_border():
+    assert high_pass(torch.full((1, 1, 16, 16), 0.7)).abs().max() < 1e-6
+
+
+def test_recolor_with_its_own_luma_returns_the_image():
+    rgb = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(recolor(rgb, luma(rgb)), rgb)
+
+
+def test_recolor_equals_replacing_y_in_opencvs_ycrcb():
+    cv2 = pytest.importorskip('cv2')
+    rgb = 0.3 + 0.2 * torch.rand(1, 3, 16, 16)
+    fused = (luma(rgb) + 0.05).clamp(0, 1)
+    ycrcb = cv2.cvtColor(rgb[0].permute(1, 2, 0).numpy(), cv2.COLOR_RGB2YCrCb)
+    ycrcb[..., 0] = fused[0, 0].numpy()
+    expected = torch.from_numpy(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB)).permute(2, 0, 1)
+    torch.testing.assert_close(recolor(rgb, fused)[0], expected, atol=2e-3, rtol=0)

@@ -1,0 +1,53 @@
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from tdfusion_ros.nets.perception import build_perception  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+ARCHITECTURE = {
+    'fusion': {'name': 'fusion_rt', 'width': 8, 'depth': 3},
+    'detector': {
+        'name': 'detector',
+        'classes': 2,
+        'widths': [4, 4, 8, 8, 8],
+        'repeats': [0, 0, 1, 0, 0],
+        'neck': 8,
+        'head': 8,
+    },
+}
+
+
+@pytest.fixture
+def outputs():
+    torch.manual_seed(0)
+    rgb = torch.randint(0, 256, (64, 96, 3), dtype=torch.uint8)
+    return build_perception(ARCHITECTURE).eval()(rgb, torch.rand(64, 96))
+
+
+def test_perception_has_no_batch_dimension_at_its_border(outputs):
+    fused, boxes, scores = outputs
+    assert fused.shape == (64, 96, 3)
+    assert fused.dtype == torch.uint8
+    assert boxes.shape == (len(scores), 4)
+    assert scores.shape[1] == 2
+
+
+def test_scores_are_probabilities(outputs):
+    assert outputs[2].min() >= 0
+    assert outputs[2].max() <= 1
+
+
+def test_perception_returns_a_grey_scene_grey():
+    rgb = torch.full((64, 64, 3), 90, dtype=torch.uint8)
+    fused, _, _ = build_perception(ARCHITECTURE).eval()(rgb, torch.rand(64, 64))
+    assert (fused[..., 0] == fused[..., 1]).all()
+    assert (fused[..., 1] == fused[..., 2]).all()
+
+
+def test_perception_returns_an_rgb_image_whose_ir_is_its_luma_and_flat():
+    rgb = torch.tensor([200, 100, 50], dtype=torch.uint8).expand(64, 64, 3)
+    luma = (0.299 * 200 + 0.587 * 100 + 0.114 * 50) / 255
+    fused, _, _ = build_perception(ARCHITECTURE).eval()(rgb, torch.full((64, 64), luma))
+    assert (fused.int() - rgb.int()).abs().max() <= 1

@@ -1,0 +1,106 @@
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from training.detection import assign  # noqa: E402
+from training.detection import detection_loss  # noqa: E402
+from training.detection import image_points  # noqa: E402
+from training.detection import pair_iou  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def truth_of(*boxes, class_ids=None):
+    boxes = torch.tensor([boxes], dtype=torch.float32).reshape(1, -1, 4)
+    class_ids = torch.tensor([class_ids or [0] * boxes.shape[1]])
+    return boxes, class_ids, torch.ones(class_ids.shape, dtype=torch.bool)
+
+
+def predictions(points, size=16.0, classes=3, score=0.1):
+    boxes = torch.cat((points - size / 2, points + size / 2), -1)[None]
+    return torch.full((1, len(points), classes), score), boxes
+
+
+@pytest.fixture
+def points():
+    return image_points(64, 96, torch.device('cpu'))
+
+
+def test_assigner_picks_only_points_inside_the_box(points):
+    truth = truth_of((16, 16, 48, 40))
+    targets = assign(*predictions(points), points, truth)
+    chosen = points[targets.quality[0].sum(-1) > 0]
+    assert len(chosen) > 0
+    assert (chosen > torch.tensor([16, 16])).all()
+    assert (chosen < torch.tensor([48, 40])).all()
+
+
+def test_assigner_asks_only_for_the_class_of_the_object(points):
+    truth = truth_of((16, 16, 48, 40), class_ids=[2])
+    quality = assign(*predictions(points), points, truth).quality
+    assert quality[..., 2].max() > 0
+    assert quality[..., :2].max() == 0
+
+
+def test_best_point_of_an_object_is_asked_for_its_iou(points):
+    truth = truth_of((16, 16, 48, 40))
+    scores, boxes = predictions(points)
+    quality = assign(scores, boxes, points, truth).quality
+    inside = ((points > torch.tensor([16, 16])) & (points < torch.tensor([48, 40]))).all(-1)
+    best = pair_iou(boxes[0][inside], truth[0][0]).max()
+    torch.testing.assert_close(quality.max(), best)
+
+
+def test_assigner_takes_no_more_than_top_k_points_an_object(points):
+    targets = assign(*predictions(points), points, truth_of((0, 0, 96, 64)), top_k=5)
+    assert 0 < (targets.quality.sum(-1) > 0).sum() <= 5
+
+
+def test_a_point_in_two_objects_belongs_to_the_one_it_overlaps_most(points):
+    small, large = (24, 24, 40, 40), (0, 0, 96, 64)
+    targets = assign(*predictions(points), points, truth_of(large, small, class_ids=[0, 1]))
+    middle = ((points - torch.tensor([28.0, 28.0])).abs().sum(-1) < 1).nonzero()[0, 0]
+    assert targets.boxes_xyxy[0, middle].tolist() == list(small)
+    assert targets.quality[0, middle, 0] == 0
+
+
+def test_padding_boxes_are_never_assigned(points):
+    boxes, class_ids, valid = truth_of((0, 0, 96, 64))
+    targets = assign(*predictions(points), points, (boxes, class_ids, ~valid))
+    assert targets.quality.max() == 0
+
+
+def test_an_image_without_boxes_trains_without_nan(points):
+    logits = torch.zeros(1, len(points), 3, requires_grad=True)
+    boxes = predictions(points)[1].requires_grad_()
+    truth = (torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1) > 0)
+    detection_loss(boxes, logits, points, truth)['loss'].backward()
+    assert logits.grad.isfinite().all()
+    assert (logits.grad > 0).all()
+    assert (boxes.grad == 0).all()
+
+
+def test_perfect_boxes_cost_nothing_and_worse_ones_cost_more(points):
+    truth = truth_of((16, 16, 48, 40))
+    perfect = truth[0].expand(1, len(points), 4).clone()
+    logits = torch.zeros(1, len(points), 3)
+    costs = [detection_loss(perfect + shift, logits, points, truth)['borders'] for shift in (0, 4)]
+    assert costs[0] < 1e-5
+    assert costs[1] > 0.1
+
+
+def test_iou_agrees_with_pycocotools():
+    mask = pytest.importorskip('pycocotools.mask')
+    torch.manual_seed(0)
+    corners = torch.rand(20, 2, 2).sort(1).values * 100
+    boxes = corners.reshape(20, 4)
+    xywh = torch.cat((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), 1).double().numpy()
+    expected = torch.from_numpy(mask.iou(xywh, xywh, [0] * 20)).float()
+    torch.testing.assert_close(pair_iou(boxes[:, None], boxes[None]), expected)
+
+
+def test_generalized_iou_still_tells_apart_boxes_that_do_not_meet():
+    box = torch.tensor([0.0, 0.0, 10.0, 10.0])
+    near, far = box + 20, box + 50
+    assert pair_iou(box, near) == pair_iou(box, far) == 0
+    assert pair_iou(box, near, True) > pair_iou(box, far, True) > -1

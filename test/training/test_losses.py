@@ -1,0 +1,65 @@
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from training.losses import fusion_loss  # noqa: E402
+from training.losses import gradient_loss  # noqa: E402
+from training.losses import intensity_loss  # noqa: E402
+from training.losses import sobel  # noqa: E402
+
+pytestmark = pytest.mark.torch
+HALF = torch.tensor(0.5)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def test_sobel_of_a_constant_image_is_zero_also_at_the_border():
+    assert sobel(torch.full((1, 1, 8, 8), 0.9)).abs().max() < 1e-6
+
+
+def test_sobel_of_a_ramp_is_eight_times_its_slope():
+    ramp = (torch.arange(8.0) * 0.1).expand(1, 1, 8, 8)
+    inner = sobel(ramp)[..., 1:-1, 1:-1]
+    torch.testing.assert_close(inner[:, 0], torch.full((1, 6, 6), 0.8))
+    assert inner[:, 1].abs().max() < 1e-6
+
+
+def test_fusing_an_image_with_itself_costs_nothing():
+    image = torch.rand(1, 1, 16, 16)
+    assert fusion_loss(image, image, image, HALF)['loss'] == 0
+
+
+def test_gradient_loss_asks_for_the_stronger_gradient_with_its_sign():
+    strong_and_falling = torch.rand(1, 1, 1, 16).expand(1, 1, 16, 16)
+    flat = torch.full((1, 1, 16, 16), 0.5)
+    assert gradient_loss(strong_and_falling, strong_and_falling, flat) == 0
+    assert gradient_loss(strong_and_falling, flat, strong_and_falling) == 0
+    assert gradient_loss(1 - strong_and_falling, strong_and_falling, flat) > 0.1
+
+
+def test_gradient_loss_chooses_x_and_y_apart():
+    columns = torch.rand(1, 1, 1, 16).expand(1, 1, 16, 16)
+    rows = torch.rand(1, 1, 16, 1).expand(1, 1, 16, 16)
+    assert gradient_loss(columns + rows, columns, rows) < 1e-5
+
+
+def test_mean_of_both_sources_is_the_best_intensity_at_weight_one_half():
+    y, ir = torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8)
+    fused = ((y + ir) / 2).requires_grad_()
+    (slope,) = torch.autograd.grad(intensity_loss(fused, y, ir, HALF), fused)
+    assert slope.abs().max() < 1e-7
+
+
+def test_intensity_loss_takes_a_map_of_weights_and_gives_it_a_gradient():
+    y, ir = torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    weight_ir = torch.zeros(1, 1, 4, 4)
+    weight_ir[..., :2] = 1.0
+    fused = weight_ir.clone()
+    assert intensity_loss(fused, y, ir, weight_ir) == 0
+    weight_ir.requires_grad_()
+    intensity_loss(torch.full_like(fused, 0.3), y, ir, weight_ir).backward()
+    # Moving weight to ir costs (0.3 - 1)^2 and saves (0.3 - 0)^2 at each of 16 pixels.
+    torch.testing.assert_close(weight_ir.grad, torch.full_like(fused, (0.49 - 0.09) / 16))

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('cv2')
+
+from training.datasets import Sample  # noqa: E402
+from training.transforms import collate  # noqa: E402
+from training.transforms import crop_resize  # noqa: E402
+from training.transforms import flip  # noqa: E402
+from training.transforms import mosaic  # noqa: E402
+from training.transforms import photometric  # noqa: E402
+from training.transforms import random_crop  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def sample_with_box(box=(40, 20, 72, 60), hw=(96, 160)):
+    """Return a dark pair in which exactly the box is white, in both modalities."""
+    x0, y0, x1, y1 = box
+    rgb, ir = np.zeros((*hw, 3), np.uint8), np.zeros(hw, np.uint8)
+    rgb[y0:y1, x0:x1], ir[y0:y1, x0:x1] = 255, 255
+    return Sample('a', rgb, ir, np.array([box], np.float32), np.array([1]))
+
+
+def box_of_white(ir):
+    y, x = np.nonzero(ir > 127)
+    return [x.min(), y.min(), x.max() + 1, y.max() + 1]
+
+
+def test_flipping_twice_returns_the_sample():
+    sample = sample_with_box()
+    twice = flip(flip(sample))
+    np.testing.assert_array_equal(twice.rgb, sample.rgb)
+    np.testing.assert_array_equal(twice.boxes_xyxy, sample.boxes_xyxy)
+
+
+def test_boxes_follow_the_pixels_when_flipped():
+    flipped = flip(sample_with_box())
+    assert flipped.boxes_xyxy[0].tolist() == box_of_white(flipped.ir)
+
+
+def test_boxes_follow_the_pixels_of_both_modalities_when_cropped_and_resized():
+    crop = crop_resize(sample_with_box(), (20, 10, 100, 90), (160, 160))
+    np.testing.assert_allclose(crop.boxes_xyxy[0], box_of_white(crop.ir), atol=1)
+    np.testing.assert_allclose(crop.boxes_xyxy[0], box_of_white(crop.rgb[..., 0]), atol=1)
+
+
+def test_boxes_follow_the_pixels_when_the_window_is_larger_than_the_image():
+    sample = sample_with_box()
+    crop = crop_resize(sample, (-40, -24, 280, 168), (96, 160))
+    np.testing.assert_allclose(crop.boxes_xyxy[0], [40, 22, 56, 42])
+    assert crop.ir[25:40, 42:54].min() > 200
+
+
+def test_cropping_back_from_a_resized_image_returns_the_box():
+    sample = sample_with_box()
+    larger = crop_resize(sample, (0, 0, 160, 96), (192, 320))
+    back = crop_resize(larger, (0, 0, 320, 192), (96, 160))
+    np.testing.assert_allclose(back.boxes_xyxy, sample.boxes_xyxy)
+
+
+def test_a_box_mostly_outside_of_the_window_is_dropped_with_its_class():
+    crop = crop_resize(sample_with_box(), (64, 0, 160, 96), (96, 96))
+    assert len(crop.boxes_xyxy) == len(crop.class_ids) == 0
+
+
+def test_resizing_down_is_antialiased():
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 255
+    sample = Sample('a', np.dstack([stripes] * 3), stripes, np.zeros((0, 4)), np.zeros(0, int))
+    small = crop_resize(sample, (0, 0, 64, 64), (16, 16))
+    assert np.abs(small.ir.astype(int) - 127).max() <= 1
+
+
+def test_random_crops_never_return_boxes_outside_of_the_crop():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        crop = random_crop(sample_with_box(), rng, (64, 96), (0.4, 2.0))
+        assert crop.rgb.shape == (64, 96, 3)
+        assert (crop.boxes_xyxy >= 0).all()
+        assert (crop.boxes_xyxy <= [96, 64, 96, 64]).all()
+
+
+def test_mosaic_moves_boxes_with_their_quarter():
+    parts = [crop_resize(sample_with_box(), (0, 0, 160, 96), (48, 80))] * 4
+    whole = mosaic(parts, (96, 160))
+    x0, y0, x1, y1 = box_of_white(whole.ir[48:, 80:])
+    quarter = [x0 + 80, y0 + 48, x1 + 80, y1 + 48]
+    np.testing.assert_allclose(whole.boxes_xyxy[3], quarter, atol=1)
+
+
+def test_photometric_changes_leave_boxes_and_the_order_of_levels_alone():
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    sample = Sample('a', np.dstack([ramp] * 3), ramp, np.zeros((0, 4)), np.zeros(0, int))
+    for seed in range(10):
+        changed = photometric(sample, np.random.default_rng(seed))
+        assert (np.diff(changed.ir.astype(int)) >= 0).all()
+
+
+def test_collate_marks_padding_as_not_valid():
+    empty = crop_resize(sample_with_box(), (100, 0, 160, 96), (96, 160))
+    batch = collate([sample_with_box(), empty])
+    assert batch.valid.tolist() == [[True], [False]]
+    assert batch.rgb.shape == (2, 3, 96, 160)
+    assert batch.ir.shape == (2, 1, 96, 160)
+    assert batch.ir.max() == 1.0

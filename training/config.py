@@ -1,0 +1,94 @@
+"""What a training run may choose: a frozen dataclass, a YAML file, ``key=value`` overrides."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tdfusion_ros.core.config import setting
+from tdfusion_ros.core.errors import ConfigError
+
+TASKS = ('fusion', 'detection')
+SOURCES = ('fused', 'ir', 'rgb')
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every choice of a training run; the run folder keeps a copy."""
+
+    task: str = setting('fusion', 'What to train: fusion or detection.')
+    source: str = setting('fused', 'What the detector reads: fused, ir or rgb.')
+    data: str = setting('../shared/data/msrs_det', 'Folder of the data set.')
+    split: str = setting('train', 'Name of the split file to train on.')
+    limit: int = setting(0, 'Use only the first pairs of the split; 0 means all.')
+    run: str = setting('runs/fusion', 'Folder that receives weights, settings and log.')
+    fusion: str = setting('', 'Run folder of the frozen fusion network (source fused).')
+    steps: int = setting(6000, 'Number of optimiser steps.')
+    batch: int = setting(4, 'Crops per step.')
+    crop_hw: tuple[int, int] = setting((256, 256), 'Height and width of a crop [px].')
+    scale_range: tuple[float, float] = setting((0.7, 1.3), 'Random magnification of a crop.')
+    mosaic: float = setting(0.0, 'Share of crops that are put together from four images.')
+    photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
+    lr: float = setting(2e-3, 'Highest learning rate (AdamW).')
+    warmup_steps: int = setting(200, 'Steps of linear warm-up before the cosine decay.')
+    weight_decay: float = setting(0.01, 'Decay of convolution weights; none on biases and norms.')
+    ema_decay: float = setting(0.998, 'Decay of the running average of the weights that is kept.')
+    gradient_weight: float = setting(1.0, 'Weight of the gradient term of the fusion loss.')
+    seed: int = setting(0, 'Seed of initialisation and augmentation.')
+    threads: int = setting(2, 'CPU threads of torch.')
+
+    def __post_init__(self) -> None:
+        for name in ('crop_hw', 'scale_range'):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.task not in TASKS:
+            raise ConfigError(f'task must be one of {TASKS}, got {self.task!r}')
+        if self.source not in SOURCES:
+            raise ConfigError(f'source must be one of {SOURCES}, got {self.source!r}')
+        if any(size % 32 for size in self.crop_hw):
+            raise ConfigError(f'crop_hw must be multiples of 32, got {self.crop_hw}')
+        if self.task == 'detection' and self.source == 'fused' and not self.fusion:
+            raise ConfigError('source fused needs fusion=RUN, the run folder of a fusion network')
+
+
+def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
+    """
+    Return the configuration with ``values`` in place of the defaults.
+
+    :raises ConfigError: if a key is unknown or a value has the wrong type.
+    """
+    known = {f.name: f.default for f in fields(TrainConfig)}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f'unknown setting {name!r}; known: {", ".join(sorted(known))}')
+        expected = type(known[name])
+        accepted = {float: (int, float), tuple: (list, tuple)}.get(expected, (expected,))
+        if not isinstance(value, accepted) or isinstance(value, bool):
+            raise ConfigError(f'{name} must be {expected.__name__}, got {value!r}')
+    return TrainConfig(**values)
+
+
+def load_config(arguments: Sequence[str]) -> TrainConfig:
+    """Read command line arguments: YAML files and ``key=value``, later ones win."""
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        if '=' in argument:
+            name, _, text = argument.partition('=')
+            values[name] = _number(yaml.safe_load(text)) if text else ''
+        else:
+            loaded = yaml.safe_load(Path(argument).read_text(encoding='utf-8')) or {}
+            values.update({name: _number(value) for name, value in loaded.items()})
+    return config_from_mapping(values)
+
+
+def _number(value: Any) -> Any:
+    """Return a number written as 1e-3, which YAML 1.1 takes for a string, as a float."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

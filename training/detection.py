@@ -1,0 +1,120 @@
+"""Loss of the detector: task-aligned assignment, quality focal loss, generalised IoU."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tdfusion_ros.nets.detector import anchor_points
+from tdfusion_ros.nets.detector import STRIDES
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What each anchor point should predict."""
+
+    quality: Tensor
+    """(B, A, C) in [0, 1]; zero is background."""
+    boxes_xyxy: Tensor
+    """(B, A, 4) in pixels; meaningful where ``quality`` is positive."""
+
+
+def image_points(height: int, width: int, device: torch.device) -> Tensor:
+    """Return the anchor points of an image, (A, 2), in the order of the detector's output."""
+    return torch.cat([anchor_points((height // s, width // s), s, device) for s in STRIDES])
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+
+
+def pair_iou(a: Tensor, b: Tensor, generalized: bool = False) -> Tensor:
+    """
+    Return the IoU of boxes that broadcast against each other, (..., 4) in xyxy.
+
+    :param generalized: subtract the empty share of the hull (Rezatofighi et al., 2019), which
+        gives a gradient even where the boxes do not meet.
+    """
+    left_top, right_bottom = torch.maximum(a, b)[..., :2], torch.minimum(a, b)[..., 2:]
+    common = (right_bottom - left_top).clamp(min=0).prod(-1)
+    union = (_area(a) + _area(b) - common).clamp(min=1e-6)
+    iou = common / union
+    if not generalized:
+        return iou
+    hull_sides = torch.maximum(a, b)[..., 2:] - torch.minimum(a, b)[..., :2]
+    hull = hull_sides.clamp(min=0).prod(-1).clamp(min=1e-6)
+    return iou - (hull - union) / hull
+
+
+@torch.no_grad()
+def assign(
+    scores: Tensor,
+    boxes: Tensor,
+    points: Tensor,
+    truth: tuple[Tensor, Tensor, Tensor],
+    *,
+    top_k: int = 10,
+    iou_power: float = 4.0,
+) -> Targets:
+    """
+    Give every object the points inside it whose prediction fits best in class and place.
+
+    :param scores: (B, A, C) probabilities. :param boxes: (B, A, 4). :param points: (A, 2).
+    :param truth: boxes (B, G, 4), class_ids (B, G), valid (B, G).
+
+    Source: the idea of task alignment in TOOD (Feng et al., 2021): alignment
+    ``t = score * IoU ** power``; targets are ``t`` scaled so that the best point of an object is
+    asked for its IoU.
+    """
+    true_boxes, class_ids, valid = truth
+    batch, objects = class_ids.shape
+    from_left_top = points - true_boxes[:, :, None, :2]
+    to_right_bottom = true_boxes[:, :, None, 2:] - points
+    inside = torch.cat((from_left_top, to_right_bottom), -1).amin(-1) > 0
+    inside = inside & valid[:, :, None]
+    iou = pair_iou(boxes[:, None], true_boxes[:, :, None])
+    index = class_ids[:, :, None].expand(-1, -1, len(points))
+    alignment = scores.transpose(1, 2).gather(1, index) * iou**iou_power + 1e-9
+    best = (alignment * inside).topk(min(top_k, len(points)), -1).indices
+    chosen = torch.zeros_like(inside).scatter_(-1, best, True) & inside
+    # A point inside several objects belongs to the one that it already overlaps most.
+    owner = torch.where(chosen, iou, -1.0).argmax(1)
+    chosen = chosen & functional.one_hot(owner, objects).transpose(1, 2).bool()
+    alignment, iou = alignment * chosen, iou * chosen
+    peak = alignment.amax(-1, keepdim=True).clamp(min=1e-9)
+    quality = (alignment / peak * iou.amax(-1, keepdim=True)).gather(1, owner[:, None])[:, 0]
+    rows = torch.arange(batch, device=owner.device)[:, None]
+    one_hot = functional.one_hot(class_ids[rows, owner], scores.shape[-1])
+    return Targets(quality[..., None] * one_hot, true_boxes[rows, owner])
+
+
+def detection_loss(
+    boxes: Tensor,
+    logits: Tensor,
+    points: Tensor,
+    truth: tuple[Tensor, Tensor, Tensor],
+    *,
+    box_weight: float = 2.0,
+) -> dict[str, Tensor]:
+    """
+    Return ``loss`` and its two terms for the raw output of the detector.
+
+    An image without objects only pushes scores down; without any object in the whole batch the
+    box term is zero and keeps its graph.
+    """
+    scores = logits.sigmoid()
+    targets = assign(scores.detach(), boxes.detach(), points, truth)
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, targets.quality, reduction='none'
+    )
+    weight = targets.quality.sum(-1)
+    total = weight.sum().clamp(min=1.0)
+    classes = ((targets.quality - scores).abs() ** 2 * entropy).sum() / total
+    giou = pair_iou(boxes, targets.boxes_xyxy, generalized=True)
+    borders = ((1 - giou) * weight).sum() / total
+    return {
+        'loss': classes + box_weight * borders,
+        'classes': classes.detach(),
+        'borders': borders.detach(),
+    }

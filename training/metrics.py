@@ -1,0 +1,101 @@
+"""Average precision as COCO defines it, computed by pycocotools."""
+
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+import io
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.postprocess import detections
+from training.datasets import CLASSES
+from training.datasets import Sample
+
+# COCO integrates the whole precision-recall curve: nearly all boxes count, not only good ones.
+EVERYTHING = FusionConfig(score_threshold=0.001, nms_threshold=0.6, max_detections=100)
+
+
+def select(boxes_xyxy: np.ndarray, scores: np.ndarray, size_hw: tuple[int, int]) -> Detections:
+    """Return what the robot's own post-processing makes of raw boxes, almost unfiltered."""
+    wanted = np.ones(scores.shape[1], dtype=bool)
+    return detections(boxes_xyxy, scores, size_hw, EVERYTHING, wanted)
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    return [float(v) for v in (*box[:2], *(box[2:] - box[:2]))]
+
+
+def _ground_truth(samples: Sequence[Sample]) -> COCO:
+    coco = COCO()
+    annotations = [
+        {
+            'image_id': image,
+            'category_id': int(class_id),
+            'bbox': _xywh(box),
+            'area': float((box[2:] - box[:2]).prod()),
+            'iscrowd': 0,
+        }
+        for image, sample in enumerate(samples)
+        for box, class_id in zip(sample.boxes_xyxy, sample.class_ids, strict=True)
+    ]
+    coco.dataset = {
+        'info': {},
+        'images': [{'id': image} for image in range(len(samples))],
+        # COCO takes annotation id 0 for "no match": ids start at 1.
+        'annotations': [{'id': i, **a} for i, a in enumerate(annotations, start=1)],
+        'categories': [{'id': i, 'name': name} for i, name in enumerate(CLASSES)],
+    }
+    coco.createIndex()
+    return coco
+
+
+def average_precision(
+    samples: Sequence[Sample], found: Sequence[Detections]
+) -> dict[str, dict[str, float]]:
+    """
+    Return AP50, AP75 and AP50-95 (0 to 1) per class and for their mean, ``all``.
+
+    A class that does not occur in ``samples`` has no AP: NaN.
+    """
+    boxes = [
+        {
+            'image_id': image,
+            'category_id': int(class_id),
+            'bbox': _xywh(box),
+            'score': float(score),
+        }
+        for image, result in enumerate(found)
+        for box, score, class_id in zip(
+            result.boxes_xyxy, result.scores, result.class_ids, strict=True
+        )
+    ]
+    with redirect_stdout(io.StringIO()):
+        truth = _ground_truth(samples)
+        # An empty list is not a result that pycocotools loads; an empty COCO is.
+        results = truth.loadRes(boxes) if boxes else COCO()
+        if not boxes:
+            results.dataset = {**truth.dataset, 'annotations': []}
+            results.createIndex()
+        evaluation = COCOeval(truth, results, 'bbox')
+        evaluation.evaluate()
+        evaluation.accumulate()
+    # (threshold, recall, class, area range, detection limit); -1 where there is no truth.
+    precision = evaluation.eval['precision'][:, :, :, 0, -1]
+    precision = np.where(precision < 0, np.nan, precision)
+    columns = {'AP50': precision[0], 'AP75': precision[5], 'AP50-95': precision}
+    table = {
+        name: {key: _mean(values[..., i]) for key, values in columns.items()}
+        for i, name in enumerate(CLASSES)
+    }
+    table['all'] = {
+        key: _mean(np.array([table[name][key] for name in CLASSES])) for key in columns
+    }
+    return table
+
+
+def _mean(values: np.ndarray) -> float:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else float('nan')

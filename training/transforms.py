@@ -1,0 +1,146 @@
+"""Augmentation of rgb, ir and boxes together; every function returns a new sample."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.datasets import Sample
+
+PADDING = 114
+"""Grey level outside of the image: neither hot nor dark."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one size as tensors; boxes are padded to the longest list."""
+
+    names: tuple[str, ...]
+    rgb: Tensor
+    """(B, 3, H, W) float32 in [0, 1]."""
+    ir: Tensor
+    """(B, 1, H, W) float32 in [0, 1]."""
+    boxes_xyxy: Tensor
+    """(B, G, 4) float32 in pixels."""
+    class_ids: Tensor
+    """(B, G) int64."""
+    valid: Tensor
+    """(B, G) bool, False for padding."""
+
+
+def flip(sample: Sample) -> Sample:
+    """Mirror left and right."""
+    width = sample.ir.shape[1]
+    boxes = sample.boxes_xyxy.copy()
+    boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+    rgb, ir = np.ascontiguousarray(sample.rgb[:, ::-1]), np.ascontiguousarray(sample.ir[:, ::-1])
+    return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes)
+
+
+def crop_resize(
+    sample: Sample, window_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]
+) -> Sample:
+    """
+    Cut a window out and resize it; what lies outside of the image becomes grey.
+
+    A box that loses more than 70 % of its area, or gets thinner than 3 px, is dropped: nobody
+    could say what it shows.
+    """
+    x0, y0, x1, y1 = window_xyxy
+    height, width = size_hw
+    scale = np.array([width / (x1 - x0), height / (y1 - y0)] * 2, dtype=np.float32)
+    boxes = (sample.boxes_xyxy - np.array([x0, y0, x0, y0], dtype=np.float32)) * scale
+    limit = np.array([width, height, width, height], dtype=np.float32)
+    clipped = np.clip(boxes, 0, limit)
+    sides = clipped[:, 2:] - clipped[:, :2]
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    keep = (sides.prod(1) > 0.3 * area) & (sides.min(1, initial=np.inf) >= 3)
+    return replace(
+        sample,
+        rgb=_cut(sample.rgb, window_xyxy, size_hw),
+        ir=_cut(sample.ir, window_xyxy, size_hw),
+        boxes_xyxy=clipped[keep],
+        class_ids=sample.class_ids[keep],
+    )
+
+
+def _cut(
+    image: np.ndarray, window_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]
+) -> np.ndarray:
+    x0, y0, x1, y1 = window_xyxy
+    height, width = image.shape[:2]
+    inside = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    border = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
+    if any(border):
+        grey = (PADDING,) * 3
+        inside = cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=grey)
+    # Area averaging is the antialiased way down; it must not be used on the way up.
+    smaller = size_hw[0] < inside.shape[0]
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(inside, (size_hw[1], size_hw[0]), interpolation=method)
+
+
+def random_crop(
+    sample: Sample,
+    rng: np.random.Generator,
+    size_hw: tuple[int, int],
+    scale_range: tuple[float, float],
+) -> Sample:
+    """Cut a random window, magnified by a random factor, so that it fills ``size_hw``."""
+    scale = np.exp(rng.uniform(*np.log(scale_range)))
+    stretch = np.exp(rng.uniform(-0.08, 0.08)) if scale_range[0] < scale_range[1] else 1.0
+    height, width = sample.ir.shape
+    window_h, window_w = round(size_hw[0] / scale), round(size_hw[1] / scale * stretch)
+    x0 = int(rng.integers(min(0, width - window_w), max(0, width - window_w) + 1))
+    y0 = int(rng.integers(min(0, height - window_h), max(0, height - window_h) + 1))
+    return crop_resize(sample, (x0, y0, x0 + window_w, y0 + window_h), size_hw)
+
+
+def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
+    """Put four samples of half the size together, two by two."""
+    half_h, half_w = size_hw[0] // 2, size_hw[1] // 2
+    offsets = np.array([[0, 0], [half_w, 0], [0, half_h], [half_w, half_h]], dtype=np.float32)
+    rows = ((0, 1), (2, 3))
+    return Sample(
+        '+'.join(s.name for s in samples),
+        np.vstack([np.hstack([samples[i].rgb for i in row]) for row in rows]),
+        np.vstack([np.hstack([samples[i].ir for i in row]) for row in rows]),
+        np.concatenate(
+            [s.boxes_xyxy + np.tile(o, 2) for s, o in zip(samples, offsets, strict=True)]
+        ),
+        np.concatenate([s.class_ids for s in samples]),
+    )
+
+
+def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0) -> Sample:
+    """Change brightness, contrast and gamma of each modality on its own."""
+    images = []
+    for image in (sample.rgb, sample.ir):
+        gamma = np.exp(strength * rng.uniform(-0.4, 0.4))
+        contrast = np.exp(strength * rng.uniform(-0.25, 0.25))
+        brightness = strength * rng.uniform(-0.1, 0.1)
+        levels = (np.linspace(0, 1, 256) ** gamma - 0.5) * contrast + 0.5 + brightness
+        table = np.clip(np.rint(levels * 255), 0, 255).astype(np.uint8)
+        images.append(cv2.LUT(image, table))
+    return replace(sample, rgb=images[0], ir=images[1])
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples of one size into tensors."""
+    most = max(1, *(len(s.class_ids) for s in samples))
+    boxes = torch.zeros(len(samples), most, 4)
+    class_ids = torch.zeros(len(samples), most, dtype=torch.int64)
+    valid = torch.zeros(len(samples), most, dtype=torch.bool)
+    for row, sample in enumerate(samples):
+        count = len(sample.class_ids)
+        boxes[row, :count] = torch.from_numpy(sample.boxes_xyxy)
+        class_ids[row, :count] = torch.from_numpy(sample.class_ids)
+        valid[row, :count] = True
+    rgb = torch.from_numpy(np.stack([s.rgb for s in samples])).permute(0, 3, 1, 2)
+    ir = torch.from_numpy(np.stack([s.ir for s in samples])).unsqueeze(1)
+    names = tuple(s.name for s in samples)
+    return Batch(names, rgb.float() / 255, ir.float() / 255, boxes, class_ids, valid)
