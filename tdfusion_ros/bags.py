@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-import sqlite3
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from rosbags.interfaces import QosLiveliness
 from rosbags.interfaces import QosReliability
 from rosbags.interfaces import QosTime
 from rosbags.rosbag2 import Reader
-from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer
 from rosbags.rosbag2 import WriterError
@@ -74,18 +72,11 @@ class BagReader:
         if not folder.exists():
             raise BagError(f'bag {path} does not exist')
         self.path = folder
-        self._reader = Reader(folder)
         try:
+            self._reader = Reader(folder)
             self._reader.open()
-        except (
-            ReaderError,
-            OSError,
-            ValueError,
-            KeyError,
-            AssertionError,
-            sqlite3.Error,
-        ) as error:
-            raise BagError(f'bag {path} cannot be opened: {error}') from None
+        except Exception as error:  # rosbags has no common base for what a damaged bag raises
+            raise BagError(f'bag {path} cannot be opened: {error!r}') from error
 
     def __enter__(self) -> 'BagReader':
         return self
@@ -123,31 +114,33 @@ class BagReader:
         """Return the number of messages on a topic."""
         return sum(c.msgcount for c in self._reader.connections if c.topic == topic)
 
+    def serialized(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
+        """
+        Yield topic, time of recording [ns] and the message as it is on the wire (CDR).
+
+        :raises BagError: where the bag breaks off.
+        """
+        wanted = [c for c in self._reader.connections if c.topic in topics]
+        try:
+            for connection, time_ns, data in self._reader.messages(wanted):
+                yield connection.topic, time_ns, bytes(data)
+        except Exception as error:  # as above
+            raise BagError(f'bag {self.path} is damaged: {error!r}') from error
+
     def messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
         """
         Yield topic, time of recording [ns] and message.
 
         :raises BagError: where the bag breaks off or a message cannot be read.
         """
-        wanted = [c for c in self._reader.connections if c.topic in topics]
-        try:
-            for connection, time_ns, data in self._reader.messages(wanted):
-                yield (
-                    connection.topic,
-                    time_ns,
-                    typestore().deserialize_cdr(data, connection.msgtype),
-                )
-        except (
-            ReaderError,
-            OSError,
-            ValueError,
-            KeyError,
-            AssertionError,
-            IndexError,
-            sqlite3.Error,
-            MemoryError,
-        ) as error:
-            raise BagError(f'bag {self.path} is damaged: {error!r}') from None
+        kinds = self.topics()
+        for topic, time_ns, data in self.serialized(*topics):
+            try:
+                yield topic, time_ns, typestore().deserialize_cdr(data, kinds[topic])
+            except Exception as error:  # as above
+                raise BagError(
+                    f'a message of {topic} in {self.path} is damaged: {error!r}'
+                ) from error
 
 
 class BagWriter:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 import sys
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -15,6 +16,11 @@ from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.reference import parameter_table
+from tdfusion_ros.reference import parameter_yaml
+
+if TYPE_CHECKING:
+    from tdfusion_ros.offline import Source
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,15 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='tdfusion', description='Infrared + RGB fusion.')
-    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     fuse = commands.add_parser(
         'fuse',
         help='fuse a bag, or two folders of images',
         description='Fuse every pair of a ROS 2 bag (mcap or sqlite3), or of two folders '
         'whose images have the same names. The same input gives the same output.',
-    )
-    fuse.add_argument(
-        'input', nargs='+', type=Path, metavar='INPUT', help='BAG, or RGB_FOLDER IR_FOLDER'
     )
     fuse.add_argument('-o', '--output', required=True, type=Path, help='new bag or folder')
     fuse.add_argument(
@@ -47,24 +50,31 @@ def _parser() -> argparse.ArgumentParser:
         choices=('bag', 'folder'),
         help='what to write; default: a bag from a bag, a folder from folders',
     )
-    fuse.add_argument('--rgb-topic', default='', help='default: the one ending in rgb/image_raw')
-    fuse.add_argument('--ir-topic', default='', help='default: the one ending in ir/image_raw')
     fuse.set_defaults(run=_fuse)
     bench = commands.add_parser(
         'bench',
         help='time the pipeline on this machine',
         description='Time the whole pipeline, both images in memory to fused image and boxes.',
     )
-    bench.add_argument(
-        'input',
-        nargs=2,
-        type=Path,
-        metavar='FOLDER',
-        help='RGB_FOLDER IR_FOLDER with the images to use',
-    )
     bench.add_argument('--frames', type=int, default=200, help='timed frames (default 200)')
     bench.set_defaults(run=_bench)
+    params = commands.add_parser(
+        'params',
+        help='print every parameter with its default and meaning',
+        description='Print a parameter file to copy and change.',
+    )
+    params.add_argument('--markdown', action='store_true', help='as a table instead')
+    params.set_defaults(run=_params)
     for command in (fuse, bench):
+        command.add_argument(
+            'input', nargs='+', type=Path, metavar='INPUT', help='BAG, or RGB_FOLDER IR_FOLDER'
+        )
+        for stream in ('rgb', 'ir'):
+            command.add_argument(
+                f'--{stream}-topic',
+                default='',
+                help=f'of the bag; default: the one ending in {stream}/image_raw[/compressed]',
+            )
         command.add_argument('--config', type=Path, help='parameters as in config/fusion.yaml')
         command.add_argument(
             '-p',
@@ -97,7 +107,10 @@ def _config(options: argparse.Namespace) -> FusionConfig:
         name, equals, value = given.partition('=')
         if not equals:
             raise ConfigError(f"--param wants NAME=VALUE, got '{given}'")
-        values[name] = yaml.safe_load(value)
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--param {name}: '{value}' is not YAML: {error}") from None
     return from_mapping(values)
 
 
@@ -110,31 +123,34 @@ def _flat(tree: dict, prefix: str = '') -> dict:
     return out
 
 
+def _source(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> 'Source':
+    from tdfusion_ros import offline
+    from tdfusion_ros.bags import BagReader
+
+    if len(options.input) > 2:
+        raise ConfigError(f'{options.command} takes one bag or two folders')
+    if len(options.input) == 2:
+        return offline.FolderSource(*options.input)
+    reader = stack.enter_context(BagReader(options.input[0]))
+    return offline.BagSource(reader, reader.find(options.rgb_topic, options.ir_topic), config.sync)
+
+
 def _fuse(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from tdfusion_ros import offline
-    from tdfusion_ros.bags import BagReader
     from tdfusion_ros.bags import BagWriter
     from tdfusion_ros.build import build_pipeline
 
     config = _config(options)
     from_bag = len(options.input) == 1
     to_bag = options.to == 'bag' or (options.to is None and from_bag)
-    if len(options.input) > 2:
-        raise ConfigError('fuse takes one bag or two folders')
     if to_bag and not from_bag:
         raise ConfigError(
             'folders of images have no stamps, so they cannot become a bag; leave --to bag out'
         )
     with ExitStack() as stack:
-        if from_bag:
-            reader = stack.enter_context(BagReader(options.input[0]))
-            source = offline.BagSource(
-                reader, reader.find(options.rgb_topic, options.ir_topic), config.sync
-            )
-        else:
-            source = offline.FolderSource(*options.input)
+        source = _source(options, config, stack)
         pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
         classes = pipeline.contract.classes
         if to_bag:
@@ -169,10 +185,13 @@ def _bench(options: argparse.Namespace) -> int:
     import numpy as np
 
     from tdfusion_ros.build import build_pipeline
-    from tdfusion_ros.offline import FolderSource
 
-    pipeline = build_pipeline(_config(options), lambda text: print(text, file=sys.stderr))
-    pairs = list(islice(FolderSource(*options.input), 50))
+    config = _config(options)
+    with ExitStack() as stack:
+        pairs = list(islice(_source(options, config, stack), 50))
+    if not pairs:
+        raise BagError('no pairs to time')
+    pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
     rows: dict[str, list[int]] = {}
     for turn, pair in enumerate(islice(cycle(pairs), options.frames + 10)):
         begun = perf_counter_ns()
@@ -191,6 +210,11 @@ def _bench(options: argparse.Namespace) -> int:
     for stage, times in rows.items():
         marks = np.percentile(np.array(times) / 1e6, (50, 95, 99))
         print(f'{stage:<16}' + ''.join(f'{ms:9.2f}' for ms in marks))
+    return 0
+
+
+def _params(options: argparse.Namespace) -> int:
+    print(parameter_table() if options.markdown else parameter_yaml(), end='')
     return 0
 
 

@@ -1,0 +1,43 @@
+# Needs Python 3.10 to 3.12, gcc and g++ on Linux x86-64; everything else comes into .venv*.
+PYTHON ?= python3
+DEMO := .venv
+TEST := .venv-test
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench train-smoke clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(DEMO)/ready  ## Play a real bag to the real node; look at out/contact_sheet.png
+	$(DEMO)/bin/python -m demo.run
+
+test: $(TEST)/ready lint  ## Run every test: core, torch, and ros over real DDS
+	$(TEST)/bin/python -m pytest
+
+lint: $(TEST)/ready  ## Check form and types
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/mypy
+
+bench: $(DEMO)/ready  ## Time the pipeline on this machine
+	$(DEMO)/bin/tdfusion bench demo/msrs_drive
+
+train-smoke: $(TEST)/ready  ## Train both networks for a few steps and export them
+	$(TEST)/bin/python -m pytest -m torch test/training
+
+clean:  ## Remove environments and results
+	rm -rf .venv .venv-test out build *.egg-info
+
+# What a robot needs: no torch. ROS comes from pip here because this need not be a robot.
+$(DEMO)/ready: pip_ros/requirements.txt setup.py
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install -q -r pip_ros/requirements.txt -e '.[run]'
+	$(DEMO)/bin/python pip_ros/build_vision_msgs.py
+	touch $@
+
+$(TEST)/ready: pip_ros/requirements.txt setup.py
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/pip install -q -r pip_ros/requirements.txt -e '.[run,train,test]'
+	$(TEST)/bin/python pip_ros/build_vision_msgs.py
+	touch $@

@@ -1,0 +1,131 @@
+"""Play a bag to the node in real time and record what it publishes; one thread does both."""
+
+from collections.abc import Callable
+from time import monotonic
+from time import time_ns
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+import rclpy
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import LabelInfo
+
+from tdfusion_ros import qos
+from tdfusion_ros.bags import BagReader
+from tdfusion_ros.bags import BagWriter
+from tdfusion_ros.core.errors import BagError
+
+INPUT_KINDS = {
+    'sensor_msgs/msg/Image': Image,
+    'sensor_msgs/msg/CompressedImage': CompressedImage,
+    'sensor_msgs/msg/CameraInfo': CameraInfo,
+}
+RESULTS = {
+    '/fused/image_raw': ('sensor_msgs/msg/Image', Image),
+    '/fused/camera_info': ('sensor_msgs/msg/CameraInfo', CameraInfo),
+    '/detections': ('vision_msgs/msg/Detection2DArray', Detection2DArray),
+    '/label_info': ('vision_msgs/msg/LabelInfo', LabelInfo),
+}
+START_S, SETTLE_S = 30.0, 1.5
+COLUMNS = {  # of the live table: title -> value of the node's diagnostics
+    'rgb Hz': 'rgb_rate_hz',
+    'ir Hz': 'ir_rate_hz',
+    'pairs Hz': 'pairs_rate_hz',
+    'pairs': 'pairs',
+    'skew ms': 'abs_skew_ms_mean',
+    'p50 ms': 'latency_ms_p50',
+    'p95 ms': 'latency_ms_p95',
+}
+
+
+def play(bag: BagReader, writer: BagWriter, is_alive: Callable[[], bool]) -> dict[str, str]:
+    """
+    Play the whole bag once and return the node's last diagnostics.
+
+    :param is_alive: tells whether the node still runs.
+    :raises BagError: if the node does not subscribe, or ends.
+    """
+    rclpy.init()
+    player = _Player(bag, writer, is_alive)
+    try:
+        player.wait_for_node()
+        player.play()
+        return player.status
+    finally:
+        player.node.destroy_node()
+        rclpy.try_shutdown()
+
+
+class _Player:
+    def __init__(self, bag: BagReader, writer: BagWriter, is_alive: Callable[[], bool]) -> None:
+        self.node = rclpy.create_node('demo_player')
+        self.status: dict[str, str] = {}
+        self._bag = bag
+        self._is_alive = is_alive
+        self._publishers = {
+            topic: self.node.create_publisher(INPUT_KINDS[kind], topic, 10)
+            for topic, kind in bag.topics().items()
+            if kind in INPUT_KINDS
+        }
+        for topic, (kind, cls) in RESULTS.items():
+            latched = topic == '/label_info'
+            self.node.create_subscription(
+                cls,
+                topic,
+                lambda data, topic=topic, kind=kind, latched=latched: writer.write(
+                    topic, kind, time_ns(), data, latched=latched
+                ),
+                qos.latched() if latched else QoSProfile(depth=10),
+                raw=True,
+            )
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._show, 10)
+        self._begun: float | None = None
+
+    def wait_for_node(self) -> None:
+        """Return once the node listens to every image of the bag."""
+        self._spin_until(
+            lambda: all(p.get_subscription_count() for p in self._publishers.values()), START_S
+        )
+        if not all(p.get_subscription_count() for p in self._publishers.values()):
+            raise BagError(f'the node did not subscribe within {START_S:g} s')
+
+    def play(self) -> None:
+        """Publish every message when it is due, then wait for what is still on its way."""
+        print(''.join(f'{title:>10}' for title in ('time s', *COLUMNS)) + '   dropped')
+        self._begun = monotonic()
+        first_ns = None
+        for topic, time, data in self._bag.serialized(*self._publishers):
+            first_ns = time if first_ns is None else first_ns
+            due = self._begun + (time - first_ns) / 1e9
+            self._spin_until(lambda: False, due - monotonic())
+            self._publishers[topic].publish(data)
+        self._spin_until(lambda: False, SETTLE_S)
+
+    def _spin_until(self, done: Callable[[], bool], seconds: float) -> None:
+        deadline = monotonic() + seconds
+        while not done() and (left := deadline - monotonic()) > 0:
+            if not self._is_alive():
+                raise BagError('the node ended')
+            rclpy.spin_once(self.node, timeout_sec=min(left, 0.05))
+
+    def _show(self, message: Any) -> None:
+        self.status = {v.key: v.value for v in message.status[0].values}
+        if self._begun is None:
+            return
+        cells = [f'{monotonic() - self._begun:.1f}']
+        cells += [self.status.get(value, '-') for value in COLUMNS.values()]
+        dropped = ', '.join(f'{n} {c}' for c, n in drops(self.status).items()) or 'none'
+        print(''.join(f'{cell:>10}' for cell in cells) + f'   {dropped}', flush=True)
+
+
+def drops(status: dict[str, str]) -> dict[str, int]:
+    """Return what the node dropped, by cause."""
+    return {
+        key.removeprefix('dropped.'): int(value)
+        for key, value in status.items()
+        if key.startswith('dropped.')
+    }

@@ -1,0 +1,90 @@
+"""
+Small recording stand-ins of launch, launch_ros and ament_index_python.
+
+They keep what a launch file says, so that it is executed where no ROS is installed.
+"""
+
+from importlib.util import module_from_spec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+import sys
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Recorded:
+    """Whatever a launch file makes: its kind and what it was given."""
+
+    def __init__(self, *given, **named):
+        self.kind = type(self).__name__
+        self.given = given
+        self.named = named
+
+    def perform(self, context):
+        """Return the value of a LaunchConfiguration, as the real one does."""
+        return context[self.given[0]]
+
+
+def kinds(*names):
+    return {name: type(name, (Recorded,), {}) for name in names}
+
+
+MODULES = {
+    'launch': kinds('LaunchContext', 'LaunchDescription'),
+    'launch.actions': kinds(
+        'DeclareLaunchArgument',
+        'ExecuteProcess',
+        'IncludeLaunchDescription',
+        'OpaqueFunction',
+        'SetEnvironmentVariable',
+    ),
+    'launch.conditions': kinds('IfCondition', 'UnlessCondition'),
+    'launch.launch_description_sources': kinds('PythonLaunchDescriptionSource'),
+    'launch.substitutions': kinds('LaunchConfiguration'),
+    'launch_ros': {},
+    'launch_ros.actions': kinds('LifecycleNode', 'Node'),
+    'ament_index_python': {},
+    'ament_index_python.packages': {'get_package_share_directory': lambda name: str(ROOT)},
+}
+
+
+@pytest.fixture
+def execute(monkeypatch):
+    """Return a function that executes a launch file and returns its entities."""
+    for name, content in MODULES.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
+        monkeypatch.delenv(variable, raising=False)
+
+    def run(name):
+        spec = spec_from_file_location(name.replace('.', '_'), ROOT / 'launch' / name)
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.generate_launch_description().given[0]
+
+    return run
+
+
+@pytest.fixture
+def launch_node(execute):
+    """Return a function that executes fusion.launch.py with arguments and returns its node."""
+
+    def run(**given):
+        entities = execute('fusion.launch.py')
+        defaults = {
+            e.given[0]: e.named['default_value']
+            for e in entities
+            if e.kind == 'DeclareLaunchArgument'
+        }
+        unknown = given.keys() - defaults.keys()
+        assert not unknown, unknown
+        (action,) = (e for e in entities if e.kind == 'OpaqueFunction')
+        (node,) = action.named['function']({**defaults, **given})
+        return node.named
+
+    return run

@@ -1,0 +1,129 @@
+from pathlib import Path
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from tdfusion_ros.core.config import settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def of_kind(entities, kind):
+    return [entity for entity in entities if entity.kind == kind]
+
+
+def test_every_parameter_is_a_launch_argument_without_a_default_of_its_own(execute):
+    arguments = {
+        e.given[0]: e.named for e in of_kind(execute('fusion.launch.py'), 'DeclareLaunchArgument')
+    }
+    for name, _, facts in settings():
+        assert arguments[name]['default_value'] == ''
+        assert facts['doc'] in arguments[name]['description']
+
+
+def test_every_argument_says_what_it_is(execute):
+    for file in ('fusion.launch.py', 'replay.launch.py'):
+        for argument in of_kind(execute(file), 'DeclareLaunchArgument'):
+            assert argument.named['description'].endswith('.')
+
+
+def test_node_takes_the_shipped_parameters_where_nothing_is_given(launch_node):
+    node = launch_node()
+    file, overrides = node['parameters']
+    assert Path(file) == ROOT / 'config' / 'fusion.yaml'
+    assert Path(file).is_file()
+    assert overrides == {'use_sim_time': False}
+    assert node['remappings'] == []
+    assert (node['package'], node['executable']) == ('tdfusion_ros', 'fusion_node')
+    assert (node['name'], node['namespace']) == ('tdfusion', '')
+
+
+def test_arguments_reach_the_node_with_their_type(launch_node):
+    node = launch_node(
+        **{'sync.max_skew_ms': '30.5', 'ir.invert': 'true', 'backend': 'cpu'},
+        namespace='rig1',
+        use_sim_time='true',
+    )
+    assert node['parameters'][1] == {
+        'sync.max_skew_ms': 30.5,
+        'ir.invert': True,
+        'backend': 'cpu',
+        'use_sim_time': True,
+    }
+    assert node['namespace'] == 'rig1'
+
+
+@pytest.mark.parametrize(
+    ('topic', 'info'),
+    [
+        ('/cam/color/image_raw', '/cam/color/camera_info'),
+        ('cam/image_rect', 'cam/camera_info'),
+        ('/image', '/camera_info'),
+        ('image', 'camera_info'),
+    ],
+)
+def test_a_camera_is_remapped_with_its_compressed_form_and_its_info(launch_node, topic, info):
+    assert launch_node(ir_topic=topic)['remappings'] == [
+        ('ir/image_raw', topic),
+        ('ir/image_raw/compressed', f'{topic}/compressed'),
+        ('ir/camera_info', info),
+    ]
+
+
+def test_transport_profile_is_set_for_every_distribution(execute):
+    variables = of_kind(execute('fusion.launch.py'), 'SetEnvironmentVariable')
+    assert {v.given[0] for v in variables} == {
+        'FASTRTPS_DEFAULT_PROFILES_FILE',
+        'FASTDDS_DEFAULT_PROFILES_FILE',
+    }
+    assert all(Path(v.given[1]).is_file() for v in variables)
+
+
+def test_a_transport_profile_of_the_user_is_left_alone(execute, monkeypatch):
+    monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', '/etc/mine.xml')
+    assert not of_kind(execute('fusion.launch.py'), 'SetEnvironmentVariable')
+
+
+def test_replay_plays_the_bag_on_its_own_clock(execute):
+    entities = execute('replay.launch.py')
+    once, for_ever = (
+        next(
+            e.named['cmd']
+            for e in of_kind(entities, 'ExecuteProcess')
+            if e.named['condition'].kind == kind
+        )
+        for kind in ('UnlessCondition', 'IfCondition')
+    )
+    assert once[:3] == ['ros2', 'bag', 'play']
+    assert once[3].given == ('bag',)
+    assert '--clock' in once
+    assert for_ever == [*once, '--loop']
+    (included,) = of_kind(entities, 'IncludeLaunchDescription')
+    assert Path(included.given[0].given[0]) == ROOT / 'launch' / 'fusion.launch.py'
+    assert dict(included.named['launch_arguments']) == {'use_sim_time': 'true'}
+
+
+def test_rviz_shows_what_the_node_publishes(execute):
+    (rviz,) = of_kind(execute('replay.launch.py'), 'Node')
+    flag, file = rviz.named['arguments']
+    assert flag == '-d'
+    displays = yaml.safe_load(Path(file).read_text())['Visualization Manager']['Displays']
+    published = {'overlay/image_raw', 'fused/image_raw', 'ir_registered/image_raw'}
+    assert {d['Topic']['Value'] for d in displays} == published
+    for display in displays:
+        assert display['Class'] == 'rviz_default_plugins/Image'
+        # Best effort receives from reliable publishers and from best effort ones.
+        assert display['Topic']['Reliability Policy'] == 'Best Effort'
+        assert display['Topic']['Durability Policy'] == 'Volatile'
+
+
+@pytest.mark.launch
+@pytest.mark.skipif(shutil.which('ros2') is None, reason='needs a ROS 2 installation (ros2)')
+def test_ros2_launch_starts_the_node():
+    ros2 = ['ros2', 'launch', str(ROOT / 'launch' / 'fusion.launch.py')]
+    done = subprocess.run(
+        ['timeout', '--signal', 'INT', '20', *ros2], capture_output=True, text=True, check=False
+    )
+    assert "model 'msrs_rt' on" in done.stdout + done.stderr
