@@ -86,7 +86,9 @@ def main() -> int:
     print(f'\n{text}\n\nLook at {options.output / "contact_sheet.png"}')
     good = report['pairs_published'] >= ENOUGH * report['pairs_possible']
     if not good or report['exceptions'] or exit_status:
-        print(f'demo: FAILED (node exit status {exit_status}), see {log}', file=sys.stderr)
+        busy = report['dropped'].get('busy', 0)
+        why = f'; {busy} pairs came while this machine still fused another' if busy else ''
+        print(f'demo: FAILED (node exit status {exit_status}{why}), see {log}', file=sys.stderr)
         return 1
     return 0
 
