@@ -22,6 +22,7 @@ from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.core.pipeline import Pipeline
 
 PACKAGE = 'tdfusion_ros'
+WARM_UP_HW = (480, 640)
 
 
 def build_pipeline(config: FusionConfig, report: Callable[[str], None] = print) -> Pipeline:
@@ -94,18 +95,19 @@ def load_calibration(path: str) -> Calibration:
 
 
 def _warm_up(pipeline: Pipeline) -> None:
-    """Run the graph once, so that the first pair is not late, and hold it to its contract."""
-    side = 2 * pipeline.contract.size_multiple
+    """Run the graph at a camera's size, so that the first pair is not late; check what returns."""
+    multiple = pipeline.contract.size_multiple
+    height, width = (-(-side // multiple) * multiple for side in WARM_UP_HW)
     raw = pipeline.backend.run(
-        np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.float32)
+        np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
     )
     classes = len(pipeline.contract.classes)
     if (
-        raw.fused.shape != (side, side, 3)
+        raw.fused.shape != (height, width, 3)
         or raw.boxes_xyxy.shape[1:] != (4,)
         or raw.scores.shape != (len(raw.boxes_xyxy), classes)
     ):
         raise ModelError(
             f'the graph returned {raw.fused.shape}, {raw.boxes_xyxy.shape} and '
-            f'{raw.scores.shape} for {side}x{side}; export the model again'
+            f'{raw.scores.shape} for {height}x{width}; export the model again'
         )
