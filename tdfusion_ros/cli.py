@@ -186,6 +186,8 @@ def _bench(options: argparse.Namespace) -> int:
 
     from tdfusion_ros.build import build_pipeline
 
+    if options.frames < 1:
+        raise ConfigError(f'--frames must be at least 1, got {options.frames}')
     config = _config(options)
     with ExitStack() as stack:
         pairs = list(islice(_source(options, config, stack), 50))

@@ -80,7 +80,9 @@ class Counters:
             recent = [t for t in self._times[name] if now - t <= RATE_WINDOW_S]
         if len(recent) < 2:
             return 0.0
-        return (len(recent) - 1) / max(recent[-1] - recent[0], 1e-9)
+        intervals, span = len(recent) - 1, recent[-1] - recent[0]
+        silence = now - recent[-1] - span / intervals  # only what is overdue lowers the rate
+        return intervals / max(span + max(silence, 0.0), 1e-9)
 
     def values(self, drops: Counter[str]) -> dict[str, str]:
         """Return everything as named text, for a diagnostics message or a table."""

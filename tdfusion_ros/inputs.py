@@ -123,6 +123,8 @@ class Inputs:
         )
 
     def _incompatible(self, name: str) -> None:
+        if self._config.input_qos == 'AUTO':
+            return  # the next look at the publishers follows them
         self._node.get_logger().warn(
             f'a publisher of {name} offers best effort, but input_qos is '
             f"'{self._config.input_qos}': set input_qos to AUTO or SENSOR_DATA to receive it"

@@ -6,8 +6,14 @@ The managed node: receive in one thread, fuse in another, publish.
 With ``autostart`` (the default) it takes both steps by itself; without, a lifecycle manager does.
 """
 
+from collections.abc import Callable
+from functools import wraps
+import signal
 import sys
+from threading import Lock
 from time import monotonic
+import traceback
+from typing import Any
 from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -20,7 +26,6 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from tdfusion_ros import parameters
 from tdfusion_ros.build import build_pipeline
-from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.pairing import Pair
@@ -35,10 +40,31 @@ from tdfusion_ros.worker import Worker
 
 
 class Job(NamedTuple):
-    """A pair on its way to the worker; ``arrived`` is when its later message came in [s]."""
+    """
+    A pair on its way to the worker.
+
+    :param arrived: monotonic time at which its later message came in [s].
+    :param inputs: where it came from; once these are released, nobody wants its result.
+    """
 
     pair: Pair
     arrived: float
+    inputs: Inputs
+
+
+def _told(callback: Callable) -> Callable:
+    """Log what a transition raises: rclpy would make it a failed one without a word."""
+
+    @wraps(callback)
+    def telling(self: 'FusionNode', state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return callback(self, state)
+        except Exception:
+            if self.context.ok():  # else a signal closed it, and this is a consequence
+                self.get_logger().fatal(f'{callback.__name__}: {traceback.format_exc()}')
+            raise
+
+    return telling
 
 
 class FusionNode(LifecycleNode):
@@ -54,16 +80,20 @@ class FusionNode(LifecycleNode):
         self._inputs = None
         self._outputs = None
         self._timer = None
+        self._gate = Lock()  # between publishing in the worker's thread and deactivating
         self._engine = ''
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self.failure = ''
 
+    def autostart(self) -> bool:
+        """Configure and activate; return whether both succeeded."""
+        done = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == done and self.trigger_activate() == done
+
+    @_told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read parameters, load the model; on a fault say what to do and stay unconfigured."""
         try:
-            if self._refused:
-                raise ConfigError('parameter ' + '; '.join(self._refused))
-            self._config = parameters.read(self)
+            self._config = parameters.read(self, self._refused)
             self._counters = Counters()
             self._pairer = make_pairer(self._config.sync)
             self._worker = Worker(
@@ -71,7 +101,6 @@ class FusionNode(LifecycleNode):
             )
             pipeline = self._worker.start()
         except FusionError as error:
-            self.failure = str(error)
             self.get_logger().error(f'cannot start: {error}')
             self._worker = None
             return TransitionCallbackReturn.FAILURE
@@ -83,22 +112,27 @@ class FusionNode(LifecycleNode):
         )
         return TransitionCallbackReturn.SUCCESS
 
+    @_told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe."""
+        """Subscribe; no frame from before a pause finds a partner after it."""
+        self._pairer = make_pairer(self._config.sync)
         self._inputs = Inputs(self, self._config, self._pairer, self._counters, self._enqueue)
         self._timer = self.create_timer(self._config.diagnostics_period_s, self._diagnose)
         return super().on_activate(state)
 
+    @_told
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop receiving; the model stays loaded."""
         self._release_inputs()
         return super().on_deactivate(state)
 
+    @_told
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release the model."""
         self._release_all()
         return TransitionCallbackReturn.SUCCESS
 
+    @_told
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything, from whatever state."""
         self._release_all()
@@ -113,7 +147,10 @@ class FusionNode(LifecycleNode):
         if self._inputs is not None:
             self._inputs.destroy()
             self.destroy_timer(self._timer)
-            self._inputs = self._timer = None
+            for cause, number in self._pairer.dropped.items():
+                self._counters.count(f'dropped.{cause}', number)
+            with self._gate:
+                self._inputs = self._timer = None
 
     def _release_all(self) -> None:
         self._release_inputs()
@@ -124,7 +161,7 @@ class FusionNode(LifecycleNode):
         self._worker = self._outputs = None
 
     def _enqueue(self, pair: Pair, arrived: float) -> None:
-        if self._worker.put(Job(pair, arrived)):
+        if self._worker.put(Job(pair, arrived, self._inputs)):
             self._counters.count('dropped.busy')
 
     def _fuse(self, pipeline: Pipeline, job: Job) -> None:
@@ -133,10 +170,10 @@ class FusionNode(LifecycleNode):
             begun = monotonic()
             result = pipeline.process(job.pair.rgb, job.pair.ir)
             fused = monotonic()
-            inputs, outputs = self._inputs, self._outputs
-            if inputs is None or outputs is None:  # deactivated meanwhile
-                return
-            outputs.publish(result, job.pair.rgb, inputs.camera_info('rgb'))
+            with self._gate:
+                if job.inputs is not self._inputs:  # deactivated meanwhile
+                    return
+                self._outputs.publish(result, job.pair.rgb, job.inputs.camera_info('rgb'))
             done = monotonic()
         except FrameError as error:
             self._counters.count(f'dropped.{error.cause}')
@@ -165,26 +202,44 @@ class FusionNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; the exit status is 1 if it could not start."""
-    rclpy.init(args=args)
     node = None
+    _interrupt_once()
     try:
+        rclpy.init(args=args)
         node = FusionNode()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        if not node.has_parameter('autostart') or node.get_parameter('autostart').value:
-            node.trigger_configure()
-            if not node.failure:
-                node.trigger_activate()
-            if node.failure:
-                return 1
+        if node.get_parameter('autostart').value and not node.autostart():
+            return 1 if rclpy.ok() else 0
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RuntimeError:  # RCLError is one: a signal may close the context in the midst of a call
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _interrupt_once() -> None:
+    """
+    Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and no other.
+
+    ``ros2 launch`` sends SIGINT twice; the second must not disturb an orderly end. rclpy's own
+    handlers call these and wake the executor.
+    """
+    seen = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from typing import Protocol
 
 import cv2
+import numpy as np
 
 from tdfusion_ros import messages
 from tdfusion_ros.bags import bag_types
@@ -103,13 +104,7 @@ class FolderSource:
         for name in sorted(self._files['rgb']):
             frames = {}
             for stream, files in self._files.items():
-                pixels = cv2.imread(str(files[name]), cv2.IMREAD_UNCHANGED)
-                if pixels is None:
-                    raise BagError(f'{files[name]} is not an image that can be read')
-                if pixels.ndim == 3:
-                    code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-                    pixels = cv2.cvtColor(pixels, code)
-                frames[stream] = Frame(pixels, 0)
+                frames[stream] = Frame(_pixels(files[name]), 0)
             yield NamedPair(name, frames['rgb'], frames['ir'])
 
 
@@ -197,6 +192,19 @@ class FolderSink:
 
 def _named(pair: Pair) -> NamedPair:
     return NamedPair(str(pair.rgb.stamp_ns), pair.rgb, pair.ir)
+
+
+def _pixels(path: Path) -> np.ndarray:
+    try:
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # a size beyond OpenCV's limits
+        pixels = None
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+        raise BagError(f'{path} is not an image of 8 or 16 bits that can be read')
+    if pixels.ndim == 3:
+        code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        pixels = cv2.cvtColor(pixels, code)
+    return pixels
 
 
 def _images(folder: Path) -> dict[str, Path]:

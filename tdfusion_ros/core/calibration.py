@@ -78,57 +78,60 @@ def parse_calibration(raw: Any) -> Calibration:
     if mode == 'identity':
         return Identity()
     if mode == 'homography':
-        matrix = _numbers(raw, 'homography', (3, 3))
+        matrix = _numbers(raw.get('homography'), 'homography', (3, 3))
         if abs(np.linalg.det(matrix)) < 1e-12:
             raise CalibrationError('homography cannot be inverted')
-        return Homography(matrix, _size(raw, 'rgb_size_hw'), _size(raw, 'ir_size_hw'))
+        return Homography(
+            matrix,
+            _size(raw.get('rgb_size_hw'), 'rgb_size_hw'),
+            _size(raw.get('ir_size_hw'), 'ir_size_hw'),
+        )
     if mode == 'extrinsics':
-        rotation = _numbers(raw, 'rotation', (3, 3))
+        rotation = _numbers(raw.get('rotation'), 'rotation', (3, 3))
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
             raise CalibrationError('rotation is not a rotation matrix')
-        depth = float(_numbers({'assumed_depth_m': 20.0, **raw}, 'assumed_depth_m', ()))
+        depth = float(_numbers(raw.get('assumed_depth_m', 20.0), 'assumed_depth_m', ()))
         if depth <= 0:
             raise CalibrationError(f'assumed_depth_m must be above 0, got {depth}')
         return Extrinsics(
-            _camera(raw, 'rgb'),
-            _camera(raw, 'ir'),
+            _camera(raw.get('rgb'), 'rgb'),
+            _camera(raw.get('ir'), 'ir'),
             rotation,
-            _numbers(raw, 'translation_m', (3,)),
+            _numbers(raw.get('translation_m'), 'translation_m', (3,)),
             depth,
         )
     raise CalibrationError(f'mode must be identity, homography or extrinsics, got {mode!r}')
 
 
-def _camera(raw: dict[str, Any], key: str) -> Camera:
-    camera = raw.get(key)
-    if not isinstance(camera, dict):
-        raise CalibrationError(f'{key} must give size_hw, k and d')
-    k = _numbers(camera, 'k', (3, 3))
+def _camera(raw: Any, name: str) -> Camera:
+    if not isinstance(raw, dict):
+        raise CalibrationError(f'{name} must give size_hw, k and d')
+    k = _numbers(raw.get('k'), f'{name}.k', (3, 3))
     if k[0, 0] <= 0 or k[1, 1] <= 0:
-        raise CalibrationError(f'{key}.k has no focal length: the camera is not calibrated')
-    d = np.asarray(camera.get('d', []), dtype=object)
-    if d.shape not in ((0,), (4,), (5,), (8,)):
-        raise CalibrationError(f'{key}.d must have 0, 4, 5 or 8 numbers')
-    size = _size(camera, 'size_hw')
+        raise CalibrationError(f'{name}.k has no focal length: the camera is not calibrated')
+    d = raw.get('d', [])
+    if not isinstance(d, list) or len(d) not in (0, 4, 5, 8):
+        raise CalibrationError(f'{name}.d must have 0, 4, 5 or 8 numbers')
+    size = _size(raw.get('size_hw'), f'{name}.size_hw')
     if size is None:
-        raise CalibrationError(f'{key}.size_hw must be [height, width]')
-    return Camera(size, k, _numbers({'d': camera.get('d', [])}, 'd', d.shape))
+        raise CalibrationError(f'{name}.size_hw must be [height, width]')
+    return Camera(size, k, _numbers(d, f'{name}.d', (len(d),)))
 
 
-def _numbers(raw: dict[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarray:
+def _numbers(raw: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        array = np.array(raw.get(key), dtype=np.float64)
-    except (TypeError, ValueError):
+        array = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         array = np.full((), np.nan)
     if array.shape != shape or not np.isfinite(array).all():
-        raise CalibrationError(f'{key} must be numbers of shape {shape}, got {raw.get(key)!r}')
+        raise CalibrationError(f'{name} must be numbers of shape {shape}, got {raw!r}')
     return array
 
 
-def _size(raw: dict[str, Any], key: str) -> Size | None:
-    if raw.get(key) is None:
+def _size(raw: Any, name: str) -> Size | None:
+    if raw is None:
         return None
-    size = _numbers(raw, key, (2,))
+    size = _numbers(raw, name, (2,))
     if not (size > 0).all() or (size != size.round()).any():
-        raise CalibrationError(f'{key} must be [height, width] in pixels, got {raw[key]!r}')
+        raise CalibrationError(f'{name} must be [height, width] in pixels, got {raw!r}')
     return int(size[0]), int(size[1])

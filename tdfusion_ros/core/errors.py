@@ -2,7 +2,14 @@
 
 
 class FusionError(Exception):
-    """The world is not as needed; the message says what was expected, what was got, what to do."""
+    """
+    The world is not as needed; the message says what was expected, what was got, what to do.
+
+    It is one line, whatever it quotes, so that logs and standard error show it whole.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(' '.join(message.split()))
 
 
 class ConfigError(FusionError):

@@ -37,10 +37,19 @@ class Pair:
     skew_ns: int
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A frame, and its stream's period as known when it came: later frames must not decide."""
+
+    stamp_ns: int
+    frame: Any
+    period_ns: float | None
+
+
 @dataclass
 class _Stream:
     offset_ns: int
-    waiting: deque[tuple[int, Any]] = field(default_factory=deque)
+    waiting: deque[_Waiting] = field(default_factory=deque)
     latest_ns: int | None = None
     intervals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=15))
     left_behind_ns: int | None = None  # where it stood when the other stream jumped back
@@ -100,7 +109,7 @@ class NearestPairer:
             else:
                 own.intervals_ns.append(step_ns)
         own.latest_ns = stamp_ns
-        own.waiting.append((stamp_ns, frame))
+        own.waiting.append(_Waiting(stamp_ns, frame, own.period_ns))
         pairs += self._certain(flush=False)
         self._give_up(own)
         return pairs
@@ -137,25 +146,29 @@ class NearestPairer:
         rgb, ir = self._streams['rgb'], self._streams['ir']
         pairs = []
         while rgb.waiting and ir.waiting:
-            older, newer = (rgb, ir) if rgb.waiting[0][0] <= ir.waiting[0][0] else (ir, rgb)
-            newer_ns = newer.waiting[0][0]
-            gap_ns = newer_ns - older.waiting[0][0]
-            near = older.period_ns is not None and gap_ns <= HALF_PERIOD * older.period_ns
-            after_ns = older.waiting[1][0] - newer_ns if len(older.waiting) > 1 else None
+            rgb_first, ir_first = rgb.waiting[0], ir.waiting[0]
+            older, newer = (rgb, ir) if rgb_first.stamp_ns <= ir_first.stamp_ns else (ir, rgb)
+            newer_ns, period_ns = newer.waiting[0].stamp_ns, older.waiting[0].period_ns
+            gap_ns = newer_ns - older.waiting[0].stamp_ns
+            near = period_ns is not None and gap_ns <= HALF_PERIOD * period_ns
+            after_ns = older.waiting[1].stamp_ns - newer_ns if len(older.waiting) > 1 else None
             outdone = after_ns is not None and (after_ns <= 0 or (after_ns < gap_ns and not near))
             if gap_ns > self._max_skew_ns or outdone:
                 self._drop(older, 'no_partner')
             elif near or flush or after_ns is not None:
-                (rgb_ns, rgb_frame), (ir_ns, ir_frame) = (
-                    stream.waiting.popleft() for stream in (rgb, ir)
+                pairs.append(
+                    Pair(rgb_first.frame, ir_first.frame, ir_first.stamp_ns - rgb_first.stamp_ns)
                 )
-                pairs.append(Pair(rgb_frame, ir_frame, ir_ns - rgb_ns))
+                rgb.waiting.popleft()
+                ir.waiting.popleft()
             else:
                 break
         return pairs
 
     def _give_up(self, stream: _Stream) -> None:
-        while stream.waiting and (stream.waiting[0][0] < stream.waiting[-1][0] - self._max_age_ns):
+        while stream.waiting and (
+            stream.waiting[0].stamp_ns < stream.waiting[-1].stamp_ns - self._max_age_ns
+        ):
             self._drop(stream, 'too_old')
         while len(stream.waiting) > self._queue_size:
             self._drop(stream, 'queue_full')
