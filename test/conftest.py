@@ -1,0 +1,77 @@
+"""What the ROS-free tests share: the demo bag, the shipped model, and bags made on the spot."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='session')
+def root():
+    """Return the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def demo():
+    """Return the demo bag: 40 rgb and 37 ir frames of real pictures."""
+    return ROOT / 'demo' / 'msrs_drive'
+
+
+@pytest.fixture(scope='session')
+def demo_pairs(demo):
+    """Return the pairs of the demo bag, decoded."""
+    from tdfusion_ros.bags import BagReader
+    from tdfusion_ros.core.config import SyncConfig
+    from tdfusion_ros.offline import BagSource
+
+    with BagReader(demo) as reader:
+        return list(BagSource(reader, reader.find(), SyncConfig()))
+
+
+@pytest.fixture(scope='session')
+def bundle():
+    """Return the shipped model bundle."""
+    return ROOT / 'models' / 'msrs_rt'
+
+
+@pytest.fixture(scope='session')
+def pipeline():
+    """Return the shipped model on the CPU, as by default; 8-bit frames leave no state in it."""
+    from tdfusion_ros.build import build_pipeline
+    from tdfusion_ros.core.config import FusionConfig
+
+    return build_pipeline(FusionConfig(backend='cpu'))
+
+
+@pytest.fixture(scope='session')
+def write_bag():
+    """Write (topic, time_ns, message of rosbags) to a bag: ``write_bag(folder, records)``."""
+    from rosbags.rosbag2 import StoragePlugin
+    from rosbags.rosbag2 import Writer
+
+    from tdfusion_ros.bags import typestore
+
+    def write(folder, records, plugin=StoragePlugin.MCAP):
+        store, connections = typestore(), {}
+        with Writer(folder, version=8, storage_plugin=plugin) as writer:
+            for topic, time_ns, message in records:
+                kind = message.__msgtype__
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(topic, kind, typestore=store)
+                writer.write(connections[topic], time_ns, store.serialize_cdr(message, kind))
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope='session')
+def demo_records(demo):
+    """Return the first 24 messages of the demo bag: six frames and infos of each camera."""
+    from itertools import islice
+
+    from tdfusion_ros.bags import BagReader
+
+    with BagReader(demo) as reader:
+        return list(islice(reader.messages(*reader.topics()), 24))

@@ -1,0 +1,105 @@
+from contextlib import suppress
+
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.calibration import Homography
+from tdfusion_ros.core.calibration import Identity
+from tdfusion_ros.core.calibration import parse_calibration
+from tdfusion_ros.core.errors import CalibrationError
+
+EYE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+CAMERA = {'size_hw': [480, 640], 'k': [[500, 0, 320], [0, 500, 240], [0, 0, 1]], 'd': [0] * 5}
+EXTRINSICS = {
+    'mode': 'extrinsics',
+    'rgb': CAMERA,
+    'ir': CAMERA,
+    'rotation': EYE,
+    'translation_m': [0.1, 0, 0],
+}
+HOMOGRAPHY = {'mode': 'homography', 'homography': EYE}
+REFUSED = [
+    (None, 'mapping'),
+    ([1, 2], 'mapping'),
+    ({}, 'mode'),
+    ({'mode': 'stereo'}, "'stereo'"),
+    ({'mode': ['identity']}, 'mode'),
+    ({'mode': 'homography'}, 'homography'),
+    ({**HOMOGRAPHY, 'homography': EYE[:2]}, r'shape \(3, 3\)'),
+    ({**HOMOGRAPHY, 'homography': [[1, 0], [0, 1, 0]]}, 'homography'),
+    ({**HOMOGRAPHY, 'homography': [[1, 0, 0], [1, 0, 0], [0, 0, 1]]}, 'inverted'),
+    ({**HOMOGRAPHY, 'homography': [['a', 0, 0], *EYE[1:]]}, 'numbers'),
+    ({**HOMOGRAPHY, 'homography': [[float('nan'), 0, 0], *EYE[1:]]}, 'numbers'),
+    ({**HOMOGRAPHY, 'homography': [[10**400, 0, 0], *EYE[1:]]}, 'numbers'),
+    ({**HOMOGRAPHY, 'rgb_size_hw': [480]}, 'rgb_size_hw'),
+    ({**HOMOGRAPHY, 'rgb_size_hw': [480, -640]}, 'rgb_size_hw'),
+    ({**HOMOGRAPHY, 'ir_size_hw': [480.5, 640]}, 'ir_size_hw'),
+    ({**EXTRINSICS, 'rotation': [[2, 0, 0], *EYE[1:]]}, 'rotation'),
+    ({**EXTRINSICS, 'rotation': [[-1, 0, 0], *EYE[1:]]}, 'rotation'),
+    ({**EXTRINSICS, 'translation_m': [0, 0]}, 'translation_m'),
+    ({**EXTRINSICS, 'translation_m': None}, 'translation_m'),
+    ({**EXTRINSICS, 'assumed_depth_m': 0}, 'assumed_depth_m'),
+    ({**EXTRINSICS, 'assumed_depth_m': -3}, 'assumed_depth_m'),
+    ({**EXTRINSICS, 'rgb': None}, 'rgb must'),
+    ({**EXTRINSICS, 'ir': {**CAMERA, 'size_hw': None}}, 'ir.size_hw'),
+    ({**EXTRINSICS, 'ir': {**CAMERA, 'k': [[0, 0, 0]] * 3}}, 'not calibrated'),
+    ({**EXTRINSICS, 'ir': {**CAMERA, 'k': None}}, r'ir\.k'),
+    ({**EXTRINSICS, 'ir': {**CAMERA, 'd': [0] * 6}}, 'ir.d'),
+    ({**EXTRINSICS, 'ir': {**CAMERA, 'd': ['x'] * 5}}, r'ir\.d'),
+    ({**EXTRINSICS, 'ir': {**CAMERA, 'd': None}}, r'ir\.d'),
+]
+
+
+@pytest.mark.parametrize(('raw', 'named'), REFUSED)
+def test_wrong_calibration_is_refused_naming_what_is_wrong(raw, named):
+    with pytest.raises(CalibrationError, match=named):
+        parse_calibration(raw)
+
+
+def test_identity_needs_nothing_else():
+    assert isinstance(parse_calibration({'mode': 'identity'}), Identity)
+
+
+def test_homography_is_for_images_of_any_size_unless_it_says_for_which():
+    calibration = parse_calibration(HOMOGRAPHY)
+    assert isinstance(calibration, Homography)
+    assert (calibration.rgb_size_hw, calibration.ir_size_hw) == (None, None)
+    sized = parse_calibration({**HOMOGRAPHY, 'rgb_size_hw': [480, 640], 'ir_size_hw': [256, 320]})
+    assert (sized.rgb_size_hw, sized.ir_size_hw) == ((480, 640), (256, 320))
+
+
+def test_extrinsics_come_back_as_they_stand_in_the_file():
+    calibration = parse_calibration({**EXTRINSICS, 'assumed_depth_m': 8})
+    np.testing.assert_array_equal(calibration.translation_m, [0.1, 0, 0])
+    np.testing.assert_array_equal(calibration.rgb.k, CAMERA['k'])
+    assert calibration.ir.size_hw == (480, 640)
+    assert calibration.assumed_depth_m == 8
+
+
+@pytest.mark.parametrize('count', [0, 4, 5, 8])
+def test_distortion_has_one_of_opencvs_lengths(count):
+    raw = {**EXTRINSICS, 'ir': {**CAMERA, 'd': [0.1] * count}}
+    assert parse_calibration(raw).ir.d.shape == (count,)
+
+
+def test_a_camera_without_distortion_may_leave_it_out():
+    camera = {key: CAMERA[key] for key in ('size_hw', 'k')}
+    assert parse_calibration({**EXTRINSICS, 'ir': camera}).ir.d.shape == (0,)
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+anything = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=8,
+)
+
+
+@given(key=st.sampled_from([key for key in EXTRINSICS if key != 'mode']), value=anything)
+def test_whatever_stands_in_the_file_is_a_calibration_or_a_calibration_error(key, value):
+    with suppress(CalibrationError):
+        parse_calibration({**EXTRINSICS, key: value})

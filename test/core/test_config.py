@@ -1,0 +1,133 @@
+from dataclasses import fields
+from dataclasses import FrozenInstanceError
+from dataclasses import replace
+
+import pytest
+
+from tdfusion_ros.core.config import from_mapping
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import GROUPS
+from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.config import settings
+from tdfusion_ros.core.errors import ConfigError
+
+SETTINGS = settings()
+NAMES = [name for name, _, _ in SETTINGS]
+RANGED = [(name, default, facts) for name, default, facts in SETTINGS if facts['low'] is not None]
+
+
+def test_no_mapping_at_all_gives_the_defaults():
+    assert from_mapping({}) == FusionConfig()
+
+
+def test_dotted_names_reach_the_groups_and_leave_the_rest():
+    config = from_mapping({'sync.max_skew_ms': 5.0, 'score_threshold': 0.7})
+    assert config.sync.max_skew_ms == 5.0
+    assert config.score_threshold == 0.7
+    assert config == replace(
+        FusionConfig(), score_threshold=0.7, sync=replace(config.sync, max_skew_ms=5.0)
+    )
+
+
+@pytest.mark.parametrize(('name', 'default', '_'), SETTINGS, ids=NAMES)
+def test_every_default_can_be_given_by_name(name, default, _):
+    value = list(default) if isinstance(default, tuple) else default
+    assert from_mapping({name: value}) == FusionConfig()
+
+
+def test_misspelt_key_is_named_with_its_neighbour_and_the_known_ones():
+    with pytest.raises(ConfigError) as caught:
+        from_mapping({'sync.max_skew': 5.0})
+    message = str(caught.value)
+    assert "unknown setting 'sync.max_skew': did you mean 'sync.max_skew_ms'?" in message
+    assert all(name in message for name in NAMES)
+
+
+@pytest.mark.parametrize('key', ['xyzzy', '', 'sync', 'sync.', '.model', 'sync.sync.max_skew_ms'])
+def test_unknown_key_is_refused(key):
+    with pytest.raises(ConfigError, match='unknown setting'):
+        from_mapping({key: 1.0})
+
+
+@pytest.mark.parametrize(('name', 'default', 'facts'), RANGED, ids=[r[0] for r in RANGED])
+def test_values_out_of_range_are_refused_with_the_range(name, default, facts):
+    for bad in (facts['low'] - 1, facts['high'] + 1, float('nan')):
+        if isinstance(default, int) and bad != bad:
+            continue
+        with pytest.raises(ConfigError, match=f'^{name} must be between .* and .*, got'):
+            from_mapping({name: type(default)(bad)})
+
+
+@pytest.mark.parametrize(('name', 'default', 'facts'), RANGED, ids=[r[0] for r in RANGED])
+def test_defaults_lie_in_their_range(name, default, facts):
+    assert facts['low'] <= default <= facts['high']
+
+
+def test_choice_that_is_none_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match='backend must be one of auto, cpu, cuda, trt'):
+        from_mapping({'backend': 'tensorrt'})
+
+
+def test_whole_numbers_may_stand_for_floats():
+    config = from_mapping({'sync.max_skew_ms': 5})
+    assert config.sync.max_skew_ms == 5.0
+    assert type(config.sync.max_skew_ms) is float
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('max_detections', 5.0),
+        ('max_detections', True),
+        ('score_threshold', '0.5'),
+        ('score_threshold', True),
+        ('ir.invert', 1),
+        ('model', None),
+        ('class_filter', 'car'),
+        ('class_filter', ['car', 1]),
+        ('sync.max_skew_ms', [5.0]),
+    ],
+)
+def test_value_of_another_type_is_refused_with_the_wanted_one(name, value):
+    with pytest.raises(ConfigError, match=f'{name} must be (of type|a list of names)'):
+        from_mapping({name: value})
+
+
+def test_class_filter_is_a_list_of_names_and_ros_empty_one_is_empty():
+    assert from_mapping({'class_filter': ['car', 'person']}).class_filter == ('car', 'person')
+    assert from_mapping({'class_filter': ['']}).class_filter == ()
+
+
+@pytest.mark.parametrize(
+    'pair', [('ir.percentile_low', 'ir.percentile_high'), ('ir.range_min', 'ir.range_max')]
+)
+def test_upper_end_of_a_range_must_lie_above_its_lower_end(pair):
+    with pytest.raises(ConfigError, match=f'{pair[0]} must be below {pair[1]}'):
+        from_mapping({pair[0]: 50.0, pair[1]: 50.0})
+
+
+def test_config_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        FusionConfig().model = 'other'
+
+
+@pytest.mark.parametrize(('name', '_', 'facts'), SETTINGS, ids=NAMES)
+def test_every_setting_is_explained_in_one_sentence(name, _, facts):
+    doc = facts['doc']
+    assert doc == ' '.join(doc.split())
+    assert doc.endswith('.')
+    assert '. ' not in doc
+    assert 15 <= len(doc) <= 90
+
+
+def test_unit_in_a_name_is_the_unit_in_its_sentence():
+    for name, _, facts in SETTINGS:
+        unit = name.rpartition('_')[2]
+        assert (f'[{unit}]' in facts['doc']) == (unit in ('ms', 's', 'px', 'm', 'hz')), name
+
+
+def test_groups_are_the_nested_classes_and_nothing_else():
+    nested = {f.name for f in fields(FusionConfig) if not f.metadata}
+    assert nested == set(GROUPS)
+    assert isinstance(FusionConfig().ir, IrConfig)
+    assert sorted(set(NAMES), key=NAMES.index) == NAMES

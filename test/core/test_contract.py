@@ -1,0 +1,101 @@
+from hashlib import sha256
+import json
+
+import pytest
+
+from tdfusion_ros.core.contract import parse_contract
+from tdfusion_ros.core.contract import verify
+from tdfusion_ros.core.errors import ModelError
+
+
+@pytest.fixture
+def raw(bundle):
+    """Return the contract of the shipped model."""
+    return json.loads((bundle / 'model.json').read_text(encoding='utf-8'))
+
+
+def test_contract_of_the_shipped_model_is_read(raw):
+    contract = parse_contract(json.dumps(raw))
+    assert contract.name == 'msrs_rt'
+    assert contract.classes == ('person', 'bicycle', 'car')
+    assert contract.size_multiple == 32
+
+
+def test_contract_may_say_more_than_this_version_reads(raw):
+    parse_contract(json.dumps({**raw, 'colour_of_the_bike_shed': 'green'}))
+
+
+@pytest.mark.parametrize(
+    'key', ['schema', 'name', 'size_multiple', 'inputs', 'outputs', 'thermal', 'classes', 'files']
+)
+@pytest.mark.parametrize('value', ['missing', None, 'x y', 0, -1, [], {}, [1], 1.5])
+def test_contract_with_a_missing_or_wrong_key_is_refused_naming_it(raw, key, value):
+    del raw[key]
+    if value != 'missing':
+        raw[key] = value
+    with pytest.raises(ModelError, match=key):
+        parse_contract(json.dumps(raw))
+
+
+@pytest.mark.parametrize('schema', [0, 2, '1', None])
+def test_contract_of_another_schema_asks_for_a_new_export(raw, schema):
+    with pytest.raises(ModelError, match='export the model again'):
+        parse_contract(json.dumps({**raw, 'schema': schema}))
+
+
+def other_order(raw):
+    raw['inputs'].reverse()
+
+
+def other_dtype(raw):
+    raw['inputs'][1]['dtype'] = 'float16'
+
+
+def other_shape(raw):
+    raw['outputs'][0]['shape'] = [480, 640, 3]
+
+
+def further_output(raw):
+    raw['outputs'].append({'name': 'masks', 'shape': ['H', 'W'], 'dtype': 'uint8'})
+
+
+@pytest.mark.parametrize('change', [other_order, other_dtype, other_shape, further_output])
+def test_contract_of_another_interface_is_refused_saying_what_was_expected(raw, change):
+    change(raw)
+    with pytest.raises(ModelError, match=r'puts must be .*rgb|puts must be .*fused'):
+        parse_contract(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('classes', ['car', 'car']),
+        ('classes', ['car', '']),
+        ('classes', 'car'),
+        ('thermal', {'polarity': 'black_hot'}),
+        ('files', {'model.onnx': 'abc'}),
+        ('files', {'weights.safetensors': '0' * 64}),
+        ('size_multiple', True),
+        ('size_multiple', 10**6),
+        ('name', '../elsewhere'),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(raw, key, value):
+    with pytest.raises(ModelError, match=key):
+        parse_contract(json.dumps({**raw, key: value}))
+
+
+@pytest.mark.parametrize('text', ['', '{', '[1, 2]', '"model"', 'null', '[' * 100_000])
+def test_text_that_is_no_contract_is_refused(text):
+    with pytest.raises(ModelError, match=r'model\.json'):
+        parse_contract(text)
+
+
+def test_file_of_another_hash_is_refused_and_the_right_one_is_not(raw):
+    raw['files']['model.onnx'] = sha256(b'graph').hexdigest()
+    contract = parse_contract(json.dumps(raw))
+    verify(contract, 'model.onnx', b'graph')
+    with pytest.raises(ModelError, match='restore the bundle'):
+        verify(contract, 'model.onnx', b'Graph')
+    with pytest.raises(ModelError, match=r'unknown\.bin'):
+        verify(contract, 'unknown.bin', b'graph')

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.overlay import COLOURS
+from tdfusion_ros.core.overlay import draw
+
+CLASSES = ('person', 'bicycle', 'car')
+
+
+def found(*boxes, class_ids=None):
+    ids = range(len(boxes)) if class_ids is None else class_ids
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.full(len(boxes), 0.9, np.float32),
+        np.array(list(ids), np.int64),
+    )
+
+
+def test_overlay_leaves_the_published_image_untouched():
+    image = np.zeros((120, 160, 3), np.uint8)
+    canvas = draw(image, found([20, 40, 80, 90]), CLASSES)
+    assert not image.any()
+    assert canvas.any()
+
+
+def test_overlay_of_an_empty_scene_is_the_image():
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(draw(image, found(), CLASSES), image)
+
+
+@pytest.mark.parametrize('class_id', [0, 2])
+def test_box_is_drawn_along_its_border_in_the_colour_of_its_class(class_id):
+    canvas = draw(
+        np.zeros((120, 160, 3), np.uint8), found([20, 40, 80, 90], class_ids=[class_id]), CLASSES
+    )
+    for y, x in ((90, 50), (65, 20), (65, 80)):
+        assert tuple(canvas[y, x]) == COLOURS[class_id]
+    assert not canvas[50:85, 30:70].any()
+
+
+def test_more_classes_than_colours_are_drawn_all_the_same():
+    names = [f'class {i}' for i in range(20)]
+    canvas = draw(np.zeros((99, 99, 3), np.uint8), found([9, 40, 80, 90], class_ids=[19]), names)
+    assert canvas.any()
+
+
+@pytest.mark.parametrize(
+    'box', [[0, 0, 160, 120], [150, 0, 160, 9], [0, 110, 9, 120], [40, 0, 60, 120]]
+)
+def test_name_stays_inside_the_image_wherever_the_box_lies(box):
+    canvas = draw(np.zeros((120, 160, 3), np.uint8), found(box), CLASSES)
+    filled = (canvas == COLOURS[0]).all(axis=2)
+    assert filled.sum() > 0.02 * filled.size
+    # Black letters on the filled ground.
+    rows, columns = np.nonzero(filled)
+    label = canvas[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert (label.max(axis=2) < 100).any()

@@ -1,0 +1,151 @@
+"""Which frames belong together, what is dropped and why. Times are in ms."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.pairing import NearestPairer
+
+NS = 1_000_000  # in a millisecond
+
+
+def push(pairer, stream, ms):
+    return [(pair.rgb, pair.ir) for pair in pairer.push(stream, round(ms * NS), ms)]
+
+
+def feed(pairer, arrivals):
+    return [pair for stream, ms in arrivals for pair in push(pairer, stream, ms)]
+
+
+def by_time(rgb, ir):
+    return sorted([('rgb', ms) for ms in rgb] + [('ir', ms) for ms in ir], key=lambda a: a[1])
+
+
+def test_pairer_returns_the_nearest_rgb_frame_not_the_first_within_reach():
+    pairer = NearestPairer(SyncConfig(max_skew_ms=50))
+    feed(pairer, by_time(rgb=(0, 33, 66, 100, 133), ir=(95,)))
+    assert [(pair.rgb, pair.ir) for pair in pairer.flush()] == [(100, 95)]
+
+
+def test_pairer_returns_the_nearest_ir_frame_not_the_first_within_reach():
+    pairer = NearestPairer(SyncConfig(max_skew_ms=50))
+    feed(pairer, by_time(rgb=(95,), ir=(0, 33, 66, 100, 133)))
+    assert [(pair.rgb, pair.ir) for pair in pairer.flush()] == [(95, 100)]
+
+
+def test_frame_that_comes_out_of_turn_is_taken_where_it_is_the_nearest():
+    pairer = NearestPairer(SyncConfig(max_skew_ms=50))
+    rgb = (0, 100, 200, 300, 340)
+    assert feed(pairer, by_time(rgb, ir=(345,))) + push(pairer, 'rgb', 440) == [(340, 345)]
+
+
+def test_pair_carries_the_very_frames_and_ir_minus_rgb_as_skew():
+    pairer = NearestPairer(SyncConfig())
+    rgb, ir = object(), object()
+    pairer.push('rgb', 10 * NS, rgb)
+    pairer.push('ir', 7 * NS, ir)
+    (pair,) = pairer.flush()
+    assert pair.rgb is rgb
+    assert pair.ir is ir
+    assert pair.skew_ns == -3 * NS
+
+
+@pytest.mark.parametrize(('skew_ns', 'pairs'), [(20 * NS, 1), (20 * NS + 1, 0)])
+def test_largest_skew_is_still_a_pair_and_one_nanosecond_more_is_not(skew_ns, pairs):
+    pairer = NearestPairer(SyncConfig(max_skew_ms=20))
+    pairer.push('rgb', 0, None)
+    pairer.push('ir', skew_ns, None)
+    assert len(pairer.flush()) == pairs
+
+
+def test_at_equal_rates_a_pair_leaves_with_its_later_frame():
+    pairer = NearestPairer(SyncConfig())
+    feed(pairer, by_time(rgb=range(0, 400, 100), ir=range(8, 400, 100)))
+    for ms in range(400, 1000, 100):
+        assert push(pairer, 'rgb', ms) == []
+        assert push(pairer, 'ir', ms + 8) == [(ms, ms + 8)]
+
+
+def test_at_30_and_9_hz_every_ir_frame_gets_its_nearest_rgb_frame_within_one_rgb_period():
+    rgb, ir = np.arange(300) * 1000 / 30, np.arange(2, 88) * 1000 / 9 + 7.6
+    pairer, left_at = NearestPairer(SyncConfig()), {}
+    for stream, ms in by_time(rgb, ir):
+        left_at |= dict.fromkeys(push(pairer, stream, ms), ms)
+    assert list(left_at) == [(rgb[np.abs(rgb - ms).argmin()], ms) for ms in ir]
+    waits = [at - ms for (_, ms), at in left_at.items()]
+    assert max(waits[4:]) <= 1000 / 30  # the rates are known after four frames
+
+
+@pytest.mark.parametrize('share', [0.48, 0.5, 0.52])
+def test_cameras_half_a_period_apart_keep_nearly_all_frames_in_spite_of_jitter(share):
+    rng, period, count = np.random.default_rng(0), 1000 / 30, 600
+    rgb, ir = (
+        np.arange(count) * period + shift + rng.normal(0, 0.01 * period, count)
+        for shift in (0, share * period)
+    )
+    assert len(feed(NearestPairer(SyncConfig()), by_time(rgb, ir))) > 0.95 * count
+
+
+@pytest.mark.parametrize(
+    'offset', [{'ir_time_offset_ms': -45.0}, {'rgb_time_offset_ms': 45.0}], ids=str
+)
+def test_time_offset_of_either_stream_undoes_a_constant_delay(offset):
+    arrivals = by_time(rgb=range(0, 1000, 100), ir=range(45, 1000, 100))
+    assert feed(NearestPairer(SyncConfig()), arrivals) == []
+    pairer = NearestPairer(SyncConfig(**offset))
+    pairs = [p for stream, ms in arrivals for p in pairer.push(stream, ms * NS, ms)]
+    pairs += pairer.flush()
+    assert [(p.rgb, p.ir) for p in pairs] == [(ms, ms + 45) for ms in range(0, 1000, 100)]
+    assert {p.skew_ns for p in pairs} == {0}
+
+
+@pytest.mark.parametrize(
+    ('cause', 'config', 'arrivals'),
+    [
+        ('no_partner', {}, [('rgb', 0), ('ir', 50)]),
+        ('too_old', {'max_age_ms': 100}, [('rgb', 0), ('rgb', 101)]),
+        ('queue_full', {'queue_size': 2}, [('rgb', 0), ('rgb', 10), ('rgb', 20)]),
+        ('out_of_order', {}, [('rgb', 100), ('rgb', 90)]),
+        ('out_of_order', {}, [('rgb', 100), ('rgb', 100)]),
+        ('time_jump', {}, [('rgb', 1000), ('rgb', 0)]),
+    ],
+)
+def test_pairer_counts_a_lost_frame_by_its_cause(cause, config, arrivals):
+    pairer = NearestPairer(SyncConfig(**config))
+    assert feed(pairer, arrivals) == []
+    assert pairer.dropped == Counter({cause: 1})
+
+
+def test_nothing_is_dropped_that_may_still_find_a_partner():
+    pairer = NearestPairer(SyncConfig(max_age_ms=100, queue_size=2))
+    feed(pairer, [('rgb', 0), ('rgb', 100)])
+    assert not pairer.dropped
+
+
+def test_reset_forgets_the_waiting_frames_and_counts_them():
+    pairer = NearestPairer(SyncConfig())
+    push(pairer, 'rgb', 0)
+    pairer.reset()
+    assert push(pairer, 'ir', 0) == []
+    assert pairer.flush() == []
+    assert pairer.dropped == Counter(time_jump=1)
+
+
+@given(
+    arrivals=st.lists(st.tuples(st.sampled_from(('rgb', 'ir')), st.integers(0, 300))),
+    max_age_ms=st.sampled_from((30, 500)),
+    queue_size=st.integers(1, 10),
+)
+def test_every_frame_ends_in_a_pair_or_is_counted_whatever_arrives(
+    arrivals, max_age_ms, queue_size
+):
+    pairer = NearestPairer(SyncConfig(max_age_ms=max_age_ms, queue_size=queue_size))
+    pairs = feed(pairer, arrivals) + [(p.rgb, p.ir) for p in pairer.flush()]
+    pairer.reset()  # what still waits is counted, too
+    assert 2 * len(pairs) + pairer.dropped.total() == len(arrivals)
+    assert all(abs(rgb - ir) <= 20 for rgb, ir in pairs)
+    assert min(pairer.dropped.values(), default=0) >= 0

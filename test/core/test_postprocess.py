@@ -1,0 +1,149 @@
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.postprocess import detections
+from tdfusion_ros.core.postprocess import wanted_classes
+
+CONFIG = FusionConfig(score_threshold=0.3, nms_threshold=0.5)
+SIZE_HW = (100, 200)
+
+
+def find(boxes, scores, config=CONFIG, wanted=None):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    scores = np.array(scores, np.float32).reshape(len(boxes), -1)
+    if wanted is None:
+        wanted = np.ones(scores.shape[1], bool)
+    return detections(boxes, scores, SIZE_HW, config, wanted)
+
+
+def iou(a, b):
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    area_a, area_b = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return width * height / (area_a + area_b - width * height)
+
+
+def naive(boxes, scores, config):
+    """Return (score, class, box) as the textbook does it: one box, one class at a time."""
+    kept = []
+    for c in range(scores.shape[1]):
+        of_class = []
+        for i in sorted(range(len(boxes)), key=lambda i: -scores[i, c]):
+            apart = all(iou(boxes[i], box) <= config.nms_threshold for _, _, box in of_class)
+            if scores[i, c] >= config.score_threshold and apart:
+                of_class.append((scores[i, c], c, tuple(boxes[i])))
+        kept += of_class
+    return sorted(kept, key=lambda found: -found[0])[: config.max_detections]
+
+
+@st.composite
+def raw_outputs(draw):
+    """Draw boxes on a coarse grid inside the image, so that many overlap, and their scores."""
+    count, classes = draw(st.integers(1, 12)), draw(st.integers(1, 3))
+    corner = draw(hnp.arrays(np.int64, (count, 2), elements=st.integers(0, 8)))
+    size = draw(hnp.arrays(np.int64, (count, 2), elements=st.integers(1, 3)))
+    boxes = np.hstack([corner, corner + size]) * 8.0
+    order = np.random.default_rng(draw(st.integers(0, 99))).permutation(count * classes)
+    scores = (order.reshape(count, classes) + 1) / (count * classes)
+    return boxes.astype(np.float32), scores.astype(np.float32)
+
+
+@given(raw_outputs(), st.sampled_from((0.1, 0.45, 0.7, 1.0)), st.sampled_from((2, 100)))
+def test_detections_agree_with_a_naive_suppression(raw, nms_threshold, max_detections):
+    config = replace(CONFIG, nms_threshold=nms_threshold, max_detections=max_detections)
+    found = find(*raw, config)
+    got = [
+        (score, class_id, tuple(box))
+        for score, class_id, box in zip(
+            found.scores, found.class_ids, found.boxes_xyxy, strict=True
+        )
+    ]
+    assert got == naive(*raw, config)
+
+
+def test_boxes_of_different_classes_do_not_suppress_each_other():
+    found = find([[10, 10, 50, 50]] * 2, [[0.9, 0.0], [0.0, 0.8]])
+    assert found.class_ids.tolist() == [0, 1]
+
+
+def test_one_box_may_be_of_two_classes():
+    found = find([[10, 10, 50, 50]], [[0.6, 0.9]])
+    assert found.class_ids.tolist() == [1, 0]
+
+
+def test_boxes_are_clipped_to_the_published_image():
+    found = find([[-20, -5, 30, 40], [150, 60, 230, 130]], [0.9, 0.8])
+    np.testing.assert_array_equal(found.boxes_xyxy, [[0, 0, 30, 40], [150, 60, 200, 100]])
+
+
+@pytest.mark.parametrize(
+    'box',
+    [[200, 10, 220, 20], [10, 100, 20, 120], [-9, 0, 0, 9], [30, 30, 30, 40], [50, 9, 40, 20]],
+)
+def test_boxes_outside_of_the_image_or_without_area_are_left_out(box):
+    assert len(find([box], [0.9])) == 0
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_never_leaves_the_node(bad):
+    found = find([[bad, 0, 9, 9], [0, 0, 9, bad], [20, 20, 40, 40]], [0.9, 0.8, np.nan])
+    assert np.isfinite(found.boxes_xyxy).all()
+    assert np.isfinite(found.scores).all()
+
+
+@pytest.mark.parametrize('count', [0, 3])
+def test_an_empty_scene_gives_empty_arrays_of_the_right_shape(count):
+    found = detections(
+        np.zeros((count, 4), np.float32),
+        np.zeros((count, 2), np.float32),
+        SIZE_HW,
+        CONFIG,
+        np.ones(2, bool),
+    )
+    assert len(found) == 0
+    assert found.boxes_xyxy.shape == (0, 4)
+    assert found.boxes_xyxy.dtype == found.scores.dtype == np.float32
+    assert found.class_ids.dtype == np.int64
+
+
+def test_score_at_the_threshold_is_reported_and_below_is_not():
+    found = find([[0, 0, 9, 9], [20, 0, 29, 9]], [0.3, 0.29])
+    assert found.scores.tolist() == pytest.approx([0.3])
+
+
+def test_best_detections_come_first_and_only_the_best_remain():
+    boxes = [[20 * i, 0, 20 * i + 9, 9] for i in range(5)]
+    found = find(boxes, [0.5, 0.9, 0.4, 0.8, 0.6], replace(CONFIG, max_detections=3))
+    assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.6])
+
+
+def test_class_filter_keeps_only_the_named_classes():
+    wanted = wanted_classes(('car',), ('person', 'bicycle', 'car'))
+    assert wanted.tolist() == [False, False, True]
+    found = find([[0, 0, 9, 9], [20, 0, 29, 9]], [[0.9, 0, 0.1], [0, 0.1, 0.7]], wanted=wanted)
+    assert found.class_ids.tolist() == [2]
+
+
+def test_empty_class_filter_keeps_all():
+    assert wanted_classes((), ('person', 'car')).all()
+
+
+def test_class_filter_names_the_unknown_class_and_the_known_ones():
+    with pytest.raises(ConfigError, match='names cat; the model knows person, car'):
+        wanted_classes(('person', 'cat'), ('person', 'car'))
+
+
+def test_suppression_of_very_many_boxes_stays_fast_enough_and_right():
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 150, (6300, 2))
+    boxes = np.hstack([corner, corner + 20])
+    found = find(boxes, rng.uniform(0.3, 1, 6300))
+    assert 1 < len(found) <= 100
+    assert found.scores[0] == pytest.approx(1, abs=1e-2)

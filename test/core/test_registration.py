@@ -1,0 +1,141 @@
+import cv2
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.calibration import Camera
+from tdfusion_ros.core.calibration import Extrinsics
+from tdfusion_ros.core.calibration import Homography
+from tdfusion_ros.core.calibration import Identity
+from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.core.registration import Registration
+from tdfusion_ros.core.registration import rgb_to_ir
+
+TILT = np.array([[0.9, 0.05, 12.0], [-0.04, 0.95, 6.0], [1e-4, -5e-5, 1.0]])
+
+
+def shift(dx, dy):
+    return Homography(np.array([[1.0, 0, dx], [0, 1, dy], [0, 0, 1]]))
+
+
+@pytest.fixture
+def ir(demo_pairs):
+    """Return a real ir image in [0, 1]."""
+    return demo_pairs[0].ir.pixels.astype(np.float32) / 255
+
+
+def rig(translation_m=(0.1, 0.02, -0.03), turn=(0.02, -0.05, 0.01), depth=8.0, rgb_d=(), ir_d=()):
+    """Return two different cameras, as a rig has them."""
+    k_rgb = np.array([[900.0, 0, 650], [0, 910, 355], [0, 0, 1]])
+    k_ir = np.array([[510.0, 0, 322], [0, 505, 254], [0, 0, 1]])
+    return Extrinsics(
+        Camera((720, 1280), k_rgb, np.array(rgb_d)),
+        Camera((512, 640), k_ir, np.array(ir_d)),
+        cv2.Rodrigues(np.array(turn, float))[0],
+        np.array(translation_m, float),
+        depth,
+    )
+
+
+def test_identity_leaves_an_image_of_the_rgb_size_as_it_is(ir):
+    registered, valid = Registration(Identity()).apply(ir, ir.shape)
+    np.testing.assert_array_equal(registered, ir)
+    assert valid.all()
+
+
+def test_identity_stretches_an_image_of_another_size(ir):
+    small = cv2.resize(ir, (160, 120), interpolation=cv2.INTER_AREA)
+    registered, valid = Registration(Identity()).apply(small, (480, 640))
+    assert registered.shape == valid.shape == (480, 640)
+    assert valid.all()
+    assert np.abs(registered - ir).mean() < 0.05
+
+
+def test_homography_agrees_with_opencv(ir):
+    registered, valid = Registration(Homography(TILT)).apply(ir, (400, 600))
+    # warpPerspective takes the map from the output to the input with this flag.
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    wanted = cv2.warpPerspective(ir, TILT, (600, 400), flags=flags)
+    np.testing.assert_allclose(registered, wanted, atol=0.02)
+    seen = cv2.warpPerspective(np.ones_like(ir), TILT, (600, 400), flags=flags)
+    assert valid[seen == 1].all()
+    assert not valid[seen == 0].any()
+
+
+def test_homography_takes_an_rgb_pixel_to_its_ir_pixel():
+    ir = np.zeros((50, 60), np.float32)
+    ir[20, 30] = 1
+    registered, _ = Registration(shift(dx=10, dy=5)).apply(ir, ir.shape)
+    assert np.unravel_index(registered.argmax(), ir.shape) == (15, 20)
+
+
+@pytest.mark.parametrize(('dx', 'dy'), [(-100, 0), (100, 0), (0, -70), (0, 70), (30, -20)])
+def test_outside_of_the_ir_image_is_black_and_not_valid(ir, dx, dy):
+    registered, valid = Registration(shift(dx, dy)).apply(ir, ir.shape)
+    wanted = np.zeros((480 + 200, 640 + 200), np.float32)
+    wanted[100:-100, 100:-100] = ir
+    inside = np.zeros(wanted.shape, bool)
+    inside[100:-100, 100:-100] = True
+    there = np.s_[100 + dy : 580 + dy, 100 + dx : 740 + dx]
+    np.testing.assert_array_equal(valid, inside[there])
+    np.testing.assert_allclose(registered, wanted[there], atol=1e-6)
+
+
+@pytest.mark.parametrize('d', [(), (-0.3, 0.1, 0.001, -0.002, 0.0)], ids=['pinhole', 'distorted'])
+def test_extrinsics_agree_with_a_projection_by_hand(d):
+    calibration = rig(rgb_d=d, ir_d=d)
+    pixels = np.array([[100.0, 80.0], [650.0, 355.0], [1200.0, 600.0]])
+    mapped = rgb_to_ir(calibration, pixels, (720, 1280), (512, 640))
+    for pixel, got in zip(pixels, mapped, strict=True):
+        ray = cv2.undistortPoints(pixel.reshape(1, 1, 2), calibration.rgb.k, calibration.rgb.d)
+        point = 8.0 * np.array([*ray.ravel(), 1.0])
+        x, y, z = calibration.rotation @ point + calibration.translation_m
+        k1, k2, p1, p2, k3 = d or (0,) * 5
+        x, y = x / z, y / z
+        r2 = x * x + y * y
+        radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+        u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+        v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+        np.testing.assert_allclose(got, [510 * u + 322, 505 * v + 254], atol=1e-3)
+
+
+def test_assumed_depth_decides_the_parallax_by_focal_length_times_baseline():
+    centre = np.array([[650.0, 355.0]])
+    x = {
+        depth: rgb_to_ir(rig((0.1, 0, 0), (0, 0, 0), depth), centre, (720, 1280), (512, 640))[0, 0]
+        for depth in (2.0, 20.0)
+    }
+    assert x[2.0] - x[20.0] == pytest.approx(510 * 0.1 * (1 / 2 - 1 / 20))
+
+
+def test_scene_behind_the_ir_camera_is_not_valid():
+    backwards = rig(translation_m=(0, 0, 0), turn=(0, np.pi, 0))
+    with pytest.raises(CalibrationError, match='maps no pixel'):
+        Registration(backwards).apply(np.zeros((64, 80), np.float32), (90, 160))
+
+
+def test_calibration_of_one_size_serves_images_of_another():
+    calibration = rig()
+    full = rgb_to_ir(calibration, np.array([[640.0, 360.0]]), (720, 1280), (512, 640))
+    # The same place in images of half the size; pixel centres lie at whole numbers.
+    half = rgb_to_ir(calibration, np.array([[319.75, 179.75]]), (360, 640), (256, 320))
+    np.testing.assert_allclose(half, (full + 0.5) / 2 - 0.5, atol=1e-9)
+
+
+def test_homography_with_sizes_serves_images_of_another():
+    matrix = shift(dx=10, dy=4).matrix
+    sized = Homography(matrix, (480, 640), (480, 640))
+    mapped = rgb_to_ir(sized, np.array([[99.5, 49.5]]), (960, 1280), (240, 320))
+    np.testing.assert_allclose(mapped, [[99.5 / 4 - 0.375 + 5, 49.5 / 4 - 0.375 + 2]])
+
+
+def test_maps_follow_when_an_image_size_changes(ir):
+    registration = Registration(shift(dx=0, dy=0))
+    registration.apply(ir, ir.shape)
+    registered, valid = registration.apply(ir, (100, 200))
+    assert valid.shape == (100, 200)
+    np.testing.assert_allclose(registered, ir[:100, :200], atol=1e-6)
+
+
+def test_calibration_that_sees_nothing_says_what_to_check(ir):
+    with pytest.raises(CalibrationError, match='direction'):
+        Registration(shift(dx=5000, dy=0)).apply(ir, ir.shape)

@@ -1,0 +1,123 @@
+import cv2
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.thermal import ThermalScaler
+
+
+def scene(low=21000, high=23000):
+    """Return a 16-bit thermal image whose counts cover part of the range evenly."""
+    counts = np.linspace(low, high, 120 * 160).astype(np.uint16)
+    return np.random.default_rng(0).permutation(counts).reshape(120, 160)
+
+
+def scale(counts, **settings):
+    return ThermalScaler(IrConfig(**settings)).scale(counts)
+
+
+def test_eight_bit_images_are_taken_as_the_camera_scaled_them():
+    counts = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    scaled = scale(counts)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, counts / 255, atol=1e-6)
+
+
+def test_sixteen_bit_images_are_stretched_between_their_percentiles():
+    counts = scene()
+    scaled = scale(counts, percentile_low=10.0, percentile_high=90.0)
+    low, high = np.percentile(counts, (10, 90))
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, np.clip((counts - low) / (high - low), 0, 1), atol=0.03)
+
+
+def test_a_hot_spot_darkens_the_rest_of_the_picture_far_less_than_without_smoothing():
+    scaler = ThermalScaler(IrConfig())
+    before = scaler.scale(scene())
+    hot = scene()
+    hot[:20] = 30000  # a sixth of the picture, so the percentile jumps
+    assert np.abs(scale(hot) - before)[20:].max() > 0.7
+    assert np.abs(scaler.scale(hot) - before)[20:].max() < 0.3
+
+
+def test_without_smoothing_every_frame_is_scaled_by_itself():
+    scaler = ThermalScaler(IrConfig(smoothing=0.0))
+    scaler.scale(scene(0, 1000))
+    np.testing.assert_array_equal(scaler.scale(scene()), scale(scene()))
+
+
+def test_smoothed_range_follows_a_lasting_change():
+    scaler = ThermalScaler(IrConfig(smoothing=0.5))
+    scaler.scale(scene(0, 1000))
+    for _ in range(20):
+        scaled = scaler.scale(scene())
+    np.testing.assert_allclose(scaled, scale(scene()), atol=0.01)
+
+
+def test_reset_forgets_the_smoothed_range():
+    scaler = ThermalScaler(IrConfig())
+    scaler.scale(scene(0, 1000))
+    scaler.reset()
+    np.testing.assert_array_equal(scaler.scale(scene()), scale(scene()))
+
+
+def test_fixed_range_clips_below_and_above():
+    counts = np.array([[0, 1000, 1500, 2000, 65535]], np.uint16)
+    scaled = scale(counts, normalization='fixed', range_min=1000.0, range_max=2000.0)
+    np.testing.assert_allclose(scaled, [[0, 0, 0.5, 1, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize('mode', ['passthrough', 'percentile', 'fixed'])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_inverted_black_hot_image_is_one_minus_the_white_hot_one(mode, dtype):
+    settings = {'normalization': mode, 'range_min': 20.0, 'range_max': 200.0}
+    counts = scene(0, 255).astype(dtype)
+    np.testing.assert_allclose(
+        scale(counts, invert=True, **settings), 1 - scale(counts, **settings), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_an_image_of_one_temperature_is_finite(dtype):
+    scaled = scale(np.full((16, 16), 200, dtype), normalization='percentile')
+    assert np.isfinite(scaled).all()
+
+
+def test_three_equal_channels_are_one():
+    counts = scene(0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(scale(np.dstack([counts] * 3)), scale(counts))
+
+
+def test_a_tint_as_from_a_lossy_codec_is_still_grey(demo_pairs):
+    grey = demo_pairs[0].ir.pixels.clip(4, 251)
+    tinted = np.dstack([grey + 4, grey, grey - 4]).astype(np.uint8)
+    assert np.abs(scale(tinted) - scale(grey)).max() < 0.02
+
+
+def test_a_palette_is_refused_with_its_cause(demo_pairs):
+    coloured = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)
+    with pytest.raises(FrameError, match='white-hot') as caught:
+        scale(coloured)
+    assert caught.value.cause == 'bad_encoding'
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_a_view_into_padded_rows_is_scaled_like_a_copy(dtype):
+    padded = scene(0, 255).astype(dtype)
+    view = padded[:, :61]
+    np.testing.assert_array_equal(scale(view), scale(view.copy()))
+
+
+@given(
+    st.lists(st.integers(0, 65535), min_size=16, max_size=16),
+    st.sampled_from(('passthrough', 'percentile', 'fixed')),
+)
+def test_hotter_is_never_darker_and_all_lies_between_0_and_1(values, mode):
+    counts = np.array(values, np.uint16).reshape(4, 4)
+    scaled = scale(counts, normalization=mode).ravel()
+    assert scaled.min() >= 0
+    assert scaled.max() <= 1
+    assert (np.diff(scaled[np.argsort(counts.ravel(), kind='stable')]) >= 0).all()

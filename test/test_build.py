@@ -1,0 +1,145 @@
+import json
+from pathlib import Path
+import shutil
+
+import pytest
+
+from tdfusion_ros.build import build_pipeline
+from tdfusion_ros.build import find_bundle
+from tdfusion_ros.build import load_bundle
+from tdfusion_ros.build import load_calibration
+from tdfusion_ros.core.calibration import Homography
+from tdfusion_ros.core.calibration import Identity
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.errors import ModelError
+
+
+@pytest.fixture
+def copy(bundle, tmp_path):
+    """Return a copy of the shipped bundle, without the weights that running does not need."""
+    folder = tmp_path / 'copy'
+    folder.mkdir()
+    for name in ('model.json', 'model.onnx'):
+        shutil.copyfile(bundle / name, folder / name)
+    return folder
+
+
+def change_contract(folder, **changes):
+    path = folder / 'model.json'
+    raw = json.loads(path.read_text(encoding='utf-8'))
+    path.write_text(json.dumps({**raw, **changes}), encoding='utf-8')
+
+
+def test_shipped_model_is_found_by_name_and_any_by_its_folder(bundle, copy):
+    assert find_bundle('msrs_rt') == bundle
+    assert find_bundle(str(copy)) == copy
+
+
+def test_model_of_an_installation_is_found_by_name(copy, tmp_path, monkeypatch):
+    installed = tmp_path / 'prefix' / 'share' / 'tdfusion_ros' / 'models' / 'other'
+    shutil.copytree(copy, installed)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'/nowhere:{tmp_path / "prefix"}')
+    assert find_bundle('other') == installed
+
+
+def test_model_of_the_source_tree_goes_before_an_installed_one(
+    bundle, copy, tmp_path, monkeypatch
+):
+    shutil.copytree(copy, tmp_path / 'share' / 'tdfusion_ros' / 'models' / 'msrs_rt')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    assert find_bundle('msrs_rt') == bundle
+
+
+def test_no_name_is_not_the_folder_that_one_happens_to_be_in(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    with pytest.raises(ModelError, match="model '' is neither"):
+        find_bundle('')
+
+
+@pytest.mark.parametrize('name', ['msrs', '', '/nowhere', '.'])
+def test_unknown_model_is_refused_naming_the_shipped_ones(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ModelError, match=f"model '{name}' is neither .* shipped models: .*msrs_rt"
+    ):
+        find_bundle(name)
+
+
+def test_corrupted_graph_is_refused_by_its_hash(copy):
+    graph = bytearray((copy / 'model.onnx').read_bytes())
+    graph[len(graph) // 2] ^= 1
+    (copy / 'model.onnx').write_bytes(graph)
+    with pytest.raises(ModelError, match=r'model\.onnx is not the file .*sha256'):
+        build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
+
+
+@pytest.mark.parametrize('name', ['model.json', 'model.onnx'])
+def test_bundle_that_lacks_a_file_is_refused_naming_it(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(ModelError, match=name.replace('.', r'\.')):
+        load_bundle(copy)
+
+
+def test_contract_that_is_not_text_is_refused(copy):
+    (copy / 'model.json').write_bytes(b'\xff\xfe{}')
+    with pytest.raises(ModelError, match='cannot be read'):
+        load_bundle(copy)
+
+
+def test_contract_that_names_other_classes_than_the_graph_has_is_refused_at_the_start(copy):
+    change_contract(copy, classes=['person', 'car'])
+    with pytest.raises(ModelError, match='export the model again'):
+        build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
+
+
+def test_size_multiple_that_the_graph_cannot_run_is_refused_at_the_start(copy):
+    change_contract(copy, size_multiple=9)
+    with pytest.raises(ModelError):
+        build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
+
+
+def test_backend_auto_reports_its_choice_through_build():
+    said = []
+    assert build_pipeline(FusionConfig(), said.append).backend.name == 'cpu'
+    assert len(said) == 1
+
+
+def test_backend_that_is_not_there_stops_the_start():
+    with pytest.raises(ConfigError, match='trt'):
+        build_pipeline(FusionConfig(backend='trt'))
+
+
+def test_no_calibration_means_both_cameras_see_the_same():
+    assert isinstance(load_calibration(''), Identity)
+
+
+def test_calibration_is_read_from_a_file(tmp_path):
+    path = tmp_path / 'rig.yaml'
+    path.write_text('mode: homography\nhomography: [[1, 0, 5], [0, 1, 0], [0, 0, 1]]\n')
+    calibration = load_calibration(str(path))
+    assert isinstance(calibration, Homography)
+    assert calibration.matrix[0, 2] == 5
+
+
+def test_missing_calibration_is_refused_naming_its_path(tmp_path):
+    with pytest.raises(CalibrationError, match=r'nowhere\.yaml'):
+        build_pipeline(FusionConfig(backend='cpu', calibration=str(tmp_path / 'nowhere.yaml')))
+
+
+@pytest.mark.parametrize(
+    'content',
+    [b'mode: [', b'mode: stereo', b'', b'\xff\xfe\x00', b'- 1', b'{mode: identity', b'a: b: c'],
+)
+def test_invalid_calibration_is_refused_in_one_sentence_naming_its_path(tmp_path, content):
+    path = tmp_path / 'rig.yaml'
+    path.write_bytes(content)
+    with pytest.raises(CalibrationError, match=r'rig\.yaml') as caught:
+        load_calibration(str(path))
+    assert '\n' not in str(caught.value)
+
+
+def test_home_folder_may_be_written_with_a_tilde(copy, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert find_bundle(f'~/{copy.name}') == Path(tmp_path / copy.name)
