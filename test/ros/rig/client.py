@@ -1,0 +1,209 @@
+"""The other side of the node's topics and services: two cameras and a listener."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from time import monotonic
+from time import time_ns
+from types import SimpleNamespace
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy
+from rclpy.qos import QoSProfile
+from rclpy.qos import ReliabilityPolicy
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import LabelInfo
+
+PATIENCE_S = 20.0  # discovery alone takes up to 3 s, and the machine may be busy
+PERIOD_NS = 100_000_000
+OUTPUTS = {
+    'detections': Detection2DArray,
+    'fused/image_raw': Image,
+    'fused/camera_info': CameraInfo,
+    'overlay/image_raw': Image,
+    'ir_registered/image_raw': Image,
+}
+
+
+class Client:
+    """Two cameras and a listener in one node."""
+
+    def __init__(self, namespace: str = '') -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node('client', namespace=namespace, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._publishers: dict[str, Any] = {}
+        self._services: dict[str, Any] = {}
+        self._stamp_ns = 1_700_000_000_000_000_000
+        self.received: dict[str, list[Any]] = defaultdict(list)
+        self.times: dict[str, list[float]] = defaultdict(list)
+        self._statuses: dict[str, Any] = {}
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    def listen(self, *topics: str) -> None:
+        """Collect what is published on these outputs."""
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        for topic in topics:
+            self.node.create_subscription(
+                LabelInfo if topic == 'label_info' else OUTPUTS[topic],
+                topic,
+                lambda message, topic=topic: self._take(topic, message),
+                latched if topic == 'label_info' else 50,
+            )
+            self.received[topic] = []
+
+    def offer(self, *streams: str, transport: str = 'raw', reliable: bool = True) -> None:
+        """Begin to publish these streams, ``rgb``, ``ir`` and their ``…_info``."""
+        profile = QoSProfile(
+            depth=10,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        )
+        for stream in streams:
+            kind, topic = Image, f'{stream}/image_raw'
+            if stream.endswith('_info'):
+                kind, topic = CameraInfo, stream.replace('_', '/camera_')
+            elif transport == 'compressed':
+                kind, topic = CompressedImage, f'{topic}/compressed'
+            self._publishers[stream] = self.node.create_publisher(kind, topic, profile)
+
+    def withdraw(self, *streams: str) -> None:
+        """Stop to publish these streams."""
+        for stream in streams:
+            self.node.destroy_publisher(self._publishers.pop(stream))
+
+    def readers(self, stream: str) -> int:
+        """Return how many subscriptions a stream has."""
+        return self._publishers[stream].get_subscription_count()
+
+    def next_stamp_ns(self, skip: int = 1) -> int:
+        """Return the time of the next pair [ns]."""
+        self._stamp_ns += skip * PERIOD_NS
+        return self._stamp_ns
+
+    def send(self, stream: str, message: Any) -> None:
+        """Publish a message."""
+        self._publishers[stream].publish(message)
+
+    def connect(self) -> None:
+        """Wait until somebody reads what is offered."""
+        for stream in self._publishers:
+            self.wait_until(
+                lambda stream=stream: self.readers(stream) > 0, f'a reader of {stream}'
+            )
+
+    def fuse(self, rgb: Any, ir: Any, *topics: str) -> dict[str, Any]:
+        """Send a pair and return what comes of it, by topic."""
+        self.send('rgb', rgb)
+        self.send('ir', ir)
+        return self.results(rgb.header.stamp, *topics)
+
+    def results(self, stamp: Any, *topics: str, timeout: float = PATIENCE_S) -> dict[str, Any]:
+        """Wait for the outputs of one stamp on these topics, or on all that are listened to."""
+        wanted = topics or tuple(self.received)
+        self.wait_until(
+            lambda: all(self._of(topic, stamp) for topic in wanted),
+            f'outputs of {stamp} on {", ".join(wanted)}',
+            timeout,
+        )
+        return {topic: self._of(topic, stamp)[0] for topic in wanted}
+
+    def warm_up(self, make_pair: Callable[[int], tuple[Any, Any]]) -> None:
+        """Send pairs until every topic answers: from then on nothing is lost to discovery."""
+        self.connect()
+        deadline = monotonic() + PATIENCE_S
+        while True:
+            rgb, ir = make_pair(self.next_stamp_ns())
+            self.send('rgb', rgb)
+            self.send('ir', ir)
+            try:
+                self.results(rgb.header.stamp, timeout=1.0)
+                break
+            except AssertionError:
+                if monotonic() > deadline:
+                    raise
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was received."""
+        for kept in (*self.received.values(), *self.times.values()):
+            kept.clear()
+
+    def wait_until(
+        self, condition: Callable[[], Any], what: str, timeout: float = PATIENCE_S
+    ) -> Any:
+        """Spin until the condition holds and return its value; fail after the timeout."""
+        deadline = monotonic() + timeout
+        while not (value := condition()):
+            assert monotonic() < deadline, f'waited {timeout:g} s in vain for {what}'
+            self._executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def watch(self, until: float) -> None:
+        """Spin until this time of the monotonic clock [s]."""
+        while (left := until - monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left)
+
+    def latest(self, since_ns: int = 0) -> Any:
+        """Return the node's diagnostics, values as a dict, made after a time [ns]."""
+        name = f'{self.node.get_namespace().rstrip("/")}/tdfusion: fusion'
+        return self.wait_until(
+            lambda: (found := self._statuses.get(name)) and found.at_ns > since_ns and found,
+            'diagnostics',
+        )
+
+    def status(self) -> Any:
+        """Return diagnostics that know of everything that was received up to now."""
+        # The node counts shortly before it stamps and shortly after it publishes, so that the
+        # first message from now on may lack the latest result.
+        return self.latest(self.latest(time_ns()).at_ns)
+
+    def wait_for_count(self, name: str, least: int) -> None:
+        """Wait until a counter in the diagnostics has reached a number."""
+        self.wait_until(
+            lambda: int(self.latest().values.get(name, 0)) >= least, f'{name} >= {least}'
+        )
+
+    def total(self, name: str) -> int:
+        """Return a counter of the diagnostics."""
+        return int(self.status().values.get(name, 0))
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        """Call a service of the node and return its response."""
+        if name not in self._services:
+            self._services[name] = self.node.create_client(kind, f'tdfusion/{name}')
+        service = self._services[name]
+        self.wait_until(service.service_is_ready, f'service {name}')
+        future = service.call_async(request)
+        self.wait_until(future.done, f'the response of {name}')
+        return future.result()
+
+    def _take(self, topic: str, message: Any) -> None:
+        self.times[topic].append(monotonic())
+        self.received[topic].append(message)
+
+    def _of(self, topic: str, stamp: Any) -> list[Any]:
+        return [m for m in self.received[topic] if m.header.stamp == stamp]
+
+    def _note(self, message: Any) -> None:
+        for status in message.status:
+            self._statuses[status.name] = SimpleNamespace(
+                at_ns=Time.from_msg(message.header.stamp).nanoseconds,
+                level=status.level[0],
+                message=status.message,
+                hardware_id=status.hardware_id,
+                values={pair.key: pair.value for pair in status.values},
+            )

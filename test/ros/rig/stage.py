@@ -1,0 +1,111 @@
+"""Start nodes and clients, and end every one of them."""
+
+from contextlib import ExitStack
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from rig.client import Client
+
+ROOT = Path(__file__).parents[3]
+SLOW_NODE = (str(Path(__file__).parents[1] / 'slow_node.py'),)
+GRACE_S = 20.0
+
+
+class NodeProcess:
+    """One running node; ``arguments`` are what Python is called with."""
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self._log = log
+        with log.open('wb') as out:
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env={**os.environ, 'PYTHONPATH': str(ROOT)},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+
+    def log(self) -> str:
+        """Return what it has printed so far."""
+        return self._log.read_text(encoding='utf-8', errors='replace')
+
+    def lines(self, *levels: str) -> list[str]:
+        """Return the lines of its log that have one of these levels, as ``ERROR``."""
+        marks = tuple(f'[{level}]' for level in levels)
+        return [line for line in self.log().splitlines() if line.startswith(marks)]
+
+    def running(self) -> bool:
+        """Tell whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def status(self) -> int:
+        """Wait for its end and return its exit status; kill it where it hangs."""
+        try:
+            return self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f'the node hung\n{self.log()}') from None
+
+    def end(self) -> None:
+        """End it as Ctrl-C does, which has to work after every test."""
+        if not self.running():
+            return
+        self.signal(signal.SIGINT)
+        assert self.status() == 0, f'the node did not end well\n{self.log()}'
+        assert 'Traceback' not in self.log(), self.log()
+
+
+class Stage:
+    """
+    Owner of nodes and clients.
+
+    :param folder: takes their logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._nodes: list[NodeProcess] = []
+
+    def start_node(
+        self,
+        parameters: dict[str, Any] | None = None,
+        *,
+        namespace: str = '',
+        script: tuple[str, ...] = ('-m', 'tdfusion_ros.node'),
+    ) -> NodeProcess:
+        """Run the node with parameters in a namespace; what tells of time is told often."""
+        given = {'diagnostics_period_s': 0.1, **(parameters or {})}
+        arguments = [*script, '--ros-args']
+        for name, value in given.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            arguments += ['-p', f'{name}:={text}']
+        if namespace:
+            arguments += ['-r', f'__ns:={namespace}']
+        node = NodeProcess(arguments, self._folder / f'node_{len(self._nodes)}.log')
+        self._nodes.append(node)
+        self._stack.callback(node.end)
+        return node
+
+    def client(self, namespace: str = '') -> Client:
+        """Make a client in a namespace."""
+        client = Client(namespace)
+        self._stack.callback(client.close)
+        return client
+
+    def close(self) -> None:
+        """End everything, clients first, and print the logs: pytest shows them on a failure."""
+        try:
+            self._stack.close()
+        finally:
+            for node in self._nodes:
+                print(node.log())
