@@ -19,14 +19,20 @@ def sobel(image: Tensor) -> Tensor:
     return functional.conv2d(functional.pad(image, (1, 1, 1, 1), mode='replicate'), kernels)
 
 
-def intensity_loss(fused: Tensor, luma: Tensor, ir: Tensor, weight_ir: Tensor) -> Tensor:
+def intensity_loss(
+    fused: Tensor, luma: Tensor, ir: Tensor, weight_ir: Tensor, *, squared: bool = False
+) -> Tensor:
     """
     Return the mean weighted squared distance to both sources.
 
     :param weight_ir: weight of the infrared source in [0, 1], a (B, 1, H, W) map or a scalar
-        tensor; luma gets ``1 - weight_ir``. Weights enter as in the paper, not squared.
+        tensor; luma gets ``1 - weight_ir``.
+    :param squared: False: weights enter as the paper writes; True: squared, as its code does.
     """
-    return (weight_ir * (fused - ir) ** 2 + (1 - weight_ir) * (fused - luma) ** 2).mean()
+    weight_luma = 1 - weight_ir
+    if squared:
+        weight_ir, weight_luma = weight_ir.square(), weight_luma.square()
+    return (weight_ir * (fused - ir) ** 2 + weight_luma * (fused - luma) ** 2).mean()
 
 
 def gradient_loss(fused: Tensor, luma: Tensor, ir: Tensor) -> Tensor:
@@ -42,10 +48,16 @@ def gradient_loss(fused: Tensor, luma: Tensor, ir: Tensor) -> Tensor:
 
 
 def fusion_loss(
-    fused: Tensor, luma: Tensor, ir: Tensor, weight_ir: Tensor, gradient_weight: float = 1.0
+    fused: Tensor,
+    luma: Tensor,
+    ir: Tensor,
+    weight_ir: Tensor,
+    gradient_weight: float = 1.0,
+    *,
+    squared: bool = False,
 ) -> dict[str, Tensor]:
     """Return ``loss`` and its two terms; all images (B, 1, H, W) in [0, 1]."""
-    intensity = intensity_loss(fused, luma, ir, weight_ir)
+    intensity = intensity_loss(fused, luma, ir, weight_ir, squared=squared)
     gradient = gradient_loss(fused, luma, ir)
     return {
         'loss': intensity + gradient_weight * gradient,

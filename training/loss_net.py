@@ -1,0 +1,67 @@
+"""
+The loss generator G: it looks at both images and says which source the fused one should follow.
+
+Needed in training only. Source: Bai et al., CVPR 2025, section 3.2; the layers before the softmax
+as in the released network.
+"""
+
+import torch
+from torch import nn
+from torch import Tensor
+from torch.nn import functional
+
+from tdfusion_ros.nets.fusion import conv
+from tdfusion_ros.nets.fusion import encoder
+from tdfusion_ros.nets.fusion import RestormerBlock
+
+
+class LossNetPaper(nn.Module):
+    """G as the paper has it: 44 529 parameters, 44 kMAC per pixel."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.encode_ir = encoder(width)
+        self.encode_luma = encoder(width)
+        self.decode = nn.Sequential(
+            RestormerBlock(2 * width),
+            RestormerBlock(2 * width),
+            conv(2 * width, width, 3),
+            nn.PReLU(),
+            conv(width, 2, 3),
+        )
+
+    def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
+        """
+        Return the weight of the infrared source; luma gets one minus it.
+
+        :param luma: (B, 1, H, W) in [0, 1]; ``ir`` likewise.
+        :returns: (B, 1, H, W) in (0, 1).
+        """
+        logits = self.decode(torch.cat((self.encode_ir(ir), self.encode_luma(luma)), 1))
+        return logits.softmax(1)[:, :1]
+
+
+class LossNetRT(nn.Module):
+    """G for those without a GPU: plain 3x3 convolutions at half resolution, 4 kMAC per pixel."""
+
+    def __init__(self, width: int = 16, depth: int = 8) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs = 8
+        for _ in range(depth - 1):
+            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
+            inputs = width
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Conv2d(width, 1, 3, padding=1)
+        # Start near one half everywhere, as the paper's G does: plain averaging.
+        nn.init.normal_(self.head.weight, std=1e-3)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
+        """Return the weight of the infrared source, (B, 1, H, W) in (0, 1); H and W even."""
+        x = functional.pixel_unshuffle(torch.cat((luma, ir), 1) - 0.5, 2)
+        logits = self.head(self.body(x))
+        return functional.interpolate(logits, scale_factor=2.0, mode='bilinear').sigmoid()
+
+
+LossNet = LossNetPaper | LossNetRT
