@@ -1,4 +1,4 @@
-"""Save and load networks as safetensors and JSON; nothing is ever unpickled."""
+"""Save and load networks and unfinished runs as safetensors and JSON; nothing is unpickled."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,26 +6,39 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save_file
+import torch
 from torch import nn
+from torch import Tensor
 
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_network
+from training.loss_net import LossNetPaper
+from training.loss_net import LossNetRT
 
 WEIGHTS = 'weights.safetensors'
 DESCRIPTION = 'run.json'
+UNFINISHED = 'unfinished.safetensors'
+NAMES: dict[type[nn.Module], str] = {
+    FusionRT: 'fusion_rt',
+    FusionPaper: 'fusion',
+    Detector: 'detector',
+    LossNetRT: 'loss_net_rt',
+    LossNetPaper: 'loss_net',
+}
 
 
 def architecture(network: nn.Module) -> dict[str, Any]:
-    """Return the name and the settings from which ``build_network`` makes the network again."""
-    if isinstance(network, FusionRT):
-        return {'name': 'fusion_rt', **asdict(network.config)}
-    if isinstance(network, Detector):
-        return {'name': 'detector', **asdict(network.config)}
-    raise ValueError(f'{type(network).__name__} is not a network that can be saved')
+    """Return the name and the settings from which the network can be made again."""
+    if type(network) not in NAMES:
+        raise ValueError(f'{type(network).__name__} is not a network that can be saved')
+    config = getattr(network, 'config', None)
+    return {'name': NAMES[type(network)], **(asdict(config) if config else {})}
 
 
 def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, Any]) -> None:
@@ -46,8 +59,79 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding='utf-8'))
 
 
-def load_run(folder: str | Path) -> FusionRT | Detector:
+def load_run(folder: str | Path) -> nn.Module:
     """Return the network of a run folder, ready for inference."""
-    network = build_network(read_description(folder)['architecture'])
+    settings = read_description(folder)['architecture']
+    network: nn.Module
+    if settings['name'] == 'loss_net_rt':
+        network = LossNetRT()
+    elif settings['name'] == 'loss_net':
+        network = LossNetPaper()
+    else:
+        network = build_network(settings)
     network.load_state_dict(load_file(Path(folder) / WEIGHTS))
     return network.eval()
+
+
+Networks = Mapping[str, nn.Module]
+Optimizers = Mapping[str, torch.optim.Optimizer]
+
+
+def save_unfinished(
+    folder: Path, step: int, networks: Networks, optimizers: Optimizers, facts: Mapping[str, Any]
+) -> None:
+    """
+    Write all that a run needs to go on after ``step`` steps as if it had never stopped.
+
+    :param facts: what must be the same then (JSON), as the run's configuration.
+    """
+    tensors: dict[str, Tensor] = {'random/torch': torch.get_rng_state()}
+    for name, network in networks.items():
+        for key, value in network.state_dict().items():
+            tensors[f'network/{name}/{key}'] = value.contiguous()
+    for name, optimizer in optimizers.items():
+        for index, state in optimizer.state_dict()['state'].items():
+            for key, value in state.items():
+                tensors[f'optimizer/{name}/{index}/{key}'] = value.contiguous()
+    half_written = folder / f'{UNFINISHED}.tmp'
+    save_file(tensors, half_written, {'step': str(step), 'facts': json.dumps(facts)})
+    half_written.replace(folder / UNFINISHED)
+
+
+def load_unfinished(
+    folder: Path, networks: Networks, optimizers: Optimizers, facts: Mapping[str, Any]
+) -> int:
+    """
+    Put an interrupted run's state back, if there is one, and return its number of steps.
+
+    :raises ModelError: if it was made under other ``facts``, or the run is finished.
+    """
+    if (folder / DESCRIPTION).is_file():
+        raise ModelError(f'{folder} holds a finished run: choose another run=FOLDER')
+    path = folder / UNFINISHED
+    if not path.is_file():
+        return 0
+    with safe_open(path, 'pt') as file:
+        notes = file.metadata()
+    if json.loads(notes['facts']) != json.loads(json.dumps(facts)):
+        raise ModelError(f'{folder} was begun with other settings: choose another run=FOLDER')
+    tensors = load_file(path)
+    torch.set_rng_state(tensors['random/torch'])
+    for name, network in networks.items():
+        network.load_state_dict(_below(tensors, f'network/{name}/'))
+    for name, optimizer in optimizers.items():
+        state: dict[int, dict[str, Tensor]] = {}
+        for place, value in _below(tensors, f'optimizer/{name}/').items():
+            index, _, key = place.partition('/')
+            state.setdefault(int(index), {})[key] = value
+        groups = optimizer.state_dict()['param_groups']
+        optimizer.load_state_dict({'state': state, 'param_groups': groups})
+    return int(notes['step'])
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -12,21 +12,43 @@ import yaml
 from tdfusion_ros.core.config import setting
 from tdfusion_ros.core.errors import ConfigError
 
-TASKS = ('fusion', 'detection')
-SOURCES = ('fused', 'ir', 'rgb')
+CHOICES = {
+    'task': ('fusion', 'learned', 'detection'),
+    'source': ('fused', 'ir', 'rgb'),
+    'network': ('fusion_rt', 'fusion'),
+    'loss_net': ('rt', 'paper'),
+    'method': ('adam', 'pixel', 'paper'),
+}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Every choice of a training run; the run folder keeps a copy."""
 
-    task: str = setting('fusion', 'What to train: fusion or detection.')
+    task: str = setting(
+        'fusion',
+        'What to train: fusion (fixed loss), learned (fusion by the learned loss), detection.',
+    )
     source: str = setting('fused', 'What the detector reads: fused, ir or rgb.')
     data: str = setting('../shared/data/msrs_det', 'Folder of the data set.')
     split: str = setting('train', 'Name of the split file to train on.')
     limit: int = setting(0, 'Use only the first pairs of the split; 0 means all.')
     run: str = setting('runs/fusion', 'Folder that receives weights, settings and log.')
-    fusion: str = setting('', 'Run folder of the frozen fusion network (source fused).')
+    fusion: str = setting(
+        '', 'Run folder of a fusion network: frozen before a detector, else what to start from.'
+    )
+    detector: str = setting('', 'Run folder of the detector to start from (task learned).')
+    network: str = setting('fusion_rt', 'Fusion network to train: fusion_rt, or fusion (paper).')
+    loss_net: str = setting('rt', 'Loss generator: rt (plain convolutions), or paper.')
+    method: str = setting(
+        'adam', 'How G learns: adam (look-ahead by Adam steps), pixel (no F), paper (plain SGD).'
+    )
+    squared: bool = setting(False, 'Square the weights in the loss, as the released code does.')
+    difference: bool = setting(False, 'Central difference in place of forward-mode derivatives.')
+    look_ahead: int = setting(1, 'Steps of F that G looks ahead.')
+    meta_every: int = setting(4, 'Steps between two lessons of G.')
+    meta_lr: float = setting(1e-3, 'Highest learning rate of G.')
+    detector_lr: float = setting(5e-4, 'Highest learning rate of the detector (task learned).')
     steps: int = setting(6000, 'Number of optimiser steps.')
     batch: int = setting(4, 'Crops per step.')
     crop_hw: tuple[int, int] = setting((256, 256), 'Height and width of a crop [px].')
@@ -39,15 +61,17 @@ class TrainConfig:
     ema_decay: float = setting(0.998, 'Decay of the running average of the weights that is kept.')
     gradient_weight: float = setting(1.0, 'Weight of the gradient term of the fusion loss.')
     seed: int = setting(0, 'Seed of initialisation and augmentation.')
+    save_every: int = setting(250, 'Steps between two states from which the run can go on.')
     threads: int = setting(2, 'CPU threads of torch.')
 
     def __post_init__(self) -> None:
         for name in ('crop_hw', 'scale_range'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.task not in TASKS:
-            raise ConfigError(f'task must be one of {TASKS}, got {self.task!r}')
-        if self.source not in SOURCES:
-            raise ConfigError(f'source must be one of {SOURCES}, got {self.source!r}')
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f'{name} must be one of {", ".join(known)}, got {getattr(self, name)!r}'
+                )
         if any(size % 32 for size in self.crop_hw):
             raise ConfigError(f'crop_hw must be multiples of 32, got {self.crop_hw}')
         if self.task == 'detection' and self.source == 'fused' and not self.fusion:
@@ -66,7 +90,7 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
             raise ConfigError(f'unknown setting {name!r}; known: {", ".join(sorted(known))}')
         expected = type(known[name])
         accepted = {float: (int, float), tuple: (list, tuple)}.get(expected, (expected,))
-        if not isinstance(value, accepted) or isinstance(value, bool):
+        if not isinstance(value, accepted) or isinstance(value, bool) != (expected is bool):
             raise ConfigError(f'{name} must be {expected.__name__}, got {value!r}')
     return TrainConfig(**values)
 

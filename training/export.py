@@ -27,6 +27,7 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import fold_batchnorm
 from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import Perception
 from training.checkpoint import architecture
@@ -146,7 +147,7 @@ def export(
     :param metrics: names and JSON files of measured figures, which go into the contract.
     """
     fusion, detector = load_run(fusion_run), load_run(detector_run)
-    if not isinstance(fusion, FusionRT) or not isinstance(detector, Detector):
+    if not isinstance(fusion, (FusionRT, FusionPaper)) or not isinstance(detector, Detector):
         raise ModelError('--fusion must hold a fusion network and --detector a detector')
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -150,7 +150,8 @@ def motion_of(
         return functional_call(fusion, parameters, pair)
 
     if not difference:
-        return jvp(fuse, (theta,), (steps,))
+        fused, motion = jvp(fuse, (theta,), (steps,))[:2]
+        return fused, motion
     # Small against theta, large against rounding; section 6.1 of the design measured it.
     length = torch.sqrt(sum((s.square().sum() for s in steps.values()), start=torch.tensor(0.0)))
     epsilon = 1e-2 / length.clamp(min=1e-30)
@@ -207,4 +208,4 @@ def normalized_sgd_step(loss_net: nn.Module, gradient: Params, lr: float) -> Non
     """Change G as the released code does: gradient descent after division by the largest entry."""
     largest = max(g.abs().max() for g in gradient.values()).clamp(min=1e-30)
     for name, p in loss_net.named_parameters():
-        p -= lr * gradient[name] / largest
+        p.sub_(lr * gradient[name] / largest)

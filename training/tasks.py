@@ -1,6 +1,7 @@
-"""What one training step computes: the two tasks, as functions from a batch to losses."""
+"""What a run trains: networks, their optimisers, and what one step does to them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.blocks import recolor
 from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training.checkpoint import load_run
 from training.config import TrainConfig
@@ -18,7 +20,56 @@ from training.detection import image_points
 from training.losses import fusion_loss
 from training.transforms import Batch
 
-Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    A training in progress.
+
+    :param networks: by name; the first one is what the run is about.
+    :param step: changes the networks; is given the number of the step, its batch, and the
+        batches before it, the latest last.
+    :param memory: how many predecessors ``step`` needs.
+    """
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+    step: Callable[[int, Batch, list[Batch]], Losses]
+    memory: int = 0
+
+
+def make_optimizer(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """Return AdamW that decays convolution weights but neither biases nor norms."""
+    parameters = list(network.parameters())
+    groups = [
+        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': weight_decay},
+        {'params': [p for p in parameters if p.ndim <= 1], 'weight_decay': 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr)
+
+
+def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> None:
+    """Take one step down, its gradient clipped."""
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+    optimizer.step()
+
+
+def fast_on_cpu(network: nn.Module) -> nn.Module:
+    """Lay weights out channels last: 1.5 times faster on CPU; bf16 brings nothing there."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def make_fusion(config: TrainConfig) -> nn.Module:
+    """Return the fusion network to train: that of a run, or a fresh one."""
+    if config.fusion:
+        network = load_run(config.fusion)
+    else:
+        network = FusionRT() if config.network == 'fusion_rt' else FusionPaper()
+    return fast_on_cpu(network.train())
 
 
 @torch.no_grad()
@@ -33,34 +84,40 @@ def detector_input(batch: Batch, source: str, fusion: nn.Module | None) -> Tenso
     return recolor(batch.rgb, fusion(luma(batch.rgb), batch.ir))
 
 
-def fusion_task(config: TrainConfig) -> tuple[nn.Module, Step]:
-    """Return a fresh fusion network and its step: fixed weight 1/2 for both sources."""
+def detect(detector: nn.Module, image: Tensor, batch: Batch) -> Losses:
+    """Return the detection loss of an image, (B, 3, H, W), with the boxes of ``batch``."""
+    image = image.contiguous(memory_format=torch.channels_last)
+    boxes, logits = detector(image)
+    points = image_points(image.shape[-2], image.shape[-1], image.device)
+    return detection_loss(boxes, logits, points, (batch.boxes_xyxy, batch.class_ids, batch.valid))
+
+
+def fusion_task(config: TrainConfig) -> Task:
+    """Train a fusion network on the loss with the fixed weight 1/2 for both sources."""
+    fusion = make_fusion(config)
+    optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
     weight_ir = torch.tensor(0.5)
 
-    def step(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
         y = luma(batch.rgb)
-        return fusion_loss(network(y, batch.ir), y, batch.ir, weight_ir, config.gradient_weight)
+        losses = fusion_loss(fusion(y, batch.ir), y, batch.ir, weight_ir, config.gradient_weight)
+        descend(optimizer, fusion, losses['loss'])
+        return losses
 
-    return FusionRT(), step
-
-
-def detection_task(config: TrainConfig) -> tuple[nn.Module, Step]:
-    """Return a fresh detector and its step; the fusion network before it stays frozen."""
-    fusion = load_run(config.fusion) if config.source == 'fused' else None
-    if fusion is not None:
-        fusion.requires_grad_(False).to(
-            memory_format=torch.channels_last  # type: ignore[call-overload]
-        )
-
-    def step(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        image = detector_input(batch, config.source, fusion)
-        image = image.contiguous(memory_format=torch.channels_last)
-        boxes, logits = network(image)
-        points = image_points(image.shape[-2], image.shape[-1], image.device)
-        truth = (batch.boxes_xyxy, batch.class_ids, batch.valid)
-        return detection_loss(boxes, logits, points, truth)
-
-    return Detector(), step
+    return Task({'fusion': fusion}, {'fusion': optimizer}, step)
 
 
-TASK = {'fusion': fusion_task, 'detection': detection_task}
+def detection_task(config: TrainConfig) -> Task:
+    """Train a detector; the fusion network before it stays frozen."""
+    detector = fast_on_cpu(Detector().train())
+    optimizer = make_optimizer(detector, config.lr, config.weight_decay)
+    frozen = None
+    if config.source == 'fused':
+        frozen = fast_on_cpu(load_run(config.fusion).requires_grad_(False))
+
+    def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
+        losses = detect(detector, detector_input(batch, config.source, frozen), batch)
+        descend(optimizer, detector, losses['loss'])
+        return losses
+
+    return Task({'detector': detector}, {'detector': optimizer}, step)

@@ -2,10 +2,10 @@
 Train one network.
 
     python -m training.train config/train/fusion_rt.yaml run=runs/fusion
+    python -m training.train config/train/learned_rt.yaml run=runs/learned
     python -m training.train config/train/detector.yaml fusion=runs/fusion run=runs/detector
 """
 
-from collections.abc import Iterator
 from collections.abc import Sequence
 import copy
 from dataclasses import asdict
@@ -14,6 +14,7 @@ import math
 from pathlib import Path
 import sys
 import time
+from typing import TextIO
 
 import cv2
 import numpy as np
@@ -23,18 +24,26 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tdfusion_ros.core.errors import FusionError
+from training.checkpoint import load_unfinished
 from training.checkpoint import save_run
+from training.checkpoint import save_unfinished
+from training.checkpoint import UNFINISHED
 from training.config import load_config
 from training.config import TrainConfig
 from training.datasets import load_samples
 from training.datasets import Sample
-from training.tasks import TASK
+from training.learned import learned_task
+from training.tasks import detection_task
+from training.tasks import fusion_task
+from training.tasks import Task
 from training.transforms import Batch
 from training.transforms import collate
 from training.transforms import flip
 from training.transforms import mosaic
 from training.transforms import photometric
 from training.transforms import random_crop
+
+TASK = {'fusion': fusion_task, 'learned': learned_task, 'detection': detection_task}
 
 
 def augment(
@@ -53,33 +62,27 @@ def augment(
     return photometric(crop, rng, config.photometric)
 
 
-def batches(samples: Sequence[Sample], config: TrainConfig) -> Iterator[Batch]:
-    """Yield ``config.steps`` batches; every sample is used once before any is used twice."""
-    rng = np.random.default_rng(config.seed)
-    queue: list[int] = []
-    for _ in range(config.steps):
-        while len(queue) < config.batch:
-            queue.extend(rng.permutation(len(samples)).tolist())
-        indices, queue = queue[: config.batch], queue[config.batch :]
-        yield collate([augment(samples, i, config, rng) for i in indices])
+def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Batch:
+    """
+    Return the batch of a step; it depends on nothing but the seed and the step.
+
+    Every sample is used once before any is used twice.
+    """
+    indices = []
+    for place in range(step * config.batch, (step + 1) * config.batch):
+        epoch, index = divmod(place, len(samples))
+        order = np.random.default_rng((config.seed, 0, epoch)).permutation(len(samples))
+        indices.append(int(order[index]))
+    rng = np.random.default_rng((config.seed, 1, step))
+    return collate([augment(samples, i, config, rng) for i in indices])
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine down to one per cent."""
+    """Return the share of the highest rate: linear warm-up, then a cosine to one per cent."""
     if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
+        return (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW that decays convolution weights but neither biases nor norms."""
-    parameters = list(network.parameters())
-    groups = [
-        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': config.weight_decay},
-        {'params': [p for p in parameters if p.ndim <= 1], 'weight_decay': 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @torch.no_grad()
@@ -109,42 +112,67 @@ def check_finite(losses: dict[str, Tensor], step: int, batch: Batch) -> dict[str
 
 
 def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
-    """Train as ``config`` says, write the run folder, and return the averaged network."""
+    """
+    Train as ``config`` says, write the run folder, and return the averaged network.
+
+    A run that was interrupted goes on where it last saved its state.
+    """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     cv2.setNumThreads(config.threads)
-    network, step_losses = TASK[config.task](config)
-    # channels_last is 1.5 times faster on CPU than the default; bf16 brings nothing there.
-    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(network)
-    optimizer = make_optimizer(network, config)
+    task = TASK[config.task](config)
+    averages = {name: copy.deepcopy(network) for name, network in task.networks.items()}
     folder = Path(config.run)
     folder.mkdir(parents=True, exist_ok=True)
-    start, values = time.monotonic(), {}
-    progress = tqdm(batches(samples, config), total=config.steps, mininterval=5.0)
-    with (folder / 'log.jsonl').open('w', encoding='utf-8') as log:
-        for step, batch in enumerate(progress):
-            rate = learning_rate(step, config)
-            for group in optimizer.param_groups:
-                group['lr'] = rate
-            losses = step_losses(network, batch)
-            values = check_finite(losses, step, batch)
-            optimizer.zero_grad()
-            losses['loss'].backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-            optimizer.step()
-            update_average(average, network, min(config.ema_decay, (1 + step) / (10 + step)))
-            log.write(json.dumps({'step': step, 'lr': rate, **values}) + '\n')
-            progress.set_postfix({name: f'{value:.4f}' for name, value in values.items()})
+    everything = {**task.networks, **{f'average_{name}': a for name, a in averages.items()}}
+    state = (everything, task.optimizers, asdict(config))
+    first = load_unfinished(folder, *state)
+    earlier = [make_batch(samples, config, i) for i in range(max(0, first - task.memory), first)]
+    begun, values = time.monotonic(), {}
+    with open_log(folder / 'log.jsonl', first) as log:
+        progress = tqdm(
+            range(first, config.steps), initial=first, total=config.steps, mininterval=1.0
+        )
+        for step in progress:
+            batch = make_batch(samples, config, step)
+            set_learning_rates(task, learning_rate(step, config))
+            values = check_finite(task.step(step, batch, earlier), step, batch)
+            earlier = [*earlier, batch][-task.memory :] if task.memory else []
+            decay = min(config.ema_decay, (1 + step) / (10 + step))
+            for name, average in averages.items():
+                update_average(average, task.networks[name], decay)
+            log.write(json.dumps({'step': step, **values}) + '\n')
+            progress.set_postfix(loss=f'{values["loss"]:.4f}', refresh=False)
+            if (step + 1) % config.save_every == 0:
+                log.flush()
+                save_unfinished(folder, step + 1, *state)
     description = {
         'config': asdict(config),
         'pairs': len(samples),
-        'seconds': round(time.monotonic() - start),
+        'seconds': round(time.monotonic() - begun),
         'last_losses': values,
         'torch': torch.__version__,
     }
-    save_run(folder, average, description)
-    return average.eval()
+    main, *others = averages
+    for name in others:
+        save_run(folder / name, averages[name], description)
+    save_run(folder, averages[main], description)
+    (folder / UNFINISHED).unlink(missing_ok=True)
+    return averages[main].eval()
+
+
+def set_learning_rates(task: Task, share: float) -> None:
+    """Set every optimiser to a share of the rate that it was made with."""
+    for optimizer in task.optimizers.values():
+        for group in optimizer.param_groups:
+            group['lr'] = share * group.setdefault('highest_lr', group['lr'])
+
+
+def open_log(path: Path, first: int) -> TextIO:
+    """Open the log to go on after its first lines; what was logged later is cut off."""
+    kept = path.read_text(encoding='utf-8').splitlines(keepends=True)[:first] if first else []
+    path.write_text(''.join(kept), encoding='utf-8')
+    return path.open('a', encoding='utf-8')
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -100,7 +100,8 @@ class CrossFusion(nn.Module):
         streams = [first, second]
         asked = [self.qkv[i](streams[i]).chunk(3, 1) for i in (0, 1)]
         for i in (0, 1):
-            mixed = channel_attention(asked[1 - i][0], *asked[i][1:], self.temperature[i])
+            (_, k, v), other_q = asked[i], asked[1 - i][0]
+            mixed = channel_attention(other_q, k, v, self.temperature[i])
             streams[i] = streams[i] + self.attention_out[i](mixed)
         joined = torch.cat(streams, 1)
         gates = self.gates(joined).chunk(2, 1)

@@ -11,6 +11,8 @@ from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.blocks import recolor
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
+from tdfusion_ros.nets.fusion import FusionPaper
+from tdfusion_ros.nets.fusion import FusionPaperConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 
@@ -39,12 +41,12 @@ class Perception(nn.Module):
         return fused_bytes, boxes_xyxy[0], logits[0].float().sigmoid()
 
 
-def build_network(settings: Mapping[str, Any]) -> FusionRT | Detector:
+def build_network(settings: Mapping[str, Any]) -> nn.Module:
     """
     Build one network with untrained weights.
 
-    :param settings: ``name`` (fusion_rt or detector) and the fields of its config, as JSON holds
-        them.
+    :param settings: ``name`` (fusion_rt, fusion or detector) and the fields of its config, as JSON
+        holds them.
     :raises ValueError: if the name is unknown.
     """
     values: dict[str, Any] = {
@@ -53,9 +55,11 @@ def build_network(settings: Mapping[str, Any]) -> FusionRT | Detector:
     name = values.pop('name')
     if name == 'fusion_rt':
         return FusionRT(FusionRTConfig(**values))
+    if name == 'fusion':
+        return FusionPaper(FusionPaperConfig(**values))
     if name == 'detector':
         return Detector(DetectorConfig(**values))
-    raise ValueError(f'unknown network {name!r}; known: fusion_rt, detector')
+    raise ValueError(f'unknown network {name!r}; known: fusion_rt, fusion, detector')
 
 
 def build_perception(architecture: Mapping[str, Mapping[str, Any]]) -> Perception:
