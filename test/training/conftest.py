@@ -1,6 +1,11 @@
 """A data set of four small pairs, built on the spot in the layout of msrs_det."""
 
+from pathlib import Path
+import sys
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for oracle
 
 
 @pytest.fixture

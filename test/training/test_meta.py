@@ -4,14 +4,13 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from torch.func import functional_call  # noqa: E402
+from oracle.double_backward import double_backward  # noqa: E402
 
 from tdfusion_ros.nets.fusion import FusionPaper  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 from training.loss_net import LossNetPaper  # noqa: E402
 from training.loss_net import LossNetRT  # noqa: E402
-from training.losses import fusion_loss  # noqa: E402
 from training.meta import adam_preconditioner  # noqa: E402
 from training.meta import constant_preconditioner  # noqa: E402
 from training.meta import meta_gradient  # noqa: E402
@@ -38,26 +37,6 @@ def task(seed, dtype=torch.float64):
     network.eval()
     luma, ir = images(seed + 100, dtype=dtype)
     return network, lambda fuse: network(fuse(luma, ir)).square().mean()
-
-
-def double_backward(fusion, loss_net, pairs, task_loss, precondition, config):
-    """Return the meta-gradient by differentiating through the inner steps: the oracle."""
-    theta = {name: p.detach().requires_grad_() for name, p in fusion.named_parameters()}
-    for pair in pairs:
-        fused = functional_call(fusion, theta, pair)
-        loss = fusion_loss(
-            fused, *pair, loss_net(*pair), config.gradient_weight, squared=config.squared
-        )['loss']
-        grads = torch.autograd.grad(loss, tuple(theta.values()), create_graph=True)
-        theta = {
-            name: p - precondition[name] * g
-            for (name, p), g in zip(theta.items(), grads, strict=True)
-        }
-    loss = task_loss(lambda luma, ir: functional_call(fusion, theta, (luma, ir)))
-    parameters = dict(loss_net.named_parameters())
-    return dict(
-        zip(parameters, torch.autograd.grad(loss, tuple(parameters.values())), strict=True)
-    )
 
 
 def flat(gradient):

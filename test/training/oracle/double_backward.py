@@ -1,0 +1,26 @@
+"""The meta-gradient by differentiating through the inner steps: slow, hungry, and surely right."""
+
+import torch
+from torch.func import functional_call
+
+from training.losses import fusion_loss
+
+
+def double_backward(fusion, loss_net, pairs, task_loss, precondition, config):
+    """Return what ``training.meta.meta_gradient`` returns for K = 1, without its algebra."""
+    theta = {name: p.detach().requires_grad_() for name, p in fusion.named_parameters()}
+    for pair in pairs:
+        fused = functional_call(fusion, theta, pair)
+        loss = fusion_loss(
+            fused, *pair, loss_net(*pair), config.gradient_weight, squared=config.squared
+        )['loss']
+        grads = torch.autograd.grad(loss, tuple(theta.values()), create_graph=True)
+        theta = {
+            name: p - precondition[name] * g
+            for (name, p), g in zip(theta.items(), grads, strict=True)
+        }
+    loss = task_loss(lambda luma, ir: functional_call(fusion, theta, (luma, ir)))
+    parameters = dict(loss_net.named_parameters())
+    return dict(
+        zip(parameters, torch.autograd.grad(loss, tuple(parameters.values())), strict=True)
+    )
