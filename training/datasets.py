@@ -1,19 +1,39 @@
-"""Read registered pairs with boxes from disk into memory."""
+"""Registered pairs with boxes and masks, read from disk in whatever layout they were published."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+import csv
 from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 from pathlib import Path
+from typing import overload
 
-import cv2
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
+from training.boxes import BoxSource
+from training.boxes import coco_source
+from training.boxes import voc_source
+from training.boxes import yolo_source
+from training.files import read_ir
+from training.files import read_mask
+from training.files import read_rgb
+from training.files import read_text
+from training.layouts import expect
+from training.layouts import find_layout
+from training.layouts import Layout
+from training.layouts import list_files
+from training.layouts import MSRS_DET
+from training.layouts import pair_files
 
-CLASSES = ('person', 'bicycle', 'car')
+CLASSES = MSRS_DET.classes
+"""Classes of the shipped detector; those of any other data are ``DataSet.classes``."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One registered pair and its boxes; images stay 8-bit so that a whole set fits in memory."""
+    """One registered pair and its labels; images stay 8-bit so that a whole set fits in memory."""
 
     name: str
     rgb: np.ndarray
@@ -23,47 +43,148 @@ class Sample:
     boxes_xyxy: np.ndarray
     """(N, 4) float32 in pixels."""
     class_ids: np.ndarray
-    """(N,) int64, index into ``CLASSES``."""
+    """(N,) int64, index into ``DataSet.classes``."""
+    mask: np.ndarray | None = None
+    """(H, W) uint8, index into ``DataSet.mask_classes``; 255 is unlabelled."""
+    strata: Mapping[str, str] = field(default_factory=dict)
+    """To measure by: light (day or night, where known) and source."""
 
 
-def split_names(root: str | Path, split: str) -> list[str]:
-    """Return the names of a split, in the order of its file."""
-    path = Path(root) / 'splits' / f'{split}.txt'
-    if not path.is_file():
-        raise FusionError(f'{path} is missing: data=FOLDER must point to msrs_det')
-    return path.read_text(encoding='utf-8').split()
+@dataclass(frozen=True)
+class DataSet(Sequence[Sample]):
+    """A split of a data set; a sample is read when it is asked for."""
+
+    layout: Layout
+    files: Mapping[str, tuple[Path, Path]]
+    """rgb and ir file by name."""
+    classes: tuple[str, ...] = ()
+    mask_classes: tuple[str, ...] = ()
+    boxes: BoxSource | None = None
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    strata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the pairs, in order."""
+        return tuple(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> 'DataSet': ...
+    def __getitem__(self, index: int | slice) -> 'Sample | DataSet':
+        if isinstance(index, slice):
+            return replace(self, files={name: self.files[name] for name in self.names[index]})
+        return self.read(self.names[index])
+
+    def read(self, name: str) -> Sample:
+        """Read the pair ``name`` with its labels."""
+        rgb_path, ir_path = self.files[name]
+        rgb, ir = read_rgb(rgb_path), read_ir(ir_path)
+        if ir.shape != rgb.shape[:2]:
+            raise FusionError(
+                f'{ir_path} is {ir.shape[1]}x{ir.shape[0]}, {rgb_path} is '
+                f'{rgb.shape[1]}x{rgb.shape[0]}: a registered pair has one size; register it first'
+            )
+        boxes, class_ids = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        if self.boxes is not None:
+            boxes, class_ids = self.boxes.read(name, ir.shape)
+        mask = None
+        if self.masks:
+            values = len(self.mask_classes)
+            mask = read_mask(self.masks[name], ir.shape, values, self.layout.ignore_index)
+        return Sample(name, rgb, ir, boxes, class_ids, mask, self.strata.get(name, {}))
 
 
-def read_yolo_boxes(path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> DataSet:
     """
-    Read a YOLO label file (class cx cy w h, normalised by width and height).
+    Return a split of the data set in ``root``; pictures are looked for, but not read yet.
 
-    :returns: boxes_xyxy (N, 4) float32 in pixels and class_ids (N,) int64; an empty file is an
-        image without objects.
+    :param split: a folder or list of the data set, or all, blocks_train, blocks_val.
+    :param layout: where things lie; None: found by the names of the folders.
+    :raises FusionError: if something is missing; the first missing file is named.
     """
-    rows = [line.split() for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
-    values = np.array(rows, dtype=np.float64).reshape(-1, 5)
-    center, size = values[:, 1:3], values[:, 3:5]
-    boxes = np.concatenate((center - size / 2, center + size / 2), 1)
-    boxes = boxes * np.array([width, height, width, height])
-    return boxes.astype(np.float32), values[:, 0].astype(np.int64)
-
-
-def read_sample(root: str | Path, name: str, labels: str = 'fusion') -> Sample:
-    """Read one pair of the msrs_det layout with the box set ``labels``."""
     root = Path(root)
-    ir = cv2.imread(str(root / 'ir' / f'{name}.png'), cv2.IMREAD_GRAYSCALE)
-    bgr = cv2.imread(str(root / 'vi' / f'{name}.webp'), cv2.IMREAD_COLOR)
-    if ir is None or bgr is None:
-        raise FusionError(f'cannot read pair {name!r} below {root}')
-    if ir.shape != bgr.shape[:2]:
-        raise FusionError(f'pair {name!r}: ir is {ir.shape}, rgb is {bgr.shape[:2]}')
-    height, width = ir.shape
-    boxes, class_ids = read_yolo_boxes(root / 'boxes' / labels / f'{name}.txt', width, height)
-    return Sample(name, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), ir, boxes, class_ids)
+    layout = layout or find_layout(root)
+    files = pair_files(root, layout, split)
+    boxes = _open_boxes(root, layout, split)
+    if boxes is not None:
+        expect(list(files), boxes.names, boxes.place)
+    masks, mask_classes = _open_masks(root, layout, split)
+    if mask_classes:
+        expect(list(files), masks, root / layout.masks.replace('{split}', split))
+    return DataSet(
+        layout,
+        files,
+        boxes.classes if boxes else layout.classes,
+        mask_classes,
+        boxes,
+        masks,
+        _strata(root, layout, list(files)),
+    )
 
 
 def load_samples(root: str | Path, split: str, limit: int = 0) -> list[Sample]:
     """Read a whole split into memory (1.2 MB a pair of 640x480); ``limit`` 0 means all."""
-    names = split_names(root, split)
-    return [read_sample(root, name) for name in (names[:limit] if limit else names)]
+    dataset = open_dataset(root, split)
+    return list(dataset[:limit] if limit else dataset)
+
+
+def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
+    places = [(kind, root / place.replace('{split}', split)) for kind, place in layout.boxes]
+    kind, place = next(((kind, path) for kind, path in places if path.exists()), ('', root))
+    if not kind:
+        if places and layout.labelled:
+            raise FusionError(f'{places[0][1]} is missing: add the boxes of {layout.name}')
+        return None
+    if kind == 'coco':
+        return coco_source(place)
+    # The numbers of YOLO files mean what classes.txt says; sets in circulation disagree.
+    listed = _lines(root / 'classes.txt') or layout.classes
+    classes = layout.classes or listed
+    index_of = {name.lower(): index for index, name in enumerate(classes)}
+    index_of |= {alias: index_of[name] for alias, name in layout.aliases.items()}
+    if not classes:
+        raise FusionError(f'{root / "classes.txt"} is missing: write the class names, one a line')
+    if unknown := [name for name in listed if name.lower() not in index_of]:
+        raise FusionError(
+            f'{root / "classes.txt"} names {unknown[0]!r}, the classes of {layout.name} are '
+            f'{", ".join(classes)}: correct it'
+        )
+    if kind == 'voc':
+        return voc_source(place, classes, index_of)
+    return yolo_source(place, classes, [index_of[name.lower()] for name in listed])
+
+
+def _open_masks(root: Path, layout: Layout, split: str) -> tuple[dict[str, Path], tuple[str, ...]]:
+    folder = root / layout.masks.replace('{split}', split)
+    if not layout.masks or not (layout.labelled or folder.is_dir()):
+        return {}, ()
+    classes = layout.mask_classes or _lines(root / 'mask_classes.txt')
+    if not classes:
+        path = root / 'mask_classes.txt'
+        raise FusionError(f'{path} is missing: write the names of the mask values, 0 first')
+    return list_files(folder, ('.png',)), classes
+
+
+def _strata(root: Path, layout: Layout, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    strata = {name: {'source': layout.name} for name in names}
+    if layout.day_night:
+        light = {'D': 'day', 'N': 'night'}
+        for name in names:
+            if name[:-1].isdigit() and name[-1] in light:
+                strata[name]['light'] = light[name[-1]]
+    if (root / 'index.csv').is_file():
+        for row in csv.DictReader(read_text(root / 'index.csv').splitlines()):
+            told = {'light': row.get('day_night'), 'source': row.get('source_repo')}
+            if row.get('name') in strata:
+                strata[row['name']] |= {key: value for key, value in told.items() if value}
+    return strata
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    lines = read_text(path).splitlines() if path.is_file() else []
+    return tuple(line.strip() for line in lines if line.strip())

@@ -1,4 +1,4 @@
-"""Augmentation of rgb, ir and boxes together; every function returns a new sample."""
+"""Augmentation of rgb, ir, boxes and mask together; every function returns a new sample."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from training.datasets import Sample
+from training.files import IGNORE
 
 PADDING = 114
 """Grey level outside of the image: neither hot nor dark."""
@@ -30,6 +31,8 @@ class Batch:
     """(B, G) int64."""
     valid: Tensor
     """(B, G) bool, False for padding."""
+    mask: Tensor | None = None
+    """(B, H, W) int64, 255 is unlabelled; None if no sample has one."""
 
 
 def flip(sample: Sample) -> Sample:
@@ -38,14 +41,29 @@ def flip(sample: Sample) -> Sample:
     boxes = sample.boxes_xyxy.copy()
     boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
     rgb, ir = np.ascontiguousarray(sample.rgb[:, ::-1]), np.ascontiguousarray(sample.ir[:, ::-1])
-    return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes)
+    mask = None if sample.mask is None else np.ascontiguousarray(sample.mask[:, ::-1])
+    return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes, mask=mask)
+
+
+def resize(sample: Sample, size_hw: tuple[int, int]) -> Sample:
+    """Resize the whole image, antialiased; boxes follow the sides, and none is dropped."""
+    height, width = sample.ir.shape
+    # x with the width, y with the height: for images that are not square they differ.
+    scale = np.array([size_hw[1] / width, size_hw[0] / height] * 2, dtype=np.float32)
+    return replace(
+        sample,
+        rgb=_resize_levels(sample.rgb, size_hw),
+        ir=_resize_levels(sample.ir, size_hw),
+        boxes_xyxy=sample.boxes_xyxy * scale,
+        mask=None if sample.mask is None else _resize_mask(sample.mask, size_hw),
+    )
 
 
 def crop_resize(
     sample: Sample, window_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]
 ) -> Sample:
     """
-    Cut a window out and resize it; what lies outside of the image becomes grey.
+    Cut a window out and resize it; what lies outside of the image becomes grey and unlabelled.
 
     A box that loses more than 70 % of its area, or gets thinner than 3 px, is dropped: nobody
     could say what it shows.
@@ -65,23 +83,46 @@ def crop_resize(
         ir=_cut(sample.ir, window_xyxy, size_hw),
         boxes_xyxy=clipped[keep],
         class_ids=sample.class_ids[keep],
+        mask=None if sample.mask is None else _cut_mask(sample.mask, window_xyxy, size_hw),
     )
 
 
 def _cut(
     image: np.ndarray, window_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]
 ) -> np.ndarray:
-    x0, y0, x1, y1 = window_xyxy
-    height, width = image.shape[:2]
-    inside = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
-    border = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
-    if any(border):
-        grey = (PADDING,) * 3
-        inside = cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=grey)
+    inside = _window(image, window_xyxy, PADDING)
     # Area averaging is the antialiased way down; it must not be used on the way up.
     smaller = size_hw[0] < inside.shape[0]
     method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return cv2.resize(inside, (size_hw[1], size_hw[0]), interpolation=method)
+
+
+def _cut_mask(
+    mask: np.ndarray, window_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]
+) -> np.ndarray:
+    return _resize_mask(_window(mask, window_xyxy, IGNORE), size_hw)
+
+
+def _window(image: np.ndarray, window_xyxy: tuple[int, int, int, int], outside: int) -> np.ndarray:
+    x0, y0, x1, y1 = window_xyxy
+    height, width = image.shape[:2]
+    inside = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    border = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
+    if not any(border):
+        return inside
+    return cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=(outside,) * 3)
+
+
+def _resize_mask(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    # EXACT takes the pixel under the centre; plain nearest shifts by up to half a pixel.
+    return cv2.resize(mask, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _resize_levels(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    # Down by area averaging, then up: asked for both at once, OpenCV does not average.
+    height, width = (min(old, new) for old, new in zip(image.shape, size_hw, strict=False))
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def random_crop(
@@ -105,6 +146,8 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
     half_h, half_w = size_hw[0] // 2, size_hw[1] // 2
     offsets = np.array([[0, 0], [half_w, 0], [0, half_h], [half_w, half_h]], dtype=np.float32)
     rows = ((0, 1), (2, 3))
+    masks = _masks(samples)
+    shared = set.intersection(*(set(s.strata.items()) for s in samples))
     return Sample(
         '+'.join(s.name for s in samples),
         np.vstack([np.hstack([samples[i].rgb for i in row]) for row in rows]),
@@ -113,7 +156,16 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
             [s.boxes_xyxy + np.tile(o, 2) for s, o in zip(samples, offsets, strict=True)]
         ),
         np.concatenate([s.class_ids for s in samples]),
+        None if masks is None else np.vstack([np.hstack([masks[i] for i in row]) for row in rows]),
+        {key: value for key, value in samples[0].strata.items() if (key, value) in shared},
     )
+
+
+def _masks(samples: Sequence[Sample]) -> list[np.ndarray] | None:
+    """Return a mask for each sample; beside one with a mask, one without is unlabelled."""
+    if all(sample.mask is None for sample in samples):
+        return None
+    return [np.full_like(s.ir, IGNORE) if s.mask is None else s.mask for s in samples]
 
 
 def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0) -> Sample:
@@ -143,4 +195,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
     rgb = torch.from_numpy(np.stack([s.rgb for s in samples])).permute(0, 3, 1, 2)
     ir = torch.from_numpy(np.stack([s.ir for s in samples])).unsqueeze(1)
     names = tuple(s.name for s in samples)
-    return Batch(names, rgb.float() / 255, ir.float() / 255, boxes, class_ids, valid)
+    masks = _masks(samples)
+    mask = None if masks is None else torch.from_numpy(np.stack(masks)).long()
+    return Batch(names, rgb.float() / 255, ir.float() / 255, boxes, class_ids, valid, mask)

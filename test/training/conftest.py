@@ -1,4 +1,8 @@
-"""A data set of four small pairs, built on the spot in the layout of msrs_det."""
+"""
+Small data sets, built on the spot: noise in the layout of msrs_det, real pairs in any layout.
+
+What needs rosbags or OpenCV is imported where it is used, so that every tier can be collected.
+"""
 
 from pathlib import Path
 import sys
@@ -30,3 +34,61 @@ def data_root(tmp_path):
     for split in ('train', 'val'):
         (root / 'splits' / f'{split}.txt').write_text('\n'.join(names), encoding='utf-8')
     return root
+
+
+@pytest.fixture(scope='session')
+def small_pairs(request):
+    """Return four real pairs, (rgb, ir), 96x128."""
+    pytest.importorskip('rosbags')  # reads the demo bag
+    import cv2
+
+    demo_pairs = request.getfixturevalue('demo_pairs')
+
+    def cut(frame):
+        return cv2.resize(frame.pixels, (128, 96), interpolation=cv2.INTER_AREA)
+
+    return [(cut(pair.rgb), cut(pair.ir)) for pair in demo_pairs[:32:8]]
+
+
+@pytest.fixture
+def write_pairs(tmp_path, small_pairs):
+    """Write real pairs: ``write_pairs(rgb_folder, ir_folder, names, suffixes)``."""
+    import cv2
+
+    def write(rgb_folder, ir_folder, names, suffixes=('.png', '.png')):
+        for folder in (rgb_folder, ir_folder):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        for name, (rgb, ir) in zip(names, small_pairs, strict=False):
+            bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+            assert cv2.imwrite(str(tmp_path / rgb_folder / f'{name}{suffixes[0]}'), bgr)
+            assert cv2.imwrite(str(tmp_path / ir_folder / f'{name}{suffixes[1]}'), ir)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def write_text(tmp_path):
+    """Write a text file below the root of the data set: ``write_text(place, text)``."""
+
+    def write(place, text):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_mask(tmp_path):
+    """Write class numbers as a grey PNG: ``write_mask(place, mask)``."""
+    import cv2
+
+    def write(place, mask):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), mask)
+        return path
+
+    return write

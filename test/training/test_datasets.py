@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,24 +7,24 @@ pytest.importorskip('cv2')
 
 from tdfusion_ros.core.errors import FusionError
 from training.datasets import load_samples
-from training.datasets import read_yolo_boxes
+from training.datasets import open_dataset
+from training.layouts import M3FD
+from training.layouts import MSRS_DET
 
-pytestmark = pytest.mark.torch
+XML = (
+    '<annotation><size><width>128</width><height>96</height></size><object><name>{}</name>'
+    '<bndbox><xmin>64</xmin><ymin>0</ymin><xmax>128</xmax><ymax>48</ymax></bndbox></object>'
+    '</annotation>'
+)
+YOLO = '0 0.75 0.25 0.5 0.5\n'
+BOX = [[64, 0, 128, 48]]
 
 
-def test_a_box_at_the_right_edge_of_a_wide_image_ends_at_its_width(tmp_path):
-    path = tmp_path / 'a.txt'
-    path.write_text('0 0.75 0.5 0.5 1.0\n', encoding='utf-8')
-    boxes, _ = read_yolo_boxes(path, width=640, height=480)
-    np.testing.assert_allclose(boxes, [[320, 0, 640, 480]])
-
-
-def test_an_empty_label_file_is_an_image_without_boxes(tmp_path):
-    path = tmp_path / 'a.txt'
-    path.write_text('', encoding='utf-8')
-    boxes, class_ids = read_yolo_boxes(path, width=640, height=480)
-    assert boxes.shape == (0, 4)
-    assert class_ids.shape == (0,)
+@pytest.fixture
+def mask():
+    labels = np.zeros((96, 128), np.uint8)
+    labels[:48, 64:], labels[90:] = 2, 255
+    return labels
 
 
 def test_samples_come_in_the_order_of_the_split_with_rgb_and_ir_on_one_grid(data_root):
@@ -32,8 +34,194 @@ def test_samples_come_in_the_order_of_the_split_with_rgb_and_ir_on_one_grid(data
     assert samples[0].ir.shape == (96, 128)
     assert samples[0].boxes_xyxy.tolist() == [[32, 24, 64, 72]]
     assert samples[0].class_ids.tolist() == [2]
+    assert samples[0].mask is None
+    assert [s.name for s in load_samples(data_root, 'train', limit=2)] == ['a', 'b']
 
 
 def test_a_missing_data_set_says_what_to_do(tmp_path):
     with pytest.raises(FusionError, match='data=FOLDER'):
         load_samples(tmp_path, 'train')
+
+
+def test_msrs_gives_masks_and_says_day_or_night(write_pairs, write_mask, mask, small_pairs):
+    root = write_pairs('train/vi', 'train/ir', ['00001D', '00002N'])
+    for name in ('00001D', '00002N'):
+        write_mask(f'train/Segmentation_labels/{name}.png', mask)
+    dataset = open_dataset(root, 'train')
+    day, night = dataset
+    assert (day.strata['light'], night.strata['light']) == ('day', 'night')
+    assert day.strata['source'] == 'msrs'
+    assert dataset.mask_classes[2] == 'person'
+    assert len(dataset.mask_classes) == 9
+    np.testing.assert_array_equal(day.mask, mask)
+    np.testing.assert_array_equal(day.rgb, small_pairs[0][0])
+    np.testing.assert_array_equal(night.ir, small_pairs[1][1])
+    assert day.boxes_xyxy.shape == (0, 4)
+
+
+def test_fmb_gives_masks_of_fifteen_classes(write_pairs, write_mask, mask):
+    root = write_pairs('test/Visible', 'test/Infrared', ['00043'])
+    write_mask('test/Label/00043.png', mask * 0 + 14)
+    dataset = open_dataset(root, 'test')
+    assert dataset.mask_classes[dataset[0].mask.max()] == 'pole'
+    assert 'light' not in dataset[0].strata
+
+
+@pytest.mark.parametrize(
+    ('files', 'classes'),
+    [
+        ({'Annotation/00000.xml': XML.format('Truck')}, 'truck'),
+        ({'Annotations/00000.xml': XML.format('trunk')}, 'truck'),
+        ({'labels/00000.txt': YOLO}, 'people'),
+        ({'labels/00000.txt': YOLO, 'classes.txt': 'moto\npeople\n'}, 'motorcycle'),
+    ],
+)
+def test_m3fd_boxes_come_from_xml_or_text_under_one_set_of_names(
+    write_pairs, write_text, files, classes
+):
+    root = write_pairs('Vis', 'Ir', ['00000'])
+    for place, text in files.items():
+        write_text(place, text)
+    write_text('meta/val.txt', '00000.png\n')
+    dataset = open_dataset(root, 'val')
+    sample = dataset[0]
+    assert dataset.classes == M3FD.classes
+    assert sample.boxes_xyxy.tolist() == BOX
+    assert dataset.classes[sample.class_ids[0]] == classes
+
+
+def test_llvip_takes_the_labels_of_its_split_out_of_one_folder(write_pairs, write_text):
+    root = write_pairs('visible/test', 'infrared/test', ['190001'], ('.jpg', '.jpg'))
+    for name in ('190001', '010001'):
+        write_text(f'Annotations/{name}.xml', XML.format('person'))
+    dataset = open_dataset(root, 'test')
+    assert dataset.classes == ('person',)
+    assert dataset[0].boxes_xyxy.tolist() == BOX
+
+
+def test_msrs_det_takes_strata_from_its_index(write_pairs, write_text):
+    root = write_pairs('vi', 'ir', ['00001D', '00002N'], ('.webp', '.png'))
+    write_text('splits/train.txt', '00002N\n00001D\n')
+    write_text('index.csv', 'name,split,day_night,source_repo\n00001D,train,night,somebody\n')
+    for name in ('00001D', '00002N'):
+        write_text(f'boxes/fusion/{name}.txt', YOLO)
+    strata = {sample.name: sample.strata for sample in load_samples(root, 'train')}
+    assert list(strata) == ['00002N', '00001D']
+    assert strata['00001D'] == {'light': 'night', 'source': 'somebody'}
+    assert strata['00002N'] == {'light': 'night', 'source': 'msrs_det'}
+
+
+def test_another_box_set_of_msrs_det_is_the_layout_with_one_place_changed(write_pairs, write_text):
+    root = write_pairs('vi', 'ir', ['a'])
+    write_text('boxes/infrared/a.txt', '')
+    layout = replace(MSRS_DET, boxes=(('yolo', 'boxes/infrared'),))
+    assert open_dataset(root, 'all', layout)[0].boxes_xyxy.shape == (0, 4)
+
+
+def test_plain_pairs_need_no_labels(write_pairs):
+    root = write_pairs('rgb', 'ir', ['b', 'a'], ('.jpg', '.png'))
+    dataset = open_dataset(root, 'all')
+    assert dataset.names == ('a', 'b')
+    assert dataset.classes == dataset.mask_classes == ()
+    assert dataset[1].mask is None
+    assert len(dataset[:1]) == 1
+
+
+def test_plain_pairs_take_boxes_and_masks_with_names_of_their_own(
+    write_pairs, write_text, write_mask, mask
+):
+    root = write_pairs('rgb', 'ir', ['a'])
+    write_text('classes.txt', 'goat\n')
+    write_text('mask_classes.txt', 'ground\nrock\ngoat\n')
+    write_text('labels/a.txt', YOLO)
+    write_mask('masks/a.png', mask)
+    dataset = open_dataset(root, 'all')
+    assert dataset.classes == ('goat',)
+    assert dataset[0].boxes_xyxy.tolist() == BOX
+    np.testing.assert_array_equal(dataset[0].mask, mask)
+
+
+def test_plain_pairs_take_boxes_and_names_from_a_coco_file(write_pairs, write_text):
+    root = write_pairs('rgb', 'ir', ['a'])
+    write_text(
+        'annotations.json',
+        '{"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 5, "name": "goat"}],'
+        '"annotations": [{"image_id": 1, "category_id": 5, "bbox": [64, 0, 64, 48]}]}',
+    )
+    dataset = open_dataset(root, 'all')
+    assert dataset.classes == ('goat',)
+    assert dataset[0].boxes_xyxy.tolist() == BOX
+
+
+@pytest.mark.parametrize(
+    ('place', 'text', 'message'),
+    [
+        ('masks/b.png', '', r'mask_classes\.txt is missing'),
+        ('labels/b.txt', '', r'classes\.txt is missing'),
+    ],
+)
+def test_labels_without_class_names_say_where_to_write_them(
+    write_pairs, write_text, place, text, message
+):
+    root = write_pairs('rgb', 'ir', ['a'])
+    write_text(place, text)
+    with pytest.raises(FusionError, match=message):
+        open_dataset(root, 'all')
+
+
+def test_names_that_do_not_fit_the_data_set_are_an_error(write_pairs, write_text):
+    root = write_pairs('Vis', 'Ir', ['a'])
+    write_text('labels/a.txt', YOLO)
+    write_text('classes.txt', 'people\nhorse\n')
+    with pytest.raises(FusionError, match=r"classes\.txt names 'horse'.*people, car"):
+        open_dataset(root, 'all')
+
+
+@pytest.mark.parametrize('lost', ['rgb', 'ir', 'labels', 'masks'])
+def test_a_missing_partner_is_named_with_its_folder(
+    write_pairs, write_text, write_mask, mask, lost
+):
+    root = write_pairs('rgb', 'ir', ['a', 'b', 'c'])
+    write_text('classes.txt', 'goat\n')
+    write_text('mask_classes.txt', 'ground\nrock\ngoat\n')
+    for name in 'abc':
+        write_text(f'labels/{name}.txt', YOLO)
+        write_mask(f'masks/{name}.png', mask)
+    next((root / lost).glob('b.*')).unlink()
+    with pytest.raises(FusionError, match=rf"{lost} lacks 'b' and so 1 of 3.*add the file"):
+        open_dataset(root, 'all')
+
+
+def test_missing_labels_of_a_labelled_data_set_are_an_error(write_pairs):
+    root = write_pairs('visible/train', 'infrared/train', ['a'])
+    with pytest.raises(FusionError, match='Annotations is missing'):
+        open_dataset(root, 'train')
+
+
+def test_two_files_of_one_stem_are_an_error(write_pairs):
+    write_pairs('rgb', 'ir', ['a'])
+    root = write_pairs('rgb', 'ir', ['a'], ('.jpg', '.png'))
+    with pytest.raises(FusionError, match=r'a\.jpg and .*a\.png have one stem'):
+        open_dataset(root, 'all')
+
+
+def test_a_pair_of_two_sizes_is_an_error_that_says_both(write_pairs, write_mask):
+    root = write_pairs('rgb', 'ir', ['a'])
+    write_mask('ir/a.png', np.zeros((48, 128), np.uint8))
+    with pytest.raises(FusionError, match=r'ir/a\.png is 128x48, .*rgb/a\.png is 128x96'):
+        open_dataset(root, 'all')[0]
+
+
+def test_real_m3fd_pairs_are_read_if_they_are_there(root):
+    folder = root.parent / 'shared' / 'data' / 'm3fd_demo'
+    if not folder.is_dir():
+        pytest.skip(f'{folder} is not on this machine')
+    layout = replace(M3FD, rgb='vi', ir='ir', boxes=(('yolo', 'boxes'),))
+    dataset = open_dataset(folder, 'all', layout)
+    assert len(dataset) == 7
+    for sample in dataset:
+        assert sample.rgb.shape == (768, 1024, 3)
+        assert len(sample.boxes_xyxy)
+        assert (sample.boxes_xyxy[:, 2:] <= [1024, 768]).all()
+    named = {dataset.classes[i] for sample in dataset for i in sample.class_ids}
+    assert {'people', 'car', 'lamp', 'motorcycle'} <= named

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from training.transforms import flip  # noqa: E402
 from training.transforms import mosaic  # noqa: E402
 from training.transforms import photometric  # noqa: E402
 from training.transforms import random_crop  # noqa: E402
+from training.transforms import resize  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -105,3 +108,94 @@ def test_collate_marks_padding_as_not_valid():
     assert batch.rgb.shape == (2, 3, 96, 160)
     assert batch.ir.shape == (2, 1, 96, 160)
     assert batch.ir.max() == 1.0
+
+
+def sample_with_mask(**values):
+    """Return a sample whose mask is class 1 in the box, 0 beside it."""
+    sample = sample_with_box(**values)
+    return replace(sample, mask=sample.ir // 255)
+
+
+def test_the_mask_follows_the_pixels_when_flipped():
+    flipped = flip(sample_with_mask())
+    np.testing.assert_array_equal(flipped.mask, flipped.ir // 255)
+
+
+def test_the_mask_follows_the_pixels_when_cropped_and_is_unlabelled_outside():
+    crop = crop_resize(sample_with_mask(), (-40, -24, 280, 168), (96, 160))
+    inside = crop.mask != 255
+    assert inside[12:60, 20:100].all()
+    assert inside.sum() == 48 * 80
+    np.testing.assert_array_equal(crop.mask[inside], crop.ir[inside] > 127)
+
+
+def test_a_resized_mask_holds_no_value_that_it_did_not_hold():
+    noise = np.random.default_rng(0).choice([0, 3, 255], (96, 160)).astype(np.uint8)
+    sample = replace(sample_with_box(), mask=noise)
+    for size in ((48, 80), (50, 333), (192, 320)):
+        small = resize(sample, size)
+        assert set(np.unique(small.mask)) == {0, 3, 255}
+        assert small.mask.shape == small.ir.shape == small.rgb.shape[:2] == size
+
+
+def test_a_resized_mask_takes_the_pixel_under_the_centre():
+    sample = replace(sample_with_box(hw=(96, 159)), mask=np.zeros((96, 159), np.uint8))
+    sample.mask[1::3, 1::3] = 1
+    assert (resize(sample, (32, 53)).mask == 1).all()
+
+
+def test_mosaic_puts_masks_where_the_pixels_are_and_leaves_the_rest_unlabelled():
+    part = crop_resize(sample_with_mask(), (0, 0, 160, 96), (48, 80))
+    bare = replace(part, mask=None)
+    whole = mosaic([part, bare, bare, part], (96, 160))
+    np.testing.assert_array_equal(whole.mask[48:, 80:], part.mask)
+    assert (whole.mask[:48, 80:] == 255).all()
+    assert mosaic([bare] * 4, (96, 160)).mask is None
+
+
+def test_mosaic_keeps_the_strata_that_its_parts_share():
+    part = crop_resize(sample_with_box(), (0, 0, 160, 96), (48, 80))
+    day, night = (
+        replace(part, strata={'light': light, 'source': 'msrs'}) for light in ('day', 'night')
+    )
+    assert mosaic([day, day, night, day], (96, 160)).strata == {'source': 'msrs'}
+
+
+def test_collate_gives_an_unlabelled_mask_to_a_sample_without_one():
+    labelled, bare = sample_with_mask(), sample_with_box()
+    batch = collate([labelled, bare])
+    assert batch.mask.dtype == torch.int64
+    assert batch.mask.shape == (2, 96, 160)
+    assert batch.mask[0].unique().tolist() == [0, 1]
+    assert batch.mask[1].unique().tolist() == [255]
+    assert collate([bare, bare]).mask is None
+
+
+@pytest.mark.parametrize('hw', [(96, 160), (160, 96)])
+def test_a_box_at_the_right_edge_stays_there_when_resized_and_back(hw):
+    height, width = hw
+    sample = sample_with_mask(box=(width - 30, height - 20, width, height), hw=hw)
+    for size in ((32, 96), (240, 120), (300, 400)):
+        other = resize(sample, size)
+        assert (other.boxes_xyxy[0, 2:] / [size[1], size[0]]).tolist() == [1, 1]
+        np.testing.assert_allclose(other.boxes_xyxy[0], box_of_white(other.ir), atol=1)
+        np.testing.assert_allclose(other.boxes_xyxy[0], box_of_white(other.mask * 255), atol=1)
+        back = resize(other, hw)
+        np.testing.assert_allclose(back.boxes_xyxy, sample.boxes_xyxy, rtol=1e-6)
+
+
+def test_resize_is_antialiased_on_the_axis_that_shrinks_even_if_the_other_grows():
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::4] = stripes[:, 3::4] = 255  # between two samples of a plain linear resize
+    sample = Sample('a', np.dstack([stripes] * 3), stripes, np.zeros((0, 4)), np.zeros(0, int))
+    for size in ((16, 16), (128, 16)):
+        small = resize(sample, size)
+        assert np.abs(small.ir.astype(int) - 127).max() <= 1
+        assert np.abs(small.rgb.astype(int) - 127).max() <= 1
+
+
+def test_resizing_a_real_pair_keeps_its_mean_and_its_own_size_changes_nothing(small_pairs):
+    rgb, ir = small_pairs[0]
+    sample = Sample('a', rgb, ir, np.zeros((0, 4), np.float32), np.zeros(0, int))
+    assert abs(resize(sample, (48, 64)).ir.mean() - ir.mean()) < 0.5
+    np.testing.assert_array_equal(resize(sample, ir.shape).rgb, rgb)

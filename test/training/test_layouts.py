@@ -1,0 +1,81 @@
+import pytest
+
+pytest.importorskip('cv2')
+
+from tdfusion_ros.core.errors import FusionError
+from training.datasets import open_dataset
+from training.layouts import cut_blocks
+from training.layouts import find_layout
+
+
+@pytest.mark.parametrize(
+    ('folders', 'name'),
+    [
+        (('vi', 'ir'), 'msrs_det'),
+        (('train/vi', 'train/ir', 'test/vi'), 'msrs'),
+        (('test/Visible', 'test/Infrared'), 'fmb'),
+        (('Vis', 'Ir'), 'm3fd'),
+        (('visible/train', 'infrared/train'), 'llvip'),
+        (('rgb', 'ir'), 'pairs'),
+    ],
+)
+def test_a_data_set_is_known_by_its_folders(tmp_path, folders, name):
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    assert find_layout(tmp_path).name == name
+
+
+def test_validation_blocks_are_contiguous_and_training_keeps_its_distance():
+    names = [f'{i:04d}' for i in range(1000)]
+    train, val = (
+        {int(name) for name in cut_blocks(names, split)}
+        for split in ('blocks_train', 'blocks_val')
+    )
+    assert len(val) == 250
+    assert 700 <= len(train) < 750
+    assert min(abs(a - b) for a in train for b in val) > 5
+    assert len([i for i in val if i - 1 not in val]) == 5
+
+
+@pytest.mark.parametrize('count', [0, 1, 2, 3, 19, 21])
+def test_blocks_of_few_names_never_share_one(count):
+    names = [str(i) for i in range(count)]
+    train, val = (cut_blocks(names, split) for split in ('blocks_train', 'blocks_val'))
+    assert not set(train) & set(val)
+    assert not count or train
+
+
+def test_a_list_of_names_may_hold_file_names_paths_and_boxes(write_pairs, write_text):
+    root = write_pairs('rgb', 'ir', ['1.5m', 'b', 'c'])
+    write_text('splits/train.txt', 'images/b.png 1,2,3,4,0\n1.5m\n\n')
+    assert open_dataset(root, 'train').names == ('b', '1.5m')
+    assert open_dataset(root, 'all').names == ('1.5m', 'b', 'c')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('a\nz\n', r"rgb lacks 'z' and so 1 of 2"),
+        ('a\na\n', r'train\.txt holds a name twice'),
+        ('', 'is empty'),
+    ],
+)
+def test_a_list_with_a_wrong_name_a_double_one_or_none_is_an_error(
+    write_pairs, write_text, text, message
+):
+    root = write_pairs('rgb', 'ir', ['a', 'b'])
+    write_text('splits/train.txt', text)
+    with pytest.raises(FusionError, match=message):
+        open_dataset(root, 'train')
+
+
+def test_a_missing_split_says_which_there_are(write_pairs):
+    root = write_pairs('visible/train', 'infrared/train', ['a'])
+    with pytest.raises(FusionError, match=r'visible/val is missing: there are the splits train'):
+        open_dataset(root, 'val')
+
+
+def test_a_missing_list_says_where_to_write_it_and_what_else_there_is(write_pairs):
+    root = write_pairs('Vis', 'Ir', ['a'])
+    with pytest.raises(FusionError, match=r'splits/val\.txt is missing.*blocks_val'):
+        open_dataset(root, 'val')
