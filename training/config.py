@@ -14,7 +14,7 @@ from tdfusion_ros.core.errors import ConfigError
 
 CHOICES = {
     'task': ('fusion', 'learned', 'detection'),
-    'source': ('fused', 'ir', 'rgb'),
+    'source': ('fused', 'ir', 'rgb', 'average', 'maximum', 'early'),
     'network': ('fusion_rt', 'fusion'),
     'loss_net': ('rt', 'paper'),
     'method': ('adam', 'pixel', 'paper'),
@@ -29,7 +29,10 @@ class TrainConfig:
         'fusion',
         'What to train: fusion (fixed loss), learned (fusion by the learned loss), detection.',
     )
-    source: str = setting('fused', 'What the detector reads: fused, ir or rgb.')
+    source: str = setting(
+        'fused',
+        'What the detector reads: fused, ir, rgb, average or maximum of both, or early (both).',
+    )
     data: str = setting('../shared/data/msrs_det', 'Folder of the data set.')
     split: str = setting('train', 'Name of the split file to train on.')
     limit: int = setting(0, 'Use only the first pairs of the split; 0 means all.')
@@ -45,6 +48,7 @@ class TrainConfig:
     )
     squared: bool = setting(False, 'Square the weights in the loss, as the released code does.')
     difference: bool = setting(False, 'Central difference in place of forward-mode derivatives.')
+    pull: float = setting(0.5, 'Strength of the pull of w towards 1/2; 0: as in the paper.')
     look_ahead: int = setting(1, 'Steps of F that G looks ahead.')
     meta_every: int = setting(4, 'Steps between two lessons of G.')
     meta_lr: float = setting(1e-3, 'Highest learning rate of G.')

@@ -67,7 +67,7 @@ def learned_task(config: TrainConfig) -> Task:
         'detector': make_optimizer(detector, config.detector_lr, config.weight_decay),
         'loss_net': torch.optim.Adam(loss_net.parameters(), lr=config.meta_lr, eps=TINY),
     }
-    form = MetaConfig(config.squared, config.gradient_weight, config.difference)
+    form = MetaConfig(config.squared, config.gradient_weight, config.difference, config.pull)
 
     def step(index: int, batch: Batch, earlier: list[Batch]) -> Losses:
         taught = {}

@@ -53,6 +53,12 @@ class LossNetRT(nn.Module):
             inputs = width
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(width, 1, 3, padding=1)
+        # The default start shrinks what the layers see of the images to a hundredth, and G then
+        # learns one weight for all pixels.
+        for layer in self.body:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         # Start near one half everywhere, as the paper's G does: plain averaging.
         nn.init.normal_(self.head.weight, std=1e-3)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]

@@ -44,6 +44,8 @@ class MetaConfig:
     """Weight of the gradient term, which does not depend on w."""
     difference: bool = False
     """True: central difference instead of forward-mode differentiation."""
+    pull: float = 0.0
+    """Strength of the pull of w towards 1/2; 0 gives the meta-gradient as it is."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,14 @@ def _through_loss_net(
     loss_net: nn.Module, pair: Pair, fused: Tensor, motion: Tensor, config: MetaConfig
 ) -> Params:
     parameters = dict(loss_net.named_parameters())
-    s = coupling(fused, motion, pair, loss_net(*pair), config.squared)
+    weight = loss_net(*pair)
+    s = coupling(fused, motion, pair, weight, config.squared)
+    if config.pull:
+        # Without it w runs into 0 or 1 all over the image: the slightest mean signal has the last
+        # word. Against the root mean square of the signal (at w = 1/2), only pixels that matter
+        # to the task, and always in the same direction, leave 1/2.
+        signal = ((pair[0] - pair[1]) * motion / 2).square().mean().sqrt()
+        s = s / signal.clamp(min=1e-30) - config.pull * weight.logit(1e-6).square().mean() / 2
     return dict(zip(parameters, torch.autograd.grad(s, list(parameters.values())), strict=True))
 
 

@@ -11,6 +11,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.blocks import recolor
 from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.detector import DetectorConfig
 from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training.checkpoint import load_run
@@ -74,18 +75,30 @@ def make_fusion(config: TrainConfig) -> nn.Module:
 
 @torch.no_grad()
 def detector_input(batch: Batch, source: str, fusion: nn.Module | None) -> Tensor:
-    """Return what the detector reads, (B, 3, H, W) in [0, 1]: fused, ir or rgb."""
+    """
+    Return what the detector reads, (B, C, H, W) in [0, 1].
+
+    :param source: ``rgb``; ``ir`` in three equal channels; ``early``: luma and ir, two channels;
+        ``average``, ``maximum`` or ``fused`` (by ``fusion``) luma with the colours of rgb.
+    """
+    y, ir = luma(batch.rgb), batch.ir
     if source == 'rgb':
         return batch.rgb
     if source == 'ir':
-        return batch.ir.expand(-1, 3, -1, -1)
+        return ir.expand(-1, 3, -1, -1)
+    if source == 'early':
+        return torch.cat((y, ir), 1)
+    if source == 'average':
+        return recolor(batch.rgb, (y + ir) / 2)
+    if source == 'maximum':
+        return recolor(batch.rgb, torch.maximum(y, ir))
     if fusion is None:
         raise ConfigError('source fused needs a fusion network')
-    return recolor(batch.rgb, fusion(luma(batch.rgb), batch.ir))
+    return recolor(batch.rgb, fusion(y, ir))
 
 
 def detect(detector: nn.Module, image: Tensor, batch: Batch) -> Losses:
-    """Return the detection loss of an image, (B, 3, H, W), with the boxes of ``batch``."""
+    """Return the detection loss of an image, (B, C, H, W), with the boxes of ``batch``."""
     image = image.contiguous(memory_format=torch.channels_last)
     boxes, logits = detector(image)
     points = image_points(image.shape[-2], image.shape[-1], image.device)
@@ -109,7 +122,8 @@ def fusion_task(config: TrainConfig) -> Task:
 
 def detection_task(config: TrainConfig) -> Task:
     """Train a detector; the fusion network before it stays frozen."""
-    detector = fast_on_cpu(Detector().train())
+    channels = 2 if config.source == 'early' else 3
+    detector = fast_on_cpu(Detector(DetectorConfig(inputs=channels)).train())
     optimizer = make_optimizer(detector, config.lr, config.weight_decay)
     frozen = None
     if config.source == 'fused':

@@ -20,6 +20,8 @@ class DetectorConfig:
 
     classes: int = 3
     """Number of classes."""
+    inputs: int = 3
+    """Channels of the image."""
     widths: tuple[int, ...] = (16, 24, 56, 96, 128)
     """Channels at strides 2, 4, 8, 16 and 32."""
     repeats: tuple[int, ...] = (0, 1, 2, 2, 1)
@@ -70,7 +72,7 @@ class Detector(nn.Module):
         super().__init__()
         self.config = config or DetectorConfig()
         stages = []
-        inputs = 3
+        inputs = self.config.inputs
         for width, repeats in zip(self.config.widths, self.config.repeats, strict=True):
             blocks = [Residual(width) for _ in range(repeats)]
             stages.append(nn.Sequential(ConvNorm(inputs, width, stride=2), *blocks))
@@ -85,7 +87,7 @@ class Detector(nn.Module):
         )
 
     def pyramid(self, image: Tensor) -> list[Tensor]:
-        """Return the feature maps at strides 8, 16 and 32 of a (B, 3, H, W) image."""
+        """Return the feature maps at strides 8, 16 and 32 of a (B, inputs, H, W) image."""
         x, features = image - 0.5, []
         for stage in self.stages:
             x = stage(x)
@@ -98,9 +100,9 @@ class Detector(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Detect on RGB images.
+        Detect on images.
 
-        :param image: (B, 3, H, W) in [0, 1], H and W multiples of 32.
+        :param image: (B, inputs, H, W) in [0, 1], RGB if there are three, H and W multiples of 32.
         :returns: ``boxes_xyxy`` (B, A, 4) float32 in pixels, not clipped to the image, and class
             logits (B, A, C), one row per anchor point, from the finest level to the coarsest.
         """
