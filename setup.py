@@ -45,6 +45,7 @@ setup(
             'onnxscript>=0.5',  # torch.onnx.export needs it
             'safetensors>=0.4',  # weights that need no unpickling
             'pycocotools>=2.0.8',  # average precision as everybody computes it
+            'scikit-image>=0.22',  # SSIM as the papers on fusion compute it
         ],
         'test': [
             'pytest>=8',
@@ -52,6 +53,7 @@ setup(
             'ruff==0.17.5',  # one linter version, so that CI and desk agree
             'mypy==2.4.1',
             'types-PyYAML',
+            'sewar>=0.4.10',  # an independent VIF, to check ours against
         ],
     },
     zip_safe=False,

@@ -1,4 +1,4 @@
-"""Average precision as COCO defines it, computed by pycocotools."""
+"""Scores of tasks: average precision as COCO defines it, and segmentation."""
 
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -13,6 +13,7 @@ from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.postprocess import detections
 from training.datasets import CLASSES
 from training.datasets import Sample
+from training.files import IGNORE
 
 # COCO integrates the whole precision-recall curve: nearly all boxes count, not only good ones.
 EVERYTHING = FusionConfig(score_threshold=0.001, nms_threshold=0.6, max_detections=100)
@@ -52,14 +53,8 @@ def _ground_truth(samples: Sequence[Sample]) -> COCO:
     return coco
 
 
-def average_precision(
-    samples: Sequence[Sample], found: Sequence[Detections]
-) -> dict[str, dict[str, float]]:
-    """
-    Return AP50, AP75 and AP50-95 (0 to 1) per class and for their mean, ``all``.
-
-    A class that does not occur in ``samples`` has no AP: NaN.
-    """
+def match(samples: Sequence[Sample], found: Sequence[Detections]) -> COCOeval:
+    """Return pycocotools' evaluation with every detection matched to the truth, image by image."""
     boxes = [
         {
             'image_id': image,
@@ -81,21 +76,70 @@ def average_precision(
             results.createIndex()
         evaluation = COCOeval(truth, results, 'bbox')
         evaluation.evaluate()
+    return evaluation
+
+
+def average_precision(
+    samples: Sequence[Sample], found: Sequence[Detections]
+) -> dict[str, dict[str, float]]:
+    """
+    Return AP50, AP75 and AP50-95 (0 to 1) per class and for their mean, ``all``.
+
+    A class that does not occur in ``samples`` has no AP: NaN.
+    """
+    evaluation = match(samples, found)
+    with redirect_stdout(io.StringIO()):
         evaluation.accumulate()
     # (threshold, recall, class, area range, detection limit); -1 where there is no truth.
     precision = evaluation.eval['precision'][:, :, :, 0, -1]
     precision = np.where(precision < 0, np.nan, precision)
     columns = {'AP50': precision[0], 'AP75': precision[5], 'AP50-95': precision}
     table = {
-        name: {key: _mean(values[..., i]) for key, values in columns.items()}
+        name: {key: mean_of_known(values[..., i]) for key, values in columns.items()}
         for i, name in enumerate(CLASSES)
     }
     table['all'] = {
-        key: _mean(np.array([table[name][key] for name in CLASSES])) for key in columns
+        key: mean_of_known(np.array([table[name][key] for name in CLASSES])) for key in columns
     }
     return table
 
 
-def _mean(values: np.ndarray) -> float:
+def count_pixels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """
+    Return the confusion matrix of label maps; those of a whole set add up.
+
+    :param truth: class of each pixel; 255 is unlabelled and does not count.
+    :param predicted: as ``truth``, without 255.
+    :returns: (classes, classes) int64, row: truth, column: predicted.
+    :raises ValueError: if a class is out of range.
+    """
+    known = truth != IGNORE
+    pairs = np.stack((truth[known], predicted[known])).astype(np.int64)
+    if pairs.size and (pairs.min() < 0 or pairs.max() >= classes):
+        raise ValueError(f'expected classes 0 to {classes - 1}, got {pairs.min()}..{pairs.max()}')
+    cells = np.bincount(pairs[0] * classes + pairs[1], minlength=classes**2)
+    return cells.reshape(classes, classes)
+
+
+def segmentation_scores(confusion: np.ndarray) -> dict[str, float]:
+    """
+    Return mean intersection over union and mean accuracy, 0 to 1.
+
+    One matrix over the whole test set, background included; a class that neither occurs nor is
+    predicted has no IoU, one that does not occur has no accuracy, and none of these is counted.
+
+    :param confusion: (C, C) numbers of pixels, row: truth, column: predicted.
+    """
+    right = np.diag(confusion).astype(np.float64)
+    true, predicted = confusion.sum(1), confusion.sum(0)
+    with np.errstate(invalid='ignore'):
+        return {
+            'mIoU': mean_of_known(right / (true + predicted - right)),
+            'mAcc': mean_of_known(right / true),
+        }
+
+
+def mean_of_known(values: np.ndarray) -> float:
+    """Return the mean of what is not NaN; NaN if nothing is."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float('nan')

@@ -4,7 +4,7 @@ import json
 import pytest
 
 torch = pytest.importorskip('torch')
-for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
+for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'skimage', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
 from training.config import TrainConfig  # noqa: E402
@@ -21,10 +21,22 @@ def config(data_root, tmp_path):
     return TrainConfig(run=run, steps=1, batch=2, crop_hw=(64, 64), warmup_steps=1, threads=1)
 
 
-def measure(what, config, data_root):
+def measure(what, config, data_root, *more):
     output = data_root / 'table.json'
-    main([what, config.run, '--data', str(data_root), '-o', str(output)])
+    main([what, config.run, '--data', str(data_root), '-o', str(output), *more])
     return json.loads(output.read_text(encoding='utf-8'))
+
+
+def images(data_root):
+    return '--images', str(data_root / 'vi'), str(data_root / 'ir')
+
+
+def rename(data_root, names):
+    for folder in ('vi', 'ir', 'boxes/fusion'):
+        for path in sorted((data_root / folder).iterdir()):
+            path.rename(path.with_stem(names[path.stem]))
+    for split in ('train', 'val'):
+        (data_root / 'splits' / f'{split}.txt').write_text('\n'.join(names.values()))
 
 
 def test_evaluation_of_a_detector_has_a_row_for_each_class(config, data_root, capsys):
@@ -41,3 +53,65 @@ def test_evaluation_of_a_fusion_network_compares_it_with_the_plain_mean(config, 
     table = measure('--fusion', config, data_root)
     assert table['mean']['intensity'] < table['ir']['intensity']
     assert table['network']['loss'] > 0
+
+
+def test_detection_is_measured_by_day_and_by_night_with_intervals(config, data_root):
+    rename(data_root, {'a': '00001D', 'b': '00002N', 'c': '00003D', 'empty': '00004N'})
+    config = replace(config, task='detection', source='rgb')
+    train(config, load_samples(data_root, 'train'))
+    table = measure('--detector', config, data_root, '--bootstrap', '20')
+    assert [name for name in table if name.startswith('all')] == ['all', 'all, day', 'all, night']
+    for row in ('car', 'car, day', 'car, night'):
+        low, high = table[row]['AP50 low'], table[row]['AP50 high']
+        assert low <= table[row]['AP50'] <= high
+
+
+def test_fusion_quality_compares_a_run_with_average_and_maximum(config, data_root, capsys):
+    train(config, load_samples(data_root, 'train'))
+    table = measure('--fusion', config, data_root, *images(data_root))
+    assert list(table) == ['average', 'maximum', config.run]
+    assert list(table['average'])[:8] == ['EN', 'SF', 'SD', 'AG', 'SCD', 'VIF', 'Qabf', 'SSIM']
+    assert table['average']['AG'] < table['maximum']['AG']
+    assert 'not stretched' in capsys.readouterr().out
+
+
+def test_fusion_quality_has_rows_for_day_and_night_where_names_say_so(data_root):
+    rename(data_root, {'a': '00001D', 'b': '00002N', 'c': '00003D', 'empty': '00004N'})
+    output = data_root / 'table.json'
+    main([*images(data_root), '-o', str(output)])
+    table = json.loads(output.read_text(encoding='utf-8'))
+    assert list(table)[2:] == ['average, day', 'maximum, day', 'average, night', 'maximum, night']
+    for key, value in table['average'].items():
+        parts = table['average, day'][key] + table['average, night'][key]
+        assert parts / 2 == pytest.approx(value, abs=2e-4)
+
+
+def test_pictures_show_rgb_ir_and_each_run_side_by_side(config, data_root, tmp_path):
+    import cv2
+
+    train(config, load_samples(data_root, 'train'))
+    out = tmp_path / 'pictures'
+    again = ('--bundle', 'msrs_rt', '--pictures', str(out))
+    measure('--fusion', config, data_root, *images(data_root), *again)
+    assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png', 'c.png', 'empty.png']
+    picture = cv2.imread(str(out / 'a.png'))
+    assert picture.shape == (96, 4 * 128, 3)
+    assert (picture[:, :128] == cv2.imread(str(data_root / 'vi' / 'a.webp'))).all()
+    assert (picture[:, 128:256] == cv2.imread(str(data_root / 'ir' / 'a.png'))).all()
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        [],
+        ['--fusion', 'one', '--fusion', 'two'],
+        ['--detector', 'one', '--images', 'vi', 'ir'],
+        ['--fusion', 'one', '--bootstrap', '9'],
+        ['--detector', 'one', '--bootstrap', '-1'],
+        ['--detector', 'one', '--pictures', 'out'],
+    ],
+)
+def test_evaluation_refuses_options_that_do_not_go_together(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert 'error: ' in capsys.readouterr().err

@@ -7,6 +7,8 @@ pytest.importorskip('cv2')
 from tdfusion_ros.core.data import Detections
 from training.datasets import Sample
 from training.metrics import average_precision
+from training.metrics import count_pixels
+from training.metrics import segmentation_scores
 
 pytestmark = pytest.mark.torch
 IMAGE = np.zeros((64, 64), np.uint8)
@@ -45,3 +47,25 @@ def test_ap_without_any_detection_is_zero():
 def test_a_detection_of_the_wrong_class_counts_as_wrong():
     table = average_precision([sample([[0, 0, 20, 20]], [0])], [found([[0, 0, 20, 20]], [1])])
     assert table['person']['AP50'] == 0
+
+
+def test_segmentation_scores_are_those_computed_by_hand():
+    confusion = np.array([[3, 1, 0], [1, 2, 1], [0, 0, 0]])
+    scores = segmentation_scores(confusion)
+    assert scores['mIoU'] == pytest.approx((3 / 5 + 2 / 5 + 0 / 1) / 3)
+    assert scores['mAcc'] == pytest.approx((3 / 4 + 2 / 4) / 2)
+
+
+def test_segmentation_scores_leave_out_a_class_that_neither_occurs_nor_is_predicted():
+    assert segmentation_scores(np.diag([5, 5, 0])) == {'mIoU': 1, 'mAcc': 1}
+
+
+def test_confusion_counts_truth_in_rows_and_no_unlabelled_pixel():
+    truth = np.array([[0, 0, 1], [1, 255, 255]], np.uint8)
+    predicted = np.array([[0, 1, 1], [1, 0, 1]], np.uint8)
+    assert count_pixels(truth, predicted, 2).tolist() == [[1, 1], [0, 2]]
+
+
+def test_confusion_refuses_a_class_that_is_out_of_range():
+    with pytest.raises(ValueError, match='0 to 1'):
+        count_pixels(np.array([0, 2]), np.array([0, 1]), 2)

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+pytest.importorskip('pycocotools')
+pytest.importorskip('cv2')
+
+from tdfusion_ros.core.data import Detections
+from training.bootstrap import bootstrap_ap50
+from training.bootstrap import ranking
+from training.bootstrap import weighted_ap50
+from training.datasets import CLASSES
+from training.datasets import Sample
+from training.metrics import average_precision
+from training.metrics import match
+
+pytestmark = pytest.mark.torch
+IMAGE = np.zeros((64, 64), np.uint8)
+
+
+def sample(boxes, class_ids):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    return Sample('a', np.dstack([IMAGE] * 3), IMAGE, boxes, np.array(class_ids, np.int64))
+
+
+def found(boxes, class_ids):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    scores = np.linspace(0.9, 0.5, len(boxes)).astype(np.float32)
+    return Detections(boxes, scores, np.array(class_ids, np.int64))
+
+
+@pytest.fixture
+def scattered():
+    """Return thirty images of few boxes each and a detector that is right half of the time."""
+    rng = np.random.default_rng(0)
+    samples, results = [], []
+    for _ in range(30):
+        count = int(rng.integers(0, 4))
+        corners = rng.uniform(0, 40, (count, 2))
+        boxes = np.concatenate((corners, corners + rng.uniform(8, 24, (count, 2))), 1)
+        class_ids = rng.integers(0, 2, count)
+        samples.append(sample(boxes, class_ids))
+        moved = np.concatenate((boxes + rng.choice((0, 12), (count, 1)), [[0, 0, 9, 9]]))
+        scores = rng.random(count + 1).astype(np.float32)
+        results.append(
+            Detections(moved.astype(np.float32), scores, np.append(class_ids, 0).astype(np.int64))
+        )
+    return samples, results
+
+
+def test_weighted_ap50_is_that_of_pycocotools_on_the_images_written_out(scattered):
+    samples, results = scattered
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        draw = rng.multinomial(30, [1 / 30] * 30)
+        chosen = np.repeat(np.arange(30), draw)
+        expected = average_precision([samples[i] for i in chosen], [results[i] for i in chosen])
+        for class_id, name in enumerate(CLASSES):
+            got = weighted_ap50(*ranking(match(samples, results), class_id), draw)
+            assert got == pytest.approx(expected[name]['AP50'], nan_ok=True)
+
+
+def test_bootstrap_interval_holds_ap50_and_is_the_same_each_time(scattered):
+    interval = bootstrap_ap50(*scattered, resamples=200)
+    whole = average_precision(*scattered)
+    for name in ('person', 'bicycle', 'all'):
+        low, high = interval[name].values()
+        assert low < whole[name]['AP50'] < high
+    assert np.isnan(interval['car']['AP50 low'])
+    again = bootstrap_ap50(*scattered, resamples=200)
+    assert all(again[name] == pytest.approx(interval[name], nan_ok=True) for name in interval)
+
+
+def test_bootstrap_interval_of_equal_images_has_no_width():
+    samples = [sample([[0, 0, 20, 20]], [0])] * 3
+    results = [found([[0, 0, 20, 20]], [0])] * 3
+    interval = bootstrap_ap50(samples, results, resamples=10)
+    assert interval['all'] == pytest.approx({'AP50 low': 1, 'AP50 high': 1})
+
+
+def test_bootstrap_knows_images_without_boxes_and_without_detections():
+    samples = [sample([], []), sample([[0, 0, 20, 20]], [0])]
+    interval = bootstrap_ap50(samples, [found([], []), found([], [])], resamples=10)
+    assert interval['person'] == {'AP50 low': 0, 'AP50 high': 0}

@@ -1,0 +1,160 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('skimage')
+
+from skimage.measure import shannon_entropy
+from skimage.metrics import structural_similarity
+
+from training.quality import average_gradient
+from training.quality import entropy
+from training.quality import fusion_quality
+from training.quality import qabf
+from training.quality import scd
+from training.quality import spatial_frequency
+from training.quality import ssim
+from training.quality import standard_deviation
+from training.quality import vif
+
+RAMP = np.array([[0, 3], [4, 7], [8, 11]], np.uint8)  # 3 across, 4 down
+
+
+def scene(seed, size_hw=(96, 128)):
+    """Return a picture of soft blobs, uint8, that has edges at all scales."""
+    rng = np.random.default_rng(seed)
+    fine, coarse = (cv2.GaussianBlur(rng.normal(size=size_hw), (0, 0), s) for s in (1, 6))
+    picture = fine / fine.std() + 2 * coarse / coarse.std()
+    return np.clip(128 + 30 * picture, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def luma():
+    return scene(0)
+
+
+@pytest.fixture
+def ir():
+    return scene(1)
+
+
+def slow_qabf(fused, sources):
+    """Follow the formulas of Xydeas and Petrovic pixel by pixel, with plain numbers."""
+    kept = total = 0.0
+    height, width = fused.shape
+    for source in sources:
+        for y in range(height):
+            for x in range(width):
+                g, angle = slow_edge(source, y, x)
+                g_fused, angle_fused = slow_edge(fused, y, x)
+                ratio = min(g, g_fused) / max(g, g_fused) if max(g, g_fused) else 1.0
+                alignment = 1 - abs(angle - angle_fused) / (math.pi / 2)
+                strength = 0.9994 / (1 + math.exp(-15 * (ratio - 0.5)))
+                orientation = 0.9879 / (1 + math.exp(-22 * (alignment - 0.8)))
+                kept += strength * orientation * g
+                total += g
+    return kept / total
+
+
+def slow_edge(image, y, x):
+    def at(row, column):
+        inside = 0 <= row < image.shape[0] and 0 <= column < image.shape[1]
+        return float(image[row, column]) if inside else 0.0
+
+    steps = ((-1, 1), (0, 2), (1, 1))
+    gx = sum(w * (at(y + d, x + 1) - at(y + d, x - 1)) for d, w in steps)
+    gy = sum(w * (at(y + 1, x + d) - at(y - 1, x + d)) for d, w in steps)
+    return math.hypot(gx, gy), math.atan(gy / gx) if gx else math.pi / 2
+
+
+def test_entropy_is_that_of_scikit_image_and_a_constant_image_has_none(luma):
+    assert entropy(luma) == pytest.approx(shannon_entropy(luma))
+    assert entropy(np.full((8, 8), 7, np.uint8)) == 0
+
+
+def test_entropy_of_all_grey_levels_once_is_eight_bits_also_if_they_are_not_whole():
+    levels = np.arange(256).reshape(16, 16)
+    assert entropy(levels) == pytest.approx(8)
+    assert entropy(np.clip(levels + 0.4, 0, 255)) == pytest.approx(8)
+
+
+def test_figures_of_one_image_are_those_computed_by_hand():
+    assert spatial_frequency(RAMP) == pytest.approx(5)
+    assert average_gradient(RAMP) == pytest.approx(math.sqrt(12.5))
+    assert standard_deviation(np.array([[1, 3], [1, 3]], np.uint8)) == pytest.approx(1)
+
+
+def test_scd_is_the_sum_of_two_pearson_correlations(luma, ir):
+    fused = scene(2).astype(float)
+    expected = sum(
+        np.corrcoef(one.ravel().astype(float), (fused - other).ravel())[0, 1]
+        for one, other in ((luma, ir), (ir, luma))
+    )
+    assert scd(fused, (luma, ir)) == pytest.approx(expected)
+
+
+def test_scd_is_two_for_the_sum_of_the_sources_and_counts_nothing_where_a_source_is_lost(luma, ir):
+    half = (luma // 2, ir // 2)
+    assert scd(half[0] + half[1], half) == pytest.approx(2)
+    difference = luma.astype(float) - ir
+    alone = np.corrcoef(luma.ravel(), difference.ravel())[0, 1]
+    assert scd(luma, (luma, ir)) == pytest.approx(alone)
+
+
+def test_vif_is_that_of_an_independent_library(luma, ir):
+    sewar = pytest.importorskip('sewar.full_ref')
+    for fused in (ir, cv2.blur(luma, (5, 5)), 255 - luma, np.maximum(luma, ir)):
+        assert vif(luma, fused) == pytest.approx(sewar.vifp(luma, fused), rel=1e-6, abs=1e-9)
+
+
+def test_vif_of_the_source_itself_is_one_falls_with_noise_and_blur_and_rises_with_contrast(luma):
+    rng = np.random.default_rng(3)
+    quiet, loud = (luma + rng.normal(0, sigma, luma.shape) for sigma in (5, 20))
+    assert vif(luma, luma) == pytest.approx(1)
+    assert 1 > vif(luma, quiet) > vif(luma, loud) > 0
+    assert vif(luma, cv2.blur(luma, (5, 5))) < 1
+    assert vif(luma, 1.5 * luma) > 1
+    assert vif(luma, np.full_like(luma, 9)) == pytest.approx(0, abs=1e-6)
+    assert math.isnan(vif(np.full_like(luma, 9), luma))
+
+
+def test_vif_refuses_an_image_that_is_too_small_for_four_scales():
+    assert vif(scene(0, (41, 41)), scene(1, (41, 41))) > 0
+    with pytest.raises(ValueError, match='41 px'):
+        vif(scene(0, (40, 64)), scene(1, (40, 64)))
+
+
+def test_qabf_follows_the_formulas_pixel_by_pixel():
+    luma, ir = scene(4, (16, 20)), scene(5, (16, 20))
+    luma[4:9, 4:9] = 100  # without any edge inside
+    for fused in (np.maximum(luma, ir), (luma // 2 + ir // 2), luma):
+        assert qabf(fused, (luma, ir)) == pytest.approx(slow_qabf(fused, (luma, ir)))
+
+
+def test_qabf_is_nearly_one_if_all_three_are_equal_and_nothing_for_a_black_image(luma, ir):
+    assert qabf(luma, (luma, luma)) == pytest.approx(0.98, abs=0.01)
+    assert qabf(np.zeros_like(luma), (luma, ir)) < 0.01
+
+
+def test_ssim_is_one_with_the_source_itself_and_cuts_to_whole_levels(luma, ir):
+    assert ssim(luma, luma) == pytest.approx(1)
+    assert ssim(luma, ir + 0.9 * (ir < 255)) == structural_similarity(luma, ir)
+
+
+def test_no_figure_depends_on_the_order_of_the_sources_and_sums_are_twice_the_means(luma, ir):
+    fused = np.maximum(luma, ir)
+    figures = fusion_quality(fused, (luma, ir))
+    assert figures == pytest.approx(fusion_quality(fused, (ir, luma)))
+    assert figures['VIF sum'] == pytest.approx(vif(luma, fused) + vif(ir, fused))
+    assert figures['VIF'] == pytest.approx(figures['VIF sum'] / 2)
+    assert figures['SSIM'] == pytest.approx(figures['SSIM sum'] / 2)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'value', 'message'), [((96, 127), 0, 'one size'), ((96, 128), 300, '0 to 255')]
+)
+def test_figures_of_images_that_do_not_fit_are_refused(luma, shape, value, message):
+    with pytest.raises(ValueError, match=message):
+        fusion_quality(np.full(shape, value), (luma, luma))
