@@ -110,8 +110,11 @@ class NearestPairer:
                 own.intervals_ns.append(step_ns)
         own.latest_ns = stamp_ns
         own.waiting.append(_Waiting(stamp_ns, frame, own.period_ns))
-        pairs += self._certain(flush=False)
-        self._give_up(own)
+        # Rather a pair that might have had a nearer partner than a frame given up for want of room.
+        pairs += self._certain(flush=self._is_overdue(own))
+        while self._is_overdue(own):
+            full = len(own.waiting) > self._queue_size
+            self._drop(own, 'queue_full' if full else 'too_old')
         return pairs
 
     def flush(self) -> list[Pair]:
@@ -165,13 +168,13 @@ class NearestPairer:
                 break
         return pairs
 
-    def _give_up(self, stream: _Stream) -> None:
-        while stream.waiting and (
-            stream.waiting[0].stamp_ns < stream.waiting[-1].stamp_ns - self._max_age_ns
-        ):
-            self._drop(stream, 'too_old')
-        while len(stream.waiting) > self._queue_size:
-            self._drop(stream, 'queue_full')
+    def _is_overdue(self, stream: _Stream) -> bool:
+        """Tell whether the oldest waiting frame must go: too many wait, or it is too old."""
+        waiting = stream.waiting
+        if not waiting:
+            return False
+        age_ns = waiting[-1].stamp_ns - waiting[0].stamp_ns
+        return len(waiting) > self._queue_size or age_ns > self._max_age_ns
 
     def _drop(self, stream: _Stream, cause: str) -> None:
         stream.waiting.popleft()

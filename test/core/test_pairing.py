@@ -149,3 +149,10 @@ def test_every_frame_ends_in_a_pair_or_is_counted_whatever_arrives(
     assert 2 * len(pairs) + pairer.dropped.total() == len(arrivals)
     assert all(abs(rgb - ir) <= 20 for rgb, ir in pairs)
     assert min(pairer.dropped.values(), default=0) >= 0
+
+
+def test_a_pair_that_waits_for_a_nearer_partner_leaves_before_its_frame_is_given_up():
+    pairer = NearestPairer(SyncConfig(queue_size=3, max_age_ms=1000))
+    # After 100 ir falls silent: whether it had a nearer partner than 105 is never known.
+    assert feed(pairer, by_time(rgb=(105, 138, 171, 204, 237), ir=(100,))) == [(105, 100)]
+    assert pairer.dropped == Counter(queue_full=1)
