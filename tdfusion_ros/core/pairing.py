@@ -110,7 +110,7 @@ class NearestPairer:
                 own.intervals_ns.append(step_ns)
         own.latest_ns = stamp_ns
         own.waiting.append(_Waiting(stamp_ns, frame, own.period_ns))
-        # Rather a pair that might have had a nearer partner than a frame given up for want of room.
+        # Rather a pair that might have had a nearer partner than a frame given up for nothing.
         pairs += self._certain(flush=self._is_overdue(own))
         while self._is_overdue(own):
             full = len(own.waiting) > self._queue_size
