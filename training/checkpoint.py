@@ -20,6 +20,8 @@ from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_network
 from training.loss_net import LossNetPaper
 from training.loss_net import LossNetRT
+from training.segmentation import Segmenter
+from training.segmentation import SegmenterConfig
 
 WEIGHTS = 'weights.safetensors'
 DESCRIPTION = 'run.json'
@@ -30,6 +32,7 @@ NAMES: dict[type[nn.Module], str] = {
     Detector: 'detector',
     LossNetRT: 'loss_net_rt',
     LossNetPaper: 'loss_net',
+    Segmenter: 'segformer',
 }
 
 
@@ -67,6 +70,8 @@ def load_run(folder: str | Path) -> nn.Module:
         network = LossNetRT()
     elif settings['name'] == 'loss_net':
         network = LossNetPaper()
+    elif settings['name'] == 'segformer':
+        network = Segmenter(SegmenterConfig(tuple(settings['classes']), settings['inputs']))
     else:
         network = build_network(settings)
     network.load_state_dict(load_file(Path(folder) / WEIGHTS))

@@ -13,11 +13,14 @@ from tdfusion_ros.core.config import setting
 from tdfusion_ros.core.errors import ConfigError
 
 CHOICES = {
-    'task': ('fusion', 'learned', 'detection'),
+    'task': ('fusion', 'learned', 'detection', 'segmentation'),
     'source': ('fused', 'ir', 'rgb', 'average', 'maximum', 'early'),
     'network': ('fusion_rt', 'fusion'),
     'loss_net': ('rt', 'paper'),
     'method': ('adam', 'pixel', 'paper'),
+    'teacher': ('detection', 'segmentation', 'both'),
+    'combine': ('sum', 'normalized', 'pcgrad'),
+    'segmenter_channels': (1, 3),
 }
 
 
@@ -27,20 +30,31 @@ class TrainConfig:
 
     task: str = setting(
         'fusion',
-        'What to train: fusion (fixed loss), learned (fusion by the learned loss), detection.',
+        'What to train: fusion (fixed loss), learned (fusion by the learned loss), detection or '
+        'segmentation.',
     )
     source: str = setting(
         'fused',
-        'What the detector reads: fused, ir, rgb, average or maximum of both, or early (both).',
+        'What the task reads: fused, ir, rgb, average or maximum of both, or early (both).',
     )
     data: str = setting('../shared/data/msrs_det', 'Folder of the data set.')
     split: str = setting('train', 'Name of the split file to train on.')
     limit: int = setting(0, 'Use only the first pairs of the split; 0 means all.')
     run: str = setting('runs/fusion', 'Folder that receives weights, settings and log.')
     fusion: str = setting(
-        '', 'Run folder of a fusion network: frozen before a detector, else what to start from.'
+        '', 'Run folder of a fusion network: frozen before a task, else what to start from.'
     )
     detector: str = setting('', 'Run folder of the detector to start from (task learned).')
+    segmenter: str = setting('', 'Run folder of the segmenter to start from (task learned).')
+    segmenter_channels: int = setting(
+        3, 'Channels that the segmenter reads: 3, or 1 (luma alone, as in the paper).'
+    )
+    teacher: str = setting(
+        'detection', 'What teaches the learned loss: detection, segmentation, or both.'
+    )
+    combine: str = setting(
+        'sum', 'How both teachers become one: sum, normalized (each of unit norm), or pcgrad.'
+    )
     network: str = setting('fusion_rt', 'Fusion network to train: fusion_rt, or fusion (paper).')
     loss_net: str = setting('rt', 'Loss generator: rt (plain convolutions), or paper.')
     method: str = setting(
@@ -53,6 +67,7 @@ class TrainConfig:
     meta_every: int = setting(4, 'Steps between two lessons of G.')
     meta_lr: float = setting(1e-3, 'Highest learning rate of G.')
     detector_lr: float = setting(5e-4, 'Highest learning rate of the detector (task learned).')
+    segmenter_lr: float = setting(1e-4, 'Highest learning rate of the segmenter (task learned).')
     steps: int = setting(6000, 'Number of optimiser steps.')
     batch: int = setting(4, 'Crops per step.')
     crop_hw: tuple[int, int] = setting((256, 256), 'Height and width of a crop [px].')
@@ -66,6 +81,7 @@ class TrainConfig:
     gradient_weight: float = setting(1.0, 'Weight of the gradient term of the fusion loss.')
     seed: int = setting(0, 'Seed of initialisation and augmentation.')
     save_every: int = setting(250, 'Steps between two states from which the run can go on.')
+    panel_every: int = setting(500, 'Steps between two panels of images in TensorBoard; 0: never.')
     threads: int = setting(2, 'CPU threads of torch.')
 
     def __post_init__(self) -> None:
@@ -74,12 +90,16 @@ class TrainConfig:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ConfigError(
-                    f'{name} must be one of {", ".join(known)}, got {getattr(self, name)!r}'
+                    f'{name} must be one of {", ".join(map(str, known))}, '
+                    f'got {getattr(self, name)!r}'
                 )
         if any(size % 32 for size in self.crop_hw):
             raise ConfigError(f'crop_hw must be multiples of 32, got {self.crop_hw}')
-        if self.task == 'detection' and self.source == 'fused' and not self.fusion:
+        trains_task = self.task in ('detection', 'segmentation')
+        if trains_task and self.source == 'fused' and not self.fusion:
             raise ConfigError('source fused needs fusion=RUN, the run folder of a fusion network')
+        if self.panel_every < 0:
+            raise ConfigError(f'panel_every must be 0 or more, got {self.panel_every}')
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:

@@ -133,6 +133,21 @@ def load_samples(root: str | Path, split: str, limit: int = 0) -> list[Sample]:
     return list(dataset[:limit] if limit else dataset)
 
 
+def mask_classes(root: str | Path, split: str) -> tuple[str, ...]:
+    """
+    Return the names of the mask values of a data set.
+
+    :raises FusionError: if it has no masks.
+    """
+    classes = open_dataset(root, split).mask_classes
+    if not classes:
+        raise FusionError(
+            f'{root} has no masks, and segmentation needs them: add them, or point data=FOLDER '
+            'to a data set with masks'
+        )
+    return classes
+
+
 def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
     places = [(kind, root / place.replace('{split}', split)) for kind, place in layout.boxes]
     kind, place = next(((kind, path) for kind, path in places if path.exists()), ('', root))

@@ -1,10 +1,11 @@
 """
 Measure runs or bundles: prints a table and, with -o, writes it as JSON.
 
-Detection on a split (AP), or fusion on a split (the loss it was trained with):
+Detection (AP), segmentation (IoU), or fusion (the loss it was trained with) on a split:
 
     python -m training.evaluate --detector runs/detector_fused --bootstrap 1000
     python -m training.evaluate --bundle models/msrs_rt
+    python -m training.evaluate --segmenter runs/segmenter --data DATA --split test
     python -m training.evaluate --fusion runs/fusion
 
 Fusion on two folders of pairs, any number of runs and bundles beside average and maximum:
@@ -32,6 +33,7 @@ from tdfusion_ros.nets.blocks import luma
 from training.bootstrap import bootstrap_ap50
 from training.checkpoint import load_run
 from training.datasets import load_samples
+from training.datasets import mask_classes
 from training.datasets import Sample
 from training.fusers import average
 from training.fusers import bundle_fuser
@@ -43,10 +45,14 @@ from training.fusers import run_fuser
 from training.fusers import side_by_side
 from training.losses import fusion_loss
 from training.metrics import average_precision
+from training.metrics import class_scores
+from training.metrics import count_pixels
 from training.metrics import mean_of_known
+from training.metrics import segmentation_scores
 from training.predictors import bundle_predictor
 from training.predictors import Predictor
 from training.predictors import run_predictor
+from training.predictors import run_segmenter
 from training.quality import fusion_quality
 from training.transforms import collate
 
@@ -87,6 +93,26 @@ def _precision(samples: Sequence[Sample], found: Sequence[Detections], resamples
     if resamples:
         intervals = bootstrap_ap50(samples, found, resamples=resamples)
         table = {name: row | intervals[name] for name, row in table.items()}
+    return table
+
+
+def evaluate_segmentation(run: str, samples: Sequence[Sample], classes: tuple[str, ...]) -> Table:
+    """
+    Return IoU and accuracy of each class and their means, ``all``, then by day and night if known.
+
+    :param classes: names of the mask values.
+    """
+    predict = run_segmenter(run, classes)
+    counts = [
+        count_pixels(s.mask, predict(s), len(classes)) for s in samples if s.mask is not None
+    ]
+    table: Table = {}
+    for suffix, chosen in _strata([_light(s) for s in samples if s.mask is not None]).items():
+        confusion = np.sum([counts[i] for i in chosen], 0)
+        columns, means = class_scores(confusion), segmentation_scores(confusion)
+        for i, name in enumerate(classes):
+            table[f'{name}{suffix}'] = {key: float(values[i]) for key, values in columns.items()}
+        table[f'all{suffix}'] = {'IoU': means['mIoU'], 'Acc': means['mAcc']}
     return table
 
 
@@ -169,6 +195,10 @@ def measure_split(options: Namespace) -> tuple[str, Table]:
     samples = load_samples(options.data, options.split)
     if options.fusion:
         what, table = options.fusion[0], evaluate_fusion(options.fusion[0], samples)
+    elif options.segmenter:
+        what = options.segmenter[0]
+        classes = mask_classes(options.data, options.split)
+        table = evaluate_segmentation(what, samples, classes)
     elif options.bundle:
         what = options.bundle[0]
         table = evaluate(bundle_predictor(what), samples, options.bootstrap)
@@ -188,6 +218,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     add = parser.add_argument
     for name, what in (
         ('--detector', 'run folder of a detector'),
+        ('--segmenter', 'run folder of a segmenter'),
         ('--bundle', 'folder of an exported model bundle; more than one with --images'),
         ('--fusion', 'run folder of a fusion network; more than one with --images'),
     ):
@@ -199,12 +230,16 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     add('--pictures', metavar='FOLDER', help='with --images: where to write some pairs, fused')
     add('-o', '--output', help='JSON file to write')
     options = parser.parse_args(arguments)
-    given = len(options.detector + options.bundle + options.fusion)
-    if options.images and (options.detector or options.bootstrap):
+    tasks = options.detector + options.segmenter
+    given = len(tasks + options.bundle + options.fusion)
+    if options.images and (tasks or options.bootstrap):
         parser.error('--images is for --fusion and --bundle, without --bootstrap')
     if not options.images and (given != 1 or options.pictures):
-        parser.error('give one of --detector, --bundle, --fusion; or --images and any of the last')
-    if options.bootstrap < 0 or (options.bootstrap and options.fusion):
+        parser.error(
+            'give one of --detector, --segmenter, --bundle, --fusion; '
+            'or --images and any of the last two'
+        )
+    if options.bootstrap < 0 or (options.bootstrap and options.fusion + options.segmenter):
         parser.error('--bootstrap takes a positive number and needs a --detector or --bundle')
     return options
 

@@ -6,12 +6,13 @@ that results. As w enters the loss only through its intensity term, the gradient
 with respect to G needs no second derivatives (design notes in the README, "The learned loss"):
 
     theta' = theta - P * grad_theta L_f          the look-ahead; P is constant and diagonal
-    v      = grad_theta' L_t                     one backward pass through task and F
+    v      = grad_theta' L_t                     one backward pass through task and F; the v of
+                                                 several tasks are combined into one
     u      = d/de F_(theta + e P v)(x)  at 0     one forward-mode pass: how the fused pixels move
     S      = 2 mean[(w (f - ir) + (1 - w)(f - y)) u]
     grad_phi L_t = -grad_phi S                   one backward pass through G alone
 
-Nothing is changed in place: F, the task and their optimisers are as before when this returns.
+Nothing is changed in place: F, the tasks and their optimisers are as before when this returns.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,9 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.func import jvp
 
+from training.combine import Combine
+from training.combine import combined
+from training.combine import total
 from training.losses import fusion_loss
 
 Params = dict[str, Tensor]
@@ -46,6 +50,8 @@ class MetaConfig:
     """True: central difference instead of forward-mode differentiation."""
     pull: float = 0.0
     """Strength of the pull of w towards 1/2; 0 gives the meta-gradient as it is."""
+    combine: Combine = total
+    """How the gradients of several tasks become one."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +59,21 @@ class MetaGradient:
     """The gradient for G, and what it was taken from."""
 
     gradient: Params
-    task_loss: float
-    """The task's loss after the look-ahead."""
+    task_losses: tuple[float, ...]
+    """The loss of each task after the look-ahead."""
 
 
 def meta_gradient(
     fusion: nn.Module,
     loss_net: nn.Module,
     pairs: Sequence[Pair],
-    task_loss: TaskLoss,
+    task_losses: Sequence[TaskLoss],
     *,
     precondition: Params,
     config: MetaConfig,
 ) -> MetaGradient:
     """
-    Return the gradient of the task's loss, after one step of F per pair, for G's parameters.
+    Return the gradient of the tasks' losses, after one step of F per pair, for G's parameters.
 
     :param fusion: F, without buffers that a forward pass changes.
     :param pairs: K batches; for K > 1 the path of theta counts as constant (truncation).
@@ -81,24 +87,30 @@ def meta_gradient(
             weight = loss_net(*pair)
         theta = look_ahead(fusion, theta, pair, weight, precondition=precondition, config=config)
     leaves = {name: p.requires_grad_() for name, p in theta.items()}
-    loss = task_loss(lambda luma, ir: functional_call(fusion, leaves, (luma, ir)))
-    v = torch.autograd.grad(loss, list(leaves.values()))
+    losses, gradients = [], []
+    for task_loss in task_losses:
+        loss = task_loss(lambda luma, ir: functional_call(fusion, leaves, (luma, ir)))
+        gradients.append(torch.autograd.grad(loss, list(leaves.values())))
+        losses.append(loss.item())
+    v = combined(gradients, config.combine)
     steps = {name: precondition[name] * value for name, value in zip(leaves, v, strict=True)}
-    total = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
+    result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
     for pair, theta in zip(pairs, path, strict=True):
         fused, motion = motion_of(fusion, theta, steps, pair, difference=config.difference)
         for name, value in _through_loss_net(loss_net, pair, fused, motion, config).items():
-            total[name] -= value
-    return MetaGradient(total, loss.item())
+            result[name] -= value
+    return MetaGradient(result, tuple(losses))
 
 
 def pixel_gradient(
-    fusion: nn.Module, loss_net: nn.Module, task_loss: TaskLoss, config: MetaConfig
+    fusion: nn.Module, loss_net: nn.Module, task_losses: Sequence[TaskLoss], config: MetaConfig
 ) -> MetaGradient:
     """
     Return the gradient if F could move each pixel freely: the cheap baseline.
 
-    No look-ahead and no F: the fused image itself is moved against the task's gradient.
+    No look-ahead and no F: the fused image itself is moved against the tasks' gradient.
+
+    :param task_losses: all must fuse the same images, so that their gradients can be combined.
     """
     seen: list[tuple[Pair, Tensor]] = []
 
@@ -108,14 +120,19 @@ def pixel_gradient(
         seen.append(((luma, ir), fused.requires_grad_()))
         return fused
 
-    loss = task_loss(fuse)
-    motions = torch.autograd.grad(loss, [fused for _, fused in seen])
-    total = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
+    losses, gradients = [], []
+    for task_loss in task_losses:
+        seen.clear()
+        loss = task_loss(fuse)
+        gradients.append(torch.autograd.grad(loss, [fused for _, fused in seen]))
+        losses.append(loss.item())
+    motions = combined(gradients, config.combine)
+    result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
     for (pair, fused), motion in zip(seen, motions, strict=True):
         gradient = _through_loss_net(loss_net, pair, fused.detach(), motion, config)
         for name, value in gradient.items():
-            total[name] -= value
-    return MetaGradient(total, loss.item())
+            result[name] -= value
+    return MetaGradient(result, tuple(losses))
 
 
 def look_ahead(

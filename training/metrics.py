@@ -125,18 +125,24 @@ def segmentation_scores(confusion: np.ndarray) -> dict[str, float]:
     """
     Return mean intersection over union and mean accuracy, 0 to 1.
 
-    One matrix over the whole test set, background included; a class that neither occurs nor is
-    predicted has no IoU, one that does not occur has no accuracy, and none of these is counted.
+    One matrix over the whole test set, background included; what is NaN is not counted.
 
     :param confusion: (C, C) numbers of pixels, row: truth, column: predicted.
+    """
+    return {f'm{name}': mean_of_known(values) for name, values in class_scores(confusion).items()}
+
+
+def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """
+    Return intersection over union and accuracy of each class, 0 to 1, (C,) each.
+
+    A class that neither occurs nor is predicted has no IoU, one that does not occur has no
+    accuracy: NaN.
     """
     right = np.diag(confusion).astype(np.float64)
     true, predicted = confusion.sum(1), confusion.sum(0)
     with np.errstate(invalid='ignore'):
-        return {
-            'mIoU': mean_of_known(right / (true + predicted - right)),
-            'mAcc': mean_of_known(right / true),
-        }
+        return {'IoU': right / (true + predicted - right), 'Acc': right / true}
 
 
 def mean_of_known(values: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from torch import nn
 from torch import Tensor
 
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.blocks import recolor
 from tdfusion_ros.nets.detector import Detector
@@ -16,9 +17,13 @@ from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training.checkpoint import load_run
 from training.config import TrainConfig
+from training.datasets import mask_classes
 from training.detection import detection_loss
 from training.detection import image_points
 from training.losses import fusion_loss
+from training.segmentation import segmentation_loss
+from training.segmentation import Segmenter
+from training.segmentation import SegmenterConfig
 from training.transforms import Batch
 
 Losses = dict[str, Tensor]
@@ -74,27 +79,33 @@ def make_fusion(config: TrainConfig) -> nn.Module:
 
 
 @torch.no_grad()
-def detector_input(batch: Batch, source: str, fusion: nn.Module | None) -> Tensor:
+def task_input(batch: Batch, source: str, fusion: nn.Module | None, channels: int = 3) -> Tensor:
     """
-    Return what the detector reads, (B, C, H, W) in [0, 1].
+    Return what the network of a task reads, (B, C, H, W) in [0, 1].
 
-    :param source: ``rgb``; ``ir`` in three equal channels; ``early``: luma and ir, two channels;
+    :param source: ``rgb``; ``ir`` in equal channels; ``early``: luma and ir, two channels;
         ``average``, ``maximum`` or ``fused`` (by ``fusion``) luma with the colours of rgb.
+    :param channels: 3; or 1: luma without colours. ``early`` takes no notice.
     """
     y, ir = luma(batch.rgb), batch.ir
     if source == 'rgb':
-        return batch.rgb
+        return batch.rgb if channels == 3 else y
     if source == 'ir':
-        return ir.expand(-1, 3, -1, -1)
+        return ir.expand(-1, channels, -1, -1)
     if source == 'early':
         return torch.cat((y, ir), 1)
     if source == 'average':
-        return recolor(batch.rgb, (y + ir) / 2)
+        return with_colors(batch, (y + ir) / 2, channels)
     if source == 'maximum':
-        return recolor(batch.rgb, torch.maximum(y, ir))
+        return with_colors(batch, torch.maximum(y, ir), channels)
     if fusion is None:
         raise ConfigError('source fused needs a fusion network')
-    return recolor(batch.rgb, fusion(y, ir))
+    return with_colors(batch, fusion(y, ir), channels)
+
+
+def with_colors(batch: Batch, fused: Tensor, channels: int) -> Tensor:
+    """Return a fused luma in the colours of ``batch.rgb``, or, for one channel, as it is."""
+    return fused if channels == 1 else recolor(batch.rgb, fused)
 
 
 def detect(detector: nn.Module, image: Tensor, batch: Batch) -> Losses:
@@ -103,6 +114,40 @@ def detect(detector: nn.Module, image: Tensor, batch: Batch) -> Losses:
     boxes, logits = detector(image)
     points = image_points(image.shape[-2], image.shape[-1], image.device)
     return detection_loss(boxes, logits, points, (batch.boxes_xyxy, batch.class_ids, batch.valid))
+
+
+def segment(segmenter: nn.Module, image: Tensor, batch: Batch) -> Losses:
+    """Return the segmentation loss of an image, (B, C, H, W), with the mask of ``batch``."""
+    if batch.mask is None:
+        raise FusionError(f'{", ".join(batch.names)}: no masks, and segmentation needs them')
+    return segmentation_loss(segmenter(image), batch.mask)
+
+
+def make_segmenter(config: TrainConfig) -> Segmenter:
+    """Return the segmenter to train on the classes of the data: that of a run, or a fresh one."""
+    classes = mask_classes(config.data, config.split)
+    if not config.segmenter:
+        early = config.task == 'segmentation' and config.source == 'early'
+        inputs = 2 if early else config.segmenter_channels
+        return Segmenter(SegmenterConfig(classes, inputs)).train()
+    return load_segmenter(config.segmenter, classes).train()
+
+
+def load_segmenter(run: str, classes: tuple[str, ...]) -> Segmenter:
+    """
+    Return the segmenter of a run folder, ready for inference.
+
+    :raises FusionError: if the run holds another network, or one for other classes.
+    """
+    network = load_run(run)
+    if not isinstance(network, Segmenter):
+        raise FusionError(f'{run} holds a {type(network).__name__}, not a segmenter')
+    if network.config.classes != classes:
+        raise FusionError(
+            f'{run} knows the classes {", ".join(network.config.classes)}; those of the data are '
+            f'{", ".join(classes)}: take another run or other data'
+        )
+    return network
 
 
 def fusion_task(config: TrainConfig) -> Task:
@@ -125,13 +170,33 @@ def detection_task(config: TrainConfig) -> Task:
     channels = 2 if config.source == 'early' else 3
     detector = fast_on_cpu(Detector(DetectorConfig(inputs=channels)).train())
     optimizer = make_optimizer(detector, config.lr, config.weight_decay)
-    frozen = None
-    if config.source == 'fused':
-        frozen = fast_on_cpu(load_run(config.fusion).requires_grad_(False))
+    frozen = frozen_fusion(config)
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
-        losses = detect(detector, detector_input(batch, config.source, frozen), batch)
+        losses = detect(detector, task_input(batch, config.source, frozen), batch)
         descend(optimizer, detector, losses['loss'])
         return losses
 
     return Task({'detector': detector}, {'detector': optimizer}, step)
+
+
+def segmentation_task(config: TrainConfig) -> Task:
+    """Train a segmenter; the fusion network before it stays frozen."""
+    segmenter = make_segmenter(config)
+    optimizer = make_optimizer(segmenter, config.lr, config.weight_decay)
+    frozen = frozen_fusion(config)
+
+    def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
+        image = task_input(batch, config.source, frozen, segmenter.config.inputs)
+        losses = segment(segmenter, image, batch)
+        descend(optimizer, segmenter, losses['loss'])
+        return losses
+
+    return Task({'segmenter': segmenter}, {'segmenter': optimizer}, step)
+
+
+def frozen_fusion(config: TrainConfig) -> nn.Module | None:
+    """Return the fusion network before a task that reads fused images."""
+    if config.source != 'fused':
+        return None
+    return fast_on_cpu(load_run(config.fusion).requires_grad_(False))

@@ -4,6 +4,8 @@ Train one network.
     python -m training.train config/train/fusion_rt.yaml run=runs/fusion
     python -m training.train config/train/learned_rt.yaml run=runs/learned
     python -m training.train config/train/detector.yaml fusion=runs/fusion run=runs/detector
+
+Watch it, where the tensorboard package is installed: tensorboard --logdir runs
 """
 
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ import math
 from pathlib import Path
 import sys
 import time
+from typing import Any
 from typing import TextIO
 
 import cv2
@@ -24,6 +27,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tdfusion_ros.core.errors import FusionError
+from training.board import draw_panel
+from training.board import open_board
+from training.board import panel_batch
 from training.checkpoint import load_unfinished
 from training.checkpoint import save_run
 from training.checkpoint import save_unfinished
@@ -35,6 +41,7 @@ from training.datasets import Sample
 from training.learned import learned_task
 from training.tasks import detection_task
 from training.tasks import fusion_task
+from training.tasks import segmentation_task
 from training.tasks import Task
 from training.transforms import Batch
 from training.transforms import collate
@@ -43,7 +50,12 @@ from training.transforms import mosaic
 from training.transforms import photometric
 from training.transforms import random_crop
 
-TASK = {'fusion': fusion_task, 'learned': learned_task, 'detection': detection_task}
+TASK = {
+    'fusion': fusion_task,
+    'learned': learned_task,
+    'detection': detection_task,
+    'segmentation': segmentation_task,
+}
 
 
 def augment(
@@ -128,8 +140,9 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
     state = (everything, task.optimizers, asdict(config))
     first = load_unfinished(folder, *state)
     earlier = [make_batch(samples, config, i) for i in range(max(0, first - task.memory), first)]
+    shown = panel_batch(samples[0], config.crop_hw)
     begun, values = time.monotonic(), {}
-    with open_log(folder / 'log.jsonl', first) as log:
+    with open_log(folder / 'log.jsonl', first) as log, open_board(folder, first) as board:
         progress = tqdm(
             range(first, config.steps), initial=first, total=config.steps, mininterval=1.0
         )
@@ -142,9 +155,13 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
             for name, average in averages.items():
                 update_average(average, task.networks[name], decay)
             log.write(json.dumps({'step': step, **values}) + '\n')
+            board.scalars(step, values)
+            if config.panel_every and step % config.panel_every == 0:
+                board.panel(step, draw_panel(task.networks, shown))
             progress.set_postfix(loss=f'{values["loss"]:.4f}', refresh=False)
             if (step + 1) % config.save_every == 0:
                 log.flush()
+                board.flush()
                 save_unfinished(folder, step + 1, *state)
     description = {
         'config': asdict(config),
@@ -153,12 +170,19 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
         'last_losses': values,
         'torch': torch.__version__,
     }
+    return save_averages(folder, averages, description).eval()
+
+
+def save_averages(
+    folder: Path, averages: dict[str, nn.Module], description: dict[str, Any]
+) -> nn.Module:
+    """Write the finished run, the main network last as it marks the end, and return that one."""
     main, *others = averages
     for name in others:
         save_run(folder / name, averages[name], description)
     save_run(folder, averages[main], description)
     (folder / UNFINISHED).unlink(missing_ok=True)
-    return averages[main].eval()
+    return averages[main]
 
 
 def set_learning_rates(task: Task, share: float) -> None:

@@ -36,6 +36,24 @@ def data_root(tmp_path):
     return root
 
 
+@pytest.fixture
+def masked_root(data_root):
+    """Return ``data_root`` as a plain data set with boxes and masks; the top is unlabelled."""
+    import cv2
+    import numpy as np
+
+    (data_root / 'vi').rename(data_root / 'rgb')
+    (data_root / 'boxes' / 'fusion').rename(data_root / 'labels')
+    (data_root / 'masks').mkdir()
+    for path in (data_root / 'ir').iterdir():
+        mask = np.uint8(cv2.imread(str(path), cv2.IMREAD_UNCHANGED) > 200)
+        mask[:8] = 255
+        cv2.imwrite(str(data_root / 'masks' / path.name), mask)
+    (data_root / 'classes.txt').write_text('person\nbicycle\ncar\n', encoding='utf-8')
+    (data_root / 'mask_classes.txt').write_text('road\ncar\n', encoding='utf-8')
+    return data_root
+
+
 @pytest.fixture(scope='session')
 def small_pairs(request):
     """Return four real pairs, (rgb, ir), 96x128."""

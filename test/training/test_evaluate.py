@@ -107,6 +107,8 @@ def test_pictures_show_rgb_ir_and_each_run_side_by_side(config, data_root, tmp_p
         ['--fusion', 'one', '--fusion', 'two'],
         ['--detector', 'one', '--images', 'vi', 'ir'],
         ['--fusion', 'one', '--bootstrap', '9'],
+        ['--segmenter', 'one', '--bootstrap', '9'],
+        ['--segmenter', 'one', '--images', 'vi', 'ir'],
         ['--detector', 'one', '--bootstrap', '-1'],
         ['--detector', 'one', '--pictures', 'out'],
     ],

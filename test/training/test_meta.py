@@ -75,17 +75,27 @@ def test_closed_form_meta_gradient_matches_double_backward(kind, squared, diagon
     precondition = (
         random_preconditioner(fusion) if diagonal else constant_preconditioner(fusion, 0.05)
     )
-    arguments = (fusion, loss_net, [images(3)], task_loss)
+    arguments = (fusion, loss_net, [images(3)], [task_loss])
     ours = meta_gradient(*arguments, precondition=precondition, config=config).gradient
     theirs = double_backward(*arguments, precondition, config)
     assert relative_error(ours, theirs) < 1e-10
+
+
+def test_closed_form_for_two_tasks_matches_double_backward_of_their_sum():
+    fusion, loss_net = networks('rt')
+    precondition = constant_preconditioner(fusion, 0.05)
+    arguments = (fusion, loss_net, [images(3)], [task(2)[1], task(8)[1]])
+    ours = meta_gradient(*arguments, precondition=precondition, config=MetaConfig())
+    theirs = double_backward(*arguments, precondition, MetaConfig())
+    assert relative_error(ours.gradient, theirs) < 1e-10
+    assert len(ours.task_losses) == 2
 
 
 def test_central_difference_comes_close_to_the_closed_form():
     fusion, loss_net = networks('paper')
     _, task_loss = task(2)
     precondition = constant_preconditioner(fusion, 1e-4)
-    arguments = (fusion, loss_net, [images(3)], task_loss)
+    arguments = (fusion, loss_net, [images(3)], [task_loss])
     exact, close = (
         meta_gradient(
             *arguments, precondition=precondition, config=MetaConfig(difference=difference)
@@ -99,7 +109,7 @@ def test_look_ahead_over_several_steps_points_where_double_backward_points():
     fusion, loss_net = networks('rt')
     _, task_loss = task(2)
     precondition = constant_preconditioner(fusion, 0.01)
-    arguments = (fusion, loss_net, [images(seed) for seed in (3, 4, 5)], task_loss)
+    arguments = (fusion, loss_net, [images(seed) for seed in (3, 4, 5)], [task_loss])
     config = MetaConfig()
     ours = flat(meta_gradient(*arguments, precondition=precondition, config=config).gradient)
     theirs = flat(double_backward(*arguments, precondition, config))
@@ -124,9 +134,9 @@ def test_meta_step_changes_neither_fusion_nor_task_nor_their_optimisers():
     before = copy.deepcopy(everything())
     precondition = adam_preconditioner(fusion, optimizers[0])
     meta_gradient(
-        fusion, loss_net, [images(3)], task_loss, precondition=precondition, config=MetaConfig()
+        fusion, loss_net, [images(3)], [task_loss], precondition=precondition, config=MetaConfig()
     )
-    pixel_gradient(fusion, loss_net, task_loss, MetaConfig())
+    pixel_gradient(fusion, loss_net, [task_loss], MetaConfig())
     torch.testing.assert_close(everything(), before, rtol=0, atol=0)
     assert all(p.grad is None for n in (fusion, network, loss_net) for p in n.parameters())
 
@@ -151,7 +161,7 @@ def test_without_influence_of_the_task_there_is_no_gradient(squared):
         fusion,
         loss_net,
         [images(3)],
-        lambda fuse: 0.0 * fuse(*images(4)).sum() + 1.0,
+        [lambda fuse: 0.0 * fuse(*images(4)).sum() + 1.0],
         precondition=constant_preconditioner(fusion, 0.1),
         config=MetaConfig(squared=squared),
     )
@@ -168,7 +178,7 @@ def test_equal_sources_give_no_gradient_in_the_papers_form_only():
                 fusion,
                 loss_net,
                 [(luma, luma)],
-                task_loss,
+                [task_loss],
                 precondition=constant_preconditioner(fusion, 0.1),
                 config=MetaConfig(squared=form),
             ).gradient
@@ -198,13 +208,13 @@ def test_weight_follows_the_source_that_the_task_wants(method, wanted):
     before = loss_net(luma, ir)[left].mean().item()
     for _ in range(60):
         if method == 'pixel':
-            result = pixel_gradient(fusion, loss_net, task_loss, MetaConfig())
+            result = pixel_gradient(fusion, loss_net, [task_loss], MetaConfig())
         else:
             result = meta_gradient(
                 fusion,
                 loss_net,
                 [(luma, ir)],
-                task_loss,
+                [task_loss],
                 precondition=constant_preconditioner(fusion, 1e-2),
                 config=MetaConfig(),
             )

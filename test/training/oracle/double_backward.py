@@ -6,7 +6,7 @@ from torch.func import functional_call
 from training.losses import fusion_loss
 
 
-def double_backward(fusion, loss_net, pairs, task_loss, precondition, config):
+def double_backward(fusion, loss_net, pairs, task_losses, precondition, config):
     """Return what ``training.meta.meta_gradient`` returns for K = 1, without its algebra."""
     theta = {name: p.detach().requires_grad_() for name, p in fusion.named_parameters()}
     for pair in pairs:
@@ -19,7 +19,10 @@ def double_backward(fusion, loss_net, pairs, task_loss, precondition, config):
             name: p - precondition[name] * g
             for (name, p), g in zip(theta.items(), grads, strict=True)
         }
-    loss = task_loss(lambda luma, ir: functional_call(fusion, theta, (luma, ir)))
+    loss = sum(
+        task_loss(lambda luma, ir: functional_call(fusion, theta, (luma, ir)))
+        for task_loss in task_losses
+    )
     parameters = dict(loss_net.named_parameters())
     return dict(
         zip(parameters, torch.autograd.grad(loss, tuple(parameters.values())), strict=True)

@@ -42,10 +42,10 @@ def measure(way, crop):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
     if way == 'double_backward':
-        double_backward(fusion, loss_net, [pair], judge, precondition, MetaConfig())
+        double_backward(fusion, loss_net, [pair], [judge], precondition, MetaConfig())
     else:
         config = MetaConfig(difference=way == 'difference')
-        meta_gradient(fusion, loss_net, [pair], judge, precondition=precondition, config=config)
+        meta_gradient(fusion, loss_net, [pair], [judge], precondition=precondition, config=config)
     seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(f'{way:<16} crop {crop}: {seconds:6.1f} s, {peak / 1024:8.0f} MiB')

@@ -1,0 +1,87 @@
+"""What TensorBoard shows of a run: every loss, and what becomes of one pair."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+from torch import Tensor
+
+from tdfusion_ros.nets.blocks import luma
+from tdfusion_ros.nets.blocks import recolor
+from training.datasets import Sample
+from training.transforms import Batch
+from training.transforms import collate
+from training.transforms import crop_resize
+
+PANEL = 'rgb, ir, fused, w'
+
+
+class Board:
+    """The event file in a run folder; without the tensorboard package, nothing."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the losses of a step."""
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+    def panel(self, step: int, image: Tensor | None) -> None:
+        """Add a picture, (3, H, W) in [0, 1], if there is one."""
+        if self._writer is not None and image is not None:
+            self._writer.add_image(PANEL, image, step)
+
+    def flush(self) -> None:
+        """Write what is still in memory, so that an interrupted run has it."""
+        if self._writer is not None:
+            self._writer.flush()
+
+
+@contextmanager
+def open_board(folder: Path, first: int) -> Iterator[Board]:
+    """
+    Open the board of a run, to go on at step ``first``: what was written later does not count.
+
+    No error where the package is missing: all numbers are in log.jsonl anyway.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        print('tensorboard is not installed: no curves, see log.jsonl', file=sys.stderr)
+        yield Board(None)
+        return
+    writer = SummaryWriter(str(folder), purge_step=first or None)
+    try:
+        yield Board(writer)
+    finally:
+        writer.close()
+
+
+def panel_batch(sample: Sample, size_hw: tuple[int, int]) -> Batch:
+    """Return the middle of a pair, as large as a training crop, always the same."""
+    height, width = size_hw
+    y0, x0 = ((have - want) // 2 for have, want in zip(sample.ir.shape, size_hw, strict=True))
+    return collate([crop_resize(sample, (x0, y0, x0 + width, y0 + height), size_hw)])
+
+
+@torch.no_grad()
+def draw_panel(networks: Mapping[str, nn.Module], batch: Batch) -> Tensor | None:
+    """
+    Return rgb, ir, fused and, with a loss net, w side by side, (3, H, n * W) in [0, 1].
+
+    :param networks: of the task, by name; without a fusion network there is nothing to see.
+    """
+    if 'fusion' not in networks:
+        return None
+    y, ir = luma(batch.rgb), batch.ir
+    images = [batch.rgb, ir, recolor(batch.rgb, networks['fusion'](y, ir))]
+    if 'loss_net' in networks:
+        images.append(networks['loss_net'](y, ir))
+    return torch.cat([image.expand(-1, 3, -1, -1) for image in images], 3)[0]

@@ -1,0 +1,78 @@
+"""SegFormer-B0, the segmentation network that teaches and measures fusion, and its loss."""
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch import Tensor
+from torch.nn import functional
+
+from training.files import IGNORE
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """What the segmenter reads and tells apart; stored with the weights."""
+
+    classes: tuple[str, ...]
+    """Names of the mask values, 0 first."""
+    inputs: int = 3
+    """Channels of the image: 3, or 1 (luma alone, as in the paper)."""
+
+
+class Segmenter(nn.Module):
+    """
+    SegFormer with the MiT-B0 backbone, random weights; 3.7 million parameters.
+
+    Source: Xie et al., NeurIPS 2021, as in the transformers library, all of whose numbers for B0
+    are written down here because its defaults may change. Needed in training only.
+    """
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        super().__init__()
+        # Here, not above: it takes seconds to import, and only segmentation needs it.
+        from transformers import SegformerConfig
+        from transformers import SegformerForSemanticSegmentation
+
+        self.config = config
+        self.segformer = SegformerForSemanticSegmentation(
+            SegformerConfig(
+                num_channels=config.inputs,
+                num_labels=len(config.classes),
+                depths=[2, 2, 2, 2],
+                sr_ratios=[8, 4, 2, 1],
+                hidden_sizes=[32, 64, 160, 256],
+                num_attention_heads=[1, 2, 5, 8],
+                decoder_hidden_size=256,
+                drop_path_rate=0.1,
+                classifier_dropout_prob=0.1,
+            )
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """
+        Return logits at a quarter of the image's size.
+
+        :param image: (B, inputs, H, W) float in [0, 1], no further normalisation.
+        :returns: (B, classes, ceil(H / 4), ceil(W / 4)).
+        """
+        return self.segformer(pixel_values=image).logits
+
+
+def enlarge(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Return logits at the size of the labels, bilinear."""
+    return functional.interpolate(logits, size_hw, mode='bilinear', align_corners=False)
+
+
+def segmentation_loss(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """
+    Return the mean cross-entropy of the labelled pixels; no class weights.
+
+    Without any labelled pixel it is 0: a crop beside the labels teaches nothing.
+
+    :param logits: (B, C, h, w); enlarged to the size of ``mask``.
+    :param mask: (B, H, W) int64; ``IGNORE`` does not count.
+    """
+    height, width = mask.shape[-2:]
+    logits = enlarge(logits, (height, width))
+    total = functional.cross_entropy(logits, mask, ignore_index=IGNORE, reduction='sum')
+    return {'loss': total / (mask != IGNORE).sum().clamp(min=1)}
