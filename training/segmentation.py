@@ -1,6 +1,7 @@
 """SegFormer-B0, the segmentation network that teaches and measures fusion, and its loss."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from torch import Tensor
@@ -34,19 +35,18 @@ class Segmenter(nn.Module):
         from transformers import SegformerForSemanticSegmentation
 
         self.config = config
-        self.segformer = SegformerForSemanticSegmentation(
-            SegformerConfig(
-                num_channels=config.inputs,
-                num_labels=len(config.classes),
-                depths=[2, 2, 2, 2],
-                sr_ratios=[8, 4, 2, 1],
-                hidden_sizes=[32, 64, 160, 256],
-                num_attention_heads=[1, 2, 5, 8],
-                decoder_hidden_size=256,
-                drop_path_rate=0.1,
-                classifier_dropout_prob=0.1,
-            )
-        )
+        sizes: dict[str, Any] = {
+            'num_channels': config.inputs,
+            'num_labels': len(config.classes),
+            'depths': [2, 2, 2, 2],
+            'sr_ratios': [8, 4, 2, 1],
+            'hidden_sizes': [32, 64, 160, 256],
+            'num_attention_heads': [1, 2, 5, 8],
+            'decoder_hidden_size': 256,
+            'drop_path_rate': 0.1,
+            'classifier_dropout_prob': 0.1,
+        }
+        self.segformer = SegformerForSemanticSegmentation(SegformerConfig(**sizes))
 
     def forward(self, image: Tensor) -> Tensor:
         """
