@@ -11,14 +11,17 @@ from training.datasets import Sample
 from training.metrics import match
 from training.metrics import mean_of_known
 
+Intervals = dict[str, dict[str, float]]
+
 
 def bootstrap_ap50(
     samples: Sequence[Sample],
     found: Sequence[Detections],
     *,
+    classes: Sequence[str] = CLASSES,
     resamples: int = 1000,
     seed: int = 0,
-) -> dict[str, dict[str, float]]:
+) -> Intervals:
     """
     Return the 95 % interval of AP50 per class and for their mean, ``all``.
 
@@ -26,21 +29,71 @@ def bootstrap_ap50(
     other images of the same kind. Frames of one drive are not independent, so the truth is wider;
     and it says nothing about another seed of the training.
 
+    :param classes: names of the class ids, those of the data.
     :returns: ``AP50 low`` and ``AP50 high``; NaN for a class that does not occur.
     """
-    evaluation = match(samples, found)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(samples), [1 / len(samples)] * len(samples), size=resamples)
+    draws = _draws(len(samples), resamples, seed)
+    return {
+        name: dict(zip(('AP50 low', 'AP50 high'), _interval(values), strict=True))
+        for name, values in resampled_ap50(samples, found, classes, draws).items()
+    }
+
+
+def bootstrap_difference(
+    samples: Sequence[Sample],
+    found_a: Sequence[Detections],
+    found_b: Sequence[Detections],
+    *,
+    classes: Sequence[str] = CLASSES,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Intervals:
+    """
+    Return AP50(a) - AP50(b) with its 95 % interval, per class and for their mean, ``all``.
+
+    Both are measured on the same resampled images, so what makes an image hard for both does not
+    count: two intervals that overlap say little, this one says whether a is better.
+
+    :returns: ``difference`` on the samples as they are, ``low``, ``high``, and ``a better``: the
+        share of resamples in which it is above 0. NaN for a class that does not occur.
+    """
+    draws = _draws(len(samples), resamples, seed)
+    draws = np.vstack((np.ones((1, len(samples)), draws.dtype), draws))
+    of_a, of_b = (resampled_ap50(samples, found, classes, draws) for found in (found_a, found_b))
+    table = {}
+    for name in of_a:
+        plain, *values = of_a[name] - of_b[name]
+        known = np.array(values)[~np.isnan(values)]
+        low, high = _interval(known)
+        better = float((known > 0).mean()) if known.size else float('nan')
+        table[name] = {'difference': float(plain), 'low': low, 'high': high, 'a better': better}
+    return table
+
+
+def resampled_ap50(
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    classes: Sequence[str],
+    draws: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """
+    Return AP50 of each draw, per class and for their mean, ``all``.
+
+    :param draws: (R, len(samples)), how often each image counts.
+    """
+    evaluation = match(samples, found, classes)
     columns = {}
-    for class_id, name in enumerate(CLASSES):
+    for class_id, name in enumerate(classes):
         ranked = ranking(evaluation, class_id)
         columns[name] = np.array([weighted_ap50(*ranked, draw) for draw in draws])
     per_draw = zip(*columns.values(), strict=True)
     columns['all'] = np.array([mean_of_known(np.array(values)) for values in per_draw])
-    return {
-        name: dict(zip(('AP50 low', 'AP50 high'), _interval(values), strict=True))
-        for name, values in columns.items()
-    }
+    return columns
+
+
+def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, [1 / count] * count, size=resamples)
 
 
 def ranking(evaluation: COCOeval, class_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -48,8 +48,7 @@ def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, A
     """Write weights and their description; the description says how to rebuild the network."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(state, folder / WEIGHTS)
+    save_file(_on_cpu(network.state_dict()), folder / WEIGHTS)
     content = {'architecture': architecture(network), **description}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
@@ -83,45 +82,53 @@ Optimizers = Mapping[str, torch.optim.Optimizer]
 
 
 def save_unfinished(
-    folder: Path, step: int, networks: Networks, optimizers: Optimizers, facts: Mapping[str, Any]
+    folder: Path,
+    progress: Mapping[str, Any],
+    networks: Networks,
+    optimizers: Optimizers,
+    facts: Mapping[str, Any],
 ) -> None:
     """
-    Write all that a run needs to go on after ``step`` steps as if it had never stopped.
+    Write all that a run needs to go on as if it had never stopped, on whatever device.
 
+    Random numbers are no part of it: those of a step depend on its number alone.
+
+    :param progress: how far it is (JSON), given back by ``load_unfinished``.
     :param facts: what must be the same then (JSON), as the run's configuration.
     """
-    tensors: dict[str, Tensor] = {'random/torch': torch.get_rng_state()}
+    tensors: dict[str, Tensor] = {}
     for name, network in networks.items():
-        for key, value in network.state_dict().items():
-            tensors[f'network/{name}/{key}'] = value.contiguous()
+        for key, value in _on_cpu(network.state_dict()).items():
+            tensors[f'network/{name}/{key}'] = value
     for name, optimizer in optimizers.items():
         for index, state in optimizer.state_dict()['state'].items():
-            for key, value in state.items():
-                tensors[f'optimizer/{name}/{index}/{key}'] = value.contiguous()
+            for key, value in _on_cpu(state).items():
+                tensors[f'optimizer/{name}/{index}/{key}'] = value
     half_written = folder / f'{UNFINISHED}.tmp'
-    save_file(tensors, half_written, {'step': str(step), 'facts': json.dumps(facts)})
+    notes = {'progress': json.dumps(progress), 'facts': json.dumps(facts)}
+    save_file(tensors, half_written, notes)
     half_written.replace(folder / UNFINISHED)
 
 
 def load_unfinished(
     folder: Path, networks: Networks, optimizers: Optimizers, facts: Mapping[str, Any]
-) -> int:
+) -> dict[str, Any]:
     """
-    Put an interrupted run's state back, if there is one, and return its number of steps.
+    Put an interrupted run's state back, if there is one, and return its ``progress``.
 
+    :returns: empty if there is none.
     :raises ModelError: if it was made under other ``facts``, or the run is finished.
     """
     if (folder / DESCRIPTION).is_file():
         raise ModelError(f'{folder} holds a finished run: choose another run=FOLDER')
     path = folder / UNFINISHED
     if not path.is_file():
-        return 0
+        return {}
     with safe_open(path, 'pt') as file:
         notes = file.metadata()
     if json.loads(notes['facts']) != json.loads(json.dumps(facts)):
         raise ModelError(f'{folder} was begun with other settings: choose another run=FOLDER')
     tensors = load_file(path)
-    torch.set_rng_state(tensors['random/torch'])
     for name, network in networks.items():
         network.load_state_dict(_below(tensors, f'network/{name}/'))
     for name, optimizer in optimizers.items():
@@ -131,7 +138,11 @@ def load_unfinished(
             state.setdefault(int(index), {})[key] = value
         groups = optimizer.state_dict()['param_groups']
         optimizer.load_state_dict({'state': state, 'param_groups': groups})
-    return int(notes['step'])
+    return json.loads(notes['progress'])
+
+
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.cpu().contiguous() for name, value in tensors.items()}
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

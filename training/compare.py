@@ -1,108 +1,193 @@
 """
 Train the detector afresh on every input, with every seed, and print who wins.
 
-    python -m training.compare --fused ours=runs/learned fixed=runs/fusion --seeds 0 1 2
+    python -m training.compare data=DATA --fused ours=runs/learned fixed=runs/fusion --seeds 0 1 2
 
 Rows are the simple inputs (ir, rgb, average, maximum, early: both channels) and the fusion runs
-that are named. Every row has the same schedule (config/train/detector.yaml) and the same seeds; a
-run that is finished already is only measured, so the table can be grown and interrupted.
+that are named. Every row has the same schedule (config/train/detector.yaml, then KEY=VALUE) and
+the same seeds; a run that is finished already is only measured, so the table can be grown and
+interrupted. What is known of each row is written to OUTPUT/table.json.
 """
 
 from argparse import ArgumentParser
+from argparse import Namespace
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from dataclasses import replace
 import json
 from pathlib import Path
 import sys
+from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
+from training.batches import hold
 from training.bootstrap import bootstrap_ap50
+from training.bootstrap import bootstrap_difference
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import read_description
+from training.config import config_from_mapping
+from training.config import facts
 from training.config import load_config
 from training.config import TrainConfig
-from training.datasets import load_samples
+from training.datasets import open_dataset
 from training.datasets import Sample
+from training.markdown import table
 from training.metrics import average_precision
+from training.predictors import labelled
 from training.predictors import run_predictor
+from training.tables import rounded
+from training.tables import strata
+from training.tasks import read_detector
 from training.train import train
 
 SIMPLE = ('ir', 'rgb', 'average', 'maximum', 'early')
 FIGURES = ('AP50', 'AP75', 'AP50-95')
 RESAMPLES = 1000
 
+Found = list[Detections]
+Precision = dict[str, dict[str, float]]
 
-def trained(config: TrainConfig, samples: Sequence[Sample]) -> str:
+
+@dataclass(frozen=True)
+class Test:
+    """What is measured on."""
+
+    samples: Sequence[Sample]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found with one input, and how right it is; one entry for each seed."""
+
+    found: list[Found]
+    precision: list[Precision]
+    """Of each class and all, then of all by stratum."""
+
+
+def trained(config: TrainConfig) -> str:
     """Return the folder of a detector trained as ``config`` says; train it if it is not there."""
     if not (Path(config.run) / DESCRIPTION).is_file():
         print(f'training {config.run}')
-        train(config, samples)
-    elif read_description(config.run)['config'] != json.loads(json.dumps(asdict(config))):
+        data = open_dataset(config.data, config.split)
+        train(config, hold(data[: config.limit] if config.limit else data))
+        return config.run
+    # Through the defaults, so that a setting that is new since then is the default of now.
+    told = config_from_mapping(read_description(config.run)['config'])
+    if facts(told) != facts(config):
         raise ConfigError(f'{config.run} was trained with other settings; choose another -o')
     return config.run
 
 
-def measure(run: str, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
-    """Return AP per class, and for all with its bootstrap interval over images."""
-    predict = run_predictor(run)
-    found = [predict(sample) for sample in samples]
-    table = average_precision(samples, found)
-    interval = bootstrap_ap50(samples, found, resamples=RESAMPLES)['all']
-    return {**table, 'interval': interval}
+def measure(found: Found, test: Test) -> Precision:
+    """Return average precision of each class and of all, then of all by stratum."""
+    result = average_precision(test.samples, found, classes=test.classes)
+    for suffix, chosen in strata([sample.strata for sample in test.samples]).items():
+        if suffix:
+            part = [test.samples[i] for i in chosen], [found[i] for i in chosen]
+            result[f'all{suffix}'] = average_precision(*part, classes=test.classes)['all']
+    return result
 
 
-def row_of(name: str, tables: Sequence[dict[str, dict[str, float]]]) -> str:
-    """Return one line of the table: mean and deviation over seeds, interval of the first seed."""
-    cells = [name]
-    for figure in FIGURES:
-        values = [table['all'][figure] for table in tables]
-        spread = f' ± {np.std(values, ddof=1):.3f}' if len(values) > 1 else ''
-        cells.append(f'{np.mean(values):.3f}{spread}')
-    interval = tables[0]['interval']
-    cells.append(f'{interval["AP50 low"]:.3f} to {interval["AP50 high"]:.3f}')
-    names = [name for name in tables[0] if name not in ('all', 'interval')]
-    cells += [f'{np.mean([table[name]["AP50"] for table in tables]):.3f}' for name in names]
-    return '| ' + ' | '.join(cells) + ' |'
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the arguments, train what is missing, measure, print."""
-    parser = ArgumentParser(
-        prog='python -m training.compare',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('settings', nargs='*', metavar='KEY=VALUE', help='of the detector')
-    parser.add_argument('--fused', nargs='*', default=[], metavar='NAME=RUN', help='fusion runs')
-    parser.add_argument('--simple', nargs='*', default=list(SIMPLE), choices=SIMPLE)
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
-    parser.add_argument('--split', default='val', help='split to measure on')
-    parser.add_argument('-o', '--output', default='runs/compare', help='folder of the runs')
-    options = parser.parse_args(arguments)
+def rows_of(options: Namespace) -> dict[str, TrainConfig]:
+    """Return what each row of the table is trained as, but for its seed and folder."""
     base = load_config(['config/train/detector.yaml', 'fusion=unset', *options.settings])
     rows = {name: replace(base, source=name, fusion='') for name in options.simple}
     for pair in options.fused:
         name, _, run = pair.partition('=')
         rows[name] = replace(base, source='fused', fusion=run)
-    learn = load_samples(base.data, base.split, base.limit)
-    test = load_samples(base.data, options.split)
-    found: dict[str, list] = {}
-    for seed in options.seeds:  # all rows of one seed before the next: a table early
+    return rows
+
+
+def fill(rows: Mapping[str, TrainConfig], options: Namespace, test: Test) -> dict[str, Row]:
+    """Train what is missing and measure: all rows of one seed before the next, a table early."""
+    result = {name: Row([], []) for name in rows}
+    for seed in options.seeds:
         for name, config in rows.items():
-            folder = f'{options.output}/{name}_{seed}'
-            run = trained(replace(config, seed=seed, run=folder), learn)
-            found.setdefault(name, []).append(measure(run, test))
-    classes = [name for name in found[next(iter(found))][0] if name not in ('all', 'interval')]
-    head = ['input', *FIGURES, 'AP50, 95 % of resampled images', *(f'AP50 {c}' for c in classes)]
-    print(f'{len(test)} pairs of {options.split}, seeds {options.seeds}, {base.steps} steps')
-    print('| ' + ' | '.join(head) + ' |\n|' + '---|' * len(head))
-    print('\n'.join(row_of(name, tables) for name, tables in found.items()))
-    text = json.dumps(found, indent=2) + '\n'
+            run = trained(replace(config, seed=seed, run=f'{options.output}/{name}_{seed}'))
+            labelled(config.data, options.split, run, read_detector(run)[1])
+            predict = run_predictor(run)
+            found = [predict(sample) for sample in test.samples]
+            result[name].found.append(found)
+            result[name].precision.append(measure(found, test))
+    return result
+
+
+def intervals(name: str, rows: Mapping[str, Row], against: str, test: Test) -> dict[str, Any]:
+    """Return the interval of AP50, and that of its difference to another row; first seed."""
+    found, other = rows[name].found[0], rows[against].found[0]
+    how: dict[str, Any] = {'classes': test.classes, 'resamples': RESAMPLES}
+    own = bootstrap_ap50(test.samples, found, **how)
+    difference = bootstrap_difference(test.samples, found, other, **how)
+    return {'own': own['all'], f'against {against}': difference['all']}
+
+
+def cells(name: str, row: Row, spread: Mapping[str, Any], against: str) -> list[str]:
+    """Return one line of the table: mean and deviation over seeds, intervals of the first seed."""
+
+    def figure(key: str, kind: str) -> str:
+        values = [precision[key][kind] for precision in row.precision]
+        deviation = f' ± {np.std(values, ddof=1):.3f}' if len(values) > 1 else ''
+        return f'{np.mean(values):.3f}{deviation}'
+
+    own, difference = spread['own'], spread[f'against {against}']
+    told = f'{difference["low"]:+.3f} to {difference["high"]:+.3f}'
+    return [
+        name,
+        *(figure('all', kind) for kind in FIGURES),
+        f'{own["AP50 low"]:.3f} to {own["AP50 high"]:.3f}',
+        '' if name == against else told,
+        *(figure(key, 'AP50') for key in row.precision[0] if key != 'all'),
+    ]
+
+
+def parse(arguments: Sequence[str] | None) -> Namespace:
+    """Return the options."""
+    parser = ArgumentParser(
+        prog='python -m training.compare',
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('settings', nargs='*', metavar='KEY=VALUE', help='of the detector; first')
+    parser.add_argument('--fused', nargs='*', default=[], metavar='NAME=RUN', help='fusion runs')
+    parser.add_argument('--simple', nargs='*', default=list(SIMPLE), choices=SIMPLE)
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument('--split', default='val', help='split to measure on')
+    parser.add_argument('--against', help='row to which the others are compared; default: first')
+    parser.add_argument('-o', '--output', default='runs/compare', help='folder of the runs')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the arguments, train what is missing, measure, print."""
+    options = parse(arguments)
+    configs = rows_of(options)
+    first = next(iter(configs.values()), None)
+    if first is None:
+        raise ConfigError('nothing to compare: name inputs with --simple, runs with --fused')
+    against = options.against or next(iter(configs))
+    if against not in configs:
+        raise ConfigError(f'--against {against}: the rows are {", ".join(configs)}')
+    data = open_dataset(first.data, options.split)
+    test = Test(list(data), data.classes)
+    rows = fill(configs, options, test)
+    spread = {name: intervals(name, rows, against, test) for name in rows}
+    strata_and_classes = [key for key in rows[against].precision[0] if key != 'all']
+    head = ['input', *FIGURES, 'AP50, 95 %', f'minus {against}, 95 %']
+    print(f'{len(data)} pairs of {options.split}, seeds {options.seeds}, {first.steps} steps')
+    body = [cells(name, row, spread[name], against) for name, row in rows.items()]
+    print(table([*head, *(f'AP50 {key}' for key in strata_and_classes)], body))
+    told = {
+        name: {'seeds': [rounded(p) for p in row.precision], 'first seed': spread[name]}
+        for name, row in rows.items()
+    }
+    text = json.dumps(told, indent=2) + '\n'
     (Path(options.output) / 'table.json').write_text(text, encoding='utf-8')
 
 

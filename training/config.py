@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +22,10 @@ CHOICES = {
     'teacher': ('detection', 'segmentation', 'both'),
     'combine': ('sum', 'normalized', 'pcgrad'),
     'segmenter_channels': (1, 3),
+    'device': ('auto', 'cpu', 'cuda'),
 }
+HOW = ('threads', 'device', 'workers', 'save_every', 'panel_every')
+"""How a run is carried out, not what it is: it may go on with others of these."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,14 @@ class TrainConfig:
     )
     data: str = setting('../shared/data/msrs_det', 'Folder of the data set.')
     split: str = setting('train', 'Name of the split file to train on.')
-    limit: int = setting(0, 'Use only the first pairs of the split; 0 means all.')
+    limit: int = setting(0, 'Use only the first pairs of each split; 0 means all.')
     run: str = setting('runs/fusion', 'Folder that receives weights, settings and log.')
     fusion: str = setting(
         '', 'Run folder of a fusion network: frozen before a task, else what to start from.'
     )
-    detector: str = setting('', 'Run folder of the detector to start from (task learned).')
+    detector: str = setting(
+        '', 'Run folder of the detector to start from (task learned); it should not know the data.'
+    )
     segmenter: str = setting('', 'Run folder of the segmenter to start from (task learned).')
     segmenter_channels: int = setting(
         3, 'Channels that the segmenter reads: 3, or 1 (luma alone, as in the paper).'
@@ -52,6 +58,10 @@ class TrainConfig:
     teacher: str = setting(
         'detection', 'What teaches the learned loss: detection, segmentation, or both.'
     )
+    cross_fit: bool = setting(
+        True, 'Two teachers of each kind: each learns from one half of the data, judges the other.'
+    )
+    first_lesson: int = setting(0, 'Step of the first lesson of G; the teachers learn before it.')
     combine: str = setting(
         'sum', 'How both teachers become one: sum, normalized (each of unit norm), or pcgrad.'
     )
@@ -82,6 +92,19 @@ class TrainConfig:
     seed: int = setting(0, 'Seed of initialisation and augmentation.')
     save_every: int = setting(250, 'Steps between two states from which the run can go on.')
     panel_every: int = setting(500, 'Steps between two panels of images in TensorBoard; 0: never.')
+    validate_every: int = setting(
+        0, 'Steps between two looks at the averaged weights, of which the best are kept; 0: never.'
+    )
+    validate_split: str = setting(
+        'val', 'Split by which the best are chosen: measure on another split than this one.'
+    )
+    device: str = setting('auto', 'Where networks run: cpu, cuda, or auto: cuda if there is one.')
+    amp: bool = setting(
+        False, 'Run networks in bfloat16 (autocast); losses and the meta-step stay in float32.'
+    )
+    workers: int = setting(
+        -1, 'Threads that prepare batches ahead; 0: none; -1: none on the CPU, else up to 8.'
+    )
     threads: int = setting(2, 'CPU threads of torch.')
 
     def __post_init__(self) -> None:
@@ -98,8 +121,19 @@ class TrainConfig:
         trains_task = self.task in ('detection', 'segmentation')
         if trains_task and self.source == 'fused' and not self.fusion:
             raise ConfigError('source fused needs fusion=RUN, the run folder of a fusion network')
-        if self.panel_every < 0:
-            raise ConfigError(f'panel_every must be 0 or more, got {self.panel_every}')
+        for name, low in (('panel_every', 0), ('validate_every', 0), ('workers', -1)):
+            if getattr(self, name) < low:
+                raise ConfigError(f'{name} must be {low} or more, got {getattr(self, name)}')
+
+    @property
+    def parts(self) -> int:
+        """How many parts a batch has: one for each teacher of a kind."""
+        return 2 if self.task == 'learned' and self.cross_fit else 1
+
+
+def facts(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that a run must keep to, so that it can be interrupted and go on."""
+    return {name: value for name, value in asdict(config).items() if name not in HOW}
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from tdfusion_ros.nets.detector import anchor_points
 from tdfusion_ros.nets.detector import STRIDES
+from training import distributed
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def detection_loss(
         logits, targets.quality, reduction='none'
     )
     weight = targets.quality.sum(-1)
-    total = weight.sum().clamp(min=1.0)
+    # Of the whole batch, shared among processes: the mean of their losses is then its loss.
+    total = distributed.average([weight.sum()])[0].clamp(min=1 / distributed.world_size())
     classes = ((targets.quality - scores).abs() ** 2 * entropy).sum() / total
     giou = pair_iou(boxes, targets.boxes_xyxy, generalized=True)
     borders = ((1 - giou) * weight).sum() / total

@@ -1,116 +1,69 @@
 """
-Turn a fusion run and a detector run into a model bundle.
+Turn the run of a detector, and of the fusion network before it, into a model bundle.
 
-    python -m training.export --fusion runs/fusion --detector runs/detector_fused -o models/NAME
+    python -m training.export runs/detector_fused -o models/NAME
+
+The bundle is measured as it will run (ONNX Runtime), on --split of the data that the run was
+trained on or of --data; contract and model card say what was found.
 """
 
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from collections.abc import Sequence
-import copy
 import hashlib
 import json
 from pathlib import Path
-import subprocess
 import sys
 from typing import Any
 
-import numpy as np
-import onnx
 from safetensors.torch import save_file
-import torch
 
-from tdfusion_ros.backends.cpu import CpuBackend
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.nets.blocks import fold_batchnorm
-from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import Perception
+from training.card import CARD
+from training.card import check_card
+from training.card import model_card
+from training.card import rights
 from training.checkpoint import architecture
+from training.checkpoint import DESCRIPTION
 from training.checkpoint import load_run
 from training.checkpoint import read_description
-from training.datasets import CLASSES
+from training.datasets import DataSet
+from training.files import read_text
+from training.fusers import average
+from training.fusers import bundle_fuser
+from training.fusers import maximum
+from training.graph import check_parity
+from training.graph import cost
+from training.graph import export_onnx
+from training.graph import PARITY_HW
+from training.graph import SIZE_MULTIPLE
+from training.history import ancestors
+from training.history import contents
+from training.history import training_facts
+from training.history import verdict
+from training.predictors import bundle_predictor
+from training.predictors import input_of
+from training.predictors import labelled
+from training.tables import detection_table
+from training.tables import quality_table
+from training.tables import rounded
+from training.tasks import read_detector
 
-SIZE_MULTIPLE = 32
-OPSET = 20
-EXPORT_HW = (480, 640)
-PARITY_HW = ((480, 640), (256, 320), (544, 96))
 FILES = ('model.onnx', 'weights.safetensors')
+RESAMPLES = 1000
 
 
-def export_onnx(model: Perception, path: Path) -> None:
-    """Write the folded graph, in fp32, for every H and W that are multiples of 32."""
-    folded = fold_batchnorm(copy.deepcopy(model)).requires_grad_(False)
-    example = (
-        torch.zeros(*EXPORT_HW, 3, dtype=torch.uint8),
-        torch.zeros(*EXPORT_HW),
-    )
-    # The same named dimensions for both inputs: equal sizes are then part of the graph.
-    height = SIZE_MULTIPLE * torch.export.Dim('rows', min=2, max=128)
-    width = SIZE_MULTIPLE * torch.export.Dim('columns', min=2, max=128)
-    shapes = {'rgb': {0: height, 1: width}, 'ir': {0: height, 1: width}}
-    program = torch.onnx.export(
-        folded,
-        example,
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=['rgb', 'ir'],
-        output_names=['fused', 'boxes_xyxy', 'scores'],
-        dynamic_shapes=shapes,
-        verbose=False,
-    )
-    assert program is not None  # only the older exporter returns nothing
-    program.save(str(path), external_data=False)
-    exported = onnx.load(str(path))
-    onnx.checker.check_model(exported)
-    versions = {entry.domain: entry.version for entry in exported.opset_import}
-    if versions.get('') != OPSET:
-        raise ModelError(f'asked for opset {OPSET}, the exporter wrote {versions}')
-
-
-def check_parity(model: Perception, path: Path, sizes_hw: Sequence[tuple[int, int]]) -> dict:
-    """
-    Compare the exported graph with torch on noise, whose output is the hardest to agree on.
-
-    :returns: the largest differences over all sizes.
-    :raises ModelError: if they exceed what rounding explains.
-    """
-    backend = CpuBackend(path.read_bytes())
-    rng = np.random.default_rng(0)
-    worst = {'fused_levels': 0.0, 'boxes_px': 0.0, 'scores': 0.0}
-    for height, width in sizes_hw:
-        rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        ir = rng.random((height, width), dtype=np.float32)
-        with torch.inference_mode():
-            expected = model.eval()(torch.from_numpy(rgb), torch.from_numpy(ir))
-        raw = backend.run(rgb, ir)
-        got = (raw.fused, raw.boxes_xyxy, raw.scores)
-        for key, ours, theirs in zip(worst, expected, got, strict=True):
-            if ours.shape != theirs.shape:
-                raise ModelError(f'{key} at {height}x{width}: {ours.shape} != {theirs.shape}')
-            difference = np.abs(ours.numpy().astype(np.float64) - theirs).max()
-            worst[key] = max(worst[key], float(difference))
-    if worst['fused_levels'] > 1 or worst['boxes_px'] > 0.05 or worst['scores'] > 1e-3:
-        raise ModelError(f'the exported graph differs from torch: {worst}')
-    return worst
-
-
-def git_commit() -> str:
-    """Return the commit that the code stands at, or ``unknown`` outside of a repository."""
-    command = ['git', 'rev-parse', '--verify', '-q', 'HEAD']
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else 'unknown'
-
-
-def contract(name: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the contract of a bundle whose files lie in ``folder``."""
-    return {
+def write_contract(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write and return the contract of a bundle whose files lie in ``folder``."""
+    contract = {
         'schema': 1,
-        'name': name,
+        'name': folder.name,
         'size_multiple': SIZE_MULTIPLE,
         'inputs': [
             {'name': 'rgb', 'shape': ['H', 'W', 3], 'dtype': 'uint8', 'range': [0, 255]},
@@ -126,65 +79,115 @@ def contract(name: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any
             'eight_bit': 'value / 255',
             'sixteen_bit': 'percentile',
         },
-        'classes': list(CLASSES),
         **facts,
-        'licence': {
-            'code': 'Apache-2.0',
-            'weights': 'Data rights of MSRS are not cleared: internal evaluation only.',
-        },
         'files': {
             file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in FILES
         },
     }
+    text = json.dumps(contract, indent=2, allow_nan=False)
+    parse_contract(text)
+    (folder / 'model.json').write_text(text + '\n', encoding='utf-8')
+    return contract
 
 
-def export(
-    fusion_run: str, detector_run: str, output: str, metrics: Mapping[str, str] | None = None
-) -> None:
+def fusion_of(run: str, fusion_run: str = '') -> str:
     """
-    Write the bundle ``output`` and check it against torch.
+    Return the run of the fusion network that belongs to a detector.
 
-    :param metrics: names and JSON files of measured figures, which go into the contract.
+    :param fusion_run: where it lies now, if not where the detector's run says.
     """
-    fusion, detector = load_run(fusion_run), load_run(detector_run)
-    if not isinstance(fusion, (FusionRT, FusionPaper)) or not isinstance(detector, Detector):
-        raise ModelError('--fusion must hold a fusion network and --detector a detector')
-    folder = Path(output)
+    source, named = input_of(run)
+    if source != 'fused':
+        raise ModelError(
+            f'{run} reads {source}, not fused images: train the detector with source=fused'
+        )
+    place = fusion_run or named
+    if not (Path(place) / DESCRIPTION).is_file():
+        raise ModelError(
+            f'{place}, the fusion network that {run} was trained behind, is not a finished run '
+            'here: say with --fusion RUN where it is'
+        )
+    return place
+
+
+def load_fusion(run: str) -> FusionRT | FusionPaper:
+    """Return the fusion network of a run."""
+    network = load_run(run)
+    if not isinstance(network, FusionRT | FusionPaper):
+        raise ModelError(f'{run} holds a {type(network).__name__}, not a fusion network')
+    return network
+
+
+def to_measure(root: str, split: str, run: str, classes: Sequence[str]) -> DataSet:
+    """Return the split to measure on; if there is none, say what else can be done."""
+    try:
+        return labelled(root, split, run, classes)
+    except FusionError as error:
+        raise FusionError(
+            f'{error}; or take other data to measure on with --data and --split, or --no-metrics'
+        ) from None
+
+
+def write_weights(model: Perception, folder: Path) -> dict[str, float]:
+    """Write the weights and the graph; return how far the graph is from torch."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = Perception(fusion, detector).eval()
+    (folder / CARD).unlink(missing_ok=True)  # it is that of the bundle that was here
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / 'weights.safetensors')
     (folder / 'weights.safetensors').chmod(0o644)
     export_onnx(model, folder / 'model.onnx')
-    parity = check_parity(model, folder / 'model.onnx', PARITY_HW)
-    facts = {
+    return check_parity(model, folder / 'model.onnx', PARITY_HW)
+
+
+def measure(folder: Path, data: DataSet, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of a bundle as it runs: what it detects and how good fused images are."""
+    ways = {'average': average, 'maximum': maximum, folder.name: bundle_fuser(str(folder))}
+    found = detection_table(bundle_predictor(str(folder)), data, classes, RESAMPLES)
+    return {'detection': rounded(found), 'fusion': rounded(quality_table(ways, data))}
+
+
+def export(
+    run: str,
+    output: str,
+    *,
+    fusion_run: str = '',
+    measure_on: tuple[str, str] | None = None,
+    note: str = '',
+) -> None:
+    """
+    Write the bundle ``output``, check it against torch, measure it, and write its card.
+
+    :param run: folder of a detector's run.
+    :param fusion_run: where its fusion network lies, if not where the run says.
+    :param measure_on: folder of a data set and split; None: nothing is measured.
+    :param note: a file to append to the card.
+    """
+    folder = Path(output)
+    check_card(folder)
+    appended = read_text(Path(note)) if note else ''
+    detector, classes = read_detector(run)
+    fusion_run = fusion_of(run, fusion_run)
+    fusion = load_fusion(fusion_run)
+    data = to_measure(*measure_on, run, classes) if measure_on else None
+    lineage = ancestors(run, fusion_run)
+    training = training_facts(lineage, fusion_run, measure_on[0] if measure_on else '')
+    facts: dict[str, Any] = {
+        'classes': list(classes),
         'architecture': {'fusion': architecture(fusion), 'detector': architecture(detector)},
-        'training': {
-            'git_commit': git_commit(),
-            'fusion': _history(fusion_run),
-            'detector': _history(detector_run),
-        },
-        'metrics': {
-            'onnx_parity': parity,
-            **{
-                name: json.loads(Path(file).read_text(encoding='utf-8'))
-                for name, file in (metrics or {}).items()
-            },
-        },
+        'cost': {'fusion': cost(fusion, (1, 1)), 'detector': cost(detector, (3,))},
+        'training': training,
+        'licence': {'code': 'Apache-2.0', 'weights': rights(training)},
+        'metrics': {'onnx_parity': write_weights(Perception(fusion, detector).eval(), folder)},
     }
-    text = json.dumps(contract(folder.name, folder, facts), indent=2)
-    parse_contract(text)
-    (folder / 'model.json').write_text(text + '\n', encoding='utf-8')
-    print(f'{folder}: onnx differs from torch by at most {parity}')
-
-
-def _history(run: str) -> dict[str, Any]:
-    description = read_description(run)
-    # Where the data lay on the machine that trained is nobody's business.
-    data = Path(description['config']['data']).name
-    config = {**description['config'], 'data': data}
-    del description['architecture']
-    return {**description, 'config': config}
+    contract = write_contract(folder, facts)
+    if data is not None and measure_on is not None:
+        facts['metrics'] |= {
+            'on': {**verdict(measure_on, data, lineage, fusion_run), **contents(data)},
+            **measure(folder, data, classes),
+        }
+        contract = write_contract(folder, facts)
+    (folder / CARD).write_text(model_card(contract, appended), encoding='utf-8')
+    print(f'{folder}: onnx differs from torch by at most {facts["metrics"]["onnx_parity"]}')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -194,19 +197,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--fusion', required=True, help='run folder of the fusion network')
-    parser.add_argument('--detector', required=True, help='run folder of the detector')
-    parser.add_argument(
-        '--metrics',
-        nargs='*',
-        default=[],
-        metavar='NAME=FILE',
-        help='figures for the contract: JSON files that training.evaluate -o wrote',
+    add = parser.add_argument
+    add(
+        'run',
+        metavar='RUN',
+        help='run folder of a detector of fused images; of a learned run its folder detector',
     )
-    parser.add_argument('-o', '--output', required=True, help='bundle folder to write')
+    add('-o', '--output', required=True, help='bundle folder to write')
+    add('--fusion', default='', metavar='RUN', help='its fusion network, if that was moved')
+    add('--data', default='', help='folder of the data set to measure on, if not that of the run')
+    add('--split', default='val', help='split to measure on')
+    add('--no-metrics', action='store_true', help='measure nothing: the data are not at hand')
+    add('--note', default='', metavar='FILE', help='Markdown to append to the model card')
     options = parser.parse_args(arguments)
-    metrics = dict(pair.partition('=')[::2] for pair in options.metrics)
-    export(options.fusion, options.detector, options.output, metrics)
+    data = options.data or read_description(options.run)['config']['data']
+    export(
+        options.run,
+        options.output,
+        fusion_run=options.fusion,
+        measure_on=None if options.no_metrics else (data, options.split),
+        note=options.note,
+    )
 
 
 if __name__ == '__main__':

@@ -5,167 +5,94 @@ G (the loss net) learns from the meta-gradient, F (the fusion network) from G's 
 detector, the segmenter) from its own loss on what F makes. F never sees a task's gradient.
 """
 
-from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
 from torch import nn
-from torch import Tensor
 
-from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.nets.blocks import luma
-from tdfusion_ros.nets.detector import Detector
-from training.checkpoint import load_run
 from training.combine import normalized
 from training.combine import pcgrad
 from training.combine import total
 from training.config import TrainConfig
-from training.datasets import open_dataset
 from training.loss_net import LossNetPaper
 from training.loss_net import LossNetRT
 from training.losses import fusion_loss
 from training.meta import adam_preconditioner
 from training.meta import constant_preconditioner
-from training.meta import Fuse
 from training.meta import meta_gradient
 from training.meta import MetaConfig
 from training.meta import MetaGradient
 from training.meta import normalized_sgd_step
-from training.meta import Pair
 from training.meta import pixel_gradient
 from training.meta import TaskLoss
-from training.segmentation import Segmenter
+from training.tasks import box_classes
 from training.tasks import descend
-from training.tasks import detect
 from training.tasks import fast_on_cpu
 from training.tasks import Losses
 from training.tasks import make_fusion
 from training.tasks import make_optimizer
-from training.tasks import make_segmenter
-from training.tasks import segment
+from training.tasks import run_network
 from training.tasks import Task
-from training.tasks import with_colors
+from training.teachers import judge
+from training.teachers import kind_of
+from training.teachers import learn
+from training.teachers import make_teachers
+from training.teachers import pair_of
 from training.transforms import Batch
+from training.transforms import split
 
 # The meta-gradient is tiny (1e-6 to 1e-10); Adam's usual 1e-8 would stop G.
 TINY = 1e-20
-TEACHERS = {
-    'detection': ('detector',),
-    'segmentation': ('segmenter',),
-    'both': ('detector', 'segmenter'),
-}
 COMBINE = {'sum': total, 'normalized': normalized, 'pcgrad': pcgrad}
 
-Teacher = Detector | Segmenter
-LossOf = Callable[[nn.Module, Tensor, Batch], Losses]
 
-
-def pair_of(batch: Batch) -> Pair:
-    """Return what F and G read."""
-    return luma(batch.rgb), batch.ir
-
-
-@contextmanager
-def judging(network: nn.Module) -> Iterator[None]:
-    """Keep statistics as they are and nothing dropped, so that every batch is judged alike."""
-    before = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(before)
-
-
-def detection_judge(detector: Detector, batch: Batch) -> TaskLoss:
-    """Return the detector's loss on ``batch`` as a function of how it is fused."""
-    return _judge(detector, detect, batch)
-
-
-def segmentation_judge(segmenter: Segmenter, batch: Batch) -> TaskLoss:
-    """Return the segmenter's loss on ``batch`` as a function of how it is fused."""
-    return _judge(segmenter, segment, batch)
-
-
-def _judge(network: Teacher, loss_of: LossOf, batch: Batch) -> TaskLoss:
-    def judge(fuse: Fuse) -> Tensor:
-        image = with_colors(batch, fuse(*pair_of(batch)), network.config.inputs)
-        with judging(network):
-            return loss_of(network, image, batch)['loss']
-
-    return judge
-
-
-LOSS: dict[str, LossOf] = {'detector': detect, 'segmenter': segment}
-JUDGE: dict[str, Callable[[Any, Batch], TaskLoss]] = {
-    'detector': detection_judge,
-    'segmenter': segmentation_judge,
-}
-
-
-def make_teachers(config: TrainConfig) -> dict[str, Teacher]:
-    """
-    Return the networks that teach, those of runs or fresh ones, by name.
-
-    :raises FusionError: if the data lack what one of them learns from.
-    """
-    make: dict[str, Callable[[TrainConfig], Teacher]] = {
-        'detector': make_detector,
-        'segmenter': make_segmenter,
-    }
-    return {name: make[name](config) for name in TEACHERS[config.teacher]}
-
-
-def make_detector(config: TrainConfig) -> Detector:
-    """Return the detector that teaches: that of a run, or a fresh one."""
-    if open_dataset(config.data, config.split).boxes is None:
-        raise FusionError(f'{config.data} has no boxes: add them, or take teacher=segmentation')
-    detector = load_run(config.detector) if config.detector else Detector()
-    if not isinstance(detector, Detector):
-        raise FusionError(f'{config.detector} holds a {type(detector).__name__}, not a detector')
-    fast_on_cpu(detector.train())
-    return detector
-
-
-def learned_task(config: TrainConfig) -> Task:
+def learned_task(config: TrainConfig, device: torch.device) -> Task:
     """Return F, G and each T in training; the step interleaves them all."""
-    fusion = make_fusion(config)
-    teachers = make_teachers(config)
+    fusion = make_fusion(config).to(device)
+    kinds = make_teachers(config, device)
+    teachers = {name: network for kind in kinds.values() for name, network in kind.items()}
     loss_net = LossNetRT() if config.loss_net == 'rt' else LossNetPaper()
-    networks = {'fusion': fusion, **teachers, 'loss_net': fast_on_cpu(loss_net)}
-    rates = {'detector': config.detector_lr, 'segmenter': config.segmenter_lr}
-    optimizers: dict[str, torch.optim.Optimizer] = {
-        'fusion': make_optimizer(fusion, config.lr, config.weight_decay),
-        **{n: make_optimizer(t, rates[n], config.weight_decay) for n, t in teachers.items()},
-        'loss_net': torch.optim.Adam(loss_net.parameters(), lr=config.meta_lr, eps=TINY),
-    }
+    networks = {'fusion': fusion, **teachers, 'loss_net': fast_on_cpu(loss_net).to(device)}
+    optimizers = make_optimizers(config, networks)
 
     def step(index: int, batch: Batch, earlier: list[Batch]) -> Losses:
-        taught = {}
-        if index % config.meta_every == 0 and len(earlier) == config.look_ahead:
-            judges = [JUDGE[name](teacher, batch) for name, teacher in teachers.items()]
-            after = torch.tensor(teach(config, networks, optimizers, judges, earlier).task_losses)
-            taught = _told('after_look_ahead', dict(zip(teachers, after, strict=True)))
+        taught, parts = {}, split(batch, config.parts)
+        lesson = index >= config.first_lesson and index % config.meta_every == 0
+        if lesson and len(earlier) == config.look_ahead:
+            judges = [judge(kind, list(kinds[kind].values()), parts) for kind in kinds]
+            judged = teach(config, networks, optimizers, judges, earlier).task_losses
+            after = torch.tensor(judged, device=device)
+            taught = _told('after_look_ahead', dict(zip(kinds, after, strict=True)))
         pair = pair_of(batch)
         with torch.no_grad():
             weight = loss_net(*pair)
-        losses = fusion_loss(
-            fusion(*pair), *pair, weight, config.gradient_weight, squared=config.squared
-        )
+        fused = run_network(fusion, pair, config.amp)
+        losses = fusion_loss(fused, *pair, weight, config.gradient_weight, squared=config.squared)
         descend(optimizers['fusion'], fusion, losses['loss'])
         with torch.no_grad():
-            fused = fusion(*pair)
-        found = {}
-        for name, teacher in teachers.items():
-            image = with_colors(batch, fused, teacher.config.inputs)
-            loss = LOSS[name](teacher, image, batch)['loss']
-            descend(optimizers[name], teacher, loss)
-            found[name] = loss.detach()
+            images = run_network(fusion, pair, config.amp).chunk(len(parts))
+        found = {
+            kind: learn(kind, kinds[kind], optimizers, parts, images, amp=config.amp)
+            for kind in kinds
+        }
         weights = {'weight_ir': weight.mean(), 'spread': weight.std()}
         return {**losses, **_told('task', found), **weights, **taught}
 
-    return Task(networks, optimizers, step, memory=config.look_ahead)
+    classes = box_classes(config) if 'detector' in kinds else ()
+    return Task(networks, optimizers, step, memory=config.look_ahead, classes=classes)
+
+
+def make_optimizers(
+    config: TrainConfig, networks: dict[str, nn.Module]
+) -> dict[str, torch.optim.Optimizer]:
+    """Return an optimiser for each network, by the same name."""
+    rates = {'detector': config.detector_lr, 'segmenter': config.segmenter_lr, 'fusion': config.lr}
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        name: make_optimizer(network, rates[kind_of(name)], config.weight_decay)
+        for name, network in networks.items()
+        if kind_of(name) in rates
+    }
+    parameters = networks['loss_net'].parameters()
+    optimizers['loss_net'] = torch.optim.Adam(parameters, lr=config.meta_lr, eps=TINY)
+    return optimizers
 
 
 def _told(what: str, losses: Losses) -> Losses:

@@ -16,7 +16,9 @@ Nothing is changed in place: F, the tasks and their optimisers are as before whe
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +30,8 @@ from torch.func import jvp
 from training.combine import Combine
 from training.combine import combined
 from training.combine import total
+from training.distributed import average
+from training.distributed import world_size
 from training.losses import fusion_loss
 
 Params = dict[str, Tensor]
@@ -63,6 +67,14 @@ class MetaGradient:
     """The loss of each task after the look-ahead."""
 
 
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """Switch autocast off: these gradients are tiny, and bfloat16 has three digits."""
+    with torch.autocast('cpu', enabled=False), torch.autocast('cuda', enabled=False):
+        yield
+
+
+@in_float32()
 def meta_gradient(
     fusion: nn.Module,
     loss_net: nn.Module,
@@ -90,7 +102,7 @@ def meta_gradient(
     losses, gradients = [], []
     for task_loss in task_losses:
         loss = task_loss(lambda luma, ir: functional_call(fusion, leaves, (luma, ir)))
-        gradients.append(torch.autograd.grad(loss, list(leaves.values())))
+        gradients.append(average(torch.autograd.grad(loss, list(leaves.values()))))
         losses.append(loss.item())
     v = combined(gradients, config.combine)
     steps = {name: precondition[name] * value for name, value in zip(leaves, v, strict=True)}
@@ -102,6 +114,7 @@ def meta_gradient(
     return MetaGradient(result, tuple(losses))
 
 
+@in_float32()
 def pixel_gradient(
     fusion: nn.Module, loss_net: nn.Module, task_losses: Sequence[TaskLoss], config: MetaConfig
 ) -> MetaGradient:
@@ -129,6 +142,8 @@ def pixel_gradient(
     motions = combined(gradients, config.combine)
     result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
     for (pair, fused), motion in zip(seen, motions, strict=True):
+        # Seen from the whole batch, a process's own rows weigh less.
+        motion = motion / world_size()
         gradient = _through_loss_net(loss_net, pair, fused.detach(), motion, config)
         for name, value in gradient.items():
             result[name] -= value
@@ -148,7 +163,7 @@ def look_ahead(
     leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
     fused = functional_call(fusion, leaves, pair)
     losses = fusion_loss(fused, *pair, weight_ir, config.gradient_weight, squared=config.squared)
-    gradients = torch.autograd.grad(losses['loss'], list(leaves.values()))
+    gradients = average(torch.autograd.grad(losses['loss'], list(leaves.values())))
     return {
         name: (p - precondition[name] * g).detach()
         for (name, p), g in zip(leaves.items(), gradients, strict=True)
@@ -172,7 +187,7 @@ def motion_of(
         fused, motion = jvp(fuse, (theta,), (steps,))[:2]
         return fused, motion
     # Small against theta, large against rounding; section 6.1 of the design measured it.
-    length = torch.sqrt(sum((s.square().sum() for s in steps.values()), start=torch.tensor(0.0)))
+    length = torch.stack([s.square().sum() for s in steps.values()]).sum().sqrt()
     epsilon = 1e-2 / length.clamp(min=1e-30)
     ahead, behind = (
         fuse({name: p + sign * epsilon * steps[name] for name, p in theta.items()})
@@ -202,9 +217,10 @@ def _through_loss_net(
         # Without it w runs into 0 or 1 all over the image: the slightest mean signal has the last
         # word. Against the root mean square of the signal (at w = 1/2), only pixels that matter
         # to the task, and always in the same direction, leave 1/2.
-        signal = ((pair[0] - pair[1]) * motion / 2).square().mean().sqrt()
+        signal = average([((pair[0] - pair[1]) * motion / 2).square().mean()])[0].sqrt()
         s = s / signal.clamp(min=1e-30) - config.pull * weight.logit(1e-6).square().mean() / 2
-    return dict(zip(parameters, torch.autograd.grad(s, list(parameters.values())), strict=True))
+    gradients = average(torch.autograd.grad(s, list(parameters.values())))
+    return dict(zip(parameters, gradients, strict=True))
 
 
 def constant_preconditioner(fusion: nn.Module, lr: float) -> Params:
@@ -232,6 +248,6 @@ def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> 
 @torch.no_grad()
 def normalized_sgd_step(loss_net: nn.Module, gradient: Params, lr: float) -> None:
     """Change G as the released code does: gradient descent after division by the largest entry."""
-    largest = max(g.abs().max() for g in gradient.values()).clamp(min=1e-30)
+    largest = torch.stack([g.abs().max() for g in gradient.values()]).max().clamp(min=1e-30)
     for name, p in loss_net.named_parameters():
         p.sub_(lr * gradient[name] / largest)

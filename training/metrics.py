@@ -29,7 +29,7 @@ def _xywh(box: np.ndarray) -> list[float]:
     return [float(v) for v in (*box[:2], *(box[2:] - box[:2]))]
 
 
-def _ground_truth(samples: Sequence[Sample]) -> COCO:
+def _ground_truth(samples: Sequence[Sample], classes: Sequence[str]) -> COCO:
     coco = COCO()
     annotations = [
         {
@@ -47,14 +47,21 @@ def _ground_truth(samples: Sequence[Sample]) -> COCO:
         'images': [{'id': image} for image in range(len(samples))],
         # COCO takes annotation id 0 for "no match": ids start at 1.
         'annotations': [{'id': i, **a} for i, a in enumerate(annotations, start=1)],
-        'categories': [{'id': i, 'name': name} for i, name in enumerate(CLASSES)],
+        'categories': [{'id': i, 'name': name} for i, name in enumerate(classes)],
     }
-    coco.createIndex()
+    with redirect_stdout(io.StringIO()):
+        coco.createIndex()
     return coco
 
 
-def match(samples: Sequence[Sample], found: Sequence[Detections]) -> COCOeval:
-    """Return pycocotools' evaluation with every detection matched to the truth, image by image."""
+def match(
+    samples: Sequence[Sample], found: Sequence[Detections], classes: Sequence[str] = CLASSES
+) -> COCOeval:
+    """
+    Return pycocotools' evaluation with every detection matched to the truth, image by image.
+
+    :raises ValueError: if a box is of a class that ``classes`` does not name.
+    """
     boxes = [
         {
             'image_id': image,
@@ -67,8 +74,11 @@ def match(samples: Sequence[Sample], found: Sequence[Detections]) -> COCOeval:
             result.boxes_xyxy, result.scores, result.class_ids, strict=True
         )
     ]
+    truth = _ground_truth(samples, classes)
+    used = {box['category_id'] for box in (*boxes, *truth.dataset['annotations'])}
+    if used - set(range(len(classes))):  # pycocotools would leave them out without a word
+        raise ValueError(f'expected classes 0 to {len(classes) - 1}, got {sorted(used)}')
     with redirect_stdout(io.StringIO()):
-        truth = _ground_truth(samples)
         # An empty list is not a result that pycocotools loads; an empty COCO is.
         results = truth.loadRes(boxes) if boxes else COCO()
         if not boxes:
@@ -80,14 +90,16 @@ def match(samples: Sequence[Sample], found: Sequence[Detections]) -> COCOeval:
 
 
 def average_precision(
-    samples: Sequence[Sample], found: Sequence[Detections]
+    samples: Sequence[Sample], found: Sequence[Detections], *, classes: Sequence[str] = CLASSES
 ) -> dict[str, dict[str, float]]:
     """
     Return AP50, AP75 and AP50-95 (0 to 1) per class and for their mean, ``all``.
 
     A class that does not occur in ``samples`` has no AP: NaN.
+
+    :param classes: names of the class ids, those of the data.
     """
-    evaluation = match(samples, found)
+    evaluation = match(samples, found, classes)
     with redirect_stdout(io.StringIO()):
         evaluation.accumulate()
     # (threshold, recall, class, area range, detection limit); -1 where there is no truth.
@@ -96,10 +108,10 @@ def average_precision(
     columns = {'AP50': precision[0], 'AP75': precision[5], 'AP50-95': precision}
     table = {
         name: {key: mean_of_known(values[..., i]) for key, values in columns.items()}
-        for i, name in enumerate(CLASSES)
+        for i, name in enumerate(classes)
     }
     table['all'] = {
-        key: mean_of_known(np.array([table[name][key] for name in CLASSES])) for key in columns
+        key: mean_of_known(np.array([table[name][key] for name in classes])) for key in columns
     }
     return table
 

@@ -1,34 +1,71 @@
 """Detectors and segmenters that can be measured: a run, or a bundle."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from tdfusion_ros.backends.cpu import CpuBackend
+from tdfusion_ros.build import find_bundle
+from tdfusion_ros.build import load_bundle
 from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import load_run
 from training.checkpoint import read_description
+from training.datasets import DataSet
+from training.datasets import open_dataset
 from training.datasets import Sample
+from training.fusers import SIZE_MULTIPLE
 from training.metrics import select
 from training.segmentation import enlarge
 from training.tasks import load_segmenter
+from training.tasks import read_detector
 from training.tasks import task_input
 from training.transforms import collate
+from training.transforms import pad
 
 Predictor = Callable[[Sample], Detections]
 
 
+def bundle_classes(model: str) -> tuple[str, ...]:
+    """Return the names of the classes that a bundle, a folder or a shipped one, detects."""
+    return load_bundle(find_bundle(model))[0].classes
+
+
+def labelled(root: str, split: str, detector: str, classes: Sequence[str]) -> DataSet:
+    """
+    Return the split on which a detector is to be measured.
+
+    :param detector: what to call it.
+    :param classes: what it tells apart.
+    :raises FusionError: if the data have no boxes, or boxes of other classes.
+    """
+    data = open_dataset(root, split)
+    if data.boxes is None:
+        raise FusionError(
+            f'{root} has no boxes, and average precision needs them: add them, or point '
+            '--data to a data set with boxes'
+        )
+    if data.classes != tuple(classes):
+        raise FusionError(
+            f'{detector} knows the classes {", ".join(classes)}; those of {root} are '
+            f'{", ".join(data.classes)}: take a detector trained on such data, or other data'
+        )
+    return data
+
+
 def run_predictor(run: str) -> Predictor:
     """Return a predictor made of a detector's run, which says what it reads."""
-    detector = load_run(run)
-    source, fusion = _source(run)
+    detector, _ = read_detector(run)
+    source, fusion_run = input_of(run)
+    fusion = load_run(fusion_run) if fusion_run else None
 
     @torch.inference_mode()
     def predict(sample: Sample) -> Detections:
-        boxes, logits = detector(task_input(collate([sample]), source, fusion))
+        image = task_input(collate([pad(sample, SIZE_MULTIPLE)]), source, fusion)
+        boxes, logits = detector(image)
         return select(boxes[0].numpy(), logits[0].sigmoid().numpy(), sample.ir.shape)
 
     return predict
@@ -37,32 +74,38 @@ def run_predictor(run: str) -> Predictor:
 def run_segmenter(run: str, classes: tuple[str, ...]) -> Callable[[Sample], np.ndarray]:
     """Return what makes a label map, (H, W) int64, with a segmenter's run for ``classes``."""
     segmenter = load_segmenter(run, classes)
-    source, fusion = _source(run)
+    source, fusion_run = input_of(run)
+    fusion = load_run(fusion_run) if fusion_run else None
 
     @torch.inference_mode()
     def predict(sample: Sample) -> np.ndarray:
-        image = task_input(collate([sample]), source, fusion, segmenter.config.inputs)
+        # Of even sides, which fusion needs; more than that would change what a segmenter sees.
+        batch = collate([pad(sample, 2)])
+        image = task_input(batch, source, fusion, segmenter.config.inputs)
         height, width = sample.ir.shape
-        return enlarge(segmenter(image), (height, width))[0].argmax(0).numpy()
+        logits = enlarge(segmenter(image), (image.shape[-2], image.shape[-1]))
+        return logits[0, :, :height, :width].argmax(0).numpy()
 
     return predict
 
 
-def _source(run: str) -> tuple[str, nn.Module | None]:
-    """Return what the network of a run reads, and the fusion network before it, if any."""
+def input_of(run: str) -> tuple[str, str]:
+    """Return what the network of a run reads, and the run of the fusion before it, if any."""
     config = read_description(run)['config']
     if config['task'] == 'learned':  # they were trained together: F lies around T
-        return 'fused', load_run(Path(run).parent)
+        return 'fused', str(Path(run).parent)
     source = config['source']
-    return source, load_run(config['fusion']) if source == 'fused' else None
+    return source, config['fusion'] if source == 'fused' else ''
 
 
-def bundle_predictor(folder: str) -> Predictor:
+def bundle_predictor(model: str) -> Predictor:
     """Return a predictor that runs the exported graph of a bundle with ONNX Runtime."""
-    backend = CpuBackend((Path(folder) / 'model.onnx').read_bytes())
+    contract, graph = load_bundle(find_bundle(model))
+    backend = CpuBackend(graph)
 
     def predict(sample: Sample) -> Detections:
-        raw = backend.run(sample.rgb, sample.ir.astype(np.float32) / 255)
+        image = pad(sample, contract.size_multiple)
+        raw = backend.run(image.rgb, image.ir.astype(np.float32) / 255)
         return select(raw.boxes_xyxy, raw.scores, sample.ir.shape)
 
     return predict

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import fields
 from dataclasses import replace
 
 import cv2
@@ -34,6 +35,34 @@ class Batch:
     mask: Tensor | None = None
     """(B, H, W) int64, 255 is unlabelled; None if no sample has one."""
 
+    def to(self, device: torch.device) -> 'Batch':
+        """Return the batch with all its tensors on ``device``."""
+        return Batch(
+            self.names,
+            self.rgb.to(device),
+            self.ir.to(device),
+            self.boxes_xyxy.to(device),
+            self.class_ids.to(device),
+            self.valid.to(device),
+            None if self.mask is None else self.mask.to(device),
+        )
+
+
+def split(batch: Batch, count: int) -> list[Batch]:
+    """Return ``count`` equal parts of a batch, in order."""
+    size, rest = divmod(len(batch.names), count)
+    if rest:
+        raise ValueError(f'{len(batch.names)} samples do not make {count} equal parts')
+    parts = []
+    for start in range(0, len(batch.names), size):
+        rows = {
+            f.name: value[start : start + size]
+            for f in fields(batch)
+            if (value := getattr(batch, f.name)) is not None
+        }
+        parts.append(replace(batch, **rows))
+    return parts
+
 
 def flip(sample: Sample) -> Sample:
     """Mirror left and right."""
@@ -57,6 +86,22 @@ def resize(sample: Sample, size_hw: tuple[int, int]) -> Sample:
         boxes_xyxy=sample.boxes_xyxy * scale,
         mask=None if sample.mask is None else _resize_mask(sample.mask, size_hw),
     )
+
+
+def pad(sample: Sample, multiple: int) -> Sample:
+    """Continue the images below and right, as the robot does, to sides that networks can take."""
+    below, right = (-side % multiple for side in sample.ir.shape)
+    if not below and not right:
+        return sample
+    border = (0, below, 0, right)
+    rgb, ir = (
+        cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE)
+        for image in (sample.rgb, sample.ir)
+    )
+    mask = sample.mask
+    if mask is not None:
+        mask = cv2.copyMakeBorder(mask, *border, cv2.BORDER_CONSTANT, value=(IGNORE,))
+    return replace(sample, rgb=rgb, ir=ir, mask=mask)
 
 
 def crop_resize(

@@ -23,7 +23,7 @@ def config(data_root, tmp_path):
         data=str(data_root),
         run=str(tmp_path / 'run'),
         steps=5,
-        batch=1,
+        batch=2,
         crop_hw=(64, 96),
         warmup_steps=1,
         threads=1,

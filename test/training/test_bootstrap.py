@@ -6,6 +6,7 @@ pytest.importorskip('cv2')
 
 from tdfusion_ros.core.data import Detections
 from training.bootstrap import bootstrap_ap50
+from training.bootstrap import bootstrap_difference
 from training.bootstrap import ranking
 from training.bootstrap import weighted_ap50
 from training.datasets import CLASSES
@@ -81,3 +82,57 @@ def test_bootstrap_knows_images_without_boxes_and_without_detections():
     samples = [sample([], []), sample([[0, 0, 20, 20]], [0])]
     interval = bootstrap_ap50(samples, [found([], []), found([], [])], resamples=10)
     assert interval['person'] == {'AP50 low': 0, 'AP50 high': 0}
+
+
+def test_bootstrap_has_the_names_of_the_classes_of_the_data(scattered):
+    interval = bootstrap_ap50(*scattered, classes=('cat', 'dog'), resamples=10)
+    assert list(interval) == ['cat', 'dog', 'all']
+
+
+def nudged(results):
+    """Return the detections of a detector that is somewhat worse: it loses every third box."""
+    return [
+        Detections(r.boxes_xyxy[i % 3 == 0 :], r.scores[i % 3 == 0 :], r.class_ids[i % 3 == 0 :])
+        for i, r in enumerate(results)
+    ]
+
+
+def test_difference_of_identical_detections_is_zero_and_none_is_better(scattered):
+    samples, results = scattered
+    table = bootstrap_difference(samples, results, results, resamples=50)
+    nothing = {'difference': 0, 'low': 0, 'high': 0, 'a better': 0}
+    assert table['person'] == table['bicycle'] == table['all'] == nothing
+    assert all(np.isnan(value) for value in table['car'].values())
+
+
+def test_difference_on_the_images_as_they_are_is_that_of_both_ap50(scattered):
+    samples, a = scattered
+    b = nudged(a)
+    table = bootstrap_difference(samples, a, b, resamples=1)
+    of_a, of_b = (average_precision(samples, found) for found in (a, b))
+    for name in ('person', 'bicycle', 'all'):
+        expected = of_a[name]['AP50'] - of_b[name]['AP50']
+        assert table[name]['difference'] == pytest.approx(expected)
+
+
+def test_a_strictly_better_detector_is_better_on_every_resample(scattered):
+    samples, worse = scattered
+    perfect = [
+        Detections(s.boxes_xyxy, np.ones(len(s.boxes_xyxy), np.float32), s.class_ids)
+        for s in samples
+    ]
+    better = bootstrap_difference(samples, perfect, worse, resamples=100)['all']
+    assert 0 < better['low'] <= better['difference'] <= better['high']
+    assert better['a better'] == 1
+    swapped = bootstrap_difference(samples, worse, perfect, resamples=100)['all']
+    assert swapped['high'] == pytest.approx(-better['low'])
+    assert swapped['a better'] == 0
+
+
+def test_interval_of_the_difference_is_narrower_than_two_separate_ones(scattered):
+    samples, a = scattered
+    b = nudged(a)
+    paired = bootstrap_difference(samples, a, b, resamples=300)['all']
+    of_a, of_b = (bootstrap_ap50(samples, f, resamples=300)['all'] for f in (a, b))
+    apart = of_a['AP50 high'] - of_b['AP50 low'], of_a['AP50 low'] - of_b['AP50 high']
+    assert paired['high'] - paired['low'] < apart[0] - apart[1]

@@ -3,6 +3,7 @@ import pytest
 pytest.importorskip('yaml')
 
 from tdfusion_ros.core.errors import ConfigError
+from training.config import facts
 from training.config import load_config
 
 pytestmark = pytest.mark.torch
@@ -33,3 +34,17 @@ def test_config_refuses_a_crop_that_the_networks_cannot_take():
 def test_detector_on_fused_images_asks_for_a_fusion_run():
     with pytest.raises(ConfigError, match='fusion=RUN'):
         load_config(['task=detection', 'source=fused'])
+
+
+@pytest.mark.parametrize('setting', ['device=tpu', 'workers=-2', 'panel_every=-1'])
+def test_config_refuses_what_no_machine_has(setting):
+    with pytest.raises(ConfigError, match=setting.partition('=')[0]):
+        load_config([setting])
+
+
+def test_how_a_run_is_carried_out_is_no_fact_that_a_run_must_keep_to():
+    plain = load_config([])
+    other = load_config(['threads=9', 'device=cpu', 'workers=3', 'save_every=1', 'panel_every=0'])
+    assert facts(other) == facts(plain)
+    assert facts(load_config(['amp=true'])) != facts(plain)
+    assert facts(load_config(['validate_every=9'])) != facts(plain)

@@ -1,15 +1,19 @@
 from dataclasses import replace
 import json
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
 for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'skimage', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
+from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.datasets import load_samples  # noqa: E402
+from training.datasets import open_dataset  # noqa: E402
 from training.evaluate import main  # noqa: E402
+from training.tables import segmentation_table  # noqa: E402
 from training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -18,7 +22,15 @@ pytestmark = pytest.mark.torch
 @pytest.fixture
 def config(data_root, tmp_path):
     run = str(tmp_path / 'run')
-    return TrainConfig(run=run, steps=1, batch=2, crop_hw=(64, 64), warmup_steps=1, threads=1)
+    return TrainConfig(
+        data=str(data_root),
+        run=run,
+        steps=1,
+        batch=2,
+        crop_hw=(64, 64),
+        warmup_steps=1,
+        threads=1,
+    )
 
 
 def measure(what, config, data_root, *more):
@@ -44,7 +56,9 @@ def test_evaluation_of_a_detector_has_a_row_for_each_class(config, data_root, ca
     train(config, load_samples(data_root, 'train'))
     table = measure('--detector', config, data_root)
     assert list(table) == ['person', 'bicycle', 'car', 'all']
-    assert list(table['car']) == ['AP50', 'AP75', 'AP50-95']
+    assert list(table['car']) == ['boxes', 'AP50', 'AP75', 'AP50-95']
+    assert [row['boxes'] for row in table.values()] == [0, 0, 3, 3]
+    assert table['person']['AP50'] is None
     assert '| car |' in capsys.readouterr().out
 
 
@@ -64,6 +78,61 @@ def test_detection_is_measured_by_day_and_by_night_with_intervals(config, data_r
     for row in ('car', 'car, day', 'car, night'):
         low, high = table[row]['AP50 low'], table[row]['AP50 high']
         assert low <= table[row]['AP50'] <= high
+
+
+def test_strata_that_hold_every_pair_have_no_rows_and_sources_have_some(config, data_root):
+    rows = ['name,day_night,source_repo', 'a,night,here', 'b,night,here', 'c,night,there']
+    (data_root / 'index.csv').write_text('\n'.join([*rows, 'empty,night,there']))
+    config = replace(config, task='detection', source='rgb')
+    train(config, load_samples(data_root, 'train'))
+    table = measure('--detector', config, data_root)
+    assert [n for n in table if n.startswith('all')] == ['all', 'all, here', 'all, there']
+    assert table['car, here']['boxes'] == 2
+
+
+def test_a_detector_of_other_classes_than_the_data_is_refused(config, data_root):
+    config = replace(config, task='detection', source='ir')
+    train(config, load_samples(data_root, 'train'))
+    (data_root / 'vi').rename(data_root / 'rgb')
+    (data_root / 'boxes' / 'fusion').rename(data_root / 'labels')
+    (data_root / 'classes.txt').write_text('people\nlamp\ntruck\n', encoding='utf-8')
+    with pytest.raises(
+        FusionError, match=r'person, bicycle, car; those of .* people, lamp, truck'
+    ):
+        measure('--detector', config, data_root)
+    with pytest.raises(FusionError, match='msrs_rt knows the classes person, bicycle, car'):
+        main(['--bundle', 'msrs_rt', '--data', str(data_root)])
+
+
+def test_detection_is_not_measured_without_boxes(config, masked_root):
+    (masked_root / 'labels').rename(masked_root / 'elsewhere')
+    with pytest.raises(FusionError, match='has no boxes'):
+        main(['--bundle', 'msrs_rt', '--data', str(masked_root)])
+
+
+def test_segmentation_has_mean_iou_and_accuracy_by_day_and_by_night(masked_root):
+    (masked_root / 'index.csv').write_text('name,day_night\na,day\nb,day\nc,night\nempty,night')
+    data = open_dataset(masked_root, 'val')
+
+    def right_by_day(sample):
+        known = np.where(sample.mask == 255, 0, sample.mask)
+        return known if sample.strata['light'] == 'day' else 1 - known
+
+    table = segmentation_table(right_by_day, data, data.mask_classes)
+    assert list(table)[:3] == ['road', 'car', 'all']
+    assert table['all, day'] == {'IoU': 1, 'Acc': 1}
+    assert table['all, night'] == {'IoU': 0, 'Acc': 0}
+    assert 0 < table['all']['IoU'] < 1
+
+
+def test_fusion_quality_of_a_split_has_both_conventions_of_vif_and_ssim(data_root, capsys):
+    (data_root / 'splits' / 'val.txt').write_text('a\nb')
+    output = data_root / 'table.json'
+    main(['--quality', '--data', str(data_root), '-o', str(output)])
+    row = json.loads(output.read_text(encoding='utf-8'))['average']
+    for name in ('VIF', 'SSIM'):
+        assert row[f'{name} sum'] == pytest.approx(2 * row[name], abs=2e-4)
+    assert '2 pairs' in capsys.readouterr().out
 
 
 def test_fusion_quality_compares_a_run_with_average_and_maximum(config, data_root, capsys):
@@ -106,6 +175,7 @@ def test_pictures_show_rgb_ir_and_each_run_side_by_side(config, data_root, tmp_p
         [],
         ['--fusion', 'one', '--fusion', 'two'],
         ['--detector', 'one', '--images', 'vi', 'ir'],
+        ['--detector', 'one', '--quality'],
         ['--fusion', 'one', '--bootstrap', '9'],
         ['--segmenter', 'one', '--bootstrap', '9'],
         ['--segmenter', 'one', '--images', 'vi', 'ir'],

@@ -1,37 +1,85 @@
+from dataclasses import asdict
 import hashlib
 import json
+from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
-for package in ('onnx', 'onnxscript', 'onnxruntime', 'safetensors', 'cv2'):
+for package in ('onnx', 'onnxscript', 'onnxruntime', 'pycocotools', 'safetensors', 'skimage'):
     pytest.importorskip(package)
+cv2 = pytest.importorskip('cv2')
+pytest.importorskip('tqdm')
+pytest.importorskip('yaml')
 
 from safetensors.torch import load_file  # noqa: E402
 
 from tdfusion_ros.backends.cpu import CpuBackend  # noqa: E402
+from tdfusion_ros.build import build_pipeline  # noqa: E402
+from tdfusion_ros.core.config import FusionConfig  # noqa: E402
 from tdfusion_ros.core.contract import parse_contract  # noqa: E402
+from tdfusion_ros.core.data import Frame  # noqa: E402
+from tdfusion_ros.core.errors import FusionError  # noqa: E402
+from tdfusion_ros.nets import perception  # noqa: E402
 from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
-from tdfusion_ros.nets.perception import build_perception  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
-from training.export import export  # noqa: E402
+from training.config import TrainConfig  # noqa: E402
+from training.evaluate import main as evaluate  # noqa: E402
+from training.export import main  # noqa: E402
+from training.graph import cost  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
+SIX = ['people', 'car', 'bus', 'lamp', 'motorcycle', 'truck']
+TINY = {'widths': (4, 4, 8, 8, 8), 'repeats': (0, 0, 1, 0, 0), 'neck': 8, 'head': 8}
+
+
+def write_data(root):
+    """Write six pairs of noise in a plain folder; the last two are for validation."""
+    rng = np.random.default_rng(0)
+    for folder in ('rgb', 'ir', 'labels', 'splits'):
+        (root / folder).mkdir(parents=True)
+    (root / 'classes.txt').write_text('\n'.join(SIX), encoding='utf-8')
+    for i, name in enumerate('abcdef'):
+        cv2.imwrite(
+            str(root / 'rgb' / f'{name}.png'), rng.integers(0, 256, (96, 128, 3), np.uint8)
+        )
+        cv2.imwrite(str(root / 'ir' / f'{name}.png'), rng.integers(0, 256, (96, 128), np.uint8))
+        (root / 'labels' / f'{name}.txt').write_text(f'{i} 0.5 0.5 0.25 0.5', encoding='utf-8')
+    for split, names in (('train', 'abcd'), ('val', 'ef')):
+        (root / 'splits' / f'{split}.txt').write_text('\n'.join(names), encoding='utf-8')
+
+
+def save(run, network, **settings):
+    values = {**settings, 'data': str(run.parent / 'mine'), 'run': str(run)}
+    facts = {'pairs': 4, 'seconds': 7, 'torch': torch.__version__, 'classes': SIX}
+    save_run(run, network, {'config': asdict(TrainConfig(**values)), **facts})
+
 
 @pytest.fixture(scope='module')
-def bundle(tmp_path_factory):
+def root(tmp_path_factory):
+    """Return a folder with data of six classes, a fusion network, and a detector behind it."""
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp('export')
-    tiny = DetectorConfig(widths=(4, 4, 8, 8, 8), repeats=(0, 0, 1, 0, 0), neck=8, head=8)
-    description = {'config': {'data': '/somewhere/on/a/machine/msrs_det'}}
-    save_run(root / 'fusion', FusionRT(FusionRTConfig(width=8, depth=3)), description)
-    save_run(root / 'detector', Detector(tiny), description)
-    export(str(root / 'fusion'), str(root / 'detector'), str(root / 'tiny_rt'))
+    write_data(root / 'mine')
+    fusion = str(root / 'fusion')
+    save(root / 'fusion', FusionRT(FusionRTConfig(width=8, depth=3)))
+    detector = Detector(DetectorConfig(classes=6, **TINY))
+    save(root / 'detector', detector, task='detection', fusion=fusion)
+    save(
+        root / 'of_ir', Detector(DetectorConfig(classes=6, **TINY)), task='detection', source='ir'
+    )
+    return root
+
+
+@pytest.fixture(scope='module')
+def bundle(root):
+    main([str(root / 'detector'), '-o', str(root / 'tiny_rt')])
     return root / 'tiny_rt'
 
 
@@ -40,9 +88,14 @@ def contract(bundle):
     return json.loads((bundle / 'model.json').read_text(encoding='utf-8'))
 
 
+@pytest.fixture(scope='module')
+def card(bundle):
+    return (bundle / 'MODEL_CARD.md').read_text(encoding='utf-8')
+
+
 @pytest.mark.parametrize('hw', [(64, 64), (224, 352), (96, 640)])
 def test_exported_model_matches_torch_at_a_size_it_was_not_exported_for(bundle, contract, hw):
-    model = build_perception(contract['architecture']).eval()
+    model = perception.build_perception(contract['architecture']).eval()
     model.load_state_dict(load_file(bundle / 'weights.safetensors'))
     rng = np.random.default_rng(1)
     rgb = rng.integers(0, 256, (*hw, 3), dtype=np.uint8)
@@ -59,6 +112,16 @@ def test_exported_contract_is_the_one_the_robot_reads(bundle):
     contract = parse_contract((bundle / 'model.json').read_text(encoding='utf-8'))
     assert contract.name == 'tiny_rt'
     assert contract.size_multiple == 32
+    assert contract.classes == tuple(SIX)
+
+
+def test_the_robot_runs_a_bundle_of_other_classes(bundle):
+    config = FusionConfig(model=str(bundle), backend='cpu', score_threshold=0.001)
+    rng = np.random.default_rng(2)
+    rgb = rng.integers(0, 256, (70, 90, 3), np.uint8)
+    result = build_pipeline(config).process(Frame(rgb, 0), Frame(rgb[..., 0].copy(), 0))
+    assert result.fused.shape == rgb.shape
+    assert set(result.detections.class_ids) <= set(range(6))
 
 
 def test_contract_holds_the_hash_of_every_file(bundle, contract):
@@ -66,5 +129,69 @@ def test_contract_holds_the_hash_of_every_file(bundle, contract):
         assert hashlib.sha256((bundle / name).read_bytes()).hexdigest() == expected
 
 
-def test_contract_does_not_tell_where_the_data_lay(bundle):
-    assert 'somewhere' not in (bundle / 'model.json').read_text(encoding='utf-8')
+def test_no_file_of_a_bundle_tells_where_things_lay(root, bundle):
+    for place in (root, Path(perception.__file__).parent):
+        assert not [file for file in bundle.iterdir() if str(place).encode() in file.read_bytes()]
+
+
+def test_figures_are_those_that_the_commands_of_the_card_give(root, bundle, contract, card):
+    on = ['--bundle', str(bundle), '--data', str(root / 'mine'), '--split', 'val']
+    output = root / 'table.json'
+    for key, more in (('detection', ['--bootstrap', '1000']), ('fusion', ['--quality'])):
+        evaluate([*on, *more, '-o', str(output)])
+        table = json.loads(output.read_text(encoding='utf-8'))
+        table = {name.replace(str(bundle), bundle.name): row for name, row in table.items()}
+        assert table == contract['metrics'][key]
+    assert list(contract['metrics']['detection']) == [*SIX, 'all']
+    assert 'on 2 pairs of mine/val' in card
+    assert 'None of them was trained on.' in card
+
+
+def test_card_names_data_and_runs(card):
+    assert '* `mine/train`: 4 pairs of 128x96; 4 boxes (1 people, 1 car, 1 bus, 1 lamp' in card
+    assert 'fusion=runs/fusion run=runs/detector' in card
+    assert 'Set by whoever trained it' in card
+
+
+def test_moved_fusion_and_missing_data_are_no_obstacle(root, tmp_path, capsys):
+    for name in ('fusion', 'detector'):
+        shutil.copytree(root / name, tmp_path / name)
+    description = json.loads((tmp_path / 'detector' / 'run.json').read_text(encoding='utf-8'))
+    description['config'] |= {'fusion': 'runs/gone', 'data': '/gone/mine'}
+    (tmp_path / 'detector' / 'run.json').write_text(json.dumps(description), encoding='utf-8')
+    (tmp_path / 'note.md').write_text('## By hand', encoding='utf-8')
+    detector, fusion, output = (str(tmp_path / name) for name in ('detector', 'fusion', 'bundle'))
+    with pytest.raises(FusionError, match='--fusion RUN'):
+        main([detector, '-o', output, '--no-metrics'])
+    with pytest.raises(FusionError, match='--no-metrics'):
+        main([detector, '-o', output, '--fusion', fusion])
+    assert not Path(output).exists()
+    note = ['--note', str(tmp_path / 'note.md')]
+    main([detector, '-o', output, '--fusion', fusion, '--no-metrics', *note])
+    card = (tmp_path / 'bundle' / 'MODEL_CARD.md').read_text(encoding='utf-8')
+    assert 'not measured' in card
+    assert card.endswith('## By hand\n')
+    build_pipeline(FusionConfig(model=output, backend='cpu'))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        (['of_ir'], 'reads ir, not fused images'),
+        (['fusion'], 'holds a FusionRT, not a detector'),
+        (['detector', '--fusion', 'of_ir'], 'holds a Detector, not a fusion network'),
+        (['detector', '--split', 'test'], 'test.txt is missing'),
+    ],
+)
+def test_what_cannot_be_a_bundle_is_refused_before_anything_is_written(
+    root, tmp_path, monkeypatch, arguments, reason
+):
+    monkeypatch.chdir(root)
+    with pytest.raises(FusionError, match=reason):
+        main([*arguments, '-o', str(tmp_path / 'bundle')])
+    assert not (tmp_path / 'bundle').exists()
+
+
+def test_cost_counts_every_multiplication_of_a_convolution():
+    network = torch.nn.Conv2d(2, 3, 5, padding=2)
+    assert cost(network, (2,)) == {'parameters': 153, 'macs_640x480': 640 * 480 * 2 * 3 * 25}

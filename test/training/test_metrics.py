@@ -49,6 +49,21 @@ def test_a_detection_of_the_wrong_class_counts_as_wrong():
     assert table['person']['AP50'] == 0
 
 
+def test_ap_has_the_names_of_the_classes_of_the_data():
+    truth = [[0, 0, 20, 20], [30, 30, 60, 60]], [1, 5]
+    table = average_precision([sample(*truth)], [found(*truth)], classes=tuple('abcdef'))
+    assert list(table) == ['a', 'b', 'c', 'd', 'e', 'f', 'all']
+    assert table['b']['AP50'] == table['f']['AP50'] == pytest.approx(1)
+    assert np.isnan(table['a']['AP50'])
+
+
+def test_ap_refuses_boxes_of_a_class_without_a_name():
+    truth, wrong = ([[0, 0, 20, 20]], [0]), ([[0, 0, 20, 20]], [3])
+    for labels, results in ((truth, wrong), (wrong, truth)):
+        with pytest.raises(ValueError, match='0 to 2'):
+            average_precision([sample(*labels)], [found(*results)])
+
+
 def test_segmentation_scores_are_those_computed_by_hand():
     confusion = np.array([[3, 1, 0], [1, 2, 1], [0, 0, 0]])
     scores = segmentation_scores(confusion)

@@ -24,9 +24,6 @@ from training.checkpoint import load_run  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.datasets import load_samples  # noqa: E402
 from training.evaluate import main as evaluate  # noqa: E402
-from training.learned import detection_judge  # noqa: E402
-from training.learned import pair_of  # noqa: E402
-from training.learned import segmentation_judge  # noqa: E402
 from training.loss_net import LossNetRT  # noqa: E402
 from training.meta import constant_preconditioner  # noqa: E402
 from training.meta import meta_gradient  # noqa: E402
@@ -35,6 +32,8 @@ from training.meta import pixel_gradient  # noqa: E402
 from training.segmentation import segmentation_loss  # noqa: E402
 from training.segmentation import Segmenter  # noqa: E402
 from training.segmentation import SegmenterConfig  # noqa: E402
+from training.teachers import judge  # noqa: E402
+from training.teachers import pair_of  # noqa: E402
 from training.train import make_batch  # noqa: E402
 from training.train import train  # noqa: E402
 
@@ -155,7 +154,7 @@ def test_meta_step_leaves_the_segmenter_in_training_with_its_weights_and_buffers
     fusion, loss_net = networks
     network = segmenter(inputs).train()
     before = copy.deepcopy(network.state_dict())
-    judges = [segmentation_judge(network, batch)]
+    judges = [judge('segmenter', [network], [batch])]
     first, again = (
         meta_gradient(
             fusion,
@@ -177,7 +176,10 @@ def test_meta_step_leaves_the_segmenter_in_training_with_its_weights_and_buffers
 @pytest.mark.parametrize('method', ['look_ahead', 'pixel'])
 def test_with_two_teachers_the_loss_learns_from_both(batch, networks, method):
     fusion, loss_net = networks
-    judges = [detection_judge(Detector(), batch), segmentation_judge(segmenter(), batch)]
+    judges = [
+        judge('detector', [Detector()], [batch]),
+        judge('segmenter', [segmenter()], [batch]),
+    ]
 
     def gradient(*judges):
         if method == 'pixel':
@@ -210,12 +212,12 @@ def test_with_two_teachers_the_loss_learns_from_both(batch, networks, method):
     ids=lambda changes: '-'.join(map(str, changes.values())),
 )
 def test_the_learned_loss_trains_with_every_teacher(config, samples, changes):
-    config = replace(config, task='learned', source='fused', batch=1, meta_every=1, **changes)
+    config = replace(config, task='learned', source='fused', batch=2, meta_every=1, **changes)
     train(config, samples)
     last, both = logged(config.run)[-1], config.teacher == 'both'
     names = ['detector', 'segmenter'] if both else ['segmenter']
     for name in names:
-        load_run(f'{config.run}/{name}')
+        load_run(f'{config.run}/{name}_a')
         assert (f'task_{name}' in last) == both
     for what in ('task', 'after_look_ahead'):
         if both:
@@ -237,8 +239,8 @@ def test_evaluation_of_a_segmenter_has_a_row_for_each_class(config, samples, tmp
 
 @pytest.mark.parametrize('name', ['detector', 'segmenter'])
 def test_a_teacher_is_measured_on_what_its_own_fusion_network_makes(config, samples, name):
-    train(replace(config, task='learned', source='fused', teacher='both', batch=1), samples)
-    evaluate([f'--{name}', f'{config.run}/{name}', '--data', config.data])
+    train(replace(config, task='learned', source='fused', teacher='both', batch=2), samples)
+    evaluate([f'--{name}', f'{config.run}/{name}_a', '--data', config.data])
 
 
 def test_a_segmenter_of_other_classes_is_refused(config, samples, masked_root):

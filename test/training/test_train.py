@@ -7,11 +7,15 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
+from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
+from training.checkpoint import read_description  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.datasets import load_samples  # noqa: E402
+from training.datasets import open_dataset  # noqa: E402
 from training.train import learning_rate  # noqa: E402
+from training.train import main  # noqa: E402
 from training.train import make_batch  # noqa: E402
 from training.train import train  # noqa: E402
 
@@ -59,21 +63,6 @@ def test_a_saved_run_loads_as_the_network_that_was_returned(config, data_root):
     torch.testing.assert_close(loaded(y, ir), trained(y, ir))
 
 
-def test_same_seed_gives_the_same_batches_and_another_seed_others(config, data_root):
-    samples = load_samples(data_root, 'train')
-    first, again, other = (
-        make_batch(samples, c, 0) for c in (config, config, replace(config, seed=1))
-    )
-    assert torch.equal(first.rgb, again.rgb)
-    assert not torch.equal(first.rgb, other.rgb)
-
-
-def test_every_pair_is_used_once_before_any_is_used_twice(config, data_root):
-    samples = load_samples(data_root, 'train')
-    used = [name for step in (0, 1) for name in make_batch(samples, config, step).names]
-    assert sorted(used) == sorted(s.name for s in samples)
-
-
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(config, data_root):
     samples = load_samples(data_root, 'train', limit=1)
     with pytest.raises(FloatingPointError, match=r'not finite at step 0.*batch: a, a'):
@@ -91,7 +80,7 @@ def test_learning_rate_warms_up_to_its_peak_and_ends_near_zero(config):
 
 def learned_config(config, tmp_path, **changes):
     values = {'task': 'learned', 'run': str(tmp_path / 'learned'), 'steps': 6, 'meta_every': 2}
-    return replace(config, batch=1, **{**values, **changes})
+    return replace(config, batch=2, **{**values, **changes})
 
 
 @pytest.mark.parametrize('method', ['adam', 'pixel', 'paper'])
@@ -102,7 +91,7 @@ def test_the_learned_loss_trains_fusion_detector_and_loss_net(config, data_root,
     taught = [line['step'] for line in log if 'after_look_ahead' in line]
     assert taught == [2, 4]
     assert log[-1]['weight_ir'] != log[0]['weight_ir']
-    for place in ('', 'detector', 'loss_net'):
+    for place in ('', 'detector_a', 'detector_b', 'loss_net'):
         load_run(tmp_path / 'learned' / place)
 
 
@@ -111,10 +100,11 @@ def test_the_learned_loss_trains_fusion_detector_and_loss_net(config, data_root,
     [
         {'task': 'fusion'},
         {'task': 'learned'},
+        {'task': 'learned', 'workers': 2, 'validate_every': 2},
         {'task': 'learned', 'teacher': 'both', 'combine': 'pcgrad'},
         {'task': 'segmentation', 'source': 'ir'},
     ],
-    ids=lambda changes: '-'.join(changes.values()),
+    ids=lambda changes: '-'.join(map(str, changes.values())),
 )
 def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
     config, masked_root, tmp_path, monkeypatch, changes
@@ -139,17 +129,20 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
         with pytest.raises(KeyboardInterrupt):
             train(broken, samples)
     train(broken, samples)
-    for file in ('weights.safetensors', 'log.jsonl'):
+    files = ['weights.safetensors', 'log.jsonl']
+    files += ['validation.jsonl'] if 'validate_every' in changes else []
+    for file in files:
         assert (tmp_path / 'broken' / file).read_bytes() == (
             tmp_path / 'whole' / file
         ).read_bytes()
+    assert read_description(broken.run)['best'] == read_description(whole.run)['best']
 
 
 def test_a_run_does_not_go_on_under_other_settings(config, data_root, monkeypatch):
     samples = load_samples(data_root, 'train')
     config = replace(config, save_every=1)
     with monkeypatch.context() as patch:
-        patch.setattr('training.train.save_run', lambda *_: (_ for _ in ()).throw(OSError))
+        patch.setattr('training.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):  # noqa: PT011
             train(config, samples)
     with pytest.raises(ModelError, match='other settings'):
@@ -157,3 +150,91 @@ def test_a_run_does_not_go_on_under_other_settings(config, data_root, monkeypatc
     train(config, samples)
     with pytest.raises(ModelError, match='finished'):
         train(config, samples)
+
+
+def test_a_run_goes_on_with_other_threads_workers_and_intervals_of_saving(
+    config, data_root, monkeypatch
+):
+    samples = load_samples(data_root, 'train')
+    with monkeypatch.context() as patch:
+        patch.setattr('training.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
+        with pytest.raises(OSError):  # noqa: PT011
+            train(replace(config, save_every=1), samples)
+    others = {'threads': 2, 'workers': 1, 'save_every': 7, 'panel_every': 3, 'device': 'cpu'}
+    train(replace(config, **others), samples)
+    assert read_description(config.run)['config']['save_every'] == 7
+
+
+def test_a_run_from_disk_ends_as_one_from_memory(config, data_root, tmp_path):
+    train(config, load_samples(data_root, 'train'))
+    train(replace(config, run=str(tmp_path / 'lazy')), open_dataset(data_root, 'train'))
+    runs = [(tmp_path / name / 'weights.safetensors').read_bytes() for name in ('fusion', 'lazy')]
+    assert runs[0] == runs[1]
+
+
+def with_classes(root, *names):
+    (root / 'classes.txt').write_text('\n'.join(names), encoding='utf-8')
+
+
+@pytest.mark.parametrize('task', ['detection', 'learned'])
+def test_a_detector_learns_the_classes_of_the_data(config, masked_root, tmp_path, task):
+    with_classes(masked_root, 'deer', 'boar', 'hare', 'fox')
+    config = learned_config(config, tmp_path, task=task, source='ir', steps=1)
+    train(config, load_samples(masked_root, 'train'))
+    run = tmp_path / 'learned' / ('detector_a' if task == 'learned' else '')
+    assert load_run(run).config.classes == 4
+    for folder in (run, config.run):
+        assert read_description(folder)['classes'] == ['deer', 'boar', 'hare', 'fox']
+
+
+def test_a_segmentation_run_names_the_classes_of_its_masks(config, masked_root):
+    pytest.importorskip('transformers')
+    config = replace(config, task='segmentation', source='ir', steps=1)
+    train(config, load_samples(masked_root, 'train'))
+    assert read_description(config.run)['classes'] == ['road', 'car']
+
+
+def test_a_teacher_of_other_classes_is_refused(config, masked_root, tmp_path):
+    samples = load_samples(masked_root, 'train')
+    detector = replace(config, task='detection', source='ir', steps=1)
+    train(detector, samples)
+    with_classes(masked_root, 'person', 'bicycle', 'lorry')
+    with pytest.raises(FusionError, match=r'bicycle, car; those of .* bicycle, lorry'):
+        train(learned_config(config, tmp_path, detector=detector.run), samples)
+
+
+def test_detection_asks_for_boxes(config, masked_root):
+    (masked_root / 'labels').rename(masked_root / 'elsewhere')
+    samples = load_samples(masked_root, 'train')
+    with pytest.raises(FusionError, match='has no boxes'):
+        train(replace(config, task='detection', source='ir'), samples)
+
+
+def test_a_device_that_is_not_there_is_refused_and_auto_says_what_it_took(
+    config, data_root, capsys, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    samples = load_samples(data_root, 'train')
+    with pytest.raises(FusionError, match='device=cpu'):
+        train(replace(config, device='cuda'), samples)
+    train(config, samples)
+    assert 'on CPU' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('task', ['fusion', 'detection', 'learned'])
+def test_bfloat16_trains_to_finite_float32_weights(config, data_root, tmp_path, task):
+    config = learned_config(config, tmp_path, task=task, source='ir', amp=True)
+    train(config, load_samples(data_root, 'train'))
+    for value in load_run(config.run).state_dict().values():
+        assert value.dtype != torch.bfloat16
+        assert value.isfinite().all()
+
+
+def test_the_smoke_configuration_trains_the_learned_loss(root, data_root, tmp_path, capsys):
+    run = tmp_path / 'smoke'
+    changes = [f'data={data_root}', f'run={run}', 'steps=5', 'validate_every=2']
+    main([str(root / 'config' / 'train' / 'smoke.yaml'), *changes])
+    assert '4 pairs' in capsys.readouterr().out
+    for place in ('', 'detector_a', 'detector_b', 'loss_net'):
+        load_run(run / place)
+    assert len((run / 'validation.jsonl').read_text(encoding='utf-8').splitlines()) == 3

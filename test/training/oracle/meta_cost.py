@@ -16,7 +16,7 @@ WAYS = ('double_backward', 'closed_form', 'difference')
 
 
 def measure(way, crop):
-    """Print seconds and MiB above the start of one step; batch 2, the task reads 120x160."""
+    """Print seconds and MiB above the start of one step; batch 2, the task reads 128x160."""
     import torch
 
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[3])]
@@ -24,11 +24,11 @@ def measure(way, crop):
     from tdfusion_ros.nets.blocks import luma
     from tdfusion_ros.nets.detector import Detector
     from tdfusion_ros.nets.fusion import FusionPaper
-    from training.learned import detection_judge
     from training.loss_net import LossNetPaper
     from training.meta import constant_preconditioner
     from training.meta import meta_gradient
     from training.meta import MetaConfig
+    from training.teachers import judge
     from training.transforms import Batch
 
     torch.manual_seed(0)
@@ -37,15 +37,15 @@ def measure(way, crop):
     boxes = torch.tensor([[[10.0, 10.0, 60.0, 90.0]]] * 2)
     ids, valid = torch.zeros(2, 1, dtype=torch.int64), torch.ones(2, 1, dtype=torch.bool)
     images = (torch.rand(2, 3, 128, 160), torch.rand(2, 1, 128, 160))
-    judge = detection_judge(detector, Batch(('a', 'b'), *images, boxes, ids, valid))
+    task = judge('detector', [detector], [Batch(('a', 'b'), *images, boxes, ids, valid)])
     precondition = constant_preconditioner(fusion, 1e-4)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
     if way == 'double_backward':
-        double_backward(fusion, loss_net, [pair], [judge], precondition, MetaConfig())
+        double_backward(fusion, loss_net, [pair], [task], precondition, MetaConfig())
     else:
         config = MetaConfig(difference=way == 'difference')
-        meta_gradient(fusion, loss_net, [pair], [judge], precondition=precondition, config=config)
+        meta_gradient(fusion, loss_net, [pair], [task], precondition=precondition, config=config)
     seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(f'{way:<16} crop {crop}: {seconds:6.1f} s, {peak / 1024:8.0f} MiB')

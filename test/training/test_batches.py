@@ -1,0 +1,105 @@
+from dataclasses import replace
+import threading
+
+import pytest
+
+torch = pytest.importorskip('torch')
+for package in ('cv2', 'yaml'):
+    pytest.importorskip(package)
+
+from training.batches import hold  # noqa: E402
+from training.batches import make_batch  # noqa: E402
+from training.batches import prefetched  # noqa: E402
+from training.config import TrainConfig  # noqa: E402
+from training.datasets import load_samples  # noqa: E402
+from training.datasets import open_dataset  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def config(data_root):
+    return TrainConfig(data=str(data_root), batch=2, crop_hw=(64, 64), mosaic=0.5)
+
+
+@pytest.fixture
+def samples(data_root):
+    return load_samples(data_root, 'train')
+
+
+def assert_equal(batch, other):
+    for name, value in vars(batch).items():
+        same = torch.equal if torch.is_tensor(value) else lambda a, b: a == b
+        assert same(value, getattr(other, name)), name
+
+
+def test_same_seed_gives_the_same_batches_and_another_seed_others(config, samples):
+    first, again, other = (
+        make_batch(samples, c, 0) for c in (config, config, replace(config, seed=1))
+    )
+    assert torch.equal(first.rgb, again.rgb)
+    assert not torch.equal(first.rgb, other.rgb)
+
+
+def test_every_pair_is_used_once_before_any_is_used_twice(config, samples):
+    config = replace(config, mosaic=0.0)
+    used = [name for step in (0, 1) for name in make_batch(samples, config, step).names]
+    assert sorted(used) == sorted(s.name for s in samples)
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_batches_made_ahead_are_those_made_in_time(config, masked_root, workers):
+    samples = load_samples(masked_root, 'train')
+
+    def make(step):
+        return make_batch(samples, config, step)
+
+    in_time = list(prefetched(make, range(2, 9), 0))
+    ahead = list(prefetched(make, range(2, 9), workers))
+    assert len(ahead) == 7
+    for batch, other in zip(ahead, in_time, strict=True):
+        assert_equal(batch, other)
+
+
+def test_an_error_while_a_batch_is_made_ahead_stops_at_its_own_step():
+    def make(step):
+        if step == 3:
+            raise OSError
+        return step
+
+    batches = prefetched(make, range(9), 2)
+    assert [next(batches) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError):  # noqa: PT011
+        next(batches)
+
+
+def test_batches_that_nobody_wants_are_not_made():
+    made = []
+    batches = prefetched(lambda step: made.append(step), range(1000), 2)
+    next(batches)
+    batches.close()
+    assert len(made) <= 5
+    assert not [t for t in threading.enumerate() if t.name.startswith('batches')]
+
+
+def test_a_lazy_set_gives_the_same_batches_as_one_in_memory(config, samples, data_root):
+    lazy = open_dataset(data_root, 'train')
+    for step in range(3):
+        assert_equal(make_batch(lazy, config, step), make_batch(samples, config, step))
+
+
+def test_a_set_is_held_in_memory_only_if_it_is_small(data_root):
+    data = open_dataset(data_root, 'train')
+    pixels = 4 * 96 * 128 * 4
+    assert isinstance(hold(data), list)
+    assert hold(data, limit=pixels) is data
+
+
+def test_processes_share_the_rows_of_one_batch(config, samples, monkeypatch):
+    whole = make_batch(samples, config, 1)
+    monkeypatch.setattr('training.distributed.world_size', lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr('training.distributed.rank', lambda rank=rank: rank)
+        part = make_batch(samples, config, 1)
+        assert part.names == whole.names[rank::2]
+        assert torch.equal(part.ir, whole.ir[rank::2])

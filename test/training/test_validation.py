@@ -1,0 +1,150 @@
+from dataclasses import replace
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
+    pytest.importorskip(package)
+
+from tdfusion_ros.core.errors import ConfigError  # noqa: E402
+from tdfusion_ros.core.errors import FusionError  # noqa: E402
+from training.checkpoint import load_run  # noqa: E402
+from training.checkpoint import read_description  # noqa: E402
+from training.config import TrainConfig  # noqa: E402
+from training.datasets import load_samples  # noqa: E402
+from training.datasets import open_dataset  # noqa: E402
+from training.metrics import average_precision  # noqa: E402
+from training.metrics import select  # noqa: E402
+from training.tasks import task_input  # noqa: E402
+from training.train import train  # noqa: E402
+from training.transforms import collate  # noqa: E402
+from training.transforms import pad  # noqa: E402
+from training.validation import Best  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def config(data_root, tmp_path):
+    return TrainConfig(
+        data=str(data_root),
+        run=str(tmp_path / 'run'),
+        source='ir',
+        steps=5,
+        batch=2,
+        crop_hw=(64, 64),
+        warmup_steps=1,
+        validate_every=2,
+        threads=1,
+    )
+
+
+def validated(config):
+    with open(f'{config.run}/validation.jsonl', encoding='utf-8') as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.mark.parametrize(
+    ('task', 'measure', 'best'),
+    [('fusion', 'loss', min), ('learned', 'task', min), ('detection', 'AP50', max)],
+)
+def test_the_best_averaged_weights_become_those_of_the_run(config, data_root, task, measure, best):
+    train(replace(config, task=task), load_samples(data_root, 'train'))
+    lines = validated(config)
+    assert [line['step'] for line in lines] == [1, 3, 4]
+    chosen = best(lines, key=lambda line: line[measure])
+    assert read_description(config.run)['best'] == {**chosen, 'split': 'val'}
+
+
+def test_segmentation_is_validated_by_its_mean_iou(config, masked_root):
+    pytest.importorskip('transformers')
+    config = replace(config, task='segmentation')
+    train(config, load_samples(masked_root, 'train'))
+    assert all(0 <= line['mIoU'] <= 1 for line in validated(config))
+
+
+def test_without_validation_the_last_averaged_weights_are_kept(config, data_root):
+    train(replace(config, validate_every=0), load_samples(data_root, 'train'))
+    assert read_description(config.run)['best'] == {'step': 4}
+
+
+def test_earlier_weights_are_kept_if_later_ones_are_worse(config, data_root, monkeypatch):
+    samples = load_samples(data_root, 'train')
+    short = replace(config, run=f'{config.run}_short', validate_every=0, warmup_steps=9)
+    long = replace(config, warmup_steps=9)  # the same rates in the steps that both take
+    found = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr('training.validation.Validation.__call__', lambda *_: next(found))
+    kept = train(long, samples)
+    expected = train(replace(short, steps=2), samples)
+    torch.testing.assert_close(kept.state_dict(), expected.state_dict(), rtol=0, atol=0)
+
+
+def test_the_figure_of_a_detector_is_the_ap50_of_the_run_that_is_written(config, data_root):
+    train(replace(config, task='detection', steps=20), load_samples(data_root, 'train'))
+    samples, detector = load_samples(data_root, 'val'), load_run(config.run)
+    found = []
+    with torch.inference_mode():
+        for sample in samples:
+            boxes, logits = detector(task_input(collate([sample]), 'ir', None))
+            scores = logits[0].sigmoid().numpy()
+            found.append(select(boxes[0].numpy(), scores, sample.ir.shape))
+    expected = average_precision(samples, found)['all']['AP50']
+    assert read_description(config.run)['best']['AP50'] == pytest.approx(expected, abs=1e-6)
+    assert expected > 0
+
+
+@pytest.mark.parametrize(('higher', 'kept'), [(True, 3.0), (False, 1.0)])
+def test_the_first_of_equals_is_the_best(higher, kept):
+    network = torch.nn.Linear(1, 1)
+    best = Best({'network': torch.nn.Linear(1, 1)})
+    for step, value in enumerate([2.0, 1.0, 3.0, 1.0, 3.0]):
+        torch.nn.init.constant_(network.weight, step)
+        best.offer({'network': network}, step, value, higher)
+    assert best.value == kept
+    assert best.step == best.networks['network'].weight.item() == (2 if higher else 1)
+
+
+def test_a_split_with_other_classes_is_refused(config, data_root, monkeypatch):
+    data = replace(open_dataset(data_root, 'val'), classes=('person', 'car'))
+    monkeypatch.setattr('training.validation.open_dataset', lambda *_: data)
+    with pytest.raises(
+        FusionError, match=r'split val .* has the classes person, car, split train'
+    ):
+        train(replace(config, task='detection'), load_samples(data_root, 'train'))
+
+
+def test_a_split_without_any_object_cannot_tell_what_is_best(config, data_root):
+    (data_root / 'splits' / 'val.txt').write_text('empty\n', encoding='utf-8')
+    with pytest.raises(FusionError, match='AP50 of split val is nan'):
+        train(replace(config, task='detection'), load_samples(data_root, 'train'))
+
+
+def test_images_are_padded_to_what_networks_take_and_labels_stay(masked_root):
+    sample = load_samples(masked_root, 'train')[0]
+    small = replace(
+        sample, rgb=sample.rgb[:90, :100], ir=sample.ir[:90, :100], mask=sample.mask[:90, :100]
+    )
+    padded = pad(small, 32)
+    assert padded.rgb.shape == (96, 128, 3)
+    assert (padded.ir[90:, :100] == small.ir[-1]).all()
+    assert (padded.mask[90:] == 255).all()
+    np.testing.assert_array_equal(padded.boxes_xyxy, small.boxes_xyxy)
+    assert pad(sample, 32) is sample
+
+
+def test_validation_is_a_curve_on_the_board(config, data_root):
+    pytest.importorskip('tensorboard')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(config, load_samples(data_root, 'train'))
+    events = EventAccumulator(config.run)
+    events.Reload()
+    shown = {event.step: event.value for event in events.Scalars('val/loss')}
+    assert shown == pytest.approx({line['step']: line['loss'] for line in validated(config)})
+
+
+def test_an_interval_below_zero_is_refused(config):
+    with pytest.raises(ConfigError, match='validate_every must be 0 or more'):
+        replace(config, validate_every=-1)

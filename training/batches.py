@@ -1,0 +1,145 @@
+"""What a step trains on: random crops that its number alone decides, made ahead if wanted."""
+
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
+import os
+
+import numpy as np
+import torch
+
+from tdfusion_ros.core.errors import ConfigError
+from training import distributed
+from training.config import TrainConfig
+from training.datasets import DataSet
+from training.datasets import Sample
+from training.transforms import Batch
+from training.transforms import collate
+from training.transforms import flip
+from training.transforms import mosaic
+from training.transforms import photometric
+from training.transforms import random_crop
+
+IN_MEMORY = 4 * 2**30
+"""Bytes of pixels up to which a set is kept in memory."""
+
+
+def hold(dataset: DataSet, limit: int = IN_MEMORY) -> Sequence[Sample]:
+    """
+    Return the samples in memory if they are small enough, else the set, which reads them anew.
+
+    :param limit: bytes for all processes together; judged by the first sample.
+    """
+    first = dataset[0]
+    size = sum(image.nbytes for image in (first.rgb, first.ir, first.mask) if image is not None)
+    small = size * len(dataset) * distributed.world_size() < limit
+    return list(dataset) if small else dataset
+
+
+def halves(samples: Sequence[Sample]) -> list[list[int]]:
+    """
+    Return the indices of the samples in two halves that have little to do with each other.
+
+    Neighbours stay together, as they may be frames of one drive; each half has day and night.
+
+    :raises ConfigError: if there are not two samples.
+    """
+    if isinstance(samples, DataSet):
+        told = [samples.strata.get(name, {}) for name in samples.names]
+    else:
+        told = [dict(sample.strata) for sample in samples]
+    lights: dict[str, list[int]] = {}
+    for index, strata in enumerate(told):
+        lights.setdefault(strata.get('light', ''), []).append(index)
+    first: list[int] = []
+    second: list[int] = []
+    for part in lights.values():
+        cut = (len(part) + (len(first) < len(second))) // 2
+        first += part[:cut]
+        second += part[cut:]
+    if not first or not second:
+        raise ConfigError('one pair cannot be halved: give more, or take cross_fit=false')
+    return [first, second]
+
+
+def augment(
+    samples: Sequence[Sample],
+    index: int,
+    partners: Sequence[int],
+    config: TrainConfig,
+    rng: np.random.Generator,
+) -> Sample:
+    """Return one random crop around sample ``index``, or a mosaic of it and three partners."""
+    if rng.random() < config.mosaic:
+        chosen = [index, *(partners[i] for i in rng.integers(len(partners), size=3))]
+        half = (config.crop_hw[0] // 2, config.crop_hw[1] // 2)
+        parts = [random_crop(samples[i], rng, half, config.scale_range) for i in chosen]
+        crop = mosaic(parts, config.crop_hw)
+    else:
+        crop = random_crop(samples[index], rng, config.crop_hw, config.scale_range)
+    if rng.random() < 0.5:
+        crop = flip(crop)
+    return photometric(crop, rng, config.photometric)
+
+
+def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Batch:
+    """
+    Return the batch of a step, or what of it falls to this process.
+
+    A row depends on nothing but the seed and its place in the run, so neither threads nor
+    processes change it. Every sample is used once before any is used twice. For teachers that
+    judge each other's half of the data, the rows of the first half come first.
+    """
+    groups = halves(samples) if config.parts == 2 else [list(range(len(samples)))]
+    size = config.batch // config.parts
+    rows = []
+    for row in distributed.share(range(config.batch)):
+        number, place = row // size, step * size + row % size
+        group = groups[number]
+        epoch, index = divmod(place, len(group))
+        order = np.random.default_rng((config.seed, 0, epoch)).permutation(len(group))
+        rng = np.random.default_rng((config.seed, 1, step * config.batch + row))
+        rows.append(augment(samples, group[order[index]], group, config, rng))
+    return collate(rows)
+
+
+def choose_workers(wanted: int, device: torch.device) -> int:
+    """
+    Return the number of threads that prepare batches.
+
+    :param wanted: -1: none on the CPU, whose cores the networks take; beside a GPU up to 8.
+    """
+    if wanted >= 0:
+        return wanted
+    cores = (os.cpu_count() or 1) // distributed.world_size()
+    return min(8, max(1, cores)) if device.type == 'cuda' else 0
+
+
+def prefetched(
+    make: Callable[[int], Batch], steps: range, workers: int
+) -> Generator[Batch, None, None]:
+    """
+    Yield ``make(step)`` of each step, in order.
+
+    Decoding, OpenCV and NumPy release the interpreter's lock, so threads do.
+
+    :param workers: threads that are up to twice as many batches ahead; 0: none.
+    """
+    if not workers:
+        yield from map(make, steps)
+        return
+    ahead: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix='batches') as pool:
+        try:
+            for step in steps:
+                ahead.append(pool.submit(make, step))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:  # also if nobody wants the rest: an error elsewhere
+            for future in ahead:
+                future.cancel()

@@ -1,0 +1,134 @@
+"""
+Several GPUs or machines: each process takes its rows of one batch; means go over all processes.
+
+    python -m torch.distributed.run --nproc_per_node 4 -m training.train config/train/...yaml
+
+torchrun starts the processes and tells each one its rank; alone, everything here does nothing.
+Gradients are averaged by hand, not by DistributedDataParallel: the meta-step takes gradients that
+no ``backward`` sees. All processes then hold the same networks, and the gradients are those of a
+single process with the whole batch.
+
+Except for BatchNorm on the CPU: on GPUs it becomes SyncBatchNorm, which does not exist for the
+CPU. There each process normalises by its own rows, and only the running statistics are averaged.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+import os
+from typing import TypeVar
+
+import torch
+from torch import distributed
+from torch import nn
+from torch import Tensor
+
+from tdfusion_ros.core.errors import ConfigError
+
+T = TypeVar('T')
+
+# A ContextVar, not a plain flag: threads that prepare batches meanwhile must not see it.
+_ALONE = ContextVar('alone', default=False)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """
+    Return the device of this process: with several GPUs, the one of its rank on this machine.
+
+    :param wanted: cpu; cuda; or auto: cuda if there is one.
+    :raises ConfigError: if cuda is wanted and there is none.
+    """
+    there = torch.cuda.is_available()
+    if wanted == 'cuda' and not there:
+        raise ConfigError('device cuda: torch finds none; take device=cpu, or a torch with CUDA')
+    if wanted == 'cpu' or not there:
+        return torch.device('cpu')
+    return torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
+
+
+def start(device: torch.device) -> None:
+    """Join the other processes, if torchrun started several."""
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1 and not distributed.is_initialized():
+        if device.type == 'cuda':
+            torch.cuda.set_device(device)
+        distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
+
+
+def finish() -> None:
+    """Wait for the other processes and leave them."""
+    if distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Return the number of this process, 0 to ``world_size() - 1``."""
+    return distributed.get_rank() if distributed.is_initialized() and not _ALONE.get() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes."""
+    return distributed.get_world_size() if distributed.is_initialized() and not _ALONE.get() else 1
+
+
+def is_main() -> bool:
+    """Tell whether this is the process that writes."""
+    return rank() == 0
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Count only this process, as where each one measures other images, and not equally many."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def share(items: Sequence[T]) -> Sequence[T]:
+    """Return what of ``items`` falls to this process: every n-th."""
+    return items[rank() :: world_size()]
+
+
+def average(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """
+    Return the mean over all processes of each tensor, the same to the bit in all of them.
+
+    :param tensors: of one dtype, on the device of the process; not changed.
+    """
+    if world_size() == 1 or not tensors:
+        return list(tensors)
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+    distributed.all_reduce(flat)
+    parts = (flat / world_size()).split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def gather(values: list[T]) -> list[T]:
+    """Return the values of all processes, in the order of the ranks, to each of them."""
+    if world_size() == 1:
+        return values
+    lists: list[list[T]] = [[] for _ in range(world_size())]
+    distributed.all_gather_object(lists, values)
+    return [value for part in lists for value in part]
+
+
+@torch.no_grad()
+def average_gradients(network: nn.Module) -> None:
+    """Average the gradients of a network and what its last forward pass changed in its buffers."""
+    if world_size() == 1:
+        return
+    tensors = [p.grad for p in network.parameters() if p.grad is not None]
+    tensors += [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    for tensor, mean in zip(tensors, average(tensors), strict=True):
+        tensor.copy_(mean)
+
+
+def synchronize_norms(networks: Mapping[str, nn.Module], device: torch.device) -> None:
+    """Let BatchNorm see the rows of all processes, in place, where that exists: on GPUs."""
+    if world_size() > 1 and device.type == 'cuda':
+        for network in networks.values():
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)

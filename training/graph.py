@@ -1,0 +1,94 @@
+"""The graph of a bundle: what it costs, written as ONNX, and held against torch."""
+
+from collections.abc import Sequence
+import copy
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tdfusion_ros.backends.cpu import CpuBackend
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets.blocks import fold_batchnorm
+from tdfusion_ros.nets.perception import Perception
+
+SIZE_MULTIPLE = 32
+OPSET = 20
+EXPORT_HW = (480, 640)
+PARITY_HW = ((480, 640), (256, 320), (544, 96))
+
+
+def export_onnx(model: Perception, path: Path) -> None:
+    """Write the folded graph, in fp32, for every H and W that are multiples of 32."""
+    folded = fold_batchnorm(copy.deepcopy(model)).requires_grad_(False)
+    example = (
+        torch.zeros(*EXPORT_HW, 3, dtype=torch.uint8),
+        torch.zeros(*EXPORT_HW),
+    )
+    # The same named dimensions for both inputs: equal sizes are then part of the graph.
+    height = SIZE_MULTIPLE * torch.export.Dim('rows', min=2, max=128)
+    width = SIZE_MULTIPLE * torch.export.Dim('columns', min=2, max=128)
+    shapes = {'rgb': {0: height, 1: width}, 'ir': {0: height, 1: width}}
+    program = torch.onnx.export(
+        folded,
+        example,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=['rgb', 'ir'],
+        output_names=['fused', 'boxes_xyxy', 'scores'],
+        dynamic_shapes=shapes,
+        verbose=False,
+    )
+    assert program is not None  # only the older exporter returns nothing
+    program.save(str(path), external_data=False)
+    exported = onnx.load(str(path))
+    for node in exported.graph.node:  # else every line of code on the way, with its folder
+        del node.metadata_props[:]
+    onnx.checker.check_model(exported)
+    onnx.save(exported, str(path))
+    versions = {entry.domain: entry.version for entry in exported.opset_import}
+    if versions.get('') != OPSET:
+        raise ModelError(f'asked for opset {OPSET}, the exporter wrote {versions}')
+
+
+def check_parity(model: Perception, path: Path, sizes_hw: Sequence[tuple[int, int]]) -> dict:
+    """
+    Compare the exported graph with torch on noise, whose output is the hardest to agree on.
+
+    :returns: the largest differences over all sizes.
+    :raises ModelError: if they exceed what rounding explains.
+    """
+    backend = CpuBackend(path.read_bytes())
+    rng = np.random.default_rng(0)
+    worst = {'fused_levels': 0.0, 'boxes_px': 0.0, 'scores': 0.0}
+    for height, width in sizes_hw:
+        rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        ir = rng.random((height, width), dtype=np.float32)
+        with torch.inference_mode():
+            expected = model.eval()(torch.from_numpy(rgb), torch.from_numpy(ir))
+        raw = backend.run(rgb, ir)
+        got = (raw.fused, raw.boxes_xyxy, raw.scores)
+        for key, ours, theirs in zip(worst, expected, got, strict=True):
+            if ours.shape != theirs.shape:
+                raise ModelError(f'{key} at {height}x{width}: {ours.shape} != {theirs.shape}')
+            difference = np.abs(ours.numpy().astype(np.float64) - theirs).max()
+            worst[key] = max(worst[key], float(difference))
+    if worst['fused_levels'] > 1 or worst['boxes_px'] > 0.05 or worst['scores'] > 1e-3:
+        raise ModelError(f'the exported graph differs from torch: {worst}')
+    return worst
+
+
+def cost(network: nn.Module, channels: Sequence[int]) -> dict[str, int]:
+    """
+    Return the number of parameters, and of multiply-accumulates at 640x480.
+
+    :param channels: those of each input.
+    """
+    inputs = [torch.zeros(1, c, *EXPORT_HW) for c in channels]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(*inputs)
+    parameters = sum(p.numel() for p in network.parameters())
+    return {'parameters': parameters, 'macs_640x480': counter.get_total_flops() // 2}
