@@ -39,6 +39,13 @@ def hold(dataset: DataSet, limit: int = IN_MEMORY) -> Sequence[Sample]:
     return list(dataset) if small else dataset
 
 
+def lights_of(samples: Sequence[Sample]) -> list[str]:
+    """Return day or night of each sample, empty where it is not known; none is read for that."""
+    if isinstance(samples, DataSet):
+        return [samples.strata.get(name, {}).get('light', '') for name in samples.names]
+    return [sample.strata.get('light', '') for sample in samples]
+
+
 def halves(samples: Sequence[Sample]) -> list[list[int]]:
     """
     Return the indices of the samples in two halves that have little to do with each other.
@@ -47,13 +54,9 @@ def halves(samples: Sequence[Sample]) -> list[list[int]]:
 
     :raises ConfigError: if there are not two samples.
     """
-    if isinstance(samples, DataSet):
-        told = [samples.strata.get(name, {}) for name in samples.names]
-    else:
-        told = [dict(sample.strata) for sample in samples]
     lights: dict[str, list[int]] = {}
-    for index, strata in enumerate(told):
-        lights.setdefault(strata.get('light', ''), []).append(index)
+    for index, light in enumerate(lights_of(samples)):
+        lights.setdefault(light, []).append(index)
     first: list[int] = []
     second: list[int] = []
     for part in lights.values():

@@ -1,18 +1,22 @@
-"""What TensorBoard shows of a run: every loss, and what becomes of one pair."""
+"""What one sees of a run: every loss in TensorBoard, pictures of a pair by day and by night."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 import sys
 from typing import Any
 
+import cv2
 import torch
 from torch import nn
 from torch import Tensor
 
+from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.blocks import recolor
+from training.batches import lights_of
 from training.datasets import Sample
 from training.transforms import Batch
 from training.transforms import collate
@@ -64,17 +68,23 @@ def open_board(folder: Path, first: int) -> Iterator[Board]:
         writer.close()
 
 
-def panel_batch(sample: Sample, size_hw: tuple[int, int]) -> Batch:
-    """Return the middle of a pair, as large as a training crop, always the same."""
+def panel_batch(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Batch:
+    """Return the middle of the first pair of every light, as large as a training crop."""
+    lights = lights_of(samples)
+    firsts = sorted({lights.index(light) for light in lights})
+    return collate([_middle(samples[index], size_hw) for index in firsts])
+
+
+def _middle(sample: Sample, size_hw: tuple[int, int]) -> Sample:
     height, width = size_hw
     y0, x0 = ((have - want) // 2 for have, want in zip(sample.ir.shape, size_hw, strict=True))
-    return collate([crop_resize(sample, (x0, y0, x0 + width, y0 + height), size_hw)])
+    return crop_resize(sample, (x0, y0, x0 + width, y0 + height), size_hw)
 
 
 @torch.no_grad()
 def draw_panel(networks: Mapping[str, nn.Module], batch: Batch) -> Tensor | None:
     """
-    Return rgb, ir, fused and, with a loss net, w side by side, (3, H, n * W) in [0, 1].
+    Return rgb, ir, fused and, with a loss net, w side by side, a row for each pair, (3, H, W).
 
     :param networks: of the task, by name; without a fusion network there is nothing to see.
     """
@@ -84,4 +94,13 @@ def draw_panel(networks: Mapping[str, nn.Module], batch: Batch) -> Tensor | None
     images = [batch.rgb, ir, recolor(batch.rgb, networks['fusion'](y, ir))]
     if 'loss_net' in networks:
         images.append(networks['loss_net'](y, ir))
-    return torch.cat([image.expand(-1, 3, -1, -1) for image in images], 3)[0]
+    rows = torch.cat([image.expand(-1, 3, -1, -1) for image in images], 3)
+    return torch.cat(list(rows), 1)
+
+
+def write_panel(path: Path, image: Tensor) -> None:
+    """Write a picture, (3, H, W) in [0, 1], as a PNG file."""
+    path.parent.mkdir(exist_ok=True)
+    levels = (image.flip(0) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    if not cv2.imwrite(str(path), levels):
+        raise FusionError(f'{path} cannot be written')

@@ -91,7 +91,7 @@ class TrainConfig:
     gradient_weight: float = setting(1.0, 'Weight of the gradient term of the fusion loss.')
     seed: int = setting(0, 'Seed of initialisation and augmentation.')
     save_every: int = setting(250, 'Steps between two states from which the run can go on.')
-    panel_every: int = setting(500, 'Steps between two panels of images in TensorBoard; 0: never.')
+    panel_every: int = setting(500, 'Steps between two panels of images; 0: never.')
     validate_every: int = setting(
         0, 'Steps between two looks at the averaged weights, of which the best are kept; 0: never.'
     )

@@ -1,4 +1,4 @@
-"""Where a run writes what becomes of it: log.jsonl, validation.jsonl and TensorBoard."""
+"""Where a run writes what becomes of it: log.jsonl, validation.jsonl, panels/, TensorBoard."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -13,13 +13,15 @@ from torch import Tensor
 from training import distributed
 from training.board import Board
 from training.board import open_board
+from training.board import write_panel
 from training.validation import Validation
 
 
 class Journal:
     """The files of a run that is in progress; none in a process that does not write."""
 
-    def __init__(self, board: Board, logs: Mapping[str, TextIO]) -> None:
+    def __init__(self, folder: Path, board: Board, logs: Mapping[str, TextIO]) -> None:
+        self._folder = folder
         self._board = board
         self._logs = logs
 
@@ -36,7 +38,9 @@ class Journal:
 
     def panel(self, step: int, image: Tensor | None) -> None:
         """Add a picture, (3, H, W) in [0, 1], if there is one."""
-        self._board.panel(step, image)
+        if image is not None and self._logs:
+            write_panel(self._folder / 'panels' / f'{step:06}.png', image)
+            self._board.panel(step, image)
 
     def flush(self) -> None:
         """Write what is still in memory, so that an interrupted run has it."""
@@ -57,7 +61,7 @@ def open_journal(folder: Path, lines: Mapping[str, int]) -> Iterator[Journal]:
     :param lines: how many to keep, of the steps (``log``) and of the ``validation``.
     """
     if not distributed.is_main():
-        yield Journal(Board(None), {})
+        yield Journal(folder, Board(None), {})
         return
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -65,7 +69,7 @@ def open_journal(folder: Path, lines: Mapping[str, int]) -> Iterator[Journal]:
             name: stack.enter_context(_open_log(folder / f'{name}.jsonl', kept))
             for name, kept in lines.items()
         }
-        yield Journal(stack.enter_context(open_board(folder, lines['log'])), logs)
+        yield Journal(folder, stack.enter_context(open_board(folder, lines['log'])), logs)
 
 
 def _open_log(path: Path, lines: int) -> TextIO:

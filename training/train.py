@@ -162,7 +162,7 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
     lines = {'log': first}
     if state.validation:
         lines['validation'] = sum(state.is_measured(step) for step in range(first))
-    shown = panel_batch(samples[0], config.crop_hw).to(device)
+    shown = panel_batch(samples, config.crop_hw).to(device)
     begun, values = time.monotonic(), {}
     steps = take_steps(config, state.task, samples, first, device)
     with open_journal(Path(config.run), lines) as journal, closing(steps):

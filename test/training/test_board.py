@@ -8,10 +8,13 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
+from training.board import draw_panel  # noqa: E402
 from training.board import PANEL  # noqa: E402
+from training.board import panel_batch  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.datasets import load_samples  # noqa: E402
 from training.train import make_batch  # noqa: E402
+from training.train import TASK  # noqa: E402
 from training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -77,6 +80,18 @@ def test_panel_shows_rgb_ir_fused_and_w_where_there_is_one(
         assert picture.shape == (64, images * 96, 3)
         np.testing.assert_array_equal(picture[:, :96, ::-1], samples[0].rgb[16:80, 16:112])
         np.testing.assert_array_equal(picture[:, 96:192, 0], samples[0].ir[16:80, 16:112])
+        written = cv2.imread(f'{config.run}/panels/{panel.step:06}.png')
+        assert np.abs(picture.astype(int) - written).max() <= 1  # TensorBoard does not round
+
+
+def test_panel_has_a_row_for_day_and_one_for_night(config, data_root):
+    samples = load_samples(data_root, 'train')
+    lights = ('night', 'night', 'day', 'night')
+    samples = [replace(s, strata={'light': x}) for s, x in zip(samples, lights, strict=True)]
+    shown = panel_batch(samples, (64, 96))
+    assert shown.names == (samples[0].name, samples[2].name)
+    networks = TASK['fusion'](config, torch.device('cpu')).networks
+    assert draw_panel(networks, shown).shape == (3, 2 * 64, 3 * 96)
 
 
 def test_no_panel_is_drawn_if_none_is_wanted(config, data_root, read_back):
