@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ class Layout:
     """Whether boxes and masks must be there, or may."""
     lists: tuple[str, ...] = ('splits/{split}.txt',)
     """Files of names, one a line, for a data set whose splits are not folders."""
+    needed: tuple[str, ...] = ()
+    """What must be there besides rgb and ir, lest it is another layout."""
     day_night: bool = False
     """Whether names end in D or N."""
 
@@ -45,6 +48,7 @@ MSRS_DET = Layout(
     ir='ir',
     boxes=(('yolo', 'boxes/fusion'),),
     classes=('person', 'bicycle', 'car'),
+    needed=('boxes/fusion',),
     day_night=True,
 )
 MSRS = Layout(
@@ -113,13 +117,15 @@ PAIRS = Layout(
     masks='masks',
     labelled=False,
 )
-LAYOUTS = (MSRS_DET, MSRS, FMB, M3FD, LLVIP, PAIRS)
+PAIRS_VI = replace(PAIRS, rgb='vi', boxes=(*PAIRS.boxes, ('yolo', 'boxes')))
+LAYOUTS = (MSRS_DET, MSRS, FMB, M3FD, LLVIP, PAIRS, PAIRS_VI)
 
 
 def find_layout(root: Path) -> Layout:
     """Return the layout whose folders ``root`` has."""
     for layout in LAYOUTS:
-        if all(any(root.glob(place.replace('{split}', '*'))) for place in (layout.rgb, layout.ir)):
+        places = (layout.rgb, layout.ir, *layout.needed)
+        if all(any(root.glob(place.replace('{split}', '*'))) for place in places):
             return layout
     known = '; '.join(f'{layout.rgb} and {layout.ir}' for layout in LAYOUTS)
     raise FusionError(f'{root} is no data set: data=FOLDER must point to one that has {known}')

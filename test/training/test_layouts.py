@@ -11,7 +11,8 @@ from training.layouts import find_layout
 @pytest.mark.parametrize(
     ('folders', 'name'),
     [
-        (('vi', 'ir'), 'msrs_det'),
+        (('vi', 'ir', 'boxes/fusion'), 'msrs_det'),
+        (('vi', 'ir'), 'pairs'),
         (('train/vi', 'train/ir', 'test/vi'), 'msrs'),
         (('test/Visible', 'test/Infrared'), 'fmb'),
         (('Vis', 'Ir'), 'm3fd'),
