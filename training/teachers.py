@@ -107,9 +107,9 @@ def judge(kind: str, teachers: Sequence[Teacher], parts: Sequence[Batch]) -> Tas
     Return the mean loss of the teachers of a kind as a function of how images are fused.
 
     Each judges the part of the batch that the other one learns from. What a network knows by heart
-    it finds in any fusion, and its gradient there is noise: if a fused image follows infrared more,
-    the loss falls by 0.037 ± 0.012 where it is new to the detector, and by 0.000 ± 0.010 where not
-    (``test/training/oracle/by_heart.py``).
+    it finds in any fusion, and its gradient there is noise: if a fused image follows infrared
+    more, the loss falls by 0.037 ± 0.012 where the detector does not know it, and by 0.000 ± 0.010
+    where it does (``test/training/oracle/by_heart.py``).
     """
 
     def task_loss(fuse: Fuse) -> Tensor:
