@@ -45,6 +45,16 @@ SHELL = {
     'approximate',
 }
 
+COMMON = {'config', 'distributed', 'checkpoint', 'markdown'}
+TRAINING = {
+    'data': {'config', 'distributed', 'data'},
+    'method': {*COMMON, 'data', 'method'},
+    'measure': {*COMMON, 'data', 'method', 'measure'},
+    'loop': {*COMMON, 'data', 'method', 'measure', 'loop'},
+    'bundle': {*COMMON, 'data', 'method', 'measure', 'bundle'},
+}
+"""What each room of the training may import of the training."""
+
 
 def names_of(tree):
     """Return the modules that the nodes import, written out in full."""
@@ -148,11 +158,18 @@ def test_these_modules_of_the_shell_import_no_ros_by_themselves(module):
     assert not others(imports_at_once(module)) & ROS
 
 
-@pytest.mark.parametrize('module', modules('training/*.py'))
+@pytest.mark.parametrize('module', modules('training/**/*.py'))
 def test_training_knows_neither_ros_nor_the_shell(module):
     names = imports(module)
     assert ours(names) <= {'core', 'nets', 'backends', 'build'}
     assert not others(names) & ROS
+
+
+@pytest.mark.parametrize('module', modules('training/*/*.py'))
+def test_rooms_of_the_training_import_in_one_direction(module):
+    names = {name for name in imports(module) if name.startswith('training.')}
+    rooms = {name.split('.')[1] for name in names}
+    assert rooms <= TRAINING[Path(module).parent.name]
 
 
 @pytest.mark.parametrize('module', modules('tdfusion_ros/**/*.py'))

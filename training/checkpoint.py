@@ -18,10 +18,10 @@ from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_network
-from training.loss_net import LossNetPaper
-from training.loss_net import LossNetRT
-from training.segmentation import Segmenter
-from training.segmentation import SegmenterConfig
+from training.method.loss_net import LossNetPaper
+from training.method.loss_net import LossNetRT
+from training.method.segmentation import Segmenter
+from training.method.segmentation import SegmenterConfig
 
 WEIGHTS = 'weights.safetensors'
 DESCRIPTION = 'run.json'

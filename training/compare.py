@@ -26,24 +26,24 @@ import numpy as np
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
-from training.batches import hold
-from training.bootstrap import bootstrap_ap50
-from training.bootstrap import bootstrap_difference
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import read_description
 from training.config import config_from_mapping
 from training.config import facts
 from training.config import load_config
 from training.config import TrainConfig
-from training.datasets import open_dataset
-from training.datasets import Sample
+from training.data.batches import hold
+from training.data.datasets import open_dataset
+from training.data.datasets import Sample
 from training.markdown import table
-from training.metrics import average_precision
-from training.predictors import labelled
-from training.predictors import run_predictor
-from training.tables import rounded
-from training.tables import strata
-from training.tasks import read_detector
+from training.measure.bootstrap import bootstrap_ap50
+from training.measure.bootstrap import bootstrap_difference
+from training.measure.metrics import average_precision
+from training.measure.predictors import labelled
+from training.measure.predictors import run_predictor
+from training.measure.tables import rounded
+from training.measure.tables import strata
+from training.method.tasks import read_detector
 from training.train import train
 
 SIMPLE = ('ir', 'rgb', 'average', 'maximum', 'early')

@@ -1,8 +1,8 @@
 """
 Measure runs or bundles: prints a table and, with -o, writes it as JSON.
 
-DATA is a data set in a layout of training/layouts.py. Where day and night or several sources are
-known, each has rows of its own. Detection (AP), segmentation (IoU and accuracy; all: mIoU and
+DATA is a data set in a layout of training/data/layouts.py. Where day and night or several sources
+are known, each has rows of its own. Detection (AP), segmentation (IoU and accuracy; all: mIoU and
 mean accuracy), or fusion (the loss it was trained with) on a split:
 
     python -m training.evaluate --detector runs/detector_fused --bootstrap 1000
@@ -29,30 +29,30 @@ import sys
 import cv2
 
 from tdfusion_ros.core.errors import FusionError
-from training.datasets import mask_classes
-from training.datasets import open_dataset
-from training.datasets import Sample
-from training.fusers import average
-from training.fusers import bundle_fuser
-from training.fusers import Fuser
-from training.fusers import maximum
-from training.fusers import open_folders
-from training.fusers import run_fuser
-from training.fusers import side_by_side
-from training.predictors import bundle_classes
-from training.predictors import bundle_predictor
-from training.predictors import labelled
-from training.predictors import run_predictor
-from training.predictors import run_segmenter
-from training.tables import detection_table
-from training.tables import format_table
-from training.tables import HOW
-from training.tables import loss_table
-from training.tables import quality_table
-from training.tables import rounded
-from training.tables import segmentation_table
-from training.tables import Table
-from training.tasks import read_detector
+from training.data.datasets import mask_classes
+from training.data.datasets import open_dataset
+from training.data.datasets import Sample
+from training.measure.fusers import average
+from training.measure.fusers import bundle_fuser
+from training.measure.fusers import Fuser
+from training.measure.fusers import maximum
+from training.measure.fusers import open_folders
+from training.measure.fusers import run_fuser
+from training.measure.fusers import side_by_side
+from training.measure.predictors import bundle_classes
+from training.measure.predictors import bundle_predictor
+from training.measure.predictors import labelled
+from training.measure.predictors import run_predictor
+from training.measure.predictors import run_segmenter
+from training.measure.tables import detection_table
+from training.measure.tables import format_table
+from training.measure.tables import HOW
+from training.measure.tables import loss_table
+from training.measure.tables import quality_table
+from training.measure.tables import rounded
+from training.measure.tables import segmentation_table
+from training.measure.tables import Table
+from training.method.tasks import read_detector
 
 PICTURES = 8
 """At most so many pairs, spread over the set, are shown."""

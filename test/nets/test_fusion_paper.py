@@ -3,8 +3,8 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from tdfusion_ros.nets.fusion import FusionPaper  # noqa: E402
-from training.loss_net import LossNetPaper  # noqa: E402
-from training.loss_net import LossNetRT  # noqa: E402
+from training.method.loss_net import LossNetPaper  # noqa: E402
+from training.method.loss_net import LossNetRT  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

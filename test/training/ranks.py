@@ -18,20 +18,20 @@ from tdfusion_ros.nets.detector import DetectorConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training import distributed
-from training.combine import normalized
 from training.config import TrainConfig
-from training.datasets import load_samples
-from training.loss_net import LossNetRT
-from training.losses import fusion_loss
-from training.meta import constant_preconditioner
-from training.meta import meta_gradient
-from training.meta import MetaConfig
-from training.meta import pixel_gradient
-from training.tasks import descend
-from training.tasks import detect
-from training.tasks import segment
+from training.data.datasets import load_samples
+from training.data.transforms import Batch
+from training.method.combine import normalized
+from training.method.loss_net import LossNetRT
+from training.method.losses import fusion_loss
+from training.method.meta import constant_preconditioner
+from training.method.meta import meta_gradient
+from training.method.meta import MetaConfig
+from training.method.meta import pixel_gradient
+from training.method.tasks import descend
+from training.method.tasks import detect
+from training.method.tasks import segment
 from training.train import train
-from training.transforms import Batch
 
 TINY = DetectorConfig(widths=(4, 4, 8, 8, 8), repeats=(0, 0, 1, 0, 0), neck=8, head=8)
 

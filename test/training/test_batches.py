@@ -7,12 +7,12 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'yaml'):
     pytest.importorskip(package)
 
-from training.batches import hold  # noqa: E402
-from training.batches import make_batch  # noqa: E402
-from training.batches import prefetched  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import load_samples  # noqa: E402
-from training.datasets import open_dataset  # noqa: E402
+from training.data.batches import hold  # noqa: E402
+from training.data.batches import make_batch  # noqa: E402
+from training.data.batches import prefetched  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
+from training.data.datasets import open_dataset  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -8,11 +8,11 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
-from training.board import draw_panel  # noqa: E402
-from training.board import PANEL  # noqa: E402
-from training.board import panel_batch  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import load_samples  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
+from training.loop.board import draw_panel  # noqa: E402
+from training.loop.board import PANEL  # noqa: E402
+from training.loop.board import panel_batch  # noqa: E402
 from training.train import make_batch  # noqa: E402
 from training.train import TASK  # noqa: E402
 from training.train import train  # noqa: E402

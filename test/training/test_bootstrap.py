@@ -5,14 +5,14 @@ pytest.importorskip('pycocotools')
 pytest.importorskip('cv2')
 
 from tdfusion_ros.core.data import Detections
-from training.bootstrap import bootstrap_ap50
-from training.bootstrap import bootstrap_difference
-from training.bootstrap import ranking
-from training.bootstrap import weighted_ap50
-from training.datasets import CLASSES
-from training.datasets import Sample
-from training.metrics import average_precision
-from training.metrics import match
+from training.data.datasets import CLASSES
+from training.data.datasets import Sample
+from training.measure.bootstrap import bootstrap_ap50
+from training.measure.bootstrap import bootstrap_difference
+from training.measure.bootstrap import ranking
+from training.measure.bootstrap import weighted_ap50
+from training.measure.metrics import average_precision
+from training.measure.metrics import match
 
 pytestmark = pytest.mark.torch
 IMAGE = np.zeros((64, 64), np.uint8)

@@ -6,9 +6,9 @@ import pytest
 pytest.importorskip('cv2')
 
 from tdfusion_ros.core.errors import FusionError
-from training.boxes import coco_source
-from training.boxes import read_voc
-from training.boxes import read_yolo
+from training.data.boxes import coco_source
+from training.data.boxes import read_voc
+from training.data.boxes import read_yolo
 
 HW = (480, 640)
 NAMES = {'person': 0, 'car': 1}

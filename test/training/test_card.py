@@ -7,9 +7,9 @@ for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'skimage', '
     pytest.importorskip(package)
 
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from training.card import check_card  # noqa: E402
-from training.card import model_card  # noqa: E402
-from training.card import rights  # noqa: E402
+from training.bundle.card import check_card  # noqa: E402
+from training.bundle.card import model_card  # noqa: E402
+from training.bundle.card import rights  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -2,10 +2,10 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from training.combine import combined  # noqa: E402
-from training.combine import normalized  # noqa: E402
-from training.combine import pcgrad  # noqa: E402
-from training.combine import total  # noqa: E402
+from training.method.combine import combined  # noqa: E402
+from training.method.combine import normalized  # noqa: E402
+from training.method.combine import pcgrad  # noqa: E402
+from training.method.combine import total  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

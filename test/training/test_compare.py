@@ -9,7 +9,7 @@ for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
 from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from training.compare import main  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import load_samples  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
 from training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.torch

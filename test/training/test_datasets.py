@@ -6,10 +6,10 @@ import pytest
 pytest.importorskip('cv2')
 
 from tdfusion_ros.core.errors import FusionError
-from training.datasets import load_samples
-from training.datasets import open_dataset
-from training.layouts import M3FD
-from training.layouts import MSRS_DET
+from training.data.datasets import load_samples
+from training.data.datasets import open_dataset
+from training.data.layouts import M3FD
+from training.data.layouts import MSRS_DET
 
 XML = (
     '<annotation><size><width>128</width><height>96</height></size><object><name>{}</name>'

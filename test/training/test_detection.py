@@ -2,10 +2,10 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from training.detection import assign  # noqa: E402
-from training.detection import detection_loss  # noqa: E402
-from training.detection import image_points  # noqa: E402
-from training.detection import pair_iou  # noqa: E402
+from training.method.detection import assign  # noqa: E402
+from training.method.detection import detection_loss  # noqa: E402
+from training.method.detection import image_points  # noqa: E402
+from training.method.detection import pair_iou  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -19,8 +19,8 @@ from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from training import distributed  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import load_samples  # noqa: E402
-from training.learned import learned_task  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
+from training.method.learned import learned_task  # noqa: E402
 from training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -87,7 +87,7 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(data_root, tmp_path, m
 
 
 def test_teachers_are_not_combined_by_what_no_process_knows(data_root, monkeypatch):
-    monkeypatch.setattr('training.teachers.world_size', lambda: 2)
+    monkeypatch.setattr('training.method.teachers.world_size', lambda: 2)
     config = TrainConfig(
         task='learned', data=str(data_root), teacher='both', combine='pcgrad', method='pixel'
     )

@@ -10,10 +10,10 @@ for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'skimage', '
 
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import load_samples  # noqa: E402
-from training.datasets import open_dataset  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
+from training.data.datasets import open_dataset  # noqa: E402
 from training.evaluate import main  # noqa: E402
-from training.tables import segmentation_table  # noqa: E402
+from training.measure.tables import segmentation_table  # noqa: E402
 from training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.torch

@@ -27,11 +27,11 @@ from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
+from training.bundle.graph import cost  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.evaluate import main as evaluate  # noqa: E402
 from training.export import main  # noqa: E402
-from training.graph import cost  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -7,9 +7,9 @@ import pytest
 cv2 = pytest.importorskip('cv2')
 
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from training.files import read_ir  # noqa: E402
-from training.files import read_mask  # noqa: E402
-from training.files import read_rgb  # noqa: E402
+from training.data.files import read_ir  # noqa: E402
+from training.data.files import read_mask  # noqa: E402
+from training.data.files import read_rgb  # noqa: E402
 
 HW = (6, 10)
 

@@ -10,13 +10,13 @@ from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
-from training.datasets import Sample  # noqa: E402
-from training.fusers import average  # noqa: E402
-from training.fusers import bundle_fuser  # noqa: E402
-from training.fusers import maximum  # noqa: E402
-from training.fusers import open_folders  # noqa: E402
-from training.fusers import run_fuser  # noqa: E402
-from training.fusers import side_by_side  # noqa: E402
+from training.data.datasets import Sample  # noqa: E402
+from training.measure.fusers import average  # noqa: E402
+from training.measure.fusers import bundle_fuser  # noqa: E402
+from training.measure.fusers import maximum  # noqa: E402
+from training.measure.fusers import open_folders  # noqa: E402
+from training.measure.fusers import run_fuser  # noqa: E402
+from training.measure.fusers import side_by_side  # noqa: E402
 
 pytestmark = pytest.mark.torch
 ODD_HW = (67, 91)

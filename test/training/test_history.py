@@ -9,16 +9,16 @@ for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
+from training.bundle.history import ancestors  # noqa: E402
+from training.bundle.history import command  # noqa: E402
+from training.bundle.history import contents  # noqa: E402
+from training.bundle.history import public  # noqa: E402
+from training.bundle.history import training_facts  # noqa: E402
+from training.bundle.history import verdict  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
 from training.config import load_config  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import open_dataset  # noqa: E402
-from training.history import ancestors  # noqa: E402
-from training.history import command  # noqa: E402
-from training.history import contents  # noqa: E402
-from training.history import public  # noqa: E402
-from training.history import training_facts  # noqa: E402
-from training.history import verdict  # noqa: E402
+from training.data.datasets import open_dataset  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

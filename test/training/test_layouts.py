@@ -3,9 +3,9 @@ import pytest
 pytest.importorskip('cv2')
 
 from tdfusion_ros.core.errors import FusionError
-from training.datasets import open_dataset
-from training.layouts import cut_blocks
-from training.layouts import find_layout
+from training.data.datasets import open_dataset
+from training.data.layouts import cut_blocks
+from training.data.layouts import find_layout
 
 
 @pytest.mark.parametrize(

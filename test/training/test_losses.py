@@ -2,10 +2,10 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from training.losses import fusion_loss  # noqa: E402
-from training.losses import gradient_loss  # noqa: E402
-from training.losses import intensity_loss  # noqa: E402
-from training.losses import sobel  # noqa: E402
+from training.method.losses import fusion_loss  # noqa: E402
+from training.method.losses import gradient_loss  # noqa: E402
+from training.method.losses import intensity_loss  # noqa: E402
+from training.method.losses import sobel  # noqa: E402
 
 pytestmark = pytest.mark.torch
 HALF = torch.tensor(0.5)

@@ -9,13 +9,13 @@ from oracle.double_backward import double_backward  # noqa: E402
 from tdfusion_ros.nets.fusion import FusionPaper  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
-from training.loss_net import LossNetPaper  # noqa: E402
-from training.loss_net import LossNetRT  # noqa: E402
-from training.meta import adam_preconditioner  # noqa: E402
-from training.meta import constant_preconditioner  # noqa: E402
-from training.meta import meta_gradient  # noqa: E402
-from training.meta import MetaConfig  # noqa: E402
-from training.meta import pixel_gradient  # noqa: E402
+from training.method.loss_net import LossNetPaper  # noqa: E402
+from training.method.loss_net import LossNetRT  # noqa: E402
+from training.method.meta import adam_preconditioner  # noqa: E402
+from training.method.meta import constant_preconditioner  # noqa: E402
+from training.method.meta import meta_gradient  # noqa: E402
+from training.method.meta import MetaConfig  # noqa: E402
+from training.method.meta import pixel_gradient  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -5,10 +5,10 @@ pytest.importorskip('pycocotools')
 pytest.importorskip('cv2')
 
 from tdfusion_ros.core.data import Detections
-from training.datasets import Sample
-from training.metrics import average_precision
-from training.metrics import count_pixels
-from training.metrics import segmentation_scores
+from training.data.datasets import Sample
+from training.measure.metrics import average_precision
+from training.measure.metrics import count_pixels
+from training.measure.metrics import segmentation_scores
 
 pytestmark = pytest.mark.torch
 IMAGE = np.zeros((64, 64), np.uint8)

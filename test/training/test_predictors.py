@@ -17,12 +17,12 @@ from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import Sample  # noqa: E402
+from training.data.datasets import Sample  # noqa: E402
 from training.evaluate import main  # noqa: E402
-from training.metrics import EVERYTHING  # noqa: E402
-from training.predictors import bundle_predictor  # noqa: E402
-from training.predictors import run_predictor  # noqa: E402
-from training.tasks import read_detector  # noqa: E402
+from training.measure.metrics import EVERYTHING  # noqa: E402
+from training.measure.predictors import bundle_predictor  # noqa: E402
+from training.measure.predictors import run_predictor  # noqa: E402
+from training.method.tasks import read_detector  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -9,15 +9,15 @@ pytest.importorskip('skimage')
 from skimage.measure import shannon_entropy
 from skimage.metrics import structural_similarity
 
-from training.quality import average_gradient
-from training.quality import entropy
-from training.quality import fusion_quality
-from training.quality import qabf
-from training.quality import scd
-from training.quality import spatial_frequency
-from training.quality import ssim
-from training.quality import standard_deviation
-from training.quality import vif
+from training.measure.quality import average_gradient
+from training.measure.quality import entropy
+from training.measure.quality import fusion_quality
+from training.measure.quality import qabf
+from training.measure.quality import scd
+from training.measure.quality import spatial_frequency
+from training.measure.quality import ssim
+from training.measure.quality import standard_deviation
+from training.measure.quality import vif
 
 RAMP = np.array([[0, 3], [4, 7], [8, 11]], np.uint8)  # 3 across, 4 down
 

@@ -22,18 +22,18 @@ from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import load_samples  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
 from training.evaluate import main as evaluate  # noqa: E402
-from training.loss_net import LossNetRT  # noqa: E402
-from training.meta import constant_preconditioner  # noqa: E402
-from training.meta import meta_gradient  # noqa: E402
-from training.meta import MetaConfig  # noqa: E402
-from training.meta import pixel_gradient  # noqa: E402
-from training.segmentation import segmentation_loss  # noqa: E402
-from training.segmentation import Segmenter  # noqa: E402
-from training.segmentation import SegmenterConfig  # noqa: E402
-from training.teachers import judge  # noqa: E402
-from training.teachers import pair_of  # noqa: E402
+from training.method.loss_net import LossNetRT  # noqa: E402
+from training.method.meta import constant_preconditioner  # noqa: E402
+from training.method.meta import meta_gradient  # noqa: E402
+from training.method.meta import MetaConfig  # noqa: E402
+from training.method.meta import pixel_gradient  # noqa: E402
+from training.method.segmentation import segmentation_loss  # noqa: E402
+from training.method.segmentation import Segmenter  # noqa: E402
+from training.method.segmentation import SegmenterConfig  # noqa: E402
+from training.method.teachers import judge  # noqa: E402
+from training.method.teachers import pair_of  # noqa: E402
 from training.train import make_batch  # noqa: E402
 from training.train import train  # noqa: E402
 

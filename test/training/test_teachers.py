@@ -9,19 +9,19 @@ for package in ('cv2', 'safetensors', 'yaml'):
 
 from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from training.batches import halves  # noqa: E402
-from training.batches import make_batch  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import load_samples  # noqa: E402
-from training.datasets import open_dataset  # noqa: E402
-from training.learned import learned_task  # noqa: E402
-from training.tasks import make_optimizer  # noqa: E402
-from training.teachers import judge  # noqa: E402
-from training.teachers import judging  # noqa: E402
-from training.teachers import learn  # noqa: E402
-from training.teachers import loss_of  # noqa: E402
-from training.teachers import pair_of  # noqa: E402
-from training.transforms import split  # noqa: E402
+from training.data.batches import halves  # noqa: E402
+from training.data.batches import make_batch  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
+from training.data.datasets import open_dataset  # noqa: E402
+from training.data.transforms import split  # noqa: E402
+from training.method.learned import learned_task  # noqa: E402
+from training.method.tasks import make_optimizer  # noqa: E402
+from training.method.teachers import judge  # noqa: E402
+from training.method.teachers import judging  # noqa: E402
+from training.method.teachers import learn  # noqa: E402
+from training.method.teachers import loss_of  # noqa: E402
+from training.method.teachers import pair_of  # noqa: E402
 
 pytestmark = pytest.mark.torch
 CPU = torch.device('cpu')

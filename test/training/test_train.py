@@ -12,8 +12,8 @@ from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import load_samples  # noqa: E402
-from training.datasets import open_dataset  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
+from training.data.datasets import open_dataset  # noqa: E402
 from training.train import learning_rate  # noqa: E402
 from training.train import main  # noqa: E402
 from training.train import make_batch  # noqa: E402
@@ -142,7 +142,7 @@ def test_a_run_does_not_go_on_under_other_settings(config, data_root, monkeypatc
     samples = load_samples(data_root, 'train')
     config = replace(config, save_every=1)
     with monkeypatch.context() as patch:
-        patch.setattr('training.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
+        patch.setattr('training.loop.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):  # noqa: PT011
             train(config, samples)
     with pytest.raises(ModelError, match='other settings'):
@@ -157,7 +157,7 @@ def test_a_run_goes_on_with_other_threads_workers_and_intervals_of_saving(
 ):
     samples = load_samples(data_root, 'train')
     with monkeypatch.context() as patch:
-        patch.setattr('training.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
+        patch.setattr('training.loop.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):  # noqa: PT011
             train(replace(config, save_every=1), samples)
     others = {'threads': 2, 'workers': 1, 'save_every': 7, 'panel_every': 3, 'device': 'cpu'}

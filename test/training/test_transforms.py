@@ -6,14 +6,14 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('cv2')
 
-from training.datasets import Sample  # noqa: E402
-from training.transforms import collate  # noqa: E402
-from training.transforms import crop_resize  # noqa: E402
-from training.transforms import flip  # noqa: E402
-from training.transforms import mosaic  # noqa: E402
-from training.transforms import photometric  # noqa: E402
-from training.transforms import random_crop  # noqa: E402
-from training.transforms import resize  # noqa: E402
+from training.data.datasets import Sample  # noqa: E402
+from training.data.transforms import collate  # noqa: E402
+from training.data.transforms import crop_resize  # noqa: E402
+from training.data.transforms import flip  # noqa: E402
+from training.data.transforms import mosaic  # noqa: E402
+from training.data.transforms import photometric  # noqa: E402
+from training.data.transforms import random_crop  # noqa: E402
+from training.data.transforms import resize  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -13,15 +13,15 @@ from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
-from training.datasets import load_samples  # noqa: E402
-from training.datasets import open_dataset  # noqa: E402
-from training.metrics import average_precision  # noqa: E402
-from training.metrics import select  # noqa: E402
-from training.tasks import task_input  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
+from training.data.datasets import open_dataset  # noqa: E402
+from training.data.transforms import collate  # noqa: E402
+from training.data.transforms import pad  # noqa: E402
+from training.loop.validation import Best  # noqa: E402
+from training.measure.metrics import average_precision  # noqa: E402
+from training.measure.metrics import select  # noqa: E402
+from training.method.tasks import task_input  # noqa: E402
 from training.train import train  # noqa: E402
-from training.transforms import collate  # noqa: E402
-from training.transforms import pad  # noqa: E402
-from training.validation import Best  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -75,7 +75,7 @@ def test_earlier_weights_are_kept_if_later_ones_are_worse(config, data_root, mon
     short = replace(config, run=f'{config.run}_short', validate_every=0, warmup_steps=9)
     long = replace(config, warmup_steps=9)  # the same rates in the steps that both take
     found = iter([1.0, 2.0, 3.0])
-    monkeypatch.setattr('training.validation.Validation.__call__', lambda *_: next(found))
+    monkeypatch.setattr('training.loop.validation.Validation.__call__', lambda *_: next(found))
     kept = train(long, samples)
     expected = train(replace(short, steps=2), samples)
     torch.testing.assert_close(kept.state_dict(), expected.state_dict(), rtol=0, atol=0)
@@ -108,7 +108,7 @@ def test_the_first_of_equals_is_the_best(higher, kept):
 
 def test_a_split_with_other_classes_is_refused(config, data_root, monkeypatch):
     data = replace(open_dataset(data_root, 'val'), classes=('person', 'car'))
-    monkeypatch.setattr('training.validation.open_dataset', lambda *_: data)
+    monkeypatch.setattr('training.loop.validation.open_dataset', lambda *_: data)
     with pytest.raises(
         FusionError, match=r'split val .* has the classes person, car, split train'
     ):

@@ -3,11 +3,11 @@
 import torch
 from torch.func import functional_call
 
-from training.losses import fusion_loss
+from training.method.losses import fusion_loss
 
 
 def double_backward(fusion, loss_net, pairs, task_losses, precondition, config):
-    """Return what ``training.meta.meta_gradient`` returns for K = 1, without its algebra."""
+    """Return what ``meta.meta_gradient`` returns for K = 1, without its algebra."""
     theta = {name: p.detach().requires_grad_() for name, p in fusion.named_parameters()}
     for pair in pairs:
         fused = functional_call(fusion, theta, pair)

@@ -12,23 +12,23 @@ from tqdm import tqdm
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.nets.blocks import luma
-from training.bootstrap import bootstrap_ap50
 from training.checkpoint import load_run
-from training.datasets import Sample
-from training.fusers import Fuser
-from training.fusers import luma_levels
-from training.losses import fusion_loss
+from training.data.datasets import Sample
+from training.data.transforms import collate
+from training.data.transforms import pad
 from training.markdown import figure
 from training.markdown import table
-from training.metrics import average_precision
-from training.metrics import class_scores
-from training.metrics import count_pixels
-from training.metrics import mean_of_known
-from training.metrics import segmentation_scores
-from training.predictors import Predictor
-from training.quality import fusion_quality
-from training.transforms import collate
-from training.transforms import pad
+from training.measure.bootstrap import bootstrap_ap50
+from training.measure.fusers import Fuser
+from training.measure.fusers import luma_levels
+from training.measure.metrics import average_precision
+from training.measure.metrics import class_scores
+from training.measure.metrics import count_pixels
+from training.measure.metrics import mean_of_known
+from training.measure.metrics import segmentation_scores
+from training.measure.predictors import Predictor
+from training.measure.quality import fusion_quality
+from training.method.losses import fusion_loss
 
 Table = dict[str, dict[str, float]]
 STRATA = ('light', 'source')

@@ -11,10 +11,10 @@ from typing import TextIO
 from torch import Tensor
 
 from training import distributed
-from training.board import Board
-from training.board import open_board
-from training.board import write_panel
-from training.validation import Validation
+from training.loop.board import Board
+from training.loop.board import open_board
+from training.loop.board import write_panel
+from training.loop.validation import Validation
 
 
 class Journal:

@@ -16,8 +16,8 @@ from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import read_description
 from training.config import TrainConfig
-from training.datasets import DataSet
-from training.datasets import open_dataset
+from training.data.datasets import DataSet
+from training.data.datasets import open_dataset
 from training.markdown import lasting
 from training.markdown import spelt
 

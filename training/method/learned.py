@@ -8,36 +8,36 @@ detector, the segmenter) from its own loss on what F makes. F never sees a task'
 import torch
 from torch import nn
 
-from training.combine import normalized
-from training.combine import pcgrad
-from training.combine import total
 from training.config import TrainConfig
-from training.loss_net import LossNetPaper
-from training.loss_net import LossNetRT
-from training.losses import fusion_loss
-from training.meta import adam_preconditioner
-from training.meta import constant_preconditioner
-from training.meta import meta_gradient
-from training.meta import MetaConfig
-from training.meta import MetaGradient
-from training.meta import normalized_sgd_step
-from training.meta import pixel_gradient
-from training.meta import TaskLoss
-from training.tasks import box_classes
-from training.tasks import descend
-from training.tasks import fast_on_cpu
-from training.tasks import Losses
-from training.tasks import make_fusion
-from training.tasks import make_optimizer
-from training.tasks import run_network
-from training.tasks import Task
-from training.teachers import judge
-from training.teachers import kind_of
-from training.teachers import learn
-from training.teachers import make_teachers
-from training.teachers import pair_of
-from training.transforms import Batch
-from training.transforms import split
+from training.data.transforms import Batch
+from training.data.transforms import split
+from training.method.combine import normalized
+from training.method.combine import pcgrad
+from training.method.combine import total
+from training.method.loss_net import LossNetPaper
+from training.method.loss_net import LossNetRT
+from training.method.losses import fusion_loss
+from training.method.meta import adam_preconditioner
+from training.method.meta import constant_preconditioner
+from training.method.meta import meta_gradient
+from training.method.meta import MetaConfig
+from training.method.meta import MetaGradient
+from training.method.meta import normalized_sgd_step
+from training.method.meta import pixel_gradient
+from training.method.meta import TaskLoss
+from training.method.tasks import box_classes
+from training.method.tasks import descend
+from training.method.tasks import fast_on_cpu
+from training.method.tasks import Losses
+from training.method.tasks import make_fusion
+from training.method.tasks import make_optimizer
+from training.method.tasks import run_network
+from training.method.tasks import Task
+from training.method.teachers import judge
+from training.method.teachers import kind_of
+from training.method.teachers import learn
+from training.method.teachers import make_teachers
+from training.method.teachers import pair_of
 
 # The meta-gradient is tiny (1e-6 to 1e-10); Adam's usual 1e-8 would stop G.
 TINY = 1e-20

@@ -11,9 +11,9 @@ from pycocotools.cocoeval import COCOeval
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.postprocess import detections
-from training.datasets import CLASSES
-from training.datasets import Sample
-from training.files import IGNORE
+from training.data.datasets import CLASSES
+from training.data.datasets import Sample
+from training.data.files import IGNORE
 
 # COCO integrates the whole precision-recall curve: nearly all boxes count, not only good ones.
 EVERYTHING = FusionConfig(score_threshold=0.001, nms_threshold=0.6, max_detections=100)

@@ -14,23 +14,23 @@ from torch import nn
 
 from tdfusion_ros.core.errors import FusionError
 from training import distributed
-from training.batches import hold
 from training.config import TrainConfig
-from training.datasets import open_dataset
-from training.datasets import Sample
-from training.losses import fusion_loss
-from training.segmentation import enlarge
-from training.segmentation import Segmenter
-from training.tasks import frozen_fusion
-from training.tasks import Task
-from training.tasks import task_input
-from training.teachers import kind_of
-from training.teachers import LOSS
-from training.teachers import loss_of
-from training.teachers import pair_of
-from training.transforms import Batch
-from training.transforms import collate
-from training.transforms import pad
+from training.data.batches import hold
+from training.data.datasets import open_dataset
+from training.data.datasets import Sample
+from training.data.transforms import Batch
+from training.data.transforms import collate
+from training.data.transforms import pad
+from training.method.losses import fusion_loss
+from training.method.segmentation import enlarge
+from training.method.segmentation import Segmenter
+from training.method.tasks import frozen_fusion
+from training.method.tasks import Task
+from training.method.tasks import task_input
+from training.method.teachers import kind_of
+from training.method.teachers import LOSS
+from training.method.teachers import loss_of
+from training.method.teachers import pair_of
 
 SIZE_MULTIPLE = 32
 Networks = Mapping[str, nn.Module]
@@ -149,8 +149,8 @@ def detection_measure(
 ) -> Measure:
     """Measure AP50."""
     # Here, not above: only this needs pycocotools.
-    from training.metrics import average_precision
-    from training.metrics import select
+    from training.measure.metrics import average_precision
+    from training.measure.metrics import select
 
     frozen = frozen_fusion(config, device)
 
@@ -170,8 +170,8 @@ def detection_measure(
 
 def segmentation_measure(config: TrainConfig, device: torch.device) -> Measure:
     """Measure the mean intersection over union."""
-    from training.metrics import count_pixels
-    from training.metrics import segmentation_scores
+    from training.measure.metrics import count_pixels
+    from training.measure.metrics import segmentation_scores
 
     frozen = frozen_fusion(config, device)
 

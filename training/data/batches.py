@@ -14,14 +14,14 @@ import torch
 from tdfusion_ros.core.errors import ConfigError
 from training import distributed
 from training.config import TrainConfig
-from training.datasets import DataSet
-from training.datasets import Sample
-from training.transforms import Batch
-from training.transforms import collate
-from training.transforms import flip
-from training.transforms import mosaic
-from training.transforms import photometric
-from training.transforms import random_crop
+from training.data.datasets import DataSet
+from training.data.datasets import Sample
+from training.data.transforms import Batch
+from training.data.transforms import collate
+from training.data.transforms import flip
+from training.data.transforms import mosaic
+from training.data.transforms import photometric
+from training.data.transforms import random_crop
 
 IN_MEMORY = 4 * 2**30
 """Bytes of pixels up to which a set is kept in memory."""

@@ -17,11 +17,11 @@ from training.checkpoint import save_unfinished
 from training.checkpoint import UNFINISHED
 from training.config import facts
 from training.config import TrainConfig
-from training.segmentation import Segmenter
-from training.tasks import Task
-from training.validation import Best
-from training.validation import open_validation
-from training.validation import Validation
+from training.loop.validation import Best
+from training.loop.validation import open_validation
+from training.loop.validation import Validation
+from training.method.segmentation import Segmenter
+from training.method.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training.checkpoint import load_run
-from training.datasets import DataSet
-from training.datasets import open_dataset
-from training.datasets import Sample
-from training.layouts import Layout
-from training.layouts import list_files
+from training.data.datasets import DataSet
+from training.data.datasets import open_dataset
+from training.data.datasets import Sample
+from training.data.layouts import Layout
+from training.data.layouts import list_files
 
 Fuser = Callable[[Sample], np.ndarray]
 """Returns the fused luma, (H, W) uint8."""

@@ -7,7 +7,7 @@ from torch import nn
 from torch import Tensor
 from torch.nn import functional
 
-from training.files import IGNORE
+from training.data.files import IGNORE
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,12 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.func import jvp
 
-from training.combine import Combine
-from training.combine import combined
-from training.combine import total
 from training.distributed import average
 from training.distributed import world_size
-from training.losses import fusion_loss
+from training.method.combine import Combine
+from training.method.combine import combined
+from training.method.combine import total
+from training.method.losses import fusion_loss
 
 Params = dict[str, Tensor]
 Pair = tuple[Tensor, Tensor]

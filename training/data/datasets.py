@@ -12,20 +12,20 @@ from typing import overload
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
-from training.boxes import BoxSource
-from training.boxes import coco_source
-from training.boxes import voc_source
-from training.boxes import yolo_source
-from training.files import read_ir
-from training.files import read_mask
-from training.files import read_rgb
-from training.files import read_text
-from training.layouts import expect
-from training.layouts import find_layout
-from training.layouts import Layout
-from training.layouts import list_files
-from training.layouts import MSRS_DET
-from training.layouts import pair_files
+from training.data.boxes import BoxSource
+from training.data.boxes import coco_source
+from training.data.boxes import voc_source
+from training.data.boxes import yolo_source
+from training.data.files import read_ir
+from training.data.files import read_mask
+from training.data.files import read_rgb
+from training.data.files import read_text
+from training.data.layouts import expect
+from training.data.layouts import find_layout
+from training.data.layouts import Layout
+from training.data.layouts import list_files
+from training.data.layouts import MSRS_DET
+from training.data.layouts import pair_files
 
 CLASSES = MSRS_DET.classes
 """Classes of the shipped detector; those of any other data are ``DataSet.classes``."""

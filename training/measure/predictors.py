@@ -14,17 +14,17 @@ from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import load_run
 from training.checkpoint import read_description
-from training.datasets import DataSet
-from training.datasets import open_dataset
-from training.datasets import Sample
-from training.fusers import SIZE_MULTIPLE
-from training.metrics import select
-from training.segmentation import enlarge
-from training.tasks import load_segmenter
-from training.tasks import read_detector
-from training.tasks import task_input
-from training.transforms import collate
-from training.transforms import pad
+from training.data.datasets import DataSet
+from training.data.datasets import open_dataset
+from training.data.datasets import Sample
+from training.data.transforms import collate
+from training.data.transforms import pad
+from training.measure.fusers import SIZE_MULTIPLE
+from training.measure.metrics import select
+from training.method.segmentation import enlarge
+from training.method.tasks import load_segmenter
+from training.method.tasks import read_detector
+from training.method.tasks import task_input
 
 Predictor = Callable[[Sample], Detections]
 

@@ -6,10 +6,10 @@ import numpy as np
 from pycocotools.cocoeval import COCOeval
 
 from tdfusion_ros.core.data import Detections
-from training.datasets import CLASSES
-from training.datasets import Sample
-from training.metrics import match
-from training.metrics import mean_of_known
+from training.data.datasets import CLASSES
+from training.data.datasets import Sample
+from training.measure.metrics import match
+from training.measure.metrics import mean_of_known
 
 Intervals = dict[str, dict[str, float]]
 

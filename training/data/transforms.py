@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.datasets import Sample
-from training.files import IGNORE
+from training.data.datasets import Sample
+from training.data.files import IGNORE
 
 PADDING = 114
 """Grey level outside of the image: neither hot nor dark."""

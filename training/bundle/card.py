@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tdfusion_ros.core.errors import FusionError
-from training.history import command
-from training.history import name_of
-from training.history import settings
+from training.bundle.history import command
+from training.bundle.history import name_of
+from training.bundle.history import settings
 from training.markdown import bullets
 from training.markdown import code
 from training.markdown import counts
@@ -19,7 +19,7 @@ from training.markdown import prose
 from training.markdown import shell
 from training.markdown import spelt
 from training.markdown import table
-from training.tables import HOW
+from training.measure.tables import HOW
 
 Facts = Mapping[str, Any]
 

@@ -15,21 +15,21 @@ from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
 from training.config import TrainConfig
+from training.data.transforms import Batch
 from training.distributed import world_size
-from training.meta import Fuse
-from training.meta import Pair
-from training.meta import TaskLoss
-from training.segmentation import Segmenter
-from training.tasks import box_classes
-from training.tasks import descend
-from training.tasks import detect
-from training.tasks import fast_on_cpu
-from training.tasks import load_detector
-from training.tasks import Losses
-from training.tasks import make_segmenter
-from training.tasks import segment
-from training.tasks import with_colors
-from training.transforms import Batch
+from training.method.meta import Fuse
+from training.method.meta import Pair
+from training.method.meta import TaskLoss
+from training.method.segmentation import Segmenter
+from training.method.tasks import box_classes
+from training.method.tasks import descend
+from training.method.tasks import detect
+from training.method.tasks import fast_on_cpu
+from training.method.tasks import load_detector
+from training.method.tasks import Losses
+from training.method.tasks import make_segmenter
+from training.method.tasks import segment
+from training.method.tasks import with_colors
 
 TEACHERS = {
     'detection': ('detector',),

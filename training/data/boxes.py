@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
-from training.files import read_bytes
-from training.files import read_text
+from training.data.files import read_bytes
+from training.data.files import read_text
 
 Boxes = tuple[np.ndarray, np.ndarray]
 """boxes_xyxy (N, 4) float32 in pixels, class_ids (N,) int64."""

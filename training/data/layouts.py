@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
-from training.files import read_text
+from training.data.files import read_text
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 

@@ -21,17 +21,17 @@ from training import distributed
 from training.checkpoint import load_run
 from training.checkpoint import read_description
 from training.config import TrainConfig
-from training.datasets import CLASSES
-from training.datasets import mask_classes
-from training.datasets import open_dataset
-from training.detection import detection_loss
-from training.detection import image_points
-from training.files import IGNORE
-from training.losses import fusion_loss
-from training.segmentation import segmentation_loss
-from training.segmentation import Segmenter
-from training.segmentation import SegmenterConfig
-from training.transforms import Batch
+from training.data.datasets import CLASSES
+from training.data.datasets import mask_classes
+from training.data.datasets import open_dataset
+from training.data.files import IGNORE
+from training.data.transforms import Batch
+from training.method.detection import detection_loss
+from training.method.detection import image_points
+from training.method.losses import fusion_loss
+from training.method.segmentation import segmentation_loss
+from training.method.segmentation import Segmenter
+from training.method.segmentation import SegmenterConfig
 
 Losses = dict[str, Tensor]
 

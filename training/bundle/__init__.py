@@ -1,0 +1,1 @@
+"""The model bundle that a run becomes, and its card."""

@@ -1,0 +1,1 @@
+"""From files on disk, in whatever layout, to the batch of a step."""

@@ -1,0 +1,1 @@
+"""How good a fusion, a detector or a segmenter is."""
