@@ -94,12 +94,17 @@ def fusion_of(run: str, fusion_run: str = '') -> str:
     """
     Return the run of the fusion network that belongs to a detector.
 
-    :param fusion_run: where it lies now, if not where the detector's run says.
+    :param fusion_run: where it lies now, if not where the detector's run says; for a detector that
+        reads both sources (early), which one makes the fused image.
     """
     source, named = input_of(run)
-    if source != 'fused':
+    if source == 'early' and not fusion_run:
         raise ModelError(
-            f'{run} reads {source}, not fused images: train the detector with source=fused'
+            f'{run} reads both sources: say with --fusion RUN what makes the fused image'
+        )
+    if source not in ('fused', 'early'):
+        raise ModelError(
+            f'{run} reads {source}: train the detector with source=fused or source=early'
         )
     place = fusion_run or named
     if not (Path(place) / DESCRIPTION).is_file():
@@ -174,7 +179,10 @@ def export(
     facts: dict[str, Any] = {
         'classes': list(classes),
         'architecture': {'fusion': architecture(fusion), 'detector': architecture(detector)},
-        'cost': {'fusion': cost(fusion, (1, 1)), 'detector': cost(detector, (3,))},
+        'cost': {
+            'fusion': cost(fusion, (1, 1)),
+            'detector': cost(detector, (detector.config.inputs,)),
+        },
         'training': training,
         'licence': {'code': 'Apache-2.0', 'weights': rights(training)},
         'metrics': {'onnx_parity': write_weights(Perception(fusion, detector).eval(), folder)},
@@ -201,10 +209,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add(
         'run',
         metavar='RUN',
-        help='run folder of a detector of fused images; of a learned run its folder detector',
+        help='run folder of a detector; of a learned run its folder detector_a',
     )
     add('-o', '--output', required=True, help='bundle folder to write')
-    add('--fusion', default='', metavar='RUN', help='its fusion network, if that was moved')
+    add(
+        '--fusion',
+        default='',
+        metavar='RUN',
+        help='its fusion network, if that was moved or not read',
+    )
     add('--data', default='', help='folder of the data set to measure on, if not that of the run')
     add('--split', default='val', help='split to measure on')
     add('--no-metrics', action='store_true', help='measure nothing: the data are not at hand')

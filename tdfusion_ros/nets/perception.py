@@ -24,6 +24,8 @@ class Perception(nn.Module):
         super().__init__()
         self.fusion = fusion
         self.detector = detector
+        # A detector of two channels reads the sources themselves; the fused image is for people.
+        self.reads_sources = isinstance(detector, Detector) and detector.config.inputs == 2
 
     def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
@@ -35,8 +37,9 @@ class Perception(nn.Module):
             ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression.
         """
         image = rgb.permute(2, 0, 1).unsqueeze(0).to(ir.dtype) / 255.0
-        fused = recolor(image, self.fusion(luma(image), ir[None, None]))
-        boxes_xyxy, logits = self.detector(fused)
+        y, ir = luma(image), ir[None, None]
+        fused = recolor(image, self.fusion(y, ir))
+        boxes_xyxy, logits = self.detector(torch.cat((y, ir), 1) if self.reads_sources else fused)
         fused_bytes = (fused[0].permute(1, 2, 0) * 255.0).round().to(torch.uint8)
         return fused_bytes, boxes_xyxy[0], logits[0].float().sigmoid()
 

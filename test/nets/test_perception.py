@@ -2,6 +2,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
+from tdfusion_ros.nets.blocks import luma  # noqa: E402
 from tdfusion_ros.nets.perception import build_perception  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -32,6 +33,21 @@ def test_perception_has_no_batch_dimension_at_its_border(outputs):
     assert fused.dtype == torch.uint8
     assert boxes.shape == (len(scores), 4)
     assert scores.shape[1] == 2
+
+
+def test_a_detector_of_two_channels_reads_the_sources_whatever_the_fused_image_is():
+    detector = {**ARCHITECTURE['detector'], 'inputs': 2}
+    torch.manual_seed(0)
+    model = build_perception({**ARCHITECTURE, 'detector': detector}).eval()
+    rgb, ir = torch.randint(0, 256, (64, 96, 3), dtype=torch.uint8), torch.rand(64, 96)
+    fused, boxes, scores = model(rgb, ir)
+    torch.nn.init.normal_(model.fusion.head.bias)
+    changed = model(rgb, ir)
+    assert not torch.equal(changed[0], fused)
+    assert torch.equal(changed[1], boxes)
+    assert torch.equal(changed[2], scores)
+    image = torch.cat((luma(rgb.permute(2, 0, 1)[None] / 255), ir[None, None]), 1)
+    assert torch.equal(model.detector(image)[0][0], boxes)
 
 
 def test_scores_are_probabilities(outputs):

@@ -74,6 +74,8 @@ def root(tmp_path_factory):
     save(
         root / 'of_ir', Detector(DetectorConfig(classes=6, **TINY)), task='detection', source='ir'
     )
+    of_both = Detector(DetectorConfig(classes=6, inputs=2, **TINY))
+    save(root / 'of_both', of_both, task='detection', source='early')
     return root
 
 
@@ -177,7 +179,8 @@ def test_moved_fusion_and_missing_data_are_no_obstacle(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'reason'),
     [
-        (['of_ir'], 'reads ir, not fused images'),
+        (['of_ir'], 'reads ir: train the detector with source=fused or source=early'),
+        (['of_both'], 'say with --fusion RUN'),
         (['fusion'], 'holds a FusionRT, not a detector'),
         (['detector', '--fusion', 'of_ir'], 'holds a Detector, not a fusion network'),
         (['detector', '--split', 'test'], 'test.txt is missing'),
@@ -190,6 +193,14 @@ def test_what_cannot_be_a_bundle_is_refused_before_anything_is_written(
     with pytest.raises(FusionError, match=reason):
         main([*arguments, '-o', str(tmp_path / 'bundle')])
     assert not (tmp_path / 'bundle').exists()
+
+
+def test_a_detector_of_both_sources_is_exported_beside_a_fusion_network(root, tmp_path):
+    output = str(tmp_path / 'bundle')
+    main([str(root / 'of_both'), '-o', output, '--fusion', str(root / 'fusion'), '--no-metrics'])
+    card = (tmp_path / 'bundle' / 'MODEL_CARD.md').read_text(encoding='utf-8')
+    assert 'reads luma and infrared' in ' '.join(card.split())
+    build_pipeline(FusionConfig(model=output, backend='cpu'))
 
 
 def test_cost_counts_every_multiplication_of_a_convolution():

@@ -38,6 +38,12 @@ LEARNED_LOSS = (
     'weight w of infrared and 1 - w of luma; the task teaches G.'
 )
 
+READS = {
+    'fused': 'The detector learned on the fused image.',
+    'early': 'The detector reads luma and infrared side by side, not the fused image, which is '
+    'for people.',
+}
+
 
 def check_card(folder: Path) -> None:
     """Refuse to overwrite a card that somebody wrote by hand."""
@@ -153,7 +159,7 @@ def training(facts: Facts) -> list[str]:
         detector_run += '/detector'
     return [
         bullets(data),
-        prose(f'{loss} The detector learned on the fused image.'),
+        prose(f'{loss} {READS[detector["config"]["source"]]}'),
         code(
             *(f'{words}    # {time}' for words, time in commands.items()),
             f'python -m training.export {detector_run} -o BUNDLE',
