@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DEMO := .venv
 TEST := .venv-test
+SIZES := --size 320x240 --size 640x480 --size 1280x1024
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench train-smoke clean
@@ -20,8 +21,12 @@ lint: $(TEST)/ready  ## Check form and types
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
 
-bench: $(DEMO)/ready  ## Time the pipeline on this machine
-	$(DEMO)/bin/tdfusion bench demo/msrs_drive
+# Needs torch for the paper's network, which has no bundle. Nothing else should run meanwhile.
+bench: $(TEST)/ready  ## Time every stage, growth with size, paper and student, the live node
+	mkdir -p out
+	$(TEST)/bin/tdfusion bench --raw $(SIZES) -o out/bench.json
+	$(TEST)/bin/python -m demo.speed -o out/speed.json
+	$(TEST)/bin/python -m demo.latency --raw -o out/latency.json
 
 train-smoke: $(TEST)/ready  ## Train both networks for a few steps and export them
 	$(TEST)/bin/python -m pytest -m torch test/training

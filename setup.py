@@ -39,6 +39,15 @@ setup(
             'rosbags>=0.11,<0.12',  # bags without ROS
             'tqdm>=4.60',  # progress bar of tdfusion fuse
         ],
+        # On a Jetson torch and torch_tensorrt are wheels of its JetPack, not of PyPI.
+        'cuda': [
+            'torch>=2.4',  # runs the network on an NVIDIA GPU
+            'safetensors>=0.4',  # weights that need no unpickling
+        ],
+        'trt': [
+            'torch-tensorrt>=2.8',  # builds TensorRT engines; brings torch and TensorRT
+            'safetensors>=0.4',
+        ],
         'train': [
             'torch==2.13.0',  # networks; pinned, an open range brings gigabytes of CUDA
             'onnx>=1.17',  # the exported graph
@@ -55,6 +64,8 @@ setup(
             'ruff==0.17.5',  # one linter version, so that CI and desk agree
             'mypy==2.4.1',
             'types-PyYAML',
+            'dllist',  # this and psutil: torch_tensorrt imports them; itself it is put beside
+            'psutil',  # without TensorRT, to check that it can convert the networks (Makefile)
             'sewar>=0.4.10',  # an independent VIF, to check ours against
         ],
     },

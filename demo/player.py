@@ -1,6 +1,7 @@
 """Play a bag to the node in real time and record what it publishes; one thread does both."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from time import monotonic
 from time import time_ns
 from typing import Any
@@ -30,6 +31,7 @@ RESULTS = {
     '/detections': ('vision_msgs/msg/Detection2DArray', Detection2DArray),
     '/label_info': ('vision_msgs/msg/LabelInfo', LabelInfo),
 }
+LATCHED = ('/label_info',)
 START_S, SETTLE_S = 30.0, 1.5
 COLUMNS = {  # of the live table: title -> value of the node's diagnostics
     'rgb Hz': 'rgb_rate_hz',
@@ -49,63 +51,84 @@ def play(bag: BagReader, writer: BagWriter, is_alive: Callable[[], bool]) -> dic
     :param is_alive: tells whether the node still runs.
     :raises BagError: if the node does not subscribe, or ends.
     """
-    rclpy.init()
-    player = _Player(bag, writer, is_alive)
-    try:
+
+    def record(topic: str, data: bytes) -> None:
+        writer.write(topic, RESULTS[topic][0], time_ns(), data, latched=topic in LATCHED)
+
+    with Player(bag.topics(), record, is_alive) as player:
         player.wait_for_node()
-        player.play()
+        player.play(bag)
         return player.status
-    finally:
-        player.node.destroy_node()
-        rclpy.try_shutdown()
 
 
-class _Player:
-    def __init__(self, bag: BagReader, writer: BagWriter, is_alive: Callable[[], bool]) -> None:
+class Player:
+    """
+    Two cameras and a listener in one node.
+
+    :param topics: message type of each topic to publish; those that are no input are left out.
+    :param on_result: called with the topic and the serialized message of every result.
+    :param is_alive: tells whether the node under test still runs.
+    """
+
+    def __init__(
+        self,
+        topics: Mapping[str, str],
+        on_result: Callable[[str, bytes], None],
+        is_alive: Callable[[], bool],
+    ) -> None:
+        rclpy.init(args=[])  # the command line is not ROS's
         self.node = rclpy.create_node('demo_player')
         self.status: dict[str, str] = {}
-        self._bag = bag
         self._is_alive = is_alive
         self._publishers = {
             topic: self.node.create_publisher(INPUT_KINDS[kind], topic, 10)
-            for topic, kind in bag.topics().items()
+            for topic, kind in topics.items()
             if kind in INPUT_KINDS
         }
-        for topic, (kind, cls) in RESULTS.items():
-            latched = topic == '/label_info'
+        for topic, (_, cls) in RESULTS.items():
             self.node.create_subscription(
                 cls,
                 topic,
-                lambda data, topic=topic, kind=kind, latched=latched: writer.write(
-                    topic, kind, time_ns(), data, latched=latched
-                ),
-                qos.latched() if latched else QoSProfile(depth=10),
+                lambda data, topic=topic: on_result(topic, data),
+                qos.latched() if topic in LATCHED else QoSProfile(depth=10),
                 raw=True,
             )
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._show, 10)
         self._begun: float | None = None
 
+    def __enter__(self) -> 'Player':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+
     def wait_for_node(self) -> None:
         """Return once the node listens to every image of the bag."""
-        self._spin_until(
+        self.spin_until(
             lambda: all(p.get_subscription_count() for p in self._publishers.values()), START_S
         )
         if not all(p.get_subscription_count() for p in self._publishers.values()):
             raise BagError(f'the node did not subscribe within {START_S:g} s')
 
-    def play(self) -> None:
+    def publish(self, topic: str, data: bytes) -> None:
+        """Publish a serialized message."""
+        self._publishers[topic].publish(data)
+
+    def play(self, bag: BagReader) -> None:
         """Publish every message when it is due, then wait for what is still on its way."""
         print(''.join(f'{title:>10}' for title in ('time s', *COLUMNS)) + '   dropped')
         self._begun = monotonic()
         first_ns = None
-        for topic, time, data in self._bag.serialized(*self._publishers):
+        for topic, time, data in bag.serialized(*self._publishers):
             first_ns = time if first_ns is None else first_ns
             due = self._begun + (time - first_ns) / 1e9
-            self._spin_until(lambda: False, due - monotonic())
-            self._publishers[topic].publish(data)
-        self._spin_until(lambda: False, SETTLE_S)
+            self.spin_until(lambda: False, due - monotonic())
+            self.publish(topic, data)
+        self.spin_until(lambda: False, SETTLE_S)
 
-    def _spin_until(self, done: Callable[[], bool], seconds: float) -> None:
+    def spin_until(self, done: Callable[[], bool], seconds: float) -> None:
+        """Receive until a condition holds, at most for some seconds."""
         deadline = monotonic() + seconds
         while not done() and (left := deadline - monotonic()) > 0:
             if not self._is_alive():

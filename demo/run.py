@@ -8,6 +8,7 @@ status is 1 if less than 95 % of the possible pairs came out, or if the node met
 """
 
 import argparse
+from collections.abc import Sequence
 import json
 import os
 from pathlib import Path
@@ -26,6 +27,7 @@ from tdfusion_ros.core.errors import FusionError
 
 ROOT = Path(__file__).resolve().parents[1]
 ENOUGH = 0.95
+SETTINGS = ('rgb.image_transport:=compressed', 'diagnostics_period_s:=0.5')
 
 
 def set_up_dds() -> None:
@@ -39,11 +41,11 @@ def set_up_dds() -> None:
     )
 
 
-def start_node(log: Path) -> subprocess.Popen:
+def start_node(log: Path, settings: Sequence[str] = SETTINGS) -> subprocess.Popen:
     """Start the fusion node as a robot does: its own process, configured by parameters."""
     command = [sys.executable, '-m', 'tdfusion_ros.node', '--ros-args']
     command += ['--params-file', str(ROOT / 'config' / 'fusion.yaml')]
-    for setting in ('rgb.image_transport:=compressed', 'diagnostics_period_s:=0.5'):
+    for setting in settings:
         command += ['-p', setting]
     with log.open('w', encoding='utf-8') as stream:
         return subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT)

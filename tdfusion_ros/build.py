@@ -5,24 +5,22 @@ import os
 from pathlib import Path
 import sys
 
-import numpy as np
 import yaml
 
+from tdfusion_ros.backends import Engine
 from tdfusion_ros.backends import open_backend
+from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
-from tdfusion_ros.core.contract import GRAPH_FILE
-from tdfusion_ros.core.contract import parse_contract
-from tdfusion_ros.core.contract import verify
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.core.pipeline import Pipeline
+from tdfusion_ros.core.postprocess import wanted_classes
 
 PACKAGE = 'tdfusion_ros'
-WARM_UP_HW = (480, 640)
 
 
 def build_pipeline(config: FusionConfig, report: Callable[[str], None] = print) -> Pipeline:
@@ -32,11 +30,25 @@ def build_pipeline(config: FusionConfig, report: Callable[[str], None] = print) 
     :param report: takes one-sentence messages about what was chosen.
     :raises FusionError: if the model, the calibration or the engine cannot be used.
     """
-    contract, graph = load_bundle(find_bundle(config.model))
+    bundle = read_bundle(find_bundle(config.model))
     calibration = load_calibration(config.calibration)
-    pipeline = Pipeline(config, contract, calibration, open_backend(config.backend, graph, report))
-    _warm_up(pipeline)
-    return pipeline
+    wanted_classes(config.class_filter, bundle.contract.classes)  # before an engine takes minutes
+    backend = open_backend(config.backend, bundle, report)
+    return Pipeline(config, bundle.contract, calibration, backend)
+
+
+def build_engines(
+    config: FusionConfig,
+    sizes_hw: tuple[tuple[int, int], ...],
+    report: Callable[[str], None] = print,
+) -> Engine:
+    """
+    Build now what the node would build at its start, for cameras of these sizes, and keep it.
+
+    :raises FusionError: if the model or the engine cannot be used.
+    """
+    bundle = read_bundle(find_bundle(config.model))
+    return open_backend(config.backend, bundle, report, sizes_hw)
 
 
 def share_folders() -> list[Path]:
@@ -71,14 +83,9 @@ def find_bundle(model: str) -> Path:
 
 
 def load_bundle(folder: Path) -> tuple[Contract, bytes]:
-    """Read a bundle and check its files against its contract."""
-    try:
-        contract = parse_contract((folder / 'model.json').read_text(encoding='utf-8'))
-        graph = (folder / GRAPH_FILE).read_bytes()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f'model bundle {folder} cannot be read: {error}') from None
-    verify(contract, GRAPH_FILE, graph)
-    return contract, graph
+    """Read a bundle and check its graph against its contract."""
+    bundle = read_bundle(folder)
+    return bundle.contract, bundle.graph
 
 
 def load_calibration(path: str) -> Calibration:
@@ -92,22 +99,3 @@ def load_calibration(path: str) -> Calibration:
         raise CalibrationError(f'calibration {path} cannot be read: {error}') from None
     except CalibrationError as error:
         raise CalibrationError(f'calibration {path}: {error}') from None
-
-
-def _warm_up(pipeline: Pipeline) -> None:
-    """Run the graph at a camera's size, so that the first pair is not late; check what returns."""
-    multiple = pipeline.contract.size_multiple
-    height, width = (-(-side // multiple) * multiple for side in WARM_UP_HW)
-    raw = pipeline.backend.run(
-        np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
-    )
-    classes = len(pipeline.contract.classes)
-    if (
-        raw.fused.shape != (height, width, 3)
-        or raw.boxes_xyxy.shape[1:] != (4,)
-        or raw.scores.shape != (len(raw.boxes_xyxy), classes)
-    ):
-        raise ModelError(
-            f'the graph returned {raw.fused.shape}, {raw.boxes_xyxy.shape} and '
-            f'{raw.scores.shape} for {height}x{width}; export the model again'
-        )

@@ -5,11 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+import re
 import sys
+from typing import Any
 from typing import TYPE_CHECKING
 
 import yaml
 
+from tdfusion_ros.core.config import BACKENDS
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import BagError
@@ -51,13 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         help='what to write; default: a bag from a bag, a folder from folders',
     )
     fuse.set_defaults(run=_fuse)
-    bench = commands.add_parser(
-        'bench',
-        help='time the pipeline on this machine',
-        description='Time the whole pipeline, both images in memory to fused image and boxes.',
-    )
-    bench.add_argument('--frames', type=int, default=200, help='timed frames (default 200)')
-    bench.set_defaults(run=_bench)
+    bench = _add_bench(commands)
     params = commands.add_parser(
         'params',
         help='print every parameter with its default and meaning',
@@ -65,26 +62,82 @@ def _parser() -> argparse.ArgumentParser:
     )
     params.add_argument('--markdown', action='store_true', help='as a table instead')
     params.set_defaults(run=_params)
+    fuse.add_argument(
+        'input', nargs='+', type=Path, metavar='INPUT', help='BAG, or RGB_FOLDER IR_FOLDER'
+    )
     for command in (fuse, bench):
-        command.add_argument(
-            'input', nargs='+', type=Path, metavar='INPUT', help='BAG, or RGB_FOLDER IR_FOLDER'
-        )
         for stream in ('rgb', 'ir'):
             command.add_argument(
                 f'--{stream}-topic',
                 default='',
                 help=f'of the bag; default: the one ending in {stream}/image_raw[/compressed]',
             )
-        command.add_argument('--config', type=Path, help='parameters as in config/fusion.yaml')
-        command.add_argument(
-            '-p',
-            '--param',
-            action='append',
-            default=[],
-            metavar='NAME=VALUE',
-            help='set a parameter, as -p score_threshold=0.5',
-        )
+    for command in (fuse, bench, _add_build(commands)):
+        _add_config(command)
     return parser
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument('--config', type=Path, help='parameters as in config/fusion.yaml')
+    command.add_argument(
+        '-p',
+        '--param',
+        action='append',
+        default=[],
+        metavar='NAME=VALUE',
+        help='set a parameter, as -p score_threshold=0.5',
+    )
+
+
+def _add_bench(commands: Any) -> argparse.ArgumentParser:
+    bench = commands.add_parser(
+        'bench',
+        help='time every stage on this machine',
+        description="Time the robot's path without DDS, from two messages in memory to the "
+        'messages that are published: stages, frames a second, memory.',
+    )
+    bench.add_argument(
+        'input',
+        nargs='*',
+        type=Path,
+        metavar='INPUT',
+        help='BAG, or RGB_FOLDER IR_FOLDER; default: the demo bag',
+    )
+    bench.add_argument('--frames', type=int, default=200, help='timed frames (default 200)')
+    bench.add_argument(
+        '--size',
+        action='append',
+        default=[],
+        metavar='WIDTHxHEIGHT',
+        help='resize both images; may be given again, then the sizes take turns',
+    )
+    bench.add_argument(
+        '--raw', action='store_true', help='send compressed images as raw ones, as drivers do'
+    )
+    bench.add_argument('--backend', choices=BACKENDS, help='short for -p backend=…')
+    bench.add_argument(
+        '-o', '--output', type=Path, metavar='FILE', help='write the report as JSON'
+    )
+    bench.set_defaults(run=_bench)
+    return bench
+
+
+def _add_build(commands: Any) -> argparse.ArgumentParser:
+    build = commands.add_parser(
+        'build',
+        help='build the engine ahead of time',
+        description='Build what the backend of the config needs for cameras of these sizes, keep '
+        'it in ~/.cache/tdfusion_ros, and exit. Only trt needs building; it takes minutes.',
+    )
+    build.add_argument(
+        '--size',
+        action='append',
+        default=[],
+        metavar='WIDTHxHEIGHT',
+        help='of the rgb images, as 640x480 (the default); may be given again',
+    )
+    build.set_defaults(run=_build)
+    return build
 
 
 def _config(options: argparse.Namespace) -> FusionConfig:
@@ -178,40 +231,43 @@ def _fuse(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from itertools import cycle
-    from itertools import islice
-    from time import perf_counter_ns
-
-    import numpy as np
-
-    from tdfusion_ros.build import build_pipeline
+    from tdfusion_ros.bench import run
+    from tdfusion_ros.bench.pairs import Source
 
     if options.frames < 1:
         raise ConfigError(f'--frames must be at least 1, got {options.frames}')
-    config = _config(options)
-    with ExitStack() as stack:
-        pairs = list(islice(_source(options, config, stack), 50))
-    if not pairs:
-        raise BagError('no pairs to time')
-    pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
-    rows: dict[str, list[int]] = {}
-    for turn, pair in enumerate(islice(cycle(pairs), options.frames + 10)):
-        begun = perf_counter_ns()
-        result = pipeline.process(pair.rgb, pair.ir)
-        total = perf_counter_ns() - begun
-        if turn >= 10:  # the first ones warm caches and allocators
-            for stage, ns in (
-                *result.stage_ns.items(),
-                ('total', total),
-                ('all but network', total - result.stage_ns['network']),
-            ):
-                rows.setdefault(stage, []).append(ns)
-    height, width = pairs[0].rgb.size_hw
-    print(f'{width}x{height}, {options.frames} frames, backend {pipeline.backend.name} [ms]')
-    print(f'{"stage":<16}{"p50":>9}{"p95":>9}{"p99":>9}')
-    for stage, times in rows.items():
-        marks = np.percentile(np.array(times) / 1e6, (50, 95, 99))
-        print(f'{stage:<16}' + ''.join(f'{ms:9.2f}' for ms in marks))
+    if options.backend:
+        options.param.append(f'backend={options.backend}')
+    run.check_output(options.output)
+    source = Source(
+        tuple(options.input) or (run.demo_bag(),),
+        (options.rgb_topic, options.ir_topic),
+        raw=options.raw,
+    )
+    report = run.bench(source, _config(options), options.frames, sizes_hw(options.size))
+    print(run.text(report))
+    run.write_report(report, options.output)
+    return 0
+
+
+def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Return height and width of sizes that were given as ``640x480`` [px]."""
+    found = []
+    for size in sizes:
+        if not re.fullmatch(r'[1-9]\d{0,4}x[1-9]\d{0,4}', size):
+            raise ConfigError(f"--size wants WIDTHxHEIGHT, as 640x480, got '{size}'")
+        width, height = map(int, size.split('x'))
+        found.append((height, width))
+    return tuple(found)
+
+
+def _build(options: argparse.Namespace) -> int:
+    from tdfusion_ros.build import build_engines
+
+    wanted_hw = sizes_hw(options.size or ['640x480'])
+    backend = build_engines(_config(options), wanted_hw, lambda text: print(text, file=sys.stderr))
+    sizes = ', '.join(f'{width}x{height}' for height, width in wanted_hw)
+    print(f'{backend.name} ({backend.engine}) is ready for {sizes}')
     return 0
 
 

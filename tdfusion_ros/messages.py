@@ -11,6 +11,8 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import copy
 from dataclasses import dataclass
+from functools import cache
+import sys
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,7 @@ def ros_types() -> MessageTypes:
     """Return the message classes of the ROS installation."""
     from importlib import import_module
 
+    @cache  # every box asks for five
     def get(name: str) -> Any:
         package, _, leaf = name.split('/')
         return getattr(import_module(f'{package}.msg'), leaf)
@@ -113,17 +116,17 @@ def image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
     """
     Return a sensor_msgs/Image.
 
-    :param pixels: (H, W, 3) uint8 as rgb8, or (H, W) uint8 as mono8.
+    :param pixels: (H, W, 3) uint8 as rgb8, (H, W) uint8 as mono8, or (H, W) uint16 as mono16.
     """
     pixels = np.ascontiguousarray(pixels)
     return types.get('sensor_msgs/msg/Image')(
         header=head,
         height=pixels.shape[0],
         width=pixels.shape[1],
-        encoding='rgb8' if pixels.ndim == 3 else 'mono8',
-        is_bigendian=0,
+        encoding='rgb8' if pixels.ndim == 3 else f'mono{8 * pixels.itemsize}',
+        is_bigendian=int(sys.byteorder == 'big'),
         step=pixels.strides[0],
-        data=types.pack(pixels.reshape(-1)),
+        data=types.pack(pixels.reshape(-1).view(np.uint8)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_msgs.msg import KeyValue
@@ -76,7 +77,7 @@ class Outputs:
             drawn = draw(result.fused, result.detections, self._classes)
             self._overlay.publish(messages.image(self._types, head, drawn))
         if self._ir.get_subscription_count():
-            grey = (result.pair.ir * 255).round().astype(np.uint8)
+            grey = cv2.convertScaleAbs(result.pair.ir, alpha=255)  # rounds, in one pass
             self._ir.publish(messages.image(self._types, head, grey))
 
 

@@ -111,14 +111,6 @@ def test_backend_auto_says_on_standard_error_what_it_took(folders, tmp_path, cap
     assert 'backend auto: took cpu' in capsys.readouterr().err
 
 
-def test_bench_prints_a_row_for_every_stage(folders, capsys):
-    assert main(['bench', *map(str, folders), '--frames', '2', *CPU]) == 0
-    rows = capsys.readouterr().out.splitlines()
-    assert rows[0].startswith('640x480, 2 frames, backend cpu')
-    for stage in ('thermal', 'registration', 'network', 'postprocess', 'total'):
-        assert sum(row.startswith(stage) for row in rows) == 1
-
-
 def corrupted(demo, folder):
     bag = shutil.copytree(demo, folder)
     data = bytearray((bag / 'msrs_drive.mcap').read_bytes())
@@ -171,13 +163,6 @@ def test_what_is_wrong_is_said_in_one_sentence_with_exit_status_1(places, words,
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith('tdfusion: ')
     assert words in sentence
-
-
-@pytest.mark.parametrize('frames', ['0', '-20'])
-def test_bench_needs_a_frame_to_time(folders, frames, capsys):
-    assert main(['bench', *map(str, folders), '--frames', frames, *CPU]) == 1
-    (sentence,) = capsys.readouterr().err.splitlines()
-    assert '--frames must be at least 1' in sentence
 
 
 def test_unmatched_stems_are_named(folders, tmp_path, capsys):

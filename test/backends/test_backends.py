@@ -1,23 +1,32 @@
+from dataclasses import replace
+import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
 
+from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends import open_backend
+from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
 
 @pytest.fixture(scope='module')
-def graph(bundle):
-    """Return the graph of the shipped model."""
-    return (bundle / 'model.onnx').read_bytes()
-
-
-@pytest.fixture(scope='module')
-def cpu(graph):
+def cpu(shipped):
     """Return the cpu backend with the shipped model."""
-    return open_backend('cpu', graph)
+    return open_backend('cpu', shipped)
+
+
+@pytest.fixture
+def no_driver(monkeypatch):
+    """Make this a machine without a GPU, whatever it is."""
+
+    def refuse():
+        raise ConfigError('there is no NVIDIA driver')
+
+    monkeypatch.setattr(gpu, 'require_driver', refuse)
 
 
 @pytest.mark.parametrize('size_hw', [(32, 32), (96, 160)])
@@ -42,40 +51,74 @@ def test_cpu_gives_the_same_result_each_time(cpu, demo_pairs):
 
 
 @pytest.mark.parametrize('name', ['cuda', 'trt'])
-def test_named_engine_that_is_not_there_is_an_error_that_says_what_to_use(graph, name):
-    with pytest.raises(ConfigError, match=f"backend '{name}'.*use cpu or auto"):
-        open_backend(name, graph)
+def test_named_engine_that_is_not_there_is_an_error_that_says_what_to_use(
+    shipped, no_driver, name
+):
+    with pytest.raises(ConfigError, match=f"'{name}' cannot .* NVIDIA driver; or use cpu or auto"):
+        open_backend(name, shipped)
 
 
-def test_auto_says_which_engine_it_took_and_why(graph):
+def test_auto_says_which_engine_it_took_and_why(shipped, no_driver):
     said = []
-    backend = open_backend('auto', graph, said.append)
-    (sentence,) = said
-    assert f'took {backend.name} ({backend.engine})' in sentence
-    assert 'the only engine' in sentence
+    backend = open_backend('auto', shipped, said.append)
+    assert said == [
+        f'backend auto: took cpu ({backend.engine}); not trt, not cuda: there is no NVIDIA driver'
+    ]
 
 
-def test_named_engine_has_nothing_to_report(graph):
+def test_auto_loads_no_engine_of_a_gpu_that_is_not_there(shipped, no_driver, monkeypatch):
+    for package in ('torch', 'tensorrt', 'torch_tensorrt'):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert open_backend('auto', shipped, print).name == 'cpu'
+
+
+def test_named_engine_has_nothing_to_report(shipped):
     said = []
-    open_backend('cpu', graph, said.append)
+    open_backend('cpu', shipped, said.append)
     assert said == []
 
 
-def test_missing_onnx_runtime_is_an_error_that_says_what_to_install(graph, monkeypatch):
+def test_missing_onnx_runtime_is_an_error_that_says_what_to_install(
+    shipped, no_driver, monkeypatch
+):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(ConfigError, match='pip install onnxruntime'):
-        open_backend('auto', graph)
+        open_backend('auto', shipped)
 
 
 @pytest.mark.parametrize('share', [0, 0.5])
-def test_graph_that_is_none_is_refused_in_one_line(graph, share):
+def test_graph_that_is_none_is_refused_in_one_line(shipped, share):
+    part = shipped.graph[: int(share * len(shipped.graph))]
     with pytest.raises(ModelError, match='refuses the model') as caught:
-        open_backend('cpu', graph[: int(share * len(graph))])
+        open_backend('cpu', replace(shipped, graph=part))
     assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize('name', [b'scores', b'fused'])
-def test_graph_with_other_names_than_the_contract_is_refused(graph, name):
-    renamed = graph.replace(name, name[:-1] + b'x')
+def test_graph_with_other_names_than_the_contract_is_refused(shipped, name):
+    renamed = shipped.graph.replace(name, name[:-1] + b'x')
     with pytest.raises(ModelError, match='export the model again'):
-        open_backend('cpu', renamed)
+        open_backend('cpu', replace(shipped, graph=renamed))
+
+
+def test_weights_that_are_not_those_of_the_contract_are_refused(shipped, tmp_path):
+    (tmp_path / 'weights.safetensors').write_bytes(b'other')
+    with pytest.raises(ModelError, match=r'weights\.safetensors is not the file .*sha256'):
+        replace(shipped, folder=tmp_path).weights()
+
+
+def test_missing_weights_are_refused_naming_them(shipped, tmp_path):
+    with pytest.raises(ModelError, match=r'weights\.safetensors'):
+        replace(shipped, folder=tmp_path).weights()
+
+
+@pytest.mark.parametrize('architecture', [None, [], 'fusion_rt'])
+def test_bundle_without_an_architecture_runs_on_the_cpu_all_the_same(
+    bundle, tmp_path, architecture
+):
+    folder = shutil.copytree(bundle, tmp_path / 'copy')
+    raw = json.loads((folder / 'model.json').read_text(encoding='utf-8'))
+    (folder / 'model.json').write_text(json.dumps({**raw, 'architecture': architecture}))
+    read = read_bundle(folder)
+    assert read.architecture == {}
+    assert open_backend('cpu', read).name == 'cpu'

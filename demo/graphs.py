@@ -1,0 +1,45 @@
+"""ONNX graphs of the paper's network and of a bundle's, alike in all but the network; torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+import warnings
+
+import torch
+from torch import nn
+from torch import Tensor
+
+from tdfusion_ros.nets.fusion import FusionPaper
+from tdfusion_ros.nets.perception import build_network
+from tdfusion_ros.nets.perception import Perception
+from training.bundle.graph import export_onnx
+
+
+class Blind(nn.Module):
+    """A detector that finds nothing and costs nothing."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return no boxes and no logits; a trace of the image, else they would be constants."""
+        nothing = image[:, 0, 0, :0]
+        return nothing.reshape(1, 0, 1).expand(1, 0, 4), nothing.reshape(1, 0, 1)
+
+
+def export_graphs(architecture: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """
+    Write four graphs with random weights.
+
+    :param architecture: of the bundle, as its contract holds it.
+    :returns: by name: paper and student, each alone and with the bundle's detector.
+    """
+    torch.manual_seed(0)
+    paths = {}
+    for name, detector in (('fusion', Blind()), ('fusion + detector', None)):
+        for network in ('paper', 'student'):
+            fusion = FusionPaper() if network == 'paper' else build_network(architecture['fusion'])
+            seeing = detector or build_network(architecture['detector'])
+            path = folder / f'{len(paths)}.onnx'
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # of torch, to its developers
+                export_onnx(Perception(fusion, seeing).eval(), path)
+            paths[f'{network}, {name}'] = path
+    return paths

@@ -1,0 +1,58 @@
+"""A model bundle as the engines take it: its contract, its graph, and the way to its weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import json
+from pathlib import Path
+from typing import Any
+
+from tdfusion_ros.core.contract import Contract
+from tdfusion_ros.core.contract import GRAPH_FILE
+from tdfusion_ros.core.contract import parse_contract
+from tdfusion_ros.core.contract import verify
+from tdfusion_ros.core.errors import ModelError
+
+CONTRACT_FILE = 'model.json'
+WEIGHTS_FILE = 'weights.safetensors'
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """
+    What an engine may be made of.
+
+    :param graph: content of ``model.onnx``, already held against the contract.
+    :param architecture: ``fusion`` and ``detector`` with their settings; empty if the contract
+        has none, then only engines that read ``graph`` can run the bundle.
+    """
+
+    folder: Path
+    contract: Contract
+    graph: bytes
+    architecture: Mapping[str, Any]
+
+    def weights(self) -> bytes:
+        """Return the content of ``weights.safetensors``, held against the contract."""
+        try:
+            content = (self.folder / WEIGHTS_FILE).read_bytes()
+        except OSError as error:
+            raise ModelError(f'the weights cannot be read: {error}') from None
+        verify(self.contract, WEIGHTS_FILE, content)
+        return content
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """
+    Read a bundle and check its graph against its contract; the weights wait until they are needed.
+
+    :raises ModelError: if a file is missing, or not the one that the contract describes.
+    """
+    try:
+        text = (folder / CONTRACT_FILE).read_text(encoding='utf-8')
+        graph = (folder / GRAPH_FILE).read_bytes()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f'model bundle {folder} cannot be read: {error}') from None
+    contract = parse_contract(text)
+    verify(contract, GRAPH_FILE, graph)
+    architecture = json.loads(text).get('architecture')
+    return Bundle(folder, contract, graph, architecture if isinstance(architecture, dict) else {})
