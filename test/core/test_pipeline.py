@@ -88,7 +88,22 @@ def test_padding_repeats_the_border_and_is_a_multiple(recorded, demo_pairs):
     np.testing.assert_array_equal(result.detections.boxes_xyxy, [[0, 0, 600, 450]])
 
 
-@pytest.mark.parametrize('view', [np.fliplr, np.flipud, lambda image: np.swapaxes(image, 0, 1)])
+def backwards(image):
+    """Return an rgb image as bgr8 is read, and an ir image mirrored."""
+    return image[..., ::-1]
+
+
+def backwards_with_padded_rows(image):
+    return image[:, :-32][..., ::-1]
+
+
+def transposed(image):
+    return np.swapaxes(image, 0, 1)
+
+
+@pytest.mark.parametrize(
+    'view', [np.fliplr, np.flipud, transposed, backwards, backwards_with_padded_rows]
+)
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
 def test_network_gets_contiguous_arrays_of_its_types_also_from_views(
     recorded, demo_pairs, view, dtype
