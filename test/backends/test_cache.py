@@ -179,6 +179,25 @@ def test_full_disk_costs_the_entry_but_not_the_engine(cache, build, said, monkey
     assert not list(cache.folder.glob('*/key.json'))
 
 
+def test_entry_appears_at_once_and_after_all_of_it_is_on_the_disk(cache, build, monkeypatch):
+    """A power cut at any moment leaves the whole entry or none."""
+    steps = []
+
+    def rename(folder, place):
+        steps.append('rename')
+        assert not place.exists()
+        os.rename(folder, place)
+
+    flush = module._flush
+    monkeypatch.setattr(module, '_flush', lambda path: (steps.append(path.name), flush(path)))
+    monkeypatch.setattr(module.Path, 'rename', rename)
+    cache.get(KEY, build)
+    before, after = steps[: steps.index('rename')], steps[steps.index('rename') + 1 :]
+    assert {'engine.plan', 'key.json'} < set(before)
+    assert before[-1].startswith(f'.{entry(cache).name}.')
+    assert after == [cache.folder.name]
+
+
 def test_build_that_fails_leaves_nothing_behind(cache, build):
     def fail(folder):
         (folder / 'half').write_bytes(b'x')

@@ -104,7 +104,7 @@ def test_builder_itself_ends_when_nobody_waits_any_more(root, tmp_path):
             'builder.answer = lambda question: time.sleep(60)\\n'
             'builder.main()"\n'
             'child = subprocess.Popen([sys.executable, "-c", code, "answer"],'
-            ' stdin=subprocess.PIPE)\n'
+            ' stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)\n'
             'child.stdin.write(b"{}\\n"); child.stdin.flush()\n'
             'print(child.pid, flush=True)\n'
             'time.sleep(60)',

@@ -91,3 +91,17 @@ def test_what_torch_raises_is_a_model_error(played_cuda, shipped, monkeypatch):
     monkeypatch.setattr(backend, '_capture', full)
     with pytest.raises(ModelError, match='CUDA out of memory'):
         backend.run(*noise((64, 64), 0))
+
+
+@pytest.mark.torch
+def test_engine_that_computes_something_else_is_refused(played_cuda, shipped, monkeypatch):
+    from tdfusion_ros.backends import network
+
+    def broken(model):
+        for parameter in model.parameters():
+            parameter.zero_()
+        return model
+
+    monkeypatch.setattr(network, 'to_half', broken)
+    with pytest.raises(ModelError, match="'cuda' cannot be used: the engine differs too much"):
+        open_backend('cuda', shipped, print, ((32, 64),))
