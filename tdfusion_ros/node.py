@@ -203,7 +203,7 @@ class FusionNode(LifecycleNode):
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; the exit status is 1 if it could not start."""
     node = None
-    _interrupt_once()
+    interrupts = interrupt_once()
     try:
         rclpy.init(args=args)
         node = FusionNode()
@@ -218,20 +218,24 @@ def main(args: list[str] | None = None) -> int:
         if rclpy.ok():
             raise
     finally:
+        # rclpy may wake this thread before the signal reaches Python: then it comes only now.
+        interrupts.append(0)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
 
 
-def _interrupt_once() -> None:
+def interrupt_once() -> list[int]:
     """
     Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and no other.
+
+    :returns: the signals so far; once there is anything in it, none raises any more.
 
     ``ros2 launch`` sends SIGINT twice; the second must not disturb an orderly end. rclpy's own
     handlers call these and wake the executor.
     """
-    seen = []
+    seen: list[int] = []
 
     def interrupt(number: int, frame: Any) -> None:
         seen.append(number)
@@ -240,6 +244,7 @@ def _interrupt_once() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
+    return seen
 
 
 if __name__ == '__main__':

@@ -83,3 +83,19 @@ def test_further_signals_do_not_disturb_the_end(stage, monkeypatch):
         node.signal(number)
         client.wait_until(lambda: True, 'one spin')
     check_ended_well(node)
+
+
+def test_the_first_signal_interrupts_unless_the_end_has_begun():
+    from tdfusion_ros.node import interrupt_once
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        interrupt_once()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        interrupt_once().append(0)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
