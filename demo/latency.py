@@ -38,7 +38,7 @@ from tdfusion_ros.bench.run import check_output
 from tdfusion_ros.bench.run import demo_bag
 from tdfusion_ros.bench.run import described
 from tdfusion_ros.bench.run import write_report
-from tdfusion_ros.cli import sizes_hw
+from tdfusion_ros.commands.shared import sizes_hw
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError

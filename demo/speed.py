@@ -29,7 +29,7 @@ from tdfusion_ros.bench.turns import percentiles_ms
 from tdfusion_ros.bench.turns import ratio
 from tdfusion_ros.bench.turns import take_turns
 from tdfusion_ros.build import find_bundle
-from tdfusion_ros.cli import sizes_hw
+from tdfusion_ros.commands.shared import sizes_hw
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError

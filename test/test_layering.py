@@ -28,13 +28,9 @@ TORCH = {'torch', 'torchvision', 'torch_tensorrt', 'tensorrt', 'safetensors'}
 ENGINES = TORCH | {'onnxruntime', 'onnx'}
 # Modules of the backends that are torch throughout; the others import them inside functions.
 IN_TORCH = {'network', 'device', 'plan'}
-OFFLINE = {
-    'build',
-    'bags',
-    'offline',
-    'cli',
-    'reference',
-}  # run without ROS; messages is ROS-free, too
+# Run without ROS; messages is ROS-free, too.
+OFFLINE = {'build', 'bags', 'offline', 'cli', 'reference'}
+OFFLINE_ROOMS = {'bench', 'commands'}
 SHELL = {
     'node',
     'worker',
@@ -143,10 +139,13 @@ def test_backends_import_core_and_load_their_engine_only_when_used(module):
         assert not imports_at_once(module) & heavy
 
 
-@pytest.mark.parametrize('module', [*of(*OFFLINE), *modules('tdfusion_ros/bench/*.py')])
+@pytest.mark.parametrize(
+    'module',
+    [*of(*OFFLINE), *(m for room in OFFLINE_ROOMS for m in modules(f'tdfusion_ros/{room}/*.py'))],
+)
 def test_what_runs_without_ros_never_imports_it_nor_torch(module):
     names = imports(module)
-    assert ours(names) <= {'core', 'backends', 'messages', 'bench'} | OFFLINE
+    assert ours(names) <= {'core', 'backends', 'messages'} | OFFLINE | OFFLINE_ROOMS
     assert not others(names) & (ROS | ENGINES)
 
 
@@ -186,4 +185,4 @@ def test_table_covers_every_module_of_the_package():
     known = SHELL | OFFLINE | {'__init__'}
     assert {Path(m).stem for m in modules('tdfusion_ros/*.py')} <= known
     folders = {Path(m).parts[1] for m in modules('tdfusion_ros/*/*.py')}
-    assert folders <= {'core', 'nets', 'backends', 'bench'}
+    assert folders <= {'core', 'nets', 'backends'} | OFFLINE_ROOMS

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from tdfusion_ros.cli import _config
-from tdfusion_ros.cli import _parser
+from tdfusion_ros.cli import parser
+from tdfusion_ros.commands.shared import config_of
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.reference import parameter_table
 from tdfusion_ros.reference import parameter_yaml
@@ -15,8 +15,8 @@ def test_shipped_parameter_file_is_what_the_config_says():
 
 def test_shipped_parameter_file_holds_the_defaults():
     file = str(ROOT / 'config' / 'fusion.yaml')
-    options = _parser().parse_args(['bench', 'bag', '--config', file])
-    assert _config(options) == FusionConfig()
+    options = parser().parse_args(['bench', 'bag', '--config', file])
+    assert config_of(options) == FusionConfig()
 
 
 def test_readme_lists_every_parameter_as_the_config_says():
