@@ -17,6 +17,7 @@ CHOICES = {
     'task': ('fusion', 'learned', 'detection', 'segmentation'),
     'source': ('fused', 'ir', 'rgb', 'average', 'maximum', 'early'),
     'network': ('fusion_rt', 'fusion'),
+    'fusion_scale': (2, 4),
     'loss_net': ('rt', 'paper'),
     'method': ('adam', 'pixel', 'paper'),
     'teacher': ('detection', 'segmentation', 'both'),
@@ -66,6 +67,9 @@ class TrainConfig:
         'sum', 'How both teachers become one: sum, normalized (each of unit norm), or pcgrad.'
     )
     network: str = setting('fusion_rt', 'Fusion network to train: fusion_rt, or fusion (paper).')
+    fusion_width: int = setting(16, 'Channels of the hidden layers of fusion_rt.')
+    fusion_depth: int = setting(8, 'Convolutions of fusion_rt, the head included.')
+    fusion_scale: int = setting(2, 'Resolution of the hidden layers of fusion_rt: 1/2 or 1/4.')
     loss_net: str = setting('rt', 'Loss generator: rt (plain convolutions), or paper.')
     method: str = setting(
         'adam', 'How G learns: adam (look-ahead by Adam steps), pixel (no F), paper (plain SGD).'
@@ -121,7 +125,14 @@ class TrainConfig:
         trains_task = self.task in ('detection', 'segmentation')
         if trains_task and self.source == 'fused' and not self.fusion:
             raise ConfigError('source fused needs fusion=RUN, the run folder of a fusion network')
-        for name, low in (('panel_every', 0), ('validate_every', 0), ('workers', -1)):
+        least = {
+            'panel_every': 0,
+            'validate_every': 0,
+            'workers': -1,
+            'fusion_width': 1,
+            'fusion_depth': 2,
+        }
+        for name, low in least.items():
             if getattr(self, name) < low:
                 raise ConfigError(f'{name} must be {low} or more, got {getattr(self, name)}')
 

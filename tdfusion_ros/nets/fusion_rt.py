@@ -1,7 +1,6 @@
-"""Real-time fusion of luma and infrared: plain 3x3 convolutions at half resolution."""
+"""Real-time fusion of luma and infrared: plain convolutions at a fraction of the resolution."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -16,9 +15,11 @@ class FusionRTConfig:
     """Size of the fusion network; stored with the weights so that they can be loaded."""
 
     width: int = 16
-    """Channels of the hidden layers."""
+    """Channels of the hidden layers; ONNX Runtime pads them to multiples of 16."""
     depth: int = 8
-    """Number of 3x3 convolutions, the first and the last included."""
+    """Number of convolutions, the first and the head included."""
+    scale: int = 2
+    """The hidden layers see one pixel for so many of each side: 2 or 4."""
 
 
 class FusionRT(nn.Module):
@@ -28,38 +29,48 @@ class FusionRT(nn.Module):
     ``f = clamp(w * ir + (1 - w) * y + g * d)`` with the blend weight ``w`` of the infrared
     source, the detail gain ``g`` (both in [0, 1]) and ``d`` the high-pass of the source whose
     detail is stronger. The blend cannot invent intensities; the gain restores the contrast that
-    a blend loses. Pixel-unshuffled input and folded plain convolutions because the speed of this
-    network is bound by memory, not by arithmetic.
+    a blend loses. Few and plain operations because the speed of this network is bound by memory
+    more than by arithmetic.
     """
 
     def __init__(self, config: FusionRTConfig | None = None) -> None:
         super().__init__()
         self.config = config or FusionRTConfig()
-        width = self.config.width
-        channels = [8, *[width] * (self.config.depth - 1)]
-        self.body = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(channels))
+        width, scale = self.config.width, self.config.scale
+        # Strided, a 3x3 convolution of the unshuffled image, without moving its pixels first.
+        first = nn.Conv2d(2, width, 3 * scale, stride=scale, padding=scale)
+        others = (nn.Conv2d(width, width, 3, padding=1) for _ in range(self.config.depth - 2))
+        self.body = nn.ModuleList((first, *others))
         self.head = nn.Conv2d(width, 2, 3, padding=1)
 
     def weights(self, luma: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
         """
         Return blend weight of the infrared source and detail gain.
 
-        :param luma: (B, 1, H, W) in [0, 1], H and W even.
+        :param luma: (B, 1, H, W) in [0, 1], H and W multiples of ``scale``.
         :param ir: (B, 1, H, W) in [0, 1], on the grid of ``luma``.
         :returns: two (B, 1, H, W) maps in [0, 1].
         """
-        x = functional.pixel_unshuffle(torch.cat((luma, ir), 1) - 0.5, 2)
+        return self._weights(torch.cat((luma, ir), 1))
+
+    def _weights(self, sources: Tensor) -> tuple[Tensor, Tensor]:
+        x = sources - 0.5
         for convolution in self.body:
             x = functional.relu(convolution(x))
         # Interpolated, not pixel-shuffled: Sobel is blind to a checkerboard, so the loss would let
-        # the four pixels of a cell drift apart.
-        logits = functional.interpolate(self.head(x), scale_factor=2.0, mode='bilinear')
-        maps = logits.sigmoid()
-        return maps[:, :1], maps[:, 1:]
+        # the pixels of a cell drift apart. One by one: of two channels ONNX Runtime makes 16.
+        weight, gain = (
+            functional.interpolate(
+                logits, scale_factor=float(self.config.scale), mode='bilinear'
+            ).sigmoid()
+            for logits in self.head(x).split(1, 1)
+        )
+        return weight, gain
 
     def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
         """Return the fused luma, (B, 1, H, W) in [0, 1]; inputs as in :meth:`weights`."""
-        weight, gain = self.weights(luma, ir)
-        detail_luma, detail_ir = high_pass(luma), high_pass(ir)
+        sources = torch.cat((luma, ir), 1)
+        weight, gain = self._weights(sources)
+        detail_luma, detail_ir = high_pass(sources).split(1, 1)
         detail = torch.where(detail_ir.abs() > detail_luma.abs(), detail_ir, detail_luma)
         return (luma + weight * (ir - luma) + gain * detail).clamp(0.0, 1.0)

@@ -6,6 +6,7 @@ from tdfusion_ros.nets.blocks import high_pass  # noqa: E402
 from tdfusion_ros.nets.blocks import luma  # noqa: E402
 from tdfusion_ros.nets.blocks import recolor  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
+from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -23,6 +24,24 @@ def test_fused_luma_stays_in_range_and_keeps_the_shape():
     assert fused.max() <= 1
 
 
+@pytest.mark.parametrize('scale', [2, 4])
+def test_first_convolution_equals_a_3x3_one_on_the_unshuffled_image(scale):
+    network = FusionRT(FusionRTConfig(width=5, depth=2, scale=scale))
+    first = network.body[0]
+    folded = torch.nn.functional.pixel_unshuffle(first.weight, scale)
+    sources = torch.rand(1, 2, 32, 64) - 0.5
+    unshuffled = torch.nn.functional.pixel_unshuffle(sources, scale)
+    expected = torch.nn.functional.conv2d(unshuffled, folded, first.bias, padding=1)
+    torch.testing.assert_close(first(sources), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('scale', [2, 4])
+def test_maps_have_the_size_of_the_image(scale):
+    network = FusionRT(FusionRTConfig(scale=scale))
+    for found in network.weights(torch.rand(1, 1, 32, 64), torch.rand(1, 1, 32, 64)):
+        assert found.shape == (1, 1, 32, 64)
+
+
 def test_equal_constant_sources_come_back_unchanged_also_at_the_border():
     image = torch.full((1, 1, 32, 32), 0.4)
     torch.testing.assert_close(FusionRT()(image, image), image)
@@ -38,6 +57,13 @@ def test_weight_maps_hold_no_checkerboard():
 
 def test_high_pass_of_a_constant_image_is_zero_also_at_the_border():
     assert high_pass(torch.full((1, 1, 16, 16), 0.7)).abs().max() < 1e-6
+
+
+def test_high_pass_is_the_image_minus_its_box_blur():
+    image = torch.rand(2, 2, 16, 24)
+    padded = torch.nn.functional.pad(image, (2,) * 4, mode='replicate')
+    expected = image - torch.nn.functional.avg_pool2d(padded, 5, stride=1)
+    torch.testing.assert_close(high_pass(image), expected)
 
 
 def test_recolor_with_its_own_luma_returns_the_image():

@@ -17,6 +17,7 @@ from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
 from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training import distributed
 from training.checkpoint import load_run
 from training.checkpoint import read_description
@@ -97,8 +98,11 @@ def make_fusion(config: TrainConfig) -> nn.Module:
     """Return the fusion network to train: that of a run, or a fresh one."""
     if config.fusion:
         network = load_run(config.fusion)
+    elif config.network == 'fusion':
+        network = FusionPaper()
     else:
-        network = FusionRT() if config.network == 'fusion_rt' else FusionPaper()
+        size = (config.fusion_width, config.fusion_depth, config.fusion_scale)
+        network = FusionRT(FusionRTConfig(*size))
     return fast_on_cpu(network.train())
 
 
