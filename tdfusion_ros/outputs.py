@@ -23,7 +23,7 @@ from tdfusion_ros.diagnostics import Status
 
 
 class Outputs:
-    """Publish results; overlay and registered ir are only made while somebody subscribes."""
+    """Publish results; what nobody subscribes to is not made, but for the detections."""
 
     def __init__(self, node: Node, config: FusionConfig, classes: tuple[str, ...]) -> None:
         self._node = node
@@ -45,6 +45,12 @@ class Outputs:
         )
         self._labels.publish(
             messages.label_info(self._types, head, classes, config.score_threshold)
+        )
+
+    def wants_fused(self) -> bool:
+        """Return whether anybody sees the fused image: else the network may leave it out."""
+        return any(
+            publisher.get_subscription_count() for publisher in (self._fused, self._overlay)
         )
 
     def destroy(self) -> None:
@@ -70,15 +76,20 @@ class Outputs:
         self._detections.publish(
             messages.detection_array(self._types, head, result.detections, self._classes)
         )
-        self._fused.publish(messages.image(self._types, head, result.fused))
+        if result.fused is not None:
+            self._publish_fused(head, result, result.fused)
         if rgb_info is not None and (rgb_info.height, rgb_info.width) == rgb.size_hw:
             self._info.publish(messages.camera_info(head, rgb_info))
-        if self._overlay.get_subscription_count():
-            drawn = draw(result.fused, result.detections, self._classes)
-            self._overlay.publish(messages.image(self._types, head, drawn))
         if self._ir.get_subscription_count():
             grey = cv2.convertScaleAbs(result.pair.ir, alpha=255)  # rounds, in one pass
             self._ir.publish(messages.image(self._types, head, grey))
+
+    def _publish_fused(self, head: Any, result: FusionResult, fused: np.ndarray) -> None:
+        if self._fused.get_subscription_count():
+            self._fused.publish(messages.image(self._types, head, fused))
+        if self._overlay.get_subscription_count():
+            drawn = draw(fused, result.detections, self._classes)
+            self._overlay.publish(messages.image(self._types, head, drawn))
 
 
 def diagnostic_array(node: Node, status: Status, hardware_id: str) -> DiagnosticArray:

@@ -21,7 +21,7 @@ def copy(bundle, tmp_path):
     """Return a copy of the shipped bundle, without the weights that running does not need."""
     folder = tmp_path / 'copy'
     folder.mkdir()
-    for name in ('model.json', 'model.onnx'):
+    for name in ('model.json', 'model.onnx', 'detector.onnx'):
         shutil.copyfile(bundle / name, folder / name)
     return folder
 
@@ -67,15 +67,16 @@ def test_unknown_model_is_refused_naming_the_shipped_ones(name, tmp_path, monkey
         find_bundle(name)
 
 
-def test_corrupted_graph_is_refused_by_its_hash(copy):
-    graph = bytearray((copy / 'model.onnx').read_bytes())
+@pytest.mark.parametrize('name', ['model.onnx', 'detector.onnx'])
+def test_corrupted_graph_is_refused_by_its_hash(copy, name):
+    graph = bytearray((copy / name).read_bytes())
     graph[len(graph) // 2] ^= 1
-    (copy / 'model.onnx').write_bytes(graph)
-    with pytest.raises(ModelError, match=r'model\.onnx is not the file .*sha256'):
+    (copy / name).write_bytes(graph)
+    with pytest.raises(ModelError, match=rf'{name} is not the file .*sha256'):
         build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
 
 
-@pytest.mark.parametrize('name', ['model.json', 'model.onnx'])
+@pytest.mark.parametrize('name', ['model.json', 'model.onnx', 'detector.onnx'])
 def test_bundle_that_lacks_a_file_is_refused_naming_it(copy, name):
     (copy / name).unlink()
     with pytest.raises(ModelError, match=name.replace('.', r'\.')):

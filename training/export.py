@@ -19,11 +19,14 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from tdfusion_ros.core.contract import DETECTOR_FILE
+from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.perception import Detection
 from tdfusion_ros.nets.perception import Perception
 from training.bundle.card import CARD
 from training.bundle.card import check_card
@@ -55,7 +58,7 @@ from training.measure.tables import quality_table
 from training.measure.tables import rounded
 from training.method.tasks import read_detector
 
-FILES = ('model.onnx', 'weights.safetensors')
+FILES = (GRAPH_FILE, DETECTOR_FILE, 'weights.safetensors')
 RESAMPLES = 1000
 
 
@@ -134,14 +137,15 @@ def to_measure(root: str, split: str, run: str, classes: Sequence[str]) -> DataS
 
 
 def write_weights(model: Perception, folder: Path) -> dict[str, float]:
-    """Write the weights and the graph; return how far the graph is from torch."""
+    """Write the weights and both graphs; return how far these are from torch."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)  # it is that of the bundle that was here
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / 'weights.safetensors')
     (folder / 'weights.safetensors').chmod(0o644)
-    export_onnx(model, folder / 'model.onnx')
-    return check_parity(model, folder / 'model.onnx', PARITY_HW)
+    export_onnx(model, folder / GRAPH_FILE)
+    export_onnx(Detection(model), folder / DETECTOR_FILE)
+    return check_parity(model, folder, PARITY_HW)
 
 
 def measure(folder: Path, data: DataSet, classes: Sequence[str]) -> dict[str, Any]:

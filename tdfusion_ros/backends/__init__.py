@@ -78,7 +78,7 @@ def _open(name: str, bundle: Bundle, report: Report, sizes_hw: Sizes) -> Engine:
         return TrtBackend(bundle, report, sizes_hw)
     sizes_hw = sizes_hw or (padded(WARM_UP_HW, bundle.contract),)
     if name == 'cpu':
-        cpu = CpuBackend(bundle.graph)
+        cpu = CpuBackend(bundle.graph, bundle.detector_graph)
         for size_hw in sizes_hw:
             check_run(cpu, bundle.contract, size_hw)
         return cpu

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tdfusion_ros.core.contract import Contract
+from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.contract import verify
@@ -22,6 +23,7 @@ class Bundle:
     What an engine may be made of.
 
     :param graph: content of ``model.onnx``, already held against the contract.
+    :param detector_graph: likewise of ``detector.onnx``; None in a bundle that has none.
     :param architecture: ``fusion`` and ``detector`` with their settings; empty if the contract
         has none, then only engines that read ``graph`` can run the bundle.
     """
@@ -29,6 +31,7 @@ class Bundle:
     folder: Path
     contract: Contract
     graph: bytes
+    detector_graph: bytes | None
     architecture: Mapping[str, Any]
 
     def weights(self) -> bytes:
@@ -49,10 +52,21 @@ def read_bundle(folder: Path) -> Bundle:
     """
     try:
         text = (folder / CONTRACT_FILE).read_text(encoding='utf-8')
-        graph = (folder / GRAPH_FILE).read_bytes()
+        contract = parse_contract(text)
+        graphs = {
+            name: (folder / name).read_bytes()
+            for name in (GRAPH_FILE, DETECTOR_FILE)
+            if name in contract.sha256
+        }
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f'model bundle {folder} cannot be read: {error}') from None
-    contract = parse_contract(text)
-    verify(contract, GRAPH_FILE, graph)
+    for name, content in graphs.items():
+        verify(contract, name, content)
     architecture = json.loads(text).get('architecture')
-    return Bundle(folder, contract, graph, architecture if isinstance(architecture, dict) else {})
+    return Bundle(
+        folder,
+        contract,
+        graphs[GRAPH_FILE],
+        graphs.get(DETECTOR_FILE),
+        architecture if isinstance(architecture, dict) else {},
+    )

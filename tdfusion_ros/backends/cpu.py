@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU: one wheel, x86 and Arm, starts in a second, runs everywhere."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,19 @@ from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
+DETECTED = list(OUTPUTS)[1:]
+
 
 class CpuBackend:
-    """Run the graph with ONNX Runtime, on all cores."""
+    """
+    Run the graph with ONNX Runtime, on all cores.
+
+    :param detector_graph: the same without the fused image, for when nobody wants that.
+    """
 
     name = 'cpu'
 
-    def __init__(self, graph: bytes) -> None:
+    def __init__(self, graph: bytes, detector_graph: bytes | None = None) -> None:
         try:
             import onnxruntime
         except ImportError:
@@ -26,30 +33,41 @@ class CpuBackend:
         # Threads that wait in a busy loop take the cores from the camera drivers: with two cores
         # half taken a pair took 141 ms with spinning and 77 ms without; idle, 50 and 53 ms.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                graph, options, providers=['CPUExecutionProvider']
-            )
-        except Exception as error:  # ONNX Runtime has no common base for what it raises here
-            raise ModelError(f'ONNX Runtime refuses the model: {error}') from error
         self.engine = f'ONNX Runtime {onnxruntime.__version__}'
-        for given, wanted in (
-            (self._session.get_inputs(), INPUTS),
-            (self._session.get_outputs(), OUTPUTS),
-        ):
-            if [tensor.name for tensor in given] != list(wanted):
-                raise ModelError(
-                    f'the graph has {[t.name for t in given]}, the contract says '
-                    f'{list(wanted)}; export the model again'
-                )
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray) -> RawOutput:
+        def session(graph: bytes, outputs: Sequence[str]) -> Any:
+            try:
+                made = onnxruntime.InferenceSession(
+                    graph, options, providers=['CPUExecutionProvider']
+                )
+            except Exception as error:  # ONNX Runtime has no common base for what it raises here
+                raise ModelError(f'ONNX Runtime refuses the model: {error}') from error
+            _check_names(made.get_inputs(), list(INPUTS))
+            _check_names(made.get_outputs(), outputs)
+            return made
+
+        self._session = session(graph, list(OUTPUTS))
+        self._detector = session(detector_graph, DETECTED) if detector_graph else None
+
+    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
         """
         Run the graph on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
 
+        :param fused: False: leave the fused image out, if there is a graph without.
         :raises ModelError: if the engine breaks off, as at a size that the graph does not take.
         """
+        images = {'rgb': rgb, 'ir': ir}
         try:
-            return RawOutput(*self._session.run(list(OUTPUTS), {'rgb': rgb, 'ir': ir}))
+            if not fused and self._detector is not None:
+                return RawOutput(None, *self._detector.run(DETECTED, images))
+            return RawOutput(*self._session.run(list(OUTPUTS), images))
         except Exception as error:  # as above
             raise ModelError(f'ONNX Runtime cannot run the model: {error}') from error
+
+
+def _check_names(tensors: Sequence[Any], wanted: Sequence[str]) -> None:
+    names = [tensor.name for tensor in tensors]
+    if names != list(wanted):
+        raise ModelError(
+            f'the graph has {names}, the contract says {list(wanted)}; export the model again'
+        )

@@ -56,10 +56,11 @@ class CudaBackend:
         self._captured: dict[tuple[int, ...], device.Captured] = {}
         self.engine = f'torch {torch.__version__} in half precision on {card}'
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray) -> RawOutput:
+    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
         """
         Run the network on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
 
+        :param fused: it is made in any case; what that costs on a GPU is not measured.
         :raises ModelError: if torch breaks off, as when the GPU's memory is full.
         """
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tdfusion_ros.core.contract import Contract
+from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.core.pipeline import Backend
@@ -55,13 +56,14 @@ def check_run(backend: Backend, contract: Contract, size_hw: tuple[int, int]) ->
         np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
     )
     if (
-        raw.fused.shape != (height, width, 3)
+        raw.fused is None
+        or raw.fused.shape != (height, width, 3)
         or raw.boxes_xyxy.shape[1:] != (4,)
         or raw.scores.shape != (len(raw.boxes_xyxy), len(contract.classes))
     ):
         raise ModelError(
-            f'the graph returned {raw.fused.shape}, {raw.boxes_xyxy.shape} and '
-            f'{raw.scores.shape} for {height}x{width}; export the model again'
+            f'the graph returned {[getattr(raw, name).shape for name in OUTPUTS]} for '
+            f'{height}x{width}; export the model again'
         )
 
 

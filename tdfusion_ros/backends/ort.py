@@ -66,7 +66,7 @@ class OrtEngine:
         except Exception as error:  # ONNX Runtime has no common base for what it raises here
             raise ModelError(f'ONNX Runtime cannot build the engine: {error}') from error
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray) -> RawOutput:
+    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
         """Run on (H, W, 3) uint8 and (H, W) float32 in [0, 1]."""
         try:
             return RawOutput(*self._session.run(list(OUTPUTS), {'rgb': rgb, 'ir': ir}))

@@ -65,7 +65,7 @@ class PlanEngine:
 
         self._captured = Captured(step, size_hw, torch.device(device))
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray) -> RawOutput:
+    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
         """
         Run on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
 

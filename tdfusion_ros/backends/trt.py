@@ -62,10 +62,11 @@ class TrtBackend:
         for size_hw in sizes_hw:
             self._engines[size_hw] = self._checked(size_hw)
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray) -> RawOutput:
+    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
         """
         Run on (H, W, 3) uint8 and (H, W) float32 in [0, 1]; a new size is built for first.
 
+        :param fused: it is made in any case; what that costs on a GPU is not measured.
         :raises ModelError: if the engine breaks off, or there can be none for this size.
         """
         size_hw = ir.shape[0], ir.shape[1]

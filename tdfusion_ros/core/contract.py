@@ -11,6 +11,7 @@ from tdfusion_ros.core.errors import ModelError
 
 SCHEMA = 1
 GRAPH_FILE = 'model.onnx'
+DETECTOR_FILE = 'detector.onnx'  # the same without the fused image; older bundles have none
 INPUTS = {'rgb': (['H', 'W', 3], 'uint8'), 'ir': (['H', 'W'], 'float32')}
 OUTPUTS = {
     'fused': (['H', 'W', 3], 'uint8'),

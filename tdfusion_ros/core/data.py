@@ -69,9 +69,13 @@ class RegisteredPair:
 
 @dataclass(frozen=True, eq=False)
 class RawOutput:
-    """What the graph returns; shapes in :class:`tdfusion_ros.core.contract.Contract`."""
+    """
+    What the graph returns; shapes in :class:`tdfusion_ros.core.contract.Contract`.
 
-    fused: np.ndarray
+    :param fused: None where nobody asked for it and the engine could leave it out.
+    """
+
+    fused: np.ndarray | None
     boxes_xyxy: np.ndarray
     scores: np.ndarray
 
@@ -104,12 +108,13 @@ class FusionResult:
     """
     The fused image and what is seen in it.
 
-    :param fused: (H, W, 3) uint8, order R, G, B, on the rgb camera's grid.
+    :param fused: (H, W, 3) uint8, order R, G, B, on the rgb camera's grid; None where nobody
+        asked for it and the engine left it out.
     :param pair: the registered pair that it was made from.
     :param stage_ns: time spent in each stage [ns].
     """
 
-    fused: np.ndarray
+    fused: np.ndarray | None
     detections: Detections
     pair: RegisteredPair
     stage_ns: dict[str, int] = field(default_factory=dict)

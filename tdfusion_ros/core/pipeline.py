@@ -25,8 +25,12 @@ class Backend(Protocol):
 
     name: str
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray) -> RawOutput:
-        """Run the graph on (H, W, 3) uint8 and (H, W) float32, both contiguous."""
+    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
+        """
+        Run the graph on (H, W, 3) uint8 and (H, W) float32, both contiguous.
+
+        :param fused: False: nobody wants the fused image; an engine may leave it out.
+        """
 
 
 class Pipeline:
@@ -43,10 +47,11 @@ class Pipeline:
         self._registration = Registration(calibration)
         self._last_ns = 0
 
-    def process(self, rgb: Frame, ir: Frame) -> FusionResult:
+    def process(self, rgb: Frame, ir: Frame, *, fused: bool = True) -> FusionResult:
         """
         Fuse two frames that belong together.
 
+        :param fused: False: nobody wants the fused image, only the detections.
         :raises FrameError: if a frame cannot be used.
         """
         marks = [perf_counter_ns()]
@@ -58,7 +63,7 @@ class Pipeline:
         marks.append(perf_counter_ns())
         pair = RegisteredPair(colour, *self._registration.apply(heat, rgb.size_hw))
         marks.append(perf_counter_ns())
-        raw = self._network(pair)
+        raw = self._network(pair, fused)
         marks.append(perf_counter_ns())
         found = detections(raw.boxes_xyxy, raw.scores, rgb.size_hw, self._config, self._wanted)
         marks.append(perf_counter_ns())
@@ -66,20 +71,21 @@ class Pipeline:
         stage_ns = dict(zip(names, np.diff(marks).tolist(), strict=True))
         return FusionResult(raw.fused, found, pair, stage_ns)
 
-    def _network(self, pair: RegisteredPair) -> RawOutput:
+    def _network(self, pair: RegisteredPair, fused: bool) -> RawOutput:
         height, width = pair.ir.shape
         multiple = self.contract.size_multiple
         below, right = -height % multiple, -width % multiple
         if not below and not right:
-            return self.backend.run(pair.rgb, np.ascontiguousarray(pair.ir))
-        raw = self.backend.run(
-            *(
-                cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
-                for image in (pair.rgb, pair.ir)
-            )
+            return self.backend.run(pair.rgb, np.ascontiguousarray(pair.ir), fused=fused)
+        rgb, ir = (
+            cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+            for image in (pair.rgb, pair.ir)
         )
-        fused = np.ascontiguousarray(raw.fused[:height, :width])
-        return RawOutput(fused, raw.boxes_xyxy, raw.scores)
+        raw = self.backend.run(rgb, ir, fused=fused)
+        if raw.fused is None:
+            return raw
+        cut = np.ascontiguousarray(raw.fused[:height, :width])
+        return RawOutput(cut, raw.boxes_xyxy, raw.scores)
 
 
 def _colour(pixels: np.ndarray) -> np.ndarray:

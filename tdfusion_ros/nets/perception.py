@@ -44,6 +44,19 @@ class Perception(nn.Module):
         return fused_bytes, boxes_xyxy[0], logits[0].float().sigmoid()
 
 
+class Detection(nn.Module):
+    """The same without the fused image; exported, also without what only that needs."""
+
+    def __init__(self, perception: Perception) -> None:
+        super().__init__()
+        self.perception = perception
+
+    def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``boxes_xyxy`` and ``scores`` as :class:`Perception` does."""
+        _, boxes_xyxy, scores = self.perception(rgb, ir)
+        return boxes_xyxy, scores
+
+
 def build_network(settings: Mapping[str, Any]) -> nn.Module:
     """
     Build one network with untrained weights.

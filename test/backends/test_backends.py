@@ -50,6 +50,23 @@ def test_cpu_gives_the_same_result_each_time(cpu, demo_pairs):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
+def test_cpu_leaves_the_fused_image_out_where_nobody_wants_it_and_detects_the_same(
+    cpu, demo_pairs
+):
+    ir = demo_pairs[0].ir.pixels / np.float32(255)
+    whole = cpu.run(demo_pairs[0].rgb.pixels, ir)
+    detected = cpu.run(demo_pairs[0].rgb.pixels, ir, fused=False)
+    assert detected.fused is None
+    np.testing.assert_allclose(detected.boxes_xyxy, whole.boxes_xyxy, atol=1e-3)
+    np.testing.assert_allclose(detected.scores, whole.scores, atol=1e-5)
+
+
+def test_bundle_without_a_graph_of_the_detector_alone_still_detects(shipped, demo_pairs):
+    older = open_backend('cpu', replace(shipped, detector_graph=None))
+    ir = demo_pairs[0].ir.pixels / np.float32(255)
+    assert older.run(demo_pairs[0].rgb.pixels, ir, fused=False).fused is not None
+
+
 @pytest.mark.parametrize('name', ['cuda', 'trt'])
 def test_named_engine_that_is_not_there_is_an_error_that_says_what_to_use(
     shipped, no_driver, name

@@ -22,7 +22,7 @@ class Recorder:
 
     name = 'recorder'
 
-    def run(self, rgb, ir):
+    def run(self, rgb, ir, *, fused=True):
         self.rgb, self.ir = rgb, ir
         box = np.array([[0, 0, rgb.shape[1], rgb.shape[0]]], np.float32)
         return RawOutput(rgb, box, np.array([[0.9, 0, 0]], np.float32))

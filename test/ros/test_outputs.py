@@ -1,4 +1,4 @@
-"""Overlay and registered ir cost time; they are only made while somebody looks."""
+"""Images cost time; they are only made while somebody looks."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from rig.client import Client
 
 pytestmark = pytest.mark.ros
 
-DRAWN, GREY = 'overlay/image_raw', 'ir_registered/image_raw'
+FUSED, DRAWN, GREY = 'fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw'
 
 
 @pytest.fixture
@@ -54,18 +54,56 @@ def made_for(outputs, made, client):
     return made['draw'], made['image']
 
 
-def test_overlay_and_registered_ir_are_only_made_while_somebody_subscribes(stage, outputs):
+def test_images_are_only_made_while_somebody_subscribes(stage, outputs):
     outputs, made = outputs
     alone = stage.client()
-    assert made_for(outputs, made, alone) == (0, 1)
+    assert made_for(outputs, made, alone) == (0, 0)
+    assert not outputs.wants_fused()
     viewer = Client()
     try:
-        viewer.listen(DRAWN)
-        alone.wait_until(lambda: made_for(outputs, made, alone) == (1, 2), 'the overlay')
-        viewer.wait_until(lambda: viewer.received[DRAWN], 'the overlay to arrive')
-        viewer.listen(GREY)
-        alone.wait_until(lambda: made_for(outputs, made, alone) == (1, 3), 'the ir image')
-        viewer.wait_until(lambda: viewer.received[GREY], 'the ir image to arrive')
+        for topic, wanted in ((FUSED, (0, 1)), (DRAWN, (1, 2)), (GREY, (1, 3))):
+            viewer.listen(topic)
+            alone.wait_until(lambda w=wanted: made_for(outputs, made, alone) == w, topic)
+            viewer.wait_until(lambda t=topic: viewer.received[t], f'{topic} to arrive')
+            assert outputs.wants_fused()
     finally:
         viewer.close()
-    alone.wait_until(lambda: made_for(outputs, made, alone) == (0, 1), 'an end of both')
+    alone.wait_until(lambda: made_for(outputs, made, alone) == (0, 0), 'an end of all')
+
+
+@pytest.mark.parametrize('topic', [FUSED, DRAWN])
+def test_either_picture_of_the_fused_image_makes_the_network_compute_it(stage, outputs, topic):
+    outputs, _ = outputs
+    viewer = stage.client()
+    viewer.listen(topic)
+    viewer.wait_until(outputs.wants_fused, topic)
+
+
+def test_detections_are_the_same_whether_anybody_sees_the_fused_image_or_not(stage, demo_pairs):
+    stage.start_node()
+    client = stage.client()
+    client.offer('rgb', 'ir')
+    client.listen('detections')
+    shown = demo_pairs[0]
+
+    def pair(stamp_ns):
+        return [
+            pictures.image(frame.pixels, encoding, pictures.header(stamp_ns, stream))
+            for stream, frame, encoding in (('rgb', shown.rgb, 'rgb8'), ('ir', shown.ir, 'mono8'))
+        ]
+
+    def boxes():
+        message = client.fuse(*pair(client.next_stamp_ns()), 'detections')['detections']
+        return [
+            (d.results[0].hypothesis.class_id, d.bbox.center.position.x, d.bbox.size_x)
+            for d in message.detections
+        ]
+
+    client.warm_up(pair)
+    alone = boxes()
+    assert alone
+    client.listen(FUSED)
+    client.wait_until(lambda: boxes() and client.received[FUSED], 'the fused image')
+    for one, other in zip(alone, boxes(), strict=True):
+        assert one[0] == other[0]
+        np.testing.assert_allclose(one[1:], other[1:], atol=1e-2)

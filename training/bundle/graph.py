@@ -11,8 +11,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tdfusion_ros.backends.cpu import CpuBackend
+from tdfusion_ros.core.contract import DETECTOR_FILE
+from tdfusion_ros.core.contract import GRAPH_FILE
+from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import fold_batchnorm
+from tdfusion_ros.nets.perception import Detection
 from tdfusion_ros.nets.perception import Perception
 
 SIZE_MULTIPLE = 32
@@ -21,8 +25,9 @@ EXPORT_HW = (480, 640)
 PARITY_HW = ((480, 640), (256, 320), (544, 96))
 
 
-def export_onnx(model: Perception, path: Path) -> None:
+def export_onnx(model: Perception | Detection, path: Path) -> None:
     """Write the folded graph, in fp32, for every H and W that are multiples of 32."""
+    outputs = list(OUTPUTS) if isinstance(model, Perception) else list(OUTPUTS)[1:]
     folded = fold_batchnorm(copy.deepcopy(model)).requires_grad_(False)
     example = (
         torch.zeros(*EXPORT_HW, 3, dtype=torch.uint8),
@@ -38,7 +43,7 @@ def export_onnx(model: Perception, path: Path) -> None:
         dynamo=True,
         opset_version=OPSET,
         input_names=['rgb', 'ir'],
-        output_names=['fused', 'boxes_xyxy', 'scores'],
+        output_names=outputs,
         dynamic_shapes=shapes,
         verbose=False,
     )
@@ -54,14 +59,15 @@ def export_onnx(model: Perception, path: Path) -> None:
         raise ModelError(f'asked for opset {OPSET}, the exporter wrote {versions}')
 
 
-def check_parity(model: Perception, path: Path, sizes_hw: Sequence[tuple[int, int]]) -> dict:
+def check_parity(model: Perception, folder: Path, sizes_hw: Sequence[tuple[int, int]]) -> dict:
     """
-    Compare the exported graph with torch on noise, whose output is the hardest to agree on.
+    Compare both exported graphs with torch on noise, whose output is the hardest to agree on.
 
+    :param folder: has them.
     :returns: the largest differences over all sizes.
     :raises ModelError: if they exceed what rounding explains.
     """
-    backend = CpuBackend(path.read_bytes())
+    backend = CpuBackend(*((folder / name).read_bytes() for name in (GRAPH_FILE, DETECTOR_FILE)))
     rng = np.random.default_rng(0)
     worst = {'fused_levels': 0.0, 'boxes_px': 0.0, 'scores': 0.0}
     for height, width in sizes_hw:
@@ -69,13 +75,16 @@ def check_parity(model: Perception, path: Path, sizes_hw: Sequence[tuple[int, in
         ir = rng.random((height, width), dtype=np.float32)
         with torch.inference_mode():
             expected = model.eval()(torch.from_numpy(rgb), torch.from_numpy(ir))
-        raw = backend.run(rgb, ir)
-        got = (raw.fused, raw.boxes_xyxy, raw.scores)
-        for key, ours, theirs in zip(worst, expected, got, strict=True):
-            if ours.shape != theirs.shape:
-                raise ModelError(f'{key} at {height}x{width}: {ours.shape} != {theirs.shape}')
-            difference = np.abs(ours.numpy().astype(np.float64) - theirs).max()
-            worst[key] = max(worst[key], float(difference))
+        runs = (backend.run(rgb, ir), expected), (backend.run(rgb, ir, fused=False), expected[1:])
+        for raw, wanted in runs:
+            got = [x for x in (raw.fused, raw.boxes_xyxy, raw.scores) if x is not None]
+            keys = list(worst)[-len(wanted) :]
+            for key, ours, theirs in zip(keys, wanted, got, strict=True):
+                if ours.shape != theirs.shape:
+                    sizes = f'{ours.shape} != {theirs.shape}'
+                    raise ModelError(f'{key} at {height}x{width}: {sizes}')
+                difference = np.abs(ours.numpy().astype(np.float64) - theirs).max()
+                worst[key] = max(worst[key], float(difference))
     if worst['fused_levels'] > 1 or worst['boxes_px'] > 0.05 or worst['scores'] > 1e-3:
         raise ModelError(f'the exported graph differs from torch: {worst}')
     return worst

@@ -93,7 +93,9 @@ def bundle_fuser(model: str) -> Fuser:
     pipeline = build_pipeline(FusionConfig(model=model, backend='cpu'))
 
     def fuse(sample: Sample) -> np.ndarray:
-        return luma_levels(pipeline.process(Frame(sample.rgb, 0), Frame(sample.ir, 0)).fused)
+        result = pipeline.process(Frame(sample.rgb, 0), Frame(sample.ir, 0))
+        assert result.fused is not None  # it was asked for
+        return luma_levels(result.fused)
 
     return fuse
 
