@@ -24,6 +24,14 @@ class Blind(nn.Module):
         return nothing.reshape(1, 0, 1).expand(1, 0, 4), nothing.reshape(1, 0, 1)
 
 
+def export_fusion(fusion: nn.Module, path: Path, detector: nn.Module | None = None) -> Path:
+    """Write the graph of a fusion network, alone or with a detector, and return its path."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of torch, to its developers
+        export_onnx(Perception(fusion, detector or Blind()).eval(), path)
+    return path
+
+
 def export_graphs(architecture: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     """
     Write four graphs with random weights.
@@ -33,13 +41,10 @@ def export_graphs(architecture: Mapping[str, Any], folder: Path) -> dict[str, Pa
     """
     torch.manual_seed(0)
     paths = {}
-    for name, detector in (('fusion', Blind()), ('fusion + detector', None)):
+    for name, with_detector in (('fusion', False), ('fusion + detector', True)):
         for network in ('paper', 'student'):
             fusion = FusionPaper() if network == 'paper' else build_network(architecture['fusion'])
-            seeing = detector or build_network(architecture['detector'])
+            detector = build_network(architecture['detector']) if with_detector else None
             path = folder / f'{len(paths)}.onnx'
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # of torch, to its developers
-                export_onnx(Perception(fusion, seeing).eval(), path)
-            paths[f'{network}, {name}'] = path
+            paths[f'{network}, {name}'] = export_fusion(fusion, path, detector)
     return paths

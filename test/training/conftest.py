@@ -54,6 +54,30 @@ def masked_root(data_root):
     return data_root
 
 
+@pytest.fixture
+def short_run(data_root, tmp_path):
+    """Return the settings of a run that takes a second; tests replace what they are about."""
+    from training.config import TrainConfig
+
+    return TrainConfig(
+        data=str(data_root),
+        run=str(tmp_path / 'run'),
+        steps=3,
+        batch=2,
+        crop_hw=(64, 64),
+        warmup_steps=1,
+        threads=1,
+    )
+
+
+@pytest.fixture
+def samples(short_run):
+    """Return the training split of ``data_root``, read."""
+    from training.data.datasets import load_samples
+
+    return load_samples(short_run.data, short_run.split)
+
+
 @pytest.fixture(scope='session')
 def small_pairs(request):
     """Return four real pairs, (rgb, ir), 96x128."""

@@ -22,11 +22,6 @@ def config(data_root):
     return TrainConfig(data=str(data_root), batch=2, crop_hw=(64, 64), mosaic=0.5)
 
 
-@pytest.fixture
-def samples(data_root):
-    return load_samples(data_root, 'train')
-
-
 def assert_equal(batch, other):
     for name, value in vars(batch).items():
         same = torch.equal if torch.is_tensor(value) else lambda a, b: a == b

@@ -8,7 +8,6 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
-from training.config import TrainConfig  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.loop.board import draw_panel  # noqa: E402
 from training.loop.board import PANEL  # noqa: E402
@@ -21,17 +20,8 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def config(data_root, tmp_path):
-    return TrainConfig(
-        data=str(data_root),
-        run=str(tmp_path / 'run'),
-        steps=5,
-        batch=2,
-        crop_hw=(64, 96),
-        warmup_steps=1,
-        threads=1,
-        panel_every=2,
-    )
+def config(short_run):
+    return replace(short_run, steps=5, crop_hw=(64, 96), panel_every=2)
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
 
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
-from training.data.datasets import load_samples  # noqa: E402
 from training.data.transforms import split  # noqa: E402
 from training.method.learned import learned_task  # noqa: E402
 from training.method.learned import teach  # noqa: E402
@@ -24,24 +22,8 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def config(data_root, tmp_path):
-    return TrainConfig(
-        task='learned',
-        data=str(data_root),
-        source='ir',
-        run=str(tmp_path / 'run'),
-        steps=5,
-        batch=2,
-        crop_hw=(64, 64),
-        warmup_steps=1,
-        meta_every=2,
-        threads=1,
-    )
-
-
-@pytest.fixture
-def samples(data_root):
-    return load_samples(data_root, 'train')
+def config(short_run):
+    return replace(short_run, task='learned', source='ir', steps=5, meta_every=2)
 
 
 def detectors(task):

@@ -9,7 +9,6 @@ for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'skimage', '
     pytest.importorskip(package)
 
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
 from training.evaluate import main  # noqa: E402
@@ -20,17 +19,8 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def config(data_root, tmp_path):
-    run = str(tmp_path / 'run')
-    return TrainConfig(
-        data=str(data_root),
-        run=run,
-        steps=1,
-        batch=2,
-        crop_hw=(64, 64),
-        warmup_steps=1,
-        threads=1,
-    )
+def config(short_run):
+    return replace(short_run, steps=1)
 
 
 def measure(what, config, data_root, *more):

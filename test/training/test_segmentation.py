@@ -21,7 +21,6 @@ from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.evaluate import main as evaluate  # noqa: E402
 from training.method.loss_net import LossNetRT  # noqa: E402
@@ -41,19 +40,8 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def config(masked_root, tmp_path):
-    return TrainConfig(
-        task='segmentation',
-        data=str(masked_root),
-        source='ir',
-        run=str(tmp_path / 'run'),
-        steps=3,
-        batch=2,
-        crop_hw=(64, 64),
-        scale_range=(1.0, 1.0),
-        warmup_steps=1,
-        threads=1,
-    )
+def config(short_run, masked_root):
+    return replace(short_run, task='segmentation', source='ir', steps=3, scale_range=(1.0, 1.0))
 
 
 @pytest.fixture

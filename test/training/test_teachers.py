@@ -12,7 +12,6 @@ from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.data.batches import halves  # noqa: E402
 from training.data.batches import make_batch  # noqa: E402
-from training.data.datasets import load_samples  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
 from training.data.transforms import split  # noqa: E402
 from training.method.learned import learned_task  # noqa: E402
@@ -32,11 +31,6 @@ def config(data_root):
     return TrainConfig(
         task='learned', data=str(data_root), batch=4, crop_hw=(64, 64), meta_every=1, threads=1
     )
-
-
-@pytest.fixture
-def samples(data_root):
-    return load_samples(data_root, 'train')
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
 from training.train import learning_rate  # noqa: E402
@@ -23,16 +22,8 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def config(data_root, tmp_path):
-    return TrainConfig(
-        data=str(data_root),
-        run=str(tmp_path / 'fusion'),
-        steps=3,
-        batch=2,
-        crop_hw=(64, 64),
-        warmup_steps=1,
-        threads=1,
-    )
+def config(short_run, tmp_path):
+    return replace(short_run, run=str(tmp_path / 'fusion'))
 
 
 def detector_config(config, tmp_path):

@@ -12,7 +12,6 @@ from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
 from training.data.transforms import collate  # noqa: E402
@@ -27,18 +26,8 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def config(data_root, tmp_path):
-    return TrainConfig(
-        data=str(data_root),
-        run=str(tmp_path / 'run'),
-        source='ir',
-        steps=5,
-        batch=2,
-        crop_hw=(64, 64),
-        warmup_steps=1,
-        validate_every=2,
-        threads=1,
-    )
+def config(short_run):
+    return replace(short_run, source='ir', steps=5, validate_every=2)
 
 
 def validated(config):

@@ -1,0 +1,187 @@
+"""
+Hold fusion networks against each other: how good, how fast; a table and a plot.
+
+    python -m demo.pareto PAPER_RUN RUN... --images RGB IR --images RGB IR -o docs/students.png
+
+The first run is what the others are measured by. All are exported and run as the robot runs them
+(ONNX Runtime on the CPU), one process each, in turns. Quality is the mean over pairs of SCD, VIF,
+Qabf and SSIM on each pair of folders, as a share of the first run's; what counts is the lowest of
+them. Needs torch and matplotlib (`make bench` has them).
+"""
+
+from argparse import ArgumentParser
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+import sys
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+
+from demo.graphs import export_fusion
+from tdfusion_ros.backends.cpu import CpuBackend
+from tdfusion_ros.bench.machine import environment
+from tdfusion_ros.bench.run import described
+from tdfusion_ros.bench.run import write_report
+from tdfusion_ros.bench.subjects import Graph
+from tdfusion_ros.bench.turns import Child
+from tdfusion_ros.bench.turns import percentiles_ms
+from tdfusion_ros.bench.turns import take_turns
+from tdfusion_ros.core.errors import FusionError
+from training.data.datasets import Sample
+from training.export import load_fusion
+from training.markdown import table
+from training.measure.fusers import Fuser
+from training.measure.fusers import luma_levels
+from training.measure.fusers import open_folders
+from training.measure.tables import quality_table
+
+SIZE_HW = (480, 640)
+FRAMES_A_TURN = 3
+FIGURES = ('SCD', 'VIF', 'Qabf', 'SSIM')
+
+
+def graph_fuser(path: Path) -> Fuser:
+    """Return a way to fuse that runs an exported graph."""
+    backend = CpuBackend(path.read_bytes())
+
+    def fuse(sample: Sample) -> np.ndarray:
+        height, width = sample.ir.shape
+        border = (0, -height % 32, 0, -width % 32)
+        rgb, ir = (
+            cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE)
+            for image in (sample.rgb, sample.ir)
+        )
+        raw = backend.run(rgb, ir.astype(np.float32) / 255)
+        assert raw.fused is not None  # it was asked for
+        return luma_levels(raw.fused[:height, :width])
+
+    return fuse
+
+
+def times_ms(paths: Mapping[str, Path], rounds: int) -> dict[str, dict[str, float]]:
+    """Return p50, p95, p99 and mean of each graph, timed in turns [ms]."""
+    with ExitStack() as stack:
+        children = {}
+        for name, path in paths.items():
+            children[name] = Child(partial(Graph, path, SIZE_HW))
+            stack.callback(children[name].close)
+            children[name].work(2)
+        turns = take_turns(children, FRAMES_A_TURN * rounds, FRAMES_A_TURN)
+    return {name: percentiles_ms(turns[name])['network'] for name in paths}
+
+
+def quality(
+    paths: Mapping[str, Path], folders: Sequence[Sequence[str]], every: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return FIGURES by folder of rgb images and name of graph."""
+    fusers = {name: graph_fuser(path) for name, path in paths.items()}
+    out = {}
+    for rgb, ir in folders:
+        samples = open_folders(rgb, ir)
+        found = quality_table(fusers, [samples[i] for i in range(0, len(samples), every)])
+        out[rgb] = {name: {key: found[name][key] for key in FIGURES} for name in paths}
+    return out
+
+
+def shares(found: Mapping[str, Any], name: str, reference: str) -> dict[str, float]:
+    """Return each figure as a share of the reference's, by ``folder figure``."""
+    return {
+        f'{folder} {key}': rows[name][key] / rows[reference][key]
+        for folder, rows in found.items()
+        for key in FIGURES
+    }
+
+
+def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Draw quality against time; who has nobody above and to the left is joined by a line."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout='constrained')
+    front = [
+        name
+        for name, row in rows.items()
+        if not any(
+            other['ms'] < row['ms'] and other['lowest'] >= row['lowest'] for other in rows.values()
+        )
+    ]
+    front.sort(key=lambda name: rows[name]['ms'])
+    axes.plot(
+        [rows[n]['ms'] for n in front], [100 * rows[n]['lowest'] for n in front], color='0.7'
+    )
+    for name, row in rows.items():
+        axes.scatter(row['ms'], 100 * row['lowest'], color='C0' if name in front else '0.5')
+        axes.annotate(
+            name, (row['ms'], 100 * row['lowest']), (4, 5), textcoords='offset points', fontsize=8
+        )
+    axes.axhline(97, color='C3', linewidth=0.8, linestyle=':')
+    axes.set(
+        xscale='log',
+        xlabel='fusion of 640x480 on the CPU, p50 [ms]',
+        ylabel=f'lowest share of the first\nof {", ".join(FIGURES)} [%]',
+    )
+    axes.grid(alpha=0.3, which='both')
+    figure.savefig(path, dpi=110)
+
+
+def main() -> int:
+    """Measure, print, draw; return the exit status."""
+    parser = ArgumentParser(
+        prog='python -m demo.pareto',
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('runs', nargs='+', metavar='RUN', help='runs of fusion networks; the first is the measure')
+    add('--images', nargs=2, action='append', required=True, metavar=('RGB', 'IR'))
+    add('--every', type=int, default=1, metavar='N', help='only every so-many-th pair')
+    add('--rounds', type=int, default=20, help='default 20')
+    add('-o', '--output', type=Path, metavar='PNG', help='plot; beside it NAME.json')
+    options = parser.parse_args()
+    try:
+        facts = environment()
+        with TemporaryDirectory() as folder:
+            paths = {
+                Path(run).name: export_fusion(load_fusion(run), Path(folder) / f'{i}.onnx')
+                for i, run in enumerate(options.runs)
+            }
+            times = times_ms(paths, options.rounds)
+            found = quality(paths, options.images, options.every)
+        first = next(iter(paths))
+        rows = {
+            name: {
+                'ms': times[name]['p50'],
+                'faster': times[first]['p50'] / times[name]['p50'],
+                'lowest': min(shares(found, name, first).values()),
+            }
+            for name in paths
+        }
+        print(described(facts))
+        for folder, by_name in found.items():
+            lines = [[n, *(f'{row[k]:.3f}' for k in FIGURES)] for n, row in by_name.items()]
+            print(f'\n{folder}\n' + table(['network', *FIGURES], lines))
+        lines = [
+            [n, f'{r["ms"]:.1f}', f'{r["faster"]:.1f}', f'{100 * r["lowest"]:.1f}']
+            for n, r in rows.items()
+        ]
+        print('\n' + table(['network', 'p50 [ms]', 'times faster', 'lowest share [%]'], lines))
+        if options.output:
+            draw(rows, options.output)
+            report = {'environment': facts, 'times_ms': times, 'quality': found, 'rows': rows}
+            write_report(report, options.output.with_suffix('.json'))
+    except FusionError as error:
+        print(f'pareto: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
