@@ -1,0 +1,32 @@
+import json
+import sys
+
+import pytest
+
+torch = pytest.importorskip('torch')
+for package in ('cv2', 'matplotlib', 'onnxruntime', 'onnxscript', 'rosbags', 'safetensors'):
+    pytest.importorskip(package)
+
+from demo import pareto  # noqa: E402
+from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
+from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
+from training.checkpoint import save_run  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def test_networks_are_held_against_the_first_and_drawn(write_pairs, tmp_path, monkeypatch, capsys):
+    root = write_pairs('rgb', 'ir', ['a', 'b'])
+    for name, depth in (('big', 4), ('small', 2)):
+        save_run(tmp_path / name, FusionRT(FusionRTConfig(width=4, depth=depth)), {})
+    runs = [str(tmp_path / name) for name in ('big', 'small')]
+    folders = ['--images', str(root / 'rgb'), str(root / 'ir')]
+    monkeypatch.setattr(pareto, 'SIZE_HW', (64, 96))
+    plot = tmp_path / 'plot.png'
+    monkeypatch.setattr(sys, 'argv', ['pareto', *runs, *folders, '--rounds', '1', '-o', str(plot)])
+    assert pareto.main() == 0
+    assert plot.read_bytes().startswith(b'\x89PNG')
+    rows = json.loads(plot.with_suffix('.json').read_text())['rows']
+    assert rows['big']['lowest'] == rows['big']['faster'] == 1
+    assert 0 < rows['small']['lowest'] < 1.5
+    assert '| small |' in capsys.readouterr().out
