@@ -19,6 +19,7 @@ from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.postprocess import wanted_classes
+from tdfusion_ros.core.registration import check_view
 
 PACKAGE = 'tdfusion_ros'
 
@@ -94,7 +95,9 @@ def load_calibration(path: str) -> Calibration:
         return Identity()
     try:
         raw = yaml.safe_load(Path(path).expanduser().read_text(encoding='utf-8'))
-        return parse_calibration(raw)
+        calibration = parse_calibration(raw)
+        check_view(calibration)
+        return calibration
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CalibrationError(f'calibration {path} cannot be read: {error}') from None
     except CalibrationError as error:

@@ -144,3 +144,13 @@ def test_invalid_calibration_is_refused_in_one_sentence_naming_its_path(tmp_path
 def test_home_folder_may_be_written_with_a_tilde(copy, tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     assert find_bundle(f'~/{copy.name}') == Path(tmp_path / copy.name)
+
+
+def test_calibration_that_misses_the_image_stops_the_start_naming_its_path(tmp_path):
+    path = tmp_path / 'rig.yaml'
+    path.write_text(
+        'mode: homography\nrgb_size_hw: [480, 640]\nir_size_hw: [512, 640]\n'
+        'homography: [[1, 0, 5000], [0, 1, 0], [0, 0, 1]]\n'
+    )
+    with pytest.raises(CalibrationError, match=r'rig\.yaml: ir covers 0\.0%'):
+        build_pipeline(FusionConfig(backend='cpu', calibration=str(path)))

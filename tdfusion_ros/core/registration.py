@@ -15,6 +15,8 @@ from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 
+LEAST_VIEW = 0.03
+
 
 class Registration:
     """Apply a calibration to ir frames; maps are kept until an image size changes."""
@@ -48,8 +50,7 @@ class Registration:
         else:
             points = rgb_to_ir(self._calibration, pixel_grid(rgb_size_hw), rgb_size_hw, ir_size_hw)
             x, y = np.moveaxis(points.astype(np.float32), -1, 0)
-            height, width = ir_size_hw
-            self._valid = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+            self._valid = _inside(points.astype(np.float32), ir_size_hw)
             if not self._valid.any():
                 raise CalibrationError(
                     'the calibration maps no pixel of rgb into the ir image; '
@@ -63,6 +64,43 @@ def pixel_grid(size_hw: Size) -> np.ndarray:
     """Return (H, W, 2) float64: x and y of every pixel centre."""
     y, x = np.mgrid[0 : size_hw[0], 0 : size_hw[1]].astype(np.float64)
     return np.stack([x, y], axis=-1)
+
+
+def check_view(calibration: Calibration) -> None:
+    """
+    Refuse a calibration that cannot be meant, as far as it says for which images it is.
+
+    :raises CalibrationError: if ir covers less than ``LEAST_VIEW`` of the rgb image.
+    """
+    if isinstance(calibration, Extrinsics):
+        sizes = calibration.rgb.size_hw, calibration.ir.size_hw
+    elif isinstance(calibration, Homography):
+        if calibration.rgb_size_hw is None or calibration.ir_size_hw is None:
+            return
+        sizes = calibration.rgb_size_hw, calibration.ir_size_hw
+    else:
+        return
+    share = view(calibration, *sizes)
+    if share < LEAST_VIEW:
+        raise CalibrationError(
+            f'ir covers {share:.1%} of the rgb image, expected at least {LEAST_VIEW:.0%}; '
+            'check the direction (rgb to ir), the frames (optical ones) and the image sizes'
+        )
+
+
+def view(calibration: Calibration, rgb_size_hw: Size, ir_size_hw: Size) -> float:
+    """Return the part of the rgb image that ir covers, from 0 to 1."""
+    x, y = (np.linspace(0, n - 1, 101) for n in rgb_size_hw[::-1])
+    points = np.stack(np.meshgrid(x, y), axis=-1)
+    return float(
+        _inside(rgb_to_ir(calibration, points, rgb_size_hw, ir_size_hw), ir_size_hw).mean()
+    )
+
+
+def _inside(points: np.ndarray, size_hw: Size) -> np.ndarray:
+    x, y = np.moveaxis(points, -1, 0)
+    height, width = size_hw
+    return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
 
 
 def rgb_to_ir(
@@ -90,14 +128,37 @@ def rgb_to_ir(
 
 def _through_plane(calibration: Extrinsics, flat: np.ndarray) -> np.ndarray:
     rgb, ir, depth = calibration.rgb, calibration.ir, calibration.assumed_depth_m
-    rays = cv2.undistortPoints(flat, rgb.k, rgb.d).reshape(-1, 2)
+    # undistortPoints would stop after five steps, 3 px off in the corners of a wide lens.
+    enough = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-9)
+    rays = cv2.undistortPointsIter(flat, rgb.k, rgb.d, np.eye(3), np.eye(3), enough)
+    rays = np.nan_to_num(rays.reshape(-1, 2), nan=1e6).clip(-1e6, 1e6)
     world = np.concatenate([rays * depth, np.full((len(rays), 1), depth)], axis=1)
-    seen, _ = cv2.projectPoints(
-        world, cv2.Rodrigues(calibration.rotation)[0], calibration.translation_m, ir.k, ir.d
-    )
-    behind = (world @ calibration.rotation.T + calibration.translation_m)[:, 2] <= 0
-    seen[behind] = -1e6  # outside of any image
+    rotation = cv2.Rodrigues(calibration.rotation)[0]
+    seen, _ = cv2.projectPoints(world, rotation, calibration.translation_m, ir.k, ir.d)
+    there = world @ calibration.rotation.T + calibration.translation_m
+    again, _ = cv2.projectPoints(world, np.zeros(3), np.zeros(3), rgb.k, rgb.d)
+    astray = np.linalg.norm((again - flat).reshape(-1, 2), axis=1) > 0.5
+    with np.errstate(divide='ignore', invalid='ignore'):
+        folded = np.hypot(there[:, 0], there[:, 1]) / there[:, 2] > fold(ir.d)
+    seen[(there[:, 2] <= 0) | astray | folded] = -1e6  # outside of any image
     return seen
+
+
+def fold(d: np.ndarray) -> float:
+    """
+    Return the tangent of the angle at which a distortion model turns back inwards.
+
+    Beyond it, what lies outside of the image would be mapped into it once more.
+
+    :param d: (n,) as in :class:`tdfusion_ros.core.calibration.Camera`.
+    """
+    radius = np.linspace(0.0, 10.0, 10001)
+    k1, k2, _, _, k3, k4, k5, k6 = np.concatenate([d, np.zeros(8 - len(d))])
+    r2 = radius**2
+    below = 1 + k4 * r2 + k5 * r2**2 + k6 * r2**3
+    seen = radius * (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / np.where(below == 0, np.nan, below)
+    turned = ~(np.diff(seen) > 0)
+    return float(radius[turned.argmax()]) if turned.any() else np.inf
 
 
 def _rescale(points: np.ndarray, from_hw: Size | None, to_hw: Size | None) -> np.ndarray:

@@ -7,8 +7,10 @@ from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.core.registration import check_view
 from tdfusion_ros.core.registration import Registration
 from tdfusion_ros.core.registration import rgb_to_ir
+from tdfusion_ros.core.registration import view
 
 TILT = np.array([[0.9, 0.05, 12.0], [-0.04, 0.95, 6.0], [1e-4, -5e-5, 1.0]])
 
@@ -80,22 +82,85 @@ def test_outside_of_the_ir_image_is_black_and_not_valid(ir, dx, dy):
     np.testing.assert_allclose(registered, wanted[there], atol=1e-6)
 
 
-@pytest.mark.parametrize('d', [(), (-0.3, 0.1, 0.001, -0.002, 0.0)], ids=['pinhole', 'distorted'])
-def test_extrinsics_agree_with_a_projection_by_hand(d):
-    calibration = rig(rgb_d=d, ir_d=d)
-    pixels = np.array([[100.0, 80.0], [650.0, 355.0], [1200.0, 600.0]])
+BARREL = (-0.4, 0.2, 0.001, -0.002, -0.03)
+RATIONAL = (0.3, 0.05, -0.001, 0.002, 0.01, 0.6, 0.1, 0.02)
+
+
+def by_hand(points, k, d):
+    """Return pixels of (n, 3) points: the formulas of OpenCV's manual."""
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*d, *[0] * (8 - len(d)))
+    x, y = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
+    r2 = x * x + y * y
+    radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
+    u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    return np.stack([k[0, 0] * u + k[0, 2], k[1, 1] * v + k[1, 2]], axis=1)
+
+
+@pytest.mark.parametrize(
+    ('rgb_d', 'ir_d'),
+    [((), ()), (BARREL, ()), ((), BARREL), (BARREL, BARREL), (RATIONAL, BARREL)],
+    ids=['pinholes', 'rgb distorted', 'ir distorted', 'both', 'rational rgb'],
+)
+def test_a_point_of_the_plane_lies_where_both_cameras_see_it(rgb_d, ir_d):
+    calibration = rig(rgb_d=rgb_d, ir_d=ir_d)
+    x, y = np.meshgrid(np.linspace(-5.6, 5.6, 9), np.linspace(-3, 3, 7))
+    world = np.stack([x.ravel(), y.ravel(), np.full(x.size, 8.0)], axis=1)
+    there = world @ calibration.rotation.T + calibration.translation_m
+    oracle, _ = cv2.projectPoints(
+        world, np.zeros(3), np.zeros(3), calibration.rgb.k, calibration.rgb.d
+    )
+    pixels = by_hand(world, calibration.rgb.k, rgb_d)
+    np.testing.assert_allclose(pixels, oracle.reshape(-1, 2), atol=1e-6)
     mapped = rgb_to_ir(calibration, pixels, (720, 1280), (512, 640))
-    for pixel, got in zip(pixels, mapped, strict=True):
-        ray = cv2.undistortPoints(pixel.reshape(1, 1, 2), calibration.rgb.k, calibration.rgb.d)
-        point = 8.0 * np.array([*ray.ravel(), 1.0])
-        x, y, z = calibration.rotation @ point + calibration.translation_m
-        k1, k2, p1, p2, k3 = d or (0,) * 5
-        x, y = x / z, y / z
-        r2 = x * x + y * y
-        radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
-        u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-        v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-        np.testing.assert_allclose(got, [510 * u + 322, 505 * v + 254], atol=1e-3)
+    np.testing.assert_allclose(mapped, by_hand(there, calibration.ir.k, ir_d), atol=1e-3)
+
+
+def test_a_distorted_ir_image_is_made_straight_as_opencv_does_it(ir):
+    k = np.array([[420.0, 0, 318], [0, 422, 241], [0, 0, 1]])
+    straight, bent = Camera((480, 640), k, np.zeros(0)), Camera((480, 640), k, np.array(BARREL))
+    registered, valid = Registration(
+        Extrinsics(straight, bent, np.eye(3), np.zeros(3), 20.0)
+    ).apply(ir, (480, 640))
+    wanted = cv2.undistort(ir, k, np.array(BARREL))
+    np.testing.assert_allclose(registered[valid], wanted[valid], atol=0.05)
+    assert valid.mean() > 0.95
+
+
+def test_a_distorted_rgb_image_gets_an_ir_image_bent_like_it(ir):
+    k = np.array([[420.0, 0, 318], [0, 422, 241], [0, 0, 1]])
+    straight, bent = Camera((480, 640), k, np.zeros(0)), Camera((480, 640), k, np.array(BARREL))
+    calibration = Extrinsics(bent, straight, np.eye(3), np.zeros(3), 20.0)
+    curved, valid = Registration(calibration).apply(ir, (480, 640))
+    again = cv2.undistort(curved, k, np.array(BARREL))
+    there = cv2.undistort(valid.astype(np.float32), k, np.array(BARREL)) > 0.999
+    there = cv2.erode(there.astype(np.uint8), np.ones((5, 5)), borderValue=0) > 0
+    assert there.mean() > 0.5
+    smooth = [cv2.GaussianBlur(image, (0, 0), 2) for image in (again, ir)]
+    np.testing.assert_allclose(smooth[0][there], smooth[1][there], atol=0.06)
+
+
+def test_what_lies_far_outside_of_a_bent_ir_image_does_not_come_back_into_it():
+    wide = Camera((480, 640), np.array([[210.0, 0, 320], [0, 210, 240], [0, 0, 1]]), np.zeros(0))
+    k = np.array([[700.0, 0, 320], [0, 700, 256], [0, 0, 1]])
+    bent = Camera((512, 640), k, np.array([-0.4, 0, 0, 0, 0]))
+    calibration = Extrinsics(wide, bent, np.eye(3), np.zeros(3), 20.0)
+    _, valid = Registration(calibration).apply(np.zeros((512, 640), np.float32), (480, 640))
+    # x (1 - 0.4 x²) = 320 / 700 at x = 0.512: farther out nothing may be valid.
+    rows, columns = np.nonzero(valid)
+    assert np.abs(columns - 320).max() <= 0.6 * 210
+    assert np.abs(rows - 240).max() <= 0.6 * 210
+
+
+def test_rgb_pixels_that_no_ray_reaches_are_not_valid():
+    k = np.array([[250.0, 0, 320], [0, 250, 240], [0, 0, 1]])
+    bent = Camera((480, 640), k, np.array([-0.4, 0, 0, 0, 0]))  # reaches 0.609 · 250 px
+    plain = Camera((480, 640), k, np.zeros(0))
+    calibration = Extrinsics(bent, plain, np.eye(3), np.zeros(3), 20.0)
+    _, valid = Registration(calibration).apply(np.zeros((480, 640), np.float32), (480, 640))
+    y, x = np.mgrid[0:480, 0:640]
+    assert not valid[np.hypot(x - 320, y - 240) > 0.62 * 250].any()
+    assert valid[np.hypot(x - 320, y - 240) < 0.55 * 250].all()
 
 
 def test_assumed_depth_decides_the_parallax_by_focal_length_times_baseline():
@@ -139,3 +204,28 @@ def test_maps_follow_when_an_image_size_changes(ir):
 def test_calibration_that_sees_nothing_says_what_to_check(ir):
     with pytest.raises(CalibrationError, match='direction'):
         Registration(shift(dx=5000, dy=0)).apply(ir, ir.shape)
+
+
+@pytest.mark.parametrize(('dx', 'refused'), [(0, False), (-600, False), (-630, True), (900, True)])
+def test_a_view_that_hardly_meets_the_image_is_refused_before_the_first_frame(dx, refused):
+    calibration = Homography(shift(dx, 0).matrix, (480, 640), (480, 640))
+    if refused:
+        with pytest.raises(CalibrationError, match=r'covers \d\.\d% of the rgb image'):
+            check_view(calibration)
+    else:
+        check_view(calibration)
+
+
+def test_a_homography_without_sizes_cannot_be_checked_before_the_first_frame():
+    check_view(shift(5000, 0))
+
+
+def test_cameras_that_look_in_different_directions_are_refused_before_the_first_frame():
+    check_view(rig())
+    with pytest.raises(CalibrationError, match='frames'):
+        check_view(rig(turn=(0, np.pi / 2, 0)))
+
+
+@pytest.mark.parametrize(('dx', 'share'), [(0, 1.0), (320, 0.5), (640, 0.0)])
+def test_view_is_the_part_of_rgb_that_ir_covers(dx, share):
+    assert view(shift(dx, 0), (480, 640), (480, 640)) == pytest.approx(share, abs=0.01)
