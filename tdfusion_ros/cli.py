@@ -6,11 +6,12 @@ import sys
 
 from tdfusion_ros.commands import bench
 from tdfusion_ros.commands import build
+from tdfusion_ros.commands import calibrate
 from tdfusion_ros.commands import fuse
 from tdfusion_ros.commands import params
 from tdfusion_ros.core.errors import FusionError
 
-COMMANDS = (fuse, bench, params, build)
+COMMANDS = (fuse, calibrate, bench, params, build)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

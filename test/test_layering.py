@@ -30,7 +30,7 @@ ENGINES = TORCH | {'onnxruntime', 'onnx'}
 IN_TORCH = {'network', 'device', 'plan'}
 # Run without ROS; messages is ROS-free, too.
 OFFLINE = {'build', 'bags', 'offline', 'cli', 'reference'}
-OFFLINE_ROOMS = {'bench', 'commands'}
+OFFLINE_ROOMS = {'bench', 'calibrate', 'commands'}
 SHELL = {
     'node',
     'worker',
@@ -147,6 +147,13 @@ def test_what_runs_without_ros_never_imports_it_nor_torch(module):
     names = imports(module)
     assert ours(names) <= {'core', 'backends', 'messages'} | OFFLINE | OFFLINE_ROOMS
     assert not others(names) & (ROS | ENGINES)
+
+
+@pytest.mark.parametrize('module', modules('tdfusion_ros/calibrate/*.py'))
+def test_calibration_reads_bags_and_folders_and_knows_no_command_nor_engine(module):
+    names = imports(module)
+    assert ours(names) <= {'core', 'calibrate', 'bags', 'offline'}
+    assert others(names) <= {'numpy', 'cv2', 'yaml'}
 
 
 @pytest.mark.parametrize('module', of(*SHELL))
