@@ -19,6 +19,9 @@ LEAST_POINTS = {'similarity': 2, 'affine': 3, 'homography': 4}
 BETTER = 0.95  # held-out error of a richer transform, as a part of the simpler one's
 CONFIDENCE = 0.999
 ROUNDS = 5000
+# RANSAC takes one of the planes of a deep scene, another one each time; weighing every match by
+# its error (Cauchy) settles between them.
+POLISHINGS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,19 +42,23 @@ class Split:
         return float(np.minimum(self.errors_px, limit_px).mean())
 
 
-def exact(model: str, rgb_xy: np.ndarray, ir_xy: np.ndarray) -> np.ndarray | None:
+def exact(
+    model: str, rgb_xy: np.ndarray, ir_xy: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray | None:
     """
     Return the (3, 3) transform with the least squared error; None if points do not determine it.
 
     :param rgb_xy: (n, 2) with n at least ``LEAST_POINTS[model]``.
+    :param weights: (n,) of the squares; a homography takes none.
     """
     spread = np.linalg.svd(rgb_xy - rgb_xy.mean(axis=0), compute_uv=False)
     if spread[-1 if model != 'similarity' else 0] < 1e-3 * max(spread[0], 1e-9) + 1e-9:
         return None
     if model == 'homography':
         return _finite(cv2.findHomography(rgb_xy, ir_xy, 0)[0])
-    x, y = rgb_xy.T
-    one, none = np.ones_like(x), np.zeros_like(x)
+    one = np.ones(len(rgb_xy)) if weights is None else np.sqrt(weights)
+    (x, y), none = rgb_xy.T * one, np.zeros_like(one)
+    ir_xy = ir_xy * one[:, None]
     if model == 'similarity':  # u = a x - b y + c, v = b x + a y + d
         rows = np.block([[np.stack([x, -y, one, none], 1)], [np.stack([y, x, none, one], 1)]])
         a, b, c, d = np.linalg.lstsq(rows, ir_xy.T.ravel(), rcond=None)[0]
@@ -80,7 +87,12 @@ def robust(
         return _finite(cv2.findHomography(rgb_xy, ir_xy, cv2.USAC_MAGSAC, **how)[0])
     fit = cv2.estimateAffinePartial2D if model == 'similarity' else cv2.estimateAffine2D
     two, _ = fit(rgb_xy, ir_xy, method=cv2.RANSAC, **how)
-    return None if two is None else _finite(np.vstack([two, [0, 0, 1]]))
+    matrix = None if two is None else _finite(np.vstack([two, [0, 0, 1]]))
+    for _ in range(POLISHINGS):
+        if matrix is not None:
+            weights = 1 / (1 + (errors(matrix, rgb_xy, ir_xy) / limit_px) ** 2)
+            matrix = exact(model, rgb_xy, ir_xy, weights)
+    return matrix
 
 
 def errors(matrix: np.ndarray, rgb_xy: np.ndarray, ir_xy: np.ndarray) -> np.ndarray:

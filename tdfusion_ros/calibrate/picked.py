@@ -113,6 +113,22 @@ def fit_points(points: Points, models: Sequence[str] = MODELS) -> Fitted:
     return best
 
 
+def rough_start(points: Points) -> np.ndarray:
+    """
+    Return the similarity that a few rough points say, (3, 3).
+
+    :raises CalibrationError: if they are too few or all in one place.
+    """
+    matrix = None
+    if len(points.rgb_xy) >= 2:
+        matrix = exact('similarity', points.rgb_xy, points.ir_xy)
+    if matrix is None:
+        raise CalibrationError(
+            f'{len(points.rgb_xy)} points do not say where to begin; give two or more, far apart'
+        )
+    return matrix
+
+
 def _check(fitted: Fitted, points: Points) -> None:
     off_px = fitted.left_out_px
     width = (points.ir_size_hw or (0, float(np.ptp(points.ir_xy[:, 0]))))[1]

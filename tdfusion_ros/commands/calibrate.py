@@ -107,15 +107,13 @@ def _models(options: argparse.Namespace) -> tuple[str, ...]:
 def _from_pairs(options: argparse.Namespace, pairs: 'Pairs | None') -> tuple[Any, list[str]]:
     from tdfusion_ros.calibrate import report
     from tdfusion_ros.calibrate.automatic import calibrate
-    from tdfusion_ros.calibrate.picked import fit_points
     from tdfusion_ros.calibrate.picked import read_points
+    from tdfusion_ros.calibrate.picked import rough_start
     from tdfusion_ros.calibrate.trust import check_estimate
 
     if pairs is None:
         raise ConfigError('name a bag, two folders, --points, or --rgb-info and --ir-info')
-    start = None
-    if options.start:
-        start = fit_points(read_points(options.start), ('similarity',)).matrix
+    start = rough_start(read_points(options.start)) if options.start else None
     estimate = calibrate(pairs.grey, start, _models(options))
     check_estimate(estimate, pairs.rgb_hw, pairs.ir_hw)
     said = report.of_estimate(estimate, len(pairs.grey), pairs.rgb_hw, pairs.ir_hw)
