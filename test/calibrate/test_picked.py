@@ -119,7 +119,7 @@ def test_points_on_a_line_determine_no_affine():
 
 
 def test_rough_points_give_a_start_though_they_fit_badly():
-    rough = seen(SIMILARITY)[:3] + [[9, -9], [-9, 9], [9, 9]]
+    rough = seen(SIMILARITY)[:3] + np.array([[9, -9], [-9, 9], [9, 9]])
     assert np.median(errors(rough_start(Points(RGB[:3], rough)), RGB, seen(SIMILARITY))) < 25
     with pytest.raises(CalibrationError, match='two or more, far apart'):
         rough_start(Points(RGB[:1], rough[:1]))
