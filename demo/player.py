@@ -30,6 +30,7 @@ RESULTS = {
     '/fused/camera_info': ('sensor_msgs/msg/CameraInfo', CameraInfo),
     '/detections': ('vision_msgs/msg/Detection2DArray', Detection2DArray),
     '/label_info': ('vision_msgs/msg/LabelInfo', LabelInfo),
+    '/diagnostics': ('diagnostic_msgs/msg/DiagnosticArray', DiagnosticArray),
 }
 LATCHED = ('/label_info',)
 START_S, SETTLE_S = 30.0, 1.5

@@ -3,8 +3,9 @@ Play the demo bag to the real node through DDS and judge what comes back.
 
     python -m demo.run          (`make demo` first makes the environment)
 
-Writes ``out/``: the recorded result (a bag), ``contact_sheet.png`` and ``report.json``. The exit
-status is 1 if less than 95 % of the possible pairs came out, or if the node met an exception.
+Writes ``out/``: the recorded result (a bag), ``contact_sheet.png``, ``report.html`` (what
+``tdfusion view`` makes of it) and ``report.json``. The exit status is 1 if less than 95 % of the
+possible pairs came out, or if the node met an exception.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from demo.player import play
 from tdfusion_ros.bags import BagReader
 from tdfusion_ros.bags import BagWriter
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.view.report import report as view
+from tdfusion_ros.view.report import write
 
 ROOT = Path(__file__).resolve().parents[1]
 ENOUGH = 0.95
@@ -85,7 +88,10 @@ def main() -> int:
     text = json.dumps(report, indent=2)
     (options.output / 'report.json').write_text(text + '\n', encoding='utf-8')
     contact_sheet(options.bag, result, options.output / 'contact_sheet.png')
-    print(f'\n{text}\n\nLook at {options.output / "contact_sheet.png"}')
+    page = options.output / 'report.html'
+    with BagReader(result) as bag, BagReader(options.bag) as inputs:
+        write(page, view(bag, inputs))
+    print(f'\n{text}\n\nLook at {options.output / "contact_sheet.png"} and {page}')
     good = report['pairs_published'] >= ENOUGH * report['pairs_possible']
     if not good or report['exceptions'] or exit_status:
         busy = report['dropped'].get('busy', 0)

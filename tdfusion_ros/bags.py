@@ -114,27 +114,33 @@ class BagReader:
         """Return the number of messages on a topic."""
         return sum(c.msgcount for c in self._reader.connections if c.topic == topic)
 
-    def serialized(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
+    def serialized(
+        self, *topics: str, at_ns: int | None = None
+    ) -> Iterator[tuple[str, int, bytes]]:
         """
         Yield topic, time of recording [ns] and the message as it is on the wire (CDR).
 
+        :param at_ns: only what was recorded at this time, found without reading the rest [ns].
         :raises BagError: where the bag breaks off.
         """
         wanted = [c for c in self._reader.connections if c.topic in topics]
+        if not wanted:  # rosbags would take that for all
+            return
+        stop_ns = None if at_ns is None else at_ns + 1
         try:
-            for connection, time_ns, data in self._reader.messages(wanted):
+            for connection, time_ns, data in self._reader.messages(wanted, at_ns, stop_ns):
                 yield connection.topic, time_ns, bytes(data)
         except Exception as error:  # as above
             raise BagError(f'bag {self.path} is damaged: {error!r}') from error
 
-    def messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
+    def messages(self, *topics: str, at_ns: int | None = None) -> Iterator[tuple[str, int, Any]]:
         """
         Yield topic, time of recording [ns] and message.
 
         :raises BagError: where the bag breaks off or a message cannot be read.
         """
         kinds = self.topics()
-        for topic, time_ns, data in self.serialized(*topics):
+        for topic, time_ns, data in self.serialized(*topics, at_ns=at_ns):
             try:
                 yield topic, time_ns, typestore().deserialize_cdr(data, kinds[topic])
             except Exception as error:  # as above

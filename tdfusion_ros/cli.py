@@ -9,9 +9,10 @@ from tdfusion_ros.commands import build
 from tdfusion_ros.commands import calibrate
 from tdfusion_ros.commands import fuse
 from tdfusion_ros.commands import params
+from tdfusion_ros.commands import view
 from tdfusion_ros.core.errors import FusionError
 
-COMMANDS = (fuse, calibrate, bench, params, build)
+COMMANDS = (fuse, view, calibrate, bench, params, build)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

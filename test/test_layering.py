@@ -30,7 +30,7 @@ ENGINES = TORCH | {'onnxruntime', 'onnx'}
 IN_TORCH = {'network', 'device', 'plan'}
 # Run without ROS; messages is ROS-free, too.
 OFFLINE = {'build', 'bags', 'offline', 'cli', 'reference'}
-OFFLINE_ROOMS = {'bench', 'calibrate', 'commands'}
+OFFLINE_ROOMS = {'bench', 'calibrate', 'commands', 'view'}
 SHELL = {
     'node',
     'worker',
