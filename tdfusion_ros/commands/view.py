@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tdfusion_ros.commands.shared import add_topics
+from tdfusion_ros.core.errors import ConfigError
 
 
 def add(commands: Any) -> None:
@@ -37,9 +38,12 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the report and say where it is."""
     from tdfusion_ros.bags import BagReader
+    from tdfusion_ros.view.report import MOST_MOMENTS
     from tdfusion_ros.view.report import report
     from tdfusion_ros.view.report import write
 
+    if not 0 <= options.moments <= MOST_MOMENTS:
+        raise ConfigError(f'--moments must be 0 to {MOST_MOMENTS}, got {options.moments}')
     with ExitStack() as stack:
         bag = stack.enter_context(BagReader(options.input))
         inputs = stack.enter_context(BagReader(options.inputs)) if options.inputs else None

@@ -1,6 +1,7 @@
 """Small bags whose every number is known, and a reader for what a report says."""
 
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,6 +87,14 @@ def status(time_ns, values, level=0, message='fine', name='/tdfusion: fusion'):
     )
     head = messages.header(TYPES, Frame(np.zeros((1, 1), np.uint8), time_ns))
     return TYPES.get(kind + 'DiagnosticArray')(header=head, status=[one])
+
+
+@pytest.fixture(scope='session')
+def make():
+    """Return what makes the messages of a bag."""
+    return SimpleNamespace(
+        image=image, detections=detections, status=status, begin_ns=BEGIN_NS, said=Said
+    )
 
 
 @pytest.fixture
