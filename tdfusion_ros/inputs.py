@@ -4,6 +4,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from rclpy.clock import Clock
+from rclpy.clock import ClockType
 from rclpy.lifecycle import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo
@@ -28,6 +30,8 @@ except ImportError:  # Humble
 
 STREAMS = ('rgb', 'ir')
 SILENCE_S = 0.2  # no frame for this long: pairs that wait for a nearer partner leave
+# A bag's clock does not run before it plays, after its end, or while it pauses.
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 Pairer = NearestPairer | ApproximatePairer
@@ -73,7 +77,7 @@ class Inputs:
             )
             for stream in STREAMS
         ]
-        self._timer = node.create_timer(SILENCE_S, self._attend)
+        self._timer = node.create_timer(SILENCE_S, self._attend, clock=STEADY)
         self._attend()
 
     def camera_info(self, stream: str) -> CameraInfo | None:

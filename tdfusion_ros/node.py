@@ -34,6 +34,7 @@ from tdfusion_ros.diagnostics import Counters
 from tdfusion_ros.diagnostics import judge
 from tdfusion_ros.inputs import Inputs
 from tdfusion_ros.inputs import make_pairer
+from tdfusion_ros.inputs import STEADY
 from tdfusion_ros.outputs import diagnostic_array
 from tdfusion_ros.outputs import Outputs
 from tdfusion_ros.worker import Worker
@@ -117,7 +118,9 @@ class FusionNode(LifecycleNode):
         """Subscribe; no frame from before a pause finds a partner after it."""
         self._pairer = make_pairer(self._config.sync)
         self._inputs = Inputs(self, self._config, self._pairer, self._counters, self._enqueue)
-        self._timer = self.create_timer(self._config.diagnostics_period_s, self._diagnose)
+        self._timer = self.create_timer(
+            self._config.diagnostics_period_s, self._diagnose, clock=STEADY
+        )
         return super().on_activate(state)
 
     @_told
