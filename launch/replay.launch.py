@@ -3,8 +3,10 @@ Play a bag to the fusion node and look at the result.
 
     ros2 launch tdfusion_ros replay.launch.py bag:=BAG
     ros2 launch tdfusion_ros replay.launch.py bag:=demo/msrs_drive rgb.image_transport:=compressed
+    ros2 launch tdfusion_ros replay.launch.py bag:=BAG topics:='/rgb/image_raw /ir/image_raw'
 
-Every argument of fusion.launch.py works here too.
+Every argument of fusion.launch.py works here too. A bag that holds results already is played with
+``topics:=``, or its old results come on the same topics as the new ones.
 """
 
 from pathlib import Path
@@ -13,38 +15,56 @@ from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument
 from launch.actions import ExecuteProcess
 from launch.actions import IncludeLaunchDescription
+from launch.actions import OpaqueFunction
 from launch.conditions import IfCondition
-from launch.conditions import UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from launch import LaunchContext
 from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the node, the player and rviz, all on the bag's clock."""
     share = Path(get_package_share_directory('tdfusion_ros'))
-    # The delay lets the node load its model, or the first seconds of the bag would be lost.
-    play = ['ros2', 'bag', 'play', LaunchConfiguration('bag'), '--clock', '--delay', '5']
-    loop = LaunchConfiguration('loop')
     return LaunchDescription(
         [
             DeclareLaunchArgument('bag', description='Folder of the bag.'),
             DeclareLaunchArgument('loop', default_value='false', description='Play for ever.'),
+            DeclareLaunchArgument(
+                'topics', default_value='', description='To play, with blanks between; empty: all.'
+            ),
             DeclareLaunchArgument('rviz', default_value='true', description='Start rviz.'),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(share / 'launch' / 'fusion.launch.py')),
                 launch_arguments={'use_sim_time': 'true'}.items(),
             ),
-            ExecuteProcess(cmd=[*play, '--loop'], output='screen', condition=IfCondition(loop)),
-            ExecuteProcess(cmd=play, output='screen', condition=UnlessCondition(loop)),
+            OpaqueFunction(function=_player),
             Node(
                 package='rviz2',
                 executable='rviz2',
+                namespace=LaunchConfiguration('namespace'),
                 arguments=['-d', str(share / 'config' / 'fusion.rviz')],
                 parameters=[{'use_sim_time': True}],
+                remappings=[
+                    ('rgb/image_raw', LaunchConfiguration('rgb_topic')),
+                    ('ir/image_raw', LaunchConfiguration('ir_topic')),
+                ],
                 condition=IfCondition(LaunchConfiguration('rviz')),
             ),
         ]
     )
+
+
+def _player(context: LaunchContext) -> list[ExecuteProcess]:
+    def given(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    # The delay lets the node load its model, or the first seconds of the bag would be lost.
+    play = ['ros2', 'bag', 'play', given('bag'), '--clock', '--delay', '5']
+    if given('loop').lower() in ('true', '1'):
+        play.append('--loop')
+    if topics := given('topics').split():
+        play += ['--topics', *topics]
+    return [ExecuteProcess(cmd=play, output='screen')]

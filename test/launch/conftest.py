@@ -37,11 +37,12 @@ MODULES = {
     'launch.actions': kinds(
         'DeclareLaunchArgument',
         'ExecuteProcess',
+        'GroupAction',
         'IncludeLaunchDescription',
         'OpaqueFunction',
         'SetEnvironmentVariable',
     ),
-    'launch.conditions': kinds('IfCondition', 'UnlessCondition'),
+    'launch.conditions': kinds('IfCondition'),
     'launch.launch_description_sources': kinds('PythonLaunchDescriptionSource'),
     'launch.substitutions': kinds('LaunchConfiguration'),
     'launch_ros': {},

@@ -3,7 +3,6 @@ import shutil
 import subprocess
 
 import pytest
-import yaml
 
 from tdfusion_ros.core.config import settings
 
@@ -24,7 +23,7 @@ def test_every_parameter_is_a_launch_argument_without_a_default_of_its_own(execu
 
 
 def test_every_argument_says_what_it_is(execute):
-    for file in ('fusion.launch.py', 'replay.launch.py'):
+    for file in ('fusion.launch.py', 'replay.launch.py', 'two_rigs.launch.py'):
         for argument in of_kind(execute(file), 'DeclareLaunchArgument'):
             assert argument.named['description'].endswith('.')
 
@@ -86,37 +85,50 @@ def test_a_transport_profile_of_the_user_is_left_alone(execute, monkeypatch):
     assert not of_kind(execute('fusion.launch.py'), 'SetEnvironmentVariable')
 
 
+def player(entities, **given):
+    """Return the command that plays the bag."""
+    defaults = {
+        e.given[0]: e.named.get('default_value')
+        for e in of_kind(entities, 'DeclareLaunchArgument')
+    }
+    (action,) = of_kind(entities, 'OpaqueFunction')
+    (process,) = action.named['function']({**defaults, **given})
+    return process.named['cmd']
+
+
 def test_replay_plays_the_bag_on_its_own_clock(execute):
     entities = execute('replay.launch.py')
-    once, for_ever = (
-        next(
-            e.named['cmd']
-            for e in of_kind(entities, 'ExecuteProcess')
-            if e.named['condition'].kind == kind
-        )
-        for kind in ('UnlessCondition', 'IfCondition')
-    )
-    assert once[:3] == ['ros2', 'bag', 'play']
-    assert once[3].given == ('bag',)
+    once = player(entities, bag='drive')
+    assert once[:4] == ['ros2', 'bag', 'play', 'drive']
     assert '--clock' in once
-    assert for_ever == [*once, '--loop']
+    assert player(entities, bag='drive', loop='true') == [*once, '--loop']
     (included,) = of_kind(entities, 'IncludeLaunchDescription')
     assert Path(included.given[0].given[0]) == ROOT / 'launch' / 'fusion.launch.py'
     assert dict(included.named['launch_arguments']) == {'use_sim_time': 'true'}
 
 
-def test_rviz_shows_what_the_node_publishes(execute):
+def test_replay_leaves_old_results_of_a_bag_out_where_topics_are_named(execute):
+    command = player(execute('replay.launch.py'), bag='drive', topics='/rgb/image_raw  /b')
+    assert command[-3:] == ['--topics', '/rgb/image_raw', '/b']
+
+
+def test_rviz_of_a_replay_sees_the_topics_of_the_node(execute):
     (rviz,) = of_kind(execute('replay.launch.py'), 'Node')
-    flag, file = rviz.named['arguments']
-    assert flag == '-d'
-    displays = yaml.safe_load(Path(file).read_text())['Visualization Manager']['Displays']
-    published = {'overlay/image_raw', 'fused/image_raw', 'ir_registered/image_raw'}
-    assert {d['Topic']['Value'] for d in displays} == published
-    for display in displays:
-        assert display['Class'] == 'rviz_default_plugins/Image'
-        # Best effort receives from reliable publishers and from best effort ones.
-        assert display['Topic']['Reliability Policy'] == 'Best Effort'
-        assert display['Topic']['Durability Policy'] == 'Volatile'
+    assert rviz.named['namespace'].given == ('namespace',)
+    assert [(name, to.given) for name, to in rviz.named['remappings']] == [
+        ('rgb/image_raw', ('rgb_topic',)),
+        ('ir/image_raw', ('ir_topic',)),
+    ]
+
+
+def test_rigs_have_a_scope_and_a_namespace_each(execute):
+    groups = of_kind(execute('two_rigs.launch.py'), 'GroupAction')
+    namespaces = []
+    for group in groups:
+        ((included,),) = group.given
+        assert Path(included.given[0].given[0]) == ROOT / 'launch' / 'fusion.launch.py'
+        namespaces += [dict(included.named['launch_arguments'])['namespace'].given]
+    assert namespaces == [('first',), ('second',)]
 
 
 @pytest.mark.launch

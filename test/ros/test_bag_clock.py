@@ -1,4 +1,4 @@
-"""A bag's clock (use_sim_time): it stands still before the bag plays, at its end and in a pause."""
+"""A bag's clock (use_sim_time): it stands before the bag plays, at its end and in a pause."""
 
 from diagnostic_msgs.msg import DiagnosticArray
 import pytest

@@ -1,0 +1,41 @@
+"""
+Start two fusion nodes side by side: an example to copy for several rigs.
+
+    ros2 launch tdfusion_ros two_rigs.launch.py first:=front second:=rear
+    ros2 launch tdfusion_ros two_rigs.launch.py rgb_topic:=camera/image_raw backend:=cpu
+
+Every argument of fusion.launch.py but ``namespace`` works here too and holds for both. Topics that
+do not begin with a slash lie in the rig's namespace: /front/camera/image_raw, /front/fused/…
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument
+from launch.actions import GroupAction
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return two nodes, each in a scope of its own so that neither sees the other's namespace."""
+    file = Path(get_package_share_directory('tdfusion_ros')) / 'launch' / 'fusion.launch.py'
+    arguments = [
+        DeclareLaunchArgument(name, default_value=name, description=f'Namespace, {name} rig.')
+        for name in ('first', 'second')
+    ]
+    return LaunchDescription([*arguments, *(_rig(file, rig) for rig in ('first', 'second'))])
+
+
+def _rig(file: Path, rig: str) -> GroupAction:
+    return GroupAction(
+        [
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(file)),
+                launch_arguments={'namespace': LaunchConfiguration(rig)}.items(),
+            )
+        ]
+    )
