@@ -10,7 +10,7 @@ SIZES := --size 320x240 --size 640x480 --size 1280x1024
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(DEMO)/ready  ## Play a real bag to the real node; look at out/contact_sheet.png
+demo: $(DEMO)/ready  ## Play a real bag to the real node; look at out/report.html
 	$(DEMO)/bin/python -m demo.run
 
 test: $(TEST)/ready lint  ## Run every test: core, torch, and ros over real DDS

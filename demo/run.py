@@ -91,7 +91,7 @@ def main() -> int:
     page = options.output / 'report.html'
     with BagReader(result) as bag, BagReader(options.bag) as inputs:
         write(page, view(bag, inputs))
-    print(f'\n{text}\n\nLook at {options.output / "contact_sheet.png"} and {page}')
+    print(f'\n{text}\n\nLook at {page} and {options.output / "contact_sheet.png"}')
     good = report['pairs_published'] >= ENOUGH * report['pairs_possible']
     if not good or report['exceptions'] or exit_status:
         busy = report['dropped'].get('busy', 0)

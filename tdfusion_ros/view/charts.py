@@ -106,7 +106,7 @@ class Chart:
 
     def _grid(self) -> list[str]:
         floor, parts = HEIGHT - BOTTOM, []
-        for value in self.y.ticks(4):
+        for value in self.y.ticks(5):
             at = self._y(value)
             parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
             parts.append(_text(LEFT - 8, at + 4, number(value), 'end'))
@@ -137,7 +137,7 @@ def axis(label: str, values: np.ndarray, *, whole: bool = False) -> Axis:
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     if low == high:
         high = 1.0
-    step = nice((high - low) / 4)
+    step = nice((high - low) / 5)
     if whole:
         step = max(1.0, round(step))
     return Axis(label, np.floor(low / step) * step, np.ceil(high / step) * step, whole)

@@ -21,19 +21,24 @@ class Input:
 
     :param stamps_ns: (N,) int64 of every rgb image, in the order of recording.
     :param fused: (N,) bool, whether there is a result of this stamp.
-    :param before: images without a result that are older than the first result.
+    :param alone: (N,) bool, without a result and without an ir partner; None where no ir images
+        were recorded.
+    :param before: number of the others without a result that are older than the first result.
     :param after: likewise, newer than the last.
-    :param alone: images without a result in between, with no ir image within the default skew;
-        None where no ir images were recorded.
-    :param orphans: results whose rgb image was not recorded.
+    :param orphans: number of results whose rgb image was not recorded.
     """
 
     stamps_ns: np.ndarray
     fused: np.ndarray
+    alone: np.ndarray | None
     before: int
     after: int
-    alone: int | None
     orphans: int
+
+    @property
+    def lost(self) -> np.ndarray:
+        """(N,) bool, whether an image that might have become a result did not."""
+        return ~self.fused if self.alone is None else ~self.fused & ~self.alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,19 +106,28 @@ def input_facts(rgb: Track, ir: Track, result: Track) -> Input | None:
             left[stamp] -= 1
             fused[index] = True
     its, first, last = stamps(rgb), min(result.stamps_ns), max(result.stamps_ns)
-    between = its[~fused & (its >= first) & (its <= last)]
-    alone = None
-    if ir.stamps_ns:
-        skews_ms = np.abs(nearest_ns(between, stamps(ir)) / 1e6)
-        alone = int(np.sum(skews_ms > SyncConfig().max_skew_ms))
+    alone = ~fused & ~has_partner(its, stamps(ir)) if ir.stamps_ns else None
+    lost = its[~fused if alone is None else ~fused & ~alone]
     return Input(
         stamps_ns=its,
         fused=fused,
-        before=int(np.sum(~fused & (its < first))),
-        after=int(np.sum(~fused & (its > last))),
         alone=alone,
+        before=int(np.sum(lost < first)),
+        after=int(np.sum(lost > last)),
         orphans=sum(left.values()),
     )
+
+
+def has_partner(rgb_ns: np.ndarray, ir_ns: np.ndarray) -> np.ndarray:
+    """
+    Tell which rgb images have an ir image: each other's nearest, within the default skew.
+
+    :returns: (N,) bool.
+    """
+    skews_ns = nearest_ns(rgb_ns, ir_ns)
+    back_ns = nearest_ns(rgb_ns + skews_ns, rgb_ns)
+    near = np.abs(skews_ns) <= SyncConfig().max_skew_ms * 1e6
+    return near & (np.abs(back_ns) == np.abs(skews_ns))
 
 
 def nearest_ns(stamps_ns: np.ndarray, others_ns: np.ndarray) -> np.ndarray:

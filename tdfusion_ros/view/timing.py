@@ -62,8 +62,9 @@ def tiles(times: Timing) -> list[tuple[str, str]]:
     """Return the key figures."""
     out, number = [], len(times.fused.stamps_ns)
     if times.input is not None:
-        done, of = int(times.input.fused.sum()), len(times.input.fused)
-        out.append((f'{done:,} of {of:,}', 'rgb images became a result'))
+        done, lost = int(times.input.fused.sum()), int(times.input.lost.sum())
+        what = 'rgb images fused' if times.input.alone is None else 'possible pairs fused'
+        out.append((f'{done:,} of {done + lost:,}', what))
     else:
         out.append((f'{number:,}', 'results'))
     rate = facts.rate_hz(times.fused)
@@ -107,26 +108,41 @@ def _results(times: Timing) -> list[str]:
         return []
     at_s = (known.stamps_ns - times.origin_ns) / 1e9
     edges = edges_s(at_s)
-    done, lost = facts.per_bin(at_s[known.fused], edges), facts.per_bin(at_s[~known.fused], edges)
+    layers = [('blue', facts.per_bin(at_s[known.fused], edges))]
+    keys = [('blue', 'with a result')]
+    if known.alone is not None:
+        layers.append(('grey', facts.per_bin(at_s[known.alone], edges)))
+        keys.append(('grey', 'without an ir partner'))
+    layers.append(('red', facts.per_bin(at_s[known.lost], edges)))
+    keys.append(('red', 'lost'))
     chart = Chart(
         'rgb images with and without a result',
         Axis(BY_STAMP, float(edges[0]), float(edges[-1])),
-        axis(f'images in {seconds(edges[1] - edges[0])}', done + lost, whole=True),
+        axis(
+            f'images in {seconds(edges[1] - edges[0])}',
+            np.sum([heights for _, heights in layers], axis=0),
+            whole=True,
+        ),
     )
-    chart.columns(edges, (('blue', done), ('red', lost)))
-    without = int((~known.fused).sum())
-    told = {
-        'older than the first result': known.before,
-        'newer than the last result': known.after,
-        f'without an ir image within {SyncConfig().max_skew_ms:g} ms': known.alone or 0,
-    }
-    why = ', '.join(f'{number:,} {what}' for what, number in told.items() if number)
-    note = f'{without:,} of {len(known.fused):,} have no result' + (
-        f', of them {why}.' if why else '.'
-    )
+    chart.columns(edges, layers)
+    return [page.figure(chart, _fate(known), keys)]
+
+
+def _fate(known: facts.Input) -> str:
+    """Return what became of the rgb images, in words."""
+    total, lost = len(known.fused), int(known.lost.sum())
+    out = [f'{int(known.fused.sum()):,} of {total:,} have a result']
+    if known.alone is not None:
+        out.append(
+            f"{int(known.alone.sum()):,} have no ir partner (each other's nearest, at most "
+            f'{SyncConfig().max_skew_ms:g} ms apart)'
+        )
+    ends = f' ({known.before:,} before the first result, {known.after:,} after the last)'
+    out.append(f'{lost:,} were lost' + (ends if known.before or known.after else ''))
+    note = ', '.join(out) + '.'
     if known.orphans:
         note += f' {plural(known.orphans, "result")} without an rgb image in the bag.'
-    return [page.figure(chart, note, (('blue', 'with a result'), ('red', 'without')))]
+    return note
 
 
 def _skew(times: Timing) -> list[str]:

@@ -20,7 +20,7 @@ def seconds(value: float) -> str:
         minutes, rest = divmod(round(value), 60)
         hours, minutes = divmod(minutes, 60)
         return f'{hours} h {minutes:02d} min' if hours else f'{minutes} min {rest:02d} s'
-    return f'{value:.3g} s' if abs(value) < 1 else f'{value:.1f} s'
+    return f'{value:.3g} s' if abs(value) < 1 else f'{value:.1f}'.removesuffix('.0') + ' s'
 
 
 def signed(value: float) -> str:

@@ -104,7 +104,7 @@ def test_lengths_of_time_read_well():
     assert [seconds(v) for v in (0.2, 3.94, 599, 3725, 61 * 60)] == [
         '0.2 s',
         '3.9 s',
-        '599.0 s',
+        '599 s',
         '1 h 02 min',
         '1 h 01 min',
     ]
