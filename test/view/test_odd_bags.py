@@ -6,6 +6,7 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag2 import StoragePlugin
 
 from tdfusion_ros.bags import BagReader
 from tdfusion_ros.bags import BagWriter
@@ -146,6 +147,16 @@ def test_damaged_messages_are_counted_and_left_out(make, tmp_path):
         told = make.said(report(reader))
     assert f'2 messages of {FOUND} that cannot be read' in told.text
     assert told.table('class')['car']['detections'] == '1'
+
+
+def test_sqlite3_bag_gives_the_same_report_as_the_mcap_bag(write_bag, demo_records, tmp_path):
+    pages = []
+    for plugin in StoragePlugin:
+        bag = write_bag(tmp_path / plugin.name / 'bag', demo_records, plugin)
+        with BagReader(bag) as reader:
+            pages.append(report(reader))
+    assert pages[0] == pages[1]
+    assert pages[0].count('data:image/jpeg') == 2 * 6
 
 
 def test_command_writes_the_report_and_says_where(demo, tmp_path, capsys):
