@@ -172,8 +172,8 @@ def _take_status(made: Recording, time_ns: int, message: Any) -> None:
         health.last = {pair.key: pair.value for pair in status.values}
         if status.level:
             sentence = re.sub(r'\d+(\.\d+)?', '…', status.message)
-            if sentence in health.warned or len(health.warned) < MOST_SENTENCES:
-                health.warned[sentence] += 1
+            full = len(health.warned) >= MOST_SENTENCES
+            health.warned[OTHER if full and sentence not in health.warned else sentence] += 1
         for key, value in health.last.items():
             _append(health, key, value)
         for series in health.series.values():

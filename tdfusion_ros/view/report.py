@@ -168,8 +168,8 @@ def _node_section(recording: Recording) -> str:
     else:
         parts.append(page.sentence('It dropped nothing.'))
     if health.warned:
-        rows = [(text, f'{n:,}') for text, n in health.warned.most_common(MOST_ROWS)]
-        parts.append(page.table(('warnings, numbers left out', 'messages'), rows, 1))
+        said = [(text, f'{n:,}') for text, n in health.warned.most_common(MOST_ROWS)]
+        parts.append(page.table(('warnings, numbers left out', 'messages'), said, 1))
     number = len(health.times_ns)
     return page.section(
         'What the node said',
