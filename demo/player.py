@@ -137,7 +137,7 @@ class Player:
             rclpy.spin_once(self.node, timeout_sec=min(left, 0.05))
 
     def _show(self, message: Any) -> None:
-        self.status = {v.key: v.value for v in message.status[0].values}
+        self.status = {v.key: v.value for status in message.status for v in status.values}
         if self._begun is None:
             return
         cells = [f'{monotonic() - self._begun:.1f}']

@@ -28,19 +28,26 @@ class ApproximatePairer:
                 "sync.policy 'approximate' needs the ROS package message_filters; "
                 "install it or use 'nearest'"
             ) from None
+        self._filters_of = message_filters
+        self._config = config
         self.dropped: Counter[str] = Counter()
         self._offset_ns = {
             'rgb': round(config.rgb_time_offset_ms * 1e6),
             'ir': round(config.ir_time_offset_ms * 1e6),
         }
-        self._filters = {stream: message_filters.SimpleFilter() for stream in ('rgb', 'ir')}
-        self._sync = message_filters.ApproximateTimeSynchronizer(
+        self._pairs: list[Pair] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all waiting frames; message_filters does not say how many."""
+        package = self._filters_of
+        self._filters = {stream: package.SimpleFilter() for stream in ('rgb', 'ir')}
+        self._sync = package.ApproximateTimeSynchronizer(
             [self._filters['rgb'], self._filters['ir']],
-            config.queue_size,
-            config.max_skew_ms / 1e3,
+            self._config.queue_size,
+            self._config.max_skew_ms / 1e3,
         )
         self._sync.registerCallback(self._matched)
-        self._pairs: list[Pair] = []
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[Pair]:
         """Take the next frame of a stream and return the pairs that it completes."""

@@ -12,13 +12,21 @@ import numpy as np
 
 WINDOW = 300  # samples a percentile looks back
 RATE_WINDOW_S = 5.0
-OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus
+OK, WARN, ERROR, STALE = 0, 1, 2, 3  # diagnostic_msgs/DiagnosticStatus
+STREAMS = ('rgb', 'ir')
+SYNC_DROPS = ('no_partner', 'too_old', 'queue_full', 'out_of_order', 'time_jump', 'reset')
 
 
 @dataclass(frozen=True)
 class Status:
-    """One diagnostic_msgs/DiagnosticStatus: level, a sentence, and named values as text."""
+    """
+    One diagnostic_msgs/DiagnosticStatus: its subject, level, a sentence, named values as text.
 
+    STALE says that the values are old because something before it in the path is silent, which
+    has a status of its own.
+    """
+
+    name: str
     level: int
     message: str
     values: dict[str, str] = field(default_factory=dict)
@@ -62,6 +70,11 @@ class Counters:
             if not text:
                 del self._notes[name]
 
+    def begin(self) -> None:
+        """Forget when things happened last: what was before a pause is no silence."""
+        with self._lock:
+            self._times.clear()
+
     def total(self, name: str) -> int:
         """Return a total."""
         with self._lock:
@@ -101,34 +114,96 @@ class Counters:
                 }
         return out
 
-    def problems(self) -> list[str]:
-        """Return the sentences that were noted."""
+    def problems(self, end: str = '') -> list[str]:
+        """Return the sentences that were noted under names with this end, as ``.rgb``."""
         with self._lock:
-            return [text for _, text in sorted(self._notes.items())]
+            return [text for name, text in sorted(self._notes.items()) if name.endswith(end)]
 
 
-def judge(counters: Counters, drops: Counter[str], timeout_s: float, engine: str) -> Status:
+def idle(level: int, sentence: str, values: dict[str, str]) -> list[Status]:
     """
-    Say how the node is doing.
+    Return the statuses of a node that does not receive: not configured, inactive, or paused.
+
+    :param level: of what hinders it, for the inference; the cameras are not looked at.
+    """
+    others = (*(f'{stream} stream' for stream in STREAMS), 'sync')
+    return [
+        *(Status(name, OK, 'not received: see inference') for name in others),
+        Status('inference', level, sentence, values),
+    ]
+
+
+def judge(
+    counters: Counters, drops: Counter[str], timeout_s: float, engine: dict[str, str]
+) -> list[Status]:
+    """
+    Say how the node is doing: each stream, the pairing, the inference.
 
     :param drops: what pairing dropped, by cause.
-    :param timeout_s: silence of a stream that is worth a warning [s].
-    :param engine: backend in use, for the values.
+    :param timeout_s: silence of a stream that is worth a complaint [s].
+    :param engine: what runs the model, for the values.
     """
-    problems = counters.problems()
-    for stream in ('rgb', 'ir'):
-        silent = counters.silent_s(stream)
-        if silent > timeout_s:
-            problems.append(
-                f'no usable {stream} image '
-                + ('yet' if silent == float('inf') else f'for {silent:.1f} s')
-            )
-    if not problems and counters.silent_s('pairs') > timeout_s:
-        problems.append(
-            'images arrive but no pair: compare the stamps of both cameras, set '
-            'sync.ir_time_offset_ms or sync.max_skew_ms'
-        )
-    values = {'backend': engine, **counters.values(drops)}
+    values: dict[str, dict[str, str]] = defaultdict(dict)
+    for key, value in counters.values(drops).items():
+        values[_subject(key)][key] = value
+    streams = [_stream(counters, stream, timeout_s, values[stream]) for stream in STREAMS]
+    received = all(status.level == OK for status in streams)
+    sync = _sync(counters, received, timeout_s, values['sync'])
+    inference = _inference(counters, sync.level, timeout_s, engine | values['inference'])
+    return [*streams, sync, inference]
+
+
+def _subject(key: str) -> str:
+    """Return what a value belongs to."""
+    name = key.removeprefix('dropped.')
+    for stream in STREAMS:
+        if name == stream or name.startswith((f'{stream}.', f'{stream}_')):
+            return stream
+    if name == 'paired' or 'skew' in name or (name in SYNC_DROPS and name != key):
+        return 'sync'
+    return 'inference'
+
+
+def _stream(counters: Counters, stream: str, timeout_s: float, values: dict[str, str]) -> Status:
+    name, problems = f'{stream} stream', counters.problems(f'.{stream}')
+    silent = counters.silent_s(stream)
+    if silent == float('inf'):
+        problems.append(f'no usable {stream} image yet')
+    elif silent > timeout_s:
+        problems.append(f'no usable {stream} image for {silent:.1f} s: look at its driver')
+        return Status(name, ERROR, '; '.join(problems), values)
     if problems:
-        return Status(WARN, '; '.join(problems), values)
-    return Status(OK, f'fusing {values["pairs_rate_hz"]} pairs a second', values)
+        return Status(name, WARN, '; '.join(problems), values)
+    return Status(name, OK, f'{values[f"{stream}_rate_hz"]} images a second', values)
+
+
+def _sync(counters: Counters, received: bool, timeout_s: float, values: dict[str, str]) -> Status:
+    if counters.silent_s('paired') <= timeout_s:
+        return Status('sync', OK, f'skew {values["abs_skew_ms_mean"]} ms on the average', values)
+    if not received:
+        return Status('sync', STALE, 'waits for images of both cameras', values)
+    return Status(
+        'sync',
+        WARN,
+        'images arrive but no pair: compare the stamps of both cameras, set '
+        'sync.ir_time_offset_ms or sync.max_skew_ms',
+        values,
+    )
+
+
+def _inference(counters: Counters, sync: int, timeout_s: float, values: dict[str, str]) -> Status:
+    problems = counters.problems('.inference')
+    if problems:
+        return Status('inference', ERROR, '; '.join(problems), values)
+    silent = counters.silent_s('pairs')
+    if silent <= timeout_s:
+        sentence = f'fusing {values["pairs_rate_hz"]} pairs a second'
+        return Status('inference', OK, sentence, values)
+    if sync != OK:
+        return Status('inference', STALE, 'no pair to fuse', values)
+    never = silent == float('inf')
+    waited = 'the first pair is not fused yet' if never else f'no pair fused for {silent:.1f} s'
+    said = values.get('engine_said', '')
+    return Status(
+        'inference', WARN if never else ERROR, f'{waited}; the engine said: {said}', values
+    )

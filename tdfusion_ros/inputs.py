@@ -84,6 +84,10 @@ class Inputs:
         """Return the latest camera info of a stream, None before the first."""
         return self._infos.get(stream)
 
+    def camera_infos(self) -> dict[str, CameraInfo]:
+        """Return the latest camera info of each stream that has sent one."""
+        return dict(self._infos)
+
     def destroy(self) -> None:
         """Stop receiving."""
         self._node.destroy_timer(self._timer)
@@ -107,7 +111,7 @@ class Inputs:
                 f'publisher.{stream}',
                 ''
                 if profile or stream in self._profiles
-                else f'waiting for a publisher on {name}',
+                else f'waiting for a publisher on {name} (tdfusion doctor lists what there is)',
             )
         else:
             profile = qos.named(self._config.input_qos, qos.INPUT_DEPTH)
@@ -150,6 +154,7 @@ class Inputs:
 
     def _hand_on(self, pairs: list[Pair], arrived: float) -> None:
         for pair in pairs:
+            self._counters.tick('paired')
             self._counters.sample('skew_ms', pair.skew_ns / 1e6)
             self._counters.sample('abs_skew_ms', abs(pair.skew_ns) / 1e6)
             self._on_pair(pair, arrived)

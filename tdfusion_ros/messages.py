@@ -84,7 +84,8 @@ def to_frame(message: Any) -> Frame:
         )
     else:
         pixels = _through_cv_bridge(message)
-    return Frame(pixels, stamp_ns(message.header), message.header.frame_id)
+    encoding = message.format if hasattr(message, 'format') else message.encoding
+    return Frame(pixels, stamp_ns(message.header), message.header.frame_id, encoding)
 
 
 def _through_cv_bridge(message: Any) -> np.ndarray:
@@ -135,6 +136,16 @@ def camera_info(head: Any, rgb_info: Any) -> Any:
     info = copy.copy(rgb_info)
     info.header = head
     return info
+
+
+def camera_info_values(info: Any) -> dict[str, Any]:
+    """Return what a camera info says of the camera, as JSON holds it."""
+    return {
+        'frame_id': info.header.frame_id,
+        'size_hw': [info.height, info.width],
+        'distortion_model': info.distortion_model,
+        **{name: [float(x) for x in getattr(info, name)] for name in ('d', 'k', 'r', 'p')},
+    }
 
 
 def detection_array(

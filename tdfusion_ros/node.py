@@ -8,15 +8,12 @@ With ``autostart`` (the default) it takes both steps by itself; without, a lifec
 
 from collections.abc import Callable
 from functools import wraps
-import signal
 import sys
 from threading import Lock
 from time import monotonic
 import traceback
-from typing import Any
 from typing import NamedTuple
 
-from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.executors import SingleThreadedExecutor
@@ -24,19 +21,26 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle import LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from tdfusion_ros import parameters
 from tdfusion_ros.build import build_pipeline
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import RequestError
 from tdfusion_ros.core.pairing import Pair
 from tdfusion_ros.core.pipeline import Pipeline
+from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.diagnostics import Counters
-from tdfusion_ros.diagnostics import judge
+from tdfusion_ros.diagnostics import ERROR
+from tdfusion_ros.diagnostics import OK
 from tdfusion_ros.inputs import Inputs
 from tdfusion_ros.inputs import make_pairer
-from tdfusion_ros.inputs import STEADY
-from tdfusion_ros.outputs import diagnostic_array
 from tdfusion_ros.outputs import Outputs
+from tdfusion_ros.parameters import Parameters
+from tdfusion_ros.rate import RateLimit
+from tdfusion_ros.reporter import Reporter
+from tdfusion_ros.services import Saver
+from tdfusion_ros.services import Services
+from tdfusion_ros.signals import interrupt_once
 from tdfusion_ros.worker import Worker
 
 
@@ -46,11 +50,13 @@ class Job(NamedTuple):
 
     :param arrived: monotonic time at which its later message came in [s].
     :param inputs: where it came from; once these are released, nobody wants its result.
+    :param config: as it was when the pair came; live settings change between two pairs.
     """
 
     pair: Pair
     arrived: float
     inputs: Inputs
+    config: FusionConfig
 
 
 def _told(callback: Callable) -> Callable:
@@ -60,7 +66,8 @@ def _told(callback: Callable) -> Callable:
     def telling(self: 'FusionNode', state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return callback(self, state)
-        except Exception:
+        except Exception as error:
+            self._reporter.stand(ERROR, f'{callback.__name__} failed: {error!r}')
             if self.context.ok():  # else a signal closed it, and this is a consequence
                 self.get_logger().fatal(f'{callback.__name__}: {traceback.format_exc()}')
             raise
@@ -73,17 +80,20 @@ class FusionNode(LifecycleNode):
 
     def __init__(self, **kwargs) -> None:
         super().__init__('tdfusion', **kwargs)
-        self._refused = parameters.declare(self)
+        self._settings = Parameters(self)
         self._counters = Counters()
-        self._config = None
+        self._config = FusionConfig()
         self._pairer = None
         self._worker = None
         self._inputs = None
         self._outputs = None
-        self._timer = None
+        self._rate = RateLimit(0.0)
+        self._active, self._wanted = False, True
+        self._last: Job | None = None
         self._gate = Lock()  # between publishing in the worker's thread and deactivating
-        self._engine = ''
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._saver = Saver()
+        self._reporter = Reporter(self, self._config.diagnostics_period_s)
+        Services(self, self._enable, self._reset_sync, self._save_pair)
 
     def autostart(self) -> bool:
         """Configure and activate; return whether both succeeded."""
@@ -94,39 +104,51 @@ class FusionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read parameters, load the model; on a fault say what to do and stay unconfigured."""
         try:
-            self._config = parameters.read(self, self._refused)
+            self._config = config = self._settings.read()
             self._counters = Counters()
-            self._pairer = make_pairer(self._config.sync)
-            self._worker = Worker(
-                lambda: build_pipeline(self._config, self.get_logger().info), self._fuse
-            )
-            pipeline = self._worker.start()
+            make_pairer(config.sync)  # for what it refuses
+            self._reporter.configure(self._counters)
+            report = self._reporter.engine_says
+            self._worker = Worker(lambda: build_pipeline(config, report), self._fuse)
+            # The executor waits here, for minutes where an engine is built: nobody else would
+            # publish diagnostics meanwhile.
+            pipeline = self._worker.start(self._reporter.publish, config.diagnostics_period_s)
         except FusionError as error:
             self.get_logger().error(f'cannot start: {error}')
+            self._reporter.stand(ERROR, f'cannot start: {error}')
+            self._reporter.publish()
             self._worker = None
             return TransitionCallbackReturn.FAILURE
-        self._engine = pipeline.backend.name
-        self._outputs = Outputs(self, self._config, pipeline.contract.classes)
-        self.get_logger().info(
-            f"model '{pipeline.contract.name}' on {self._engine}, classes "
-            f'{", ".join(pipeline.contract.classes)}'
-        )
+        self._configured(pipeline)
         return TransitionCallbackReturn.SUCCESS
+
+    def _configured(self, pipeline: Pipeline) -> None:
+        config, contract = self._config, pipeline.contract
+        self._settings.hold(
+            config, lambda other: wanted_classes(other.class_filter, contract.classes)
+        )
+        self._reporter.configured(pipeline, config.model, config.diagnostics_period_s)
+        self._reporter.stand(OK, 'configured, but not active')
+        self._outputs = Outputs(self, config, contract.classes)
+        self._rate = RateLimit(config.max_rate_hz)
+        self.get_logger().info(
+            f"model '{contract.name}' on {pipeline.backend.name}, classes "
+            f'{", ".join(contract.classes)}'
+        )
 
     @_told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe; no frame from before a pause finds a partner after it."""
-        self._pairer = make_pairer(self._config.sync)
-        self._inputs = Inputs(self, self._config, self._pairer, self._counters, self._enqueue)
-        self._timer = self.create_timer(
-            self._config.diagnostics_period_s, self._diagnose, clock=STEADY
-        )
+        self._active = True
+        self._subscribe()
         return super().on_activate(state)
 
     @_told
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop receiving; the model stays loaded."""
+        self._active = False
         self._release_inputs()
+        self._reporter.stand(OK, 'configured, but not active')
         return super().on_deactivate(state)
 
     @_told
@@ -146,31 +168,74 @@ class FusionNode(LifecycleNode):
         self._release_all()
         super().destroy_node()
 
+    def _subscribe(self) -> None:
+        if not self._active or self._inputs is not None:
+            return
+        if not self._wanted:
+            self._reporter.stand(OK, 'paused by ~/enable')
+        else:
+            self._pairer = make_pairer(self._config.sync)
+            self._inputs = Inputs(self, self._config, self._pairer, self._counters, self._enqueue)
+            self._reporter.receive(self._pairer, self._config.input_timeout_s)
+
     def _release_inputs(self) -> None:
         if self._inputs is not None:
             self._inputs.destroy()
-            self.destroy_timer(self._timer)
             for cause, number in self._pairer.dropped.items():
                 self._counters.count(f'dropped.{cause}', number)
             with self._gate:
-                self._inputs = self._timer = None
+                self._inputs = self._last = None
 
     def _release_all(self) -> None:
+        self._active = False
         self._release_inputs()
+        self._settings.release()
+        if self._worker is not None:
+            self._reporter.unconfigured()
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error('the worker did not end within 10 s')
         if self._outputs is not None:
             self._outputs.destroy()
         self._worker = self._outputs = None
 
+    def _enable(self, on: bool) -> str:
+        self._wanted = on
+        if not on:
+            self._release_inputs()
+        self._subscribe()
+        if not on:
+            return 'paused: the cameras are not subscribed, the model stays loaded'
+        return 'fusing' if self._active else 'enabled; fuses as soon as the node is active'
+
+    def _reset_sync(self) -> str:
+        if self._inputs is None:
+            raise RequestError('nothing to forget: the node does not receive; activate or enable')
+        self._pairer.reset()
+        return 'waiting frames and learned periods are forgotten'
+
+    def _save_pair(self) -> str:
+        if self._last is None:
+            raise RequestError('there is no pair yet; look at /diagnostics for the reason')
+        pair, infos = self._last.pair, self._last.inputs.camera_infos()
+        path = self._saver.save(pair, self._config, infos, self._reporter.facts)
+        return f'{path}, a pair that came {monotonic() - self._last.arrived:.1f} s ago'
+
     def _enqueue(self, pair: Pair, arrived: float) -> None:
-        if self._worker.put(Job(pair, arrived, self._inputs)):
+        if config := self._settings.changed():
+            self._config = config
+            self._rate = RateLimit(config.max_rate_hz)
+            self._outputs.announce(config.score_threshold)
+        self._last = job = Job(pair, arrived, self._inputs, self._config)
+        if not self._rate.admits():
+            self._counters.count('dropped.rate')
+        elif self._worker.put(job):
             self._counters.count('dropped.busy')
 
     def _fuse(self, pipeline: Pipeline, job: Job) -> None:
         """Run in the worker's thread; whatever goes wrong costs this pair only."""
         try:
             begun = monotonic()
+            pipeline.reconfigure(job.config)
             fused = self._outputs.wants_fused()
             result = pipeline.process(job.pair.rgb, job.pair.ir, fused=fused)
             processed = monotonic()
@@ -178,30 +243,28 @@ class FusionNode(LifecycleNode):
                 if job.inputs is not self._inputs:  # deactivated meanwhile
                     return
                 self._outputs.publish(result, job.pair.rgb, job.inputs.camera_info('rgb'))
-            done = monotonic()
+                done = monotonic()
+                self._outputs.publish_times(job.pair, done - job.arrived)
         except FrameError as error:
             self._counters.count(f'dropped.{error.cause}')
+            self._counters.note('last.inference', f'pair dropped ({error.cause}): {error}')
             self.get_logger().warn(
                 f'pair dropped ({error.cause}): {error}', throttle_duration_sec=5.0
             )
         except Exception as error:  # a robot must see the next pair; the count is in diagnostics
             self._counters.count('exceptions')
+            self._counters.note('last.inference', f'pair dropped (exception): {error!r}')
             self.get_logger().error(
                 f'pair dropped (exception): {error!r}', throttle_duration_sec=5.0
             )
         else:
+            self._counters.note('last.inference', '')
             self._counters.tick('pairs')
             for stage, ns in result.stage_ns.items():
                 self._counters.sample(f'{stage}_ms', ns / 1e6)
             self._counters.sample('queue_ms', (begun - job.arrived) * 1e3)
             self._counters.sample('publish_ms', (done - processed) * 1e3)
             self._counters.sample('latency_ms', (done - job.arrived) * 1e3)
-
-    def _diagnose(self) -> None:
-        status = judge(
-            self._counters, self._pairer.dropped, self._config.input_timeout_s, self._engine
-        )
-        self._diagnostics.publish(diagnostic_array(self, status, self._config.model))
 
 
 def main(args: list[str] | None = None) -> int:
@@ -228,27 +291,6 @@ def main(args: list[str] | None = None) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-def interrupt_once() -> list[int]:
-    """
-    Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and no other.
-
-    :returns: the signals so far; once there is anything in it, none raises any more.
-
-    ``ros2 launch`` sends SIGINT twice; the second must not disturb an orderly end. rclpy's own
-    handlers call these and wake the executor.
-    """
-    seen: list[int] = []
-
-    def interrupt(number: int, frame: Any) -> None:
-        seen.append(number)
-        if len(seen) == 1:
-            raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
-    return seen
 
 
 if __name__ == '__main__':

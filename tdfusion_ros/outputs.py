@@ -1,5 +1,7 @@
 """The publishing side of the node. Every output carries the rgb image's header."""
 
+from collections.abc import Iterable
+import socket
 from typing import Any
 
 import cv2
@@ -10,6 +12,7 @@ import numpy as np
 from rclpy.lifecycle import Node
 from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import Image
+from std_msgs.msg import Float64
 from vision_msgs.msg import Detection2DArray
 from vision_msgs.msg import LabelInfo
 
@@ -19,7 +22,12 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.overlay import draw
+from tdfusion_ros.core.pairing import Pair
 from tdfusion_ros.diagnostics import Status
+
+# From the stamp of the rgb image, and from the arrival of the later image, to the publication;
+# stamp of ir minus stamp of rgb.
+TIMES = ('latency_ms', 'processing_ms', 'skew_ms')
 
 
 class Outputs:
@@ -40,11 +48,15 @@ class Outputs:
         self._overlay = publisher(Image, 'overlay/image_raw')
         self._ir = publisher(Image, 'ir_registered/image_raw')
         self._labels = publisher(LabelInfo, 'label_info', qos.latched())
-        head = messages.header(
-            self._types, Frame(np.zeros((1, 1), np.uint8), node.get_clock().now().nanoseconds)
-        )
+        self._times = {name: publisher(Float64, f'~/debug/{name}') for name in TIMES}
+        self.announce(config.score_threshold)
+
+    def announce(self, score_threshold: float) -> None:
+        """Say which classes there are, and from which score on they are reported."""
+        now = self._node.get_clock().now().nanoseconds
+        head = messages.header(self._types, Frame(np.zeros((1, 1), np.uint8), now))
         self._labels.publish(
-            messages.label_info(self._types, head, classes, config.score_threshold)
+            messages.label_info(self._types, head, self._classes, score_threshold)
         )
 
     def wants_fused(self) -> bool:
@@ -62,6 +74,7 @@ class Outputs:
             self._overlay,
             self._ir,
             self._labels,
+            *self._times.values(),
         ):
             self._node.destroy_publisher(publisher)
 
@@ -91,18 +104,35 @@ class Outputs:
             drawn = draw(fused, result.detections, self._classes)
             self._overlay.publish(messages.image(self._types, head, drawn))
 
+    def publish_times(self, pair: Pair, processing_s: float) -> None:
+        """
+        Publish what one result took, on ``~/debug/…``, where somebody listens.
 
-def diagnostic_array(node: Node, status: Status, hardware_id: str) -> DiagnosticArray:
-    """Return the message that says a status."""
+        :param processing_s: from the arrival of the later image to the publication [s].
+        """
+        now_ns = self._node.get_clock().now().nanoseconds
+        values_ms = {
+            'latency_ms': (now_ns - pair.rgb.stamp_ns) / 1e6,  # of the robot's clock
+            'processing_ms': processing_s * 1e3,
+            'skew_ms': pair.skew_ns / 1e6,
+        }
+        for name, publisher in self._times.items():
+            if publisher.get_subscription_count():
+                publisher.publish(Float64(data=values_ms[name]))
+
+
+def diagnostic_array(node: Node, statuses: Iterable[Status]) -> DiagnosticArray:
+    """Return the message that says these, named as diagnostic_updater does: ``node: subject``."""
     out = DiagnosticArray()
     out.header.stamp = node.get_clock().now().to_msg()
     out.status = [
         DiagnosticStatus(
             level=bytes([status.level]),
-            name=f'{node.get_fully_qualified_name()}: fusion',
+            name=f'{node.get_fully_qualified_name()}: {status.name}',
             message=status.message,
-            hardware_id=hardware_id,
+            hardware_id=socket.gethostname(),
             values=[KeyValue(key=k, value=v) for k, v in status.values.items()],
         )
+        for status in statuses
     ]
     return out

@@ -1,5 +1,6 @@
-"""The config dataclass as ROS parameters: declared, described, read."""
+"""The config dataclass as ROS parameters: declared, described, read, changed while running."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,17 +18,100 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.core.errors import ConfigError
 
+KNOWN = {name: facts for name, _, facts in settings()}
 # Parameters that ROS itself puts on a node.
 FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 
 
-def declare(node: Node) -> dict[str, Any]:
+class Parameters:
     """
-    Declare every setting; return the values that ROS refused, by name, until they are corrected.
+    A node's parameters.
 
-    A refused value is no exception here: the node must live until it is configured, so that a
-    lifecycle manager sees the failure, can set another value and configure again.
+    While unconfigured everything may be set, and is held against the config at the next
+    configuration. While configured only live settings change, and only to what makes a config.
+
+    A value that ROS refuses, or a misspelt name, is no exception here: the node must live until it
+    is configured, so that a lifecycle manager sees the failure, can correct it (set the value,
+    delete the misspelt one) and configure again.
     """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._refused = _declare(node)
+        self._running: FusionConfig | None = None
+        self._check: Callable[[FusionConfig], object] = lambda config: None
+        self._changed = False
+        node.add_on_set_parameters_callback(self._judge)
+
+    def read(self) -> FusionConfig:
+        """
+        Return the config that the node's parameters say.
+
+        :raises ConfigError: naming the parameter that is misspelt, mistyped or out of range.
+        """
+        values = {p.name: p.value for p in self._node.get_parameters_by_prefix('').values()}
+        own = {name: v for name, v in values.items() if not name.startswith(FOREIGN)}
+        strangers = sorted(own.keys() - KNOWN.keys())
+        try:
+            return from_mapping(own | self._refused)
+        except ConfigError as error:
+            again = f'; or delete the parameter {strangers[0]}' if strangers else ''
+            raise ConfigError(f'parameter: {error}{again}') from None
+
+    def hold(self, config: FusionConfig, check: Callable[[FusionConfig], object]) -> None:
+        """
+        Let only live settings change from now on.
+
+        :param check: raises ConfigError for a config that the model cannot follow.
+        """
+        self._running, self._check, self._changed = config, check, False
+
+    def release(self) -> None:
+        """Let everything be set again."""
+        self._running = None
+
+    def changed(self) -> FusionConfig | None:
+        """Return the config anew if a live setting was set since it was last asked for."""
+        if self._running is None or not self._changed:
+            return None
+        self._changed = False
+        # Not taken over where it was judged: another callback may still have refused it there.
+        self._running = self.read()
+        return self._running
+
+    def _judge(self, given: list[Parameter]) -> SetParametersResult:
+        reason = self._objection(given)
+        if reason:
+            return SetParametersResult(successful=False, reason=reason)
+        for parameter in given:
+            self._refused.pop(parameter.name, None)
+        self._changed = True
+        return SetParametersResult(successful=True)
+
+    def _objection(self, given: list[Parameter]) -> str:
+        """Return why these values cannot be set together, empty if they can."""
+        own = {p.name: p for p in given if p.name in KNOWN}
+        for name, parameter in own.items():
+            if parameter.type_ == Parameter.Type.NOT_SET:
+                return f'{name} cannot be deleted; set it to another value'
+        if self._running is None:
+            return ''
+        now = {name: self._node.get_parameter(name).value for name in KNOWN}
+        for name, parameter in own.items():
+            if not KNOWN[name]['live'] and parameter.value != now[name]:
+                return (
+                    f'{name} cannot change while the node is configured: deactivate, clean up, '
+                    'set it, configure and activate again'
+                )
+        try:
+            self._check(from_mapping(now | {name: p.value for name, p in own.items()}))
+        except ConfigError as error:
+            return str(error)
+        return ''
+
+
+def _declare(node: Node) -> dict[str, Any]:
+    """Declare every setting, and what else was given; return the values that ROS refused."""
     refused: dict[str, Any] = {}
     for name, default, facts in settings():
         value = list(default) or [''] if isinstance(default, tuple) else default
@@ -37,36 +121,13 @@ def declare(node: Node) -> dict[str, Any]:
         except (InvalidParameterTypeException, InvalidParameterValueException):
             refused[name] = _given(node)[name].value
             node.declare_parameter(name, value, descriptor, ignore_override=True)
-
-    def corrected(changed: list[Parameter]) -> SetParametersResult:
-        for parameter in changed:
-            refused.pop(parameter.name, None)
-        return SetParametersResult(successful=True)
-
-    node.add_on_set_parameters_callback(corrected)
+    for name in _given(node):
+        if not node.has_parameter(name) and not name.startswith(FOREIGN):
+            stranger = ParameterDescriptor(
+                description='Unknown: delete it, then configure.', dynamic_typing=True
+            )
+            node.declare_parameter(name, None, stranger)
     return refused
-
-
-def read(node: Node, refused: Mapping[str, Any]) -> FusionConfig:
-    """
-    Return the config that the node's parameters say.
-
-    :param refused: as :func:`declare` returned it.
-    :raises ConfigError: naming the parameter that is misspelt, mistyped or out of range.
-    """
-    known = {name for name, _, _ in settings()}
-    values: dict[str, Any] = {
-        name: parameter.value
-        for name, parameter in _given(node).items()
-        if name not in known and not name.startswith(FOREIGN)
-    }
-    for name in sorted(known):
-        if node.has_parameter(name):
-            values[name] = node.get_parameter(name).value
-    try:
-        return from_mapping(values | refused)
-    except ConfigError as error:
-        raise ConfigError(f'parameter: {error}') from None
 
 
 def _given(node: Node) -> Mapping[str, Parameter]:

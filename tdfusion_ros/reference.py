@@ -7,6 +7,7 @@ from tdfusion_ros.core.config import settings
 HEAD = """\
 # Every parameter of the node with its default; `tdfusion params` printed this file.
 # Copy it, keep what you change, and name it: params_file:=my.yaml
+# Live: may be changed while the node runs.
 /**:
   ros__parameters:
 """
@@ -39,11 +40,12 @@ def parameter_table() -> str:
 
 
 def _limits(facts: Any) -> str:
+    live = ' Live.' if facts['live'] else ''
     if facts['choices']:
-        return f' One of {", ".join(facts["choices"])}.'
+        return f' One of {", ".join(facts["choices"])}.{live}'
     if facts['low'] is not None:
-        return f' {facts["low"]:g} to {facts["high"]:g}.'
-    return ''
+        return f' {facts["low"]:g} to {facts["high"]:g}.{live}'
+    return live
 
 
 def _value(default: Any) -> str:

@@ -59,11 +59,15 @@ class Worker(Generic[Item]):
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run, name='tdfusion_worker', daemon=True)
 
-    def start(self) -> Any:
-        """Start the thread and return the resource; raise what building it raised."""
-        with self._built:
-            self._thread.start()
-            self._built.wait_for(lambda: self._resource is not None or self._error is not None)
+    def start(self, meanwhile: Callable[[], None] = lambda: None, period_s: float = 1.0) -> Any:
+        """
+        Start the thread and return the resource; raise what building it raised.
+
+        :param meanwhile: called while it is being built, about every ``period_s`` seconds.
+        """
+        self._thread.start()
+        while not self._wait(period_s):
+            meanwhile()
         if self._error is not None:
             raise self._error
         return self._resource
@@ -77,6 +81,12 @@ class Worker(Generic[Item]):
         self._mailbox.close()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def _wait(self, timeout_s: float) -> bool:
+        with self._built:
+            return self._built.wait_for(
+                lambda: self._resource is not None or self._error is not None, timeout_s
+            )
 
     def _run(self) -> None:
         resource, error = None, None

@@ -41,7 +41,14 @@ SHELL = {
     'diagnostics',
     'qos',
     'approximate',
+    'rate',
+    'reporter',
+    'services',
+    'signals',
+    'snapshot',
 }
+# Of these what needs no ROS to be imported.
+ROS_FREE = {'messages', 'diagnostics', 'worker', 'approximate', 'rate', 'signals', 'snapshot'}
 
 COMMON = {'config', 'distributed', 'checkpoint', 'markdown'}
 TRAINING = {
@@ -164,7 +171,7 @@ def test_shell_imports_core_build_itself_and_no_engine(module):
     assert others(names) <= ROS | {'numpy', 'cv2'}
 
 
-@pytest.mark.parametrize('module', of('messages', 'diagnostics', 'worker', 'approximate'))
+@pytest.mark.parametrize('module', of(*ROS_FREE))
 def test_these_modules_of_the_shell_import_no_ros_by_themselves(module):
     assert not others(imports_at_once(module)) & ROS
 

@@ -27,10 +27,16 @@ def setting(
     choices: tuple[str, ...] = (),
     low: float | None = None,
     high: float | None = None,
+    live: bool = False,
 ) -> Any:
-    """Declare one field: its default, its one sentence, and what it may be."""
+    """
+    Declare one field: its default, its one sentence, and what it may be.
+
+    :param live: whether it may change while the node runs; the others need a new configuration.
+    """
     return field(
-        default=default, metadata={'doc': doc, 'choices': choices, 'low': low, 'high': high}
+        default=default,
+        metadata={'doc': doc, 'choices': choices, 'low': low, 'high': high, 'live': live},
     )
 
 
@@ -83,24 +89,28 @@ class IrConfig:
         'auto',
         'auto: passthrough for 8 bit, percentile for 16 bit; or one of the others always.',
         choices=('auto', 'passthrough', 'percentile', 'fixed'),
+        live=True,
     )
     percentile_low: float = setting(
-        1.0, 'percentile: this share of the pixels becomes 0 [%].', low=0.0, high=100.0
+        1.0, 'percentile: this share of the pixels becomes 0 [%].', low=0.0, high=100.0, live=True
     )
     percentile_high: float = setting(
-        99.0, 'percentile: all above this share becomes 1 [%].', low=0.0, high=100.0
+        99.0, 'percentile: all above this share becomes 1 [%].', low=0.0, high=100.0, live=True
     )
     smoothing: float = setting(
         0.9,
         'percentile: weight of the past range per frame, 0 follows every frame.',
         low=0.0,
         high=0.999,
+        live=True,
     )
-    range_min: float = setting(0.0, 'fixed: the count that becomes 0.', low=0.0, high=65_535.0)
+    range_min: float = setting(
+        0.0, 'fixed: the count that becomes 0.', low=0.0, high=65_535.0, live=True
+    )
     range_max: float = setting(
-        65_535.0, 'fixed: the count that becomes 1.', low=0.0, high=65_535.0
+        65_535.0, 'fixed: the count that becomes 1.', low=0.0, high=65_535.0, live=True
     )
-    invert: bool = setting(False, 'Set where the camera shows hot as dark (black-hot).')
+    invert: bool = setting(False, 'Set where the camera shows hot as dark (black-hot).', live=True)
 
 
 @dataclass(frozen=True)
@@ -117,18 +127,24 @@ class FusionConfig:
         '', 'Calibration YAML (ir to rgb); empty: both cameras see the same field of view.'
     )
     score_threshold: float = setting(
-        0.3, 'Detections below this score are left out.', low=0.0, high=1.0
+        0.3, 'Detections below this score are left out.', low=0.0, high=1.0, live=True
     )
     nms_threshold: float = setting(
         0.5,
         'Of two boxes of a class that overlap more (IoU), the better one stays.',
         low=0.0,
         high=1.0,
+        live=True,
     )
     max_detections: int = setting(
-        100, 'At most this many detections an image, the best ones.', low=1, high=10_000
+        100, 'At most this many detections an image, the best ones.', low=1, high=10_000, live=True
     )
-    class_filter: tuple[str, ...] = setting((), 'Names of the classes to report; empty: all.')
+    class_filter: tuple[str, ...] = setting(
+        (), 'Names of the classes to report; empty: all.', live=True
+    )
+    max_rate_hz: float = setting(
+        0.0, 'Fuse at most so many pairs a second; 0: all [Hz].', low=0.0, high=1000.0, live=True
+    )
     input_qos: str = setting(
         'AUTO', 'QoS of the image subscriptions; AUTO follows the publishers.', choices=QOS
     )
@@ -140,6 +156,9 @@ class FusionConfig:
     )
     diagnostics_period_s: float = setting(
         1.0, 'Time between two diagnostics messages [s].', low=0.1, high=60.0
+    )
+    save_folder: str = setting(
+        '~/.local/share/tdfusion_ros/pairs', 'Where the service save_pair puts its pairs.'
     )
     autostart: bool = setting(
         True, 'Configure and activate at start; false: a lifecycle manager does it.'

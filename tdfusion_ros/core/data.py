@@ -19,11 +19,14 @@ class Frame:
     :param pixels: (H, W) or (H, W, 3), uint8 or uint16; colour is in the order R, G, B.
     :param stamp_ns: time of exposure as the driver states it [ns].
     :param frame_id: the optical frame of the camera.
+    :param encoding: what its message called it, as ``mono16`` or ``jpeg``; to be told, not to be
+        gone by: ``pixels`` are decoded.
     """
 
     pixels: np.ndarray
     stamp_ns: int
     frame_id: str = ''
+    encoding: str = ''
 
     def __post_init__(self) -> None:
         p = self.pixels

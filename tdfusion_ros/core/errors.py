@@ -28,6 +28,10 @@ class BagError(FusionError):
     """A bag or a folder of images cannot be read or written."""
 
 
+class RequestError(FusionError):
+    """A service asks for what the node cannot do now."""
+
+
 class FrameError(FusionError):
     """
     One frame cannot be used; it is dropped, counted by ``cause``, and the next one is awaited.

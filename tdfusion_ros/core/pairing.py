@@ -71,7 +71,7 @@ class NearestPairer:
 
     ``dropped`` counts by cause: ``no_partner`` (none within the skew), ``too_old``,
     ``queue_full``, ``out_of_order`` (older than its predecessor), ``time_jump`` (waiting when
-    time jumped back, as in a looping bag).
+    time jumped back, as in a looping bag), ``reset`` (waiting when somebody asked for that).
     """
 
     def __init__(self, config: SyncConfig) -> None:
@@ -121,17 +121,17 @@ class NearestPairer:
         """Return the pairs that only wait for a still nearer partner: no more frames come."""
         return self._certain(flush=True)
 
-    def reset(self) -> None:
-        """Forget all waiting frames and what is known of the rates."""
+    def reset(self, cause: str = 'reset') -> None:
+        """Forget all waiting frames, counted by the cause, and what is known of the rates."""
         for stream in self._streams.values():
-            self.dropped['time_jump'] += len(stream.waiting)
+            self.dropped[cause] += len(stream.waiting)
             stream.reset()
 
     def _jump_back(self, other: _Stream) -> list[Pair]:
         """Begin anew at an earlier time; what the other stream still sends of the old is late."""
         pairs = self.flush()
         behind_ns = other.latest_ns
-        self.reset()
+        self.reset('time_jump')
         other.left_behind_ns = behind_ns
         return pairs
 

@@ -47,6 +47,19 @@ class Pipeline:
         self._registration = Registration(calibration)
         self._last_ns = 0
 
+    def reconfigure(self, config: FusionConfig) -> None:
+        """
+        Take the live settings of another config from the next pair on; the engine stays.
+
+        :raises ConfigError: if it names a class that the model does not know.
+        """
+        if config is self._config:
+            return
+        self._wanted = wanted_classes(config.class_filter, self.contract.classes)
+        if config.ir != self._config.ir:
+            self._scaler = ThermalScaler(config.ir)
+        self._config = config
+
     def process(self, rgb: Frame, ir: Frame, *, fused: bool = True) -> FusionResult:
         """
         Fuse two frames that belong together.

@@ -132,7 +132,7 @@ def test_reset_forgets_the_waiting_frames_and_counts_them():
     pairer.reset()
     assert push(pairer, 'ir', 0) == []
     assert pairer.flush() == []
-    assert pairer.dropped == Counter(time_jump=1)
+    assert pairer.dropped == Counter(reset=1)
 
 
 @given(

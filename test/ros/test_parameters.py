@@ -124,10 +124,13 @@ def test_a_value_out_of_range_is_refused_when_it_is_set(stage):
     assert manager.change('configure')
 
 
-def test_without_autostart_a_misspelt_parameter_fails_to_configure_and_the_node_lives(stage):
+def test_without_autostart_a_misspelt_parameter_is_told_and_can_be_deleted(stage):
     node = stage.start_node({'autostart': False, 'scor_threshold': 0.4})
     manager = Manager(stage.client())
     assert not manager.change('configure')
     (line,) = node.lines('WARN', 'ERROR', 'FATAL')
     assert "did you mean 'score_threshold'" in line
+    assert 'delete the parameter scor_threshold' in line
     assert manager.state() == 'unconfigured'
+    assert manager.set('scor_threshold', None) == ''
+    assert manager.change('configure')

@@ -6,7 +6,9 @@ import pytest
 
 cv2 = pytest.importorskip('cv2')
 
+from tdfusion_ros.core.config import IrConfig  # noqa: E402
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
+from tdfusion_ros.core.thermal import ThermalScaler  # noqa: E402
 from training.data.files import read_ir  # noqa: E402
 from training.data.files import read_mask  # noqa: E402
 from training.data.files import read_rgb  # noqa: E402
@@ -114,7 +116,11 @@ def test_an_empty_file_and_a_missing_one_are_named(tmp_path):
         read_ir(tmp_path / 'b.png')
 
 
-def test_infrared_of_sixteen_bits_is_refused_not_cut_to_eight(tmp_path):
-    cv2.imwrite(str(tmp_path / 'a.png'), np.full(HW, 30_000, np.uint16))
-    with pytest.raises(FusionError, match='uint16, expected 8 bits'):
-        read_ir(tmp_path / 'a.png')
+def test_infrared_of_sixteen_bits_is_scaled_as_the_node_scales_it_not_cut_to_eight(tmp_path):
+    counts = np.linspace(21_000, 24_000, HW[0] * HW[1]).astype(np.uint16).reshape(HW)
+    cv2.imwrite(str(tmp_path / 'a.png'), counts)
+    ir = read_ir(tmp_path / 'a.png')
+    assert ir.dtype == np.uint8
+    heat = ThermalScaler(IrConfig()).scale(counts)
+    np.testing.assert_allclose(ir / 255, heat, atol=0.5 / 255 + 1e-6)
+    assert ir.max() - ir.min() == 255

@@ -7,7 +7,9 @@ import zlib
 import cv2
 import numpy as np
 
+from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.thermal import ThermalScaler
 
 IGNORE = 255
 """Mask value of a pixel that counts neither in a loss nor in a metric."""
@@ -23,8 +25,15 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_ir(path: Path) -> np.ndarray:
-    """Return (H, W) uint8; three equal channels, as in some JPEG files, become one."""
-    return _decode(path, read_bytes(path), cv2.IMREAD_GRAYSCALE)
+    """
+    Return (H, W) uint8; three equal channels, as in some JPEG files, become one.
+
+    16 bits become 8 as the node would scale its first frame: between its percentiles.
+    """
+    ir = _decode(path, read_bytes(path), cv2.IMREAD_GRAYSCALE, (np.uint8, np.uint16))
+    if ir.dtype == np.uint8:
+        return ir
+    return cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(ir), alpha=255)
 
 
 def read_mask(path: Path, size_hw: tuple[int, int], classes: int, ignore_index: int) -> np.ndarray:
@@ -70,13 +79,15 @@ def read_text(path: Path) -> str:
         raise FusionError(f'{path} is not UTF-8 text: write it again') from None
 
 
-def _decode(path: Path, data: bytes, flags: int) -> np.ndarray:
+def _decode(
+    path: Path, data: bytes, flags: int, kinds: tuple[type, ...] = (np.uint8,)
+) -> np.ndarray:
     # From memory: a truncated JPEG then fails, while cv2.imread fills it up with grey.
     coded = np.frombuffer(data, np.uint8)
     image = cv2.imdecode(coded, flags | cv2.IMREAD_ANYDEPTH) if data else None
     if image is None:
         raise FusionError(f'{path} cannot be decoded, it is damaged or no picture: copy it again')
-    if image.dtype != np.uint8:
+    if image.dtype not in kinds:
         raise FusionError(f'{path} is {image.dtype}, expected 8 bits a channel: convert it')
     return image
 

@@ -17,11 +17,15 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
+from std_msgs.msg import Float64
+from std_srvs.srv import SetBool
+from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 from vision_msgs.msg import LabelInfo
 
 PATIENCE_S = 20.0  # discovery alone takes up to 3 s, and the machine may be busy
 PERIOD_NS = 100_000_000
+STALE = 3  # of diagnostic_msgs/DiagnosticStatus
 OUTPUTS = {
     'detections': Detection2DArray,
     'fused/image_raw': Image,
@@ -45,7 +49,8 @@ class Client:
         self._stamp_ns = 1_700_000_000_000_000_000
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.times: dict[str, list[float]] = defaultdict(list)
-        self._statuses: dict[str, Any] = {}
+        self.statuses: dict[str, Any] = {}
+        self._whole: Any = None
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
 
     def close(self) -> None:
@@ -158,11 +163,14 @@ class Client:
             self._executor.spin_once(timeout_sec=left)
 
     def latest(self, since_ns: int = 0) -> Any:
-        """Return the node's diagnostics, values as a dict, made after a time [ns]."""
-        name = f'{self.node.get_namespace().rstrip("/")}/tdfusion: fusion'
+        """
+        Return the node's diagnostics made after a time [ns], its statuses as one.
+
+        The worst level, what is said at that level, and all values as a dict; each by itself is
+        in ``statuses``, by its subject.
+        """
         return self.wait_until(
-            lambda: (found := self._statuses.get(name)) and found.at_ns > since_ns and found,
-            'diagnostics',
+            lambda: (found := self._whole) and found.at_ns > since_ns and found, 'diagnostics'
         )
 
     def status(self) -> Any:
@@ -191,6 +199,20 @@ class Client:
         self.wait_until(future.done, f'the response of {name}')
         return future.result()
 
+    def enable(self, on: bool) -> SetBool.Response:
+        """Pause the node, or let it fuse again."""
+        return self.call(SetBool, 'enable', SetBool.Request(data=on))
+
+    def trigger(self, name: str) -> Trigger.Response:
+        """Call a service that takes nothing."""
+        return self.call(Trigger, name, Trigger.Request())
+
+    def numbers(self, topic: str) -> list[float]:
+        """Subscribe to a topic of numbers and return the list that they will come into."""
+        heard: list[float] = []
+        self.node.create_subscription(Float64, topic, lambda m: heard.append(m.data), 50)
+        return heard
+
     def _take(self, topic: str, message: Any) -> None:
         self.times[topic].append(monotonic())
         self.received[topic].append(message)
@@ -199,11 +221,25 @@ class Client:
         return [m for m in self.received[topic] if m.header.stamp == stamp]
 
     def _note(self, message: Any) -> None:
-        for status in message.status:
-            self._statuses[status.name] = SimpleNamespace(
-                at_ns=Time.from_msg(message.header.stamp).nanoseconds,
+        mine = f'{self.node.get_namespace().rstrip("/")}/tdfusion: '
+        if not message.status[0].name.startswith(mine):
+            return
+        at_ns = Time.from_msg(message.header.stamp).nanoseconds
+        self.statuses = {
+            status.name.removeprefix(mine): SimpleNamespace(
+                at_ns=at_ns,
                 level=status.level[0],
                 message=status.message,
                 hardware_id=status.hardware_id,
                 values={pair.key: pair.value for pair in status.values},
             )
+            for status in message.status
+        }
+        every = self.statuses.values()
+        level = max((s.level for s in every if s.level != STALE), default=STALE)
+        self._whole = SimpleNamespace(
+            at_ns=at_ns,
+            level=level,
+            message='; '.join(s.message for s in every if s.level == level),
+            values={key: value for s in every for key, value in s.values.items()},
+        )

@@ -4,8 +4,11 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import GetParameters
 from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
+from rclpy.parameter import parameter_value_to_python
 
 from rig.client import Client
 
@@ -45,6 +48,21 @@ class Manager:
         request = SetParameters.Request(parameters=[parameter])
         (result,) = self._client.call(SetParameters, 'set_parameters', request).results
         return '' if result.successful else result.reason or 'refused'
+
+    def set_all(self, values: dict[str, object]) -> str:
+        """Set parameters all or none; return why they were refused, or an empty text."""
+        request = SetParametersAtomically.Request(
+            parameters=[Parameter(n, value=v).to_parameter_msg() for n, v in values.items()]
+        )
+        response = self._client.call(SetParametersAtomically, 'set_parameters_atomically', request)
+        return '' if response.result.successful else response.result.reason or 'refused'
+
+    def get(self, name: str) -> object:
+        """Return a parameter."""
+        response = self._client.call(
+            GetParameters, 'get_parameters', GetParameters.Request(names=[name])
+        )
+        return parameter_value_to_python(response.values[0])
 
     def _state(self) -> State:
         return self._client.call(GetState, 'get_state', GetState.Request()).current_state

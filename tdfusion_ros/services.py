@@ -1,0 +1,80 @@
+"""The node's services: each says in its response what was done, or why not."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rclpy.lifecycle import Node
+from std_srvs.srv import SetBool
+from std_srvs.srv import Trigger
+
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.pairing import Pair
+from tdfusion_ros.messages import camera_info_values
+from tdfusion_ros.snapshot import save_pair
+
+
+class Services:
+    """
+    ``~/enable``, ``~/reset_sync`` and ``~/save_pair``.
+
+    Each of the callables returns a sentence, or raises FusionError.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        enable: Callable[[bool], str],
+        reset_sync: Callable[[], str],
+        save_pair: Callable[[], str],
+    ) -> None:
+        self._node = node
+        self._add(SetBool, 'enable', lambda request: enable(request.data))
+        self._add(Trigger, 'reset_sync', lambda request: reset_sync())
+        self._add(Trigger, 'save_pair', lambda request: save_pair())
+
+    def _add(self, kind: Any, name: str, work: Callable[[Any], str]) -> None:
+        def serve(request: Any, response: Any) -> Any:
+            try:
+                response.message, response.success = work(request), True
+                self._node.get_logger().info(f'{name}: {response.message}')
+            except FusionError as error:
+                response.message, response.success = str(error), False
+                self._node.get_logger().warn(f'{name}: {error}')
+            return response
+
+        self._node.create_service(kind, f'~/{name}', serve)
+
+
+class Saver:
+    """Save pairs, each one once."""
+
+    def __init__(self) -> None:
+        self._pair: Pair | None = None
+        self._path = ''
+
+    def save(
+        self,
+        pair: Pair,
+        config: FusionConfig,
+        infos: Mapping[str, Any],
+        facts: Mapping[str, str],
+    ) -> str:
+        """
+        Return where the metadata of a pair now lies.
+
+        :param infos: the camera info of each stream that has one.
+        :param facts: what ran which model.
+        :raises RequestError: if it cannot be written.
+        """
+        if pair is not self._pair:
+            known = {
+                'camera_info': {stream: camera_info_values(i) for stream, i in infos.items()},
+                'model': dict(facts),
+                'config': asdict(config),
+            }
+            self._path = str(save_pair(config.save_folder, pair, known))
+            self._pair = pair
+        return self._path
