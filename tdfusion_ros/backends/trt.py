@@ -43,19 +43,12 @@ class TrtBackend:
     def __init__(
         self, bundle: Bundle, report: Callable[[str], None], sizes_hw: tuple[Size, ...] = ()
     ) -> None:
-        gpu.require_driver()
+        self.engine, self._route, self._facts = find_tensorrt(report)
         self._bundle = bundle
         self._report = report
-        self._route = _route()
         self._cache = Cache(cache_folder(), report)
         self._engines: dict[tuple[int, ...], Backend] = {}
         self._refused: dict[tuple[int, ...], ModelError] = {}
-        question = {'task': 'probe', 'route': self._route}
-        self._facts = child.ask(question, 'looking for TensorRT', report, PROBE_LIMIT_S)
-        self.engine = (
-            f'TensorRT {self._facts["tensorrt"]} through {self._route} '
-            f'{self._facts[self._route]}, {self._facts["precision"]}, on {self._facts["gpu"]}'
-        )
         if not sizes_hw:
             last = self._cache.latest(self._key((0, 0)), 'size_hw')
             sizes_hw = (tuple(last) if last else gate.padded(gate.WARM_UP_HW, bundle.contract),)
@@ -125,6 +118,23 @@ class TrtBackend:
             raise
         except Exception as error:  # TensorRT, torch and a broken installation share no base
             raise ModelError(f'the TensorRT engine cannot be loaded: {error}') from error
+
+
+def find_tensorrt(report: Callable[[str], None]) -> tuple[str, str, dict[str, Any]]:
+    """
+    Return the TensorRT of this machine in words, the package it comes through, and its facts.
+
+    :raises ConfigError: if it is not there or does not work.
+    """
+    gpu.require_driver()
+    route = _route()
+    question = {'task': 'probe', 'route': route}
+    facts = child.ask(question, 'looking for TensorRT', report, PROBE_LIMIT_S)
+    words = (
+        f'TensorRT {facts["tensorrt"]} through {route} {facts[route]}, '
+        f'{facts["precision"]}, on {facts["gpu"]}'
+    )
+    return words, route, facts
 
 
 def _route() -> str:
