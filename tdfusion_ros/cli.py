@@ -7,12 +7,13 @@ import sys
 from tdfusion_ros.commands import bench
 from tdfusion_ros.commands import build
 from tdfusion_ros.commands import calibrate
+from tdfusion_ros.commands import doctor
 from tdfusion_ros.commands import fuse
 from tdfusion_ros.commands import params
 from tdfusion_ros.commands import view
 from tdfusion_ros.core.errors import FusionError
 
-COMMANDS = (fuse, view, calibrate, bench, params, build)
+COMMANDS = (fuse, view, calibrate, bench, params, build, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,6 +31,7 @@ IN_TORCH = {'network', 'device', 'plan'}
 # Run without ROS; messages is ROS-free, too.
 OFFLINE = {'build', 'bags', 'offline', 'cli', 'reference'}
 OFFLINE_ROOMS = {'bench', 'calibrate', 'commands', 'view'}
+DOCTOR = {'doctor'}
 SHELL = {
     'node',
     'worker',
@@ -152,7 +153,7 @@ def test_backends_import_core_and_load_their_engine_only_when_used(module):
 )
 def test_what_runs_without_ros_never_imports_it_nor_torch(module):
     names = imports(module)
-    assert ours(names) <= {'core', 'backends', 'messages'} | OFFLINE | OFFLINE_ROOMS
+    assert ours(names) <= {'core', 'backends', 'messages'} | OFFLINE | OFFLINE_ROOMS | DOCTOR
     assert not others(names) & (ROS | ENGINES)
 
 
@@ -161,6 +162,16 @@ def test_calibration_reads_bags_and_folders_and_knows_no_command_nor_engine(modu
     names = imports(module)
     assert ours(names) <= {'core', 'calibrate', 'bags', 'offline'}
     assert others(names) <= {'numpy', 'cv2', 'yaml'}
+
+
+@pytest.mark.parametrize('module', modules('tdfusion_ros/doctor/*.py'))
+def test_doctor_imports_ros_only_to_listen_and_no_engine(module):
+    names = imports(module)
+    assert ours(names) <= {'core', 'backends', 'messages', 'build'} | DOCTOR
+    assert others(names) <= ROS | {'numpy', 'cv2'}
+    assert not others(imports_at_once(module)) & ROS
+    if Path(module).stem != 'listen':
+        assert not others(names) & ROS
 
 
 @pytest.mark.parametrize('module', of(*SHELL))
@@ -199,4 +210,4 @@ def test_table_covers_every_module_of_the_package():
     known = SHELL | OFFLINE | {'__init__'}
     assert {Path(m).stem for m in modules('tdfusion_ros/*.py')} <= known
     folders = {Path(m).parts[1] for m in modules('tdfusion_ros/*/*.py')}
-    assert folders <= {'core', 'nets', 'backends'} | OFFLINE_ROOMS
+    assert folders <= {'core', 'nets', 'backends'} | OFFLINE_ROOMS | DOCTOR

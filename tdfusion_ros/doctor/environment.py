@@ -16,7 +16,7 @@ LAST_DOMAIN = 101  # above it ports collide with those that Linux gives to anybo
 
 
 def installation() -> list[Finding]:
-    """Tell whether ROS and the messages can be imported; empty sentence of none is an error."""
+    """Tell whether ROS and the messages can be imported."""
     if importlib.util.find_spec('rclpy') is None:
         return [
             Finding(

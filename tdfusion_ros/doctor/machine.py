@@ -14,6 +14,7 @@ from tdfusion_ros.backends import open_backend
 from tdfusion_ros.backends.bundle import Bundle
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.backends.cache import cache_folder
+from tdfusion_ros.backends.gpu import require_driver
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.build import load_calibration
 from tdfusion_ros.core.config import FusionConfig
@@ -63,10 +64,8 @@ def examine(config: FusionConfig, report: Callable[[str], None]) -> list[Finding
 
 
 def python() -> Finding:
-    """Tell which Python runs."""
+    """Tell which Python runs: another one than the packages were installed for is a classic."""
     sentence = f'{platform.python_version()} on {platform.machine()}, {sys.executable}'
-    if sys.version_info < (3, 10):
-        return Finding(FAIL, 'python', sentence, 'use Python 3.10 or newer')
     return Finding(OK, 'python', sentence)
 
 
@@ -87,9 +86,7 @@ def _version(name: str) -> str:
         return ''
 
 
-def engines(
-    config: FusionConfig, bundle: Bundle, report: Callable[[str], None]
-) -> list[Finding]:
+def engines(config: FusionConfig, bundle: Bundle, report: Callable[[str], None]) -> list[Finding]:
     """Tell which backends can be used, and which one the config takes. Builds no engine."""
     from tdfusion_ros.backends.cuda import CudaBackend
     from tdfusion_ros.backends.trt import find_tensorrt
@@ -106,14 +103,29 @@ def engines(
         except FusionError as error:
             reasons[name] = str(error)
     findings = [Finding(OK, f'backend {name}', what) for name, what in usable.items()]
-    for name, why in reasons.items():
-        wanted = config.backend == name or (name == 'cpu' and not usable)
-        remedy = 'put that right, or set backend to auto' if wanted else ''
-        findings.append(Finding(FAIL if wanted else OK, f'backend {name}', why, remedy))
+    findings += [_unusable(config, name, why, bool(usable)) for name, why in reasons.items()]
     if config.backend == 'auto' and usable:
         taken = next(iter(usable))
         findings.append(Finding(OK, 'backend auto', f'would take {taken} ({usable[taken]})'))
     return findings
+
+
+def _unusable(config: FusionConfig, name: str, why: str, others: bool) -> Finding:
+    subject = f'backend {name}'
+    if config.backend == name or not others:
+        return Finding(FAIL, subject, why, 'put that right, or set backend to auto')
+    if config.backend == 'auto' and name != 'cpu' and _has_gpu():
+        remedy = 'put that right if the node shall use the GPU so'
+        return Finding(WARN, subject, f'there is an NVIDIA driver, but: {why}', remedy)
+    return Finding(OK, subject, f'not used: {why}')
+
+
+def _has_gpu() -> bool:
+    try:
+        require_driver()
+    except FusionError:
+        return False
+    return True
 
 
 def calibration(config: FusionConfig) -> Finding:

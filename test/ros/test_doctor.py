@@ -1,0 +1,104 @@
+"""The doctor among real cameras: what it hears over DDS."""
+
+from pathlib import Path
+import subprocess
+import sys
+from time import monotonic
+from time import time_ns
+
+import pytest
+from rig import pictures
+from rig.stage import ROOT
+
+pytestmark = pytest.mark.ros
+
+LIMIT_S = 60.0
+
+
+def examine(client, send, *arguments):
+    """Run the doctor while two cameras send; return its exit status and what it says."""
+    doctor = subprocess.Popen(
+        [sys.executable, '-m', 'tdfusion_ros.cli', 'doctor', '--seconds', '2', *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    begun, sent = monotonic(), 0
+    try:
+        while doctor.poll() is None:
+            assert monotonic() < begun + LIMIT_S, 'the doctor hangs'
+            send(sent)
+            sent += 1
+            client.watch(begun + sent * 0.05)
+    finally:
+        doctor.kill()
+    return doctor.returncode, doctor.communicate()[0]
+
+
+def test_a_good_rig_passes_and_is_described(stage):
+    client = stage.client()
+    client.offer('rgb', 'ir', 'rgb_info', 'ir_info')
+
+    def send(_):
+        now = time_ns()
+        rgb, ir = pictures.pair(now, skew_ns=4_000_000)
+        for stream, message in zip(('rgb', 'ir'), (rgb, ir), strict=True):
+            client.send(stream, message)
+            client.send(f'{stream}_info', pictures.camera_info(message.header))
+
+    status, said = examine(client, send)
+    assert status == 0, said
+    lines = [line for line in said.splitlines() if line.startswith('OK    rgb: /rgb/image_raw')]
+    assert 'Image, reliable' in lines[0]
+    assert 'rgb8 128x96, from /client' in lines[0]
+    assert 'OK    skew: 100%' in said
+    assert 'their skew is 4.0 ms' in said
+    assert 'OK    ir camera_info: calibrated, focal length 554.0 px' in said
+    assert 'OK    Fast DDS profile' in said
+    assert f'{Path(sys.executable)}' in said
+
+
+def test_what_is_wrong_with_a_rig_is_named(stage):
+    client = stage.client()
+    client.offer('rgb', 'rgb_info')
+    client.offer('ir', reliable=False)
+
+    def send(_):
+        rgb, _ = pictures.pair(time_ns())
+        client.send('rgb', rgb)
+        info = pictures.camera_info(rgb.header)
+        info.k = [0.0] * 9
+        client.send('rgb_info', info)
+        ir = pictures.image(pictures.scene()[0], 'yuv422', pictures.header(0, 'ir'))
+        client.send('ir', ir)
+
+    status, said = examine(client, send, '-p', 'input_qos=RELIABLE')
+    assert status == 1
+    for text in (
+        'FAIL  ir QoS: the publisher offers best effort',
+        "FAIL  ir encoding: encoding 'yuv422' cannot be read",
+        'stamps are zero',
+        'WARN  rgb camera_info: uncalibrated (K is zero)',
+        'WARN  ir camera_info: none came',
+    ):
+        assert text in said, said
+
+
+def test_cameras_under_other_names_are_listed(stage):
+    client = stage.client()
+    client.offer('rgb', transport='compressed')
+    client.offer('ir')
+
+    def send(_):
+        head = pictures.header(time_ns(), 'rgb')
+        client.send('rgb', pictures.compressed(pictures.scene()[0], '.jpg', head))
+        client.send('ir', pictures.pair(time_ns())[1])
+
+    status, said = examine(client, send, '--ir-topic', '/boson/image_raw')
+    assert status == 1
+    assert (
+        'FAIL  rgb: nobody publishes /rgb/image_raw\n      -> rgb.image_transport:=compr' in said
+    )
+    assert 'FAIL  ir: nobody publishes /boson/image_raw' in said
+    assert 'OK    also there: /ir/image_raw: Image, reliable' in said
+    assert 'OK    also there: /rgb/image_raw/compressed: CompressedImage' in said
