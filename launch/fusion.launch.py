@@ -25,6 +25,8 @@ from tdfusion_ros.core.config import settings
 # Fast DDS looks at the first on Humble and Jazzy, at the second on Kilted.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
+RESPAWN_DELAY_S = 5.0  # a fault at start ends the node at once: its log must stay readable
+
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, the transport profile for images, and the node."""
@@ -51,6 +53,9 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 'use_sim_time', default_value='false', description='Take the time from /clock.'
+            ),
+            DeclareLaunchArgument(
+                'respawn', default_value='false', description='Start the node again if it ends.'
             ),
             DeclareLaunchArgument('log_level', default_value='info', description='Of the node.'),
             *(
@@ -85,6 +90,8 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
             for remapping in _remappings(stream, given(f'{stream}_topic'))
         ],
         arguments=['--ros-args', '--log-level', given('log_level')],
+        respawn=yaml.safe_load(given('respawn')),
+        respawn_delay=RESPAWN_DELAY_S,
         output='both',
         emulate_tty=True,
     )

@@ -67,6 +67,8 @@ class Inputs:
         self._subscriptions: dict[str, Any] = {}
         self._profiles: dict[str, Any] = {}
         self._infos: dict[str, CameraInfo] = {}
+        # Of its own, or a throttled warning of one camera would hide the other one's.
+        self._loggers = {stream: node.get_logger().get_child(stream) for stream in STREAMS}
         self._last_arrival = monotonic()
         self._info_subscriptions = [
             node.create_subscription(
@@ -145,7 +147,7 @@ class Inputs:
             self._guards[stream].check(frame.size_hw)
         except FrameError as error:
             self._counters.count(f'dropped.{stream}.{error.cause}')
-            self._node.get_logger().warn(
+            self._loggers[stream].warn(
                 f'{stream} image dropped ({error.cause}): {error}', throttle_duration_sec=5.0
             )
             return

@@ -193,7 +193,7 @@ class FusionNode(LifecycleNode):
         if self._worker is not None:
             self._reporter.unconfigured()
         if self._worker is not None and not self._worker.stop():
-            self.get_logger().error('the worker did not end within 10 s')
+            self.get_logger().error('the worker did not end within 10 s: the engine hangs')
         if self._outputs is not None:
             self._outputs.destroy()
         self._worker = self._outputs = None

@@ -63,7 +63,13 @@ def run(options: argparse.Namespace) -> int:
             + ('/compressed' if getattr(config, stream).image_transport == 'compressed' else '')
             for stream in ('rgb', 'ir')
         }
-        wanted, seen, rmw = listen(names, options.namespace, options.seconds)
+        try:
+            wanted, seen, rmw = listen(names, options.namespace, options.seconds)
+        except ImportError as error:
+            raise ConfigError(
+                f'rclpy is there but cannot be loaded ({error}): source the setup.bash of one '
+                'ROS distribution, with the Python that it was made for'
+            ) from None
         tell(environment.middleware(os.environ, rmw))
         tell(streams.judge(seen, wanted, config))
     print(finding.summary(findings))

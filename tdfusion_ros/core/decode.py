@@ -145,5 +145,6 @@ class SizeGuard:
         raise FrameError(
             'size_changed',
             f'the image is {size_hw[1]}x{size_hw[0]}, the stream '
-            f'was {self._size_hw[1]}x{self._size_hw[0]}',
+            f'was {self._size_hw[1]}x{self._size_hw[0]}; if the camera was reconfigured, the '
+            f'new size is taken after {self._patience} such images',
         )

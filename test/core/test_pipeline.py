@@ -188,3 +188,31 @@ def test_size_multiple_is_the_contracts(pipeline, demo_pairs):
     wide = Pipeline(FusionConfig(), contract, Identity(), Recorder())
     wide.process(demo_pairs[0].rgb, demo_pairs[0].ir)
     assert wide.backend.rgb.shape == (512, 768, 3)
+
+
+def test_another_config_holds_from_the_next_pair_on_and_keeps_the_engine(recorded):
+    pixels = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
+    given = frame(np.zeros((64, 64, 3), np.uint8)), frame(pixels)
+    backend = recorded.backend
+    assert len(recorded.process(*given).detections) == 1
+    seen = backend.ir
+    recorded.reconfigure(from_mapping({'score_threshold': 0.95, 'ir.invert': True}))
+    assert len(recorded.process(*given).detections) == 0
+    assert recorded.backend is backend
+    np.testing.assert_allclose(backend.ir, 1 - seen, atol=1e-6)
+
+
+def test_a_config_without_change_of_the_thermal_scaling_keeps_what_it_learnt(recorded):
+    bright, dark = (frame(np.full((64, 64), v, np.uint16)) for v in (40_000, 20_000))
+    rgb = frame(np.zeros((64, 64, 3), np.uint8))
+    recorded.process(rgb, bright)
+    recorded.reconfigure(from_mapping({'score_threshold': 0.5}))
+    recorded.process(rgb, dark)
+    assert recorded.backend.ir.max() == 0.0  # far below a range that still is the bright one's
+
+
+def test_a_config_that_the_model_cannot_follow_changes_nothing(recorded):
+    given = frame(np.zeros((64, 64, 3), np.uint8)), frame(np.zeros((64, 64), np.uint8))
+    with pytest.raises(ConfigError, match='horse'):
+        recorded.reconfigure(from_mapping({'class_filter': ['horse'], 'score_threshold': 0.95}))
+    assert len(recorded.process(*given).detections) == 1

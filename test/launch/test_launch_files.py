@@ -37,6 +37,7 @@ def test_node_takes_the_shipped_parameters_where_nothing_is_given(launch_node):
     assert node['remappings'] == []
     assert (node['package'], node['executable']) == ('tdfusion_ros', 'fusion_node')
     assert (node['name'], node['namespace']) == ('tdfusion', '')
+    assert node['respawn'] is False
 
 
 def test_arguments_reach_the_node_with_their_type(launch_node):
@@ -44,6 +45,7 @@ def test_arguments_reach_the_node_with_their_type(launch_node):
         **{'sync.max_skew_ms': '30.5', 'ir.invert': 'true', 'backend': 'cpu'},
         namespace='rig1',
         use_sim_time='true',
+        respawn='true',
     )
     assert node['parameters'][1] == {
         'sync.max_skew_ms': 30.5,
@@ -52,6 +54,7 @@ def test_arguments_reach_the_node_with_their_type(launch_node):
         'use_sim_time': True,
     }
     assert node['namespace'] == 'rig1'
+    assert node['respawn'] is True
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,105 @@
+"""What is said of counters, without ROS: levels, and who is to blame."""
+
+from collections import Counter
+
+import pytest
+
+from tdfusion_ros.diagnostics import Counters
+from tdfusion_ros.diagnostics import ERROR
+from tdfusion_ros.diagnostics import idle
+from tdfusion_ros.diagnostics import judge
+from tdfusion_ros.diagnostics import OK
+from tdfusion_ros.diagnostics import STALE
+from tdfusion_ros.diagnostics import WARN
+
+SUBJECTS = ('rgb stream', 'ir stream', 'sync', 'inference')
+
+
+class Scene:
+    """Counters with a clock of their own, and what is said of them."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.counters = Counters(lambda: self.now)
+        self.drops = Counter()
+
+    def go(self, seconds, *names, hz=10.0):
+        """Let these tick for some time."""
+        for _ in range(round(seconds * hz)):
+            self.now += 1 / hz
+            for name in names:
+                self.counters.tick(name)
+            if 'paired' in names:
+                self.counters.sample('skew_ms', -2.0)
+                self.counters.sample('abs_skew_ms', 2.0)
+
+    def statuses(self):
+        said = judge(self.counters, self.drops, 2.0, {'backend': 'cpu', 'engine_said': 'hm'})
+        return {status.name: status for status in said}
+
+    def levels(self):
+        return tuple(status.level for status in self.statuses().values())
+
+
+@pytest.fixture
+def scene():
+    return Scene()
+
+
+def test_each_subject_has_a_status_and_every_value_is_in_one_of_them(scene):
+    scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
+    scene.counters.count('dropped.ir.truncated')
+    scene.counters.count('dropped.busy')
+    scene.drops['no_partner'] = 3
+    found = scene.statuses()
+    assert tuple(found) == SUBJECTS
+    assert scene.levels() == (OK, OK, OK, OK)
+    assert found['ir stream'].values['dropped.ir.truncated'] == '1'
+    assert found['sync'].values['dropped.no_partner'] == '3'
+    assert found['sync'].values['skew_ms_p50'] == '-2.000'
+    assert found['inference'].values['dropped.busy'] == '1'
+    assert found['inference'].values['backend'] == 'cpu'
+    whole = scene.counters.values(scene.drops)
+    parts = [s.values for s in found.values()]
+    assert sum(len(p) for p in parts) == len(whole) + 2  # the engine's two
+    assert all(any(key in p for p in parts) for key in whole)
+
+
+def test_a_camera_that_stops_is_an_error_and_what_waits_for_it_is_stale(scene):
+    scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
+    scene.go(3.0, 'rgb')
+    assert scene.levels() == (OK, ERROR, STALE, STALE)
+    assert 'no usable ir image for 3.0 s' in scene.statuses()['ir stream'].message
+
+
+def test_cameras_that_never_came_are_a_warning(scene):
+    assert scene.levels() == (WARN, WARN, STALE, STALE)
+
+
+def test_images_without_pairs_are_blamed_on_the_pairing(scene):
+    scene.go(3.0, 'rgb', 'ir')
+    assert scene.levels() == (OK, OK, WARN, STALE)
+
+
+def test_pairs_that_nobody_fuses_are_blamed_on_the_engine_with_its_words(scene):
+    scene.go(3.0, 'rgb', 'ir', 'paired')
+    assert scene.levels() == (OK, OK, OK, WARN)  # it may be building
+    scene.go(1.0, 'rgb', 'ir', 'paired', 'pairs')
+    scene.go(3.0, 'rgb', 'ir', 'paired')
+    assert scene.levels() == (OK, OK, OK, ERROR)
+    assert scene.statuses()['inference'].message.endswith('the engine said: hm')
+
+
+def test_a_pause_is_no_silence(scene):
+    scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
+    scene.now += 100.0
+    scene.counters.begin()
+    assert 'no usable rgb image yet' in scene.statuses()['rgb stream'].message
+    assert scene.counters.total('rgb') == 60
+
+
+def test_a_node_that_does_not_receive_says_why_under_the_same_names():
+    found = idle(ERROR, 'cannot start: no model', {'backend': 'cpu'})
+    assert tuple(status.name for status in found) == SUBJECTS
+    assert [status.level for status in found] == [OK, OK, OK, ERROR]
+    assert found[-1].message == 'cannot start: no model'
