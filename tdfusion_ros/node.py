@@ -282,6 +282,7 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:  # RCLError is one: a signal may close the context in the midst of a call
+        interrupts.append(0)  # as below
         if rclpy.ok():
             raise
     finally:

@@ -19,7 +19,7 @@ from tdfusion_ros.inputs import STEADY
 from tdfusion_ros.outputs import diagnostic_array
 
 TROUBLE_S = 10.0  # between two warnings in the log
-PATIENCE_S = 5.0  # that cameras and discovery get before the first one
+PATIENCE_S = 10.0  # that cameras and discovery get before the first one
 
 
 class Reporter:

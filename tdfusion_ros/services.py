@@ -43,6 +43,9 @@ class Services:
             except FusionError as error:
                 response.message, response.success = str(error), False
                 self._node.get_logger().warn(f'{name}: {error}')
+            except Exception as error:  # rclpy would end the node with it
+                response.message, response.success = f'not done: {error!r}', False
+                self._node.get_logger().error(f'{name}: {error!r}')
             return response
 
         self._node.create_service(kind, f'~/{name}', serve)

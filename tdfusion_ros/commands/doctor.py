@@ -65,10 +65,10 @@ def run(options: argparse.Namespace) -> int:
         }
         try:
             wanted, seen, rmw = listen(names, options.namespace, options.seconds)
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:  # RCLError is a RuntimeError
             raise ConfigError(
-                f'rclpy is there but cannot be loaded ({error}): source the setup.bash of one '
-                'ROS distribution, with the Python that it was made for'
+                f'rclpy is there but does not start ({error}): source the setup.bash of one ROS '
+                'distribution, with the Python it was made for, and look at RMW_IMPLEMENTATION'
             ) from None
         tell(environment.middleware(os.environ, rmw))
         tell(streams.judge(seen, wanted, config))

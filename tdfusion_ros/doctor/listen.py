@@ -4,6 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.doctor.sighting import Sighting
 from tdfusion_ros.messages import stamp_ns
@@ -41,14 +42,20 @@ def listen(
 
     :param names: topic of each stream as the node would name it, as ``rgb/image_raw``.
     :param seconds: to listen after everybody was found [s].
+    :raises ConfigError: if a name is none.
     :returns: the full topic of each stream, what was seen by topic, and the middleware's name.
     """
     import rclpy
+    from rclpy.exceptions import NameValidationException
     from rclpy.executors import SingleThreadedExecutor
 
     context = rclpy.Context()
     rclpy.init(args=[], context=context)
-    node = rclpy.create_node('tdfusion_doctor', namespace=namespace, context=context)
+    try:
+        node = rclpy.create_node('tdfusion_doctor', namespace=namespace, context=context)
+    except NameValidationException as error:
+        rclpy.try_shutdown(context=context)
+        raise ConfigError(f'--namespace is no name of ROS: {error}') from None
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 
@@ -58,8 +65,8 @@ def listen(
             executor.spin_once(timeout_sec=left)
 
     try:
+        wanted = {stream: _resolved(node, name) for stream, name in names.items()}
         spin(DISCOVERY_S)
-        wanted = {stream: node.resolve_topic_name(name) for stream, name in names.items()}
         ears = _subscribe(node, tuple(wanted.values()))
         spin(seconds)
         seen = [_sighting(node, topic, kind, ear) for (topic, kind), ear in ears.items()]
@@ -68,6 +75,13 @@ def listen(
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown(context=context)
+
+
+def _resolved(node: Any, name: str) -> str:
+    try:
+        return node.resolve_topic_name(name)
+    except RuntimeError as error:  # RCLError is one
+        raise ConfigError(f"topic '{name}' is no name of ROS: {error}") from None
 
 
 def _subscribe(node: Any, wanted: tuple[str, ...]) -> dict[tuple[str, str], _Ear]:

@@ -59,7 +59,7 @@ def examine(config: FusionConfig, report: Callable[[str], None]) -> list[Finding
         *findings,
         calibration(config),
         place('cache', cache_folder(), 'engines would be built anew at every start'),
-        place('save_folder', Path(config.save_folder).expanduser(), 'save_pair cannot save'),
+        save_folder(config),
     ]
 
 
@@ -139,6 +139,18 @@ def calibration(config: FusionConfig) -> Finding:
     except CalibrationError as error:
         return Finding(FAIL, 'calibration', str(error), 'compare config/calibration/*.yaml')
     return Finding(OK, 'calibration', f'{config.calibration} can be read')
+
+
+def save_folder(config: FusionConfig) -> Finding:
+    """Tell whether the service save_pair can save."""
+    try:
+        folder = Path(config.save_folder).expanduser()
+    except RuntimeError:  # a user without a home
+        folder = Path(config.save_folder)
+    if not folder.is_absolute():
+        sentence = f"'{config.save_folder}' is not absolute: save_pair cannot save"
+        return Finding(WARN, 'save_folder', sentence, 'set save_folder to a full path')
+    return place('save_folder', folder, 'save_pair cannot save')
 
 
 def place(subject: str, folder: Path, loss: str) -> Finding:

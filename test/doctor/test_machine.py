@@ -88,6 +88,13 @@ def test_a_place_that_cannot_be_written_is_told_without_making_it(tmp_path, monk
     assert 'XDG_CACHE_HOME' in finding.remedy
 
 
+def test_a_save_folder_that_is_not_absolute_is_told():
+    assert machine.save_folder(from_mapping({})).level == OK
+    finding = machine.save_folder(from_mapping({'save_folder': 'pairs'}))
+    assert finding.level == WARN
+    assert 'full path' in finding.remedy
+
+
 @pytest.mark.parametrize(
     ('variables', 'subject', 'level'),
     [

@@ -84,6 +84,21 @@ def test_what_is_wrong_with_a_rig_is_named(stage):
         assert text in said, said
 
 
+@pytest.mark.parametrize('arguments', [('--namespace', 'a b'), ('--ir-topic', 'ir image')])
+def test_a_name_that_is_none_is_told_in_one_sentence(arguments):
+    done = subprocess.run(
+        [sys.executable, '-m', 'tdfusion_ros.cli', 'doctor', *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert 'is no name of ROS' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
 def test_cameras_under_other_names_are_listed(stage):
     client = stage.client()
     client.offer('rgb', transport='compressed')

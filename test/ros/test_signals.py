@@ -22,7 +22,8 @@ def check_ended_well(node, log=''):
 @pytest.mark.parametrize('number', SIGNALS)
 def test_a_signal_ends_an_idle_node_with_status_0(stage, number):
     node = stage.start_node()
-    stage.client().status()
+    client = stage.client()
+    client.wait_until(lambda: 'no usable' in client.latest().message, 'it to be active')
     node.signal(number)
     check_ended_well(node)
 
