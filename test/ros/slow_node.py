@@ -18,11 +18,11 @@ START_S = float(os.environ.get('SLOW_START_S', '0'))
 process, build_pipeline = Pipeline.process, node.build_pipeline
 
 
-def slow_process(pipeline, rgb, ir):
+def slow_process(pipeline, rgb, ir, **options):
     begun = monotonic()
     if rgb.frame_id == 'faulty':
         raise ZeroDivisionError('nobody foresaw this')
-    result = process(pipeline, rgb, ir)
+    result = process(pipeline, rgb, ir, **options)
     sleep(max(0.0, begun + INFERENCE_S - monotonic()))
     return result
 
