@@ -1,4 +1,4 @@
-"""What the node counts and measures, and how it says so on /diagnostics."""
+"""What the node counts and measures."""
 
 from collections import Counter
 from collections import defaultdict
@@ -13,8 +13,6 @@ import numpy as np
 WINDOW = 300  # samples a percentile looks back
 RATE_WINDOW_S = 5.0
 OK, WARN, ERROR, STALE = 0, 1, 2, 3  # diagnostic_msgs/DiagnosticStatus
-STREAMS = ('rgb', 'ir')
-SYNC_DROPS = ('no_partner', 'too_old', 'queue_full', 'out_of_order', 'time_jump', 'reset')
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class Counters:
         self._times: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=2000))
         self._samples: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._notes: dict[str, str] = {}
+        self._facts: dict[str, str] = {}
 
     def count(self, name: str, times: int = 1) -> None:
         """Add to a total."""
@@ -75,6 +74,16 @@ class Counters:
         with self._lock:
             self._times.clear()
 
+    def tell(self, name: str, text: str) -> None:
+        """Keep a text to be shown among the values until it is replaced."""
+        with self._lock:
+            self._facts[name] = text
+
+    def recent(self, name: str) -> np.ndarray:
+        """Return the samples of a percentile window, (n,) float64."""
+        with self._lock:
+            return np.array(self._samples.get(name, ()), np.float64)
+
     def total(self, name: str) -> int:
         """Return a total."""
         with self._lock:
@@ -85,6 +94,12 @@ class Counters:
         with self._lock:
             times = self._times[name]
             return self._clock() - times[-1] if times else float('inf')
+
+    def since_s(self, name: str) -> float:
+        """Return the time since the first tick that is remembered, 0 before it [s]."""
+        with self._lock:
+            times = self._times[name]
+            return self._clock() - times[0] if times else 0.0
 
     def rate_hz(self, name: str) -> float:
         """Return ticks per second over the last five seconds [Hz]."""
@@ -105,6 +120,7 @@ class Counters:
             for cause, number in drops.items():
                 totals[f'dropped.{cause}'] += number
             out |= {name: str(number) for name, number in sorted(totals.items())}
+            out |= self._facts
             for name, window in sorted(self._samples.items()):
                 p50, p95 = np.percentile(window, (50, 95))
                 out |= {
@@ -118,92 +134,3 @@ class Counters:
         """Return the sentences that were noted under names with this end, as ``.rgb``."""
         with self._lock:
             return [text for name, text in sorted(self._notes.items()) if name.endswith(end)]
-
-
-def idle(level: int, sentence: str, values: dict[str, str]) -> list[Status]:
-    """
-    Return the statuses of a node that does not receive: not configured, inactive, or paused.
-
-    :param level: of what hinders it, for the inference; the cameras are not looked at.
-    """
-    others = (*(f'{stream} stream' for stream in STREAMS), 'sync')
-    return [
-        *(Status(name, OK, 'not received: see inference') for name in others),
-        Status('inference', level, sentence, values),
-    ]
-
-
-def judge(
-    counters: Counters, drops: Counter[str], timeout_s: float, engine: dict[str, str]
-) -> list[Status]:
-    """
-    Say how the node is doing: each stream, the pairing, the inference.
-
-    :param drops: what pairing dropped, by cause.
-    :param timeout_s: silence of a stream that is worth a complaint [s].
-    :param engine: what runs the model, for the values.
-    """
-    values: dict[str, dict[str, str]] = defaultdict(dict)
-    for key, value in counters.values(drops).items():
-        values[_subject(key)][key] = value
-    streams = [_stream(counters, stream, timeout_s, values[stream]) for stream in STREAMS]
-    received = all(status.level == OK for status in streams)
-    sync = _sync(counters, received, timeout_s, values['sync'])
-    inference = _inference(counters, sync.level, timeout_s, engine | values['inference'])
-    return [*streams, sync, inference]
-
-
-def _subject(key: str) -> str:
-    """Return what a value belongs to."""
-    name = key.removeprefix('dropped.')
-    for stream in STREAMS:
-        if name == stream or name.startswith((f'{stream}.', f'{stream}_')):
-            return stream
-    if name == 'paired' or 'skew' in name or (name in SYNC_DROPS and name != key):
-        return 'sync'
-    return 'inference'
-
-
-def _stream(counters: Counters, stream: str, timeout_s: float, values: dict[str, str]) -> Status:
-    name, problems = f'{stream} stream', counters.problems(f'.{stream}')
-    silent = counters.silent_s(stream)
-    if silent == float('inf'):
-        problems.append(f'no usable {stream} image yet')
-    elif silent > timeout_s:
-        problems.append(f'no usable {stream} image for {silent:.1f} s: look at its driver')
-        return Status(name, ERROR, '; '.join(problems), values)
-    if problems:
-        return Status(name, WARN, '; '.join(problems), values)
-    return Status(name, OK, f'{values[f"{stream}_rate_hz"]} images a second', values)
-
-
-def _sync(counters: Counters, received: bool, timeout_s: float, values: dict[str, str]) -> Status:
-    if counters.silent_s('paired') <= timeout_s:
-        return Status('sync', OK, f'skew {values["abs_skew_ms_mean"]} ms on the average', values)
-    if not received:
-        return Status('sync', STALE, 'waits for images of both cameras', values)
-    return Status(
-        'sync',
-        WARN,
-        'images arrive but no pair: compare the stamps of both cameras, set '
-        'sync.ir_time_offset_ms or sync.max_skew_ms',
-        values,
-    )
-
-
-def _inference(counters: Counters, sync: int, timeout_s: float, values: dict[str, str]) -> Status:
-    problems = counters.problems('.inference')
-    if problems:
-        return Status('inference', ERROR, '; '.join(problems), values)
-    silent = counters.silent_s('pairs')
-    if silent <= timeout_s:
-        sentence = f'fusing {values["pairs_rate_hz"]} pairs a second'
-        return Status('inference', OK, sentence, values)
-    if sync != OK:
-        return Status('inference', STALE, 'no pair to fuse', values)
-    never = silent == float('inf')
-    waited = 'the first pair is not fused yet' if never else f'no pair fused for {silent:.1f} s'
-    said = values.get('engine_said', '')
-    return Status(
-        'inference', WARN if never else ERROR, f'{waited}; the engine said: {said}', values
-    )

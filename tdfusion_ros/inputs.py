@@ -1,5 +1,6 @@
-"""The receiving side of the node: subscriptions, decoding, pairing. One thread only."""
+"""The receiving side of the node: subscriptions, decoding, matching. One thread only."""
 
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -15,11 +16,10 @@ from sensor_msgs.msg import Image
 from tdfusion_ros import qos
 from tdfusion_ros.approximate import ApproximatePairer
 from tdfusion_ros.core.config import FusionConfig
-from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.decode import SizeGuard
 from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.core.pairing import NearestPairer
-from tdfusion_ros.core.pairing import Pair
+from tdfusion_ros.core.matching import Match
+from tdfusion_ros.core.matching import Matcher
 from tdfusion_ros.diagnostics import Counters
 from tdfusion_ros.messages import to_frame
 
@@ -34,35 +34,35 @@ SILENCE_S = 0.2  # no frame for this long: pairs that wait for a nearer partner 
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
-Pairer = NearestPairer | ApproximatePairer
-
-
-def make_pairer(config: SyncConfig) -> Pairer:
-    """Return the pairing that the config names; ConfigError where it is not installed."""
-    return (NearestPairer if config.policy == 'nearest' else ApproximatePairer)(config)
+def make_matcher(config: FusionConfig) -> Matcher:
+    """Return what the config names; ConfigError where message_filters is not installed."""
+    foreign = config.sync.policy == 'approximate'
+    return Matcher(config, ApproximatePairer(config.sync) if foreign else None)
 
 
 class Inputs:
     """
-    Receive both cameras and hand on pairs of frames.
+    Receive both cameras and hand on what is to be made into results.
 
-    :param on_pair: called with each pair and its arrival, the monotonic time at which the later
-        of its two messages came in [s].
+    :param on_match: called with each match and its arrival, the monotonic time at which its last
+        message came in [s].
     """
 
     def __init__(
         self,
         node: Node,
         config: FusionConfig,
-        pairer: Pairer,
         counters: Counters,
-        on_pair: Callable[[Pair, float], None],
+        on_match: Callable[[Match, float], None],
     ) -> None:
         self._node = node
         self._config = config
         self._counters = counters
-        self._on_pair = on_pair
-        self._pairer = pairer
+        self._on_match = on_match
+        self._matcher = make_matcher(config)
+        self._stalled_at: dict[str, float] = {}
+        for name in ('last.inference', *(f'stalled.{stream}' for stream in STREAMS)):
+            counters.note(name, '')  # of before a pause
         self._guards = {stream: SizeGuard() for stream in STREAMS}
         self._subscriptions: dict[str, Any] = {}
         self._profiles: dict[str, Any] = {}
@@ -90,8 +90,22 @@ class Inputs:
         """Return the latest camera info of each stream that has sent one."""
         return dict(self._infos)
 
+    @property
+    def dropped(self) -> Counter[str]:
+        """Frames and pairs that became no result, by cause."""
+        return self._matcher.dropped
+
+    def reset(self) -> None:
+        """Forget waiting frames, and what is known of both cameras."""
+        self._matcher.reset()
+        self._stalled_at.clear()
+        for stream in STREAMS:
+            self._counters.note(f'stalled.{stream}', '')
+
     def destroy(self) -> None:
-        """Stop receiving."""
+        """Stop receiving; what was dropped is counted for good."""
+        for cause, number in self.dropped.items():
+            self._counters.count(f'dropped.{cause}', number)
         self._node.destroy_timer(self._timer)
         for subscription in (*self._info_subscriptions, *self._subscriptions.values()):
             self._node.destroy_subscription(subscription)
@@ -101,7 +115,7 @@ class Inputs:
         for stream in STREAMS:
             self._subscribe(stream)
         if monotonic() - self._last_arrival > SILENCE_S:
-            self._hand_on(self._pairer.flush(), self._last_arrival)
+            self._hand_on(self._matcher.flush(), self._last_arrival)
 
     def _subscribe(self, stream: str) -> None:
         compressed = getattr(self._config, stream).image_transport == 'compressed'
@@ -152,11 +166,34 @@ class Inputs:
             )
             return
         self._counters.tick(stream)
-        self._hand_on(self._pairer.push(stream, frame.stamp_ns, frame), arrived)
+        if now_ns := self._node.get_clock().now().nanoseconds:  # simulated time may not run yet
+            self._counters.sample(f'{stream}_stamp_age_ms', (now_ns - frame.stamp_ns) / 1e6)
+        matches = self._matcher.push(stream, frame)
+        self._tell_faults(arrived)
+        self._hand_on(matches, arrived)
 
-    def _hand_on(self, pairs: list[Pair], arrived: float) -> None:
-        for pair in pairs:
-            self._counters.tick('paired')
-            self._counters.sample('skew_ms', pair.skew_ns / 1e6)
-            self._counters.sample('abs_skew_ms', abs(pair.skew_ns) / 1e6)
-            self._on_pair(pair, arrived)
+    def _hand_on(self, matches: list[Match], arrived: float) -> None:
+        for match in matches:
+            if match.skew_ns is not None:
+                self._counters.sample('ir_age_ms', max(0, -match.skew_ns) / 1e6)
+                if match.mode == 'fused':
+                    self._counters.tick('paired')
+                    self._counters.sample('skew_ms', match.skew_ns / 1e6)
+                    self._counters.sample('abs_skew_ms', abs(match.skew_ns) / 1e6)
+            self._counters.tell('mode', match.mode)
+            self._on_match(match, arrived)
+
+    def _tell_faults(self, arrived: float) -> None:
+        """Log when a camera stalls and when it is back; diagnostics always know."""
+        faults, pictures = self._matcher.faults, self._matcher.pictures
+        for stream in STREAMS:
+            fault = faults.get(stream, '')
+            self._counters.tell(f'{stream}.picture', pictures[stream])
+            self._counters.note(f'stalled.{stream}', fault)
+            if fault and stream not in self._stalled_at:
+                self._stalled_at[stream] = arrived
+                self._counters.count(f'stalls.{stream}')
+                self._node.get_logger().warn(fault)
+            elif not fault and stream in self._stalled_at:
+                lasted = arrived - self._stalled_at.pop(stream)
+                self._node.get_logger().info(f'the {stream} camera is back after {lasted:.1f} s')

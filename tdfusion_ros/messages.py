@@ -194,6 +194,18 @@ def _with_pose(types: MessageTypes, hypothesis: Any) -> Any:
     )
 
 
+def stall_warning(types: MessageTypes, head: Any, mode: str, mark: str) -> Any:
+    """Return a diagnostic_msgs/DiagnosticArray that says what a result lacks, for bags."""
+    status = types.get('diagnostic_msgs/msg/DiagnosticStatus')(
+        level=1,  # WARN
+        name='tdfusion fuse: inference',
+        message=f'{mark}: {mode}',
+        hardware_id='',
+        values=[],
+    )
+    return types.get('diagnostic_msgs/msg/DiagnosticArray')(header=head, status=[status])
+
+
 def label_info(types: MessageTypes, head: Any, classes: Sequence[str], threshold: float) -> Any:
     """Return a vision_msgs/LabelInfo: the classes that detections may name."""
     vision_class = types.get('vision_msgs/msg/VisionClass')

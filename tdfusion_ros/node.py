@@ -26,14 +26,14 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import RequestError
-from tdfusion_ros.core.pairing import Pair
+from tdfusion_ros.core.matching import Match
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.diagnostics import Counters
 from tdfusion_ros.diagnostics import ERROR
 from tdfusion_ros.diagnostics import OK
 from tdfusion_ros.inputs import Inputs
-from tdfusion_ros.inputs import make_pairer
+from tdfusion_ros.inputs import make_matcher
 from tdfusion_ros.outputs import Outputs
 from tdfusion_ros.parameters import Parameters
 from tdfusion_ros.rate import RateLimit
@@ -46,14 +46,14 @@ from tdfusion_ros.worker import Worker
 
 class Job(NamedTuple):
     """
-    A pair on its way to the worker.
+    A match on its way to the worker.
 
-    :param arrived: monotonic time at which its later message came in [s].
+    :param arrived: monotonic time at which its last message came in [s].
     :param inputs: where it came from; once these are released, nobody wants its result.
-    :param config: as it was when the pair came; live settings change between two pairs.
+    :param config: as it was when the match came; live settings change between two pairs.
     """
 
-    pair: Pair
+    match: Match
     arrived: float
     inputs: Inputs
     config: FusionConfig
@@ -83,7 +83,6 @@ class FusionNode(LifecycleNode):
         self._settings = Parameters(self)
         self._counters = Counters()
         self._config = FusionConfig()
-        self._pairer = None
         self._worker = None
         self._inputs = None
         self._outputs = None
@@ -106,7 +105,7 @@ class FusionNode(LifecycleNode):
         try:
             self._config = config = self._settings.read()
             self._counters = Counters()
-            make_pairer(config.sync)  # for what it refuses
+            make_matcher(config)  # for what it refuses
             self._reporter.configure(self._counters)
             report = self._reporter.engine_says
             self._worker = Worker(lambda: build_pipeline(config, report), self._fuse)
@@ -174,15 +173,12 @@ class FusionNode(LifecycleNode):
         if not self._wanted:
             self._reporter.stand(OK, 'paused by ~/enable')
         else:
-            self._pairer = make_pairer(self._config.sync)
-            self._inputs = Inputs(self, self._config, self._pairer, self._counters, self._enqueue)
-            self._reporter.receive(self._pairer, self._config.input_timeout_s)
+            self._inputs = Inputs(self, self._config, self._counters, self._enqueue)
+            self._reporter.receive(self._inputs, self._config.input_timeout_s)
 
     def _release_inputs(self) -> None:
         if self._inputs is not None:
             self._inputs.destroy()
-            for cause, number in self._pairer.dropped.items():
-                self._counters.count(f'dropped.{cause}', number)
             with self._gate:
                 self._inputs = self._last = None
 
@@ -210,22 +206,24 @@ class FusionNode(LifecycleNode):
     def _reset_sync(self) -> str:
         if self._inputs is None:
             raise RequestError('nothing to forget: the node does not receive; activate or enable')
-        self._pairer.reset()
-        return 'waiting frames and learned periods are forgotten'
+        self._inputs.reset()
+        return 'waiting frames, learned periods and stalls are forgotten'
 
     def _save_pair(self) -> str:
         if self._last is None:
             raise RequestError('there is no pair yet; look at /diagnostics for the reason')
-        pair, infos = self._last.pair, self._last.inputs.camera_infos()
-        path = self._saver.save(pair, self._config, infos, self._reporter.facts)
+        match, infos = self._last.match, self._last.inputs.camera_infos()
+        path = self._saver.save(match, self._config, infos, self._reporter.facts)
         return f'{path}, a pair that came {monotonic() - self._last.arrived:.1f} s ago'
 
-    def _enqueue(self, pair: Pair, arrived: float) -> None:
+    def _enqueue(self, match: Match, arrived: float) -> None:
         if config := self._settings.changed():
             self._config = config
             self._rate = RateLimit(config.max_rate_hz)
             self._outputs.announce(config.score_threshold)
-        self._last = job = Job(pair, arrived, self._inputs, self._config)
+        job = Job(match, arrived, self._inputs, self._config)
+        if match.mode == 'fused':
+            self._last = job
         if not self._rate.admits():
             self._counters.count('dropped.rate')
         elif self._worker.put(job):
@@ -237,14 +235,14 @@ class FusionNode(LifecycleNode):
             begun = monotonic()
             pipeline.reconfigure(job.config)
             fused = self._outputs.wants_fused()
-            result = pipeline.process(job.pair.rgb, job.pair.ir, fused=fused)
+            result = pipeline.take(job.match, fused=fused)
             processed = monotonic()
             with self._gate:
                 if job.inputs is not self._inputs:  # deactivated meanwhile
                     return
-                self._outputs.publish(result, job.pair.rgb, job.inputs.camera_info('rgb'))
+                self._outputs.publish(result, job.match, job.inputs.camera_info)
                 done = monotonic()
-                self._outputs.publish_times(job.pair, done - job.arrived)
+                self._outputs.publish_times(job.match, done - job.arrived)
         except FrameError as error:
             self._counters.count(f'dropped.{error.cause}')
             self._counters.note('last.inference', f'pair dropped ({error.cause}): {error}')
@@ -259,7 +257,7 @@ class FusionNode(LifecycleNode):
             )
         else:
             self._counters.note('last.inference', '')
-            self._counters.tick('pairs')
+            self._counters.tick('pairs' if job.match.mode == 'fused' else job.match.mode)
             for stage, ns in result.stage_ns.items():
                 self._counters.sample(f'{stage}_ms', ns / 1e6)
             self._counters.sample('queue_ms', (begun - job.arrived) * 1e3)

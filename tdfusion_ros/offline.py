@@ -17,24 +17,23 @@ from tdfusion_ros.bags import BagReader
 from tdfusion_ros.bags import BagWriter
 from tdfusion_ros.bags import ImageTopics
 from tdfusion_ros.bags import INFO_TYPE
-from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.decode import SizeGuard
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.core.pairing import NearestPairer
-from tdfusion_ros.core.pairing import Pair
+from tdfusion_ros.core.matching import Match
+from tdfusion_ros.core.matching import Matcher
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 
 
-class NamedPair(NamedTuple):
-    """Two frames that belong together; ``name`` is a file stem, or the rgb stamp."""
+class NamedMatch(NamedTuple):
+    """The frames of one result; ``name`` is a file stem, or the stamp that the result carries."""
 
     name: str
-    rgb: Frame
-    ir: Frame
+    match: Match
 
 
 class Source(Protocol):
@@ -43,28 +42,28 @@ class Source(Protocol):
     dropped: Counter[str]
     total: int
 
-    def __iter__(self) -> Iterator[NamedPair]:
+    def __iter__(self) -> Iterator[NamedMatch]:
         """Yield pairs in the order of their stamps or names."""
 
 
 class BagSource:
-    """The pairs of a bag, as the live node would find them."""
+    """The pairs of a bag, and what replaces them while a camera stalls, as in the live node."""
 
-    def __init__(self, reader: BagReader, topics: ImageTopics, sync: SyncConfig) -> None:
+    def __init__(self, reader: BagReader, topics: ImageTopics, config: FusionConfig) -> None:
         self.total = reader.count(topics.rgb)
         self.info: Any = None
         self._reader = reader
         self._topics = topics
-        self._pairer = NearestPairer(sync)
+        self._matcher = Matcher(config)
         self._guards = {'rgb': SizeGuard(), 'ir': SizeGuard()}
         self._bad: Counter[str] = Counter()
 
     @property
     def dropped(self) -> Counter[str]:
         """Frames that did not become part of a pair, by cause."""
-        return self._bad + self._pairer.dropped
+        return self._bad + self._matcher.dropped
 
-    def __iter__(self) -> Iterator[NamedPair]:
+    def __iter__(self) -> Iterator[NamedMatch]:
         streams = {self._topics.rgb: 'rgb', self._topics.ir: 'ir'}
         for topic, _, message in self._reader.messages(*streams, self._topics.rgb_info):
             if topic not in streams:
@@ -77,13 +76,15 @@ class BagSource:
             except FrameError as error:
                 self._bad[f'{stream}.{error.cause}'] += 1
                 continue
-            yield from map(_named, self._pairer.push(stream, frame.stamp_ns, frame))
-        yield from map(_named, self._pairer.flush())
+            yield from map(_named, self._matcher.push(stream, frame))
+        yield from map(_named, self._matcher.flush())
 
 
 class FolderSource:
     """
     The pairs of two folders of images: files of the same stem, whatever the suffix.
+
+    Stills have no stamps, so no camera can stall; whoever named the files has paired them.
 
     :raises BagError: naming the folder or the file that has no partner.
     """
@@ -100,12 +101,12 @@ class FolderSource:
             )
         self.total = len(self._files['rgb'])
 
-    def __iter__(self) -> Iterator[NamedPair]:
+    def __iter__(self) -> Iterator[NamedMatch]:
         for name in sorted(self._files['rgb']):
             frames = {}
             for stream, files in self._files.items():
                 frames[stream] = Frame(_pixels(files[name]), 0)
-            yield NamedPair(name, frames['rgb'], frames['ir'])
+            yield NamedMatch(name, Match(frames['rgb'], frames['ir'], 'fused', frames['rgb'], 0))
 
 
 class BagSink:
@@ -120,10 +121,11 @@ class BagSink:
         self._source = source
         self._begun = False
 
-    def write(self, pair: NamedPair, result: FusionResult) -> None:
-        """Write the messages of one pair, timed by the rgb stamp."""
-        types, at = bag_types(), pair.rgb.stamp_ns
-        head = messages.header(types, pair.rgb)
+    def write(self, named: NamedMatch, result: FusionResult) -> None:
+        """Write the messages of one result, timed by the stamp that they carry."""
+        match = named.match
+        types, at = bag_types(), match.head.stamp_ns
+        head = messages.header(types, match.head)
         if not self._begun:
             self._begun = True
             self._writer.write(
@@ -134,9 +136,16 @@ class BagSink:
                 latched=True,
             )
         info = self._source.info
-        if info is not None and (info.height, info.width) == pair.rgb.size_hw:
+        if info is not None and (info.height, info.width) == match.head.size_hw:
             self._writer.write(
                 '/fused/camera_info', INFO_TYPE, at, messages.camera_info(head, info)
+            )
+        if match.mark:
+            self._writer.write(
+                '/diagnostics',
+                'diagnostic_msgs/msg/DiagnosticArray',
+                at,
+                messages.stall_warning(types, head, match.mode, match.mark),
             )
         self._writer.write(
             '/fused/image_raw',
@@ -153,24 +162,31 @@ class BagSink:
 
 
 class FolderSink:
-    """Write results to a folder: ``NAME.png`` each, and ``detections.json`` at the end."""
+    """
+    Write results to a folder: ``NAME.png`` each, and ``detections.json`` at the end.
+
+    Where a camera stalled, ``stalled.json`` says by name what was wrong.
+    """
 
     def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
         self._folder = folder
         self._classes = classes
         self._found: dict[str, list[dict[str, Any]]] = {}
+        self._marks: dict[str, dict[str, str]] = {}
         try:
             folder.mkdir(parents=True)
         except OSError as error:
             raise BagError(f'folder {folder} cannot be made: {error}; name a new one') from None
 
-    def write(self, pair: NamedPair, result: FusionResult) -> None:
-        """Write the fused image of one pair and note its detections."""
-        path = self._folder / f'{pair.name}.png'
+    def write(self, named: NamedMatch, result: FusionResult) -> None:
+        """Write the fused image of one result and note its detections."""
+        if named.match.mark:
+            self._marks[named.name] = {'mode': named.match.mode, 'mark': named.match.mark}
+        path = self._folder / f'{named.name}.png'
         if not cv2.imwrite(str(path), cv2.cvtColor(result.fused, cv2.COLOR_RGB2BGR)):
             raise BagError(f'{path} cannot be written')
         found = result.detections
-        self._found[pair.name] = [
+        self._found[named.name] = [
             {
                 'class': self._classes[class_id],
                 'score': round(score, 6),
@@ -185,13 +201,15 @@ class FolderSink:
         ]
 
     def close(self) -> None:
-        """Write the detections."""
-        text = json.dumps(self._found, indent=1)
-        (self._folder / 'detections.json').write_text(text + '\n', encoding='utf-8')
+        """Write the detections and the marks."""
+        for name, content in (('detections', self._found), ('stalled', self._marks)):
+            if content or name == 'detections':
+                text = json.dumps(content, indent=1)
+                (self._folder / f'{name}.json').write_text(text + '\n', encoding='utf-8')
 
 
-def _named(pair: Pair) -> NamedPair:
-    return NamedPair(str(pair.rgb.stamp_ns), pair.rgb, pair.ir)
+def _named(match: Match) -> NamedMatch:
+    return NamedMatch(str(match.head.stamp_ns), match)
 
 
 def _pixels(path: Path) -> np.ndarray:

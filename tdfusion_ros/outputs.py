@@ -1,5 +1,6 @@
-"""The publishing side of the node. Every output carries the rgb image's header."""
+"""The publishing side of the node. Every output carries the header that its match names."""
 
+from collections.abc import Callable
 from collections.abc import Iterable
 import socket
 from typing import Any
@@ -21,11 +22,11 @@ from tdfusion_ros import qos
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
+from tdfusion_ros.core.matching import Match
 from tdfusion_ros.core.overlay import draw
-from tdfusion_ros.core.pairing import Pair
 from tdfusion_ros.diagnostics import Status
 
-# From the stamp of the rgb image, and from the arrival of the later image, to the publication;
+# From the stamp of the result, and from the arrival of the later image, to the publication;
 # stamp of ir minus stamp of rgb.
 TIMES = ('latency_ms', 'processing_ms', 'skew_ms')
 
@@ -78,33 +79,38 @@ class Outputs:
         ):
             self._node.destroy_publisher(publisher)
 
-    def publish(self, result: FusionResult, rgb: Frame, rgb_info: CameraInfo | None) -> None:
+    def publish(
+        self, result: FusionResult, match: Match, info_of: Callable[[str], CameraInfo | None]
+    ) -> None:
         """
         Publish one result.
 
-        :param rgb: the frame whose header every output carries.
-        :param rgb_info: latest info of the rgb camera; left out where it is of another size.
+        :param match: what it was made of; it names the header, and the mark for the overlay.
+        :param info_of: returns the latest info of a camera; one of another size is left out.
         """
-        head = messages.header(self._types, rgb)
+        head = messages.header(self._types, match.head)
         self._detections.publish(
             messages.detection_array(self._types, head, result.detections, self._classes)
         )
         if result.fused is not None:
-            self._publish_fused(head, result, result.fused)
-        if rgb_info is not None and (rgb_info.height, rgb_info.width) == rgb.size_hw:
-            self._info.publish(messages.camera_info(head, rgb_info))
+            self._publish_fused(head, result, result.fused, match.mark)
+        info = info_of('ir' if match.head is match.ir else 'rgb')
+        if info is not None and (info.height, info.width) == match.head.size_hw:
+            self._info.publish(messages.camera_info(head, info))
         if self._ir.get_subscription_count():
             grey = cv2.convertScaleAbs(result.pair.ir, alpha=255)  # rounds, in one pass
             self._ir.publish(messages.image(self._types, head, grey))
 
-    def _publish_fused(self, head: Any, result: FusionResult, fused: np.ndarray) -> None:
+    def _publish_fused(
+        self, head: Any, result: FusionResult, fused: np.ndarray, mark: str
+    ) -> None:
         if self._fused.get_subscription_count():
             self._fused.publish(messages.image(self._types, head, fused))
         if self._overlay.get_subscription_count():
-            drawn = draw(fused, result.detections, self._classes)
+            drawn = draw(fused, result.detections, self._classes, mark)
             self._overlay.publish(messages.image(self._types, head, drawn))
 
-    def publish_times(self, pair: Pair, processing_s: float) -> None:
+    def publish_times(self, match: Match, processing_s: float) -> None:
         """
         Publish what one result took, on ``~/debug/…``, where somebody listens.
 
@@ -112,13 +118,14 @@ class Outputs:
         """
         now_ns = self._node.get_clock().now().nanoseconds
         values_ms = {
-            'latency_ms': (now_ns - pair.rgb.stamp_ns) / 1e6,  # of the robot's clock
+            'latency_ms': (now_ns - match.head.stamp_ns) / 1e6,  # of the robot's clock
             'processing_ms': processing_s * 1e3,
-            'skew_ms': pair.skew_ns / 1e6,
         }
-        for name, publisher in self._times.items():
-            if publisher.get_subscription_count():
-                publisher.publish(Float64(data=values_ms[name]))
+        if match.skew_ns is not None:
+            values_ms['skew_ms'] = match.skew_ns / 1e6
+        for name, value_ms in values_ms.items():
+            if self._times[name].get_subscription_count():
+                self._times[name].publish(Float64(data=value_ms))
 
 
 def diagnostic_array(node: Node, statuses: Iterable[Status]) -> DiagnosticArray:

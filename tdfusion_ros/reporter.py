@@ -10,12 +10,12 @@ from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.diagnostics import Counters
 from tdfusion_ros.diagnostics import ERROR
-from tdfusion_ros.diagnostics import idle
-from tdfusion_ros.diagnostics import judge
 from tdfusion_ros.diagnostics import Status
 from tdfusion_ros.diagnostics import WARN
-from tdfusion_ros.inputs import Pairer
+from tdfusion_ros.inputs import Inputs
 from tdfusion_ros.inputs import STEADY
+from tdfusion_ros.judging import idle
+from tdfusion_ros.judging import judge
 from tdfusion_ros.outputs import diagnostic_array
 
 TROUBLE_S = 10.0  # between two warnings in the log
@@ -28,7 +28,7 @@ class Reporter:
     def __init__(self, node: Node, period_s: float) -> None:
         self._node = node
         self._counters = Counters()
-        self._pairer: Pairer | None = None
+        self._inputs: Inputs | None = None
         self._timeout_s, self._since = 0.0, 0.0
         self._facts: dict[str, str] = {}
         self._said = ''
@@ -48,7 +48,7 @@ class Reporter:
 
     def stand(self, level: int, sentence: str) -> None:
         """Say this from now on, for the node does not receive."""
-        self._pairer = None
+        self._inputs = None
         self._standing = level, sentence
 
     def configure(self, counters: Counters) -> None:
@@ -68,10 +68,10 @@ class Reporter:
         self._node.destroy_timer(self._timer)
         self._timer = self._node.create_timer(period_s, self.publish, clock=STEADY)
 
-    def receive(self, pairer: Pairer, timeout_s: float) -> None:
+    def receive(self, inputs: Inputs, timeout_s: float) -> None:
         """Judge both streams from now on; a silence of ``timeout_s`` is told."""
         self._counters.begin()
-        self._timeout_s, self._pairer, self._since = timeout_s, pairer, monotonic()
+        self._timeout_s, self._inputs, self._since = timeout_s, inputs, monotonic()
 
     def engine_says(self, sentence: str) -> None:
         """Keep what the engine is at, and log it; in whatever thread."""
@@ -80,14 +80,14 @@ class Reporter:
 
     def publish(self) -> None:
         """Publish what is to be said now."""
-        if self._pairer is None:
+        if self._inputs is None:
             level, sentence = self._standing
             if level == WARN and self._said:
                 sentence += f': {self._said}'
             values = self.facts | self._counters.values(Counter())
             statuses = idle(level, sentence, values)
         else:
-            statuses = judge(self._counters, self._pairer.dropped, self._timeout_s, self.facts)
+            statuses = judge(self._counters, self._inputs.dropped, self._timeout_s, self.facts)
             self._warn(statuses)
         self._publisher.publish(diagnostic_array(self._node, statuses))
 

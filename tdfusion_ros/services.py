@@ -11,6 +11,7 @@ from std_srvs.srv import Trigger
 
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.matching import Match
 from tdfusion_ros.core.pairing import Pair
 from tdfusion_ros.messages import camera_info_values
 from tdfusion_ros.snapshot import save_pair
@@ -55,12 +56,12 @@ class Saver:
     """Save pairs, each one once."""
 
     def __init__(self) -> None:
-        self._pair: Pair | None = None
+        self._match: Match | None = None
         self._path = ''
 
     def save(
         self,
-        pair: Pair,
+        match: Match,
         config: FusionConfig,
         infos: Mapping[str, Any],
         facts: Mapping[str, str],
@@ -68,16 +69,18 @@ class Saver:
         """
         Return where the metadata of a pair now lies.
 
+        :param match: of both cameras.
         :param infos: the camera info of each stream that has one.
         :param facts: what ran which model.
         :raises RequestError: if it cannot be written.
         """
-        if pair is not self._pair:
+        if match is not self._match:
             known = {
                 'camera_info': {stream: camera_info_values(i) for stream, i in infos.items()},
                 'model': dict(facts),
                 'config': asdict(config),
             }
+            pair = Pair(match.rgb, match.ir, match.skew_ns or 0)
             self._path = str(save_pair(config.save_folder, pair, known))
-            self._pair = pair
+            self._match = match
         return self._path

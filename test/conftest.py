@@ -23,11 +23,11 @@ def demo():
 def demo_pairs(demo):
     """Return the pairs of the demo bag, decoded."""
     from tdfusion_ros.bags import BagReader
-    from tdfusion_ros.core.config import SyncConfig
+    from tdfusion_ros.core.config import FusionConfig
     from tdfusion_ros.offline import BagSource
 
     with BagReader(demo) as reader:
-        return list(BagSource(reader, reader.find(), SyncConfig()))
+        return [one.match for one in BagSource(reader, reader.find(), FusionConfig())]
 
 
 @pytest.fixture(scope='session')

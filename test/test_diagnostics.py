@@ -6,11 +6,11 @@ import pytest
 
 from tdfusion_ros.diagnostics import Counters
 from tdfusion_ros.diagnostics import ERROR
-from tdfusion_ros.diagnostics import idle
-from tdfusion_ros.diagnostics import judge
 from tdfusion_ros.diagnostics import OK
 from tdfusion_ros.diagnostics import STALE
 from tdfusion_ros.diagnostics import WARN
+from tdfusion_ros.judging import idle
+from tdfusion_ros.judging import judge
 
 SUBJECTS = ('rgb stream', 'ir stream', 'sync', 'inference')
 
@@ -30,6 +30,7 @@ class Scene:
             for name in names:
                 self.counters.tick(name)
             if 'paired' in names:
+                self.counters.sample('ir_age_ms', 2.0)
                 self.counters.sample('skew_ms', -2.0)
                 self.counters.sample('abs_skew_ms', 2.0)
 
@@ -58,10 +59,12 @@ def test_each_subject_has_a_status_and_every_value_is_in_one_of_them(scene):
     assert found['sync'].values['dropped.no_partner'] == '3'
     assert found['sync'].values['skew_ms_p50'] == '-2.000'
     assert found['inference'].values['dropped.busy'] == '1'
+    assert 'ir_age_ms_p50' in found['sync'].values
+    assert found['sync'].values['sync.ir_time_offset_ms.hint'].startswith('+2.0 more')
     assert found['inference'].values['backend'] == 'cpu'
     whole = scene.counters.values(scene.drops)
     parts = [s.values for s in found.values()]
-    assert sum(len(p) for p in parts) == len(whole) + 2  # the engine's two
+    assert sum(len(p) for p in parts) == len(whole) + 3  # the engine's two, and the hint
     assert all(any(key in p for p in parts) for key in whole)
 
 
@@ -79,6 +82,52 @@ def test_cameras_that_never_came_are_a_warning(scene):
 def test_images_without_pairs_are_blamed_on_the_pairing(scene):
     scene.go(3.0, 'rgb', 'ir')
     assert scene.levels() == (OK, OK, WARN, STALE)
+
+
+def test_no_pair_is_missed_before_one_could_be_there(scene):
+    scene.go(0.1, 'rgb', 'ir')
+    assert scene.levels() == (OK, OK, STALE, STALE)
+    scene.go(1.0, 'rgb', 'ir')
+    assert scene.levels() == (OK, OK, STALE, STALE)
+    scene.go(1.0, 'rgb', 'ir', 'paired')
+    assert scene.levels() == (OK, OK, OK, STALE)
+
+
+@pytest.mark.parametrize(
+    ('camera', 'mode'), [('ir', 'rgb_only'), ('ir', 'held'), ('rgb', 'ir_only')]
+)
+def test_a_stalled_camera_is_told_with_its_stream_and_the_mode_with_the_inference(
+    scene, camera, mode
+):
+    scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
+    scene.counters.note(f'stalled.{camera}', 'the picture stands still for 3.0 s')
+    scene.counters.count(f'stalls.{camera}')
+    scene.counters.tell(f'{camera}.picture', 'frozen')
+    scene.drops.update([f'{camera}_stalled', 'both_stalled', 'too_late'])
+    scene.go(3.0, 'rgb', 'ir', mode)
+    found = scene.statuses()
+    stream, inference = found[f'{camera} stream'], found['inference']
+    assert (stream.level, stream.message) == (WARN, 'the picture stands still for 3.0 s')
+    assert found[f'{"rgb" if camera == "ir" else "ir"} stream'].level == OK
+    assert found['sync'].level == STALE
+    assert inference.level == WARN
+    assert inference.message.startswith(f'{mode}: ')
+    assert inference.message.endswith('10.00 a second')
+    assert inference.values[mode] == '30'
+    assert stream.values[f'stalls.{camera}'] == '1'
+    assert stream.values[f'{camera}.picture'] == 'frozen'
+    for cause in (f'{camera}_stalled', 'both_stalled', 'too_late'):
+        assert found['sync'].values[f'dropped.{cause}'] == '1'
+    scene.counters.note(f'stalled.{camera}', '')
+    scene.go(0.1, 'rgb', 'ir', 'paired', 'pairs')
+    assert scene.levels() == (OK, OK, OK, OK)
+
+
+def test_of_a_camera_that_stopped_the_stream_is_an_error_while_the_other_is_searched(scene):
+    scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
+    scene.counters.note('stalled.ir', 'no ir image')
+    scene.go(3.0, 'rgb', 'rgb_only')
+    assert scene.levels() == (OK, ERROR, STALE, WARN)
 
 
 def test_pairs_that_nobody_fuses_are_blamed_on_the_engine_with_its_words(scene):

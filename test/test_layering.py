@@ -40,6 +40,7 @@ SHELL = {
     'messages',
     'parameters',
     'diagnostics',
+    'judging',
     'qos',
     'approximate',
     'rate',
@@ -49,7 +50,16 @@ SHELL = {
     'snapshot',
 }
 # Of these what needs no ROS to be imported.
-ROS_FREE = {'messages', 'diagnostics', 'worker', 'approximate', 'rate', 'signals', 'snapshot'}
+ROS_FREE = {
+    'messages',
+    'diagnostics',
+    'judging',
+    'worker',
+    'approximate',
+    'rate',
+    'signals',
+    'snapshot',
+}
 
 COMMON = {'config', 'distributed', 'checkpoint', 'markdown'}
 TRAINING = {

@@ -9,7 +9,8 @@ import pytest
 
 from tdfusion_ros.bags import BagReader
 from tdfusion_ros.bags import BagWriter
-from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.cli import main
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RegisteredPair
@@ -19,6 +20,7 @@ from tdfusion_ros.offline import BagSink
 from tdfusion_ros.offline import BagSource
 from tdfusion_ros.offline import FolderSink
 from tdfusion_ros.offline import FolderSource
+from tdfusion_ros.offline import NamedMatch
 
 CLASSES = ('person', 'bicycle', 'car')
 PICTURE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -26,8 +28,8 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
 def pairs_of(bag):
     with BagReader(bag) as reader:
-        source = BagSource(reader, reader.find(), SyncConfig())
-        return list(source), source.dropped
+        source = BagSource(reader, reader.find(), FusionConfig())
+        return [one.match for one in source], source.dropped
 
 
 def folders(tmp_path, rgb=('a.png', 'b.png'), ir=('a.png', 'b.png')):
@@ -90,10 +92,10 @@ def test_a_bad_frame_is_counted_by_stream_and_cause_and_the_others_are_paired(
 
 def test_results_in_a_bag_carry_the_header_of_the_rgb_image(demo, demo_pairs, tmp_path):
     with BagReader(demo) as reader, BagWriter(tmp_path / 'bag') as writer:
-        source = BagSource(reader, reader.find(), SyncConfig())
+        source = BagSource(reader, reader.find(), FusionConfig())
         sink = BagSink(writer, CLASSES, 0.3, source)
-        for pair, _ in zip(source, range(3), strict=False):
-            sink.write(pair, result_of(pair.rgb.pixels))
+        for named, _ in zip(source, range(3), strict=False):
+            sink.write(named, result_of(named.match.rgb.pixels))
     with BagReader(tmp_path / 'bag') as reader:
         written = list(reader.messages(*reader.topics()))
     stamps = [pair.rgb.stamp_ns for pair in demo_pairs[:3]]
@@ -109,7 +111,8 @@ def test_an_empty_scene_is_written_as_an_empty_array(demo_pairs, tmp_path):
     with BagWriter(tmp_path / 'bag') as writer:
         source = type('Source', (), {'info': None})
         pair = demo_pairs[0]
-        BagSink(writer, CLASSES, 0.3, source).write(pair, result_of(pair.rgb.pixels))
+        sink = BagSink(writer, CLASSES, 0.3, source)
+        sink.write(NamedMatch('a', pair), result_of(pair.rgb.pixels))
     with BagReader(tmp_path / 'bag') as reader:
         (array,) = [message for _, _, message in reader.messages('/detections')]
         assert '/fused/camera_info' not in reader.topics()
@@ -120,8 +123,8 @@ def test_images_of_folders_pair_by_stem_whatever_their_suffix(tmp_path):
     source = FolderSource(*folders(tmp_path, ('b.png', 'a.PNG'), ('a.bmp', 'b.tiff')))
     (first, second) = source
     assert (first.name, second.name) == ('a', 'b')
-    np.testing.assert_array_equal(first.rgb.pixels, PICTURE[..., ::-1])
-    np.testing.assert_array_equal(first.ir.pixels, PICTURE[..., 0])
+    np.testing.assert_array_equal(first.match.rgb.pixels, PICTURE[..., ::-1])
+    np.testing.assert_array_equal(first.match.ir.pixels, PICTURE[..., 0])
     assert source.total == 2
 
 
@@ -135,7 +138,7 @@ def test_sixteen_bit_image_keeps_its_counts(tmp_path):
     rgb, ir = folders(tmp_path)
     counts = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 20
     cv2.imwrite(str(ir / 'a.png'), counts)
-    np.testing.assert_array_equal(next(iter(FolderSource(rgb, ir))).ir.pixels, counts)
+    np.testing.assert_array_equal(next(iter(FolderSource(rgb, ir))).match.ir.pixels, counts)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +180,10 @@ def test_image_that_cannot_be_read_is_refused_naming_the_file(tmp_path, harm):
 
 def test_folder_gets_fused_images_in_true_colours_and_the_detections(demo_pairs, tmp_path):
     sink = FolderSink(tmp_path / 'a' / 'out', CLASSES)
-    pair = demo_pairs[0]
+    pair = NamedMatch('first', demo_pairs[0])
     sink.write(pair, result_of(PICTURE, [1, 2, 3.25, 4]))
     sink.close()
+    assert not (tmp_path / 'a' / 'out' / 'stalled.json').exists()
     written = cv2.imread(str(tmp_path / 'a' / 'out' / f'{pair.name}.png'))
     np.testing.assert_array_equal(written[..., ::-1], PICTURE)
     found = json.loads((tmp_path / 'a' / 'out' / 'detections.json').read_text())
@@ -191,3 +195,65 @@ def test_folder_gets_fused_images_in_true_colours_and_the_detections(demo_pairs,
 def test_existing_folder_is_never_written_to(tmp_path):
     with pytest.raises(BagError, match='name a new one'):
         FolderSink(tmp_path, CLASSES)
+
+
+def repeat_ir(records, from_index):
+    """Let the ir camera send its picture of one frame again and again from there on."""
+    ir = [record for record in records if record[0].startswith('/ir/image')]
+    for record in ir[from_index + 1 :]:
+        record[2] = copy.copy(record[2])
+        record[2].data = ir[from_index][2].data
+
+
+@pytest.fixture
+def stalled_bag(demo, write_bag, tmp_path):
+    """Return the demo bag in which ir stands still from the eleventh frame on."""
+    with BagReader(demo) as reader:
+        records = [list(record) for record in reader.messages(*reader.topics())]
+    repeat_ir(records, 10)
+    return write_bag(tmp_path / 'stalled', records)
+
+
+def fuse(*arguments):
+    assert main(['fuse', *map(str, arguments)]) == 0
+
+
+def test_a_stall_in_a_bag_is_held_then_left_out_and_marked_in_the_result(
+    stalled_bag, tmp_path, capsys
+):
+    fuse(stalled_bag, '-o', tmp_path / 'out')
+    assert 'held' in (said := capsys.readouterr().out)
+    assert 'rgb_only' in said
+    with BagReader(tmp_path / 'out') as reader:
+        warnings = list(reader.messages('/diagnostics'))
+        detections = list(reader.messages('/detections'))
+    heads = [stamp_ns(m.header) for _, _, m in warnings]
+    said = [m.status[0].message for _, _, m in warnings]
+    assert len(detections) >= 36
+    assert 20 <= len(warnings) < len(detections)
+    assert heads == sorted(heads)
+    assert said[0].startswith('IR STALLED')
+    assert said[0].endswith('held')
+    assert said[-1].endswith('rgb_only')
+
+
+def test_a_stall_in_a_bag_is_named_beside_the_images_of_a_folder(stalled_bag, tmp_path):
+    fuse(stalled_bag, '-o', tmp_path / 'out', '--to', 'folder', '-p', 'ir.on_stall=rgb_only')
+    marks = json.loads((tmp_path / 'out' / 'stalled.json').read_text())
+    assert {mark['mode'] for mark in marks.values()} == {'rgb_only'}
+    assert all(mark['mark'].startswith('IR STALLED') for mark in marks.values())
+    for name in marks:
+        assert (tmp_path / 'out' / f'{name}.png').is_file()
+
+
+def test_a_slow_ir_camera_is_held_for_every_rgb_frame_of_a_bag_if_asked_for(
+    demo, write_bag, tmp_path, capsys
+):
+    with BagReader(demo) as reader:
+        records = list(reader.messages(*reader.topics()))
+    ir = [record for record in records if record[0].startswith('/ir/image')]
+    slow = write_bag(tmp_path / 'slow', [r for r in records if r not in ir or r in ir[::3]])
+    for mode, least, most in (('paired', 12, 13), ('rgb_hold', 38, 40)):
+        settings = ('-p', f'sync.mode={mode}', '-p', 'sync.hold_max_age_ms=400')
+        fuse(slow, '-o', tmp_path / mode, *settings)
+        assert least <= int(capsys.readouterr().out.split()[0]) <= most

@@ -86,8 +86,8 @@ def _recorded(source: Source, sync: SyncConfig) -> Iterable[Pair]:
 
 
 def _stored(source: Source) -> Iterable[Pair]:
-    for pair in islice(FolderSource(*source.paths), LIMIT):
-        yield _message(pair.rgb), _message(pair.ir)
+    for _, match in islice(FolderSource(*source.paths), LIMIT):
+        yield _message(match.rgb), _message(match.ir)
 
 
 def _wanted(message: Any, source: Source) -> Any:

@@ -1,5 +1,6 @@
 """What is timed: the robot's path, from two messages to those that are published, or a graph."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from itertools import pairwise
@@ -26,7 +27,7 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.core.pairing import NearestPairer
+from tdfusion_ros.core.matching import Matcher
 from tdfusion_ros.core.pipeline import Pipeline
 
 PERIOD_NS = 33_333_333
@@ -59,7 +60,7 @@ class RobotPath:
         engine = build_engines(config, (self._size_hw,), partial(print, file=sys.stderr))
         self._engine = engine.engine
         self._pipeline = Pipeline(config, contract, load_calibration(config.calibration), engine)
-        self._pairer = NearestPairer(config.sync)
+        self._matcher = Matcher(config)
         # rclpy's classes would need ROS; its way to fill in bytes does not.
         self._types = messages.MessageTypes(bag_types().get, messages.ros_types().pack)
         self._stamp_ns = 0
@@ -68,11 +69,12 @@ class RobotPath:
         """Take the next pair all the way; return the time of each stage [ns]."""
         rgb_message, ir_message = next(self._endless)
         self._stamp_ns += PERIOD_NS  # a bag that begins anew must not look like a jump in time
+        skew_ns = messages.stamp_ns(ir_message.header) - messages.stamp_ns(rgb_message.header)
         marks = [perf_counter_ns()]
         rgb, ir = messages.to_frame(rgb_message), messages.to_frame(ir_message)
         marks.append(perf_counter_ns())
-        self._pairer.push('rgb', self._stamp_ns, rgb)
-        self._pairer.push('ir', self._stamp_ns + ir.stamp_ns - rgb.stamp_ns, ir)
+        self._matcher.push('rgb', replace(rgb, stamp_ns=self._stamp_ns))
+        self._matcher.push('ir', replace(ir, stamp_ns=self._stamp_ns + skew_ns))
         marks.append(perf_counter_ns())
         try:
             result = self._pipeline.process(rgb, ir)

@@ -1,6 +1,7 @@
 """What is read to calibrate: some pairs of the input, and a bag's camera_info and TF."""
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,12 @@ from tdfusion_ros.bags import INFO_TYPE
 from tdfusion_ros.calibrate.geometry import Size
 from tdfusion_ros.calibrate.matching import GreyPair
 from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.thermal import ThermalScaler
-from tdfusion_ros.offline import NamedPair
+from tdfusion_ros.offline import NamedMatch
 
 TF_TYPE = 'tf2_msgs/msg/TFMessage'
 
@@ -44,24 +46,26 @@ class Pairs:
         return self.grey[0][1].shape[:2]
 
 
-def some_pairs(source: Iterable[NamedPair], number: int, ir: IrConfig) -> Pairs:
+def some_pairs(source: Iterable[NamedMatch], number: int, ir: IrConfig) -> Pairs:
     """
     Return up to ``number`` pairs, spread evenly; never more than twice as many are held.
+
+    What was made while a camera stalled is left out.
 
     :raises BagError: if there is none, or if they are of several sizes.
     """
     kept: list[tuple[GreyPair, tuple[str, str]]] = []
     stride = 1
     scaler = ThermalScaler(ir)
-    for count, pair in enumerate(source):
+    for count, (name, rgb_frame, ir_frame) in enumerate(_fresh(source)):
         if count % stride:
             continue
         try:
             scaler.reset()  # each pair by itself: they may be minutes apart
-            heat = scaler.scale(pair.ir.pixels)
-            kept.append(((_grey(pair), heat), (pair.rgb.frame_id, pair.ir.frame_id)))
+            heat = scaler.scale(ir_frame.pixels)
+            kept.append(((_grey(rgb_frame), heat), (rgb_frame.frame_id, ir_frame.frame_id)))
         except FrameError as error:
-            raise BagError(f'pair {pair.name} cannot be used: {error}') from None
+            raise BagError(f'pair {name} cannot be used: {error}') from None
         if len(kept) == 2 * number:
             kept, stride = kept[::2], 2 * stride
     if not kept:
@@ -79,8 +83,14 @@ def some_pairs(source: Iterable[NamedPair], number: int, ir: IrConfig) -> Pairs:
     return Pairs([kept[i][0] for i in spread], kept[0][1])
 
 
-def _grey(pair: NamedPair) -> np.ndarray:
-    pixels = np.ascontiguousarray(pair.rgb.pixels)
+def _fresh(source: Iterable[NamedMatch]) -> Iterator[tuple[str, Frame, Frame]]:
+    for name, match in source:
+        if match.mode == 'fused' and match.rgb is not None and match.ir is not None:
+            yield name, match.rgb, match.ir
+
+
+def _grey(rgb: Frame) -> np.ndarray:
+    pixels = np.ascontiguousarray(rgb.pixels)
     if pixels.dtype != np.uint8:
         raise FrameError('bad_encoding', "the rgb image has 16 bits; is it the ir camera's?")
     return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

@@ -63,17 +63,20 @@ def run(options: argparse.Namespace) -> int:
         else:
             sink = offline.FolderSink(options.output, classes)
             stack.callback(sink.close)
-        fused, dropped = 0, Counter()
-        for pair in tqdm(source, total=source.total, unit='pair', disable=None):
+        modes, dropped = Counter(), Counter()
+        for named in tqdm(source, total=source.total, unit='pair', disable=None):
             try:
-                sink.write(pair, pipeline.process(pair.rgb, pair.ir))
-                fused += 1
+                sink.write(named, pipeline.take(named.match))
+                modes[named.match.mode] += 1
             except FrameError as error:
                 dropped[error.cause] += 1
     dropped += source.dropped
+    fused = modes.pop('fused', 0)
     causes = ', '.join(f'{number} {cause}' for cause, number in sorted(dropped.items()))
     print(f'{fused} pairs -> {options.output}; frames without a pair: {causes or "none"}')
-    if not fused:
+    for mode, number in sorted(modes.items()):
+        print(f'while a camera stalled: {number} results {mode} (see docs/thermal.md)')
+    if not fused and not modes:
         raise BagError(
             'no pair was fused; compare the stamps of both cameras, see '
             'sync.max_skew_ms and sync.ir_time_offset_ms'

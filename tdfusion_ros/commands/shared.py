@@ -87,7 +87,7 @@ def source_of(options: argparse.Namespace, config: FusionConfig, stack: ExitStac
     if len(options.input) == 2:
         return offline.FolderSource(*options.input)
     reader = stack.enter_context(BagReader(options.input[0]))
-    return offline.BagSource(reader, reader.find(options.rgb_topic, options.ir_topic), config.sync)
+    return offline.BagSource(reader, reader.find(options.rgb_topic, options.ir_topic), config)
 
 
 def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:

@@ -49,6 +49,20 @@ class SyncConfig:
         'nearest: our pairing; approximate: message_filters, where installed.',
         choices=('nearest', 'approximate'),
     )
+    mode: str = setting(
+        'paired',
+        'paired: each frame in one result at most; rgb_hold: a result for each rgb frame.',
+        choices=('paired', 'rgb_hold'),
+    )
+    hold_max_age_ms: float = setting(
+        150.0, 'rgb_hold: ir further away than this is not used [ms].', low=0.0, high=10_000.0
+    )
+    stall_ms: float = setting(
+        200.0,
+        'Nothing new from one camera this long while the other goes on: a stall; 0: never [ms].',
+        low=0.0,
+        high=60_000.0,
+    )
     max_skew_ms: float = setting(
         20.0, 'Largest stamp difference within a pair [ms].', low=0.0, high=10_000.0
     )
@@ -76,6 +90,11 @@ class RgbConfig:
     image_transport: str = setting(
         'raw', 'Subscribe to rgb/image_raw, or to rgb/image_raw/compressed.', choices=TRANSPORTS
     )
+    on_stall: str = setting(
+        'ir_only',
+        'While rgb stalls: ir_only shows and searches the ir image alone, drop publishes nothing.',
+        choices=('ir_only', 'drop'),
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,17 @@ class IrConfig:
 
     image_transport: str = setting(
         'raw', 'Subscribe to ir/image_raw, or to ir/image_raw/compressed.', choices=TRANSPORTS
+    )
+    on_stall: str = setting(
+        'hold',
+        'While ir stalls: its last good image up to sync.max_age_ms, then rgb_only; or nothing.',
+        choices=('hold', 'rgb_only', 'drop'),
+    )
+    color: str = setting(
+        'refuse',
+        'Of an ir image in false colours: refuse it, or take its luma, which is no temperature.',
+        choices=('refuse', 'luma'),
+        live=True,
     )
     normalization: str = setting(
         'auto',
@@ -179,6 +209,10 @@ class FusionConfig:
             raise ConfigError(
                 'ir.range_min must be below ir.range_max, got '
                 f'{self.ir.range_min} and {self.ir.range_max}'
+            )
+        if self.sync.mode == 'rgb_hold' and self.sync.policy != 'nearest':
+            raise ConfigError(
+                "sync.mode 'rgb_hold' is done by our own pairing: set sync.policy to 'nearest'"
             )
 
 

@@ -16,14 +16,18 @@ COLOURS = (
     (213, 94, 0),
     (204, 121, 167),
 )
+WARNING = (180, 0, 0)
 
 
-def draw(image: np.ndarray, found: Detections, classes: Sequence[str]) -> np.ndarray:
+def draw(
+    image: np.ndarray, found: Detections, classes: Sequence[str], mark: str = ''
+) -> np.ndarray:
     """
     Return a copy of the image with its detections drawn in.
 
     :param image: (H, W, 3) uint8, order R, G, B.
     :param classes: names by class id.
+    :param mark: what is wrong with the cameras, written across the top; empty: nothing.
     """
     canvas = image.copy()
     width = max(1, round(min(image.shape[:2]) / 240))
@@ -47,4 +51,19 @@ def draw(image: np.ndarray, found: Detections, classes: Sequence[str]) -> np.nda
             1,
             cv2.LINE_AA,
         )
+    if mark:
+        _write_across(canvas, mark)
     return canvas
+
+
+def _write_across(canvas: np.ndarray, text: str) -> None:
+    """Write a text on a band at the top, as large as the band and the image's width allow."""
+    height = max(12, canvas.shape[0] // 12)
+    (width, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 2)
+    size = min(0.7 * height / tall, 0.95 * canvas.shape[1] / width)
+    canvas[:height] = WARNING
+    at = round((canvas.shape[1] - size * width) / 2), round((height + size * tall) / 2)
+    thickness = max(1, round(2 * size))
+    cv2.putText(
+        canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), thickness, cv2.LINE_AA
+    )

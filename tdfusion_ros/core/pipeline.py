@@ -1,5 +1,6 @@
 """The way of a pair through the house, on one screen."""
 
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.data import RegisteredPair
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.matching import Match
 from tdfusion_ros.core.postprocess import detections
 from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.core.registration import Registration
@@ -60,6 +62,20 @@ class Pipeline:
             self._scaler = ThermalScaler(config.ir)
         self._config = config
 
+    def take(self, match: Match, *, fused: bool = True) -> FusionResult:
+        """
+        Make a result of a pair, or of the one camera that is left.
+
+        :param fused: as of :meth:`process`; of one camera, its own image is always shown.
+        :raises FrameError: if a frame cannot be used.
+        """
+        if match.rgb is not None and match.ir is not None:
+            return self.process(match.rgb, match.ir, fused=fused)
+        if match.rgb is not None:
+            return self._rgb_only(match.rgb)
+        assert match.ir is not None
+        return self._ir_only(match.ir, None if match.head is match.ir else match.head.size_hw)
+
     def process(self, rgb: Frame, ir: Frame, *, fused: bool = True) -> FusionResult:
         """
         Fuse two frames that belong together.
@@ -67,18 +83,59 @@ class Pipeline:
         :param fused: False: nobody wants the fused image, only the detections.
         :raises FrameError: if a frame cannot be used.
         """
-        marks = [perf_counter_ns()]
-        if rgb.stamp_ns < self._last_ns:  # a bag begins anew: what was learnt is of another time
-            self._scaler.reset()
-        self._last_ns = rgb.stamp_ns
-        colour = _colour(rgb.pixels)
-        heat = self._scaler.scale(ir.pixels)
-        marks.append(perf_counter_ns())
+        begun = perf_counter_ns()
+        colour, heat = _colour(rgb.pixels), self._heat(ir, rgb.stamp_ns)
+        scaled = perf_counter_ns()
         pair = RegisteredPair(colour, *self._registration.apply(heat, rgb.size_hw))
+        marks = [begun, scaled, perf_counter_ns()]
+        return self._finish(pair, self._network(pair, fused), marks)
+
+    def _rgb_only(self, rgb: Frame) -> FusionResult:
+        """Show the rgb image as it is, and search it with a black ir image beside it."""
+        begun = perf_counter_ns()
+        self._scaler.reset()  # the shutter that hides ir now changes its offsets
+        nothing = np.zeros(rgb.size_hw, np.float32), np.zeros(rgb.size_hw, bool)
+        pair = RegisteredPair(_colour(rgb.pixels), *nothing)
+        marks = [begun, perf_counter_ns(), perf_counter_ns()]
+        return self._finish(pair, self._search(pair, pair.rgb), marks)
+
+    def _ir_only(self, ir: Frame, size_hw: tuple[int, int] | None) -> FusionResult:
+        """
+        Show the ir image in grey on the rgb grid, and search it with a black rgb image.
+
+        :param size_hw: of the rgb grid; None: no rgb image ever came, so it stays on its own.
+        """
+        begun = perf_counter_ns()
+        heat = self._heat(ir, ir.stamp_ns)
+        scaled = perf_counter_ns()
+        if size_hw is None:
+            valid = np.ones(heat.shape, bool)
+        else:
+            heat, valid = self._registration.apply(heat, size_hw)
+        pair = RegisteredPair(np.zeros((*heat.shape, 3), np.uint8), heat, valid)
+        shown = cv2.cvtColor(cv2.convertScaleAbs(heat, alpha=255), cv2.COLOR_GRAY2RGB)
+        marks = [begun, scaled, perf_counter_ns()]
+        return self._finish(pair, self._search(pair, shown), marks)
+
+    def _heat(self, ir: Frame, stamp_ns: int) -> np.ndarray:
+        if stamp_ns < self._last_ns:  # a bag begins anew: what was learnt is of another time
+            self._scaler.reset()
+        self._last_ns = stamp_ns
+        return self._scaler.scale(ir.pixels)
+
+    def _search(self, pair: RegisteredPair, shown: np.ndarray) -> RawOutput:
+        """Return what the network detects, and another image than what it would fuse."""
+        return replace(self._network(pair, fused=False), fused=shown)
+
+    def _finish(self, pair: RegisteredPair, raw: RawOutput, marks: list[int]) -> FusionResult:
+        """
+        Read the network's output.
+
+        :param marks: when the first stage began, and when each before the network ended [ns].
+        """
         marks.append(perf_counter_ns())
-        raw = self._network(pair, fused)
-        marks.append(perf_counter_ns())
-        found = detections(raw.boxes_xyxy, raw.scores, rgb.size_hw, self._config, self._wanted)
+        size_hw = pair.ir.shape[0], pair.ir.shape[1]
+        found = detections(raw.boxes_xyxy, raw.scores, size_hw, self._config, self._wanted)
         marks.append(perf_counter_ns())
         names = ('thermal', 'registration', 'network', 'postprocess')
         stage_ns = dict(zip(names, np.diff(marks).tolist(), strict=True))

@@ -18,6 +18,8 @@ MOST_CLASSES = 200  # names beyond that count as OTHER: the bag is not to be tru
 MOST_SENTENCES = 200
 MOST_SERIES = 300
 OTHER = '(other)'
+SUBJECTS = ('rgb stream', 'ir stream', 'sync', 'inference')  # of the node's statuses
+TROUBLE = (1, 2)  # WARN and ERROR; what is STALE only waits for another one's trouble to end
 
 
 @dataclass
@@ -161,24 +163,28 @@ def _take_labels(made: Recording, message: Any) -> None:
 
 
 def _take_status(made: Recording, time_ns: int, message: Any) -> None:
-    for status in message.status:
-        name = status.name
-        if not (name.startswith(made.roles.status) and name.endswith(': fusion')):
-            continue
-        if '/' in name.removeprefix(made.roles.status):  # a rig further down
-            continue
-        health = made.health
-        health.times_ns.append(time_ns)
-        health.last = {pair.key: pair.value for pair in status.values}
-        if status.level:
-            sentence = re.sub(r'\d+(\.\d+)?', '…', status.message)
-            full = len(health.warned) >= MOST_SENTENCES
-            health.warned[OTHER if full and sentence not in health.warned else sentence] += 1
-        for key, value in health.last.items():
-            _append(health, key, value)
-        for series in health.series.values():
-            if len(series) < len(health.times_ns):
-                series.append(float('nan'))
+    own = [status for status in message.status if _is_own(status.name, made.roles.status)]
+    if not own:
+        return
+    health = made.health
+    health.times_ns.append(time_ns)
+    health.last = {pair.key: pair.value for status in own for pair in status.values}
+    told = [status.message for status in own if status.level in TROUBLE]
+    if told:
+        sentence = re.sub(r'\d+(\.\d+)?', '…', '; '.join(told))
+        full = len(health.warned) >= MOST_SENTENCES
+        health.warned[OTHER if full and sentence not in health.warned else sentence] += 1
+    for key, value in health.last.items():
+        _append(health, key, value)
+    for series in health.series.values():
+        if len(series) < len(health.times_ns):
+            series.append(float('nan'))
+
+
+def _is_own(name: str, beginning: str) -> bool:
+    """Tell whether a status is of this rig's node, ``…/NODE: SUBJECT``, and of no rig below."""
+    node, _, subject = name.removeprefix(beginning).partition(': ')
+    return name.startswith(beginning) and '/' not in node and subject in SUBJECTS
 
 
 def _append(health: Health, key: str, value: str) -> None:

@@ -40,7 +40,7 @@ class Roles:
 
     @property
     def status(self) -> str:
-        """Beginning and end of the name under which the node speaks in the diagnostics."""
+        """Beginning of the names under which the node speaks in the diagnostics."""
         return f'{self.namespace}/'
 
     @property

@@ -219,6 +219,8 @@ def test_whole_way_with_everything_below_torch_played(
 ):
     """Question, export, conversion, cache, engine, capture, gate: as on a robot, but slower."""
     torch = pytest.importorskip('torch')
+    importlib.import_module('torch._dynamo')  # asks find_spec before that is replaced
+
     from tdfusion_ros.backends import builder
 
     programs = []

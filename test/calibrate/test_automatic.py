@@ -16,6 +16,7 @@ from tdfusion_ros.calibrate.trust import check_estimate
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.offline import FolderSource
+from tdfusion_ros.offline import NamedMatch
 
 SIZE = 480, 640
 
@@ -38,7 +39,7 @@ def apart_px(first, second):
 @pytest.fixture(scope='module')
 def pairs(demo_pairs):
     """Return eight pairs of the demo, by day and by night."""
-    return some_pairs(demo_pairs, 8, IrConfig()).grey
+    return some_pairs([NamedMatch('', match) for match in demo_pairs], 8, IrConfig()).grey
 
 
 @pytest.fixture(scope='module')

@@ -56,3 +56,14 @@ def test_name_stays_inside_the_image_wherever_the_box_lies(box):
     rows, columns = np.nonzero(filled)
     label = canvas[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     assert (label.max(axis=2) < 100).any()
+
+
+@pytest.mark.parametrize('size_hw', [(96, 128), (480, 640), (1024, 1280)])
+def test_mark_is_written_across_the_top_and_leaves_the_rest(size_hw):
+    image = np.full((*size_hw, 3), 90, np.uint8)
+    canvas = draw(image, found(), CLASSES, 'IR STALLED 0.8 s')
+    band = max(12, size_hw[0] // 12)
+    assert (canvas[:band] != 90).any(axis=2).all()
+    assert (canvas[:band].min(axis=2) > 150).sum() > 0.005 * band * size_hw[1]  # white letters
+    np.testing.assert_array_equal(canvas[band + 2 :], image[band + 2 :])
+    assert (image == 90).all()

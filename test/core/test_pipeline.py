@@ -14,6 +14,7 @@ from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.matching import Match
 from tdfusion_ros.core.pipeline import Pipeline
 
 
@@ -23,9 +24,9 @@ class Recorder:
     name = 'recorder'
 
     def run(self, rgb, ir, *, fused=True):
-        self.rgb, self.ir = rgb, ir
+        self.rgb, self.ir, self.fused = rgb, ir, fused
         box = np.array([[0, 0, rgb.shape[1], rgb.shape[0]]], np.float32)
-        return RawOutput(rgb, box, np.array([[0.9, 0, 0]], np.float32))
+        return RawOutput(rgb if fused else None, box, np.array([[0.9, 0, 0]], np.float32))
 
 
 @pytest.fixture
@@ -158,9 +159,9 @@ def test_smoothed_range_begins_anew_when_time_jumps_back(recorded):
     cold = np.random.default_rng(0).integers(7000, 7400, (64, 64)).astype(np.uint16)
     recorded.process(frame(rgb, 100), frame(cold))
     first = recorded.backend.ir
-    recorded.process(frame(rgb, 200), frame(cold + 5000))
+    recorded.process(frame(rgb, 200), frame(cold + 150))
     recorded.process(frame(rgb, 300), frame(cold))
-    assert np.abs(recorded.backend.ir - first).max() > 0.1
+    assert np.abs(recorded.backend.ir - first).max() > 0.02
     recorded.process(frame(rgb, 100), frame(cold))
     np.testing.assert_array_equal(recorded.backend.ir, first)
 
@@ -216,3 +217,66 @@ def test_a_config_that_the_model_cannot_follow_changes_nothing(recorded):
     with pytest.raises(ConfigError, match='horse'):
         recorded.reconfigure(from_mapping({'class_filter': ['horse'], 'score_threshold': 0.95}))
     assert len(recorded.process(*given).detections) == 1
+
+
+def test_without_ir_the_rgb_image_is_shown_untouched_and_searched_beside_black(
+    recorded, demo_pairs
+):
+    rgb = demo_pairs[0].rgb
+    result = recorded.take(Match(rgb, None, 'rgb_only', rgb, mark='NO IR 1.0 s'))
+    np.testing.assert_array_equal(result.fused, rgb.pixels)
+    assert not recorded.backend.ir.any()
+    assert recorded.backend.fused is False  # what the network would fuse is never shown
+    assert not result.pair.valid.any()
+    assert len(result.detections) == 1
+
+
+def test_without_rgb_the_ir_image_is_shown_in_grey_on_the_rgb_grid(recorded, demo_pairs):
+    ir = demo_pairs[0].ir
+    head = frame(np.zeros((240, 320, 3), np.uint8))
+    result = recorded.take(Match(None, ir, 'ir_only', head, mark='NO RGB 1.0 s'))
+    wanted = cv2.resize(ir.pixels, (320, 240))
+    assert np.abs(result.fused.astype(int) - wanted[..., None]).max() <= 1
+    assert not recorded.backend.rgb.any()
+    assert recorded.backend.fused is False
+    assert list(result.stage_ns) == ['thermal', 'registration', 'network', 'postprocess']
+
+
+def test_without_any_rgb_image_yet_ir_stays_on_its_own_grid(pipeline, demo_pairs):
+    shifted = Homography(np.array([[1.0, 0, -160], [0, 1, 0], [0, 0, 1]]))
+    moved = Pipeline(FusionConfig(), pipeline.contract, shifted, Recorder())
+    ir = demo_pairs[0].ir
+    result = moved.take(Match(None, ir, 'ir_only', ir, mark='NO RGB 1.0 s'))
+    np.testing.assert_array_equal(result.fused, np.dstack([ir.pixels] * 3))
+
+
+def test_a_pair_that_nobody_wants_to_see_is_only_searched(recorded, demo_pairs):
+    result = recorded.take(demo_pairs[0], fused=False)
+    assert result.fused is None
+    assert len(result.detections) == 1
+
+
+def test_a_pair_is_fused_as_ever(pipeline, demo_pairs):
+    pair = demo_pairs[0]
+    np.testing.assert_array_equal(
+        pipeline.take(pair).fused, pipeline.process(pair.rgb, pair.ir).fused
+    )
+
+
+def test_shown_rgb_image_is_not_the_drivers_memory_read_backwards(recorded, demo_pairs):
+    rgb = frame(backwards(demo_pairs[0].rgb.pixels))
+    shown = recorded.take(Match(rgb, None, 'rgb_only', rgb)).fused
+    assert shown.flags.c_contiguous
+    np.testing.assert_array_equal(shown, rgb.pixels)
+
+
+def test_range_begins_anew_after_a_stall(recorded):
+    rgb = frame(np.zeros((64, 64, 3), np.uint8))
+    cold = np.random.default_rng(0).integers(7000, 7400, (64, 64)).astype(np.uint16)
+    recorded.process(rgb, frame(cold + 150))
+    recorded.take(Match(rgb, None, 'rgb_only', rgb))
+    recorded.process(rgb, frame(cold))
+    after = recorded.backend.ir
+    fresh = Pipeline(FusionConfig(), recorded.contract, Identity(), Recorder())
+    fresh.process(rgb, frame(cold))
+    np.testing.assert_array_equal(after, fresh.backend.ir)

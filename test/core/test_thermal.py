@@ -97,6 +97,41 @@ def test_a_tint_as_from_a_lossy_codec_is_still_grey(demo_pairs):
     assert np.abs(scale(tinted) - scale(grey)).max() < 0.02
 
 
+@pytest.mark.parametrize(
+    'changed',
+    [
+        pytest.param(lambda counts: counts + 6000, id='offset, as after a shutter'),
+        pytest.param(lambda counts: counts // 4, id='low gain'),
+        pytest.param(lambda counts: counts * 2, id='high gain'),
+        pytest.param(lambda counts: 22000 + (counts - 22000.0) / 8, id='gain around the median'),
+    ],
+)
+def test_picture_is_right_at_the_next_frame_after_a_change_of_gain_or_offset(changed):
+    scaler = ThermalScaler(IrConfig())
+    for _ in range(5):
+        before = scaler.scale(scene())
+    after = scaler.scale(changed(scene()).astype(np.uint16))
+    np.testing.assert_allclose(after, before, atol=0.01)
+
+
+def test_a_slow_drift_is_still_smoothed():
+    scaler = ThermalScaler(IrConfig())
+    scaler.scale(scene())
+    drifted = scaler.scale(scene(21400, 23400))  # a fifth of the range
+    assert np.abs(drifted - scale(scene(21400, 23400))).max() > 0.1
+
+
+def test_false_colours_are_taken_by_their_luma_where_asked_for(demo_pairs):
+    coloured = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)[..., ::-1]
+    wanted = cv2.cvtColor(np.ascontiguousarray(coloured), cv2.COLOR_RGB2GRAY)
+    np.testing.assert_array_equal(scale(coloured, color='luma'), scale(wanted))
+
+
+def test_equal_channels_are_taken_as_they_are_also_where_luma_is_asked_for():
+    counts = scene(0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(scale(np.dstack([counts] * 3), color='luma'), scale(counts))
+
+
 def test_a_palette_is_refused_with_its_cause(demo_pairs):
     coloured = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)
     with pytest.raises(FrameError, match='white-hot') as caught:

@@ -15,14 +15,14 @@ from tdfusion_ros.core.pipeline import Pipeline
 
 INFERENCE_S = float(os.environ.get('SLOW_INFERENCE_S', '0'))
 START_S = float(os.environ.get('SLOW_START_S', '0'))
-process, build_pipeline = Pipeline.process, node.build_pipeline
+take, build_pipeline = Pipeline.take, node.build_pipeline
 
 
-def slow_process(pipeline, rgb, ir, **options):
+def slow_take(pipeline, match, **options):
     begun = monotonic()
-    if rgb.frame_id == 'faulty':
+    if match.head.frame_id == 'faulty':
         raise ZeroDivisionError('nobody foresaw this')
-    result = process(pipeline, rgb, ir, **options)
+    result = take(pipeline, match, **options)
     sleep(max(0.0, begun + INFERENCE_S - monotonic()))
     return result
 
@@ -35,6 +35,6 @@ def slow_build(config, report):
     return build_pipeline(config, report)
 
 
-Pipeline.process = slow_process
+Pipeline.take = slow_take
 node.build_pipeline = slow_build
 sys.exit(node.main())

@@ -69,8 +69,10 @@ def test_a_bag_that_loops_gives_the_same_pairs_each_time(stage, recorded):
         else:  # its brightness tells which one it is
             if (stamp_ns := pictures.stamp_ns(message)) not in stamps_ns:
                 stamps_ns.append(stamp_ns)
-            grey = np.full(pictures.SMALL_HW, 5 * stamps_ns.index(stamp_ns), np.uint8)
-            playback.send('ir', pictures.image(grey, 'mono8', message.header))
+            ramp = np.tile(np.arange(pictures.SMALL_HW[1], dtype=np.uint8), (96, 1)) // 2
+            ramp[0] = 5 * stamps_ns.index(stamp_ns)  # the rest: an ir image that shows something
+            ramp[-1] = 255 - ramp[0]
+            playback.send('ir', pictures.image(ramp, 'mono8', message.header))
     playback.end()
     found = [
         (pictures.stamp_ns(m), stamps_ns[pictures.pixels(m)[0, 0] // 5])

@@ -58,7 +58,8 @@ def test_diagnostics_of_a_working_node_tell_rates_skew_latencies_and_backend(cli
     assert list(subjects) == ['rgb stream', 'ir stream', 'sync', 'inference']
     assert {s.hardware_id for s in subjects.values()} == {socket.gethostname()}
     assert subjects['inference'].message == f'fusing {values["pairs_rate_hz"]} pairs a second'
-    assert set(subjects['ir stream'].values) == {'ir', 'ir_rate_hz'}
+    ages = {f'ir_stamp_age_ms_{end}' for end in ('p50', 'p95', 'mean')}
+    assert set(subjects['ir stream'].values) == {'ir', 'ir_rate_hz', 'ir.picture'} | ages
     assert 'skew_ms_p50' in subjects['sync'].values
     assert (values['backend'], values['model']) == ('cpu', 'msrs_rt')
     assert values['engine'].startswith('ONNX Runtime')
@@ -174,7 +175,9 @@ def test_a_stream_that_stops_is_named_until_it_comes_back(client, stopped, going
     assert client.statuses[f'{going} stream'].level == OK
     stream(client, 1.5, streams=(going,))  # as long as a pair is news
     client.status()
-    assert client.statuses['sync'].level == client.statuses['inference'].level == STALE
+    assert client.statuses['sync'].level == STALE
+    assert client.statuses['inference'].level == WARN
+    assert client.statuses['inference'].message.startswith(f'{going}_only: ')
     stream(client, 20.0, until=lambda: client.latest().level == OK)
     assert client.statuses['inference'].message.startswith('fusing ')
     client.warm_up(pictures.pair)

@@ -52,12 +52,12 @@ def real_pair(stamp_ns):
 
 def load_real():
     """Return one frame of each camera of the demo bag."""
-    from tdfusion_ros.core.config import SyncConfig
+    from tdfusion_ros.core.config import FusionConfig
     from tdfusion_ros.offline import BagSource
 
     with BagReader(ROOT / 'demo' / 'msrs_drive') as reader:
-        pairs = list(BagSource(reader, reader.find(), SyncConfig()))
-    return pairs[0].rgb.pixels, pairs[0].ir.pixels
+        _, match = next(iter(BagSource(reader, reader.find(), FusionConfig())))
+    return match.rgb.pixels, match.ir.pixels
 
 
 REAL = load_real()

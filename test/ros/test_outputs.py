@@ -37,6 +37,7 @@ def publish(outputs, stamp_ns):
     from tdfusion_ros.core.data import Frame
     from tdfusion_ros.core.data import FusionResult
     from tdfusion_ros.core.data import RegisteredPair
+    from tdfusion_ros.core.matching import Match
 
     rgb, ir = pictures.scene()
     heat = (ir / 65535).astype(np.float32)
@@ -44,7 +45,9 @@ def publish(outputs, stamp_ns):
         np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
     )
     pair = RegisteredPair(rgb, heat, np.ones_like(heat, bool))
-    outputs.publish(FusionResult(rgb, nothing, pair), Frame(rgb, stamp_ns, 'rgb'), None)
+    frame = Frame(rgb, stamp_ns, 'rgb')
+    match = Match(frame, Frame(ir, stamp_ns, 'ir'), 'fused', frame)
+    outputs.publish(FusionResult(rgb, nothing, pair), match, lambda stream: None)
 
 
 def made_for(outputs, made, client):

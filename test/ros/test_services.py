@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from time import monotonic
 
 import cv2
 import numpy as np
@@ -107,6 +108,32 @@ def test_a_saved_pair_is_what_the_cameras_sent_and_training_data_at_once(client,
     np.testing.assert_array_equal(sample.rgb, sent_rgb)
     heat = ThermalScaler(IrConfig()).scale(sent_ir)  # as the node sees its first frame
     np.testing.assert_allclose(sample.ir / 255, heat, atol=0.5 / 255 + 1e-6)
+
+
+def test_of_a_camera_alone_no_pair_is_saved(client, tmp_path):
+    client.warm_up(pictures.pair)
+    last = saved(client)
+    client.withdraw('ir')
+    begun = monotonic()
+    while 'rgb_only' not in client.latest().values and monotonic() < begun + 20.0:
+        client.send('rgb', pictures.pair(client.next_stamp_ns())[0])
+        client.watch(monotonic() + 0.1)
+    assert int(client.latest().values['rgb_only']) >= 1
+    assert saved(client) == last
+    assert len(list((tmp_path / 'pairs' / 'meta').iterdir())) == 1
+
+
+def test_forgetting_begins_the_watch_over_a_stalled_camera_anew(client):
+    client.warm_up(pictures.pair)
+    begun = monotonic()
+    client.withdraw('ir')
+    while 'rgb_only' not in client.latest().values and monotonic() < begun + 20.0:
+        client.send('rgb', pictures.pair(client.next_stamp_ns())[0])
+        client.watch(monotonic() + 0.1)
+    assert 'no ir image for' in client.statuses['ir stream'].message
+    assert client.trigger('reset_sync').success
+    client.status()
+    assert 'no ir image for' not in client.statuses['ir stream'].message
 
 
 def test_a_folder_that_leads_elsewhere_is_refused(client, tmp_path):

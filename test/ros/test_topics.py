@@ -74,9 +74,8 @@ def test_fused_camera_info_equals_the_rgb_cameras_info(client):
 def test_an_empty_scene_publishes_an_empty_array(client):
     head = pictures.header(client.next_stamp_ns(), 'rgb_optical_frame')
     black = np.zeros((*pictures.SMALL_HW, 3), np.uint8)
-    found = client.fuse(
-        pictures.image(black, 'rgb8', head), pictures.image(black[..., 0], 'mono8', head)
-    )
+    ramp = np.tile(np.arange(pictures.SMALL_HW[1], dtype=np.uint8), (pictures.SMALL_HW[0], 1))
+    found = client.fuse(pictures.image(black, 'rgb8', head), pictures.image(ramp, 'mono8', head))
     assert found['detections'].header == head
     assert found['detections'].detections == []
     np.testing.assert_array_equal(

@@ -124,3 +124,10 @@ def test_infrared_of_sixteen_bits_is_scaled_as_the_node_scales_it_not_cut_to_eig
     heat = ThermalScaler(IrConfig()).scale(counts)
     np.testing.assert_allclose(ir / 255, heat, atol=0.5 / 255 + 1e-6)
     assert ir.max() - ir.min() == 255
+
+
+def test_infrared_in_false_colours_is_refused_naming_the_file(tmp_path, small_pairs):
+    path = tmp_path / 'a.png'
+    cv2.imwrite(str(path), cv2.applyColorMap(small_pairs[0][1], cv2.COLORMAP_JET))
+    with pytest.raises(FusionError, match=r'a\.png is in false colours.*grey'):
+        read_ir(path)

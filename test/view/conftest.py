@@ -78,7 +78,7 @@ def detections(stamp_ns, found):
     )
 
 
-def status(time_ns, values, level=0, message='fine', name='/tdfusion: fusion'):
+def status(time_ns, values, level=0, message='fine', name='/tdfusion: inference'):
     """Return a diagnostics message of one status."""
     kind = 'diagnostic_msgs/msg/'
     pairs = [TYPES.get(kind + 'KeyValue')(key=k, value=str(v)) for k, v in values.items()]

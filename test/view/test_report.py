@@ -169,12 +169,27 @@ def test_counters_of_the_node_are_told_as_rise_and_level(said, make):
     }
 
 
+def test_all_statuses_of_a_message_are_read_as_one(said, make):
+    at = make.begin_ns
+    whole = make.status(at, {'rgb': 7, 'backend': 'cpu'})
+    for values, level, message, subject in (
+        ({'dropped.ir.truncated': 4}, 2, 'no usable ir image for 3.1 s', 'ir stream'),
+        ({'dropped.no_partner': 2}, 3, 'waits for images of both cameras', 'sync'),
+        ({'cpu': 99}, 2, 'too hot', 'fan'),
+    ):
+        whole.status += make.status(at, values, level, message, f'/tdfusion: {subject}').status
+    told = said([('/diagnostics', at, whole)])
+    assert 'From 1 diagnostics message, 1 of them warnings; engine: cpu' in told.text
+    assert set(told.table('dropped, by cause')) == {'ir.truncated', 'no_partner'}
+    assert set(told.table('warnings, numbers left out')) == {'no usable ir image for … s'}
+
+
 def test_each_rig_of_a_bag_has_its_own_report(said, make, night):
     records = []
     for rig, some in (('/front', night[0]), ('/rear/low', night[0][:30])):
         records += [(rig + topic, at, message) for topic, at, message in some]
         values = {'dropped.busy': len(rig)}
-        said_by = make.status(make.begin_ns, values, name=f'{rig}/tdfusion: fusion')
+        said_by = make.status(make.begin_ns, values, name=f'{rig}/tdfusion: inference')
         records += [('/diagnostics', make.begin_ns, said_by)] * 2
     front, rear = said(records), said(records, namespace='rear/low')
     assert '16 of 20 have a result' in front.text

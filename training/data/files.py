@@ -9,6 +9,8 @@ import numpy as np
 
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.thermal import grey
+from tdfusion_ros.core.thermal import is_grey
 from tdfusion_ros.core.thermal import ThermalScaler
 
 IGNORE = 255
@@ -26,11 +28,19 @@ def read_rgb(path: Path) -> np.ndarray:
 
 def read_ir(path: Path) -> np.ndarray:
     """
-    Return (H, W) uint8; three equal channels, as in some JPEG files, become one.
+    Return (H, W) uint8; three equal channels, as in some JPEG files, become one as on the robot.
 
     16 bits become 8 as the node would scale its first frame: between its percentiles.
+
+    :raises FusionError: if the file cannot be read, or shows temperature in false colours.
     """
-    ir = _decode(path, read_bytes(path), cv2.IMREAD_GRAYSCALE, (np.uint8, np.uint16))
+    ir = _decode(path, read_bytes(path), cv2.IMREAD_ANYCOLOR, (np.uint8, np.uint16))
+    if ir.ndim == 3 and not is_grey(ir):
+        raise FusionError(
+            f'{path} is in false colours, which cannot be read back as temperature: '
+            'take the grey images of this data set'
+        )
+    ir = ir if ir.ndim == 2 else grey(ir)
     if ir.dtype == np.uint8:
         return ir
     return cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(ir), alpha=255)

@@ -98,14 +98,20 @@ def input_of(run: str) -> tuple[str, str]:
     return source, config['fusion'] if source == 'fused' else ''
 
 
-def bundle_predictor(model: str) -> Predictor:
-    """Return a predictor that runs the exported graph of a bundle with ONNX Runtime."""
+def bundle_predictor(model: str, without: str = '') -> Predictor:
+    """
+    Return a predictor that runs the exported graph of a bundle with ONNX Runtime.
+
+    :param without: ``rgb`` or ``ir``: this image is black, as on a robot whose camera stalls.
+    """
     contract, graph = load_bundle(find_bundle(model))
     backend = CpuBackend(graph)
 
     def predict(sample: Sample) -> Detections:
         image = pad(sample, contract.size_multiple)
-        raw = backend.run(image.rgb, image.ir.astype(np.float32) / 255)
+        rgb, ir = image.rgb, image.ir.astype(np.float32) / 255
+        rgb, ir = (np.zeros_like(a) if n == without else a for n, a in (('rgb', rgb), ('ir', ir)))
+        raw = backend.run(rgb, ir)
         return select(raw.boxes_xyxy, raw.scores, sample.ir.shape)
 
     return predict
