@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.actions import OpaqueFunction
 from launch.actions import SetEnvironmentVariable
@@ -18,8 +20,6 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 import yaml
 
-from launch import LaunchContext
-from launch import LaunchDescription
 from tdfusion_ros.core.config import settings
 
 # Fast DDS looks at the first on Humble and Jazzy, at the second on Kilted.

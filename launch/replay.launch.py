@@ -12,6 +12,8 @@ Every argument of fusion.launch.py works here too. A bag that holds results alre
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.actions import ExecuteProcess
 from launch.actions import IncludeLaunchDescription
@@ -20,9 +22,6 @@ from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-
-from launch import LaunchContext
-from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -48,7 +48,8 @@ class CudaBackend:
         model = network.to_half(network.load_network(bundle.architecture, bundle.weights()))
         try:
             model = model.to(self._device)
-            self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            order = torch.channels_last
+            self._model = model.to(memory_format=order)  # type: ignore[call-overload]
             card = torch.cuda.get_device_name(self._device)
         except RuntimeError as error:
             raise ModelError(f'torch cannot take the model to the GPU: {error}') from error

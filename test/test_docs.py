@@ -1,0 +1,52 @@
+"""The documents: what they link to and name must be there."""
+
+from pathlib import Path
+import re
+
+import pytest
+
+from tdfusion_ros.cli import parser
+from tdfusion_ros.core.config import settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'QUALITY_DECLARATION.md']
+PAGES += sorted((ROOT / 'docs').glob('*.md'))
+
+
+def anchors(page):
+    """Return the anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r'^#+ (.*)', page.read_text(), re.MULTILINE)
+    return {re.sub(r'[^\w -]', '', h.lower()).replace(' ', '-') for h in headings}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    links = re.findall(r'\]\(([^)\s]+)\)', page.read_text())
+    for link in links:
+        if link.startswith('http'):
+            continue
+        path, _, anchor = link.partition('#')
+        target = (page.parent / path) if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_every_grouped_parameter_that_is_named_exists(page):
+    known = {name for name, _, _ in settings()}
+    named = re.findall(r'`((?:sync|ir|rgb)\.[a-z_]+)', page.read_text())
+    assert {name for name in named if not name.endswith(('.png', '.yaml'))} <= known
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_every_command_that_is_named_exists(page):
+    (commands,) = (a.choices for a in parser()._actions if isinstance(a.choices, dict))
+    named = set(re.findall(r'`tdfusion ([a-z]+)', page.read_text()))
+    named |= set(re.findall(r'^tdfusion ([a-z]+)', page.read_text(), re.MULTILINE))
+    assert named <= set(commands)
+
+
+def test_readme_points_to_every_page():
+    text = (ROOT / 'README.md').read_text()
+    for page in (ROOT / 'docs').glob('*.md'):
+        assert f'docs/{page.name}' in text

@@ -1,0 +1,193 @@
+"""What installs the software says the same everywhere: package.xml, setup.py, docker/."""
+
+import ast
+from pathlib import Path
+import re
+import subprocess
+import xml.etree.ElementTree as ET
+
+from packaging.requirements import Requirement
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DOCKER = ROOT / 'docker'
+DOCKERFILES = sorted(DOCKER.glob('*.Dockerfile'))
+MANIFEST = ET.parse(ROOT / 'package.xml').getroot()
+# A ROS package that is imported, or started by a launch file, by its own name.
+ROS = re.compile(
+    r'rclpy|rcl_interfaces|builtin_interfaces|\w+_msgs|std_srvs|cv_bridge|message_filters|'
+    r'launch|launch_ros|ament_index_python'
+)
+
+
+def keys(kind):
+    return {element.text for element in MANIFEST.findall(f'{kind}_depend')}
+
+
+def setup_keywords():
+    """Return the literal arguments of setup(); the others are left out."""
+    (call,) = (
+        node
+        for node in ast.walk(ast.parse((ROOT / 'setup.py').read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'setup'
+    )
+    found = {}
+    for keyword in call.keywords:
+        try:
+            found[keyword.arg] = ast.literal_eval(keyword.value)
+        except ValueError:
+            continue
+    return found
+
+
+def imported():
+    """Return the first part of the name of every module that the robot's code imports."""
+    names = set()
+    for folder in ('tdfusion_ros', 'launch'):
+        for path in (ROOT / folder).rglob('*.py'):
+            for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.partition('.')[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    names.add(node.module.partition('.')[0])
+    return names
+
+
+def instructions(dockerfile):
+    """Return (name, rest) of every instruction; continued lines are joined."""
+    text = re.sub(r'^#.*\n', '', dockerfile.read_text(), flags=re.MULTILINE)
+    lines = re.sub(r'\\\n', ' ', text).splitlines()
+    return [tuple(line.split(None, 1)) for line in lines if line.strip()]
+
+
+def requirements(path):
+    lines = (line.partition('#')[0].strip() for line in path.read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def test_every_ros_package_that_is_imported_is_in_package_xml():
+    needed = {name for name in imported() if ROS.fullmatch(name)}
+    assert {'rclpy', 'vision_msgs', 'launch_ros'} <= needed
+    assert needed <= keys('exec')
+
+
+def test_package_xml_brings_no_torch_and_no_tensorrt():
+    every = ' '.join(keys('exec') | keys('test')).lower()
+    assert not re.search('torch|tensorrt|cuda', every)
+
+
+def test_package_xml_setup_py_and_citation_state_one_version():
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    stated = {MANIFEST.findtext('version'), setup_keywords()['version'], citation['version']}
+    assert len(stated) == 1
+
+
+def test_package_xml_and_setup_py_state_one_description_and_licence():
+    setup = setup_keywords()
+    assert MANIFEST.findtext('description').rstrip('.') == setup['description']
+    assert MANIFEST.findtext('license') == setup['license']
+    assert MANIFEST.find('maintainer').get('email') == setup['maintainer_email']
+
+
+def test_colcon_finds_pytest_among_the_dependencies_of_the_tests():
+    named = {Requirement(line).name for line in setup_keywords()['extras_require']['test']}
+    assert 'pytest' in named
+    assert 'python3-pytest' in keys('test')
+
+
+@pytest.mark.parametrize('path', sorted(DOCKER.glob('requirements*.txt')), ids=lambda p: p.stem)
+def test_every_pin_of_an_image_is_one_that_setup_py_allows(path):
+    allowed = {}
+    extras = setup_keywords()['extras_require']
+    for extra in ('run', 'cuda', 'trt'):
+        for line in extras[extra]:
+            allowed.setdefault(Requirement(line).name, []).append(Requirement(line).specifier)
+    for pin in requirements(path):
+        ((operator, version),) = ((s.operator, s.version) for s in pin.specifier)
+        assert operator == '==', pin
+        for specifier in allowed[pin.name]:
+            assert specifier.contains(version), f'{pin}, but setup.py says {specifier}'
+
+
+def test_numpy_below_2_is_one_that_setup_py_allows():
+    (limit,) = requirements(DOCKER / 'constraints.txt')
+    (wanted,) = (
+        r
+        for r in map(Requirement, setup_keywords()['extras_require']['run'])
+        if r.name == limit.name
+    )
+    assert limit.specifier.contains('1.26.4')
+    assert wanted.specifier.contains('1.26.4')
+
+
+def test_torch_and_torch_tensorrt_of_an_image_are_of_one_minor():
+    for name in ('requirements-cuda.txt', 'requirements-jetson.txt'):
+        pins = {r.name: next(iter(r.specifier)).version for r in requirements(DOCKER / name)}
+        assert pins['torch'].split('.')[:2] == pins['torch-tensorrt'].split('.')[:2]
+
+
+@pytest.mark.parametrize('dockerfile', DOCKERFILES, ids=lambda path: path.stem)
+class TestDockerfile:
+    def test_everything_that_is_copied_exists_and_is_let_through(self, dockerfile):
+        lines = (ROOT / '.dockerignore').read_text().splitlines()
+        let_through = {line[1:] for line in lines if line.startswith('!')}
+        sources = [
+            source
+            for name, rest in instructions(dockerfile)
+            if name == 'COPY'
+            for source in rest.split()[:-1]
+        ]
+        assert 'package.xml' in sources
+        for source in sources:
+            assert (ROOT / source).exists(), source
+            assert source.partition('/')[0] in let_through, source
+
+    def test_everything_that_setup_py_installs_is_copied(self, dockerfile):
+        copied = ' '.join(rest for name, rest in instructions(dockerfile) if name == 'COPY')
+        installed = set(re.findall(r"tree\('(\w+)'\)", (ROOT / 'setup.py').read_text()))
+        assert installed == {'launch', 'config', 'models'}
+        for name in (*installed, 'resource', 'tdfusion_ros', 'setup.cfg', 'README.md'):
+            assert f'{name} ' in copied
+
+    def test_no_process_of_the_image_is_root(self, dockerfile):
+        users = [rest for name, rest in instructions(dockerfile) if name == 'USER']
+        assert users == ['robot']
+
+    def test_ros2_launch_is_ended_by_the_signal_that_also_ends_the_node(self, dockerfile):
+        assert ('STOPSIGNAL', 'SIGINT') in instructions(dockerfile)
+
+    def test_base_image_has_a_tag(self, dockerfile):
+        text = dockerfile.read_text()
+        base = re.search(r'^FROM (\S+)', text, re.MULTILINE).group(1)
+        for name, value in re.findall(r'^ARG (\w+)=(\S+)', text, re.MULTILINE):
+            base = base.replace(f'${{{name}}}', value)
+        assert re.fullmatch(r'[\w./-]+:[\w.-]+', base), base
+
+    def test_dds_profile_is_where_colcon_puts_it(self, dockerfile):
+        share = '/opt/ws/install/tdfusion_ros/share/tdfusion_ros/'
+        places = re.findall(rf'{share}(\S+)', dockerfile.read_text())
+        assert places
+        for place in places:
+            assert (ROOT / place).is_file()
+
+    def test_head_says_that_it_was_not_built(self, dockerfile):
+        assert 'NOT BUILT SO FAR' in dockerfile.read_text().partition('\n')[0]
+
+
+def test_entrypoint_is_executable_and_bash_can_read_it():
+    path = DOCKER / 'entrypoint.sh'
+    assert path.stat().st_mode & 0o111
+    assert subprocess.run(['bash', '-n', path], check=False).returncode == 0
+
+
+def test_entrypoint_hands_its_command_on(tmp_path):
+    script = (DOCKER / 'entrypoint.sh').read_text()
+    for name in ('opt/ros/jazzy', 'opt/ws/install'):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / 'setup.bash').write_text(f'seen="$seen {name} $#"; export seen')
+    moved = script.replace('/opt/', f'{tmp_path}/opt/')
+    command = ['bash', '-c', moved, 'entrypoint', 'bash', '-c', 'echo "$seen: $0 $1"', 'a b', 'c']
+    environment = {'ROS_DISTRO': 'jazzy', 'PATH': '/usr/bin:/bin'}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == ' opt/ros/jazzy 1 opt/ws/install 1: a b c\n'

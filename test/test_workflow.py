@@ -1,0 +1,70 @@
+"""The CI of public runners: it cannot be run here, but what it calls must exist."""
+
+from pathlib import Path
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW = yaml.safe_load((ROOT / '.github' / 'workflows' / 'ci.yaml').read_text())
+JOBS = WORKFLOW['jobs']
+STEPS = [(job, step) for job, facts in JOBS.items() for step in facts['steps']]
+COMMANDS = '\n'.join(step.get('run', '') for _, step in STEPS)
+
+
+def test_workflow_runs_on_pushes_and_pull_requests_and_may_only_read():
+    assert set(WORKFLOW[True]) == {'push', 'pull_request'}  # YAML reads the key "on" as true
+    assert WORKFLOW['permissions'] == {'contents': 'read'}
+
+
+def test_every_action_is_pinned_to_a_commit():
+    used = [step['uses'] for _, step in STEPS if 'uses' in step]
+    assert used
+    for action in used:
+        assert re.fullmatch(r'[\w-]+/[\w-]+@[0-9a-f]{40}', action), action
+
+
+def test_every_make_target_that_is_called_exists():
+    targets = re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+    called = re.findall(r'\bmake ([a-z-]+)', COMMANDS)
+    assert called
+    assert set(called) <= set(targets)
+
+
+def test_every_package_that_is_selected_is_this_one():
+    name = ET.parse(ROOT / 'package.xml').getroot().findtext('name')
+    selected = re.findall(r'--packages-select (\S+)', COMMANDS)
+    assert selected == [name, name]
+
+
+def test_markers_that_are_left_out_exist(pytestconfig):
+    known = {line.partition(':')[0] for line in pytestconfig.getini('markers')}
+    (expression,) = re.findall(r"--pytest-args -m '([^']*)'", COMMANDS)
+    assert set(re.findall(r'\w+', expression)) - {'not', 'and'} <= known
+
+
+def test_files_that_are_named_exist():
+    named = re.findall(r'src/tdfusion_ros/([\w./-]+)', COMMANDS)
+    assert named
+    for path in named:
+        assert (ROOT / path).is_file(), path
+
+
+def test_only_kilted_may_fail():
+    assert JOBS['ros']['continue-on-error'] == "${{ matrix.distribution == 'kilted' }}"
+    assert JOBS['ros']['strategy']['matrix']['distribution'] == ['humble', 'jazzy', 'kilted']
+    assert 'continue-on-error' not in JOBS['pip']
+
+
+def test_own_ci_and_public_ci_run_the_same_check():
+    assert 'make test' in (ROOT / '.ci' / 'run').read_text()
+    assert 'make test' in COMMANDS
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / '.github' / 'ISSUE_TEMPLATE').glob('*.yaml')))
+def test_issue_template_asks_for_the_doctor(path):
+    asked = yaml.safe_load(path.read_text())['body']
+    required = [part for part in asked if part.get('validations', {}).get('required')]
+    assert any('tdfusion doctor' in part['attributes']['label'] for part in required)
