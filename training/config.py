@@ -49,6 +49,9 @@ class TrainConfig:
     fusion: str = setting(
         '', 'Run folder of a fusion network: frozen before a task, else what to start from.'
     )
+    imitate: str = setting(
+        '', 'Run folder of a fusion network to come near to (L1), beside the loss (task fusion).'
+    )
     detector: str = setting(
         '', 'Run folder of the detector to start from (task learned); it should not know the data.'
     )

@@ -26,10 +26,11 @@ class FusionRT(nn.Module):
     """
     Predict per pixel how to mix the sources, rather than the fused intensity itself.
 
-    ``f = clamp(w * ir + (1 - w) * y + g * d)`` with the blend weight ``w`` of the infrared
-    source, the detail gain ``g`` (both in [0, 1]) and ``d`` the high-pass of the source whose
-    detail is stronger. The blend cannot invent intensities; the gain restores the contrast that
-    a blend loses. Few and plain operations because the speed of this network is bound by memory
+    ``f = clamp(a * ir + b * y + g * d + o)`` with the weights ``a`` and ``b`` of both sources, the
+    gain ``g`` (all in [0, 1]) of ``d``, the high-pass of the source whose detail is stronger, and
+    an offset ``o`` (in [-1/2, 1/2]); all of them smooth. A blend with ``a + b = 1`` loses
+    contrast: the gain restores that of details, and larger weights with a negative offset that of
+    whole regions. Few and plain operations because the speed of this network is bound by memory
     more than by arithmetic.
     """
 
@@ -41,36 +42,37 @@ class FusionRT(nn.Module):
         first = nn.Conv2d(2, width, 3 * scale, stride=scale, padding=scale)
         others = (nn.Conv2d(width, width, 3, padding=1) for _ in range(self.config.depth - 2))
         self.body = nn.ModuleList((first, *others))
-        self.head = nn.Conv2d(width, 2, 3, padding=1)
+        self.head = nn.Conv2d(width, 4, 3, padding=1)
 
-    def weights(self, luma: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
+    def maps(self, luma: Tensor, ir: Tensor) -> tuple[Tensor, ...]:
         """
-        Return blend weight of the infrared source and detail gain.
+        Return the weights of infrared and luma, the gain of details, and the offset.
 
         :param luma: (B, 1, H, W) in [0, 1], H and W multiples of ``scale``.
         :param ir: (B, 1, H, W) in [0, 1], on the grid of ``luma``.
-        :returns: two (B, 1, H, W) maps in [0, 1].
+        :returns: four (B, 1, H, W) maps, three in [0, 1] and one in [-1/2, 1/2].
         """
-        return self._weights(torch.cat((luma, ir), 1))
+        return self._maps(torch.cat((luma, ir), 1))
 
-    def _weights(self, sources: Tensor) -> tuple[Tensor, Tensor]:
+    def _maps(self, sources: Tensor) -> tuple[Tensor, ...]:
         x = sources - 0.5
         for convolution in self.body:
             x = functional.relu(convolution(x))
         # Interpolated, not pixel-shuffled: Sobel is blind to a checkerboard, so the loss would let
-        # the pixels of a cell drift apart. One by one: of two channels ONNX Runtime makes 16.
-        weight, gain = (
+        # the pixels of a cell drift apart. One by one: of four channels ONNX Runtime makes 16.
+        weight_ir, weight_luma, gain, offset = (
             functional.interpolate(
                 logits, scale_factor=float(self.config.scale), mode='bilinear'
             ).sigmoid()
             for logits in self.head(x).split(1, 1)
         )
-        return weight, gain
+        return weight_ir, weight_luma, gain, offset - 0.5
 
     def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
-        """Return the fused luma, (B, 1, H, W) in [0, 1]; inputs as in :meth:`weights`."""
+        """Return the fused luma, (B, 1, H, W) in [0, 1]; inputs as in :meth:`maps`."""
         sources = torch.cat((luma, ir), 1)
-        weight, gain = self._weights(sources)
+        weight_ir, weight_luma, gain, offset = self._maps(sources)
         detail_luma, detail_ir = high_pass(sources).split(1, 1)
         detail = torch.where(detail_ir.abs() > detail_luma.abs(), detail_ir, detail_luma)
-        return (luma + weight * (ir - luma) + gain * detail).clamp(0.0, 1.0)
+        blend = weight_ir * ir + weight_luma * luma
+        return (blend + gain * detail + offset).clamp(0.0, 1.0)

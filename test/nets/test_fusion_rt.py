@@ -38,21 +38,32 @@ def test_first_convolution_equals_a_3x3_one_on_the_unshuffled_image(scale):
 @pytest.mark.parametrize('scale', [2, 4])
 def test_maps_have_the_size_of_the_image(scale):
     network = FusionRT(FusionRTConfig(scale=scale))
-    for found in network.weights(torch.rand(1, 1, 32, 64), torch.rand(1, 1, 32, 64)):
+    for found in network.maps(torch.rand(1, 1, 32, 64), torch.rand(1, 1, 32, 64)):
         assert found.shape == (1, 1, 32, 64)
 
 
-def test_equal_constant_sources_come_back_unchanged_also_at_the_border():
+def test_a_blend_without_gain_and_offset_leaves_equal_sources_as_they_are():
+    network = FusionRT()
+    torch.nn.init.zeros_(network.head.weight)
+    network.head.bias.data = torch.tensor([1.0, -1.0, -100.0, 0.0])  # weights s(1) + s(-1) = 1
     image = torch.full((1, 1, 32, 32), 0.4)
-    torch.testing.assert_close(FusionRT()(image, image), image)
+    torch.testing.assert_close(network(image, image), image)
 
 
 def test_weight_maps_hold_no_checkerboard():
-    weight, gain = FusionRT().weights(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32))
+    maps = FusionRT().maps(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32))
     checkerboard = 1.0 - 2.0 * (torch.arange(32)[:, None] + torch.arange(32)).remainder(2)
-    for logits in (weight.logit(), gain.logit()):
+    for logits in (*(found.logit() for found in maps[:3]), (maps[3] + 0.5).logit()):
         inner = (logits * checkerboard)[..., 2:-2, 2:-2]
         assert inner.mean().abs() < 0.02 * logits.std()
+
+
+def test_weights_are_independent_and_the_offset_stays_within_a_half():
+    network = FusionRT()
+    torch.nn.init.zeros_(network.head.weight)
+    network.head.bias.data = torch.tensor([100.0, 100.0, -100.0, -100.0])
+    y, ir = torch.full((1, 1, 32, 32), 0.6), torch.full((1, 1, 32, 32), 0.5)
+    torch.testing.assert_close(network(y, ir), y + ir - 0.5)
 
 
 def test_high_pass_of_a_constant_image_is_zero_also_at_the_border():

@@ -23,7 +23,7 @@ from training.markdown import spelt
 
 Description = dict[str, Any]
 
-BEFORE = ('fusion', 'detector', 'segmenter')
+BEFORE = ('fusion', 'imitate', 'detector', 'segmenter')
 """Settings that name the runs that a run needs or starts from."""
 CARRIED_OUT = ('run', 'save_every', 'panel_every', 'threads', 'device', 'workers')
 """Settings that say how a run is carried out, not what it is; ``run`` is said last."""

@@ -152,7 +152,7 @@ def detection_measure(
     from training.measure.metrics import average_precision
     from training.measure.metrics import select
 
-    frozen = frozen_fusion(config, device)
+    frozen = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
 
     def look(networks: Networks, batch: Batch, sample: Sample) -> Any:
         boxes, logits = networks['detector'](task_input(batch, config.source, frozen))
@@ -173,7 +173,7 @@ def segmentation_measure(config: TrainConfig, device: torch.device) -> Measure:
     from training.measure.metrics import count_pixels
     from training.measure.metrics import segmentation_scores
 
-    frozen = frozen_fusion(config, device)
+    frozen = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
 
     def look(networks: Networks, batch: Batch, sample: Sample) -> np.ndarray:
         segmenter: Any = networks['segmenter']

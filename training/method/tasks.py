@@ -240,8 +240,9 @@ def load_segmenter(run: str, classes: tuple[str, ...]) -> Segmenter:
 
 
 def fusion_task(config: TrainConfig, device: torch.device) -> Task:
-    """Train a fusion network on the loss with the fixed weight 1/2 for both sources."""
+    """Train a fusion network on the loss with the weight 1/2 for both sources; it may imitate."""
     fusion = make_fusion(config).to(device)
+    shown = frozen_fusion(config.imitate, device) if config.imitate else None
     optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
     weight_ir = torch.tensor(0.5, device=device)
 
@@ -249,6 +250,11 @@ def fusion_task(config: TrainConfig, device: torch.device) -> Task:
         y = luma(batch.rgb)
         fused = run_network(fusion, (y, batch.ir), config.amp)
         losses = fusion_loss(fused, y, batch.ir, weight_ir, config.gradient_weight)
+        if shown is not None:
+            losses['imitation'] = (
+                (fused - run_network(shown, (y, batch.ir), config.amp)).abs().mean()
+            )
+            losses['loss'] = losses['loss'] + losses['imitation']
         descend(optimizer, fusion, losses['loss'])
         return losses
 
@@ -261,10 +267,10 @@ def detection_task(config: TrainConfig, device: torch.device) -> Task:
     form = DetectorConfig(len(classes), inputs=2 if config.source == 'early' else 3)
     detector = fast_on_cpu(Detector(form).train()).to(device)
     optimizer = make_optimizer(detector, config.lr, config.weight_decay)
-    frozen = frozen_fusion(config, device)
+    fusion = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
-        image = task_input(batch, config.source, frozen)
+        image = task_input(batch, config.source, fusion)
         losses = detect(detector, image, batch, config.amp)
         descend(optimizer, detector, losses['loss'])
         return losses
@@ -276,11 +282,11 @@ def segmentation_task(config: TrainConfig, device: torch.device) -> Task:
     """Train a segmenter; the fusion network before it stays frozen."""
     segmenter = make_segmenter(config).to(device)
     optimizer = make_optimizer(segmenter, config.lr, config.weight_decay)
-    frozen = frozen_fusion(config, device)
+    fusion = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
     classes = segmenter.config.classes
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
-        image = task_input(batch, config.source, frozen, segmenter.config.inputs)
+        image = task_input(batch, config.source, fusion, segmenter.config.inputs)
         losses = segment(segmenter, image, batch, config.amp)
         descend(optimizer, segmenter, losses['loss'])
         return losses
@@ -288,8 +294,6 @@ def segmentation_task(config: TrainConfig, device: torch.device) -> Task:
     return Task({'segmenter': segmenter}, {'segmenter': optimizer}, step, classes=classes)
 
 
-def frozen_fusion(config: TrainConfig, device: torch.device) -> nn.Module | None:
-    """Return the fusion network before a task that reads fused images."""
-    if config.source != 'fused':
-        return None
-    return fast_on_cpu(load_run(config.fusion).requires_grad_(False)).to(device)
+def frozen_fusion(run: str, device: torch.device) -> nn.Module:
+    """Return the fusion network of a run, which no longer learns."""
+    return fast_on_cpu(load_run(run).requires_grad_(False)).to(device)
