@@ -1,15 +1,24 @@
 """What can be wrong with the world; programming mistakes stay ValueError and TypeError."""
 
+MOST_CHARACTERS = 2000
+
 
 class FusionError(Exception):
     """
     The world is not as needed; the message says what was expected, what was got, what to do.
 
-    It is one line, whatever it quotes, so that logs and standard error show it whole.
+    It is one line of printable characters, whatever it quotes, so that logs and standard error
+    show it whole; where it quotes far too much, its middle is left out.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(' '.join(message.split()))
+        if len(message) > MOST_CHARACTERS:
+            half = MOST_CHARACTERS // 2
+            message = f'{message[:half]} … {message[-half:]}'
+        line = ' '.join(message.split())
+        if not line.isprintable():
+            line = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        super().__init__(line)
 
 
 class ConfigError(FusionError):
