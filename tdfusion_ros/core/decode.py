@@ -13,6 +13,11 @@ import numpy as np
 from tdfusion_ros.core.errors import FrameError
 
 MAX_SIDE_PX = 8192
+PNG_BEGIN = b'\x89PNG\r\n\x1a\n'
+MOST_PARTS = 100_000  # of a compressed image; a PNG of OpenCV has one for 8 kB
+# What a byte can hold: Huffman codes need a bit or more for each 64 pixels (512, and a margin);
+# deflate makes 1032 bytes of one, of 8 pixels each.
+JPEG_PIXELS, PNG_PIXELS = 1024, 8256
 # encoding: bytes per channel, channels, which of them are R, G, B (8UC3 in OpenCV's order)
 ENCODINGS: dict[str, tuple[int, int, slice | None]] = {
     'mono8': (1, 1, None),
@@ -79,14 +84,16 @@ def decode_compressed(data: np.ndarray) -> np.ndarray:
     :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
     :raises FrameError: ``bad_encoding``, ``bad_size`` or ``truncated``.
     """
-    head = bytes(data[:24])
+    head = bytes(data[:33])
     if head.startswith(b'\xff\xd8'):
         # A JPEG that breaks off decodes to an image with a grey rest, without an error.
         if not bytes(data[-64:]).rstrip(b'\x00').endswith(b'\xff\xd9'):
             raise FrameError('truncated', 'the JPEG breaks off before its end mark')
-        check_size(*_jpeg_size_hw(data))
-    elif head.startswith(b'\x89PNG') and len(head) == 24:
-        check_size(int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big'))
+        _check_compressed(_jpeg_size_hw(data), len(data), JPEG_PIXELS)
+    elif head.startswith(PNG_BEGIN) and len(head) == 33:
+        _check_chunks(data)
+        size_hw = int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
+        _check_compressed(size_hw, len(data), PNG_PIXELS)
     else:
         raise FrameError('bad_encoding', 'compressed images must be JPEG or PNG')
     try:
@@ -107,15 +114,39 @@ def check_size(height: int, width: int) -> None:
         raise FrameError('bad_size', f'{width}x{height} pixels: sides must be 1 to {MAX_SIDE_PX}')
 
 
+def _check_compressed(size_hw: tuple[int, int], length: int, most_pixels: int) -> None:
+    check_size(*size_hw)
+    if size_hw[0] * size_hw[1] > most_pixels * length:
+        raise FrameError(
+            'truncated', f'{length} bytes cannot hold {size_hw[1]}x{size_hw[0]} pixels'
+        )
+
+
+def _check_chunks(data: np.ndarray) -> None:
+    """Refuse a PNG that breaks off; OpenCV takes the memory that a chunk states, up to 2 GB."""
+    at = len(PNG_BEGIN)
+    for _ in range(MOST_PARTS):
+        length, kind = data[at : at + 4].tobytes(), data[at + 4 : at + 8].tobytes()
+        at += 12 + int.from_bytes(length, 'big')
+        if at > len(data) or len(kind) < 4:
+            break
+        if kind == b'IEND':
+            return
+    raise FrameError('truncated', 'the PNG breaks off within a chunk')
+
+
 def _jpeg_size_hw(data: np.ndarray) -> tuple[int, int]:
     """Return the size that the frame header of a JPEG states (ITU-T T.81, B.2.2)."""
     at = 2
-    while at + 9 <= len(data):
-        mark, kind = int(data[at]), int(data[at + 1])
-        if mark != 0xFF:
+    for _ in range(MOST_PARTS):
+        if at + 9 > len(data) or data[at] != 0xFF:
             break
+        kind = int(data[at + 1])
         if kind == 0xFF:  # fill byte
             at += 1
+            continue
+        if kind == 0x01 or 0xD0 <= kind <= 0xD7:  # stand alone; else another size would be found
+            at += 2
             continue
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
             height, width = data[at + 5 : at + 9].view('>u2')
