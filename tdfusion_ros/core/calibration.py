@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.core.decode import MAX_SIDE_PX
 from tdfusion_ros.core.errors import CalibrationError
 
 Size = tuple[int, int]  # height, width [px]
@@ -88,7 +89,8 @@ def parse_calibration(raw: Any) -> Calibration:
         )
     if mode == 'extrinsics':
         rotation = _numbers(raw.get('rotation'), 'rotation', (3, 3))
-        if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+        off = np.abs(rotation @ rotation.T - np.eye(3)).max()
+        if not off <= 1e-3 or np.linalg.det(rotation) < 0:  # off is NaN where numbers overflow
             raise CalibrationError('rotation is not a rotation matrix')
         depth = float(_numbers(raw.get('assumed_depth_m', 20.0), 'assumed_depth_m', ()))
         if depth <= 0:
@@ -132,6 +134,8 @@ def _size(raw: Any, name: str) -> Size | None:
     if raw is None:
         return None
     size = _numbers(raw, name, (2,))
-    if not (size > 0).all() or (size != size.round()).any():
-        raise CalibrationError(f'{name} must be [height, width] in pixels, got {raw!r}')
+    if not ((size >= 1) & (size <= MAX_SIDE_PX)).all() or (size != size.round()).any():
+        raise CalibrationError(
+            f'{name} must be [height, width] in pixels, each 1 to {MAX_SIDE_PX}, got {raw!r}'
+        )
     return int(size[0]), int(size[1])

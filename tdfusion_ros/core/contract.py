@@ -105,7 +105,7 @@ def _classes(raw: dict[str, Any]) -> tuple[str, ...]:
         not isinstance(names, list)
         or not names
         or len(set(map(str, names))) != len(names)
-        or not all(isinstance(n, str) and n for n in names)
+        or not all(isinstance(n, str) and n and n.isprintable() for n in names)
     ):
         raise ModelError(f'model.json: classes must be a list of different names, got {names!r}')
     return tuple(names)
