@@ -1,12 +1,14 @@
 """Read and write ROS 2 bags (mcap, sqlite3) with rosbags: no ROS installation is needed."""
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rosbags.interfaces import Connection
 from rosbags.interfaces import Qos
 from rosbags.interfaces import QosDurability
 from rosbags.interfaces import QosHistory
@@ -24,6 +26,7 @@ from rosbags.typesys.store import Typestore
 
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.messages import MessageTypes
+from tdfusion_ros.plain_yaml import refuse_aliases
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
@@ -73,8 +76,11 @@ class BagReader:
             raise BagError(f'bag {path} does not exist')
         self.path = folder
         try:
+            if (folder / 'metadata.yaml').is_file():
+                refuse_aliases((folder / 'metadata.yaml').read_text(encoding='utf-8'))
             self._reader = Reader(folder)
             self._reader.open()
+            _check_connections(self._reader.connections)
         except Exception as error:  # rosbags has no common base for what a damaged bag raises
             raise BagError(f'bag {path} cannot be opened: {error!r}') from error
 
@@ -129,6 +135,7 @@ class BagReader:
         stop_ns = None if at_ns is None else at_ns + 1
         try:
             for connection, time_ns, data in self._reader.messages(wanted, at_ns, stop_ns):
+                _check_time(time_ns)
                 yield connection.topic, time_ns, bytes(data)
         except Exception as error:  # as above
             raise BagError(f'bag {self.path} is damaged: {error!r}') from error
@@ -190,6 +197,20 @@ class BagWriter:
             self._writer.write(self._connections[topic], time_ns, data)
         except OSError as error:
             raise BagError(f'bag {self._writer.path} cannot be written: {error}') from None
+
+
+def _check_connections(connections: Sequence[Connection]) -> None:
+    """Refuse what metadata.yaml may say and rosbags hands on as it stands."""
+    for c in connections:
+        if not (isinstance(c.topic, str) and isinstance(c.msgtype, str)):
+            raise ValueError(f'topic {c.topic!r} of type {c.msgtype!r}: expected names')
+        if type(c.msgcount) is not int or c.msgcount < 0:
+            raise ValueError(f'{c.msgcount!r} messages on {c.topic}')
+
+
+def _check_time(time_ns: Any) -> None:
+    if type(time_ns) is not int or not -(2**63) <= time_ns < 2**63:
+        raise ValueError(f'a time of recording is {time_ns!r}')
 
 
 def _qos(latched: bool) -> Qos:

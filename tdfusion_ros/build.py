@@ -20,6 +20,7 @@ from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.core.registration import check_view
+from tdfusion_ros.plain_yaml import read_yaml
 
 PACKAGE = 'tdfusion_ros'
 
@@ -94,7 +95,7 @@ def load_calibration(path: str) -> Calibration:
     if not path:
         return Identity()
     try:
-        raw = yaml.safe_load(Path(path).expanduser().read_text(encoding='utf-8'))
+        raw = read_yaml(Path(path).expanduser().read_text(encoding='utf-8'))
         calibration = parse_calibration(raw)
         check_view(calibration)
         return calibration

@@ -29,7 +29,7 @@ ENGINES = TORCH | {'onnxruntime', 'onnx'}
 # Modules of the backends that are torch throughout; the others import them inside functions.
 IN_TORCH = {'network', 'device', 'plan'}
 # Run without ROS; messages is ROS-free, too.
-OFFLINE = {'build', 'bags', 'offline', 'cli', 'reference'}
+OFFLINE = {'build', 'bags', 'offline', 'cli', 'reference', 'plain_yaml'}
 OFFLINE_ROOMS = {'bench', 'calibrate', 'commands', 'view'}
 DOCTOR = {'doctor'}
 SHELL = {
@@ -170,7 +170,7 @@ def test_what_runs_without_ros_never_imports_it_nor_torch(module):
 @pytest.mark.parametrize('module', modules('tdfusion_ros/calibrate/*.py'))
 def test_calibration_reads_bags_and_folders_and_knows_no_command_nor_engine(module):
     names = imports(module)
-    assert ours(names) <= {'core', 'calibrate', 'bags', 'offline'}
+    assert ours(names) <= {'core', 'calibrate', 'bags', 'offline', 'plain_yaml'}
     assert others(names) <= {'numpy', 'cv2', 'yaml'}
 
 

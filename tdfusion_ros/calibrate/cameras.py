@@ -8,7 +8,9 @@ import yaml
 
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Size
+from tdfusion_ros.core.decode import MAX_SIDE_PX
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.plain_yaml import read_yaml
 
 MODELS = ('plumb_bob', 'rational_polynomial')
 UNCALIBRATED = (
@@ -43,7 +45,7 @@ def from_file(path: Path, stream: str, image_hw: Size | None) -> Camera:
         k = np.array(raw['camera_matrix']['data'], np.float64).reshape(3, 3)
         d = np.array(raw['distortion_coefficients']['data'], np.float64).reshape(-1)
         model = str(raw['distortion_model'])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CalibrationError(
             f'{path} is not a file of camera_calibration with image_width, image_height, '
             f'camera_matrix, distortion_model and distortion_coefficients: {error!r}'
@@ -58,7 +60,7 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     :raises CalibrationError: if it does not.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding='utf-8'))
+        raw = read_yaml(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CalibrationError(f'{what} {path} cannot be read: {error}') from None
     if not isinstance(raw, dict):
@@ -73,10 +75,12 @@ def _camera(
         raise CalibrationError(
             f'{what} is not calibrated: its K has the focal length {k[0, 0]:g}; {UNCALIBRATED}'
         )
-    if size_hw[0] <= 0 or size_hw[1] <= 0:
+    if not all(1 <= side <= MAX_SIDE_PX for side in size_hw):
         raise CalibrationError(f'{what} says the size {_wh(size_hw)}, expected that of its images')
     if not k[2, 2]:
         raise CalibrationError(f'{what} has a K that does not end in 1')
+    if not np.isfinite(d).all():
+        raise CalibrationError(f'{what} has a D that is not all numbers; {UNCALIBRATED}')
     if image_hw is not None and abs(np.log(_aspect(size_hw) / _aspect(image_hw))) > 0.01:
         raise CalibrationError(
             f'{what} is for {_wh(size_hw)}, but the {stream} images are {_wh(image_hw)}, of '

@@ -21,8 +21,10 @@ from tdfusion_ros.calibrate.fit import leave_one_out
 from tdfusion_ros.calibrate.fit import MODELS
 from tdfusion_ros.calibrate.geometry import Size
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.plain_yaml import read_yaml
 
 LEAST_POINTS = 4
+MOST_POINTS = 1000  # nobody picks more, and each is fitted without in turn
 SIDES = {'rgb': ('rgb', 'vi'), 'ir': ('ir',)}
 LEAST_GAIN = 0.8  # a richer transform must bring the left-out points this much closer
 MOST_ERROR = 0.025  # of a left-out point (median), as a part of the ir image's width
@@ -68,8 +70,8 @@ def read_points(path: Path) -> Points:
         text = path.read_text(encoding='utf-8-sig')
         if path.suffix.lower() == '.csv':
             return _from_rows(list(csv.reader(text.splitlines())), path)
-        raw = json.loads(text) if path.suffix.lower() == '.json' else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
+        raw = json.loads(text) if path.suffix.lower() == '.json' else read_yaml(text)
+    except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
         raise CalibrationError(f'points {path} cannot be read: {error}') from None
     if not isinstance(raw, dict):
         raise CalibrationError(f'points {path}: expected a mapping with rgb_xy and ir_xy')
@@ -168,6 +170,8 @@ def _array(raw: Any, columns: int, path: Path, name: str) -> np.ndarray:
         array = np.full((1, columns), np.nan)
     if array.size == 0:
         return np.zeros((0, columns))
+    if array.ndim == 2 and len(array) > MOST_POINTS:
+        raise CalibrationError(f'points {path}: {len(array)} points, at most {MOST_POINTS}')
     if array.ndim != 2 or array.shape[1] != columns or not np.isfinite(array).all():
         raise CalibrationError(f'points {path}: {name} must be rows of {columns} numbers')
     return array

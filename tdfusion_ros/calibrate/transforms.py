@@ -11,6 +11,8 @@ import numpy as np
 from tdfusion_ros.calibrate.cameras import read_mapping
 from tdfusion_ros.core.errors import CalibrationError
 
+MOST_APART_M = 1e6  # a frame may be a map's, far away; beyond that it is a slip
+
 
 @dataclass(frozen=True, eq=False)
 class Pose:
@@ -51,6 +53,7 @@ def from_tf(messages: Iterable[Any], rgb_frame: str, ir_frame: str) -> Pose:
             )
             t, q = item.transform.translation, item.transform.rotation
             to_parent = Pose(_rotation((q.x, q.y, q.z, q.w), child), np.array([t.x, t.y, t.z]))
+            _check(to_parent, child)
             ways.setdefault(child, {})[parent] = to_parent
             ways.setdefault(parent, {})[child] = to_parent.inverse()
     start, goal = rgb_frame.lstrip('/'), ir_frame.lstrip('/')
@@ -84,12 +87,25 @@ def from_file(path: Path) -> Pose:
             rotation = _rotation(raw['quaternion_xyzw'], str(path))
         else:
             rotation = np.array(raw['rotation'], np.float64).reshape(3, 3)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CalibrationError(
             f'extrinsics {path} must give translation_m [x, y, z] and rotation (3 x 3) or '
             f'quaternion_xyzw: {error!r}'
         ) from None
-    return Pose(rotation, translation)
+    pose = Pose(rotation, translation)
+    _check(pose, str(path))
+    return pose
+
+
+def _check(pose: Pose, where: str) -> None:
+    if not (np.abs(pose.translation_m) < MOST_APART_M).all():
+        raise CalibrationError(
+            f"'{where}' has the translation {pose.translation_m.tolist()}, expected [x, y, z] in "
+            'metres'
+        )
+    # Asked this way round, so that NaN is refused.
+    if not np.abs(pose.rotation @ pose.rotation.T - np.eye(3)).max() < 1e-3:
+        raise CalibrationError(f"'{where}' has a rotation that is not a rotation matrix")
 
 
 def _rotation(xyzw: Any, where: str) -> np.ndarray:

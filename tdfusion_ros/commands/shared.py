@@ -12,6 +12,7 @@ import yaml
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.plain_yaml import read_yaml
 
 if TYPE_CHECKING:
     from tdfusion_ros.offline import Source
@@ -45,7 +46,7 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
     values = {}
     if options.config:
         try:
-            raw = yaml.safe_load(options.config.read_text(encoding='utf-8'))
+            raw = read_yaml(options.config.read_text(encoding='utf-8'))
             values = _flat(next(iter(raw.values()))['ros__parameters'])
         except (
             OSError,
@@ -62,7 +63,7 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
         if not equals:
             raise ConfigError(f"--param wants NAME=VALUE, got '{given}'")
         try:
-            values[name] = yaml.safe_load(value)
+            values[name] = read_yaml(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--param {name}: '{value}' is not YAML: {error}") from None
     return from_mapping(values)
