@@ -16,6 +16,8 @@ from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_perception
 from tdfusion_ros.nets.perception import Perception
 
+MOST_SETTING = 4096  # of any width, depth or number of classes
+
 
 class Cast(nn.Module):
     """Turn a tensor into another type: the border of a half-precision part."""
@@ -37,6 +39,7 @@ def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
     :raises ModelError: if the weights are not those of the architecture.
     """
     try:
+        _check_size(architecture, len(weights))
         model = build_perception(architecture)
         model.load_state_dict(load(weights))
     except Exception as error:  # safetensors, torch and a misspelt setting share no base
@@ -45,6 +48,19 @@ def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
         ) from error
     fold_batchnorm(model).requires_grad_(False)
     return model
+
+
+def _check_size(architecture: Mapping[str, Any], length: int) -> None:
+    """Refuse settings that the weights cannot be of, before memory is taken for them."""
+    for settings in architecture.values():
+        for name, value in settings.items():
+            numbers = value if isinstance(value, list) else [value]
+            if any(isinstance(n, (int, float)) and not 0 <= n <= MOST_SETTING for n in numbers):
+                raise ValueError(f'{name} must be 0 to {MOST_SETTING}, got {value!r}')
+    with torch.device('meta'):
+        wanted = sum(t.numel() for t in build_perception(architecture).state_dict().values())
+    if wanted > length:  # a number takes two bytes or more
+        raise ValueError(f'{wanted} numbers are wanted, the weights have {length} bytes')
 
 
 def to_half(model: Perception) -> Perception:
