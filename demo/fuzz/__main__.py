@@ -10,6 +10,7 @@ seed gives the same inputs. One fault is looked at with ``--only TARGET --at NUM
 import argparse
 from dataclasses import asdict
 import json
+import math
 from pathlib import Path
 from random import Random
 import sys
@@ -31,7 +32,7 @@ def plan(inputs: int, only: str = '') -> list[Part]:
     if not chosen:
         raise SystemExit(f'no target {only}; there are: {", ".join(t.name for t in TARGETS)}')
     total = sum(t.share for t in chosen)
-    return [Part(t.name, 0, max(1, round(inputs * t.share / total))) for t in chosen]
+    return [Part(t.name, 0, math.ceil(inputs * t.share / total)) for t in chosen]
 
 
 def table(tallies: list[Tally]) -> str:

@@ -20,6 +20,7 @@ from tdfusion_ros.calibrate.fit import exact
 from tdfusion_ros.calibrate.fit import leave_one_out
 from tdfusion_ros.calibrate.fit import MODELS
 from tdfusion_ros.calibrate.geometry import Size
+from tdfusion_ros.core.decode import MAX_SIDE_PX
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.plain_yaml import read_yaml
 
@@ -181,7 +182,9 @@ def _size(raw: Any, side: str, path: Path) -> Size | None:
     if raw is None:
         return None
     if not (
-        isinstance(raw, list) and len(raw) == 2 and all(type(n) is int and n > 0 for n in raw)
+        isinstance(raw, list)
+        and len(raw) == 2
+        and all(type(n) is int and 1 <= n <= MAX_SIDE_PX for n in raw)
     ):
         raise CalibrationError(f'points {path}: {side}_size_hw must be [height, width]')
     return raw[0], raw[1]

@@ -255,7 +255,7 @@ def _flat(config: Any, prefix: str = '') -> Any:
 
 def _cast(name: str, value: Any, default: Any) -> Any:
     wanted = type(default)
-    if wanted is float and type(value) is int:
+    if wanted is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     if wanted is tuple and isinstance(value, (list, tuple)):
         if all(isinstance(item, str) for item in value):

@@ -157,6 +157,8 @@ def test_hostile_calibration_and_parameters_are_refused_in_one_line(tmp_path):
         load_calibration(str(path))
     with pytest.raises(ConfigError, match='aliases'):
         config_of(Namespace(config=path, param=[]))
+    with pytest.raises(ConfigError, match='score_threshold'):
+        config_of(Namespace(config=None, param=[f'score_threshold={10**400}']))
     with pytest.raises(ConfigError, match='not YAML'):
         config_of(Namespace(config=None, param=['model=0b_']))
 
@@ -231,6 +233,7 @@ def test_extrinsics_that_are_no_pose_are_refused(text, tmp_path):
         ('x.json', f'{{"rgb_xy": [[{"9" * 5000}, 1]]}}'),
         ('x.csv', '1,2,3,' + '9' * 200_000),
         ('x.csv', '1,2,3,4\n' * 5000),
+        ('x.json', f'{{"rgb_xy": [], "ir_xy": [], "ir_size_hw": [1, {10**400}]}}'),
     ],
 )
 def test_points_file_that_is_too_much_is_refused(name, text, tmp_path):
