@@ -58,14 +58,14 @@ class FusionRT(nn.Module):
         x = sources - 0.5
         for convolution in self.body:
             x = functional.relu(convolution(x))
+        # Split and joined for ONNX Runtime only, which would go on with 16 channels for these 4.
+        logits = torch.cat(self.head(x).split(1, 1), 1)
         # Interpolated, not pixel-shuffled: Sobel is blind to a checkerboard, so the loss would let
-        # the pixels of a cell drift apart. One by one: of four channels ONNX Runtime makes 16.
-        weight_ir, weight_luma, gain, offset = (
-            functional.interpolate(
-                logits, scale_factor=float(self.config.scale), mode='bilinear'
-            ).sigmoid()
-            for logits in self.head(x).split(1, 1)
-        )
+        # the pixels of a cell drift apart.
+        maps = functional.interpolate(
+            logits, scale_factor=float(self.config.scale), mode='bilinear'
+        ).sigmoid()
+        weight_ir, weight_luma, gain, offset = maps.split(1, 1)
         return weight_ir, weight_luma, gain, offset - 0.5
 
     def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
