@@ -27,7 +27,7 @@ from tdfusion_ros.bags import typestore
 from tdfusion_ros.calibrate import cameras
 from tdfusion_ros.calibrate import sources
 from tdfusion_ros.calibrate import transforms
-from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FrameError
@@ -129,8 +129,10 @@ def use(reader: BagReader, kinds: tuple[str, ...] | None = None) -> None:
             errors.append(error)
 
     def pairs() -> None:
-        for pair in BagSource(reader, reader.find(), SyncConfig()):
-            check_frame(pair.ir)
+        for _, match in BagSource(reader, reader.find(), FusionConfig()):
+            for frame in (match.rgb, match.ir):
+                if frame is not None:
+                    check_frame(frame)
 
     def images(topic: str) -> None:
         for message in each(reader, topic):

@@ -10,7 +10,8 @@ from tdfusion_ros.doctor.sighting import Sighting
 from tdfusion_ros.messages import stamp_ns
 from tdfusion_ros.messages import to_frame
 
-DISCOVERY_S = 3.0  # after which whoever is there has been found
+DISCOVERY_S = 3.0  # after which whoever is there has mostly been found
+PATIENCE_S = 12.0  # for the two topics that are wanted, on a busy machine
 KINDS = ('Image', 'CompressedImage')
 MOST = 16  # topics that are listened to; a robot may have dozens
 
@@ -67,6 +68,9 @@ def listen(
     try:
         wanted = {stream: _resolved(node, name) for stream, name in names.items()}
         spin(DISCOVERY_S)
+        deadline = monotonic() + PATIENCE_S - DISCOVERY_S
+        while monotonic() < deadline and not all(map(node.count_publishers, wanted.values())):
+            spin(0.2)
         ears = _subscribe(node, tuple(wanted.values()))
         spin(seconds)
         seen = [_sighting(node, topic, kind, ear) for (topic, kind), ear in ears.items()]
