@@ -34,10 +34,10 @@ from tdfusion_ros.bench.machine import environment
 from tdfusion_ros.bench.pairs import kind
 from tdfusion_ros.bench.pairs import load_pairs
 from tdfusion_ros.bench.pairs import Source
-from tdfusion_ros.bench.run import check_output
 from tdfusion_ros.bench.run import demo_bag
 from tdfusion_ros.bench.run import described
 from tdfusion_ros.bench.run import write_report
+from tdfusion_ros.commands.shared import check_output
 from tdfusion_ros.commands.shared import sizes_hw
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import ConfigError

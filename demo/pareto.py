@@ -32,6 +32,8 @@ from tdfusion_ros.bench.subjects import Graph
 from tdfusion_ros.bench.turns import Child
 from tdfusion_ros.bench.turns import percentiles_ms
 from tdfusion_ros.bench.turns import take_turns
+from tdfusion_ros.commands.shared import check_output
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from training.data.datasets import Sample
 from training.export import load_fusion
@@ -120,7 +122,11 @@ def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
     for name, row in rows.items():
         axes.scatter(row['ms'], 100 * row['lowest'], color='C0' if name in front else '0.5')
         axes.annotate(
-            name, (row['ms'], 100 * row['lowest']), (4, 5), textcoords='offset points', fontsize=8
+            Path(name).name,
+            (row['ms'], 100 * row['lowest']),
+            (4, 5),
+            textcoords='offset points',
+            fontsize=8,
         )
     axes.axhline(97, color='C3', linewidth=0.8, linestyle=':')
     axes.set(
@@ -130,6 +136,43 @@ def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
     )
     axes.grid(alpha=0.3, which='both')
     figure.savefig(path, dpi=110)
+
+
+def compare(
+    runs: Sequence[str], folders: Sequence[Sequence[str]], every: int, rounds: int
+) -> dict:
+    """Export, time, measure, and return the report; the first run is the measure of the others."""
+    facts = environment()  # its load is that of others, so before the work
+    with TemporaryDirectory() as place:
+        paths = {
+            run: export_fusion(load_fusion(run), Path(place) / f'{i}.onnx')
+            for i, run in enumerate(runs)
+        }
+        times = times_ms(paths, rounds)
+        found = quality(paths, folders, every)
+    rows = {
+        run: {
+            'ms': times[run]['p50'],
+            'faster': times[runs[0]]['p50'] / times[run]['p50'],
+            'lowest': min(shares(found, run, runs[0]).values()),
+        }
+        for run in runs
+    }
+    return {'environment': facts, 'times_ms': times, 'quality': found, 'rows': rows}
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """Return a report as tables."""
+    parts = [described(report['environment'])]
+    for folder, by_run in report['quality'].items():
+        lines = [[run, *(f'{row[k]:.3f}' for k in FIGURES)] for run, row in by_run.items()]
+        parts.append(f'{folder}\n' + table(['network', *FIGURES], lines))
+    lines = [
+        [run, f'{row["ms"]:.1f}', f'{row["faster"]:.1f}', f'{100 * row["lowest"]:.1f}']
+        for run, row in report['rows'].items()
+    ]
+    parts.append(table(['network', 'p50 [ms]', 'times faster', 'lowest share [%]'], lines))
+    return '\n\n'.join(parts)
 
 
 def main() -> int:
@@ -147,35 +190,13 @@ def main() -> int:
     add('-o', '--output', type=Path, metavar='PNG', help='plot; beside it NAME.json')
     options = parser.parse_args()
     try:
-        facts = environment()
-        with TemporaryDirectory() as folder:
-            paths = {
-                Path(run).name: export_fusion(load_fusion(run), Path(folder) / f'{i}.onnx')
-                for i, run in enumerate(options.runs)
-            }
-            times = times_ms(paths, options.rounds)
-            found = quality(paths, options.images, options.every)
-        first = next(iter(paths))
-        rows = {
-            name: {
-                'ms': times[name]['p50'],
-                'faster': times[first]['p50'] / times[name]['p50'],
-                'lowest': min(shares(found, name, first).values()),
-            }
-            for name in paths
-        }
-        print(described(facts))
-        for folder, by_name in found.items():
-            lines = [[n, *(f'{row[k]:.3f}' for k in FIGURES)] for n, row in by_name.items()]
-            print(f'\n{folder}\n' + table(['network', *FIGURES], lines))
-        lines = [
-            [n, f'{r["ms"]:.1f}', f'{r["faster"]:.1f}', f'{100 * r["lowest"]:.1f}']
-            for n, r in rows.items()
-        ]
-        print('\n' + table(['network', 'p50 [ms]', 'times faster', 'lowest share [%]'], lines))
+        check_output(options.output)
+        if min(options.every, options.rounds) < 1:
+            raise ConfigError('--every and --rounds must be at least 1')
+        report = compare(options.runs, options.images, options.every, options.rounds)
+        print(text(report))
         if options.output:
-            draw(rows, options.output)
-            report = {'environment': facts, 'times_ms': times, 'quality': found, 'rows': rows}
+            draw(report['rows'], options.output)
             write_report(report, options.output.with_suffix('.json'))
     except FusionError as error:
         print(f'pareto: {error}', file=sys.stderr)

@@ -20,7 +20,6 @@ from typing import Any
 
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.bench.machine import environment
-from tdfusion_ros.bench.run import check_output
 from tdfusion_ros.bench.run import described
 from tdfusion_ros.bench.run import write_report
 from tdfusion_ros.bench.subjects import Graph
@@ -29,6 +28,7 @@ from tdfusion_ros.bench.turns import percentiles_ms
 from tdfusion_ros.bench.turns import ratio
 from tdfusion_ros.bench.turns import take_turns
 from tdfusion_ros.build import find_bundle
+from tdfusion_ros.commands.shared import check_output
 from tdfusion_ros.commands.shared import sizes_hw
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError

@@ -79,12 +79,6 @@ def bench(
     }
 
 
-def check_output(path: Path | None) -> None:
-    """Refuse before the work what could not be written after it."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise ConfigError(f'{path} cannot be written: name a file in a folder that exists')
-
-
 def write_report(report: Report, path: Path | None) -> None:
     """Write a report as JSON, if anywhere."""
     if path is None:

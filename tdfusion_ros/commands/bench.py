@@ -6,6 +6,7 @@ from typing import Any
 
 from tdfusion_ros.commands.shared import add_config
 from tdfusion_ros.commands.shared import add_topics
+from tdfusion_ros.commands.shared import check_output
 from tdfusion_ros.commands.shared import config_of
 from tdfusion_ros.commands.shared import sizes_hw
 from tdfusion_ros.core.config import BACKENDS
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f'--frames must be at least 1, got {options.frames}')
     if options.backend:
         options.param.append(f'backend={options.backend}')
-    bench.check_output(options.output)
+    check_output(options.output)
     source = Source(
         tuple(options.input) or (bench.demo_bag(),),
         (options.rgb_topic, options.ir_topic),

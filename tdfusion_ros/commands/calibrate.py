@@ -12,6 +12,7 @@ import numpy as np
 from tdfusion_ros.calibrate.files import document
 from tdfusion_ros.commands.shared import add_config
 from tdfusion_ros.commands.shared import add_topics
+from tdfusion_ros.commands.shared import check_output
 from tdfusion_ros.commands.shared import config_of
 from tdfusion_ros.commands.shared import source_of
 from tdfusion_ros.core.calibration import Camera
@@ -61,7 +62,6 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Estimate, say how good it is, and write it with its picture."""
-    from tdfusion_ros.bench.run import check_output
     from tdfusion_ros.calibrate import files
 
     picture = options.overlay or options.output.with_suffix('.png')

@@ -100,3 +100,9 @@ def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:
         width, height = map(int, size.split('x'))
         found.append((height, width))
     return tuple(found)
+
+
+def check_output(path: Path | None) -> None:
+    """Refuse before the work what could not be written after it."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ConfigError(f'{path} cannot be written: name a file in a folder that exists')

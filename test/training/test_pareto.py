@@ -27,6 +27,6 @@ def test_networks_are_held_against_the_first_and_drawn(write_pairs, tmp_path, mo
     assert pareto.main() == 0
     assert plot.read_bytes().startswith(b'\x89PNG')
     rows = json.loads(plot.with_suffix('.json').read_text())['rows']
-    assert rows['big']['lowest'] == rows['big']['faster'] == 1
-    assert 0 < rows['small']['lowest'] < 1.5
-    assert '| small |' in capsys.readouterr().out
+    assert rows[runs[0]]['lowest'] == rows[runs[0]]['faster'] == 1
+    assert 0 < rows[runs[1]]['lowest'] < 1.5
+    assert f'| {runs[1]} |' in capsys.readouterr().out
