@@ -1,12 +1,12 @@
 """
 Hold fusion networks against each other: how good, how fast; a table and a plot.
 
-    python -m demo.pareto PAPER_RUN RUN... --images RGB IR --images RGB IR -o docs/students.png
+    python -m demo.pareto PAPER_RUN RUN... --images RGB IR --data DATA val -o students.png
 
 The first run is what the others are measured by. All are exported and run as the robot runs them
 (ONNX Runtime on the CPU), one process each, in turns. Quality is the mean over pairs of SCD, VIF,
-Qabf and SSIM on each pair of folders, as a share of the first run's; what counts is the lowest of
-them. Needs torch and matplotlib (`make bench` has them).
+Qabf and SSIM on each pair of folders and each split of a data set, as a share of the first run's;
+what counts is the lowest of them. Needs torch and matplotlib (`make bench` has them).
 """
 
 from argparse import ArgumentParser
@@ -35,6 +35,8 @@ from tdfusion_ros.bench.turns import take_turns
 from tdfusion_ros.commands.shared import check_output
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
+from training.data.datasets import DataSet
+from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.export import load_fusion
 from training.markdown import table
@@ -79,23 +81,22 @@ def times_ms(paths: Mapping[str, Path], rounds: int) -> dict[str, dict[str, floa
 
 
 def quality(
-    paths: Mapping[str, Path], folders: Sequence[Sequence[str]], every: int
+    paths: Mapping[str, Path], sets: Mapping[str, DataSet], every: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return FIGURES by folder of rgb images and name of graph."""
+    """Return FIGURES by name of set and name of graph."""
     fusers = {name: graph_fuser(path) for name, path in paths.items()}
     out = {}
-    for rgb, ir in folders:
-        samples = open_folders(rgb, ir)
+    for place, samples in sets.items():
         found = quality_table(fusers, [samples[i] for i in range(0, len(samples), every)])
-        out[rgb] = {name: {key: found[name][key] for key in FIGURES} for name in paths}
+        out[place] = {name: {key: found[name][key] for key in FIGURES} for name in paths}
     return out
 
 
 def shares(found: Mapping[str, Any], name: str, reference: str) -> dict[str, float]:
-    """Return each figure as a share of the reference's, by ``folder figure``."""
+    """Return each figure as a share of the reference's, by ``set figure``."""
     return {
-        f'{folder} {key}': rows[name][key] / rows[reference][key]
-        for folder, rows in found.items()
+        f'{place} {key}': rows[name][key] / rows[reference][key]
+        for place, rows in found.items()
         for key in FIGURES
     }
 
@@ -138,9 +139,7 @@ def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def compare(
-    runs: Sequence[str], folders: Sequence[Sequence[str]], every: int, rounds: int
-) -> dict:
+def compare(runs: Sequence[str], sets: Mapping[str, DataSet], every: int, rounds: int) -> dict:
     """Export, time, measure, and return the report; the first run is the measure of the others."""
     facts = environment()  # its load is that of others, so before the work
     with TemporaryDirectory() as place:
@@ -149,7 +148,7 @@ def compare(
             for i, run in enumerate(runs)
         }
         times = times_ms(paths, rounds)
-        found = quality(paths, folders, every)
+        found = quality(paths, sets, every)
     rows = {
         run: {
             'ms': times[run]['p50'],
@@ -164,9 +163,9 @@ def compare(
 def text(report: Mapping[str, Any]) -> str:
     """Return a report as tables."""
     parts = [described(report['environment'])]
-    for folder, by_run in report['quality'].items():
+    for place, by_run in report['quality'].items():
         lines = [[run, *(f'{row[k]:.3f}' for k in FIGURES)] for run, row in by_run.items()]
-        parts.append(f'{folder}\n' + table(['network', *FIGURES], lines))
+        parts.append(f'{place}\n' + table(['network', *FIGURES], lines))
     lines = [
         [run, f'{row["ms"]:.1f}', f'{row["faster"]:.1f}', f'{100 * row["lowest"]:.1f}']
         for run, row in report['rows'].items()
@@ -184,7 +183,8 @@ def main() -> int:
     )
     add = parser.add_argument
     add('runs', nargs='+', metavar='RUN', help='runs of fusion networks; the first is the measure')
-    add('--images', nargs=2, action='append', required=True, metavar=('RGB', 'IR'))
+    add('--images', nargs=2, action='append', default=[], metavar=('RGB', 'IR'))
+    add('--data', nargs=2, action='append', default=[], metavar=('DATA', 'SPLIT'))
     add('--every', type=int, default=1, metavar='N', help='only every so-many-th pair')
     add('--rounds', type=int, default=20, help='default 20')
     add('-o', '--output', type=Path, metavar='PNG', help='plot; beside it NAME.json')
@@ -193,7 +193,11 @@ def main() -> int:
         check_output(options.output)
         if min(options.every, options.rounds) < 1:
             raise ConfigError('--every and --rounds must be at least 1')
-        report = compare(options.runs, options.images, options.every, options.rounds)
+        sets = {rgb: open_folders(rgb, ir) for rgb, ir in options.images}
+        sets |= {' '.join(place): open_dataset(*place) for place in options.data}
+        if not sets:
+            raise ConfigError('name images to fuse: --images RGB IR, or --data DATA SPLIT')
+        report = compare(options.runs, sets, options.every, options.rounds)
         print(text(report))
         if options.output:
             draw(report['rows'], options.output)

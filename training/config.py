@@ -52,6 +52,7 @@ class TrainConfig:
     imitate: str = setting(
         '', 'Run folder of a fusion network to come near to (L1), beside the loss (task fusion).'
     )
+    imitate_weight: float = setting(1.0, 'Weight of coming near to it, beside the loss of 1.')
     detector: str = setting(
         '', 'Run folder of the detector to start from (task learned); it should not know the data.'
     )

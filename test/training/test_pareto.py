@@ -15,18 +15,22 @@ from training.checkpoint import save_run  # noqa: E402
 pytestmark = pytest.mark.torch
 
 
-def test_networks_are_held_against_the_first_and_drawn(write_pairs, tmp_path, monkeypatch, capsys):
+def test_networks_are_held_against_the_first_and_drawn(
+    write_pairs, data_root, tmp_path, monkeypatch, capsys
+):
     root = write_pairs('rgb', 'ir', ['a', 'b'])
     for name, depth in (('big', 4), ('small', 2)):
         save_run(tmp_path / name, FusionRT(FusionRTConfig(width=4, depth=depth)), {})
     runs = [str(tmp_path / name) for name in ('big', 'small')]
-    folders = ['--images', str(root / 'rgb'), str(root / 'ir')]
+    sets = ['--images', str(root / 'rgb'), str(root / 'ir'), '--data', str(data_root), 'val']
     monkeypatch.setattr(pareto, 'SIZE_HW', (64, 96))
     plot = tmp_path / 'plot.png'
-    monkeypatch.setattr(sys, 'argv', ['pareto', *runs, *folders, '--rounds', '1', '-o', str(plot)])
+    monkeypatch.setattr(sys, 'argv', ['pareto', *runs, *sets, '--rounds', '1', '-o', str(plot)])
     assert pareto.main() == 0
     assert plot.read_bytes().startswith(b'\x89PNG')
-    rows = json.loads(plot.with_suffix('.json').read_text())['rows']
+    report = json.loads(plot.with_suffix('.json').read_text())
+    rows = report['rows']
+    assert set(report['quality']) == {str(root / 'rgb'), f'{data_root} val'}
     assert rows[runs[0]]['lowest'] == rows[runs[0]]['faster'] == 1
     assert 0 < rows[runs[1]]['lowest'] < 1.5
     assert f'| {runs[1]} |' in capsys.readouterr().out

@@ -254,7 +254,7 @@ def fusion_task(config: TrainConfig, device: torch.device) -> Task:
             losses['imitation'] = (
                 (fused - run_network(shown, (y, batch.ir), config.amp)).abs().mean()
             )
-            losses['loss'] = losses['loss'] + losses['imitation']
+            losses['loss'] = losses['loss'] + config.imitate_weight * losses['imitation']
         descend(optimizer, fusion, losses['loss'])
         return losses
 
