@@ -120,6 +120,18 @@ def test_folders_are_timed_as_raw_messages_of_their_own_size(folders, capsys, tm
     assert (one['size'], one['images'], one['pairs']) == ('96x64', 'rgb8 + mono16', 3)
 
 
+def test_without_the_fused_image_less_is_timed(folders, tmp_path):
+    times = {}
+    for name, more in (('both', ()), ('detections', ('--detections-only',))):
+        path = tmp_path / f'{name}.json'
+        assert bench(*folders, '--size', '640x480', *more, '-o', path) == 0
+        (one,) = json.loads(path.read_text())['runs']
+        times[name] = one['stages_ms']
+    assert one['published'] == 'detections'
+    assert times['detections']['network']['p50'] < times['both']['network']['p50']
+    assert times['detections']['messages']['p50'] < times['both']['messages']['p50']
+
+
 def odd_one(folders):
     cv2.imwrite(str(folders[0] / '1.png'), np.zeros((32, 32, 3), np.uint8))
 
@@ -262,7 +274,7 @@ def test_peak_of_memory_is_that_of_this_process():
 
 
 def test_pair_that_cannot_be_fused_is_a_sentence_that_crosses_processes(folders, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise FrameError('bad_encoding', 'the ir image is coloured')
 
     path = RobotPath(Source(folders), FusionConfig(backend='cpu'))

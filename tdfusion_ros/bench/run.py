@@ -45,19 +45,22 @@ def bench(
     config: FusionConfig,
     frames: int,
     sizes_hw: Sequence[tuple[int, int]] = (),
+    *,
+    fused: bool = True,
 ) -> Report:
     """
     Time the robot's path.
 
     :param frames: to time at each size.
     :param sizes_hw: to resize both images to; empty: as they are.
+    :param fused: False: as where nobody subscribes to the fused image.
     :raises FusionError: if the input, the model or the engine cannot be used.
     """
     described = environment()  # its load is that of others, so before the work
     with ExitStack() as stack:
         children = {}
         for size_hw in dict.fromkeys(sizes_hw or (source.size_hw,)):
-            build = partial(RobotPath, replace(source, size_hw=size_hw), config)
+            build = partial(RobotPath, replace(source, size_hw=size_hw), config, fused=fused)
             children[str(size_hw)] = child = Child(build)
             stack.callback(child.close)
             child.work(WARM_UP)
@@ -97,7 +100,7 @@ def text(report: Report) -> str:
         described(report['environment']),
         f'{first["pairs"]} pairs ({first["images"]}) of {" + ".join(report["input"])}: '
         f'{report["frames"]} frames after {report["warm_up"]} to warm up, one at a time, '
-        'without DDS',
+        f'without DDS; published: {first["published"]}',
     ]
     for run in report['runs']:
         lines += ['', *_stages(run)]

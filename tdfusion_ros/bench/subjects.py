@@ -47,10 +47,12 @@ class RobotPath:
     """
     The way of a pair through the node, but for DDS: decode, pair, fuse, fill messages.
 
+    :param fused: False: as where nobody subscribes to the fused image.
     :raises FusionError: if the input, the model or the engine cannot be used.
     """
 
-    def __init__(self, source: Source, config: FusionConfig) -> None:
+    def __init__(self, source: Source, config: FusionConfig, *, fused: bool = True) -> None:
+        self._fused = fused
         self._pairs = load_pairs(source, config.sync)
         self._endless = cycle(self._pairs)
         self._size_hw = messages.to_frame(self._pairs[0][0]).size_hw
@@ -77,14 +79,15 @@ class RobotPath:
         self._matcher.push('ir', replace(ir, stamp_ns=self._stamp_ns + skew_ns))
         marks.append(perf_counter_ns())
         try:
-            result = self._pipeline.process(rgb, ir)
+            result = self._pipeline.process(rgb, ir, fused=self._fused)
         except FrameError as error:
             raise BagError(f'a pair cannot be fused: {error}') from None
         marks.append(perf_counter_ns())
         head = messages.header(self._types, rgb)
         classes = self._pipeline.contract.classes
         messages.detection_array(self._types, head, result.detections, classes)
-        messages.image(self._types, head, result.fused)
+        if result.fused is not None and self._fused:
+            messages.image(self._types, head, result.fused)
         marks.append(perf_counter_ns())
         decode, pairing, _, filling = (b - a for a, b in pairwise(marks))
         total = marks[-1] - marks[0]
@@ -103,6 +106,7 @@ class RobotPath:
         return {
             'size': f'{self._size_hw[1]}x{self._size_hw[0]}',
             'pairs': len(self._pairs),
+            'published': 'fused image, detections' if self._fused else 'detections',
             'images': ' + '.join(kind(message) for message in self._pairs[0]),
             'model': contract.name,
             'sha256': contract.sha256[GRAPH_FILE],

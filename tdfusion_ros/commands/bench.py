@@ -39,6 +39,9 @@ def add(commands: Any) -> None:
     bench.add_argument(
         '--raw', action='store_true', help='send compressed images as raw ones, as drivers do'
     )
+    bench.add_argument(
+        '--detections-only', action='store_true', help='as where nobody sees the fused image'
+    )
     bench.add_argument('--backend', choices=BACKENDS, help='short for -p backend=…')
     bench.add_argument(
         '-o', '--output', type=Path, metavar='FILE', help='write the report as JSON'
@@ -63,7 +66,13 @@ def run(options: argparse.Namespace) -> int:
         (options.rgb_topic, options.ir_topic),
         raw=options.raw,
     )
-    report = bench.bench(source, config_of(options), options.frames, sizes_hw(options.size))
+    report = bench.bench(
+        source,
+        config_of(options),
+        options.frames,
+        sizes_hw(options.size),
+        fused=not options.detections_only,
+    )
     print(bench.text(report))
     bench.write_report(report, options.output)
     return 0
