@@ -92,6 +92,9 @@ class TrainConfig:
     scale_range: tuple[float, float] = setting((0.7, 1.3), 'Random magnification of a crop.')
     mosaic: float = setting(0.0, 'Share of crops that are put together from four images.')
     photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
+    modality_dropout: float = setting(
+        0.0, 'Share of crops of which one camera is black, as where its stream stalls.'
+    )
     lr: float = setting(2e-3, 'Highest learning rate (AdamW).')
     warmup_steps: int = setting(200, 'Steps of linear warm-up before the cosine decay.')
     weight_decay: float = setting(0.01, 'Decay of convolution weights; none on biases and norms.')

@@ -42,6 +42,18 @@ def test_every_pair_is_used_once_before_any_is_used_twice(config, samples):
     assert sorted(used) == sorted(s.name for s in samples)
 
 
+def test_one_of_both_cameras_is_black_as_often_as_was_asked_for(config, samples):
+    config = replace(config, modality_dropout=0.5, photometric=0.0, batch=64)
+    batch = make_batch(samples, config, 0)
+    rgb, ir = (image.flatten(1).amax(1) == 0 for image in (batch.rgb, batch.ir))
+    assert not (rgb & ir).any()
+    assert 8 <= rgb.sum() <= 24
+    assert 8 <= ir.sum() <= 24
+    whole = make_batch(samples, replace(config, modality_dropout=0.0), 0)
+    assert torch.equal(batch.rgb[~rgb], whole.rgb[~rgb])
+    assert torch.equal(batch.boxes_xyxy, whole.boxes_xyxy)
+
+
 @pytest.mark.parametrize('workers', [1, 3])
 def test_batches_made_ahead_are_those_made_in_time(config, masked_root, workers):
     samples = load_samples(masked_root, 'train')

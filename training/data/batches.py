@@ -18,6 +18,7 @@ from training.data.datasets import DataSet
 from training.data.datasets import Sample
 from training.data.transforms import Batch
 from training.data.transforms import collate
+from training.data.transforms import drop_modality
 from training.data.transforms import flip
 from training.data.transforms import mosaic
 from training.data.transforms import photometric
@@ -85,7 +86,10 @@ def augment(
         crop = random_crop(samples[index], rng, config.crop_hw, config.scale_range)
     if rng.random() < 0.5:
         crop = flip(crop)
-    return photometric(crop, rng, config.photometric)
+    crop = photometric(crop, rng, config.photometric)
+    if rng.random() < config.modality_dropout:
+        crop = drop_modality(crop, rng)
+    return crop
 
 
 def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Batch:

@@ -226,6 +226,13 @@ def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0)
     return replace(sample, rgb=images[0], ir=images[1])
 
 
+def drop_modality(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Make one of both images black; boxes stay, also of what only that one showed."""
+    if rng.random() < 0.5:
+        return replace(sample, rgb=np.zeros_like(sample.rgb))
+    return replace(sample, ir=np.zeros_like(sample.ir))
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size into tensors."""
     most = max(1, *(len(s.class_ids) for s in samples))
