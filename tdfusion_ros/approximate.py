@@ -23,10 +23,10 @@ class ApproximatePairer:
     def __init__(self, config: SyncConfig) -> None:
         try:
             import message_filters
-        except ImportError:
+        except ImportError as error:
             raise ConfigError(
                 "sync.policy 'approximate' needs the ROS package message_filters; "
-                "install it or use 'nearest'"
+                f"install it or use 'nearest' ({error})"
             ) from None
         self._filters_of = message_filters
         self._config = config
@@ -45,7 +45,7 @@ class ApproximatePairer:
         self._sync = package.ApproximateTimeSynchronizer(
             [self._filters['rgb'], self._filters['ir']],
             self._config.queue_size,
-            self._config.max_skew_ms / 1e3,
+            self._config.max_skew_ms / 1e3 + 1e-9,  # the slop itself is too far apart there
         )
         self._sync.registerCallback(self._matched)
 

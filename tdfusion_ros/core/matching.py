@@ -12,6 +12,7 @@ from typing import Protocol
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.health import Watch
 from tdfusion_ros.core.holding import HoldPairer
 from tdfusion_ros.core.pairing import NearestPairer
@@ -75,7 +76,16 @@ class Pairer(Protocol):
 
 
 def make_pairer(sync: SyncConfig) -> NearestPairer | HoldPairer:
-    """Return our own pairing, in the mode that the config names."""
+    """
+    Return our own pairing, in the mode that the config names.
+
+    :raises ConfigError: if another one is asked for: that needs ROS, so only the node has it.
+    """
+    if sync.policy != 'nearest':
+        raise ConfigError(
+            f"sync.policy '{sync.policy}' is there in the live node only, as it comes with ROS: "
+            "set sync.policy to 'nearest' here"
+        )
     return HoldPairer(sync) if sync.mode == 'rgb_hold' else NearestPairer(sync)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.matching import Matcher
 
 NS = 1_000_000  # in a millisecond
@@ -46,6 +47,11 @@ def modes(found):
 
 def matcher_of(**settings):
     return Matcher(from_mapping(settings))
+
+
+def test_pairing_of_another_package_is_refused_not_replaced_by_ours_without_a_word():
+    with pytest.raises(ConfigError, match=r"'approximate' is there in the live node only"):
+        matcher_of(**{'sync.policy': 'approximate'})
 
 
 def test_while_both_cameras_work_every_pair_is_fused_without_a_mark():

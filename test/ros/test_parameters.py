@@ -80,6 +80,15 @@ def test_pairing_by_message_filters_ends_the_node_where_they_are_missing(stage):
     check_refused(stage.start_node({'sync.policy': 'approximate'}), 'message_filters')
 
 
+def test_node_pairs_by_message_filters_where_they_are_installed(stage):
+    pytest.importorskip('message_filters')
+    stage.start_node({'sync.policy': 'approximate'})
+    client = stage.client()
+    client.offer('rgb', 'ir')
+    client.listen('detections')
+    client.warm_up(pictures.pair)
+
+
 def test_whole_numbers_are_taken_where_fractions_are_meant(stage):
     stage.start_node({'sync.max_skew_ms': 15, 'score_threshold': 1})
     client = stage.client()

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.torch
 def torchrun(root, *arguments):
     """Run a program in two processes on this machine; the port is chosen by torchrun."""
     call = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', *arguments]
-    environment = {**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'}
+    path = os.pathsep.join(filter(None, (str(root), os.environ.get('PYTHONPATH'))))
+    environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
     done = subprocess.run(
         [sys.executable, *call], cwd=root, env=environment, capture_output=True, text=True
     )

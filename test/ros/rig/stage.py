@@ -13,6 +13,8 @@ from rig.client import Client
 ROOT = Path(__file__).parents[3]
 SLOW_NODE = (str(Path(__file__).parents[1] / 'slow_node.py'),)
 GRACE_S = 20.0
+# In front of what is there: an installed ROS is found by it.
+PYTHONPATH = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
 
 
 class NodeProcess:
@@ -24,7 +26,7 @@ class NodeProcess:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=ROOT,
-                env={**os.environ, 'PYTHONPATH': str(ROOT)},
+                env={**os.environ, 'PYTHONPATH': PYTHONPATH},
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
