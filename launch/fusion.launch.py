@@ -7,6 +7,7 @@ Start the fusion node.
 Every parameter of the node is an argument; its default stands in the parameter file.
 """
 
+from difflib import get_close_matches
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
+from launch.actions import LogInfo
 from launch.actions import OpaqueFunction
 from launch.actions import SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
@@ -33,47 +35,67 @@ def generate_launch_description() -> LaunchDescription:
     config = Path(get_package_share_directory('tdfusion_ros')) / 'config'
     profile = str(config / 'fastdds_profile.xml')
     own = any(variable in os.environ for variable in PROFILE_VARIABLES)
+    arguments = _arguments(config)
+    known = [argument.name for argument in arguments]
     return LaunchDescription(
         [
-            DeclareLaunchArgument('namespace', default_value='', description='Of the node.'),
-            DeclareLaunchArgument(
-                'params_file',
-                default_value=str(config / 'fusion.yaml'),
-                description='Parameter file.',
-            ),
-            DeclareLaunchArgument(
-                'rgb_topic',
-                default_value='rgb/image_raw',
-                description='Raw image topic of the rgb camera; its camera_info is beside it.',
-            ),
-            DeclareLaunchArgument(
-                'ir_topic',
-                default_value='ir/image_raw',
-                description='Raw image topic of the thermal camera, likewise.',
-            ),
-            DeclareLaunchArgument(
-                'use_sim_time', default_value='false', description='Take the time from /clock.'
-            ),
-            DeclareLaunchArgument(
-                'respawn', default_value='false', description='Start the node again if it ends.'
-            ),
-            DeclareLaunchArgument('log_level', default_value='info', description='Of the node.'),
-            *(
-                DeclareLaunchArgument(
-                    name, default_value='', description=f'{facts["doc"]} Empty: as in params_file.'
-                )
-                for name, _, facts in settings()
-            ),
+            *arguments,
             *(SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES if not own),
+            OpaqueFunction(function=_strangers, args=[known]),
             OpaqueFunction(function=_node),
         ]
     )
+
+
+def _arguments(config: Path) -> list[DeclareLaunchArgument]:
+    return [
+        DeclareLaunchArgument('namespace', default_value='', description='Of the node.'),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=str(config / 'fusion.yaml'),
+            description='Parameter file.',
+        ),
+        DeclareLaunchArgument(
+            'rgb_topic',
+            default_value='rgb/image_raw',
+            description='Raw image topic of the rgb camera; its camera_info is beside it.',
+        ),
+        DeclareLaunchArgument(
+            'ir_topic',
+            default_value='ir/image_raw',
+            description='Raw image topic of the thermal camera, likewise.',
+        ),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='false', description='Take the time from /clock.'
+        ),
+        DeclareLaunchArgument(
+            'respawn', default_value='false', description='Start the node again if it ends.'
+        ),
+        DeclareLaunchArgument('log_level', default_value='info', description='Of the node.'),
+        *(
+            DeclareLaunchArgument(
+                name, default_value='', description=f'{facts["doc"]} Empty: as in params_file.'
+            )
+            for name, _, facts in settings()
+        ),
+    ]
+
+
+def _strangers(context: LaunchContext, known: list[str]) -> list[LogInfo]:
+    """Name misspelt arguments: launch takes any; those of an including file are no mistake."""
+    found = []
+    for name in context.launch_configurations.keys() - set(known):
+        for near in get_close_matches(name, known, n=1, cutoff=0.8):
+            found.append(LogInfo(msg=f"no argument '{name}' is known: did you mean '{near}'?"))
+    return found
 
 
 def _node(context: LaunchContext) -> list[LifecycleNode]:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    if not Path(given('params_file')).is_file():  # launch_ros would go on without it
+        raise FileNotFoundError(f'params_file {given("params_file")} does not exist')
     overrides = {name: yaml.safe_load(given(name)) for name, _, _ in settings() if given(name)}
     node = LifecycleNode(
         package='tdfusion_ros',

@@ -11,17 +11,21 @@ Every argument of fusion.launch.py works here too. A bag that holds results alre
 
 from pathlib import Path
 
+from ament_index_python.packages import get_package_prefix
 from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError
 from launch import LaunchContext
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.actions import ExecuteProcess
 from launch.actions import IncludeLaunchDescription
+from launch.actions import LogInfo
 from launch.actions import OpaqueFunction
-from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+YES = ('true', '1')
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -40,18 +44,7 @@ def generate_launch_description() -> LaunchDescription:
                 launch_arguments={'use_sim_time': 'true'}.items(),
             ),
             OpaqueFunction(function=_player),
-            Node(
-                package='rviz2',
-                executable='rviz2',
-                namespace=LaunchConfiguration('namespace'),
-                arguments=['-d', str(share / 'config' / 'fusion.rviz')],
-                parameters=[{'use_sim_time': True}],
-                remappings=[
-                    ('rgb/image_raw', LaunchConfiguration('rgb_topic')),
-                    ('ir/image_raw', LaunchConfiguration('ir_topic')),
-                ],
-                condition=IfCondition(LaunchConfiguration('rviz')),
-            ),
+            OpaqueFunction(function=_rviz, args=[share]),
         ]
     )
 
@@ -60,10 +53,34 @@ def _player(context: LaunchContext) -> list[ExecuteProcess]:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    if not Path(given('bag')).exists():
+        raise FileNotFoundError(f'bag {given("bag")} does not exist')
     # The delay lets the node load its model, or the first seconds of the bag would be lost.
     play = ['ros2', 'bag', 'play', given('bag'), '--clock', '--delay', '5']
-    if given('loop').lower() in ('true', '1'):
+    if given('loop').lower() in YES:
         play.append('--loop')
     if topics := given('topics').split():
         play += ['--topics', *topics]
     return [ExecuteProcess(cmd=play, output='screen')]
+
+
+def _rviz(context: LaunchContext, share: Path) -> list[Node | LogInfo]:
+    if LaunchConfiguration('rviz').perform(context).lower() not in YES:
+        return []
+    try:
+        get_package_prefix('rviz2')
+    except PackageNotFoundError:
+        return [LogInfo(msg='rviz2 is not installed: the bag is played without a picture of it')]
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            namespace=LaunchConfiguration('namespace'),
+            arguments=['-d', str(share / 'config' / 'fusion.rviz')],
+            parameters=[{'use_sim_time': True}],
+            remappings=[
+                ('rgb/image_raw', LaunchConfiguration('rgb_topic')),
+                ('ir/image_raw', LaunchConfiguration('ir_topic')),
+            ],
+        )
+    ]

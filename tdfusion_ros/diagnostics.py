@@ -51,11 +51,11 @@ class Counters:
         with self._lock:
             self._totals[name] += times
 
-    def tick(self, name: str) -> None:
-        """Add one to a total and to its rate."""
+    def tick(self, name: str, times: int = 1) -> None:
+        """Add to a total and to its rate."""
         with self._lock:
-            self._totals[name] += 1
-            self._times[name].append(self._clock())
+            self._totals[name] += times
+            self._times[name].extend([self._clock()] * times)
 
     def sample(self, name: str, value: float) -> None:
         """Add a measured value to a percentile window."""
@@ -100,6 +100,12 @@ class Counters:
         with self._lock:
             times = self._times[name]
             return self._clock() - times[0] if times else 0.0
+
+    def lately(self, name: str) -> int:
+        """Return how many ticks there were in the last five seconds."""
+        with self._lock:
+            now = self._clock()
+            return sum(now - t <= RATE_WINDOW_S for t in self._times[name])
 
     def rate_hz(self, name: str) -> float:
         """Return ticks per second over the last five seconds [Hz]."""

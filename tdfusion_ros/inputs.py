@@ -29,6 +29,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 STREAMS = ('rgb', 'ir')
+QUIET_S = 10.0  # after a stall that was logged: a loose cable must not fill the disk
 SILENCE_S = 0.2  # no frame for this long: pairs that wait for a nearer partner leave
 # A bag's clock does not run before it plays, after its end, or while it pauses.
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
@@ -61,6 +62,7 @@ class Inputs:
         self._on_match = on_match
         self._matcher = make_matcher(config)
         self._stalled_at: dict[str, float] = {}
+        self._told_at: dict[str, float] = {}
         for name in ('last.inference', *(f'stalled.{stream}' for stream in STREAMS)):
             counters.note(name, '')  # of before a pause
         self._guards = {stream: SizeGuard() for stream in STREAMS}
@@ -79,6 +81,8 @@ class Inputs:
             )
             for stream in STREAMS
         ]
+        rgb, ir = (node.resolve_topic_name(self._topic(stream)) for stream in STREAMS)
+        node.get_logger().info(f'receives rgb from {rgb}, ir from {ir}')
         self._timer = node.create_timer(SILENCE_S, self._attend, clock=STEADY)
         self._attend()
 
@@ -117,9 +121,14 @@ class Inputs:
         if monotonic() - self._last_arrival > SILENCE_S:
             self._hand_on(self._matcher.flush(), self._last_arrival)
 
+    def _is_compressed(self, stream: str) -> bool:
+        return getattr(self._config, stream).image_transport == 'compressed'
+
+    def _topic(self, stream: str) -> str:
+        return f'{stream}/image_raw' + ('/compressed' if self._is_compressed(stream) else '')
+
     def _subscribe(self, stream: str) -> None:
-        compressed = getattr(self._config, stream).image_transport == 'compressed'
-        topic = f'{stream}/image_raw' + ('/compressed' if compressed else '')
+        topic = self._topic(stream)
         name = self._node.resolve_topic_name(topic)
         if self._config.input_qos == 'AUTO':
             profile = qos.following(self._node.get_publishers_info_by_topic(name))
@@ -137,12 +146,15 @@ class Inputs:
             self._node.destroy_subscription(self._subscriptions[stream])
         self._profiles[stream] = profile
         self._subscriptions[stream] = self._node.create_subscription(
-            CompressedImage if compressed else Image,
-            topic,
+            CompressedImage if self._is_compressed(stream) else Image,
+            topic,  # not the name: ROS would remap it once more
             lambda message, stream=stream: self._receive(stream, message),
             profile,
             event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=lambda _, name=name: self._incompatible(name)
+                incompatible_qos=lambda _, name=name: self._incompatible(name),
+                message_lost=lambda event, stream=stream: self._counters.tick(
+                    f'dropped.{stream}.transport', event.total_count_change
+                ),
             ),
         )
 
@@ -184,7 +196,7 @@ class Inputs:
             self._on_match(match, arrived)
 
     def _tell_faults(self, arrived: float) -> None:
-        """Log when a camera stalls and when it is back; diagnostics always know."""
+        """Log when a camera stalls and is back, not each time; diagnostics always know."""
         faults, pictures = self._matcher.faults, self._matcher.pictures
         for stream in STREAMS:
             fault = faults.get(stream, '')
@@ -193,7 +205,11 @@ class Inputs:
             if fault and stream not in self._stalled_at:
                 self._stalled_at[stream] = arrived
                 self._counters.count(f'stalls.{stream}')
-                self._node.get_logger().warn(fault)
+                if arrived - self._told_at.get(stream, -QUIET_S) >= QUIET_S:
+                    self._told_at[stream] = arrived
+                    self._node.get_logger().warn(fault)
             elif not fault and stream in self._stalled_at:
-                lasted = arrived - self._stalled_at.pop(stream)
-                self._node.get_logger().info(f'the {stream} camera is back after {lasted:.1f} s')
+                since = self._stalled_at.pop(stream)
+                if self._told_at.get(stream) == since:
+                    lasted = f'is back after {arrived - since:.1f} s'
+                    self._node.get_logger().info(f'the {stream} camera {lasted}')

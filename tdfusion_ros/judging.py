@@ -8,6 +8,7 @@ import numpy as np
 from tdfusion_ros.diagnostics import Counters
 from tdfusion_ros.diagnostics import ERROR
 from tdfusion_ros.diagnostics import OK
+from tdfusion_ros.diagnostics import RATE_WINDOW_S
 from tdfusion_ros.diagnostics import STALE
 from tdfusion_ros.diagnostics import Status
 from tdfusion_ros.diagnostics import WARN
@@ -25,6 +26,7 @@ SYNC_DROPS = (
     'both_stalled',
     'too_late',
 )
+LOST_SHARE = 0.05  # of the images that were sent: when more are lost, that is worth a complaint
 # Modes of results while a camera stalls, see core/matching.py.
 MODES = {
     'held': 'the last good ir image with each rgb image',
@@ -85,6 +87,12 @@ def _subject(key: str) -> str:
 
 def _stream(counters: Counters, stream: str, timeout_s: float, values: dict[str, str]) -> Status:
     name, problems = f'{stream} stream', counters.problems(f'.{stream}')
+    lost, came = counters.lately(f'dropped.{stream}.transport'), counters.lately(stream)
+    if lost > max(1, LOST_SHARE * (lost + came)):
+        problems.append(
+            f'{lost} of {lost + came} {stream} images were lost on the way (DDS) within '
+            f'{RATE_WINDOW_S:g} s: set config/fastdds_profile.xml for the driver of the camera too'
+        )
     silent = counters.silent_s(stream)
     if silent == float('inf'):
         problems.append(f'no usable {stream} image yet')

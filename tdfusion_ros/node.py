@@ -40,6 +40,7 @@ from tdfusion_ros.rate import RateLimit
 from tdfusion_ros.reporter import Reporter
 from tdfusion_ros.services import Saver
 from tdfusion_ros.services import Services
+from tdfusion_ros.signals import ignore
 from tdfusion_ros.signals import interrupt_once
 from tdfusion_ros.worker import Worker
 
@@ -289,6 +290,7 @@ def main(args: list[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        ignore()
     return 0
 
 

@@ -19,6 +19,7 @@ from tdfusion_ros.core.config import settings
 from tdfusion_ros.core.errors import ConfigError
 
 KNOWN = {name: facts for name, _, facts in settings()}
+FRACTIONS = {name for name, default, _ in settings() if isinstance(default, float)}
 # Parameters that ROS itself puts on a node.
 FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 
@@ -42,6 +43,8 @@ class Parameters:
         self._check: Callable[[FusionConfig], object] = lambda config: None
         self._changed = False
         node.add_on_set_parameters_callback(self._judge)
+        if hasattr(node, 'add_pre_set_parameters_callback'):  # Humble keeps 20 as a whole number
+            node.add_pre_set_parameters_callback(lambda given: [_as_declared(p) for p in given])
 
     def read(self) -> FusionConfig:
         """
@@ -82,6 +85,10 @@ class Parameters:
     def _judge(self, given: list[Parameter]) -> SetParametersResult:
         reason = self._objection(given)
         if reason:
+            for name in (p.name for p in given if p.name in KNOWN):
+                # rclpy has already noted the type of what is refused here.
+                kept = self._node.get_parameter(name).type_.value
+                self._node.describe_parameter(name).type = kept
             return SetParametersResult(successful=False, reason=reason)
         for parameter in given:
             self._refused.pop(parameter.name, None)
@@ -117,7 +124,9 @@ def _declare(node: Node) -> dict[str, Any]:
         value = list(default) or [''] if isinstance(default, tuple) else default
         descriptor = _descriptor(default, facts)
         try:
-            node.declare_parameter(name, value, descriptor)
+            given = node.declare_parameter(name, value, descriptor)
+            if (meant := _as_declared(given)) is not given:
+                node.set_parameters([meant])
         except (InvalidParameterTypeException, InvalidParameterValueException):
             refused[name] = _given(node)[name].value
             node.declare_parameter(name, value, descriptor, ignore_override=True)
@@ -128,6 +137,14 @@ def _declare(node: Node) -> dict[str, Any]:
             )
             node.declare_parameter(name, None, stranger)
     return refused
+
+
+def _as_declared(parameter: Parameter) -> Parameter:
+    """Return 20.0 for 20 where that is meant: tools offer what is set as the type from then on."""
+    whole = parameter.type_ == Parameter.Type.INTEGER and abs(parameter.value) < 2**53
+    if whole and parameter.name in FRACTIONS:
+        return Parameter(parameter.name, Parameter.Type.DOUBLE, float(parameter.value))
+    return parameter
 
 
 def _given(node: Node) -> Mapping[str, Parameter]:

@@ -23,3 +23,14 @@ def interrupt_once() -> list[int]:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     return seen
+
+
+def ignore() -> None:
+    """
+    Ignore SIGINT and SIGTERM from now on: everything is released, only Python has to end.
+
+    While it does, it gives signals back their default, and the second SIGINT of ``ros2 launch``
+    would kill what has ended well; but one that is ignored stays ignored.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

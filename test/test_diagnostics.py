@@ -68,6 +68,20 @@ def test_each_subject_has_a_status_and_every_value_is_in_one_of_them(scene):
     assert all(any(key in p for p in parts) for key in whole)
 
 
+@pytest.mark.parametrize(('burst', 'level'), [(2, OK), (20, WARN)])
+def test_images_that_the_transport_loses_are_named_with_their_remedy(scene, burst, level):
+    scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
+    scene.counters.tick('dropped.ir.transport', burst)
+    assert scene.levels()[1] == level
+    status = scene.statuses()['ir stream']
+    assert status.values['dropped.ir.transport'] == str(burst)
+    if level == WARN:
+        assert '20 of 71 ir images were lost on the way' in status.message
+        assert 'fastdds_profile.xml' in status.message
+    scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
+    assert scene.levels() == (OK, OK, OK, OK)
+
+
 def test_a_camera_that_stops_is_an_error_and_what_waits_for_it_is_stale(scene):
     scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
     scene.go(3.0, 'rgb')

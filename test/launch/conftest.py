@@ -23,9 +23,36 @@ class Recorded:
         self.given = given
         self.named = named
 
+    @property
+    def name(self):
+        """Return the name of a DeclareLaunchArgument, as the real one does."""
+        return self.given[0]
+
     def perform(self, context):
         """Return the value of a LaunchConfiguration, as the real one does."""
-        return context[self.given[0]]
+        return context.launch_configurations[self.given[0]]
+
+
+class Context:
+    """What a launch file is executed in: the arguments that were given, or are defaults."""
+
+    def __init__(self, entities, given):
+        self.launch_configurations = {
+            e.name: e.named['default_value']
+            for e in entities
+            if e.kind == 'DeclareLaunchArgument' and 'default_value' in e.named
+        } | given
+
+
+class PackageNotFoundError(KeyError):
+    """What ament_index_python raises."""
+
+
+def prefix_of(name):
+    """Return where a package is, and only ours is there."""
+    if name != 'tdfusion_ros':
+        raise PackageNotFoundError(name)
+    return str(ROOT)
 
 
 def kinds(*names):
@@ -39,16 +66,20 @@ MODULES = {
         'ExecuteProcess',
         'GroupAction',
         'IncludeLaunchDescription',
+        'LogInfo',
         'OpaqueFunction',
         'SetEnvironmentVariable',
     ),
-    'launch.conditions': kinds('IfCondition'),
     'launch.launch_description_sources': kinds('PythonLaunchDescriptionSource'),
     'launch.substitutions': kinds('LaunchConfiguration'),
     'launch_ros': {},
     'launch_ros.actions': kinds('LifecycleNode', 'Node'),
     'ament_index_python': {},
-    'ament_index_python.packages': {'get_package_share_directory': lambda name: str(ROOT)},
+    'ament_index_python.packages': {
+        'get_package_prefix': prefix_of,
+        'get_package_share_directory': prefix_of,
+        'PackageNotFoundError': PackageNotFoundError,
+    },
 }
 
 
@@ -72,20 +103,28 @@ def execute(monkeypatch):
 
 
 @pytest.fixture
-def launch_node(execute):
+def act(execute):
+    """Return a function that executes a launch file with arguments: what its functions return."""
+
+    def run(file, **given):
+        entities = execute(file)
+        context = Context(entities, given)
+        actions = [e.named for e in entities if e.kind == 'OpaqueFunction']
+        return [
+            made
+            for action in actions
+            for made in action['function'](context, *action.get('args', ()))
+        ]
+
+    return run
+
+
+@pytest.fixture
+def launch_node(act):
     """Return a function that executes fusion.launch.py with arguments and returns its node."""
 
     def run(**given):
-        entities = execute('fusion.launch.py')
-        defaults = {
-            e.given[0]: e.named['default_value']
-            for e in entities
-            if e.kind == 'DeclareLaunchArgument'
-        }
-        unknown = given.keys() - defaults.keys()
-        assert not unknown, unknown
-        (action,) = (e for e in entities if e.kind == 'OpaqueFunction')
-        (node,) = action.named['function']({**defaults, **given})
+        (node,) = act('fusion.launch.py', **given)
         return node.named
 
     return run

@@ -1,6 +1,7 @@
 from pathlib import Path
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -88,40 +89,58 @@ def test_a_transport_profile_of_the_user_is_left_alone(execute, monkeypatch):
     assert not of_kind(execute('fusion.launch.py'), 'SetEnvironmentVariable')
 
 
-def player(entities, **given):
+def test_a_misspelt_argument_is_named_and_one_of_an_including_file_is_not(act):
+    said, node = act('fusion.launch.py', modle='mine', bag='drive', rviz='true')
+    assert said.named['msg'] == "no argument 'modle' is known: did you mean 'model'?"
+    assert node.kind == 'LifecycleNode'
+
+
+def test_a_parameter_file_that_is_not_there_stops_the_launch(launch_node):
+    with pytest.raises(FileNotFoundError, match=r'params_file /mine.yaml does not exist'):
+        launch_node(params_file='/mine.yaml')
+
+
+def player(act, **given):
     """Return the command that plays the bag."""
-    defaults = {
-        e.given[0]: e.named.get('default_value')
-        for e in of_kind(entities, 'DeclareLaunchArgument')
-    }
-    (action,) = of_kind(entities, 'OpaqueFunction')
-    (process,) = action.named['function']({**defaults, **given})
+    (process,) = act('replay.launch.py', rviz='false', **given)
     return process.named['cmd']
 
 
-def test_replay_plays_the_bag_on_its_own_clock(execute):
-    entities = execute('replay.launch.py')
-    once = player(entities, bag='drive')
-    assert once[:4] == ['ros2', 'bag', 'play', 'drive']
+def test_replay_plays_the_bag_on_its_own_clock(execute, act, demo):
+    once = player(act, bag=str(demo))
+    assert once[:4] == ['ros2', 'bag', 'play', str(demo)]
     assert '--clock' in once
-    assert player(entities, bag='drive', loop='true') == [*once, '--loop']
-    (included,) = of_kind(entities, 'IncludeLaunchDescription')
+    assert player(act, bag=str(demo), loop='true') == [*once, '--loop']
+    (included,) = of_kind(execute('replay.launch.py'), 'IncludeLaunchDescription')
     assert Path(included.given[0].given[0]) == ROOT / 'launch' / 'fusion.launch.py'
     assert dict(included.named['launch_arguments']) == {'use_sim_time': 'true'}
 
 
-def test_replay_leaves_old_results_of_a_bag_out_where_topics_are_named(execute):
-    command = player(execute('replay.launch.py'), bag='drive', topics='/rgb/image_raw  /b')
+def test_replay_leaves_old_results_of_a_bag_out_where_topics_are_named(act, demo):
+    command = player(act, bag=str(demo), topics='/rgb/image_raw  /b')
     assert command[-3:] == ['--topics', '/rgb/image_raw', '/b']
 
 
-def test_rviz_of_a_replay_sees_the_topics_of_the_node(execute):
-    (rviz,) = of_kind(execute('replay.launch.py'), 'Node')
+def test_replay_of_a_bag_that_is_not_there_stops_the_launch(act):
+    with pytest.raises(FileNotFoundError, match='bag drive does not exist'):
+        player(act, bag='drive')
+
+
+def test_rviz_of_a_replay_sees_the_topics_of_the_node(act, demo, monkeypatch):
+    index = sys.modules['ament_index_python.packages']  # a stand-in
+    monkeypatch.setattr(index, 'get_package_prefix', str)
+    _, rviz = act('replay.launch.py', bag=str(demo))
     assert rviz.named['namespace'].given == ('namespace',)
     assert [(name, to.given) for name, to in rviz.named['remappings']] == [
         ('rgb/image_raw', ('rgb_topic',)),
         ('ir/image_raw', ('ir_topic',)),
     ]
+
+
+def test_replay_goes_on_without_rviz_where_it_is_not_installed_and_says_so(act, demo):
+    process, said = act('replay.launch.py', bag=str(demo))
+    assert process.kind == 'ExecuteProcess'
+    assert 'rviz2 is not installed' in said.named['msg']
 
 
 def test_rigs_have_a_scope_and_a_namespace_each(execute):

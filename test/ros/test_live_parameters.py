@@ -4,6 +4,7 @@ from time import monotonic
 
 import numpy as np
 import pytest
+from rcl_interfaces.msg import ParameterType
 from rig import pictures
 from rig.lifecycle import Manager
 from rig.stage import ROOT
@@ -98,6 +99,15 @@ def test_thermal_scaling_takes_effect_at_the_next_pair(client, manager):
     assert manager.set_all(fixed | {'ir.invert': False}) == ''
     seen = pictures.pixels(next_result(client)['ir_registered/image_raw'])
     np.testing.assert_allclose(seen, REAL[1], atol=1)
+
+
+def test_a_fraction_stays_one_whatever_is_set_so_that_tools_offer_the_right_type(client, manager):
+    if hasattr(client.node, 'add_pre_set_parameters_callback'):  # not in Humble
+        assert manager.set('ir.range_max', 1000) == ''
+        assert type(manager.get('ir.range_max')) is float
+        assert manager.type_of('ir.range_max') == ParameterType.PARAMETER_DOUBLE
+    assert 'must be of type float' in manager.set('ir.range_max', 'many')
+    assert manager.type_of('ir.range_max') == ParameterType.PARAMETER_DOUBLE
 
 
 def test_the_latched_labels_tell_the_new_threshold(client, manager, shared_stage):

@@ -1,5 +1,6 @@
 """Quality of service of the inputs: what the publishers offer is what is asked for."""
 
+import numpy as np
 import pytest
 from rig import pictures
 
@@ -101,3 +102,17 @@ def test_output_qos_is_what_the_parameter_says(stage, name, reliable):
         client.wait_until(lambda topic=topic: client.node.count_publishers(topic), topic)
         (info,) = client.node.get_publishers_info_by_topic(topic)
         assert (info.qos_profile.reliability.name == 'RELIABLE') == reliable
+
+
+def test_images_that_dds_loses_are_counted(client):
+    client.offer('rgb', 'ir', reliable=False)
+    client.warm_up(pictures.pair)
+    large = np.zeros((1500, 2000, 3), np.uint8)  # two of them fill the shared memory
+
+    def lost():
+        for _ in range(8):
+            header = pictures.header(client.next_stamp_ns(), 'rgb')
+            client.send('rgb', pictures.image(large, 'rgb8', header))
+        return client.total('dropped.rgb.transport')
+
+    client.wait_until(lost, 'a loss that is counted')

@@ -1,6 +1,7 @@
 """How the process ends."""
 
 import signal
+from time import sleep
 
 import pytest
 from rig import pictures
@@ -83,6 +84,16 @@ def test_further_signals_do_not_disturb_the_end(stage, monkeypatch):
     for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
         node.signal(number)
         client.wait_until(lambda: True, 'one spin')
+    check_ended_well(node)
+
+
+def test_signals_up_to_the_very_last_moment_do_not_change_the_status(stage):
+    node = stage.start_node()
+    client = stage.client()
+    client.wait_until(lambda: 'no usable' in client.latest().message, 'it to be active')
+    while node.running():
+        node.signal(signal.SIGINT)
+        sleep(0.002)
     check_ended_well(node)
 
 

@@ -4,6 +4,7 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import DescribeParameters
 from rcl_interfaces.srv import GetParameters
 from rcl_interfaces.srv import SetParameters
 from rcl_interfaces.srv import SetParametersAtomically
@@ -63,6 +64,12 @@ class Manager:
             GetParameters, 'get_parameters', GetParameters.Request(names=[name])
         )
         return parameter_value_to_python(response.values[0])
+
+    def type_of(self, name: str) -> int:
+        """Return the type that a parameter is described with, see ParameterType."""
+        request = DescribeParameters.Request(names=[name])
+        response = self._client.call(DescribeParameters, 'describe_parameters', request)
+        return response.descriptors[0].type
 
     def _state(self) -> State:
         return self._client.call(GetState, 'get_state', GetState.Request()).current_state
