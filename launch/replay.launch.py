@@ -39,6 +39,7 @@ def generate_launch_description() -> LaunchDescription:
                 'topics', default_value='', description='To play, with blanks between; empty: all.'
             ),
             DeclareLaunchArgument('rviz', default_value='true', description='Start rviz.'),
+            OpaqueFunction(function=_check),  # first: what has started would outlive the launch
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(share / 'launch' / 'fusion.launch.py')),
                 launch_arguments={'use_sim_time': 'true'}.items(),
@@ -49,12 +50,16 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
+def _check(context: LaunchContext) -> None:
+    bag = LaunchConfiguration('bag').perform(context)
+    if not Path(bag).exists():
+        raise FileNotFoundError(f'bag {bag} does not exist')
+
+
 def _player(context: LaunchContext) -> list[ExecuteProcess]:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    if not Path(given('bag')).exists():
-        raise FileNotFoundError(f'bag {given("bag")} does not exist')
     # The delay lets the node load its model, or the first seconds of the bag would be lost.
     play = ['ros2', 'bag', 'play', given('bag'), '--clock', '--delay', '5']
     if given('loop').lower() in YES:

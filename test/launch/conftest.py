@@ -113,7 +113,7 @@ def act(execute):
         return [
             made
             for action in actions
-            for made in action['function'](context, *action.get('args', ()))
+            for made in action['function'](context, *action.get('args', ())) or ()
         ]
 
     return run

@@ -121,9 +121,11 @@ def test_replay_leaves_old_results_of_a_bag_out_where_topics_are_named(act, demo
     assert command[-3:] == ['--topics', '/rgb/image_raw', '/b']
 
 
-def test_replay_of_a_bag_that_is_not_there_stops_the_launch(act):
+def test_replay_of_a_bag_that_is_not_there_stops_before_anything_is_started(act, execute):
     with pytest.raises(FileNotFoundError, match='bag drive does not exist'):
         player(act, bag='drive')
+    kinds = [e.kind for e in execute('replay.launch.py')]
+    assert kinds.index('OpaqueFunction') < kinds.index('IncludeLaunchDescription')
 
 
 def test_rviz_of_a_replay_sees_the_topics_of_the_node(act, demo, monkeypatch):
