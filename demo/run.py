@@ -95,7 +95,12 @@ def main() -> int:
     good = report['pairs_published'] >= ENOUGH * report['pairs_possible']
     if not good or report['exceptions'] or exit_status:
         busy = report['dropped'].get('busy', 0)
-        why = f'; {busy} pairs came while this machine still fused another' if busy else ''
+        why = (
+            f'; {busy} pairs came while this machine still fused another: once more while '
+            'nothing else runs, please'
+            if busy
+            else ''
+        )
         print(f'demo: FAILED (node exit status {exit_status}{why}), see {log}', file=sys.stderr)
         return 1
     return 0

@@ -251,6 +251,8 @@ class FusionNode(LifecycleNode):
                 f'pair dropped ({error.cause}): {error}', throttle_duration_sec=5.0
             )
         except Exception as error:  # a robot must see the next pair; the count is in diagnostics
+            if not rclpy.ok():
+                return  # a signal ended ROS in the midst of publishing
             self._counters.count('exceptions')
             self._counters.note('last.inference', f'pair dropped (exception): {error!r}')
             self.get_logger().error(

@@ -1,5 +1,6 @@
 """The ``tdfusion`` command as people call it: files in, files out, one sentence when wrong."""
 
+import shlex
 import shutil
 
 import cv2
@@ -92,6 +93,23 @@ def test_bag_may_become_a_folder(write_bag, demo_records, tmp_path, capsys):
     assert fuse(bag, '-o', tmp_path / 'out', '--to', 'folder') == 0
     assert len(list((tmp_path / 'out').glob('*.png'))) == 6
     assert capsys.readouterr().out.startswith(f'6 pairs -> {tmp_path / "out"}; frames without')
+
+
+def test_fuse_names_the_command_that_shows_its_result_with_the_topics_of_the_bag(
+    write_bag, demo_records, tmp_path, capsys, monkeypatch
+):
+    names = {'/ir/image_raw': '/boson/image'}
+    bag = write_bag(tmp_path / 'my bag', [(names.get(t, t), at, m) for t, at, m in demo_records])
+    assert fuse(bag, '-o', tmp_path / 'out') == 1
+    assert (
+        'image topics are /rgb/image_raw/compressed, /boson/image; name one with --ir-topic'
+        in (capsys.readouterr().err)
+    )
+    assert fuse(bag, '-o', tmp_path / 'out', '--ir-topic', '/boson/image') == 0
+    _, command = capsys.readouterr().out.splitlines()[-1].split('look at it: tdfusion ')
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(command)) == 0
+    assert 'no ir images recorded' not in (tmp_path / 'report.html').read_text()
 
 
 def test_parameter_file_and_command_line_reach_the_pipeline(folders, tmp_path):

@@ -4,6 +4,7 @@ import argparse
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+import shlex
 import sys
 from typing import Any
 
@@ -81,4 +82,15 @@ def run(options: argparse.Namespace) -> int:
             'no pair was fused; compare the stamps of both cameras, see '
             'sync.max_skew_ms and sync.ir_time_offset_ms'
         )
+    if to_bag:
+        print(f'look at it: {_next(options)}')
     return 0
+
+
+def _next(options: argparse.Namespace) -> str:
+    """Return the command that shows the result, with the topics that were named."""
+    call = ['tdfusion', 'view', str(options.output), '--inputs', str(options.input[0])]
+    for name in ('rgb', 'ir'):
+        if topic := getattr(options, f'{name}_topic'):
+            call += [f'--{name}-topic', topic]
+    return shlex.join(call)
