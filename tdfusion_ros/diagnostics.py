@@ -95,11 +95,16 @@ class Counters:
             times = self._times[name]
             return self._clock() - times[-1] if times else float('inf')
 
-    def since_s(self, name: str) -> float:
-        """Return the time since the first tick that is remembered, 0 before it [s]."""
+    def since_s(self, name: str, silence_s: float) -> float:
+        """Return the time since the first tick after the last silence so long, 0 before it [s]."""
         with self._lock:
             times = self._times[name]
-            return self._clock() - times[0] if times else 0.0
+            begun = times[-1] if times else self._clock()
+            for at in reversed(times):
+                if begun - at > silence_s:
+                    break
+                begun = at
+            return self._clock() - begun
 
     def lately(self, name: str) -> int:
         """Return how many ticks there were in the last five seconds."""

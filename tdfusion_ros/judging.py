@@ -27,6 +27,7 @@ SYNC_DROPS = (
     'too_late',
 )
 LOST_SHARE = 0.05  # of the images that were sent: when more are lost, that is worth a complaint
+NOW = 15  # images that tell a clock: of the whole window most may be from before it was set
 # Modes of results while a camera stalls, see core/matching.py.
 MODES = {
     'held': 'the last good ir image with each rgb image',
@@ -109,7 +110,7 @@ def _sync(counters: Counters, received: bool, timeout_s: float, values: dict[str
         return Status('sync', OK, f'skew {values["abs_skew_ms_mean"]} ms on the average', values)
     if not received:
         return Status('sync', STALE, 'waits for images of both cameras', values)
-    if min(counters.since_s(stream) for stream in STREAMS) <= timeout_s:
+    if min(counters.since_s(stream, timeout_s) for stream in STREAMS) <= timeout_s:
         return Status('sync', STALE, 'waits for the first pair', values)
     return Status(
         'sync',
@@ -134,9 +135,9 @@ def _inference(counters: Counters, sync: int, timeout_s: float, values: dict[str
         return Status('inference', WARN, sentence, values)
     if sync != OK:
         return Status('inference', STALE, 'no pair to fuse', values)
-    never = silent == float('inf')
-    if never and counters.since_s('paired') <= timeout_s:
+    if counters.since_s('paired', timeout_s) <= timeout_s:
         return Status('inference', STALE, 'the first pair is at the engine', values)
+    never = silent == float('inf')
     waited = 'the first pair is not fused yet' if never else f'no pair fused for {silent:.1f} s'
     said = values.get('engine_said', '')
     return Status(
@@ -151,7 +152,7 @@ def clock_difference(counters: Counters) -> str:
     Arrival minus stamp is what the clock of a camera lags behind this computer's, plus the delay
     on the way. Both cameras lag alike in a bag that is replayed, so only the difference tells.
     """
-    ages_ms = [counters.recent(f'{stream}_stamp_age_ms') for stream in ('rgb', 'ir')]
+    ages_ms = [counters.recent(f'{stream}_stamp_age_ms')[-NOW:] for stream in STREAMS]
     if min(map(len, ages_ms)) < 3:
         return ''
     rgb_ms, ir_ms = (float(np.median(ages)) for ages in ages_ms)

@@ -153,6 +153,19 @@ def test_pairs_that_nobody_fuses_are_blamed_on_the_engine_with_its_words(scene):
     assert scene.statuses()['inference'].message.endswith('the engine said: hm')
 
 
+def test_cameras_that_are_back_are_given_time_to_pair_before_stamps_or_engine_are_blamed(scene):
+    scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
+    scene.go(3.0)
+    scene.go(0.1, 'rgb', 'ir')
+    assert scene.levels() == (OK, OK, STALE, STALE)
+    scene.go(0.1, 'rgb', 'ir', 'paired')
+    assert scene.levels() == (OK, OK, OK, STALE)
+    scene.go(0.1, 'rgb', 'ir', 'paired', 'pairs')
+    assert scene.levels() == (OK, OK, OK, OK)
+    scene.go(3.0, 'rgb', 'ir')
+    assert scene.levels() == (OK, OK, WARN, STALE)
+
+
 def test_a_pause_is_no_silence(scene):
     scene.go(6.0, 'rgb', 'ir', 'paired', 'pairs')
     scene.now += 100.0

@@ -68,6 +68,16 @@ def test_clocks_are_named_where_no_pair_is_found():
     assert judge(counters, Counter(), 2.0, {})[2].level == OK
 
 
+def test_a_clock_that_changes_is_named_at_once_and_forgotten_at_once():
+    counters = counted()
+    for age_ms, said in ((3_600_005.0, '3600 s behind'), (5.0, '')):
+        for _ in range(20):  # a second
+            counters.sample('rgb_stamp_age_ms', 5.0)
+            counters.sample('ir_stamp_age_ms', age_ms)
+        assert said in clock_difference(counters)
+        assert bool(clock_difference(counters)) == bool(said)
+
+
 def test_a_steady_skew_at_equal_rates_is_hinted_at_as_what_to_add():
     hint = steady_skew(counted(skews_ms=[12.0, 12.5, 11.5] * 20))
     assert hint['sync.ir_time_offset_ms.hint'].startswith('-12.0 more, if both cameras')
