@@ -63,7 +63,8 @@ class Inputs:
         self._matcher = make_matcher(config)
         self._stalled_at: dict[str, float] = {}
         self._told_at: dict[str, float] = {}
-        for name in ('last.inference', *(f'stalled.{stream}' for stream in STREAMS)):
+        notes = (f'{what}.{stream}' for what in ('stalled', 'refused') for stream in STREAMS)
+        for name in ('last.inference', *notes):
             counters.note(name, '')  # of before a pause
         self._guards = {stream: SizeGuard() for stream in STREAMS}
         self._subscriptions: dict[str, Any] = {}
@@ -172,11 +173,12 @@ class Inputs:
             frame = to_frame(message)
             self._guards[stream].check(frame.size_hw)
         except FrameError as error:
+            said = f'{stream} image dropped ({error.cause}): {error}'
             self._counters.count(f'dropped.{stream}.{error.cause}')
-            self._loggers[stream].warn(
-                f'{stream} image dropped ({error.cause}): {error}', throttle_duration_sec=5.0
-            )
+            self._counters.note(f'refused.{stream}', said)
+            self._loggers[stream].warn(said, throttle_duration_sec=5.0)
             return
+        self._counters.note(f'refused.{stream}', '')
         self._counters.tick(stream)
         if now_ns := self._node.get_clock().now().nanoseconds:  # simulated time may not run yet
             self._counters.sample(f'{stream}_stamp_age_ms', (now_ns - frame.stamp_ns) / 1e6)

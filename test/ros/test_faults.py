@@ -84,6 +84,19 @@ def test_a_damaged_ir_image_is_counted_as_one_of_ir(raw):
     check_dropped(raw, rgb, ir, 'dropped.ir.truncated', pictures.pair)
 
 
+def test_why_images_are_dropped_is_said_until_a_good_one_comes(raw):
+    rgb, _ = pictures.pair(raw.next_stamp_ns())
+    rgb.data = pictures.packed(bytes(7))
+    raw.send('rgb', rgb)
+    raw.wait_until(lambda: 'rgb image dropped (truncated)' in message(raw), 'the reason')
+    raw.fuse(*pictures.pair(raw.next_stamp_ns()))
+    raw.wait_until(lambda: 'truncated' not in message(raw), 'no complaint')
+
+
+def message(client):
+    return client.statuses['rgb stream'].message
+
+
 def test_a_coloured_ir_image_is_dropped(raw):
     rgb, _ = pictures.pair(raw.next_stamp_ns())
     ir = pictures.image(pictures.scene(9)[0], 'rgb8', rgb.header)
