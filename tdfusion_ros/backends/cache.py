@@ -31,7 +31,10 @@ from time import monotonic
 from time import sleep
 from typing import Any
 
+from tdfusion_ros.core.errors import FusionError
+
 SIDECAR = 'key.json'
+ROOM = 1 << 20  # that a disk which is not full has left
 PATIENCE_S = 5.0  # between two messages while somebody waits
 Key = Mapping[str, Any]
 Build = Callable[[Path], None]
@@ -84,7 +87,14 @@ class Cache:
             except OSError as error:
                 return self._without_keeping(build, error)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            build(folder)
+            try:
+                build(folder)
+            except (OSError, FusionError):
+                fault = _no_room(folder)  # the engine is large: it is what a full disk hits
+                if fault is None:
+                    raise
+                shutil.rmtree(folder, ignore_errors=True)
+                return self._without_keeping(build, fault)
             return self._keep(folder, key)
 
     def latest(self, key: Key, free: str) -> Any:
@@ -216,6 +226,19 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
 
 def _read_files(folder: Path) -> Files:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _no_room(folder: Path) -> OSError | None:
+    """Return what keeps more from being written into a folder, None if nothing does."""
+    path = folder / 'room'
+    try:
+        with path.open('wb') as stream:
+            stream.write(bytes(ROOM))
+            os.fsync(stream.fileno())
+        path.unlink()
+    except OSError as error:
+        return error
+    return None
 
 
 def _flush(path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tdfusion_ros.backends import cache as module
 from tdfusion_ros.backends.cache import cache_folder
+from tdfusion_ros.core.errors import ModelError
 
 KEY = {'weights': 'abc', 'size_hw': [480, 640], 'gpu': 'Orin', 'tensorrt': '10.3.0'}
 
@@ -177,6 +178,30 @@ def test_full_disk_costs_the_entry_but_not_the_engine(cache, build, said, monkey
     assert 'No space left' in said[0]
     assert not leftovers(cache)
     assert not list(cache.folder.glob('*/key.json'))
+
+
+@pytest.mark.parametrize('error', [OSError(errno.ENOSPC, 'full'), ModelError('cannot build it')])
+def test_disk_that_is_too_full_for_the_engine_costs_the_entry_only(
+    cache, build, said, monkeypatch, error
+):
+    """The builder is another process: its error need not tell of a disk."""
+
+    def build_where_there_is_room(folder):
+        build(folder)
+        if folder.parent == cache.folder:
+            raise error
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(type(error)):  # where there is room, the fault is another one
+        cache.get(KEY, build_where_there_is_room)
+    monkeypatch.setattr(module.os, 'fsync', full)
+    assert cache.get(KEY, build_where_there_is_room) == {'engine.plan': b'engine 3'}
+    (sentence,) = said
+    assert 'cannot be kept' in sentence
+    assert 'No space left' in sentence
+    assert not leftovers(cache)
 
 
 def test_entry_appears_at_once_and_after_all_of_it_is_on_the_disk(cache, build, monkeypatch):
