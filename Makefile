@@ -5,7 +5,7 @@ TEST := .venv-test
 SIZES := --size 320x240 --size 640x480 --size 1280x1024
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench train-smoke clean
+.PHONY: help demo test lint bench faults soak train-smoke clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,14 @@ bench: $(TEST)/ready  ## Time every stage, growth with size, paper and student, 
 	$(TEST)/bin/tdfusion bench --raw $(SIZES) -o out/bench.json
 	$(TEST)/bin/python -m demo.speed -o out/speed.json
 	$(TEST)/bin/python -m demo.latency --raw -o out/latency.json
+
+faults: $(DEMO)/ready  ## Kill cameras, jump in time, fill disks: what does the live node do?
+	mkdir -p out
+	$(DEMO)/bin/python -m demo.faults -o out/faults.json
+
+soak: $(DEMO)/ready  ## Run the live node for 20 minutes: does anything grow?
+	mkdir -p out
+	$(DEMO)/bin/python -m demo.soak -o out/soak.json
 
 train-smoke: $(TEST)/ready  ## Train both networks for a few steps and export them
 	$(TEST)/bin/python -m pytest -m torch test/training

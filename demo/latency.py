@@ -15,7 +15,6 @@ from argparse import Namespace
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
-import struct
 import sys
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -24,12 +23,14 @@ from typing import Any
 
 import numpy as np
 
+from demo.live.stream import SKEW_NS
+from demo.live.stream import stamp_of
+from demo.live.stream import Stream
 from demo.player import drops
 from demo.player import Player
 from demo.run import set_up_dds
 from demo.run import start_node
 from demo.run import stop_node
-from tdfusion_ros.bags import typestore
 from tdfusion_ros.bench.machine import environment
 from tdfusion_ros.bench.pairs import kind
 from tdfusion_ros.bench.pairs import load_pairs
@@ -46,26 +47,7 @@ from tdfusion_ros.messages import to_frame
 
 WARM_UP_S = 2.0
 SETTLE_S = 2.0
-SKEW_NS = 1_000_000
-STAMP = struct.Struct('<iI')  # sec and nanosec of the header, first in both kinds of message
-AT = 4  # behind the four bytes that say how a message is serialized (CDR, little endian)
 NODE = ('latency_ms', 'queue_ms', 'network_ms', 'publish_ms')  # of its diagnostics
-
-
-class Stream:
-    """One camera: its topic, and its pictures as they are on the wire."""
-
-    def __init__(self, name: str, images: Sequence[Any]) -> None:
-        self.type = images[0].__msgtype__
-        self.compressed = hasattr(images[0], 'format')
-        self.topic = f'/{name}/image_raw' + ('/compressed' if self.compressed else '')
-        self._data = [bytearray(typestore().serialize_cdr(image, self.type)) for image in images]
-
-    def message(self, number: int, stamp_ns: int) -> bytes:
-        """Return a picture with this time [ns] in its header."""
-        data = self._data[number % len(self._data)]
-        STAMP.pack_into(data, AT, *divmod(stamp_ns, 1_000_000_000))
-        return bytes(data)
 
 
 def send(player: Player, streams: Sequence[Stream], hz: float, seconds: float) -> dict[int, float]:
@@ -150,8 +132,7 @@ def measure(options: Namespace, log: Path) -> dict[str, Any]:
 
     def note(topic: str, data: bytes) -> None:
         if topic == '/fused/image_raw':
-            sec, nanosec = STAMP.unpack_from(data, AT)
-            received[sec * 1_000_000_000 + nanosec] = monotonic()
+            received[stamp_of(data)] = monotonic()
 
     settings = [
         f'{name}.image_transport:={"compressed" if stream.compressed else "raw"}'

@@ -44,9 +44,11 @@ def set_up_dds() -> None:
     )
 
 
-def start_node(log: Path, settings: Sequence[str] = SETTINGS) -> subprocess.Popen:
+def start_node(
+    log: Path, settings: Sequence[str] = SETTINGS, module: str = 'tdfusion_ros.node'
+) -> subprocess.Popen:
     """Start the fusion node as a robot does: its own process, configured by parameters."""
-    command = [sys.executable, '-m', 'tdfusion_ros.node', '--ros-args']
+    command = [sys.executable, '-m', module, '--ros-args']
     command += ['--params-file', str(ROOT / 'config' / 'fusion.yaml')]
     for setting in settings:
         command += ['-p', setting]

@@ -43,18 +43,39 @@ def cpu_name() -> str:
     return platform.machine()
 
 
-def process() -> dict[str, float]:
+def process(pid: int | None = None) -> dict[str, float]:
     """
-    Return threads, memory and peak of the memory of this process [MiB].
+    Return threads, memory and peak of the memory of a process, of this one by default [MiB].
 
     The peak is VmHWM: ``getrusage`` would also count the process that this one was started by.
     """
-    lines = Path('/proc/self/status').read_text(encoding='ascii').splitlines()
+    path = Path('/proc', 'self' if pid is None else str(pid), 'status')
+    lines = path.read_text(encoding='ascii').splitlines()
     found = {name: rest.split() for name, _, rest in (line.partition(':') for line in lines)}
     return {
         'threads': int(found['Threads'][0]),
         'memory_mib': round(int(found['VmRSS'][0]) / 1024, 1),
         'peak_mib': round(int(found['VmHWM'][0]) / 1024, 1),
+    }
+
+
+def held(pid: int) -> dict[str, float]:
+    """
+    Return what a process holds: threads, descriptors, memory, shared memory on its map [MiB].
+
+    :raises OSError: if there is no such process, or it is another user's.
+    """
+    taken, files = process(pid), {}
+    for line in Path('/proc', str(pid), 'maps').read_text(encoding='utf-8').splitlines():
+        first, last = (int(end, 16) for end in line.split(maxsplit=1)[0].split('-'))
+        if '/dev/shm/' in line:
+            name = line.split('/dev/shm/')[1]
+            files[name] = files.get(name, 0) + last - first
+    return {
+        'memory_mib': taken['memory_mib'],
+        'threads': taken['threads'],
+        'descriptors': sum(1 for _ in Path('/proc', str(pid), 'fd').iterdir()),
+        'shared_mib': round(sum(files.values()) / 2**20, 1),
     }
 
 
