@@ -10,25 +10,23 @@ arrival of that image to the publication, is told beside it. Nothing else should
 the sender needs a part of a core, too.
 """
 
-from argparse import ArgumentParser
 from argparse import Namespace
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 import sys
-from tempfile import TemporaryDirectory
 from time import monotonic
 from time import time_ns
 from typing import Any
 
 import numpy as np
 
+from demo.live.command import command
+from demo.live.command import run
 from demo.live.stream import SKEW_NS
 from demo.live.stream import stamp_of
 from demo.live.stream import Stream
 from demo.player import drops
 from demo.player import Player
-from demo.run import set_up_dds
 from demo.run import start_node
 from demo.run import stop_node
 from tdfusion_ros.bench.machine import environment
@@ -37,8 +35,6 @@ from tdfusion_ros.bench.pairs import load_pairs
 from tdfusion_ros.bench.pairs import Source
 from tdfusion_ros.bench.run import demo_bag
 from tdfusion_ros.bench.run import described
-from tdfusion_ros.bench.run import write_report
-from tdfusion_ros.commands.shared import check_output
 from tdfusion_ros.commands.shared import sizes_hw
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import ConfigError
@@ -182,33 +178,14 @@ def text(report: dict[str, Any]) -> str:
 
 def main() -> int:
     """Measure; the exit status is 1 if nothing came back, or if ages grow."""
-    parser = ArgumentParser(
-        prog='python -m demo.latency',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = command('latency', __doc__, hz=30.0)
     add = parser.add_argument
     add('input', nargs='*', type=Path, help='bag, or rgb and ir folder; default: the demo bag')
-    add('--hz', type=float, default=30.0, help='pairs a second (default 30)')
     add('--seconds', type=float, default=20.0, help='after the warm-up (default 20)')
     add('--size', metavar='WIDTHxHEIGHT', help='resize both images')
     add('--raw', action='store_true', help='send compressed images as raw ones, as drivers do')
-    add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE', help='of the node')
-    add('-o', '--output', type=Path, metavar='FILE', help='write the report as JSON')
-    options = parser.parse_args()
-    set_up_dds()
-    with TemporaryDirectory() as folder:
-        log = Path(folder) / 'node.log'
-        try:
-            check_output(options.output)
-            report = measure(options, log)
-        except FusionError as error:
-            said = log.read_text() if log.exists() else ''
-            print(f'latency: {error}; the node said:\n{said}', file=sys.stderr)
-            return 1
-    print(text(report))
-    write_report(report, options.output)
-    return int(report['grows'])
+    report = run('latency', parser.parse_args(), measure, text)
+    return 1 if report is None else int(report['grows'])
 
 
 if __name__ == '__main__':

@@ -13,15 +13,12 @@ results get older, or threads or descriptors grow. Other work on the machine mak
 errors of the slopes take into account that neighbouring samples resemble each other.
 """
 
-from argparse import ArgumentParser
 from argparse import Namespace
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
 from pathlib import Path
 import sys
-from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
@@ -29,15 +26,14 @@ import numpy as np
 
 from demo.latency import slope_of
 from demo.live.camera import Settings
+from demo.live.command import command
+from demo.live.command import run
 from demo.live.rig import Rig
 from demo.player import drops
-from demo.run import set_up_dds
 from demo.run import start_node
 from demo.run import stop_node
 from tdfusion_ros.bench import machine
 from tdfusion_ros.bench.run import described
-from tdfusion_ros.bench.run import write_report
-from tdfusion_ros.commands.shared import check_output
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
@@ -212,32 +208,13 @@ def text(report: dict[str, Any]) -> str:
 
 def main() -> int:
     """Soak; the exit status is 1 if anything grows."""
-    parser = ArgumentParser(
-        prog='python -m demo.soak',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = command('soak', __doc__, hz=20.0)
     add = parser.add_argument
     add('--minutes', type=float, default=20.0, help='default 20')
     add('--every', type=float, default=5.0, help='time between two samples [s] (default 5)')
-    add('--hz', type=float, default=20.0, help='pictures a second of each camera (default 20)')
     add('--size', default='640x480', metavar='WIDTHxHEIGHT', help='default 640x480')
-    add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE', help='of the node')
-    add('-o', '--output', type=Path, metavar='FILE', help='write the report as JSON')
-    options = parser.parse_args()
-    set_up_dds()
-    with TemporaryDirectory() as folder:
-        log = Path(folder) / 'node.log'
-        try:
-            check_output(options.output)
-            report = measure(options, log)
-        except FusionError as error:
-            said = log.read_text() if log.exists() else ''
-            print(f'soak: {error}; the node said:\n{said}', file=sys.stderr)
-            return 1
-    print(text(report))
-    write_report(report, options.output)
-    return int(bool(report['wrong']))
+    report = run('soak', parser.parse_args(), measure, text)
+    return int(report is None or bool(report['wrong']))
 
 
 if __name__ == '__main__':

@@ -38,6 +38,8 @@ class Observation:
     :param counted: how much each counter of the diagnostics rose.
     :param recovery_s: from the end of the fault to the first result of two fresh pictures that
         belong together; None: never.
+    :param found_s: how much of that DDS took to find cameras that were started again; no work of
+        the node's.
     :param steady_s: from there until results come as fast as before; None: never.
     :param oldest_ms: age of the oldest result when it was there, from sending it.
     :param before: what the process held before, see ``machine.held``; ``after`` likewise.
@@ -52,6 +54,7 @@ class Observation:
     said: tuple[str, ...]
     counted: dict[str, int]
     recovery_s: float | None
+    found_s: float
     steady_s: float | None
     oldest_ms: float
     before: dict[str, float]
@@ -87,6 +90,7 @@ def do(fault: Fault, rig: Rig, well: Settings) -> Observation:
         said=warnings(heard, harmed),
         counted=rise(counts, heard.values, heard.values),
         recovery_s=None if fresh is None else fresh - ended,
+        found_s=max(0.0, rig.found_s() - ended),
         steady_s=None if fresh is None or steady is None else steady - fresh,
         oldest_ms=max(heard.ages_ms(begun, monotonic()), default=0.0),
         before=before,

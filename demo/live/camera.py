@@ -3,10 +3,11 @@ A camera in a process of its own: it sends real pictures and does what its stand
 
     python -m demo.live.camera rgb 640x480
 
-Every line of the input is a :class:`Settings` as JSON. The output says ``ready``, then for every
-picture ``sent STAMP_NS AT_S``, and for every line taken ``changed AT_S``, in the system's
-monotonic time. Pictures are due at whole periods of the clock, so that two cameras are triggered
-together without knowing of each other; ``clock_off_s`` changes what they say, not when.
+Every line of the input is a :class:`Settings` as JSON. The output says for every line taken
+``changed AT_S``, for every picture ``sent STAMP_NS AT_S``, and for a new publisher ``found AT_S``
+once DDS knows of a subscription, in the system's monotonic time. Pictures are due at whole periods
+of the clock, so that two cameras are triggered together without knowing of each other;
+``clock_off_s`` changes what they say, not when.
 """
 
 from collections.abc import Iterator
@@ -107,6 +108,7 @@ class Camera:
         self._skew_ns = SKEW_NS if name == 'ir' else 0
         self._chance = random.Random(name)
         self._publisher: Any = None
+        self._found = False
         self._settings = Settings(hz=0.0)
 
     def follow(self, settings: Settings) -> None:
@@ -120,7 +122,14 @@ class Camera:
             )
             profile = QoSProfile(depth=10, reliability=kind)
             self._publisher = self._node.create_publisher(self._kind, stream.topic, profile)
+            self._found = False
         self._settings = settings
+
+    def look(self) -> None:
+        """Say when somebody subscribes to a new publisher."""
+        if not self._found and self._publisher and self._publisher.get_subscription_count():
+            self._found = True
+            print(f'found {monotonic():.6f}', flush=True)
 
     def due(self) -> Iterator[int]:
         """Yield the numbers of the pictures that are due now, late ones left out."""
@@ -160,7 +169,6 @@ def main() -> int:
         lines.put('')
 
     Thread(target=read, daemon=True).start()
-    print('ready', flush=True)
     while True:
         while not lines.empty():
             if not (line := lines.get()):
@@ -168,6 +176,7 @@ def main() -> int:
                 return 0
             camera.follow(Settings(**json.loads(line)))
             print(f'changed {monotonic():.6f}', flush=True)
+        camera.look()
         for number in camera.due():
             camera.send(number)
 

@@ -57,9 +57,14 @@ class CameraProcess:
 
     def taken_s(self) -> float | None:
         """Return when it took its settings, for one that was killed now; None: not yet [s]."""
-        if self._process is None:
-            return monotonic()
-        return next((float(words[1]) for words in self._heard if words[0] == 'changed'), None)
+        return monotonic() if self._process is None else self._said_s('changed')
+
+    def found_s(self) -> float:
+        """Return when DDS found a subscription to its new publisher, 0 if it has none [s]."""
+        return self._said_s('found') or 0.0
+
+    def _said_s(self, word: str) -> float | None:
+        return next((float(words[1]) for words in self._heard if words[0] == word), None)
 
     def kill(self) -> None:
         """End it as the system does when memory is short: it cannot say good-bye."""
@@ -182,6 +187,10 @@ class Rig:
             self._cameras[name].set(settings)
         taken = [self._taken_s(name) for name in given]
         return max(taken)
+
+    def found_s(self) -> float:
+        """Return when DDS found subscriptions to publishers that are new since ``set`` [s]."""
+        return max(camera.found_s() for camera in self._cameras.values())
 
     def _taken_s(self, name: str) -> float:
         camera = self._cameras[name]

@@ -90,11 +90,11 @@ class Cache:
             try:
                 build(folder)
             except (OSError, FusionError):
-                fault = _no_room(folder)  # the engine is large: it is what a full disk hits
-                if fault is None:
+                full = _no_room(folder)  # the engine is large: it is what a full disk hits
+                if full is None:
                     raise
                 shutil.rmtree(folder, ignore_errors=True)
-                return self._without_keeping(build, fault)
+                return self._without_keeping(build, full)
             return self._keep(folder, key)
 
     def latest(self, key: Key, free: str) -> Any:
