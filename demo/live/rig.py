@@ -232,7 +232,9 @@ class Rig:
         return future.result() if future.done() else None
 
     def held(self) -> dict[str, float]:
-        """Return what the node holds, see ``machine.held``."""
+        """Return what the node holds, see ``machine.held``; BagError if it ended."""
+        if not self.alive():
+            raise BagError('the node ended')
         return machine.held(self._node.pid)
 
     def signal(self, number: int) -> None:
