@@ -94,16 +94,15 @@ def main() -> int:
     with BagReader(result) as bag, BagReader(options.bag) as inputs:
         write(page, view(bag, inputs))
     print(f'\n{text}\n\nLook at {page} and {options.output / "contact_sheet.png"}')
-    good = report['pairs_published'] >= ENOUGH * report['pairs_possible']
-    if not good or report['exceptions'] or exit_status:
-        busy = report['dropped'].get('busy', 0)
-        why = (
-            f'; {busy} pairs came while this machine still fused another: once more while '
-            'nothing else runs, please'
-            if busy
-            else ''
+    busy = report['dropped'].get('busy', 0)
+    if busy:
+        print(
+            f'{busy} pairs came while this machine still fused another: the newest one is taken, '
+            'so that results are late by no more than one pair'
         )
-        print(f'demo: FAILED (node exit status {exit_status}{why}), see {log}', file=sys.stderr)
+    whole = report['pairs_published'] + busy >= ENOUGH * report['pairs_possible']
+    if not whole or not report['pairs_published'] or report['exceptions'] or exit_status:
+        print(f'demo: FAILED (node exit status {exit_status}), see {log}', file=sys.stderr)
         return 1
     return 0
 
