@@ -9,7 +9,6 @@ from typing import NamedTuple
 from typing import Protocol
 
 import cv2
-import numpy as np
 
 from tdfusion_ros import messages
 from tdfusion_ros.bags import bag_types
@@ -25,8 +24,8 @@ from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.matching import Match
 from tdfusion_ros.core.matching import Matcher
-
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+from tdfusion_ros.image_files import image_files
+from tdfusion_ros.image_files import read_image
 
 
 class NamedMatch(NamedTuple):
@@ -91,7 +90,7 @@ class FolderSource:
 
     def __init__(self, rgb: Path, ir: Path) -> None:
         self.dropped: Counter[str] = Counter()
-        self._files = {'rgb': _images(rgb), 'ir': _images(ir)}
+        self._files = {'rgb': image_files(rgb), 'ir': image_files(ir)}
         alone = sorted(self._files['rgb'].keys() ^ self._files['ir'].keys())
         if alone:
             where = rgb if alone[0] in self._files['rgb'] else ir
@@ -105,7 +104,7 @@ class FolderSource:
         for name in sorted(self._files['rgb']):
             frames = {}
             for stream, files in self._files.items():
-                frames[stream] = Frame(_pixels(files[name]), 0)
+                frames[stream] = Frame(read_image(files[name]), 0)
             yield NamedMatch(name, Match(frames['rgb'], frames['ir'], 'fused', frames['rgb'], 0))
 
 
@@ -210,30 +209,3 @@ class FolderSink:
 
 def _named(match: Match) -> NamedMatch:
     return NamedMatch(str(match.head.stamp_ns), match)
-
-
-def _pixels(path: Path) -> np.ndarray:
-    try:
-        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # a size beyond OpenCV's limits
-        pixels = None
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        raise BagError(f'{path} is not an image of 8 or 16 bits that can be read')
-    if pixels.ndim == 3:
-        code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-        pixels = cv2.cvtColor(pixels, code)
-    return pixels
-
-
-def _images(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise BagError(f'{folder} is not a folder of images')
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES:
-            if path.stem in files:
-                raise BagError(f"{folder} has two images of the stem '{path.stem}'")
-            files[path.stem] = path
-    if not files:
-        raise BagError(f'{folder} has no images ({" ".join(SUFFIXES)})')
-    return files

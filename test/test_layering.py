@@ -29,7 +29,7 @@ ENGINES = TORCH | {'onnxruntime', 'onnx'}
 # Modules of the backends that are torch throughout; the others import them inside functions.
 IN_TORCH = {'network', 'device', 'plan'}
 # Run without ROS; messages is ROS-free, too.
-OFFLINE = {'build', 'bags', 'offline', 'cli', 'reference', 'plain_yaml'}
+OFFLINE = {'build', 'bags', 'offline', 'image_files', 'cli', 'reference', 'plain_yaml'}
 OFFLINE_ROOMS = {'bench', 'calibrate', 'commands', 'view'}
 DOCTOR = {'doctor'}
 SHELL = {

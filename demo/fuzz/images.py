@@ -22,6 +22,7 @@ from tdfusion_ros.core.decode import ENCODINGS
 from tdfusion_ros.core.decode import MAX_SIDE_PX
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.thermal import ThermalScaler
+from tdfusion_ros.image_files import read_image
 
 ODD = ('', 'MONO8', 'yuv422', '32FC1', 'bayer_rggb8', '8UC4', '16UC3', 'mono8\x00', 'é' * 99)
 
@@ -158,6 +159,26 @@ def compressed(_: Path) -> Draw:
         )
         message = SimpleNamespace(header=head(), format=form, data=data)
         return lambda: check_frame(messages.to_frame(message))
+
+    return draw
+
+
+def stored(place: Path) -> Draw:
+    """Fuzz image files, as ``tdfusion fuse`` reads them out of folders."""
+    path = place / 'picture.png'
+    samples = list(pictures().values())
+
+    def draw(rng: Random) -> Case:
+        data = rng.choice(samples)
+        if rng.random() < 0.4:  # a number in the header, which a TIFF has at its end
+            bits = rng.choice((16, 32))
+            at = rng.choice((rng.randrange(64), len(data) - rng.randrange(1, 260)))
+            number = struct.pack('<H' if bits == 16 else '<I', mutate.unsigned(rng, bits))
+            data = data[: max(0, at)] + number + data[max(0, at) + len(number) :]
+        else:
+            data = mutate.mangle(rng, data, samples)
+        path.write_bytes(data)
+        return lambda: check_frame(Frame(read_image(path), 0))
 
     return draw
 

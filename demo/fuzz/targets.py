@@ -8,8 +8,9 @@ from demo.fuzz.target import Target
 
 # The shares follow the time that an input takes, so that 100 000 take minutes.
 TARGETS = (
-    Target('Image', 44, images.raw),
-    Target('CompressedImage', 32, images.compressed),
+    Target('Image', 42, images.raw),
+    Target('CompressedImage', 30, images.compressed),
+    Target('image file', 4, images.stored),
     Target('CameraInfo', 6, images.camera_info),
     Target('TF', 2, files.tf),
     Target('calibration YAML', 2, files.calibration),

@@ -96,15 +96,29 @@ def decode_compressed(data: np.ndarray) -> np.ndarray:
         _check_compressed(size_hw, len(data), PNG_PIXELS)
     else:
         raise FrameError('bad_encoding', 'compressed images must be JPEG or PNG')
+    return decode_checked(data)
+
+
+def decode_checked(data: np.ndarray) -> np.ndarray:
+    """
+    Return the pixels of an image whose stated size was found to be within limits.
+
+    :param data: (n,) uint8.
+    :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
+    :raises FrameError: ``bad_encoding`` or ``truncated``.
+    """
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise FrameError('truncated', f'the image cannot be decoded: {error.err}') from None
     if pixels is None:
         raise FrameError('truncated', 'the image cannot be decoded')
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
+        raise FrameError('bad_encoding', f'the image has {channels} channels of {pixels.dtype}')
     if pixels.ndim == 2:
         return pixels
-    code = cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    code = cv2.COLOR_BGRA2RGB if channels == 4 else cv2.COLOR_BGR2RGB
     return cv2.cvtColor(pixels, code)
 
 
