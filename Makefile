@@ -46,12 +46,12 @@ clean:  ## Remove environments and results
 $(DEMO)/ready: pip_ros/requirements.txt setup.py
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/pip install -q -r pip_ros/requirements.txt -e '.[run]'
-	$(DEMO)/bin/python pip_ros/build_vision_msgs.py
+	$(DEMO)/bin/python pip_ros/build_messages.py
 	touch $@
 
 $(TEST)/ready: pip_ros/requirements.txt setup.py
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/pip install -q -r pip_ros/requirements.txt -e '.[run,train,test]'
 	$(TEST)/bin/pip install -q --no-deps torch-tensorrt==2.13.0  # its conversion runs without TensorRT
-	$(TEST)/bin/python pip_ros/build_vision_msgs.py
+	$(TEST)/bin/python pip_ros/build_messages.py
 	touch $@

@@ -20,7 +20,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['vision_msgs/msg/*.msg']},
+    package_data={PACKAGE: ['vision_msgs/msg/*.msg', 'foxglove_msgs/msg/*.msg']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml', *glob('README.md')]),

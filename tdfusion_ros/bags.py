@@ -30,18 +30,17 @@ from tdfusion_ros.plain_yaml import refuse_aliases
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
-DEFINITIONS = Path(__file__).with_name('vision_msgs') / 'msg'
+DEFINITIONS = Path(__file__).parent
 
 
 @cache
 def typestore() -> Typestore:
-    """Return the message types of ROS 2 and vision_msgs."""
+    """Return the message types of ROS 2, vision_msgs and foxglove_msgs."""
     store = get_typestore(Stores.ROS2_JAZZY)
     types: dict[str, Any] = {}
-    for path in sorted(DEFINITIONS.glob('*.msg')):
-        types |= get_types_from_msg(
-            path.read_text(encoding='utf-8'), f'vision_msgs/msg/{path.stem}'
-        )
+    for path in sorted(DEFINITIONS.glob('*/msg/*.msg')):
+        name = '/'.join(path.with_suffix('').parts[-3:])
+        types |= get_types_from_msg(path.read_text(encoding='utf-8'), name)
     store.register({name: kind for name, kind in types.items() if name not in store.types})
     return store
 

@@ -17,6 +17,7 @@ from std_msgs.msg import Float64
 from vision_msgs.msg import Detection2DArray
 from vision_msgs.msg import LabelInfo
 
+from tdfusion_ros import annotations
 from tdfusion_ros import messages
 from tdfusion_ros import qos
 from tdfusion_ros.core.config import FusionConfig
@@ -46,6 +47,8 @@ class Outputs:
         self._fused = publisher(Image, 'fused/image_raw')
         self._info = publisher(CameraInfo, 'fused/camera_info')
         self._detections = publisher(Detection2DArray, 'detections')
+        kind = _installed(self._types, annotations.KIND)
+        self._annotations = publisher(kind, 'fused/annotations') if kind else None
         self._overlay = publisher(Image, 'overlay/image_raw')
         self._ir = publisher(Image, 'ir_registered/image_raw')
         self._labels = publisher(LabelInfo, 'label_info', qos.latched())
@@ -72,6 +75,7 @@ class Outputs:
             self._fused,
             self._info,
             self._detections,
+            *([self._annotations] if self._annotations else []),
             self._overlay,
             self._ir,
             self._labels,
@@ -92,6 +96,12 @@ class Outputs:
         self._detections.publish(
             messages.detection_array(self._types, head, result.detections, self._classes)
         )
+        if self._annotations and self._annotations.get_subscription_count():
+            self._annotations.publish(
+                annotations.image_annotations(
+                    self._types, head, match, result.detections, self._classes
+                )
+            )
         if result.fused is not None:
             self._publish_fused(head, result, result.fused, match.mark)
         info = info_of('ir' if match.head is match.ir else 'rgb')
@@ -126,6 +136,14 @@ class Outputs:
         for name, value_ms in values_ms.items():
             if self._times[name].get_subscription_count():
                 self._times[name].publish(Float64(data=value_ms))
+
+
+def _installed(types: messages.MessageTypes, name: str) -> Any:
+    """Return a message class, or None where its package is not installed."""
+    try:
+        return types.get(name)
+    except ImportError:
+        return None
 
 
 def diagnostic_array(node: Node, statuses: Iterable[Status]) -> DiagnosticArray:

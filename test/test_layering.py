@@ -12,6 +12,7 @@ ROS = {
     'builtin_interfaces',
     'cv_bridge',
     'diagnostic_msgs',
+    'foxglove_msgs',
     'geometry_msgs',
     'launch',
     'launch_ros',
@@ -33,6 +34,7 @@ OFFLINE = {'build', 'bags', 'offline', 'image_files', 'cli', 'reference', 'plain
 OFFLINE_ROOMS = {'bench', 'calibrate', 'commands', 'view'}
 DOCTOR = {'doctor'}
 SHELL = {
+    'annotations',
     'node',
     'worker',
     'inputs',
@@ -51,6 +53,7 @@ SHELL = {
 }
 # Of these what needs no ROS to be imported.
 ROS_FREE = {
+    'annotations',
     'messages',
     'diagnostics',
     'judging',

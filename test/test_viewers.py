@@ -64,3 +64,12 @@ def test_foxglove_shows_inputs_and_outputs(foxglove):
     assert shown == {f'/{name}' for name in INPUTS | OUTPUTS - {'ir_registered/image_raw'}}
     infos = {mode['calibrationTopic'] for mode in modes}
     assert infos == {'/rgb/camera_info', '/ir/camera_info', '/fused/camera_info'}
+
+
+def test_foxglove_draws_the_boxes_over_the_fused_image_and_over_no_other(foxglove):
+    drawn = {
+        mode['imageTopic']: mode['annotations']
+        for mode in (c.get('imageMode', {}) for c in foxglove['configById'].values())
+        if 'annotations' in mode
+    }
+    assert drawn == {'/fused/image_raw': {'/fused/annotations': {'visible': True}}}

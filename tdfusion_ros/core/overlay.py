@@ -19,6 +19,26 @@ COLOURS = (
 WARNING = (180, 0, 0)
 
 
+def colour_of(class_id: int) -> tuple[int, int, int]:
+    """Return the colour of a class, R, G, B."""
+    return COLOURS[class_id % len(COLOURS)]
+
+
+def label_of(name: str, score: float) -> str:
+    """Return what is written at a box."""
+    return f'{name} {score:.2f}'
+
+
+def line_px(size_hw: tuple[int, int]) -> int:
+    """Return how thick the lines are in an image of this size [px]."""
+    return max(1, round(min(size_hw) / 240))
+
+
+def text_scale(size_hw: tuple[int, int]) -> float:
+    """Return how large text is in an image of this size; at 1, capitals are 21 px tall."""
+    return max(0.35, min(size_hw) / 1200)
+
+
 def draw(
     image: np.ndarray, found: Detections, classes: Sequence[str], mark: str = ''
 ) -> np.ndarray:
@@ -30,13 +50,12 @@ def draw(
     :param mark: what is wrong with the cameras, written across the top; empty: nothing.
     """
     canvas = image.copy()
-    width = max(1, round(min(image.shape[:2]) / 240))
-    size = max(0.35, min(image.shape[:2]) / 1200)
+    width, size = line_px(image.shape[:2]), text_scale(image.shape[:2])
     for box, score, class_id in zip(found.boxes_xyxy, found.scores, found.class_ids, strict=True):
-        colour = COLOURS[class_id % len(COLOURS)]
+        colour = colour_of(class_id)
         left, top, right, bottom = (int(v) for v in np.round(box))
         cv2.rectangle(canvas, (left, top), (right, bottom), colour, width)
-        text = f'{classes[class_id]} {score:.2f}'
+        text = label_of(classes[class_id], score)
         (text_w, text_h), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
         base = top - 3 if top > text_h + 6 else min(bottom + text_h + 4, image.shape[0] - 2)
         left = max(0, min(left, image.shape[1] - text_w - 2))

@@ -31,7 +31,17 @@ def installation() -> list[Finding]:
         packages = ' '.join(f'ros-$ROS_DISTRO-{name.replace("_", "-")}' for name in missing)
         remedy = f'sudo apt install {packages} (without apt: pip_ros/README.md)'
         return [Finding(FAIL, 'ros', f'{", ".join(missing)} cannot be imported', remedy)]
-    return [Finding(OK, 'ros', f'rclpy and {", ".join(MESSAGES)} are there')]
+    return [Finding(OK, 'ros', f'rclpy and {", ".join(MESSAGES)} are there'), _foxglove()]
+
+
+def _foxglove() -> Finding:
+    if importlib.util.find_spec('foxglove_msgs') is None:
+        sentence = (
+            'foxglove_msgs is not there, so nor is fused/annotations; to see boxes in its Image '
+            'panel: sudo apt install ros-$ROS_DISTRO-foxglove-msgs'
+        )
+        return Finding(OK, 'Foxglove', sentence)
+    return Finding(OK, 'Foxglove', 'foxglove_msgs is there: boxes on fused/annotations')
 
 
 def middleware(variables: Mapping[str, str], rmw: str) -> list[Finding]:

@@ -119,3 +119,14 @@ def test_environment_is_judged(variables, subject, level):
 def test_a_profile_matters_to_fast_dds_only():
     subjects = {f.subject for f in environment.middleware({}, 'rmw_cyclonedds_cpp')}
     assert 'Fast DDS profile' not in subjects
+
+
+@pytest.mark.parametrize('there', [True, False])
+def test_missing_foxglove_msgs_are_named_with_what_to_do_and_are_no_fault(monkeypatch, there):
+    def find_spec(name):
+        return object() if there or name != 'foxglove_msgs' else None
+
+    monkeypatch.setattr(environment.importlib.util, 'find_spec', find_spec)
+    ros, foxglove = environment.installation()
+    assert ros.level == foxglove.level == OK
+    assert ('apt install ros-$ROS_DISTRO-foxglove-msgs' in foxglove.sentence) is not there

@@ -1,5 +1,6 @@
 """What the files for rviz and Foxglove name, the running node has."""
 
+import importlib.util
 import json
 import re
 
@@ -52,6 +53,9 @@ def test_foxglove_names_topics_of_the_node(client, foxglove):
         if 'imageMode' in panel:
             assert kinds[panel['imageMode']['imageTopic']] == 'sensor_msgs/msg/Image'
             assert kinds[panel['imageMode']['calibrationTopic']] == 'sensor_msgs/msg/CameraInfo'
+            if importlib.util.find_spec('foxglove_msgs'):
+                for topic in panel['imageMode'].get('annotations', ()):
+                    assert kinds[topic] == 'foxglove_msgs/msg/ImageAnnotations'
         if 'topicToRender' in panel:
             assert kinds[panel['topicToRender']] == 'diagnostic_msgs/msg/DiagnosticArray'
 

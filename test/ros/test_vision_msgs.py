@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='pip install -r pip_ros/requirements.txt')
-msg = pytest.importorskip('vision_msgs.msg', reason='run pip_ros/build_vision_msgs.py')
+msg = pytest.importorskip('vision_msgs.msg', reason='run pip_ros/build_messages.py')
 executors = pytest.importorskip('rclpy.executors')
 serialization = pytest.importorskip('rclpy.serialization')
 

@@ -9,6 +9,6 @@ the tests therefore get all that is of ROS from here.
 import pytest
 
 pytest.importorskip('rclpy', reason='no rclpy: pip install -r pip_ros/requirements.txt')
-pytest.importorskip('vision_msgs.msg', reason='no vision_msgs: run pip_ros/build_vision_msgs.py')
+pytest.importorskip('vision_msgs.msg', reason='no vision_msgs: run pip_ros/build_messages.py')
 pytest.importorskip('onnxruntime', reason='no engine: pip install onnxruntime')
 pytest.importorskip('rosbags', reason='no rosbags: pip install rosbags')

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """
-Build the ``vision_msgs`` Python package for ROS 2 wheels that came from PyPI.
+Build ``vision_msgs`` and ``foxglove_msgs`` for ROS 2 wheels that came from PyPI.
 
-Run with the Python of the virtual environment: ``python pip_ros/build_vision_msgs.py``. PyPI has
-no vision_msgs, but the ROS wheels contain the interface generators, so the few messages that this
+Run with the Python of the virtual environment: ``python pip_ros/build_messages.py``. PyPI has
+neither, but the ROS wheels contain the interface generators, so the few messages that this
 project publishes are generated and compiled here, with gcc and g++ alone, into site-packages.
 """
 
@@ -24,8 +24,7 @@ import sysconfig
 import tempfile
 import time
 
-PACKAGE = 'vision_msgs'
-MSG_DIR = Path(__file__).resolve().parents[1] / 'tdfusion_ros' / PACKAGE / 'msg'
+DEFINITIONS = Path(__file__).resolve().parents[1] / 'tdfusion_ros'
 DEPENDENCIES = ('std_msgs', 'geometry_msgs', 'builtin_interfaces')
 DISPATCH = Path(__file__).resolve().with_name('dispatch.cpp.in')
 STAMP = '.built_from'
@@ -44,12 +43,16 @@ LIBRARIES = (
     'fastcdr',
     'rcutils',
 )
-MODULE = f'{PACKAGE}_s__rosidl_typesupport_c'
 
-# vision_msgs 4.x, REP-2016. Two nodes talk to each other only if their type hashes agree.
+# Of vision_msgs 4.x and foxglove_msgs 3.4.3 (REP-2016): nodes talk only if these agree.
 TYPE_HASHES = {
-    'Detection2DArray': 'RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968',
-    'LabelInfo': 'RIHS01_3d37df4015cdf660cc851c51897f2acd957e1ca6205ba0a99aebffb9406b0783',
+    'vision_msgs': {
+        'Detection2DArray': '214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968',
+        'LabelInfo': '3d37df4015cdf660cc851c51897f2acd957e1ca6205ba0a99aebffb9406b0783',
+    },
+    'foxglove_msgs': {
+        'ImageAnnotations': 'bc4e578b1ef80953415d6f966a4cab305c8a44c8b64fc405312b6f06a08fc45e',
+    },
 }
 
 
@@ -57,19 +60,24 @@ class BuildError(Exception):
     """The machine lacks something; the message says what to do."""
 
 
-def build_key() -> str:
+def definitions(package: str) -> list[Path]:
+    """Return the .msg files of a package."""
+    return sorted((DEFINITIONS / package / 'msg').glob('*.msg'))
+
+
+def build_key(package: str) -> str:
     """Return what the built package depends on; it is built again when this changes."""
     digest = hashlib.sha256(Path(__file__).read_bytes() + DISPATCH.read_bytes())
-    for path in sorted(MSG_DIR.glob('*.msg')):
+    for path in definitions(package):
         digest.update(path.name.encode() + b'\0' + path.read_bytes())
     rclpy = importlib.metadata.version('ros-rclpy')
     numpy = importlib.metadata.version('numpy').partition('.')[0]
     return f'{digest.hexdigest()} rclpy {rclpy} numpy {numpy}\n'
 
 
-def installed_package() -> Path | None:
-    """Return the folder of an importable vision_msgs, whoever made it."""
-    spec = importlib.util.find_spec(PACKAGE)
+def installed_package(package: str) -> Path | None:
+    """Return the folder of a package that can be imported, whoever made it."""
+    spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
@@ -81,38 +89,36 @@ def check_machine(prefix: Path) -> None:
     """
     if not (prefix / 'share' / 'rosidl_generator_py' / 'resource').is_dir():
         raise BuildError(
-            f'no ROS 2 wheels in {prefix}: run this with the Python of a virtual '
-            'environment, after "pip install -r pip_ros/requirements.txt"'
+            f'no ROS 2 wheels in {prefix}: run this with the Python of a virtual environment, '
+            'after "pip install -r pip_ros/requirements.txt"'
         )
     missing = [tool for tool in ('gcc', 'g++') if shutil.which(tool) is None]
     if missing:
         raise BuildError(
-            f'{" and ".join(missing)} not found: install a compiler '
-            '(Debian, Ubuntu: apt install g++)'
+            f'{" and ".join(missing)} not found: install them (Debian, Ubuntu: apt install g++)'
         )
     header = Path(sysconfig.get_paths()['include']) / 'Python.h'
     if not header.is_file():
         version = f'{sys.version_info.major}.{sys.version_info.minor}'
         raise BuildError(
-            f'{header} not found: install the headers of Python {version} '
-            f'(Debian, Ubuntu: apt install python{version}-dev)'
+            f'{header} not found: install it (Debian, Ubuntu: apt install python{version}-dev)'
         )
 
 
-def write_idl(build: Path) -> list[str]:
+def write_idl(build: Path, package: str) -> list[str]:
     """Translate the .msg files to .idl; return their paths relative to the package."""
     from rosidl_adapter.msg import convert_msg_to_idl
 
-    source = build / PACKAGE
-    shutil.copytree(MSG_DIR, source / 'msg')
-    names = sorted(path.stem for path in MSG_DIR.glob('*.msg'))
+    source = build / package
+    shutil.copytree(DEFINITIONS / package / 'msg', source / 'msg')
+    names = [path.stem for path in definitions(package)]
     with contextlib.redirect_stdout(io.StringIO()):  # it names every file it reads and writes
         for name in names:
-            convert_msg_to_idl(source, PACKAGE, Path('msg', f'{name}.msg'), source / 'msg')
+            convert_msg_to_idl(source, package, Path('msg', f'{name}.msg'), source / 'msg')
     return [f'msg/{name}.idl' for name in names]
 
 
-def generate(build: Path, prefix: Path) -> dict[str, str]:
+def generate(build: Path, prefix: Path, package: str) -> dict[str, str]:
     """
     Run the interface generators, each into a folder of its own name.
 
@@ -124,12 +130,12 @@ def generate(build: Path, prefix: Path) -> dict[str, str]:
     from rosidl_typesupport_fastrtps_c import generate_typesupport_fastrtps_c
     from rosidl_typesupport_introspection_c import generate_c as generate_introspection_c
 
-    idl = write_idl(build)
-    described = build / 'rosidl_generator_type_description' / PACKAGE
+    idl = write_idl(build, package)
+    described = build / 'rosidl_generator_type_description' / package
     arguments = {
-        'package_name': PACKAGE,
-        'idl_tuples': [f'{build / PACKAGE}:{path}' for path in idl],
-        'ros_interface_files': [str(build / PACKAGE / path[:-4]) + '.msg' for path in idl],
+        'package_name': package,
+        'idl_tuples': [f'{build / package}:{path}' for path in idl],
+        'ros_interface_files': [str(build / package / path[:-4]) + '.msg' for path in idl],
         'include_paths': [f'{name}:{prefix / "share" / name}' for name in DEPENDENCIES],
         'type_description_tuples': [f'{path}:{described / path[:-4]}.json' for path in idl],
         'target_dependencies': [],
@@ -142,33 +148,32 @@ def generate(build: Path, prefix: Path) -> dict[str, str]:
         'rosidl_generator_py': partial(generate_py, typesupport_impls=['rosidl_typesupport_c']),
     }
     for name, run in generators.items():
-        output = build / name / PACKAGE
+        output = build / name / package
         resource = prefix / 'share' / name / 'resource'
-        write_visibility_headers(resource, output / 'msg')
+        write_visibility_headers(resource, output / 'msg', package)
         file = build / f'{name}.json'
         places = {'output_dir': str(output), 'template_dir': str(resource)}
         file.write_text(json.dumps(arguments | places))
         run(str(file))
-    return {Path(path).stem: read_hash(described / f'{path[:-4]}.json') for path in idl}
+    hashes = {}
+    for path in idl:
+        text = (described / f'{path[:-4]}.json').read_text()
+        hashes[Path(path).stem] = json.loads(text)['type_hashes'][0]['hash_string']
+    return hashes
 
 
-def write_visibility_headers(resource: Path, output: Path) -> None:
+def write_visibility_headers(resource: Path, output: Path, package: str) -> None:
     """Fill in the one header that a ROS build makes with CMake, where a generator has one."""
     output.mkdir(parents=True)
     for template in resource.glob('*visibility_control.h.in'):
-        text = template.read_text().replace('@PROJECT_NAME_UPPER@', PACKAGE.upper())
-        (output / template.stem).write_text(text.replace('@PROJECT_NAME@', PACKAGE))
+        text = template.read_text().replace('@PROJECT_NAME_UPPER@', package.upper())
+        (output / template.stem).write_text(text.replace('@PROJECT_NAME@', package))
 
 
-def read_hash(description: Path) -> str:
-    """Return the type hash from a generated type description."""
-    return json.loads(description.read_text())['type_hashes'][0]['hash_string']
-
-
-def write_dispatch(build: Path, names: list[str]) -> None:
+def write_dispatch(build: Path, package: str, names: list[str]) -> None:
     """Write the one function table that leads from a message to its two type supports."""
-    entries = '\n'.join(f'DISPATCH({name})' for name in names)
-    (build / 'dispatch.cpp').write_text(DISPATCH.read_text() + entries + '\n')
+    text = DISPATCH.read_text().replace('@PACKAGE@', package)
+    (build / 'dispatch.cpp').write_text(text + ''.join(f'DISPATCH({name})\n' for name in names))
 
 
 def run_compiler(command: list[str]) -> None:
@@ -200,7 +205,7 @@ def compile_module(build: Path, prefix: Path, output: Path) -> None:
         objects = list(pool.map(compile_one, sources))
 
     lib = prefix / 'lib'
-    up = os.path.relpath(lib, Path(sysconfig.get_paths()['platlib']) / PACKAGE)
+    up = os.path.relpath(lib, output.parent)  # a folder beside that in which it will lie
     link = [f'-L{lib}', f'-Wl,-rpath,$ORIGIN/{up}', '-Wl,--as-needed']
     link += [f'-l{name}' for name in LIBRARIES]
     run_compiler(['g++', '-shared', *objects, *link, '-o', str(output)])
@@ -208,14 +213,15 @@ def compile_module(build: Path, prefix: Path, output: Path) -> None:
 
 def install(build: Path, prefix: Path, target: Path) -> None:
     """Put the Python files and the extension module in place, the stamp last."""
-    staging = target.with_name(f'.{PACKAGE}-{os.getpid()}')
-    generated = build / 'rosidl_generator_py' / PACKAGE
+    package = target.name
+    staging = target.with_name(f'.{package}-{os.getpid()}')
+    generated = build / 'rosidl_generator_py' / package
     try:
         shutil.copytree(generated, staging, ignore=shutil.ignore_patterns('*.c', '*.h', '*.o'))
         (staging / '__init__.py').write_text('')
         suffix = sysconfig.get_config_var('EXT_SUFFIX')
-        compile_module(build, prefix, staging / f'{MODULE}{suffix}')
-        (staging / STAMP).write_text(build_key())
+        compile_module(build, prefix, staging / f'{package}_s__rosidl_typesupport_c{suffix}')
+        (staging / STAMP).write_text(build_key(package))
         if target.exists():
             shutil.rmtree(target)
         staging.rename(target)
@@ -223,19 +229,18 @@ def install(build: Path, prefix: Path, target: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def check_import() -> None:
+def check_import(package: str) -> None:
     """Load the type support of every message in a fresh process."""
     code = (
-        f'import {PACKAGE}.msg as m\n'
-        'for name in dir(m):\n'
-        '    kind = getattr(m, name)\n'
+        f'import {package}.msg as m\n'
+        'for kind in vars(m).values():\n'
         '    if isinstance(kind, type):\n'
         '        kind.__class__.__import_type_support__()\n'
-        '        assert kind.__class__._TYPE_SUPPORT is not None, name\n'
+        '        assert kind.__class__._TYPE_SUPPORT is not None, kind\n'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     if done.returncode:
-        raise BuildError(f'the compiled {PACKAGE} does not load:\n{done.stderr}')
+        raise BuildError(f'the compiled {package} does not load:\n{done.stderr}')
 
 
 def build_package(target: Path) -> None:
@@ -244,47 +249,48 @@ def build_package(target: Path) -> None:
 
     :raises BuildError: if the machine lacks something or a type hash is not the released one.
     """
-    prefix = Path(sys.prefix)
+    prefix, package = Path(sys.prefix), target.name
     check_machine(prefix)
-    with tempfile.TemporaryDirectory(prefix=f'{PACKAGE}-') as folder:
+    with tempfile.TemporaryDirectory(prefix=f'{package}-') as folder:
         build = Path(folder)
-        hashes = generate(build, prefix)
-        for name, expected in TYPE_HASHES.items():
-            if hashes[name] != expected:
+        hashes = generate(build, prefix, package)
+        for name, expected in TYPE_HASHES[package].items():
+            if hashes[name] != f'RIHS01_{expected}':
                 raise BuildError(
-                    f'{name}.msg is not that of vision_msgs 4.x: its type hash is '
-                    f'{hashes[name]}, expected {expected}'
+                    f'{package}/{name} is not the released one: {hashes[name]}, not {expected}'
                 )
-        write_dispatch(build, list(hashes))
+        write_dispatch(build, package, list(hashes))
         install(build, prefix, target)
-    check_import()
+    check_import(package)
 
 
 def main() -> int:
     """Build what is missing; return the exit status."""
+    return int(any(build_missing(package) for package in TYPE_HASHES))
+
+
+def build_missing(package: str) -> int:
+    """Build a package unless it is there; return the exit status."""
     start = time.monotonic()
-    target = Path(sysconfig.get_paths()['platlib']) / PACKAGE
-    found = installed_package()
+    target = Path(sysconfig.get_paths()['platlib']) / package
+    found = installed_package(package)
     if found and not (found / STAMP).is_file():
-        print(f'{PACKAGE}: the one of the ROS installation is used ({found})')
+        print(f'{package}: the one of the ROS installation is used ({found})')
         return 0
     try:
-        if found and (found / STAMP).read_text() == build_key():
-            print(f'{PACKAGE}: up to date ({found})')
+        if found and (found / STAMP).read_text() == build_key(package):
+            print(f'{package}: up to date ({found})')
             return 0
         build_package(target)
     except importlib.metadata.PackageNotFoundError as error:
-        print(
-            f'{PACKAGE}: {error.name} is not installed in {sys.prefix}: run '
-            '"pip install -r pip_ros/requirements.txt" first',
-            file=sys.stderr,
-        )
-        return 1
+        fault = f'{error.name} is not there: run "pip install -r pip_ros/requirements.txt" first'
     except BuildError as error:
-        print(f'{PACKAGE}: {error}', file=sys.stderr)
-        return 1
-    print(f'{PACKAGE}: built in {time.monotonic() - start:.0f} s ({target})')
-    return 0
+        fault = str(error)
+    else:
+        print(f'{package}: built in {time.monotonic() - start:.0f} s ({target})')
+        return 0
+    print(f'{package}: {fault}', file=sys.stderr)
+    return 1
 
 
 if __name__ == '__main__':
