@@ -10,6 +10,7 @@ from typing import Protocol
 
 import cv2
 
+from tdfusion_ros import annotations
 from tdfusion_ros import messages
 from tdfusion_ros.bags import bag_types
 from tdfusion_ros.bags import BagReader
@@ -127,12 +128,9 @@ class BagSink:
         head = messages.header(types, match.head)
         if not self._begun:
             self._begun = True
+            labels = messages.label_info(types, head, self._classes, self._threshold)
             self._writer.write(
-                '/label_info',
-                'vision_msgs/msg/LabelInfo',
-                at,
-                messages.label_info(types, head, self._classes, self._threshold),
-                latched=True,
+                '/label_info', 'vision_msgs/msg/LabelInfo', at, labels, latched=True
             )
         info = self._source.info
         if info is not None and (info.height, info.width) == match.head.size_hw:
@@ -146,18 +144,20 @@ class BagSink:
                 at,
                 messages.stall_warning(types, head, match.mode, match.mark),
             )
-        self._writer.write(
-            '/fused/image_raw',
-            'sensor_msgs/msg/Image',
-            at,
-            messages.image(types, head, result.fused),
-        )
-        self._writer.write(
-            '/detections',
-            'vision_msgs/msg/Detection2DArray',
-            at,
-            messages.detection_array(types, head, result.detections, self._classes),
-        )
+        found, classes = result.detections, self._classes
+        made = {
+            ('/fused/image_raw', 'sensor_msgs/msg/Image'): messages.image(
+                types, head, result.fused
+            ),
+            ('/detections', 'vision_msgs/msg/Detection2DArray'): messages.detection_array(
+                types, head, found, classes
+            ),
+            ('/fused/annotations', annotations.KIND): annotations.image_annotations(
+                types, head, match, found, classes
+            ),
+        }
+        for (topic, kind), message in made.items():
+            self._writer.write(topic, kind, at, message)
 
 
 class FolderSink:

@@ -166,7 +166,8 @@ def test_backends_import_core_and_load_their_engine_only_when_used(module):
 )
 def test_what_runs_without_ros_never_imports_it_nor_torch(module):
     names = imports(module)
-    assert ours(names) <= {'core', 'backends', 'messages'} | OFFLINE | OFFLINE_ROOMS | DOCTOR
+    shared = {'core', 'backends', 'messages', 'annotations'}
+    assert ours(names) <= shared | OFFLINE | OFFLINE_ROOMS | DOCTOR
     assert not others(names) & (ROS | ENGINES)
 
 

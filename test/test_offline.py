@@ -99,6 +99,8 @@ def test_results_in_a_bag_carry_the_header_of_the_rgb_image(demo, demo_pairs, tm
     with BagReader(tmp_path / 'bag') as reader:
         written = list(reader.messages(*reader.topics()))
     stamps = [pair.rgb.stamp_ns for pair in demo_pairs[:3]]
+    drawn = [m.timestamp for name, _, m in written if name == '/fused/annotations']
+    assert [at.sec * 10**9 + at.nanosec for at in drawn] == stamps
     for topic in ('/fused/image_raw', '/fused/camera_info', '/detections'):
         heads = [(at, message.header) for name, at, message in written if name == topic]
         assert [stamp_ns(head) for _, head in heads] == stamps, topic
