@@ -71,6 +71,7 @@ def to_half(model: Perception) -> Perception:
 
     * colour and the blend: the output is 8 bit, and the blend picks the stronger of two details,
       a choice that half precision makes differently wherever they are close;
+    * the mean over the scene: the sum of a million pixels is infinite in half;
     * softplus of the box borders and the box corners, of which half has a step of 0.5 px at 600;
     * in the paper's network everything but the convolutions. Its attention normalises over all
       pixels: the sum of squares of a 480x640 map, about 307200, is infinite in half, and the eps
@@ -80,6 +81,7 @@ def to_half(model: Perception) -> Perception:
     if isinstance(fusion, FusionRT):
         _enter_half(fusion.body.half())
         fusion.add_module('head', nn.Sequential(fusion.head.half(), Cast(torch.float32)))
+        fusion.scene.insert(0, Cast(torch.float32))
     elif isinstance(fusion, FusionPaper):
         _sandwich(fusion)
     if not isinstance(fusion, FusionRT | FusionPaper) or not isinstance(detector, Detector):

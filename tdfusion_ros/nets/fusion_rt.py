@@ -30,8 +30,9 @@ class FusionRT(nn.Module):
     gain ``g`` (all in [0, 1]) of ``d``, the high-pass of the source whose detail is stronger, and
     an offset ``o`` (in [-1/2, 1/2]); all of them smooth. A blend with ``a + b = 1`` loses
     contrast: the gain restores that of details, and larger weights with a negative offset that of
-    whole regions. Few and plain operations because the speed of this network is bound by memory
-    more than by arithmetic.
+    whole regions. How negative depends on the whole scene, of which the convolutions see some
+    30 pixels to each side; so the mean of the last layer moves all four maps. Few and plain
+    operations because the speed of this network is bound by memory more than by arithmetic.
     """
 
     def __init__(self, config: FusionRTConfig | None = None) -> None:
@@ -43,6 +44,14 @@ class FusionRT(nn.Module):
         others = (nn.Conv2d(width, width, 3, padding=1) for _ in range(self.config.depth - 2))
         self.body = nn.ModuleList((first, *others))
         self.head = nn.Conv2d(width, 4, 3, padding=1)
+        self.scene = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, 4),
+            nn.Unflatten(1, (4, 1, 1)),
+        )
 
     def maps(self, luma: Tensor, ir: Tensor) -> tuple[Tensor, ...]:
         """
@@ -59,7 +68,7 @@ class FusionRT(nn.Module):
         for convolution in self.body:
             x = functional.relu(convolution(x))
         # Split and joined for ONNX Runtime only, which would go on with 16 channels for these 4.
-        logits = torch.cat(self.head(x).split(1, 1), 1)
+        logits = torch.cat(self.head(x).split(1, 1), 1) + self.scene(x)
         # Interpolated, not pixel-shuffled: Sobel is blind to a checkerboard, so the loss would let
         # the pixels of a cell drift apart.
         maps = functional.interpolate(

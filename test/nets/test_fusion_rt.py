@@ -16,6 +16,16 @@ def seed():
     torch.manual_seed(0)
 
 
+def constant(bias):
+    """Return a network whose maps depend on nothing but ``bias``: of ir, luma, gain, offset."""
+    network = FusionRT()
+    torch.nn.init.zeros_(network.head.weight)
+    network.head.bias.data = torch.tensor(bias)
+    for values in network.scene[-2].parameters():
+        torch.nn.init.zeros_(values)
+    return network
+
+
 def test_fused_luma_stays_in_range_and_keeps_the_shape():
     y, ir = torch.rand(2, 1, 32, 64), torch.rand(2, 1, 32, 64)
     fused = FusionRT()(y, ir)
@@ -43,9 +53,7 @@ def test_maps_have_the_size_of_the_image(scale):
 
 
 def test_a_blend_without_gain_and_offset_leaves_equal_sources_as_they_are():
-    network = FusionRT()
-    torch.nn.init.zeros_(network.head.weight)
-    network.head.bias.data = torch.tensor([1.0, -1.0, -100.0, 0.0])  # weights s(1) + s(-1) = 1
+    network = constant([1.0, -1.0, -100.0, 0.0])  # weights s(1) + s(-1) = 1
     image = torch.full((1, 1, 32, 32), 0.4)
     torch.testing.assert_close(network(image, image), image)
 
@@ -59,11 +67,20 @@ def test_weight_maps_hold_no_checkerboard():
 
 
 def test_weights_are_independent_and_the_offset_stays_within_a_half():
-    network = FusionRT()
-    torch.nn.init.zeros_(network.head.weight)
-    network.head.bias.data = torch.tensor([100.0, 100.0, -100.0, -100.0])
+    network = constant([100.0, 100.0, -100.0, -100.0])
     y, ir = torch.full((1, 1, 32, 32), 0.6), torch.full((1, 1, 32, 32), 0.5)
     torch.testing.assert_close(network(y, ir), y + ir - 0.5)
+
+
+def test_a_pixel_depends_on_the_far_side_of_the_scene():
+    y, ir = torch.rand(1, 1, 32, 192), torch.rand(1, 1, 32, 192)
+    changed = ir.clone()
+    changed[..., 160:] = 1.0
+    network = FusionRT(FusionRTConfig(depth=3))
+    before, after = network(y, ir)[..., :32], network(y, changed)[..., :32]
+    assert (before - after).abs().max() > 1e-6
+    network.scene[-2].weight.data.zero_()
+    torch.testing.assert_close(network(y, changed)[..., :32], network(y, ir)[..., :32])
 
 
 def test_high_pass_of_a_constant_image_is_zero_also_at_the_border():
@@ -73,7 +90,7 @@ def test_high_pass_of_a_constant_image_is_zero_also_at_the_border():
 def test_high_pass_is_the_image_minus_its_box_blur():
     image = torch.rand(2, 2, 16, 24)
     padded = torch.nn.functional.pad(image, (2,) * 4, mode='replicate')
-    expected = image - torch.nn.functional.avg_pool2d(padded, 5, stride=1)
+    expected = image - padded.unfold(2, 5, 1).unfold(3, 5, 1).mean((-2, -1))
     torch.testing.assert_close(high_pass(image), expected)
 
 

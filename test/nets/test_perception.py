@@ -66,7 +66,9 @@ def test_a_blend_returns_an_rgb_image_whose_ir_is_its_luma_and_flat():
     rgb = torch.tensor([200, 100, 50], dtype=torch.uint8).expand(64, 64, 3)
     luma = (0.299 * 200 + 0.587 * 100 + 0.114 * 50) / 255
     model = build_perception(ARCHITECTURE).eval()
-    torch.nn.init.zeros_(model.fusion.head.weight)
+    for layer in (model.fusion.head, model.fusion.scene[-2]):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
     model.fusion.head.bias.data = torch.tensor([1.0, -1.0, -100.0, 0.0])  # a blend, nothing else
     fused, _, _ = model(rgb, torch.full((64, 64), luma))
     assert (fused.int() - rgb.int()).abs().max() <= 1

@@ -111,6 +111,17 @@ def test_card_tells_the_settings_of_the_learned_loss_and_which_weights_were_kept
     assert '| weights | best on val, step 20 | last |' in text
 
 
+def test_card_says_whom_a_fusion_network_imitated_and_how_much():
+    config = {**CONFIG, 'imitate': 'runs/shown', 'imitate_weight': 4.0, 'fusion_width': 8}
+    detector = {**RUN, 'config': {**DETECTOR['config'], 'imitate_weight': 1.0, 'fusion_width': 16}}
+    text = changed('training', fusion={**RUN, 'config': config}, detector=detector)
+    assert 'what another one makes, `runs/shown`.' in text
+    assert '| imitate_weight | 4.0 | - |' in text
+    assert '| fusion_width | 8 | - |' in text
+    alone = changed('training', fusion={**RUN, 'config': {**config, 'imitate': ''}})
+    assert 'another one' not in alone
+
+
 def test_note_stands_at_the_end():
     assert model_card(CONTRACT, '\n## By hand\n\nText.\n').endswith('\n\n## By hand\n\nText.\n')
 

@@ -151,6 +151,8 @@ def training(facts: Facts) -> list[str]:
     data = [f'`{name}`: {composition(told)}.' for name, told in facts['data'].items()]
     data += [f'`{run}`, from which one began, was not at hand.' for run in facts['missing']]
     loss = LEARNED_LOSS if fusion['config']['task'] == 'learned' else FIXED_LOSS
+    if fusion['config'].get('imitate'):
+        loss += f' It also came near to what another one makes, `{fusion["config"]["imitate"]}`.'
     commands: dict[str, str] = {}
     for one in (*facts['before'], fusion, detector):
         commands.setdefault(shell(command(one['config'])), lasting(one['seconds']))

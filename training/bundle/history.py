@@ -29,7 +29,13 @@ CARRIED_OUT = ('run', 'save_every', 'panel_every', 'threads', 'device', 'workers
 """Settings that say how a run is carried out, not what it is; ``run`` is said last."""
 ELSEWHERE = ('task', 'source', 'data', 'split', 'limit', 'network', 'segmenter_channels', *BEFORE)
 """Settings that a card tells in other words."""
-OF_FUSION = ('gradient_weight',)
+OF_FUSION = (
+    'gradient_weight',
+    'imitate_weight',
+    'fusion_width',
+    'fusion_depth',
+    'fusion_scale',
+)
 OF_LEARNED = (
     'loss_net',
     'method',
@@ -122,7 +128,9 @@ def settings(descriptions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     hidden = {*ELSEWHERE, *CARRIED_OUT}
     if config['task'] != 'learned':
-        hidden |= {*OF_LEARNED, *(OF_FUSION if config['task'] == 'detection' else ())}
+        hidden |= {*OF_LEARNED, *(() if config['task'] == 'fusion' else OF_FUSION)}
+    if not config.get('imitate'):
+        hidden.add('imitate_weight')
     return {key: value for key, value in config.items() if key not in hidden}
 
 
