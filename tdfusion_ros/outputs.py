@@ -25,6 +25,7 @@ from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.matching import Match
 from tdfusion_ros.core.overlay import draw
+from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.diagnostics import Status
 
 # From the stamp of the result, and from the arrival of the later image, to the publication;
@@ -51,6 +52,7 @@ class Outputs:
         self._annotations = publisher(kind, 'fused/annotations') if kind else None
         self._overlay = publisher(Image, 'overlay/image_raw')
         self._ir = publisher(Image, 'ir_registered/image_raw')
+        self._edges = publisher(Image, 'ir_registered/edges')
         self._labels = publisher(LabelInfo, 'label_info', qos.latched())
         self._times = {name: publisher(Float64, f'~/debug/{name}') for name in TIMES}
         self.announce(config.score_threshold)
@@ -78,6 +80,7 @@ class Outputs:
             *([self._annotations] if self._annotations else []),
             self._overlay,
             self._ir,
+            self._edges,
             self._labels,
             *self._times.values(),
         ):
@@ -110,6 +113,10 @@ class Outputs:
         if self._ir.get_subscription_count():
             grey = cv2.convertScaleAbs(result.pair.ir, alpha=255)  # rounds, in one pass
             self._ir.publish(messages.image(self._types, head, grey))
+        if self._edges.get_subscription_count():
+            grey = cv2.cvtColor(result.pair.rgb, cv2.COLOR_RGB2GRAY)
+            drawn = draw_edges(grey, result.pair.ir, result.pair.valid)
+            self._edges.publish(messages.image(self._types, head, drawn))
 
     def _publish_fused(
         self, head: Any, result: FusionResult, fused: np.ndarray, mark: str

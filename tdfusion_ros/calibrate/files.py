@@ -15,9 +15,10 @@ from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.core.overlay import draw_edges
+from tdfusion_ros.core.overlay import EDGES
 from tdfusion_ros.core.registration import Registration
 
-EDGE_COLOUR = (0, 220, 255)  # blue, green, red: yellow on a grey street
 TITLE_PX = 22
 
 
@@ -78,10 +79,8 @@ def write_overlay(
     ]
     title = np.zeros((TITLE_PX, rows[0].shape[1], 3), np.uint8)
     for x, text in ((4, 'before: ir stretched over rgb'), (title.shape[1] // 2 + 4, 'after')):
-        cv2.putText(
-            title, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, EDGE_COLOUR, 1, cv2.LINE_AA
-        )
-    if not cv2.imwrite(str(path), np.vstack([title, *rows])):
+        cv2.putText(title, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, EDGES, 1, cv2.LINE_AA)
+    if not cv2.imwrite(str(path), np.vstack([title, *rows])[..., ::-1]):
         raise CalibrationError(f'{path} cannot be written')
 
 
@@ -89,20 +88,10 @@ def overlay(rgb: np.ndarray, ir: np.ndarray, calibration: Calibration) -> np.nda
     """
     Return rgb in grey with the edges of the registered ir image in a colour.
 
-    :returns: (H, W, 3) uint8, order B, G, R; dark where ir does not see.
+    :returns: (H, W, 3) uint8, order R, G, B; dark where ir does not see.
     """
     there, valid = Registration(calibration).apply(ir, (rgb.shape[0], rgb.shape[1]))
-    low, high = np.percentile(there[valid], (1, 99))
-    bytes_ = ((there - low) / max(high - low, 1e-6) * 255).clip(0, 255).astype(np.uint8)
-    bytes_ = cv2.GaussianBlur(bytes_, (0, 0), 1.2 * max(1.0, rgb.shape[1] / 640))
-    edges = cv2.Canny(bytes_, 40, 90, L2gradient=True) > 0
-    edges &= cv2.erode(valid.astype(np.uint8), np.ones((7, 7)), borderValue=0) > 0
-    if rgb.shape[1] > 1000:
-        edges = cv2.dilate(edges.astype(np.uint8), np.ones((2, 2))) > 0
-    canvas = cv2.cvtColor(rgb, cv2.COLOR_GRAY2BGR)
-    canvas[~valid] //= 3
-    canvas[edges] = EDGE_COLOUR
-    return canvas
+    return draw_edges(rgb, there, valid)
 
 
 def _camera(camera: Camera) -> dict[str, Any]:

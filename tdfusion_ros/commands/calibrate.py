@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         calibration, said = _from_pairs(options, pairs)
     check_view(calibration)
     print('\n'.join(said))
-    remarks = ['Written by tdfusion calibrate.', *said, 'Look at ir_registered/image_raw, live.']
+    remarks = ['Written by tdfusion calibrate.', *said, 'Look at ir_registered/edges, live.']
     files.write_yaml(options.output, files.yaml_text(calibration, remarks))
     if pairs is None:
         print(f'{options.output} is written; without images there is no picture of it')

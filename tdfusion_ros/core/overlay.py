@@ -1,4 +1,4 @@
-"""Pictures for people: boxes with names on a copy of the fused image."""
+"""Pictures for people: boxes with names on the fused image, edges of ir on the rgb image."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,7 @@ COLOURS = (
     (204, 121, 167),
 )
 WARNING = (180, 0, 0)
+EDGES = (255, 220, 0)
 
 
 def colour_of(class_id: int) -> tuple[int, int, int]:
@@ -72,6 +73,29 @@ def draw(
         )
     if mark:
         _write_across(canvas, mark)
+    return canvas
+
+
+def draw_edges(grey: np.ndarray, ir: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """
+    Return the rgb image in grey with the edges of ir in a colour, to see whether they agree.
+
+    :param grey: (H, W) uint8.
+    :param ir: (H, W) float32, on the grid of ``grey``.
+    :param valid: (H, W) bool, where the ir camera sees at all; elsewhere the image is dark.
+    :returns: (H, W, 3) uint8, order R, G, B.
+    """
+    width = grey.shape[1]
+    low, high = np.percentile(ir[valid], (1, 99)) if valid.any() else (0.0, 1.0)
+    levels = ((ir - low) / max(high - low, 1e-6) * 255).clip(0, 255).astype(np.uint8)
+    levels = cv2.GaussianBlur(levels, (0, 0), 1.2 * max(1.0, width / 640))
+    edges = cv2.Canny(levels, 40, 90, L2gradient=True) > 0
+    edges &= cv2.erode(valid.astype(np.uint8), np.ones((7, 7)), borderValue=0) > 0
+    if width > 1000:
+        edges = cv2.dilate(edges.astype(np.uint8), np.ones((2, 2))) > 0
+    canvas = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+    canvas[~valid] //= 3
+    canvas[edges] = EDGES
     return canvas
 
 

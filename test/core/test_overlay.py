@@ -4,6 +4,8 @@ import pytest
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.overlay import COLOURS
 from tdfusion_ros.core.overlay import draw
+from tdfusion_ros.core.overlay import draw_edges
+from tdfusion_ros.core.overlay import EDGES
 
 CLASSES = ('person', 'bicycle', 'car')
 
@@ -67,3 +69,22 @@ def test_mark_is_written_across_the_top_and_leaves_the_rest(size_hw):
     assert (canvas[:band].min(axis=2) > 150).sum() > 0.005 * band * size_hw[1]  # white letters
     np.testing.assert_array_equal(canvas[band + 2 :], image[band + 2 :])
     assert (image == 90).all()
+
+
+def test_edges_of_ir_lie_where_it_changes_and_nowhere_else():
+    grey, ir = np.full((96, 128), 90, np.uint8), np.zeros((96, 128), np.float32)
+    ir[30:60, 40:80] = 0.5
+    drawn = draw_edges(grey, ir, np.ones(grey.shape, bool))
+    rows, columns = np.nonzero((drawn == EDGES).all(2))
+    assert len(rows) > 80
+    inside = (rows > 34) & (rows < 56) & (columns > 44) & (columns < 76)
+    outside = (rows < 26) | (rows > 64) | (columns < 36) | (columns > 84)
+    assert not (inside | outside).any()
+    assert (drawn[0, 0] == 90).all()
+
+
+@pytest.mark.parametrize('seen', [True, False])
+def test_a_flat_ir_image_has_no_edges_and_what_it_does_not_see_is_dark(seen):
+    grey = np.full((32, 48), 90, np.uint8)
+    drawn = draw_edges(grey, np.zeros((32, 48), np.float32), np.full((32, 48), seen))
+    assert (drawn == (90 if seen else 30)).all()

@@ -8,6 +8,7 @@ from rig.client import Client
 pytestmark = pytest.mark.ros
 
 FUSED, DRAWN, GREY = 'fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw'
+EDGES = 'ir_registered/edges'
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_images_are_only_made_while_somebody_subscribes(stage, outputs):
     assert not outputs.wants_fused()
     viewer = Client()
     try:
-        for topic, wanted in ((FUSED, (0, 1)), (DRAWN, (1, 2)), (GREY, (1, 3))):
+        for topic, wanted in ((FUSED, (0, 1)), (DRAWN, (1, 2)), (GREY, (1, 3)), (EDGES, (1, 4))):
             viewer.listen(topic)
             alone.wait_until(lambda w=wanted: made_for(outputs, made, alone) == w, topic)
             viewer.wait_until(lambda t=topic: viewer.received[t], f'{topic} to arrive')

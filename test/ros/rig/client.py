@@ -32,6 +32,7 @@ OUTPUTS = {
     'fused/camera_info': CameraInfo,
     'overlay/image_raw': Image,
     'ir_registered/image_raw': Image,
+    'ir_registered/edges': Image,
 }
 
 
