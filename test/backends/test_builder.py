@@ -149,12 +149,14 @@ def test_network_is_exported_in_half_with_float32_borders(
     assert rgb.shape == (64, 96, 3)
     assert ir.shape == (64, 96)
     nodes = {node.name: node for node in given['program'].graph.nodes}
-    convolutions = [node for node in nodes.values() if 'conv2d' in str(node.target)]
-    blend = [node for node in convolutions if node.args[1].op != 'placeholder']  # has no weights
-    assert len(blend) == 1
-    assert {node.args[0].meta['val'].dtype for node in blend} == {torch.float32}
-    learned = {node.args[0].meta['val'].dtype for node in convolutions if node not in blend}
-    assert learned == {torch.half}
+
+    def read_by(operation):
+        found = [node for node in nodes.values() if operation in str(node.target)]
+        return {node.args[0].meta['val'].dtype for node in found}
+
+    assert read_by('conv2d') == {torch.half}
+    for blend_or_scene in ('.avg_pool2d', 'aten.linear'):
+        assert read_by(blend_or_scene) == {torch.float32}
     outputs = given['program'].graph_signature.user_outputs
     assert {nodes[name].meta['val'].dtype for name in outputs} == {torch.float32}
     assert nodes['rgb'].meta['val'].dtype == torch.float32
