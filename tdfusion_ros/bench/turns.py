@@ -20,6 +20,7 @@ from tdfusion_ros.bench import machine
 from tdfusion_ros.bench.subjects import Subject
 from tdfusion_ros.core.errors import FusionError
 
+PATIENCE_S = 5
 SETTLE = 1  # untimed frames of each turn: the others had the caches
 
 Turns = list[list[dict[str, int]]]
@@ -59,6 +60,8 @@ class Child:
     def close(self) -> None:
         """End the process."""
         self._process.terminate()
+        self._process.join(PATIENCE_S)
+        self._process.kill()  # if it is still there
         self._process.join()
         self._pipe.close()
 
