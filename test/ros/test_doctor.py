@@ -9,6 +9,7 @@ from time import time_ns
 import pytest
 from rig import pictures
 from rig.stage import ROOT
+from rig.stage import run_module
 
 pytestmark = pytest.mark.ros
 
@@ -86,14 +87,7 @@ def test_what_is_wrong_with_a_rig_is_named(stage):
 
 @pytest.mark.parametrize('arguments', [('--namespace', 'a b'), ('--ir-topic', 'ir image')])
 def test_a_name_that_is_none_is_told_in_one_sentence(arguments):
-    done = subprocess.run(
-        [sys.executable, '-m', 'tdfusion_ros.cli', 'doctor', *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    done = run_module('tdfusion_ros.cli', 'doctor', *arguments)
     assert done.returncode == 1
     assert 'is no name of ROS' in done.stderr
     assert 'Traceback' not in done.stderr

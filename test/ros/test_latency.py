@@ -1,17 +1,13 @@
 """``python -m demo.latency``: what it says of the live node, and of ages that grow."""
 
 import json
-import os
-from pathlib import Path
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from rig.stage import ROOT
+from rig.stage import run_module
 
 pytestmark = pytest.mark.ros
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -23,21 +19,11 @@ def latency(monkeypatch):
     return latency
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, '-m', 'demo.latency', *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ,
-        timeout=120,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-
-
 def test_every_pair_of_a_slow_camera_is_fused_and_its_age_told(tmp_path):
     path = tmp_path / 'report.json'
-    done = run('--hz', 5, '--seconds', 2, '--size', '96x64', '--raw', '-o', path)
+    done = run_module(
+        'demo.latency', '--hz', 5, '--seconds', 2, '--size', '96x64', '--raw', '-o', path
+    )
     report = json.loads(path.read_text())
     # A busy machine skips ticks of the player; what it does send must come back.
     assert report['fused'] == report['offered'] >= 8, done.stdout + done.stderr
@@ -50,7 +36,9 @@ def test_every_pair_of_a_slow_camera_is_fused_and_its_age_told(tmp_path):
 
 
 def test_node_that_cannot_start_is_said_with_its_log():
-    done = run('--hz', 5, '--seconds', 1, '--size', '96x64', '-p', 'model:=nowhere')
+    done = run_module(
+        'demo.latency', '--hz', 5, '--seconds', 1, '--size', '96x64', '-p', 'model:=nowhere'
+    )
     assert done.returncode == 1
     assert 'the node ended' in done.stderr
     assert "model 'nowhere' is neither" in done.stderr

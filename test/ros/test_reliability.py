@@ -2,18 +2,15 @@
 
 from dataclasses import replace
 import json
-import os
-from pathlib import Path
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rig.stage import ROOT
+from rig.stage import run_module
 
 pytestmark = pytest.mark.ros
 
-ROOT = Path(__file__).parents[2]
 HELD = {'memory_mib': 240.0, 'threads': 21, 'descriptors': 26, 'shared_mib': 68.0}
 
 
@@ -27,18 +24,6 @@ def demo(monkeypatch):
     from demo.faults import runner
 
     return SimpleNamespace(soak=soak, faults=faults, judge=judge, runner=runner)
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, '-m', *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ,
-        timeout=200,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.fixture
@@ -182,7 +167,7 @@ def test_too_little_to_judge_is_a_sentence(demo):
 def test_a_camera_that_is_killed_is_survived_by_the_real_node(tmp_path):
     path = tmp_path / 'report.json'
     size = ('--size', '96x64', '--hz', 10)
-    done = run('demo.faults', *size, '--only', 'ir camera killed', '-o', path)
+    done = run_module('demo.faults', *size, '--only', 'ir camera killed', '-o', path)
     assert done.returncode == 0, done.stdout + done.stderr
     (seen,) = json.loads(path.read_text())['faults']
     assert (seen['fault'], seen['state'], seen['mostly']) == (
@@ -197,7 +182,7 @@ def test_a_camera_that_is_killed_is_survived_by_the_real_node(tmp_path):
 
 def test_a_short_soak_tells_what_the_real_node_holds(tmp_path):
     path = tmp_path / 'report.json'
-    done = run(
+    done = run_module(
         'demo.soak', '--minutes', 0.2, '--every', 1, '--size', '96x64', '--hz', 10, '-o', path
     )
     report = json.loads(path.read_text())

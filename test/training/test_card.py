@@ -115,11 +115,19 @@ def test_card_says_whom_a_fusion_network_imitated_and_how_much():
     config = {**CONFIG, 'imitate': 'runs/shown', 'imitate_weight': 4.0, 'fusion_width': 8}
     detector = {**RUN, 'config': {**DETECTOR['config'], 'imitate_weight': 1.0, 'fusion_width': 16}}
     text = changed('training', fusion={**RUN, 'config': config}, detector=detector)
-    assert 'what another one makes, `runs/shown`.' in text
+    assert 'It also learned to come near to what `runs/shown` makes.' in text
     assert '| imitate_weight | 4.0 | - |' in text
     assert '| fusion_width | 8 | - |' in text
     alone = changed('training', fusion={**RUN, 'config': {**config, 'imitate': ''}})
-    assert 'another one' not in alone
+    assert 'come near' not in alone
+
+
+def test_command_of_the_export_names_the_fusion_that_a_detector_of_both_sources_does_not():
+    early = {**DETECTOR, 'config': {**DETECTOR['config'], 'source': 'early'}}
+    assert 'training.export runs/d -o BUNDLE' in model_card(CONTRACT)
+    assert 'training.export runs/d --fusion runs/f -o BUNDLE' in changed(
+        'training', detector=early
+    )
 
 
 def test_note_stands_at_the_end():

@@ -152,19 +152,21 @@ def training(facts: Facts) -> list[str]:
     data += [f'`{run}`, from which one began, was not at hand.' for run in facts['missing']]
     loss = LEARNED_LOSS if fusion['config']['task'] == 'learned' else FIXED_LOSS
     if fusion['config'].get('imitate'):
-        loss += f' It also came near to what another one makes, `{fusion["config"]["imitate"]}`.'
+        loss += f' It also learned to come near to what `{fusion["config"]["imitate"]}` makes.'
     commands: dict[str, str] = {}
     for one in (*facts['before'], fusion, detector):
         commands.setdefault(shell(command(one['config'])), lasting(one['seconds']))
-    detector_run = detector['config']['run']
+    runs = detector['config']['run']
     if detector['config']['task'] == 'learned':
-        detector_run += '/detector'
+        runs += '/detector'
+    if detector['config']['source'] == 'early':  # it does not say what makes the fused image
+        runs += f' --fusion {fusion["config"]["run"]}'
     return [
         bullets(data),
         prose(f'{loss} {READS[detector["config"]["source"]]}'),
         code(
             *(f'{words}    # {time}' for words, time in commands.items()),
-            f'python -m training.export {detector_run} -o BUNDLE',
+            f'python -m training.export {runs} -o BUNDLE',
         ),
         table(['', 'fusion', 'detector', ''], settings((fusion, detector))),
         f'Exported at commit {facts["git_commit"]}.',

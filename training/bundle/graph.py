@@ -21,7 +21,7 @@ from tdfusion_ros.nets.perception import Perception
 
 SIZE_MULTIPLE = 32
 OPSET = 18
-"""Not above: from 19 on, ONNX Runtime's AveragePool on a CPU is sixty times as slow."""
+"""Not above: from 19 on, ONNX Runtime has no fast AveragePool on a CPU."""
 EXPORT_HW = (480, 640)
 PARITY_HW = ((480, 640), (256, 320), (544, 96))
 

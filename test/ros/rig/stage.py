@@ -17,6 +17,18 @@ GRACE_S = 20.0
 PYTHONPATH = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
 
 
+def run_module(name: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours as ``python -m`` does, to its end; it may take minutes."""
+    return subprocess.run(
+        [sys.executable, '-m', name, *map(str, arguments)],
+        cwd=ROOT,
+        timeout=200,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
 class NodeProcess:
     """One running node; ``arguments`` are what Python is called with."""
 
