@@ -14,7 +14,7 @@ from tdfusion_ros.core.config import setting
 from tdfusion_ros.core.errors import ConfigError
 
 CHOICES = {
-    'task': ('fusion', 'learned', 'detection', 'segmentation'),
+    'task': ('fusion', 'learned', 'imitation', 'detection', 'segmentation'),
     'source': ('fused', 'ir', 'rgb', 'average', 'maximum', 'early'),
     'network': ('fusion_rt', 'fusion'),
     'fusion_scale': (2, 4),
@@ -35,8 +35,8 @@ class TrainConfig:
 
     task: str = setting(
         'fusion',
-        'What to train: fusion (fixed loss), learned (fusion by the learned loss), detection or '
-        'segmentation.',
+        'What to train: fusion (fixed loss), learned (fusion by the learned loss), imitation (of '
+        'another fusion network), detection or segmentation.',
     )
     source: str = setting(
         'fused',
@@ -49,10 +49,7 @@ class TrainConfig:
     fusion: str = setting(
         '', 'Run folder of a fusion network: frozen before a task, else what to start from.'
     )
-    imitate: str = setting(
-        '', 'Run folder of a fusion network to come near to (L1), beside the loss (task fusion).'
-    )
-    imitate_weight: float = setting(1.0, 'Weight of coming near to it, beside the loss of 1.')
+    imitate: str = setting('', 'Run folder of the fusion network to imitate (task imitation).')
     detector: str = setting(
         '', 'Run folder of the detector to start from (task learned); it should not know the data.'
     )
@@ -89,6 +86,11 @@ class TrainConfig:
     steps: int = setting(6000, 'Number of optimiser steps.')
     batch: int = setting(4, 'Crops per step.')
     crop_hw: tuple[int, int] = setting((256, 256), 'Height and width of a crop [px].')
+    views: int = setting(
+        0,
+        'Different batches, then the same ones again; what an imitated network makes of each is '
+        'kept in memory. 0: all differ.',
+    )
     scale_range: tuple[float, float] = setting((0.7, 1.3), 'Random magnification of a crop.')
     mosaic: float = setting(0.0, 'Share of crops that are put together from four images.')
     photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
@@ -132,10 +134,13 @@ class TrainConfig:
         trains_task = self.task in ('detection', 'segmentation')
         if trains_task and self.source == 'fused' and not self.fusion:
             raise ConfigError('source fused needs fusion=RUN, the run folder of a fusion network')
+        if self.task == 'imitation' and not self.imitate:
+            raise ConfigError('task imitation needs imitate=RUN, the run folder of a network')
         least = {
             'panel_every': 0,
             'validate_every': 0,
             'workers': -1,
+            'views': 0,
             'fusion_width': 1,
             'fusion_depth': 2,
         }

@@ -50,6 +50,7 @@ from training.loop.state import follow
 from training.loop.state import resume
 from training.loop.state import save
 from training.loop.state import save_best
+from training.method.imitation import imitation_task
 from training.method.learned import learned_task
 from training.method.tasks import detection_task
 from training.method.tasks import fusion_task
@@ -59,6 +60,7 @@ from training.method.tasks import Task
 TASK = {
     'fusion': fusion_task,
     'learned': learned_task,
+    'imitation': imitation_task,
     'detection': detection_task,
     'segmentation': segmentation_task,
 }
@@ -136,7 +138,8 @@ def take_steps(
     """Take the steps of a task from ``first`` on; yield the number and the losses of each."""
 
     def make(step: int) -> Batch:
-        return make_batch(samples, config, step).to(device)
+        place = step % config.views if config.views else step
+        return make_batch(samples, config, place).to(device)
 
     earlier = [make(step) for step in range(max(0, first - task.memory), first)]
     workers = choose_workers(config.workers, device)

@@ -30,12 +30,6 @@ def recolor(rgb: Tensor, fused_luma: Tensor) -> Tensor:
     return (rgb + (fused_luma - luma(rgb))).clamp(0.0, 1.0)
 
 
-def high_pass(image: Tensor, radius: int = 2) -> Tensor:
-    """Return ``image`` minus its box blur; replicate border, so a constant image gives zero."""
-    padded = functional.pad(image, (radius,) * 4, mode='replicate')
-    return image - functional.avg_pool2d(padded, 2 * radius + 1, stride=1)
-
-
 class ConvNorm(nn.Module):
     """Convolution, BatchNorm and ReLU; ``fold`` merges the first two for deployment."""
 

@@ -7,8 +7,6 @@ from torch import nn
 from torch import Tensor
 from torch.nn import functional
 
-from tdfusion_ros.nets.blocks import high_pass
-
 
 @dataclass(frozen=True)
 class FusionRTConfig:
@@ -22,17 +20,32 @@ class FusionRTConfig:
     """The hidden layers see one pixel for so many of each side: 2 or 4."""
 
 
+MOMENTS = 5
+
+
+def moments(sources: Tensor) -> Tensor:
+    """
+    Return how bright two sources are, how far they vary, and how alike.
+
+    :param sources: (B, 2, H, W).
+    :returns: (B, 5): the mean of each source, of the square of each, and of their product.
+    """
+    first, second = sources.split(1, 1)
+    return torch.cat((sources, sources.square(), first * second), 1).mean((2, 3))
+
+
 class FusionRT(nn.Module):
     """
     Predict per pixel how to mix the sources, rather than the fused intensity itself.
 
     ``f = clamp(a * ir + b * y + g * d + o)`` with the weights ``a`` and ``b`` of both sources, the
-    gain ``g`` (all in [0, 1]) of ``d``, the high-pass of the source whose detail is stronger, and
-    an offset ``o`` (in [-1/2, 1/2]); all of them smooth. A blend with ``a + b = 1`` loses
-    contrast: the gain restores that of details, and larger weights with a negative offset that of
-    whole regions. How negative depends on the whole scene, of which the convolutions see some
-    30 pixels to each side; so the mean of the last layer moves all four maps. Few and plain
-    operations because the speed of this network is bound by memory more than by arithmetic.
+    gain ``g`` (all in [0, 1]) of the detail ``d``, and an offset ``o`` (in [-1/2, 1/2]); all of
+    them smooth. The detail is that of the source which differs more from its surroundings, 3x3
+    cells. A blend with ``a + b = 1`` loses contrast: the gain restores that of details, and larger
+    weights with a negative offset that of whole regions. How negative depends on the whole scene,
+    of which the convolutions see some 25 pixels to each side; so the means of the last layer and
+    the moments of both sources move all four maps. Few and plain operations because the speed of
+    this network is bound by memory more than by arithmetic.
     """
 
     def __init__(self, config: FusionRTConfig | None = None) -> None:
@@ -43,13 +56,11 @@ class FusionRT(nn.Module):
         first = nn.Conv2d(2, width, 3 * scale, stride=scale, padding=scale)
         others = (nn.Conv2d(width, width, 3, padding=1) for _ in range(self.config.depth - 2))
         self.body = nn.ModuleList((first, *others))
-        self.head = nn.Conv2d(width, 4, 3, padding=1)
+        self.head = nn.Conv2d(width, 4, 1)
         self.scene = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(width, width),
+            nn.Linear(width + MOMENTS, 2 * width),
             nn.ReLU(),
-            nn.Linear(width, 4),
+            nn.Linear(2 * width, 4),
             nn.Unflatten(1, (4, 1, 1)),
         )
 
@@ -61,27 +72,34 @@ class FusionRT(nn.Module):
         :param ir: (B, 1, H, W) in [0, 1], on the grid of ``luma``.
         :returns: four (B, 1, H, W) maps, three in [0, 1] and one in [-1/2, 1/2].
         """
-        return self._maps(torch.cat((luma, ir), 1))
+        return self._look(torch.cat((luma, ir), 1))[:4]
 
-    def _maps(self, sources: Tensor) -> tuple[Tensor, ...]:
+    def _look(self, sources: Tensor) -> tuple[Tensor, ...]:
+        """Return the four maps, and what surrounds each pixel of luma and of infrared."""
         x = sources - 0.5
         for convolution in self.body:
             x = functional.relu(convolution(x))
+        cells = functional.avg_pool2d(sources, self.config.scale)
+        scene = torch.cat((x.mean((2, 3)), moments(cells)), 1)
         # Split and joined for ONNX Runtime only, which would go on with 16 channels for these 4.
-        logits = torch.cat(self.head(x).split(1, 1), 1) + self.scene(x)
+        logits = torch.cat(self.head(x).split(1, 1), 1) + self.scene(scene)
+        around = functional.avg_pool2d(cells, 3, 1, padding=1, count_include_pad=False)
         # Interpolated, not pixel-shuffled: Sobel is blind to a checkerboard, so the loss would let
-        # the pixels of a cell drift apart.
-        maps = functional.interpolate(
-            logits, scale_factor=float(self.config.scale), mode='bilinear'
-        ).sigmoid()
-        weight_ir, weight_luma, gain, offset = maps.split(1, 1)
-        return weight_ir, weight_luma, gain, offset - 0.5
+        # the pixels of a cell drift apart. All at once, and the sigmoid before: both save time.
+        weight_ir, weight_luma, gain, offset, *surroundings = functional.interpolate(
+            torch.cat((logits.sigmoid(), around), 1),
+            scale_factor=float(self.config.scale),
+            mode='bilinear',
+        ).split(1, 1)
+        return weight_ir, weight_luma, gain, offset - 0.5, *surroundings
+
+    def mix(self, luma: Tensor, ir: Tensor) -> Tensor:
+        """Return the fused luma as :meth:`forward`, but below 0 and above 1 where it would be."""
+        weight_ir, weight_luma, gain, offset, *around = self._look(torch.cat((luma, ir), 1))
+        detail_luma, detail_ir = luma - around[0], ir - around[1]
+        detail = torch.where(detail_ir.abs() > detail_luma.abs(), detail_ir, detail_luma)
+        return weight_ir * ir + weight_luma * luma + gain * detail + offset
 
     def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
         """Return the fused luma, (B, 1, H, W) in [0, 1]; inputs as in :meth:`maps`."""
-        sources = torch.cat((luma, ir), 1)
-        weight_ir, weight_luma, gain, offset = self._maps(sources)
-        detail_luma, detail_ir = high_pass(sources).split(1, 1)
-        detail = torch.where(detail_ir.abs() > detail_luma.abs(), detail_ir, detail_luma)
-        blend = weight_ir * ir + weight_luma * luma
-        return (blend + gain * detail + offset).clamp(0.0, 1.0)
+        return self.mix(luma, ir).clamp(0.0, 1.0)

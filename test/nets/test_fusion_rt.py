@@ -2,7 +2,6 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from tdfusion_ros.nets.blocks import high_pass  # noqa: E402
 from tdfusion_ros.nets.blocks import luma  # noqa: E402
 from tdfusion_ros.nets.blocks import recolor  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
@@ -83,15 +82,34 @@ def test_a_pixel_depends_on_the_far_side_of_the_scene():
     torch.testing.assert_close(network(y, changed)[..., :32], network(y, ir)[..., :32])
 
 
-def test_high_pass_of_a_constant_image_is_zero_also_at_the_border():
-    assert high_pass(torch.full((1, 1, 16, 16), 0.7)).abs().max() < 1e-6
+def gain_alone(scale):
+    """Return a network of which nothing but the details is left."""
+    network = constant([-100.0, -100.0, 100.0, 0.0])
+    network.config = FusionRTConfig(scale=scale)
+    return network
 
 
-def test_high_pass_is_the_image_minus_its_box_blur():
-    image = torch.rand(2, 2, 16, 24)
-    padded = torch.nn.functional.pad(image, (2,) * 4, mode='replicate')
-    expected = image - padded.unfold(2, 5, 1).unfold(3, 5, 1).mean((-2, -1))
-    torch.testing.assert_close(high_pass(image), expected)
+def test_a_constant_image_has_no_details_also_at_the_border():
+    image = torch.full((1, 1, 32, 32), 0.7)
+    assert gain_alone(2).mix(image, image).abs().max() < 1e-6
+
+
+def test_detail_is_what_differs_from_the_cells_around_of_the_source_where_it_is_stronger():
+    y, ir = torch.rand(1, 1, 32, 64), 0.01 * torch.rand(1, 1, 32, 64)
+    cells = y.unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
+    around = cells.unfold(2, 3, 1).unfold(3, 3, 1).mean((-2, -1))  # of inner cells
+    smooth = torch.nn.functional.interpolate(around, scale_factor=2, mode='bilinear')
+    detail = gain_alone(2).mix(y, ir)[..., 4:-4, 4:-4]
+    expected = y[..., 4:-4, 4:-4] - smooth[..., 2:-2, 2:-2]
+    strong = expected.abs() > 0.02  # more than infrared can have
+    torch.testing.assert_close(detail[strong], expected[strong])
+
+
+def test_mix_is_the_fused_luma_before_it_is_cut_off():
+    network = constant([100.0, 100.0, -100.0, 100.0])  # y + ir + 1/2
+    y, ir = torch.full((1, 1, 32, 32), 0.6), torch.full((1, 1, 32, 32), 0.5)
+    torch.testing.assert_close(network.mix(y, ir), y + ir + 0.5)
+    assert (network(y, ir) == 1).all()
 
 
 def test_recolor_with_its_own_luma_returns_the_image():

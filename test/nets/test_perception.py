@@ -3,6 +3,7 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from tdfusion_ros.nets.blocks import luma  # noqa: E402
+from tdfusion_ros.nets.blocks import recolor  # noqa: E402
 from tdfusion_ros.nets.perception import build_perception  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -46,8 +47,17 @@ def test_a_detector_of_two_channels_reads_the_sources_whatever_the_fused_image_i
     assert not torch.equal(changed[0], fused)
     assert torch.equal(changed[1], boxes)
     assert torch.equal(changed[2], scores)
-    image = torch.cat((luma(rgb.permute(2, 0, 1)[None] / 255), ir[None, None]), 1)
+    image = torch.cat((luma(rgb.permute(2, 0, 1)[None].float()) / 255, ir[None, None]), 1)
     assert torch.equal(model.detector(image)[0][0], boxes)
+
+
+def test_the_fused_image_is_what_recolor_makes_of_the_fused_luma():
+    torch.manual_seed(0)
+    model = build_perception(ARCHITECTURE).eval()
+    rgb, ir = torch.randint(0, 256, (64, 96, 3), dtype=torch.uint8), torch.rand(64, 96)
+    image = rgb.permute(2, 0, 1)[None] / 255
+    expected = recolor(image, model.fusion(luma(image), ir[None, None]))[0].permute(1, 2, 0) * 255
+    assert (model(rgb, ir)[0] - expected).abs().max() < 0.501
 
 
 def test_scores_are_probabilities(outputs):

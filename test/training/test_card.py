@@ -111,15 +111,13 @@ def test_card_tells_the_settings_of_the_learned_loss_and_which_weights_were_kept
     assert '| weights | best on val, step 20 | last |' in text
 
 
-def test_card_says_whom_a_fusion_network_imitated_and_how_much():
-    config = {**CONFIG, 'imitate': 'runs/shown', 'imitate_weight': 4.0, 'fusion_width': 8}
-    detector = {**RUN, 'config': {**DETECTOR['config'], 'imitate_weight': 1.0, 'fusion_width': 16}}
+def test_card_says_whom_a_fusion_network_imitated():
+    config = {**CONFIG, 'task': 'imitation', 'imitate': 'runs/shown', 'fusion_width': 8}
+    detector = {**RUN, 'config': {**DETECTOR['config'], 'fusion_width': 16}}
     text = changed('training', fusion={**RUN, 'config': config}, detector=detector)
-    assert 'It also learned to come near to what `runs/shown` makes.' in text
-    assert '| imitate_weight | 4.0 | - |' in text
+    assert 'learned to make what `runs/shown` makes' in text
     assert '| fusion_width | 8 | - |' in text
-    alone = changed('training', fusion={**RUN, 'config': {**config, 'imitate': ''}})
-    assert 'come near' not in alone
+    assert '`runs/shown`' not in changed('training', fusion={**RUN, 'config': CONFIG})
 
 
 def test_command_of_the_export_names_the_fusion_that_a_detector_of_both_sources_does_not():

@@ -4,6 +4,7 @@ torch = pytest.importorskip('torch')
 
 from training.method.losses import fusion_loss  # noqa: E402
 from training.method.losses import gradient_loss  # noqa: E402
+from training.method.losses import imitation_loss  # noqa: E402
 from training.method.losses import intensity_loss  # noqa: E402
 from training.method.losses import sobel  # noqa: E402
 
@@ -63,3 +64,30 @@ def test_intensity_loss_takes_a_map_of_weights_and_gives_it_a_gradient():
     intensity_loss(torch.full_like(fused, 0.3), y, ir, weight_ir).backward()
     # Moving weight to ir costs (0.3 - 1)^2 and saves (0.3 - 0)^2 at each of 16 pixels.
     torch.testing.assert_close(weight_ir.grad, torch.full_like(fused, (0.49 - 0.09) / 16))
+
+
+def test_imitating_perfectly_costs_nothing():
+    image = torch.rand(1, 1, 16, 16)
+    assert imitation_loss(image, image)['loss'] == 0
+
+
+def test_the_same_difference_counts_more_in_the_dark():
+    dark, bright = torch.full((1, 1, 16, 16), 0.0), torch.full((1, 1, 16, 16), 0.9)
+    of_dark, of_bright = (imitation_loss(image + 0.05, image) for image in (dark, bright))
+    torch.testing.assert_close(of_dark['distance'], 10 * of_bright['distance'])
+    assert of_dark['gradient'] < 1e-5
+
+
+def test_what_is_below_black_is_still_pulled_upwards():
+    mixed = torch.full((1, 1, 16, 16), -0.1, requires_grad=True)
+    (slope,) = torch.autograd.grad(imitation_loss(mixed, torch.zeros(1, 1, 16, 16))['loss'], mixed)
+    assert (slope < 0).all()
+
+
+def test_an_edge_that_is_not_shown_costs_by_the_weight_of_gradients():
+    shown = torch.full((1, 1, 16, 16), 0.5)
+    mixed = shown.clone()
+    mixed[..., 8:] += 0.1
+    plain, heavy = (imitation_loss(mixed, shown, weight) for weight in (1.0, 3.0))
+    assert plain['gradient'] > 0.05
+    torch.testing.assert_close(heavy['loss'], plain['loss'] + 2 * plain['gradient'])

@@ -32,11 +32,16 @@ FIXED_LOSS = (
     'The fusion network learned the loss with fixed weights: each pixel follows infrared and luma '
     'by 1/2 each, edges follow the stronger edge.'
 )
+IMITATION = (
+    'The fusion network learned to make what `{imitate}` makes of the same scenes; differences in '
+    'the dark count more.'
+)
 LEARNED_LOSS = (
     'The fusion network, F, learned a loss that is itself learned (Bai et al., Task-driven Image '
     'Fusion with Learnable Fusion Loss, CVPR 2025): a second network, G, gives each pixel its '
     'weight w of infrared and 1 - w of luma; the task teaches G.'
 )
+LOSS = {'fusion': FIXED_LOSS, 'learned': LEARNED_LOSS, 'imitation': IMITATION}
 
 READS = {
     'fused': 'The detector learned on the fused image.',
@@ -150,9 +155,7 @@ def training(facts: Facts) -> list[str]:
     fusion, detector = facts['fusion'], facts['detector']
     data = [f'`{name}`: {composition(told)}.' for name, told in facts['data'].items()]
     data += [f'`{run}`, from which one began, was not at hand.' for run in facts['missing']]
-    loss = LEARNED_LOSS if fusion['config']['task'] == 'learned' else FIXED_LOSS
-    if fusion['config'].get('imitate'):
-        loss += f' It also learned to come near to what `{fusion["config"]["imitate"]}` makes.'
+    loss = LOSS[fusion['config']['task']].format(**fusion['config'])
     commands: dict[str, str] = {}
     for one in (*facts['before'], fusion, detector):
         commands.setdefault(shell(command(one['config'])), lasting(one['seconds']))

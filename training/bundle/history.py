@@ -31,7 +31,6 @@ ELSEWHERE = ('task', 'source', 'data', 'split', 'limit', 'network', 'segmenter_c
 """Settings that a card tells in other words."""
 OF_FUSION = (
     'gradient_weight',
-    'imitate_weight',
     'fusion_width',
     'fusion_depth',
     'fusion_scale',
@@ -128,9 +127,7 @@ def settings(descriptions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     hidden = {*ELSEWHERE, *CARRIED_OUT}
     if config['task'] != 'learned':
-        hidden |= {*OF_LEARNED, *(() if config['task'] == 'fusion' else OF_FUSION)}
-    if not config.get('imitate'):
-        hidden.add('imitate_weight')
+        hidden |= {*OF_LEARNED, *(() if config['task'] in ('fusion', 'imitation') else OF_FUSION)}
     return {key: value for key, value in config.items() if key not in hidden}
 
 

@@ -22,6 +22,7 @@ from training.data.transforms import Batch
 from training.data.transforms import collate
 from training.data.transforms import pad
 from training.method.losses import fusion_loss
+from training.method.losses import imitation_loss
 from training.method.segmentation import enlarge
 from training.method.segmentation import Segmenter
 from training.method.tasks import frozen_fusion
@@ -111,6 +112,8 @@ def open_validation(config: TrainConfig, task: Task, device: torch.device) -> Va
             check(data.mask_classes, network.config.classes, config)
     if config.task == 'fusion':
         measure = fusion_measure(config, device)
+    elif config.task == 'imitation':
+        measure = imitation_measure(config, device)
     elif config.task == 'learned':
         measure = teachers_measure([name for name in task.networks if kind_of(name) in LOSS])
     elif config.task == 'detection':
@@ -129,6 +132,18 @@ def fusion_measure(config: TrainConfig, device: torch.device) -> Measure:
         y, ir = pair_of(batch)
         fused = networks['fusion'](y, ir)
         return fusion_loss(fused, y, ir, half, config.gradient_weight)['loss'].item()
+
+    return Measure('loss', False, look, _mean)
+
+
+def imitation_measure(config: TrainConfig, device: torch.device) -> Measure:
+    """Measure how far the fused image is from the one to imitate."""
+    shown = frozen_fusion(config.imitate, device)
+
+    def look(networks: Networks, batch: Batch, _: Sample) -> float:
+        pair = pair_of(batch)
+        fused = networks['fusion'](*pair)
+        return imitation_loss(fused, shown(*pair), config.gradient_weight)['loss'].item()
 
     return Measure('loss', False, look, _mean)
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+DARK = 0.1
+"""Intensity at which a difference counts half of what it does in the dark."""
 SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
@@ -62,5 +64,25 @@ def fusion_loss(
     return {
         'loss': intensity + gradient_weight * gradient,
         'intensity': intensity.detach(),
+        'gradient': gradient.detach(),
+    }
+
+
+def imitation_loss(
+    mixed: Tensor, shown: Tensor, gradient_weight: float = 1.0
+) -> dict[str, Tensor]:
+    """
+    Return ``loss`` and its two terms: how far an image is from the one to imitate.
+
+    Differences of intensity count more in the dark, as they do for an eye, and for SSIM and VIF.
+
+    :param mixed: (B, 1, H, W), also below 0 and above 1: clamped, it would have no gradient there.
+    :param shown: (B, 1, H, W) in [0, 1].
+    """
+    distance = ((mixed - shown).abs() / (shown + DARK)).mean()
+    gradient = 2 * sobel(mixed - shown).abs().mean()
+    return {
+        'loss': distance + gradient_weight * gradient,
+        'distance': distance.detach(),
         'gradient': gradient.detach(),
     }

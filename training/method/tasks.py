@@ -75,7 +75,7 @@ def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) 
     optimizer.step()
 
 
-def run_network(network: nn.Module, inputs: tuple[Tensor, ...], amp: bool) -> Any:
+def run_network(network: Callable[..., Any], inputs: tuple[Tensor, ...], amp: bool) -> Any:
     """
     Return what a network makes of its inputs.
 
@@ -240,9 +240,8 @@ def load_segmenter(run: str, classes: tuple[str, ...]) -> Segmenter:
 
 
 def fusion_task(config: TrainConfig, device: torch.device) -> Task:
-    """Train a fusion network on the loss with the weight 1/2 for both sources; it may imitate."""
+    """Train a fusion network on the loss with the weight 1/2 for both sources."""
     fusion = make_fusion(config).to(device)
-    shown = frozen_fusion(config.imitate, device) if config.imitate else None
     optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
     weight_ir = torch.tensor(0.5, device=device)
 
@@ -250,11 +249,6 @@ def fusion_task(config: TrainConfig, device: torch.device) -> Task:
         y = luma(batch.rgb)
         fused = run_network(fusion, (y, batch.ir), config.amp)
         losses = fusion_loss(fused, y, batch.ir, weight_ir, config.gradient_weight)
-        if shown is not None:
-            losses['imitation'] = (
-                (fused - run_network(shown, (y, batch.ir), config.amp)).abs().mean()
-            )
-            losses['loss'] = losses['loss'] + config.imitate_weight * losses['imitation']
         descend(optimizer, fusion, losses['loss'])
         return losses
 

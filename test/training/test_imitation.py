@@ -1,0 +1,77 @@
+"""Task imitation: a real-time network learns to make what another one makes."""
+
+from dataclasses import replace
+import json
+
+import pytest
+
+torch = pytest.importorskip('torch')
+for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
+    pytest.importorskip(package)
+
+from tdfusion_ros.core.errors import ConfigError  # noqa: E402
+from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
+from training.checkpoint import read_description  # noqa: E402
+from training.data.datasets import load_samples  # noqa: E402
+from training.train import train  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def config(short_run, tmp_path):
+    return replace(short_run, run=str(tmp_path / 'fusion'))
+
+
+@pytest.fixture
+def imitating(config, data_root, tmp_path):
+    """Return the settings of a run that imitates another one."""
+    shown = replace(config, run=str(tmp_path / 'shown'), seed=1)
+    train(shown, load_samples(data_root, 'train'))
+    return replace(config, task='imitation', imitate=shown.run, steps=12, lr=2e-2, views=2)
+
+
+def log_of(run):
+    with open(f'{run}/log.jsonl', encoding='utf-8') as file:
+        return [json.loads(line) for line in file]
+
+
+def test_a_network_comes_nearer_to_the_one_that_it_imitates(imitating, data_root):
+    train(replace(imitating, validate_every=6), load_samples(data_root, 'train'))
+    distances = [line['distance'] for line in log_of(imitating.run)]
+    assert distances[-1] < 0.7 * distances[0]
+    with open(f'{imitating.run}/validation.jsonl', encoding='utf-8') as file:
+        first, last = (json.loads(line)['loss'] for line in file)
+    assert last < first
+    assert read_description(imitating.run)['config']['imitate'] == imitating.imitate
+
+
+def test_the_imitated_network_is_asked_once_about_each_view(imitating, data_root, monkeypatch):
+    asked = []
+    forward = FusionRT.forward  # of the imitated one: the other one is asked for its mix
+    monkeypatch.setattr(
+        FusionRT, 'forward', lambda *a: (asked.append(a[1].mean().item()), forward(*a))[1]
+    )
+    train(replace(imitating, panel_every=0), load_samples(data_root, 'train'))
+    assert len(asked) == len(set(asked)) == 2
+
+
+def test_views_come_again_and_look_the_same(imitating, data_root):
+    train(replace(imitating, lr=0.0), load_samples(data_root, 'train'))
+    losses = [line['loss'] for line in log_of(imitating.run)]
+    assert losses[0] != losses[1]
+    assert losses[2:4] == losses[:2]
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [({'imitate': ''}, 'needs imitate=RUN'), ({'views': -1}, 'views must be 0')],
+)
+def test_an_imitation_that_cannot_be_is_refused(config, change, text):
+    with pytest.raises(ConfigError, match=text):
+        replace(config, task='imitation', **{'imitate': 'runs/a', **change})
+
+
+def test_no_other_than_the_realtime_network_imitates(imitating, data_root):
+    with pytest.raises(ConfigError, match='network=fusion_rt alone'):
+        train(replace(imitating, network='fusion'), load_samples(data_root, 'train'))
