@@ -94,6 +94,9 @@ class TrainConfig:
     scale_range: tuple[float, float] = setting((0.7, 1.3), 'Random magnification of a crop.')
     mosaic: float = setting(0.0, 'Share of crops that are put together from four images.')
     photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
+    stretch: float = setting(
+        0.0, 'Share of crops whose infrared fills all grey levels, as on the robot; half inverted.'
+    )
     modality_dropout: float = setting(
         0.0, 'Share of crops of which one camera is black, as where its stream stalls.'
     )

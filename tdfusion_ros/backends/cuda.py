@@ -12,7 +12,7 @@ NEEDS = (
     'it needs torch built with CUDA, and safetensors: pip install torch safetensors '
     '(on a Jetson the torch wheel of its JetPack)'
 )
-SIZES = 4  # CUDA graphs kept, each with its memory; a camera has one size
+GRAPHS = 4  # kept, each with its memory; a camera has one size
 
 
 class CudaBackend:
@@ -54,21 +54,24 @@ class CudaBackend:
         except RuntimeError as error:
             raise ModelError(f'torch cannot take the model to the GPU: {error}') from error
         self._capture = device.Captured
-        self._captured: dict[tuple[int, ...], device.Captured] = {}
+        self._captured: dict[tuple[tuple[int, ...], bool], device.Captured] = {}
         self.engine = f'torch {torch.__version__} in half precision on {card}'
 
     def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
         """
         Run the network on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
 
-        :param fused: it is made in any case; what that costs on a GPU is not measured.
+        :param fused: False: leave the fused image out; a graph of its own.
         :raises ModelError: if torch breaks off, as when the GPU's memory is full.
         """
         try:
-            if ir.shape not in self._captured:
-                if len(self._captured) == SIZES:
+            key = ir.shape, fused
+            if key not in self._captured:
+                if len(self._captured) == GRAPHS:
                     del self._captured[next(iter(self._captured))]
-                self._captured[ir.shape] = self._capture(self._model, ir.shape, self._device)
-            return self._captured[ir.shape].run(rgb, ir)
+                step = self._model if fused else self._model.detect
+                self._captured[key] = self._capture(step, ir.shape, self._device)
+            found = self._captured[key].run(rgb, ir)
+            return RawOutput(*found) if fused else RawOutput(None, *found)
         except Exception as error:  # mostly RuntimeErrors, but not from every version
             raise ModelError(f'torch cannot run the model on the GPU: {error}') from error

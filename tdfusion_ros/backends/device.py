@@ -6,9 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tdfusion_ros.core.data import RawOutput
-
-# From (H, W, 3) uint8 and (H, W) float32 on the device to fused, boxes_xyxy and scores there.
+# From (H, W, 3) uint8 and (H, W) float32 on the device to what is wanted of them, there.
 Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 WARM_UPS = 3  # cuDNN chooses and TensorRT allocates at the first runs; neither may in a capture
 
@@ -49,8 +47,8 @@ class Captured:
                 for tensor in self._outputs
             )
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray) -> RawOutput:
-        """Run on (H, W, 3) uint8 and (H, W) float32; the result is the caller's to keep."""
+    def run(self, rgb: np.ndarray, ir: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run on (H, W, 3) uint8 and (H, W) float32; the results are the caller's to keep."""
         for buffer, image in zip(self._sent, (rgb, ir), strict=True):
             np.copyto(buffer.numpy(), image)
         with torch.inference_mode(), torch.cuda.stream(self._stream):
@@ -61,4 +59,4 @@ class Captured:
                 here.copy_(there, non_blocking=True)
             self._done.record(self._stream)
         self._done.synchronize()
-        return RawOutput(*(tensor.numpy().copy() for tensor in self._received))
+        return tuple(tensor.numpy().copy() for tensor in self._received)

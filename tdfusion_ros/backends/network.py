@@ -81,7 +81,7 @@ def to_half(model: Perception) -> Perception:
     if isinstance(fusion, FusionRT):
         _enter_half(fusion.body.half())
         fusion.add_module('head', nn.Sequential(fusion.head.half(), Cast(torch.float32)))
-        fusion.scene.insert(0, Cast(torch.float32))
+        fusion.mean.insert(0, Cast(torch.float32))
     elif isinstance(fusion, FusionPaper):
         _sandwich(fusion)
     if not isinstance(fusion, FusionRT | FusionPaper) or not isinstance(detector, Detector):

@@ -72,6 +72,6 @@ class PlanEngine:
         :raises ModelError: if TensorRT or torch breaks off.
         """
         try:
-            return self._captured.run(rgb, ir)
+            return RawOutput(*self._captured.run(rgb, ir))
         except RuntimeError as error:  # torch's own errors are RuntimeErrors
             raise ModelError(f'TensorRT cannot run the model: {error}') from error

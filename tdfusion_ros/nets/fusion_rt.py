@@ -57,6 +57,7 @@ class FusionRT(nn.Module):
         others = (nn.Conv2d(width, width, 3, padding=1) for _ in range(self.config.depth - 2))
         self.body = nn.ModuleList((first, *others))
         self.head = nn.Conv2d(width, 4, 1)
+        self.mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.scene = nn.Sequential(
             nn.Linear(width + MOMENTS, 2 * width),
             nn.ReLU(),
@@ -80,7 +81,7 @@ class FusionRT(nn.Module):
         for convolution in self.body:
             x = functional.relu(convolution(x))
         cells = functional.avg_pool2d(sources, self.config.scale)
-        scene = torch.cat((x.mean((2, 3)), moments(cells)), 1)
+        scene = torch.cat((self.mean(x), moments(cells)), 1)
         # Split and joined for ONNX Runtime only, which would go on with 16 channels for these 4.
         logits = torch.cat(self.head(x).split(1, 1), 1) + self.scene(scene)
         around = functional.avg_pool2d(cells, 3, 1, padding=1, count_include_pad=False)

@@ -35,18 +35,32 @@ class Perception(nn.Module):
         :returns: ``fused`` (H, W, 3) uint8 RGB, ``boxes_xyxy`` (A, 4) float32 in pixels and
             ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression.
         """
-        levels = rgb.permute(2, 0, 1).unsqueeze(0).to(ir.dtype)
-        y, ir = luma(levels) / 255.0, ir[None, None]
+        levels, y, ir = self._opened(rgb, ir)
         # As recolor does, but of grey levels: three channels fewer to divide and to multiply.
         fused = (levels + 255.0 * (self.fusion(y, ir) - y)).clamp(0.0, 255.0)
-        read = torch.cat((y, ir), 1) if self.reads_sources else fused / 255.0
-        boxes_xyxy, logits = self.detector(read)
-        fused_bytes = fused[0].permute(1, 2, 0).round().to(torch.uint8)
-        return fused_bytes, boxes_xyxy[0], logits[0].float().sigmoid()
+        found = self._found(torch.cat((y, ir), 1) if self.reads_sources else fused / 255.0)
+        return fused[0].permute(1, 2, 0).round().to(torch.uint8), *found
+
+    def detect(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``boxes_xyxy`` and ``scores`` alone; nothing is fused unless they need it."""
+        if not self.reads_sources:
+            return self(rgb, ir)[1:]
+        _, y, ir = self._opened(rgb, ir)
+        return self._found(torch.cat((y, ir), 1))
+
+    @staticmethod
+    def _opened(rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rgb in grey levels, (1, 3, H, W), and luma and ir, (1, 1, H, W) in [0, 1]."""
+        levels = rgb.permute(2, 0, 1).unsqueeze(0).to(ir.dtype)
+        return levels, luma(levels) / 255.0, ir[None, None]
+
+    def _found(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        boxes_xyxy, logits = self.detector(image)
+        return boxes_xyxy[0], logits[0].float().sigmoid()
 
 
 class Detection(nn.Module):
-    """The same without the fused image; exported, also without what only that needs."""
+    """The same without the fused image, to be exported."""
 
     def __init__(self, perception: Perception) -> None:
         super().__init__()
@@ -54,8 +68,7 @@ class Detection(nn.Module):
 
     def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``boxes_xyxy`` and ``scores`` as :class:`Perception` does."""
-        _, boxes_xyxy, scores = self.perception(rgb, ir)
-        return boxes_xyxy, scores
+        return self.perception.detect(rgb, ir)
 
 
 def build_network(settings: Mapping[str, Any]) -> nn.Module:

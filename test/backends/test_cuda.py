@@ -73,12 +73,25 @@ def test_result_is_the_callers_to_keep_and_right(played_cuda, shipped):
 
 
 @pytest.mark.torch
+def test_nothing_is_fused_where_nobody_wants_it(played_cuda, shipped, monkeypatch):
+    backend = open_backend('cuda', shipped, print, ((32, 64),))
+    given = noise((32, 64), 0)
+    wanted = backend.run(*given)
+    monkeypatch.setattr(backend._model, 'fusion', None)  # whoever calls it breaks off
+    found = backend.run(*given, fused=False)
+    assert found.fused is None
+    np.testing.assert_array_equal(found.boxes_xyxy, wanted.boxes_xyxy)
+    np.testing.assert_array_equal(found.scores, wanted.scores)
+    assert played_cuda == [(32, 64)] * 2
+
+
+@pytest.mark.torch
 def test_memory_is_kept_for_a_few_sizes_only(played_cuda, shipped):
     backend = open_backend('cuda', shipped, print, ((32, 32),))
     for width in (64, 96, 128, 160):
         backend.run(*noise((32, width), 0))
     assert len(backend._captured) == 4
-    assert (32, 32) not in backend._captured
+    assert ((32, 32), True) not in backend._captured
 
 
 @pytest.mark.torch

@@ -60,6 +60,16 @@ def test_the_fused_image_is_what_recolor_makes_of_the_fused_luma():
     assert (model(rgb, ir)[0] - expected).abs().max() < 0.501
 
 
+@pytest.mark.parametrize('inputs', [2, 3])
+def test_detections_are_the_same_without_the_fused_image(inputs):
+    torch.manual_seed(0)
+    detector = {**ARCHITECTURE['detector'], 'inputs': inputs}
+    model = build_perception({**ARCHITECTURE, 'detector': detector}).eval()
+    rgb, ir = torch.randint(0, 256, (64, 96, 3), dtype=torch.uint8), torch.rand(64, 96)
+    for alone, beside in zip(model.detect(rgb, ir), model(rgb, ir)[1:], strict=True):
+        assert torch.equal(alone, beside)
+
+
 def test_scores_are_probabilities(outputs):
     assert outputs[2].min() >= 0
     assert outputs[2].max() <= 1

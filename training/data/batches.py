@@ -23,6 +23,7 @@ from training.data.transforms import flip
 from training.data.transforms import mosaic
 from training.data.transforms import photometric
 from training.data.transforms import random_crop
+from training.data.transforms import stretch_ir
 
 IN_MEMORY = 4 * 2**30
 """Bytes of pixels up to which a set is kept in memory."""
@@ -87,6 +88,8 @@ def augment(
     if rng.random() < 0.5:
         crop = flip(crop)
     crop = photometric(crop, rng, config.photometric)
+    if config.stretch and rng.random() < config.stretch:
+        crop = stretch_ir(crop, rng)
     if rng.random() < config.modality_dropout:
         crop = drop_modality(crop, rng)
     return crop
