@@ -14,6 +14,7 @@ from training.data.transforms import mosaic  # noqa: E402
 from training.data.transforms import photometric  # noqa: E402
 from training.data.transforms import random_crop  # noqa: E402
 from training.data.transforms import resize  # noqa: E402
+from training.data.transforms import stretch_ir  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -99,6 +100,25 @@ def test_photometric_changes_leave_boxes_and_the_order_of_levels_alone():
     for seed in range(10):
         changed = photometric(sample, np.random.default_rng(seed))
         assert (np.diff(changed.ir.astype(int)) >= 0).all()
+
+
+def test_stretched_infrared_fills_all_levels_and_is_inverted_in_half_of_the_cases():
+    ramp = np.tile(np.linspace(20, 60, 160).astype(np.uint8), (96, 1))
+    sample = replace(sample_with_box(), ir=ramp)
+    inverted = 0
+    for seed in range(40):
+        stretched = stretch_ir(sample, np.random.default_rng(seed))
+        assert (stretched.ir.min(), stretched.ir.max()) == (0, 255)
+        steps = np.diff(stretched.ir[0].astype(int))
+        assert (steps >= 0).all() or (steps <= 0).all()
+        inverted += steps.sum() < 0
+        assert stretched.rgb is sample.rgb
+    assert 10 < inverted < 30
+
+
+def test_constant_infrared_has_nothing_to_stretch():
+    sample = replace(sample_with_box(), ir=np.full((96, 160), 7, np.uint8))
+    assert set(np.unique(stretch_ir(sample, np.random.default_rng(0)).ir)) <= {0, 255}
 
 
 def test_collate_marks_padding_as_not_valid():
