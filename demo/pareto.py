@@ -93,11 +93,12 @@ def quality(
 
 
 def shares(found: Mapping[str, Any], name: str, reference: str) -> dict[str, float]:
-    """Return each figure as a share of the reference's, by ``set figure``."""
+    """Return each figure as a share of the reference's, by ``set figure``; of nothing, none."""
     return {
         f'{place} {key}': rows[name][key] / rows[reference][key]
         for place, rows in found.items()
         for key in FIGURES
+        if rows[reference][key] > 0  # SCD may be below
     }
 
 

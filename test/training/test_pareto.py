@@ -19,6 +19,7 @@ def test_networks_are_held_against_the_first_and_drawn(
     write_pairs, data_root, tmp_path, monkeypatch, capsys
 ):
     root = write_pairs('rgb', 'ir', ['a', 'b'])
+    torch.manual_seed(0)
     for name, depth in (('big', 4), ('small', 2)):
         save_run(tmp_path / name, FusionRT(FusionRTConfig(width=4, depth=depth)), {})
     runs = [str(tmp_path / name) for name in ('big', 'small')]
@@ -32,5 +33,18 @@ def test_networks_are_held_against_the_first_and_drawn(
     rows = report['rows']
     assert set(report['quality']) == {str(root / 'rgb'), f'{data_root} val'}
     assert rows[runs[0]]['lowest'] == rows[runs[0]]['faster'] == 1
-    assert 0 < rows[runs[1]]['lowest'] < 1.5
+    shares = [
+        of[runs[1]][key] / of[runs[0]][key]
+        for of in report['quality'].values()
+        for key in of[runs[0]]
+        if of[runs[0]][key] > 0
+    ]
+    assert rows[runs[1]]['lowest'] == pytest.approx(min(shares))
+    assert len(shares) > 4
     assert f'| {runs[1]} |' in capsys.readouterr().out
+
+
+def test_a_figure_that_the_first_has_not_has_no_share():
+    rows = {'a': {'SCD': -0.5, 'VIF': 0.2, 'Qabf': 0.5, 'SSIM': 0.5}}
+    rows['b'] = {'SCD': 0.5, 'VIF': 0.1, 'Qabf': 0.5, 'SSIM': 1.0}
+    assert pareto.shares({'s': rows}, 'b', 'a') == {'s VIF': 0.5, 's Qabf': 1.0, 's SSIM': 2.0}
