@@ -59,7 +59,7 @@ class TrtBackend:
         """
         Run on (H, W, 3) uint8 and (H, W) float32 in [0, 1]; a new size is built for first.
 
-        :param fused: it is made in any case: without it would be another engine to build.
+        :param fused: it is made in any case: another engine would have to be built.
         :raises ModelError: if the engine breaks off, or there can be none for this size.
         """
         size_hw = ir.shape[0], ir.shape[1]

@@ -227,7 +227,7 @@ def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0)
 
 
 def stretch_ir(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Let infrared fill all grey levels, as on the robot; in half of the cases cold is white."""
+    """Let infrared fill all grey levels, as a 16-bit camera does; invert it half of the time."""
     low, high = np.percentile(sample.ir, (rng.uniform(0, 3), rng.uniform(97, 100)))
     levels = np.clip((np.arange(256) - low) / max(high - low, 1.0), 0, 1)
     if rng.random() < 0.5:
