@@ -95,7 +95,9 @@ class TrainConfig:
     mosaic: float = setting(0.0, 'Share of crops that are put together from four images.')
     photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
     stretch: float = setting(
-        0.0, 'Share of crops whose infrared fills all grey levels, as on the robot; half inverted.'
+        0.0,
+        'Share of crops whose infrared fills all grey levels, as that of a 16-bit camera does on '
+        'the robot; half of them inverted.',
     )
     modality_dropout: float = setting(
         0.0, 'Share of crops of which one camera is black, as where its stream stalls.'

@@ -86,6 +86,11 @@ class Detector(nn.Module):
             Head(neck, self.config.head, self.config.classes) for _ in levels
         )
 
+    @property
+    def reads_sources(self) -> bool:
+        """True if its two channels are luma and infrared, False if it reads a colour image."""
+        return self.config.inputs == 2
+
     def pyramid(self, image: Tensor) -> list[Tensor]:
         """Return the feature maps at strides 8, 16 and 32 of a (B, inputs, H, W) image."""
         x, features = image - 0.5, []

@@ -23,8 +23,8 @@ class Perception(nn.Module):
         super().__init__()
         self.fusion = fusion
         self.detector = detector
-        # A detector of two channels reads the sources themselves; the fused image is for people.
-        self.reads_sources = isinstance(detector, Detector) and detector.config.inputs == 2
+        # Such a detector reads luma and infrared themselves; the fused image is for people.
+        self.reads_sources = bool(detector.reads_sources)
 
     def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
@@ -37,9 +37,14 @@ class Perception(nn.Module):
         """
         levels, y, ir = self._opened(rgb, ir)
         # As recolor does, but of grey levels: three channels fewer to divide and to multiply.
-        fused = (levels + 255.0 * (self.fusion(y, ir) - y)).clamp(0.0, 255.0)
-        found = self._found(torch.cat((y, ir), 1) if self.reads_sources else fused / 255.0)
-        return fused[0].permute(1, 2, 0).round().to(torch.uint8), *found
+        change = 255.0 * (self.fusion(y, ir) - y)
+        if self.reads_sources:
+            found = self._found(torch.cat((y, ir), 1))
+        else:
+            found = self._found((levels + change).clamp(0.0, 255.0) / 255.0)
+        # Half a level more and cut off is rounded, in one channel instead of three.
+        fused = (levels + (change + 0.5)).clamp(0.0, 255.0)
+        return fused[0].to(torch.uint8).permute(1, 2, 0), *found
 
     def detect(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``boxes_xyxy`` and ``scores`` alone; nothing is fused unless they need it."""
