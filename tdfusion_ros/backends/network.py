@@ -95,10 +95,10 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
     Export a network for one size, with float32 where it has uint8: (H, W, 3) in [0, 255].
 
     Torch-TensorRT converts no cast to uint8, in any version (``to_copy_dtype_validator``, read at
-    v2.8.0 to v2.13.0), so the last one is taken off; whoever runs the engine does it. All else is
-    in the engine, rounding included.
+    v2.8.0 to v2.13.0), so the last one is taken out; whoever runs the engine does it. All else is
+    in the engine, the half level that makes it rounding included.
 
-    :raises ModelError: if the network does not end in that cast.
+    :raises ModelError: if the network does not end in that cast and a permutation.
     """
     device = next(model.parameters()).device
     inputs = torch.rand(*size_hw, 3, device=device), torch.rand(size_hw, device=device)
@@ -106,11 +106,12 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
         program = torch.export.export(model.eval(), inputs)
     graph = program.graph_module.graph
     (output,) = graph.find_nodes(op='output')
-    cast = output.args[0][0]
+    permuted = output.args[0][0]
+    cast = permuted.args[0]
     if torch.uint8 not in cast.args or cast.args[0].meta['val'].dtype != torch.float32:
         raise ModelError(f'the network ends in {cast.format_node()}, not in a cast to uint8')
     cast.replace_all_uses_with(cast.args[0])
-    program.graph_signature.replace_all_uses(cast.name, cast.args[0].name)
+    permuted.meta['val'] = permuted.meta['val'].to(torch.float32)
     graph.erase_node(cast)
     program.graph_module.recompile()
     return program

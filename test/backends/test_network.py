@@ -68,10 +68,10 @@ def test_exported_network_is_the_network_but_for_the_cast_to_bytes(shipped, inpu
     model = network.to_half(fold_batchnorm(model).requires_grad_(False))
     rgb = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8)
     ir = torch.rand(SIZE)
-    outputs = network.export(model, SIZE).module()(rgb.float(), ir)
-    assert {tensor.dtype for tensor in outputs} == {torch.float32}
-    for got, wanted in zip(outputs, model(rgb, ir), strict=True):
-        torch.testing.assert_close(got, wanted.float(), rtol=0, atol=0)
+    fused, *found = network.export(model, SIZE).module()(rgb.float(), ir)
+    assert {tensor.dtype for tensor in (fused, *found)} == {torch.float32}
+    for got, wanted in zip((fused.to(torch.uint8), *found), model(rgb, ir), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=0)
 
 
 def test_network_that_does_not_end_in_bytes_is_not_exported(model):
