@@ -35,10 +35,10 @@ from tdfusion_ros.bench.turns import take_turns
 from tdfusion_ros.commands.shared import check_output
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
+from training.checkpoint import load_fusion
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
-from training.export import load_fusion
 from training.markdown import table
 from training.measure.fusers import Fuser
 from training.measure.fusers import luma_levels

@@ -77,6 +77,14 @@ def load_run(folder: str | Path) -> nn.Module:
     return network.eval()
 
 
+def load_fusion(folder: str | Path) -> FusionRT | FusionPaper:
+    """Return the network of a run folder, which must be one that fuses."""
+    network = load_run(folder)
+    if not isinstance(network, FusionRT | FusionPaper):
+        raise ModelError(f'{folder} holds a {type(network).__name__}, not a fusion network')
+    return network
+
+
 Networks = Mapping[str, nn.Module]
 Optimizers = Mapping[str, torch.optim.Optimizer]
 

@@ -24,8 +24,6 @@ from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.nets.fusion import FusionPaper
-from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import Detection
 from tdfusion_ros.nets.perception import Perception
 from training.bundle.card import CARD
@@ -43,7 +41,7 @@ from training.bundle.history import training_facts
 from training.bundle.history import verdict
 from training.checkpoint import architecture
 from training.checkpoint import DESCRIPTION
-from training.checkpoint import load_run
+from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.datasets import DataSet
 from training.data.files import read_text
@@ -116,14 +114,6 @@ def fusion_of(run: str, fusion_run: str = '') -> str:
             'here: say with --fusion RUN where it is'
         )
     return place
-
-
-def load_fusion(run: str) -> FusionRT | FusionPaper:
-    """Return the fusion network of a run."""
-    network = load_run(run)
-    if not isinstance(network, FusionRT | FusionPaper):
-        raise ModelError(f'{run} holds a {type(network).__name__}, not a fusion network')
-    return network
 
 
 def to_measure(root: str, split: str, run: str, classes: Sequence[str]) -> DataSet:

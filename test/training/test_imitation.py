@@ -10,8 +10,11 @@ for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
 from tdfusion_ros.core.errors import ConfigError  # noqa: E402
+from tdfusion_ros.core.errors import ModelError  # noqa: E402
+from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
+from training.checkpoint import save_run  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.train import train  # noqa: E402
 
@@ -75,3 +78,12 @@ def test_an_imitation_that_cannot_be_is_refused(config, change, text):
 def test_no_other_than_the_realtime_network_imitates(imitating, data_root):
     with pytest.raises(ConfigError, match='network=fusion_rt alone'):
         train(replace(imitating, network='fusion'), load_samples(data_root, 'train'))
+
+
+def test_what_does_not_fuse_is_not_imitated(config, data_root, tmp_path):
+    save_run(tmp_path / 'detector', Detector(), {})
+    with pytest.raises(ModelError, match='holds a Detector, not a fusion network'):
+        train(
+            replace(config, task='imitation', imitate=str(tmp_path / 'detector')),
+            load_samples(data_root, 'train'),
+        )

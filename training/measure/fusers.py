@@ -12,11 +12,8 @@ import torch
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
-from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import luma
-from tdfusion_ros.nets.fusion import FusionPaper
-from tdfusion_ros.nets.fusion_rt import FusionRT
-from training.checkpoint import load_run
+from training.checkpoint import load_fusion
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -65,9 +62,7 @@ def run_fuser(run: str) -> Fuser:
 
     :raises ModelError: if the run is another network's.
     """
-    network = load_run(run)
-    if not isinstance(network, FusionRT | FusionPaper):
-        raise ModelError(f'{run} holds a {type(network).__name__}, not a fusion network')
+    network = load_fusion(run)
 
     @torch.inference_mode()
     def fuse(sample: Sample) -> np.ndarray:

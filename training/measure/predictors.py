@@ -12,7 +12,7 @@ from tdfusion_ros.build import find_bundle
 from tdfusion_ros.build import load_bundle
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
-from training.checkpoint import load_run
+from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
@@ -60,7 +60,7 @@ def run_predictor(run: str) -> Predictor:
     """Return a predictor made of a detector's run, which says what it reads."""
     detector, _ = read_detector(run)
     source, fusion_run = input_of(run)
-    fusion = load_run(fusion_run) if fusion_run else None
+    fusion = load_fusion(fusion_run) if fusion_run else None
 
     @torch.inference_mode()
     def predict(sample: Sample) -> Detections:
@@ -75,7 +75,7 @@ def run_segmenter(run: str, classes: tuple[str, ...]) -> Callable[[Sample], np.n
     """Return what makes a label map, (H, W) int64, with a segmenter's run for ``classes``."""
     segmenter = load_segmenter(run, classes)
     source, fusion_run = input_of(run)
-    fusion = load_run(fusion_run) if fusion_run else None
+    fusion = load_fusion(fusion_run) if fusion_run else None
 
     @torch.inference_mode()
     def predict(sample: Sample) -> np.ndarray:

@@ -19,6 +19,7 @@ from tdfusion_ros.nets.fusion import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training import distributed
+from training.checkpoint import load_fusion
 from training.checkpoint import load_run
 from training.checkpoint import read_description
 from training.config import TrainConfig
@@ -97,7 +98,7 @@ def fast_on_cpu(network: nn.Module) -> nn.Module:
 def make_fusion(config: TrainConfig) -> nn.Module:
     """Return the fusion network to train: that of a run, or a fresh one."""
     if config.fusion:
-        network = load_run(config.fusion)
+        network: nn.Module = load_fusion(config.fusion)
     elif config.network == 'fusion':
         network = FusionPaper()
     else:
@@ -290,4 +291,4 @@ def segmentation_task(config: TrainConfig, device: torch.device) -> Task:
 
 def frozen_fusion(run: str, device: torch.device) -> nn.Module:
     """Return the fusion network of a run, which no longer learns."""
-    return fast_on_cpu(load_run(run).requires_grad_(False)).to(device)
+    return fast_on_cpu(load_fusion(run).requires_grad_(False)).to(device)
