@@ -155,23 +155,27 @@ def test_card_names_data_and_runs(card):
     assert 'Set by whoever trained it' in card
 
 
-def test_moved_fusion_and_missing_data_are_no_obstacle(root, tmp_path, capsys):
-    for name in ('fusion', 'detector'):
+def test_moved_fusion_and_missing_data_are_no_obstacle(root, tmp_path):
+    """Of a detector of both sources: a bundle of each kind is exported in this file."""
+    for name in ('fusion', 'detector', 'of_both'):
         shutil.copytree(root / name, tmp_path / name)
-    description = json.loads((tmp_path / 'detector' / 'run.json').read_text(encoding='utf-8'))
-    description['config'] |= {'fusion': 'runs/gone', 'data': '/gone/mine'}
-    (tmp_path / 'detector' / 'run.json').write_text(json.dumps(description), encoding='utf-8')
+        path = tmp_path / name / 'run.json'
+        description = json.loads(path.read_text(encoding='utf-8'))
+        description['config'] |= {'fusion': 'runs/gone', 'data': '/gone/mine'}
+        path.write_text(json.dumps(description), encoding='utf-8')
     (tmp_path / 'note.md').write_text('## By hand', encoding='utf-8')
-    detector, fusion, output = (str(tmp_path / name) for name in ('detector', 'fusion', 'bundle'))
+    names = ('detector', 'of_both', 'fusion', 'bundle')
+    detector, of_both, fusion, output = (str(tmp_path / name) for name in names)
     with pytest.raises(FusionError, match='--fusion RUN'):
         main([detector, '-o', output, '--no-metrics'])
     with pytest.raises(FusionError, match='--no-metrics'):
         main([detector, '-o', output, '--fusion', fusion])
     assert not Path(output).exists()
     note = ['--note', str(tmp_path / 'note.md')]
-    main([detector, '-o', output, '--fusion', fusion, '--no-metrics', *note])
+    main([of_both, '-o', output, '--fusion', fusion, '--no-metrics', *note])
     card = (tmp_path / 'bundle' / 'MODEL_CARD.md').read_text(encoding='utf-8')
     assert 'not measured' in card
+    assert 'reads luma and infrared' in ' '.join(card.split())
     assert card.endswith('## By hand\n')
     build_pipeline(FusionConfig(model=output, backend='cpu'))
 
@@ -193,14 +197,6 @@ def test_what_cannot_be_a_bundle_is_refused_before_anything_is_written(
     with pytest.raises(FusionError, match=reason):
         main([*arguments, '-o', str(tmp_path / 'bundle')])
     assert not (tmp_path / 'bundle').exists()
-
-
-def test_a_detector_of_both_sources_is_exported_beside_a_fusion_network(root, tmp_path):
-    output = str(tmp_path / 'bundle')
-    main([str(root / 'of_both'), '-o', output, '--fusion', str(root / 'fusion'), '--no-metrics'])
-    card = (tmp_path / 'bundle' / 'MODEL_CARD.md').read_text(encoding='utf-8')
-    assert 'reads luma and infrared' in ' '.join(card.split())
-    build_pipeline(FusionConfig(model=output, backend='cpu'))
 
 
 def test_cost_counts_every_multiplication_of_a_convolution():
