@@ -97,8 +97,9 @@ class TrainConfig:
     stretch: float = setting(
         0.0,
         'Share of crops whose infrared fills all grey levels, as that of a 16-bit camera does on '
-        'the robot; half of them inverted.',
+        'the robot.',
     )
+    invert: float = setting(0.5, 'Share of these in which what is warm is dark.')
     modality_dropout: float = setting(
         0.0, 'Share of crops of which one camera is black, as where its stream stalls.'
     )

@@ -102,18 +102,19 @@ def test_photometric_changes_leave_boxes_and_the_order_of_levels_alone():
         assert (np.diff(changed.ir.astype(int)) >= 0).all()
 
 
-def test_stretched_infrared_fills_all_levels_and_is_inverted_in_half_of_the_cases():
+@pytest.mark.parametrize(('invert', 'least', 'most'), [(0.0, 0, 0), (0.5, 10, 30), (1.0, 40, 40)])
+def test_stretched_infrared_fills_all_levels_and_is_inverted_as_often_as_said(invert, least, most):
     ramp = np.tile(np.linspace(20, 60, 160).astype(np.uint8), (96, 1))
     sample = replace(sample_with_box(), ir=ramp)
     inverted = 0
     for seed in range(40):
-        stretched = stretch_ir(sample, np.random.default_rng(seed))
+        stretched = stretch_ir(sample, np.random.default_rng(seed), invert)
         assert (stretched.ir.min(), stretched.ir.max()) == (0, 255)
         steps = np.diff(stretched.ir[0].astype(int))
         assert (steps >= 0).all() or (steps <= 0).all()
         inverted += steps.sum() < 0
         assert stretched.rgb is sample.rgb
-    assert 10 < inverted < 30
+    assert least <= inverted <= most
 
 
 def test_constant_infrared_has_nothing_to_stretch():

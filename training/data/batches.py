@@ -89,7 +89,7 @@ def augment(
         crop = flip(crop)
     crop = photometric(crop, rng, config.photometric)
     if config.stretch and rng.random() < config.stretch:
-        crop = stretch_ir(crop, rng)
+        crop = stretch_ir(crop, rng, config.invert)
     if rng.random() < config.modality_dropout:
         crop = drop_modality(crop, rng)
     return crop

@@ -226,11 +226,15 @@ def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0)
     return replace(sample, rgb=images[0], ir=images[1])
 
 
-def stretch_ir(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Let infrared fill all grey levels, as a 16-bit camera does; invert it half of the time."""
+def stretch_ir(sample: Sample, rng: np.random.Generator, invert: float = 0.5) -> Sample:
+    """
+    Let infrared fill all grey levels, as that of a 16-bit camera does on the robot.
+
+    :param invert: the share of samples in which what is warm becomes dark.
+    """
     low, high = np.percentile(sample.ir, (rng.uniform(0, 3), rng.uniform(97, 100)))
     levels = np.clip((np.arange(256) - low) / max(high - low, 1.0), 0, 1)
-    if rng.random() < 0.5:
+    if rng.random() < invert:
         levels = 1 - levels
     table = np.rint(levels * 255).astype(np.uint8)
     return replace(sample, ir=cv2.LUT(sample.ir, table))
