@@ -99,11 +99,14 @@ def measure_task(options: Namespace) -> tuple[str, Table]:
         classes = bundle_classes(what) if options.bundle else read_detector(what)[1]
         samples = labelled(data, split, what, classes)
         predict = (
-            bundle_predictor(what, options.without) if options.bundle else run_predictor(what)
+            bundle_predictor(what, options.without, stretched=options.stretched)
+            if options.bundle
+            else run_predictor(what)
         )
         table = detection_table(predict, samples, classes, options.bootstrap)
-    lacking = f', {options.without} black' if options.without else ''
-    return f'{what} on {split}{lacking}, {len(samples)} pairs', table
+    changed = f', {options.without} black' if options.without else ''
+    changed += ', ir stretched' if options.stretched else ''
+    return f'{what} on {split}{changed}, {len(samples)} pairs', table
 
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
@@ -125,6 +128,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     add('--split', default='val', help='name of the split')
     add('--bootstrap', type=int, default=0, metavar='N', help='AP50: 95 %% interval, N resamples')
     add('--without', choices=('rgb', 'ir'), default='', help='a bundle: one image is black')
+    add('--stretched', action='store_true', help='a bundle: ir as that of a 16-bit camera')
     add('--quality', action='store_true', help='fusion quality on the split')
     add('--images', nargs=2, metavar=('RGB', 'IR'), help='fusion quality on two folders of pairs')
     add('--pictures', metavar='FOLDER', help='with quality: where to write some pairs, fused')
@@ -140,8 +144,8 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
             'give one of --detector, --segmenter, --bundle, --fusion; '
             'or --quality or --images and any of the last two'
         )
-    if options.without and (options.quality or not options.bundle):
-        parser.error('--without needs one --bundle and no fusion quality')
+    if (options.without or options.stretched) and (options.quality or not options.bundle):
+        parser.error('--without and --stretched need one --bundle and no fusion quality')
     if options.bootstrap < 0 or (options.bootstrap and options.fusion + options.segmenter):
         parser.error('--bootstrap takes a positive number and needs a --detector or --bundle')
     return options

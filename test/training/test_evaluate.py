@@ -172,6 +172,7 @@ def test_pictures_show_rgb_ir_and_each_run_side_by_side(config, data_root, tmp_p
         ['--detector', 'one', '--bootstrap', '-1'],
         ['--detector', 'one', '--pictures', 'out'],
         ['--detector', 'one', '--without', 'ir'],
+        ['--bundle', 'one', '--quality', '--stretched'],
     ],
 )
 def test_evaluation_refuses_options_that_do_not_go_together(arguments, capsys):

@@ -121,3 +121,16 @@ def test_a_bundle_without_a_camera_finds_what_the_robot_finds_while_it_stalls(
     assert len(expected.scores) > 0
     for key in ('boxes_xyxy', 'scores', 'class_ids'):
         np.testing.assert_allclose(getattr(found, key), getattr(expected, key), atol=1e-4)
+
+
+def test_stretched_infrared_is_that_of_a_16_bit_camera_on_the_robot(small_pairs, odd):
+    predict = bundle_predictor('msrs_rt', stretched=True)
+    for rgb, ir in small_pairs:
+        live = build_pipeline(replace(EVERYTHING, backend='cpu'))
+        rgb, ir = rgb[:75, :101], np.ascontiguousarray(ir[:75, :101])
+        counts = ir.astype(np.uint16) * 30 + 7000
+        expected = live.process(Frame(rgb, 0), Frame(counts, 0)).detections
+        found = predict(replace(odd, rgb=rgb, ir=ir))
+        assert len(expected.scores) > 0
+        for key in ('boxes_xyxy', 'scores', 'class_ids'):
+            np.testing.assert_allclose(getattr(found, key), getattr(expected, key), atol=1e-4)

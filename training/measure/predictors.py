@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from tdfusion_ros.backends.cpu import CpuBackend
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.build import load_bundle
+from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.thermal import ThermalScaler
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.datasets import DataSet
@@ -98,18 +101,21 @@ def input_of(run: str) -> tuple[str, str]:
     return source, config['fusion'] if source == 'fused' else ''
 
 
-def bundle_predictor(model: str, without: str = '') -> Predictor:
+def bundle_predictor(model: str, without: str = '', *, stretched: bool = False) -> Predictor:
     """
     Return a predictor that runs the exported graph of a bundle with ONNX Runtime.
 
     :param without: ``rgb`` or ``ir``: this image is black, as on a robot whose camera stalls.
+    :param stretched: infrared as the node scales the first frame of a 16-bit camera.
     """
     contract, graph = load_bundle(find_bundle(model))
     backend = CpuBackend(graph)
 
     def predict(sample: Sample) -> Detections:
-        image = pad(sample, contract.size_multiple)
-        rgb, ir = image.rgb, image.ir.astype(np.float32) / 255
+        counts = sample.ir.astype(np.uint16) if stretched else sample.ir
+        scaled = replace(sample, ir=ThermalScaler(IrConfig()).scale(counts))
+        image = pad(scaled, contract.size_multiple)
+        rgb, ir = image.rgb, image.ir
         rgb, ir = (np.zeros_like(a) if n == without else a for n, a in (('rgb', rgb), ('ir', ir)))
         raw = backend.run(rgb, ir)
         return select(raw.boxes_xyxy, raw.scores, sample.ir.shape)
