@@ -2,8 +2,11 @@ from dataclasses import replace
 import json
 import shutil
 import sys
+from time import process_time
+from time import sleep
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from tdfusion_ros.backends import gpu
@@ -59,6 +62,16 @@ def test_cpu_leaves_the_fused_image_out_where_nobody_wants_it_and_detects_the_sa
     assert detected.fused is None
     np.testing.assert_allclose(detected.boxes_xyxy, whole.boxes_xyxy, atol=1e-3)
     np.testing.assert_allclose(detected.scores, whole.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize('version', [onnxruntime.__version__, '1.19.2'])
+def test_threads_of_the_cpu_sleep_between_two_pairs(shipped, monkeypatch, version):
+    monkeypatch.setattr(onnxruntime, '__version__', version)
+    cpu = open_backend('cpu', shipped)
+    cpu.run(np.zeros((480, 640, 3), np.uint8), np.zeros((480, 640), np.float32))
+    begun = process_time()
+    sleep(0.3)
+    assert process_time() - begun < 0.01, 'they wait in a busy loop'
 
 
 def test_bundle_without_a_graph_of_the_detector_alone_still_detects(shipped, demo_pairs):
