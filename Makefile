@@ -13,8 +13,10 @@ help:  ## Show this list
 demo: $(DEMO)/ready  ## Play a real bag to the real node; look at out/report.html
 	$(DEMO)/bin/python -m demo.run
 
+# Side by side what needs no ROS; by itself the live node, whose times are tested.
 test: $(TEST)/ready lint  ## Run every test: core, torch, and ros over real DDS
-	$(TEST)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest -n logical --dist loadfile -m 'not ros'
+	$(TEST)/bin/python -m pytest -m ros
 
 lint: $(TEST)/ready  ## Check form and types
 	$(TEST)/bin/ruff check .

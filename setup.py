@@ -61,6 +61,7 @@ setup(
         ],
         'test': [
             'pytest>=8',
+            'pytest-xdist>=3.5',  # tests on all cores
             'hypothesis>=6',  # property-based tests
             'ruff==0.17.5',  # one linter version, so that CI and desk agree
             'mypy==2.4.1',

@@ -162,7 +162,10 @@ def test_backends_import_core_and_load_their_engine_only_when_used(module):
 
 @pytest.mark.parametrize(
     'module',
-    [*of(*OFFLINE), *(m for room in OFFLINE_ROOMS for m in modules(f'tdfusion_ros/{room}/*.py'))],
+    [
+        *of(*OFFLINE),
+        *(m for room in sorted(OFFLINE_ROOMS) for m in modules(f'tdfusion_ros/{room}/*.py')),
+    ],
 )
 def test_what_runs_without_ros_never_imports_it_nor_torch(module):
     names = imports(module)
