@@ -254,7 +254,13 @@ def test_child_that_dies_is_a_sentence():
 def test_interrupt_ends_it_with_its_children(root):
     """Ctrl-C goes to all of a terminal's processes, and people press it twice."""
     command = [sys.executable, '-m', 'tdfusion_ros.cli', 'bench', '--frames', '100000']
-    process = subprocess.Popen(command, cwd=root, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        start_new_session=True,
+        # In the background of a script SIGINT is ignored, also by what is started there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     sleep(3)
     for _ in range(2):
         os.killpg(process.pid, signal.SIGINT)
