@@ -23,7 +23,7 @@ class Perception(nn.Module):
         super().__init__()
         self.fusion = fusion
         self.detector = detector
-        # Such a detector reads luma and infrared themselves; the fused image is for people.
+        # Of luma and infrared themselves, that is: the fused image is then for people alone.
         self.reads_sources = bool(detector.reads_sources)
 
     def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
