@@ -119,7 +119,7 @@ def test_stretched_infrared_fills_all_levels_and_is_inverted_as_often_as_said(in
 
 def test_constant_infrared_has_nothing_to_stretch():
     sample = replace(sample_with_box(), ir=np.full((96, 160), 7, np.uint8))
-    assert set(np.unique(stretch_ir(sample, np.random.default_rng(0)).ir)) <= {0, 255}
+    assert set(np.unique(stretch_ir(sample, np.random.default_rng(0), 0.5).ir)) <= {0, 255}
 
 
 def test_collate_marks_padding_as_not_valid():

@@ -226,7 +226,7 @@ def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0)
     return replace(sample, rgb=images[0], ir=images[1])
 
 
-def stretch_ir(sample: Sample, rng: np.random.Generator, invert: float = 0.5) -> Sample:
+def stretch_ir(sample: Sample, rng: np.random.Generator, invert: float) -> Sample:
     """
     Let infrared fill all grey levels, as that of a 16-bit camera does on the robot.
 
