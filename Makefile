@@ -27,8 +27,8 @@ lint: $(TEST)/ready  ## Check form and types
 bench: $(TEST)/ready  ## Time every stage, growth with size, paper and student, the live node
 	mkdir -p out
 	$(TEST)/bin/tdfusion bench --raw $(SIZES) -o out/bench.json
-	$(TEST)/bin/python -m demo.speed -o out/speed.json
-	$(TEST)/bin/python -m demo.latency --raw -o out/latency.json
+	$(TEST)/bin/python -m benchmarks.speed -o out/speed.json
+	$(TEST)/bin/python -m benchmarks.latency --raw -o out/latency.json
 
 faults: $(DEMO)/ready  ## Kill cameras, jump in time, fill disks: what does the live node do?
 	mkdir -p out

@@ -20,7 +20,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['vision_msgs/msg/*.msg', 'foxglove_msgs/msg/*.msg']},
+    package_data={PACKAGE: ['formats/vision_msgs/msg/*.msg', 'formats/foxglove_msgs/msg/*.msg']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml', *glob('README.md')]),
@@ -56,7 +56,7 @@ setup(
             'pycocotools>=2.0.8',  # average precision as everybody computes it
             'scikit-image>=0.22',  # SSIM as the papers on fusion compute it
             'transformers==5.20.2',  # SegFormer; pinned, other versions name its weights otherwise
-            'matplotlib>=3.8',  # the plot of demo/pareto.py
+            'matplotlib>=3.8',  # the plot of benchmarks/pareto.py
             'tensorboard>=2.18',  # curves and panels of a training run
         ],
         'test': [
@@ -78,7 +78,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'fusion_node = tdfusion_ros.node:main',
+            'fusion_node = tdfusion_ros.node.fusion_node:main',
             'tdfusion = tdfusion_ros.cli:main',
         ],
     },

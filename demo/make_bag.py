@@ -112,7 +112,7 @@ class MessageMaker:
         return self.types['std_msgs/msg/Header'](stamp=stamp, frame_id=f'{camera}_optical_frame')
 
     def rgb(self, header: object, path: Path) -> object:
-        """Return the colour picture as image_transport would compress it."""
+        """Return the color picture as image_transport would compress it."""
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         _, data = cv2.imencode('.jpg', read_picture(path, cv2.IMREAD_COLOR), options)
         return self.types['sensor_msgs/msg/CompressedImage'](
@@ -133,7 +133,7 @@ class MessageMaker:
         )
 
     def camera_info(self, header: object) -> object:
-        """Return the nominal camera: no distortion, one focal length, centre of the picture."""
+        """Return the nominal camera: no distortion, one focal length, center of the picture."""
         k = np.array(
             [[FOCAL_PX, 0, WIDTH / 2 - 0.5], [0, FOCAL_PX, HEIGHT / 2 - 0.5], [0, 0, 1]],
             dtype=np.float64,

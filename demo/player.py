@@ -15,10 +15,10 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 from vision_msgs.msg import LabelInfo
 
-from tdfusion_ros import qos
-from tdfusion_ros.bags import BagReader
-from tdfusion_ros.bags import BagWriter
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import BagWriter
+from tdfusion_ros.node.fusion_node import qos
 
 INPUT_KINDS = {
     'sensor_msgs/msg/Image': Image,

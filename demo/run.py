@@ -19,14 +19,14 @@ import signal
 import subprocess
 import sys
 
-from demo.judge import contact_sheet
-from demo.judge import make_report
 from demo.player import play
-from tdfusion_ros.bags import BagReader
-from tdfusion_ros.bags import BagWriter
+from demo.results import contact_sheet
+from demo.results import make_report
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.view.report import report as view
-from tdfusion_ros.view.report import write
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import BagWriter
+from tdfusion_ros.tools.view.report import report as view
+from tdfusion_ros.tools.view.report import write
 
 ROOT = Path(__file__).resolve().parents[1]
 ENOUGH = 0.95
@@ -45,7 +45,7 @@ def set_up_dds() -> None:
 
 
 def start_node(
-    log: Path, settings: Sequence[str] = SETTINGS, module: str = 'tdfusion_ros.node'
+    log: Path, settings: Sequence[str] = SETTINGS, module: str = 'tdfusion_ros.node.fusion_node'
 ) -> subprocess.Popen:
     """Start the fusion node as a robot does: its own process, configured by parameters."""
     command = [sys.executable, '-m', module, '--ros-args']

@@ -10,7 +10,7 @@ looked at: how old they were when they came, counted from the sending of the rgb
 many of the pictures that were sent became one. What comes after the first minute (a third of a
 shorter run) is judged by lines through it. The exit status is 1 if memory grows by 2 % or more,
 results get older, or threads or descriptors grow. Other work on the machine makes ages jump: the
-errors of the slopes take into account that neighbouring samples resemble each other.
+errors of the slopes take into account that neighboring samples resemble each other.
 """
 
 from argparse import Namespace
@@ -24,19 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from demo.latency import slope_of
-from demo.live.camera import Settings
-from demo.live.command import command
-from demo.live.command import run
-from demo.live.rig import Rig
+from benchmarks.latency import slope_of
+from benchmarks.live.camera import Settings
+from benchmarks.live.live_run import command
+from benchmarks.live.live_run import run
+from benchmarks.live.rig import Rig
 from demo.player import drops
 from demo.run import start_node
 from demo.run import stop_node
-from tdfusion_ros.bench import machine
-from tdfusion_ros.bench.run import described
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.tools.bench import host as machine
+from tdfusion_ros.tools.bench.benchmark import described
 
 WARM_UP_S = 60.0
 WARM_UP_SHARE = 1 / 3  # of a run that is short
@@ -90,7 +90,7 @@ def line(samples: Sequence[Sample], values: Sequence[float]) -> dict[str, float]
     span_s = float(at_s[-1] - at_s[0])
     return {
         'slope': slope,
-        'error': error * ((1 + alike) / (1 - alike)) ** 0.5,  # neighbours tell the same twice
+        'error': error * ((1 + alike) / (1 - alike)) ** 0.5,  # neighbors tell the same twice
         'start': float(ys.mean() - slope * (at_s.mean() - at_s[0])),
         'growth': slope * span_s,
     }

@@ -24,7 +24,7 @@ import sysconfig
 import tempfile
 import time
 
-DEFINITIONS = Path(__file__).resolve().parents[1] / 'tdfusion_ros'
+DEFINITIONS = Path(__file__).resolve().parents[1] / 'tdfusion_ros' / 'formats'
 DEPENDENCIES = ('std_msgs', 'geometry_msgs', 'builtin_interfaces')
 DISPATCH = Path(__file__).resolve().with_name('dispatch.cpp.in')
 STAMP = '.built_from'

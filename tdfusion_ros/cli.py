@@ -4,14 +4,14 @@ import argparse
 from collections.abc import Sequence
 import sys
 
-from tdfusion_ros.commands import bench
-from tdfusion_ros.commands import build
-from tdfusion_ros.commands import calibrate
-from tdfusion_ros.commands import doctor
-from tdfusion_ros.commands import fuse
-from tdfusion_ros.commands import params
-from tdfusion_ros.commands import view
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.tools import build_engine as build
+from tdfusion_ros.tools import fuse
+from tdfusion_ros.tools import params
+from tdfusion_ros.tools.bench import command as bench
+from tdfusion_ros.tools.calibrate import command as calibrate
+from tdfusion_ros.tools.doctor import command as doctor
+from tdfusion_ros.tools.view import command as view
 
 COMMANDS = (fuse, view, calibrate, bench, params, build, doctor)
 

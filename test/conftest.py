@@ -22,9 +22,9 @@ def demo():
 @pytest.fixture(scope='session')
 def demo_pairs(demo):
     """Return the pairs of the demo bag, decoded."""
-    from tdfusion_ros.bags import BagReader
     from tdfusion_ros.core.config import FusionConfig
-    from tdfusion_ros.offline import BagSource
+    from tdfusion_ros.formats.bags import BagReader
+    from tdfusion_ros.formats.offline import BagSource
 
     with BagReader(demo) as reader:
         return [one.match for one in BagSource(reader, reader.find(), FusionConfig())]
@@ -51,7 +51,7 @@ def write_bag():
     from rosbags.rosbag2 import StoragePlugin
     from rosbags.rosbag2 import Writer
 
-    from tdfusion_ros.bags import typestore
+    from tdfusion_ros.formats.bags import typestore
 
     def write(folder, records, plugin=StoragePlugin.MCAP):
         store, connections = typestore(), {}
@@ -71,7 +71,7 @@ def demo_records(demo):
     """Return the first 24 messages of the demo bag: six frames and infos of each camera."""
     from itertools import islice
 
-    from tdfusion_ros.bags import BagReader
+    from tdfusion_ros.formats.bags import BagReader
 
     with BagReader(demo) as reader:
         return list(islice(reader.messages(*reader.topics()), 24))

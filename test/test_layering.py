@@ -1,4 +1,4 @@
-"""Who may import whom: the table of the architecture, held by reading every module."""
+"""Who may import whom: the table in CONTRIBUTING.md, checked by reading every module."""
 
 import ast
 from pathlib import Path
@@ -8,61 +8,30 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROS = {
-    'ament_index_python',
-    'builtin_interfaces',
-    'cv_bridge',
-    'diagnostic_msgs',
-    'foxglove_msgs',
-    'geometry_msgs',
-    'launch',
-    'launch_ros',
-    'lifecycle_msgs',
-    'message_filters',
-    'rcl_interfaces',
-    'rclpy',
-    'sensor_msgs',
-    'std_msgs',
-    'std_srvs',
-    'vision_msgs',
+    *('ament_index_python', 'builtin_interfaces', 'cv_bridge', 'diagnostic_msgs', 'foxglove_msgs'),
+    *('geometry_msgs', 'launch', 'launch_ros', 'lifecycle_msgs', 'message_filters'),
+    *('rcl_interfaces', 'rclpy', 'sensor_msgs', 'std_msgs', 'std_srvs', 'vision_msgs'),
 }
 TORCH = {'torch', 'torchvision', 'torch_tensorrt', 'tensorrt', 'safetensors'}
 ENGINES = TORCH | {'onnxruntime', 'onnx'}
-# Modules of the backends that are torch throughout; the others import them inside functions.
-IN_TORCH = {'network', 'device', 'plan'}
-# Run without ROS; messages is ROS-free, too.
-OFFLINE = {'build', 'bags', 'offline', 'image_files', 'cli', 'reference', 'plain_yaml'}
-OFFLINE_ROOMS = {'bench', 'calibrate', 'commands', 'view'}
-DOCTOR = {'doctor'}
-SHELL = {
-    'annotations',
-    'node',
-    'worker',
-    'inputs',
-    'outputs',
-    'messages',
-    'parameters',
-    'diagnostics',
-    'judging',
-    'qos',
-    'approximate',
-    'rate',
-    'reporter',
-    'services',
-    'signals',
-    'snapshot',
+IN_TORCH = {'torch_network', 'cuda_graph', 'trt_plan'}
+"""Modules of the backends that import torch at once; the others do so inside functions."""
+
+ROOMS = {
+    'core': {'core'},
+    'nets': {'nets'},
+    'backends': {'core', 'backends'},
+    'formats': {'core', 'formats'},
+    'node': {'core', 'formats', 'build', 'node'},
+    'tools': {'core', 'backends', 'formats', 'build', 'tools'},
 }
-# Of these what needs no ROS to be imported.
-ROS_FREE = {
-    'annotations',
-    'messages',
-    'diagnostics',
-    'judging',
-    'worker',
-    'approximate',
-    'rate',
-    'signals',
-    'snapshot',
+"""What each folder of the package may import of the package."""
+FILES = {
+    'build': {'core', 'backends', 'formats'},
+    'cli': {'core', 'tools'},
+    '__init__': {'build', 'core', 'formats'},
 }
+"""What the modules beside the folders may import of the package."""
 
 COMMON = {'config', 'distributed', 'checkpoint', 'markdown'}
 TRAINING = {
@@ -72,13 +41,13 @@ TRAINING = {
     'loop': {*COMMON, 'data', 'method', 'measure', 'loop'},
     'bundle': {*COMMON, 'data', 'method', 'measure', 'bundle'},
 }
-"""What each room of the training may import of the training."""
+"""What each folder of the training may import of the training."""
 
 
-def names_of(tree):
-    """Return the modules that the nodes import, written out in full."""
+def names_of(nodes):
+    """Return the modules that the syntax nodes import, written out in full."""
     names = set()
-    for node in tree:
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -105,7 +74,7 @@ def imports_at_once(module):
 
 
 def ours(names):
-    """Return the parts of the package: core, backends, messages, ..."""
+    """Return the parts of the package: core, backends, formats, ..."""
     return {name.split('.')[1] for name in names if name.startswith('tdfusion_ros.')}
 
 
@@ -118,21 +87,26 @@ def modules(pattern):
     return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
 
 
-def of(*names):
-    found = [m for m in modules('tdfusion_ros/*.py') if Path(m).stem in names]
-    assert found
-    return found
+def room_of(module):
+    return Path(module).parts[1].removesuffix('.py')
 
 
-@pytest.mark.parametrize('module', modules('tdfusion_ros/core/*.py'))
-def test_core_imports_numpy_opencv_and_itself_only(module):
-    names = imports(module)
-    assert ours(names) <= {'core'}
-    assert others(names) <= {'numpy', 'cv2'}
+def in_rooms(*rooms):
+    return [m for m in modules('tdfusion_ros/**/*.py') if room_of(m) in rooms]
 
 
-@pytest.mark.parametrize('module', modules('tdfusion_ros/core/*.py'))
-def test_core_touches_no_files(module):
+@pytest.mark.parametrize('module', modules('tdfusion_ros/**/*.py'))
+def test_each_module_imports_the_rooms_that_it_may_and_never_the_training(module):
+    allowed = (ROOMS | FILES)[room_of(module)]
+    if Path(module).stem in IN_TORCH:
+        allowed = allowed | {'nets'}
+    assert ours(imports(module)) <= allowed
+    assert 'training' not in others(imports(module))
+
+
+@pytest.mark.parametrize('module', in_rooms('core'))
+def test_core_imports_numpy_and_opencv_only_and_touches_no_files(module):
+    assert others(imports(module)) <= {'numpy', 'cv2'}
     assert not imports(module) & {'os', 'os.path', 'pathlib', 'io', 'shutil', 'tempfile', 'glob'}
     tree = list(ast.walk(parse(module)))
     called = {n.attr for n in tree if isinstance(n, ast.Attribute)}
@@ -141,90 +115,41 @@ def test_core_touches_no_files(module):
     assert not called & files
 
 
-@pytest.mark.parametrize('module', modules('tdfusion_ros/nets/*.py'))
-def test_nets_import_torch_and_themselves_only(module):
-    names = imports(module)
-    assert ours(names) <= {'nets'}
-    assert others(names) <= {'torch'}
+@pytest.mark.parametrize('module', in_rooms('nets'))
+def test_nets_import_torch_only(module):
+    assert others(imports(module)) <= {'torch'}
 
 
-@pytest.mark.parametrize('module', modules('tdfusion_ros/backends/*.py'))
-def test_backends_import_core_and_load_their_engine_only_when_used(module):
-    names = imports(module)
+@pytest.mark.parametrize('module', in_rooms('backends'))
+def test_backends_load_their_engine_only_when_used(module):
     in_torch = Path(module).stem in IN_TORCH
-    assert ours(names) <= {'core', 'backends'} | ({'nets'} if in_torch else set())
-    assert others(names) <= ENGINES | {'numpy'}
+    assert others(imports(module)) <= ENGINES | {'numpy'}
     assert others(imports_at_once(module)) <= {'numpy'} | (TORCH if in_torch else set())
     if not in_torch:
         heavy = {f'tdfusion_ros.backends.{stem}' for stem in IN_TORCH}
         assert not imports_at_once(module) & heavy
 
 
-@pytest.mark.parametrize(
-    'module',
-    [
-        *of(*OFFLINE),
-        *(m for room in sorted(OFFLINE_ROOMS) for m in modules(f'tdfusion_ros/{room}/*.py')),
-    ],
-)
-def test_what_runs_without_ros_never_imports_it_nor_torch(module):
-    names = imports(module)
-    shared = {'core', 'backends', 'messages', 'annotations'}
-    assert ours(names) <= shared | OFFLINE | OFFLINE_ROOMS | DOCTOR
-    assert not others(names) & (ROS | ENGINES)
-
-
-@pytest.mark.parametrize('module', modules('tdfusion_ros/calibrate/*.py'))
-def test_calibration_reads_bags_and_folders_and_knows_no_command_nor_engine(module):
-    names = imports(module)
-    assert ours(names) <= {'core', 'calibrate', 'bags', 'offline', 'plain_yaml'}
-    assert others(names) <= {'numpy', 'cv2', 'yaml'}
-
-
-@pytest.mark.parametrize('module', modules('tdfusion_ros/doctor/*.py'))
-def test_doctor_imports_ros_only_to_listen_and_no_engine(module):
-    names = imports(module)
-    assert ours(names) <= {'core', 'backends', 'messages', 'build'} | DOCTOR
-    assert others(names) <= ROS | {'numpy', 'cv2'}
+@pytest.mark.parametrize('module', in_rooms('build', 'cli', 'formats', 'tools'))
+def test_what_runs_without_ros_imports_neither_ros_nor_engines(module):
     assert not others(imports_at_once(module)) & ROS
-    if Path(module).stem != 'listen':
-        assert not others(names) & ROS
+    assert not others(imports(module)) & ENGINES
+    if Path(module).stem not in ('listen', 'messages'):  # ros2 topics; cv_bridge where installed
+        assert not others(imports(module)) & ROS
 
 
-@pytest.mark.parametrize('module', of(*SHELL))
-def test_shell_imports_core_build_itself_and_no_engine(module):
-    names = imports(module)
-    assert ours(names) <= {'core', 'build'} | SHELL
-    assert not others(names) & ENGINES
-    assert others(names) <= ROS | {'numpy', 'cv2'}
-
-
-@pytest.mark.parametrize('module', of(*ROS_FREE))
-def test_these_modules_of_the_shell_import_no_ros_by_themselves(module):
-    assert not others(imports_at_once(module)) & ROS
+@pytest.mark.parametrize('module', in_rooms('node'))
+def test_node_imports_no_engine(module):
+    assert others(imports(module)) <= ROS | {'numpy', 'cv2'}
 
 
 @pytest.mark.parametrize('module', modules('training/**/*.py'))
-def test_training_knows_neither_ros_nor_the_shell(module):
-    names = imports(module)
-    assert ours(names) <= {'core', 'nets', 'backends', 'build'}
-    assert not others(names) & ROS
+def test_training_knows_neither_ros_nor_the_node(module):
+    assert ours(imports(module)) <= {'core', 'nets', 'backends', 'formats', 'build'}
+    assert not others(imports(module)) & ROS
 
 
 @pytest.mark.parametrize('module', modules('training/*/*.py'))
-def test_rooms_of_the_training_import_in_one_direction(module):
+def test_folders_of_the_training_import_in_one_direction(module):
     names = {name for name in imports(module) if name.startswith('training.')}
-    rooms = {name.split('.')[1] for name in names}
-    assert rooms <= TRAINING[Path(module).parent.name]
-
-
-@pytest.mark.parametrize('module', modules('tdfusion_ros/**/*.py'))
-def test_nothing_on_the_robot_imports_training(module):
-    assert 'training' not in others(imports(module))
-
-
-def test_table_covers_every_module_of_the_package():
-    known = SHELL | OFFLINE | {'__init__'}
-    assert {Path(m).stem for m in modules('tdfusion_ros/*.py')} <= known
-    folders = {Path(m).parts[1] for m in modules('tdfusion_ros/*/*.py')}
-    assert folders <= {'core', 'nets', 'backends'} | OFFLINE_ROOMS | DOCTOR
+    assert {name.split('.')[1] for name in names} <= TRAINING[Path(module).parent.name]

@@ -83,7 +83,7 @@ def test_package_xml_setup_py_and_citation_state_one_version():
     assert len(stated) == 1
 
 
-def test_package_xml_and_setup_py_state_one_description_and_licence():
+def test_package_xml_and_setup_py_state_one_description_and_license():
     setup = setup_keywords()
     assert MANIFEST.findtext('description').rstrip('.') == setup['description']
     assert MANIFEST.findtext('license') == setup['license']

@@ -39,7 +39,7 @@ from training.markdown import table
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.bootstrap import bootstrap_difference
 from training.measure.metrics import average_precision
-from training.measure.predictors import labelled
+from training.measure.predictors import labeled
 from training.measure.predictors import run_predictor
 from training.measure.tables import rounded
 from training.measure.tables import strata
@@ -111,7 +111,7 @@ def fill(rows: Mapping[str, TrainConfig], options: Namespace, test: Test) -> dic
     for seed in options.seeds:
         for name, config in rows.items():
             run = trained(replace(config, seed=seed, run=f'{options.output}/{name}_{seed}'))
-            labelled(config.data, options.split, run, read_detector(run)[1])
+            labeled(config.data, options.split, run, read_detector(run)[1])
             predict = run_predictor(run)
             found = [predict(sample) for sample in test.samples]
             result[name].found.append(found)

@@ -83,7 +83,7 @@ class TrainConfig:
     meta_lr: float = setting(1e-3, 'Highest learning rate of G.')
     detector_lr: float = setting(5e-4, 'Highest learning rate of the detector (task learned).')
     segmenter_lr: float = setting(1e-4, 'Highest learning rate of the segmenter (task learned).')
-    steps: int = setting(6000, 'Number of optimiser steps.')
+    steps: int = setting(6000, 'Number of optimizer steps.')
     batch: int = setting(4, 'Crops per step.')
     crop_hw: tuple[int, int] = setting((256, 256), 'Height and width of a crop [px].')
     views: int = setting(
@@ -96,7 +96,7 @@ class TrainConfig:
     photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
     stretch: float = setting(
         0.0,
-        'Share of crops whose infrared fills all grey levels, as that of a 16-bit camera does on '
+        'Share of crops whose infrared fills all gray levels, as that of a 16-bit camera does on '
         'the robot.',
     )
     invert: float = setting(0.5, 'Share of these in which what is warm is dark.')
@@ -108,7 +108,7 @@ class TrainConfig:
     weight_decay: float = setting(0.01, 'Decay of convolution weights; none on biases and norms.')
     ema_decay: float = setting(0.998, 'Decay of the running average of the weights that is kept.')
     gradient_weight: float = setting(1.0, 'Weight of the gradient term of the fusion loss.')
-    seed: int = setting(0, 'Seed of initialisation and augmentation.')
+    seed: int = setting(0, 'Seed of initialization and augmentation.')
     save_every: int = setting(250, 'Steps between two states from which the run can go on.')
     panel_every: int = setting(500, 'Steps between two panels of images; 0: never.')
     validate_every: int = setting(

@@ -9,7 +9,7 @@ no ``backward`` sees. All processes then hold the same networks, and the gradien
 single process with the whole batch.
 
 Except for BatchNorm on the CPU: on GPUs it becomes SyncBatchNorm, which does not exist for the
-CPU. There each process normalises by its own rows, and only the running statistics are averaged.
+CPU. There each process normalizes by its own rows, and only the running statistics are averaged.
 """
 
 from collections.abc import Iterator

@@ -44,13 +44,13 @@ from training.checkpoint import DESCRIPTION
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.datasets import DataSet
-from training.data.files import read_text
+from training.data.pair_files import read_text
 from training.measure.fusers import average
 from training.measure.fusers import bundle_fuser
 from training.measure.fusers import maximum
 from training.measure.predictors import bundle_predictor
 from training.measure.predictors import input_of
-from training.measure.predictors import labelled
+from training.measure.predictors import labeled
 from training.measure.tables import detection_table
 from training.measure.tables import quality_table
 from training.measure.tables import rounded
@@ -119,7 +119,7 @@ def fusion_of(run: str, fusion_run: str = '') -> str:
 def to_measure(root: str, split: str, run: str, classes: Sequence[str]) -> DataSet:
     """Return the split to measure on; if there is none, say what else can be done."""
     try:
-        return labelled(root, split, run, classes)
+        return labeled(root, split, run, classes)
     except FusionError as error:
         raise FusionError(
             f'{error}; or take other data to measure on with --data and --split, or --no-metrics'

@@ -34,6 +34,7 @@ from training import distributed
 from training.bundle.history import git_commit
 from training.config import load_config
 from training.config import TrainConfig
+from training.data.augmentation import Batch
 from training.data.batches import choose_workers
 from training.data.batches import hold
 from training.data.batches import make_batch
@@ -41,7 +42,6 @@ from training.data.batches import prefetched
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
-from training.data.transforms import Batch
 from training.loop.board import draw_panel
 from training.loop.board import panel_batch
 from training.loop.journal import open_journal
@@ -126,7 +126,7 @@ def seed_step(config: TrainConfig, step: int) -> None:
 
 
 def set_learning_rates(task: Task, share: float) -> None:
-    """Set every optimiser to a share of the rate that it was made with."""
+    """Set every optimizer to a share of the rate that it was made with."""
     for optimizer in task.optimizers.values():
         for group in optimizer.param_groups:
             group['lr'] = share * group.setdefault('highest_lr', group['lr'])

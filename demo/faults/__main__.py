@@ -20,6 +20,10 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from benchmarks.live.camera import Settings
+from benchmarks.live.live_run import command
+from benchmarks.live.live_run import run
+from benchmarks.live.rig import Rig
 from demo.faults.faults import Fault
 from demo.faults.faults import FAULTS
 from demo.faults.harms import small_disk
@@ -28,16 +32,12 @@ from demo.faults.judge import leaks
 from demo.faults.judge import mostly
 from demo.faults.judge import table
 from demo.faults.runner import do
-from demo.live.camera import Settings
-from demo.live.command import command
-from demo.live.command import run
-from demo.live.rig import Rig
 from demo.run import start_node
 from demo.run import stop_node
-from tdfusion_ros.bench import machine
-from tdfusion_ros.bench.run import described
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.tools.bench import host as machine
+from tdfusion_ros.tools.bench.benchmark import described
 
 WARM_UP_S = 3.0
 LEASE_S = 25.0  # Fast DDS holds what belonged to a killed participant for 20 s

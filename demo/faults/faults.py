@@ -7,7 +7,7 @@ from typing import Any
 from demo.faults import harms
 from demo.faults.harms import Harm
 
-Changes = Mapping[str, Any]  # of demo.live.camera.Settings
+Changes = Mapping[str, Any]  # of benchmarks.live.camera.Settings
 WELL: Changes = {}
 KILLED = None
 NO_ROOM = 'No space left on device'

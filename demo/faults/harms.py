@@ -11,9 +11,9 @@ import subprocess
 import sys
 from time import monotonic
 
-from demo.live.rig import Rig
+from benchmarks.live.rig import Rig
 from demo.run import ROOT
-from tdfusion_ros.backends.cache import Cache
+from tdfusion_ros.backends.engine_cache import Cache
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import GRAPH_FILE
@@ -33,7 +33,7 @@ def none(rig: Rig) -> Iterator[None]:
 @contextmanager
 def viewer_hangs(rig: Rig) -> Iterator[None]:
     """Let a reliable subscriber of the fused images stand still, and die in the end."""
-    command = [sys.executable, '-m', 'demo.live.viewer']
+    command = [sys.executable, '-m', 'benchmarks.live.viewer']
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as viewer:
         try:
             out = viewer.stdout

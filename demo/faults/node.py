@@ -8,9 +8,9 @@ what is raised, and where, is the engine's own.
 import sys
 from typing import Any
 
-from demo.live.camera import FAULTY
-from tdfusion_ros import node
+from benchmarks.live.camera import FAULTY
 from tdfusion_ros.core.pipeline import Pipeline
+from tdfusion_ros.node.fusion_node import fusion_node as node
 
 take = Pipeline.take
 

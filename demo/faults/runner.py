@@ -8,13 +8,13 @@ from dataclasses import replace
 import re
 from time import monotonic
 
+from benchmarks.live.camera import Settings
+from benchmarks.live.rig import Heard
+from benchmarks.live.rig import hz
+from benchmarks.live.rig import Rig
 from demo.faults.faults import Changes
 from demo.faults.faults import Fault
 from demo.faults.faults import KILLED
-from demo.live.camera import Settings
-from demo.live.rig import Heard
-from demo.live.rig import hz
-from demo.live.rig import Rig
 
 BASELINE_S = 2.0
 STEADY_S = 1.0  # the rate is that of this long

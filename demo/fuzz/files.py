@@ -17,16 +17,16 @@ from demo.fuzz.target import Case
 from demo.fuzz.target import Draw
 from demo.fuzz.target import must
 from tdfusion_ros.build import load_calibration
-from tdfusion_ros.calibrate import cameras
-from tdfusion_ros.calibrate import picked
-from tdfusion_ros.calibrate import transforms
-from tdfusion_ros.calibrate.trust import check_transform
-from tdfusion_ros.commands.shared import config_of
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.registration import Registration
-from tdfusion_ros.reference import parameter_yaml
+from tdfusion_ros.tools.calibrate import cameras
+from tdfusion_ros.tools.calibrate import picked
+from tdfusion_ros.tools.calibrate import tf as transforms
+from tdfusion_ros.tools.calibrate.plausibility import check_transform
+from tdfusion_ros.tools.options import config_of
+from tdfusion_ros.tools.parameter_reference import parameter_yaml
 
 ROOT = Path(__file__).parents[2]
 NINE = range(1, 10)

@@ -14,15 +14,15 @@ from demo.fuzz import mutate
 from demo.fuzz.target import Case
 from demo.fuzz.target import Draw
 from demo.fuzz.target import must
-from tdfusion_ros import messages
-from tdfusion_ros.calibrate import cameras
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Frame
-from tdfusion_ros.core.decode import ENCODINGS
-from tdfusion_ros.core.decode import MAX_SIDE_PX
+from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.thermal import ThermalScaler
-from tdfusion_ros.image_files import read_image
+from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.decode import ENCODINGS
+from tdfusion_ros.formats.image_files import read_image
+from tdfusion_ros.tools.calibrate import cameras
 
 ODD = ('', 'MONO8', 'yuv422', '32FC1', 'bayer_rggb8', '8UC4', '16UC3', 'mono8\x00', 'é' * 99)
 
@@ -42,7 +42,7 @@ def check_frame(frame: Frame) -> None:
         return
     try:
         heat = ThermalScaler(IrConfig()).scale(pixels)
-    except FrameError:  # a coloured picture is none
+    except FrameError:  # a colored picture is none
         return
     must(heat.dtype == np.float32 and heat.shape == frame.size_hw, 'form of the scaled image')
     must(bool(np.isfinite(heat).all()), 'a scaled image of finite numbers')
@@ -79,18 +79,18 @@ def pictures() -> dict[str, bytes]:
     """Return small pictures in every form that is read, and in some that are not."""
     rng = np.random.default_rng(0)
     smooth = cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), np.uint8), (0, 0), 3)
-    grey, deep = smooth[..., 0], smooth[..., 0].astype(np.uint16) * 200
-    alpha = np.dstack([smooth, grey])
+    gray, deep = smooth[..., 0], smooth[..., 0].astype(np.uint16) * 200
+    alpha = np.dstack([smooth, gray])
     progressive = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
     made = {
         'jpeg': ('.jpg', smooth, []),
-        'jpeg, grey': ('.jpg', grey, []),
+        'jpeg, gray': ('.jpg', gray, []),
         'jpeg, progressive': ('.jpg', smooth, progressive),
         'png': ('.png', smooth, []),
         'png, 16 bit': ('.png', deep, []),
-        'png, 16 bit colour': ('.png', np.dstack([deep] * 3), []),
+        'png, 16 bit color': ('.png', np.dstack([deep] * 3), []),
         'png, alpha': ('.png', alpha, []),
-        'png, 1 bit': ('.png', grey, [cv2.IMWRITE_PNG_BILEVEL, 1]),
+        'png, 1 bit': ('.png', gray, [cv2.IMWRITE_PNG_BILEVEL, 1]),
         'webp': ('.webp', smooth, []),
         'tiff': ('.tiff', smooth, []),
         'bmp': ('.bmp', smooth, []),
@@ -100,8 +100,8 @@ def pictures() -> dict[str, bytes]:
     out['jpeg, turned'] = (
         b'\xff\xd8\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + out['jpeg'][2:]
     )
-    grey_alpha = png(8, 4, np.dstack([grey, grey]))
-    out |= {'png, grey and alpha': grey_alpha, 'png, palette': png(8, 3, grey, bytes(range(255)))}
+    gray_alpha = png(8, 4, np.dstack([gray, gray]))
+    out |= {'png, gray and alpha': gray_alpha, 'png, palette': png(8, 3, gray, bytes(range(255)))}
     out['gif'] = (
         b'GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;'
     )
@@ -113,9 +113,9 @@ def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
 
 
-def png(bits: int, colour: int, pixels: np.ndarray, palette: bytes = b'') -> bytes:
-    """Return a PNG of a colour type that OpenCV does not write (PNG specification, 11.2.2)."""
-    size = struct.pack('>IIBBBBB', pixels.shape[1], pixels.shape[0], bits, colour, 0, 0, 0)
+def png(bits: int, color: int, pixels: np.ndarray, palette: bytes = b'') -> bytes:
+    """Return a PNG of a color type that OpenCV does not write (PNG specification, 11.2.2)."""
+    size = struct.pack('>IIBBBBB', pixels.shape[1], pixels.shape[0], bits, color, 0, 0, 0)
     rows = b''.join(b'\0' + row.tobytes() for row in pixels)
     middle = chunk(b'PLTE', palette) if palette else b''
     body = (

@@ -32,9 +32,9 @@ SHIPPED = ROOT / 'models/msrs_rt'
 def small_graph() -> bytes:
     """Return a graph of the contract's interface that is mostly structure, hardly weights."""
     nodes = [
-        helper.make_node('Cast', ['rgb'], ['colour'], to=TensorProto.FLOAT),
+        helper.make_node('Cast', ['rgb'], ['color'], to=TensorProto.FLOAT),
         helper.make_node('Unsqueeze', ['ir', 'last'], ['heat']),
-        helper.make_node('Add', ['colour', 'heat'], ['sum']),
+        helper.make_node('Add', ['color', 'heat'], ['sum']),
         helper.make_node('Transpose', ['sum'], ['planes'], perm=[2, 0, 1]),
         helper.make_node('Unsqueeze', ['planes', 'first'], ['image']),
         helper.make_node('Conv', ['image', 'kernel'], ['blurred'], pads=[1, 1, 1, 1]),
@@ -119,7 +119,7 @@ def onnx_shipped(place: Path) -> Draw:
 
 def safetensors(place: Path) -> Draw:
     """Fuzz ``weights.safetensors`` and the architecture that it must fit."""
-    from tdfusion_ros.backends.network import load_network
+    from tdfusion_ros.backends.torch_network import load_network
 
     architecture = {
         'fusion': {'name': 'fusion_rt', 'width': 4, 'depth': 2},

@@ -18,22 +18,22 @@ from demo.fuzz import mutate
 from demo.fuzz.images import check_frame
 from demo.fuzz.target import Case
 from demo.fuzz.target import Draw
-from tdfusion_ros import messages
-from tdfusion_ros.bags import bag_types
-from tdfusion_ros.bags import BagReader
-from tdfusion_ros.bags import IMAGE_TYPES
-from tdfusion_ros.bags import INFO_TYPE
-from tdfusion_ros.bags import typestore
-from tdfusion_ros.calibrate import cameras
-from tdfusion_ros.calibrate import sources
-from tdfusion_ros.calibrate import transforms
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.offline import BagSource
-from tdfusion_ros.view.report import report
+from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import IMAGE_TYPES
+from tdfusion_ros.formats.bags import INFO_TYPE
+from tdfusion_ros.formats.bags import typestore
+from tdfusion_ros.formats.offline import BagSource
+from tdfusion_ros.tools.calibrate import cameras
+from tdfusion_ros.tools.calibrate import samples as sources
+from tdfusion_ros.tools.calibrate import tf as transforms
+from tdfusion_ros.tools.view.report import report
 
 TYPES = bag_types()
 BEGIN_NS = 1_700_000_000 * 10**9

@@ -32,8 +32,8 @@ class CudaBackend:
         try:
             import torch
 
-            from tdfusion_ros.backends import device
-            from tdfusion_ros.backends import network
+            from tdfusion_ros.backends import cuda_graph as device
+            from tdfusion_ros.backends import torch_network as network
         except Exception as error:  # none, or a broken one, and that may raise anything
             raise ConfigError(f'{NEEDS} ({error!r})') from error
         if not torch.cuda.is_available():

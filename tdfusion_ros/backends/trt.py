@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tdfusion_ros.backends import child
+from tdfusion_ros.backends import engine_process as child
 from tdfusion_ros.backends import gate
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends.bundle import Bundle
-from tdfusion_ros.backends.cache import Cache
-from tdfusion_ros.backends.cache import cache_folder
 from tdfusion_ros.backends.cpu import CpuBackend
+from tdfusion_ros.backends.engine_cache import Cache
+from tdfusion_ros.backends.engine_cache import cache_folder
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
@@ -107,11 +107,11 @@ class TrtBackend:
     def _load(self, files: dict[str, bytes], size_hw: Size) -> Backend:
         try:
             if self._route == 'onnxruntime':
-                from tdfusion_ros.backends import ort
+                from tdfusion_ros.backends import ort_tensorrt as ort
 
                 return ort.from_files(self._bundle.graph, files, size_hw)
-            from tdfusion_ros.backends import plan
-            from tdfusion_ros.backends.builder import PLAN_FILE
+            from tdfusion_ros.backends import trt_plan as plan
+            from tdfusion_ros.backends.engine_builder import PLAN_FILE
 
             return plan.PlanEngine(files[PLAN_FILE], size_hw)
         except ModelError:
@@ -149,7 +149,10 @@ def _code() -> str:
     """Return a hash of the code that a network and its engine are made by."""
     package = Path(__file__).resolve().parents[1]
     files = [*sorted((package / 'nets').glob('*.py'))]
-    files += [package / 'backends' / f'{name}.py' for name in ('builder', 'network', 'ort')]
+    files += [
+        package / 'backends' / f'{name}.py'
+        for name in ('engine_builder', 'torch_network', 'ort_tensorrt')
+    ]
     return sha256(b''.join(path.read_bytes() for path in files)).hexdigest()
 
 

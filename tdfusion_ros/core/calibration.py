@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tdfusion_ros.core.decode import MAX_SIDE_PX
+from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import CalibrationError
 
 Size = tuple[int, int]  # height, width [px]

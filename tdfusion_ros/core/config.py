@@ -111,7 +111,7 @@ class IrConfig:
     )
     color: str = setting(
         'refuse',
-        'Of an ir image in false colours: refuse it, or take its luma, which is no temperature.',
+        'Of an ir image in false colors: refuse it, or take its luma, which is no temperature.',
         choices=('refuse', 'luma'),
         live=True,
     )

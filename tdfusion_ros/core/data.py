@@ -5,6 +5,8 @@ from dataclasses import field
 
 import numpy as np
 
+MAX_SIDE_PX = 8192  # of an image: larger ones are refused
+
 
 def _require(holds: bool, expected: str, array: np.ndarray) -> None:
     if not holds:
@@ -16,7 +18,7 @@ class Frame:
     """
     One image as the sensor sent it.
 
-    :param pixels: (H, W) or (H, W, 3), uint8 or uint16; colour is in the order R, G, B.
+    :param pixels: (H, W) or (H, W, 3), uint8 or uint16; color is in the order R, G, B.
     :param stamp_ns: time of exposure as the driver states it [ns].
     :param frame_id: the optical frame of the camera.
     :param encoding: what its message called it, as ``mono16`` or ``jpeg``; to be told, not to be

@@ -7,8 +7,8 @@ import numpy as np
 
 from tdfusion_ros.core.data import Detections
 
-# Colour-blind safe (Okabe and Ito): orange, sky blue, green, yellow, vermilion, purple.
-COLOURS = (
+# Color-blind safe (Okabe and Ito): orange, sky blue, green, yellow, vermilion, purple.
+COLORS = (
     (230, 159, 0),
     (86, 180, 233),
     (0, 158, 115),
@@ -20,9 +20,9 @@ WARNING = (180, 0, 0)
 EDGES = (255, 220, 0)
 
 
-def colour_of(class_id: int) -> tuple[int, int, int]:
-    """Return the colour of a class, R, G, B."""
-    return COLOURS[class_id % len(COLOURS)]
+def color_of(class_id: int) -> tuple[int, int, int]:
+    """Return the color of a class, R, G, B."""
+    return COLORS[class_id % len(COLORS)]
 
 
 def label_of(name: str, score: float) -> str:
@@ -41,26 +41,26 @@ def text_scale(size_hw: tuple[int, int]) -> float:
 
 
 def draw(
-    image: np.ndarray, found: Detections, classes: Sequence[str], mark: str = ''
+    image: np.ndarray, found: Detections, classes: Sequence[str], warning: str = ''
 ) -> np.ndarray:
     """
     Return a copy of the image with its detections drawn in.
 
     :param image: (H, W, 3) uint8, order R, G, B.
     :param classes: names by class id.
-    :param mark: what is wrong with the cameras, written across the top; empty: nothing.
+    :param warning: what is wrong with the cameras, written across the top; empty: nothing.
     """
     canvas = image.copy()
     width, size = line_px(image.shape[:2]), text_scale(image.shape[:2])
     for box, score, class_id in zip(found.boxes_xyxy, found.scores, found.class_ids, strict=True):
-        colour = colour_of(class_id)
+        color = color_of(class_id)
         left, top, right, bottom = (int(v) for v in np.round(box))
-        cv2.rectangle(canvas, (left, top), (right, bottom), colour, width)
+        cv2.rectangle(canvas, (left, top), (right, bottom), color, width)
         text = label_of(classes[class_id], score)
         (text_w, text_h), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
         base = top - 3 if top > text_h + 6 else min(bottom + text_h + 4, image.shape[0] - 2)
         left = max(0, min(left, image.shape[1] - text_w - 2))
-        cv2.rectangle(canvas, (left, base - text_h - 3), (left + text_w + 2, base + 3), colour, -1)
+        cv2.rectangle(canvas, (left, base - text_h - 3), (left + text_w + 2, base + 3), color, -1)
         cv2.putText(
             canvas,
             text,
@@ -71,21 +71,21 @@ def draw(
             1,
             cv2.LINE_AA,
         )
-    if mark:
-        _write_across(canvas, mark)
+    if warning:
+        _write_across(canvas, warning)
     return canvas
 
 
-def draw_edges(grey: np.ndarray, ir: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def draw_edges(gray: np.ndarray, ir: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """
-    Return the rgb image in grey with the edges of ir in a colour, to see whether they agree.
+    Return the rgb image in gray with the edges of ir in a color, to see whether they agree.
 
-    :param grey: (H, W) uint8.
-    :param ir: (H, W) float32, on the grid of ``grey``.
+    :param gray: (H, W) uint8.
+    :param ir: (H, W) float32, on the grid of ``gray``.
     :param valid: (H, W) bool, where the ir camera sees at all; elsewhere the image is dark.
     :returns: (H, W, 3) uint8, order R, G, B.
     """
-    width = grey.shape[1]
+    width = gray.shape[1]
     low, high = np.percentile(ir[valid], (1, 99)) if valid.any() else (0.0, 1.0)
     levels = ((ir - low) / max(high - low, 1e-6) * 255).clip(0, 255).astype(np.uint8)
     levels = cv2.GaussianBlur(levels, (0, 0), 1.2 * max(1.0, width / 640))
@@ -93,7 +93,7 @@ def draw_edges(grey: np.ndarray, ir: np.ndarray, valid: np.ndarray) -> np.ndarra
     edges &= cv2.erode(valid.astype(np.uint8), np.ones((7, 7)), borderValue=0) > 0
     if width > 1000:
         edges = cv2.dilate(edges.astype(np.uint8), np.ones((2, 2))) > 0
-    canvas = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+    canvas = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
     canvas[~valid] //= 3
     canvas[edges] = EDGES
     return canvas

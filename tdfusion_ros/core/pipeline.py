@@ -15,10 +15,10 @@ from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.data import RegisteredPair
 from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.core.matching import Match
 from tdfusion_ros.core.postprocess import detections
 from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.core.registration import Registration
+from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.thermal import ThermalScaler
 
 
@@ -62,7 +62,7 @@ class Pipeline:
             self._scaler = ThermalScaler(config.ir)
         self._config = config
 
-    def take(self, match: Match, *, fused: bool = True) -> FusionResult:
+    def take(self, match: FramePair, *, fused: bool = True) -> FusionResult:
         """
         Make a result of a pair, or of the one camera that is left.
 
@@ -84,9 +84,9 @@ class Pipeline:
         :raises FrameError: if a frame cannot be used.
         """
         begun = perf_counter_ns()
-        colour, heat = _colour(rgb.pixels), self._heat(ir, rgb.stamp_ns)
+        color, heat = _color(rgb.pixels), self._heat(ir, rgb.stamp_ns)
         scaled = perf_counter_ns()
-        pair = RegisteredPair(colour, *self._registration.apply(heat, rgb.size_hw))
+        pair = RegisteredPair(color, *self._registration.apply(heat, rgb.size_hw))
         marks = [begun, scaled, perf_counter_ns()]
         return self._finish(pair, self._network(pair, fused), marks)
 
@@ -95,13 +95,13 @@ class Pipeline:
         begun = perf_counter_ns()
         self._scaler.reset()  # the shutter that hides ir now changes its offsets
         nothing = np.zeros(rgb.size_hw, np.float32), np.zeros(rgb.size_hw, bool)
-        pair = RegisteredPair(_colour(rgb.pixels), *nothing)
+        pair = RegisteredPair(_color(rgb.pixels), *nothing)
         marks = [begun, perf_counter_ns(), perf_counter_ns()]
         return self._finish(pair, self._search(pair, pair.rgb), marks)
 
     def _ir_only(self, ir: Frame, size_hw: tuple[int, int] | None) -> FusionResult:
         """
-        Show the ir image in grey on the rgb grid, and search it with a black rgb image.
+        Show the ir image in gray on the rgb grid, and search it with a black rgb image.
 
         :param size_hw: of the rgb grid; None: no rgb image ever came, so it stays on its own.
         """
@@ -158,7 +158,7 @@ class Pipeline:
         return RawOutput(cut, raw.boxes_xyxy, raw.scores)
 
 
-def _colour(pixels: np.ndarray) -> np.ndarray:
+def _color(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype != np.uint8:
         raise FrameError('bad_encoding', "the rgb image has 16 bits; is it the ir camera's?")
     if pixels.ndim == 2:

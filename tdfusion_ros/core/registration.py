@@ -61,7 +61,7 @@ class Registration:
 
 
 def pixel_grid(size_hw: Size) -> np.ndarray:
-    """Return (H, W, 2) float64: x and y of every pixel centre."""
+    """Return (H, W, 2) float64: x and y of every pixel center."""
     y, x = np.mgrid[0 : size_hw[0], 0 : size_hw[1]].astype(np.float64)
     return np.stack([x, y], axis=-1)
 
@@ -162,7 +162,7 @@ def fold(d: np.ndarray) -> float:
 
 
 def _rescale(points: np.ndarray, from_hw: Size | None, to_hw: Size | None) -> np.ndarray:
-    """Map pixel centres between two sizes of the same image."""
+    """Map pixel centers between two sizes of the same image."""
     if from_hw is None or to_hw is None or from_hw == to_hw:
         return points
     scale = np.array([to_hw[1] / from_hw[1], to_hw[0] / from_hw[0]])

@@ -37,7 +37,7 @@ class ThermalScaler:
         :raises FrameError: ``bad_encoding`` if the channels differ and ``ir.color`` is refuse.
         """
         if counts.ndim == 3:
-            counts = grey(counts, luma=self._config.color == 'luma')
+            counts = gray(counts, luma=self._config.color == 'luma')
         low, high = self._limits(counts)
         if self._config.invert:
             low, high = high, low
@@ -80,26 +80,26 @@ def _is_jump(before: np.ndarray, now: np.ndarray) -> bool:
     return bool(moved > JUMP * spread or now[2] - now[0] < SHRUNK * spread)
 
 
-def grey(pixels: np.ndarray, *, luma: bool = False) -> np.ndarray:
+def gray(pixels: np.ndarray, *, luma: bool = False) -> np.ndarray:
     """
     Return the one channel of a thermal image that is stored as three equal ones.
 
     :param pixels: (H, W, 3), order R, G, B.
-    :param luma: return the luma of an image in false colours instead of refusing it.
+    :param luma: return the luma of an image in false colors instead of refusing it.
     :raises FrameError: ``bad_encoding`` if the channels differ by more than JPEG makes them.
     """
-    if is_grey(pixels):
+    if is_gray(pixels):
         return np.ascontiguousarray(pixels[..., 1])
     if luma:
         return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
     raise FrameError(
         'bad_encoding',
-        'the ir image is in false colours, which cannot be read back as temperature: switch the '
-        'camera to grey (white-hot), or set ir.color to luma to take what there is',
+        'the ir image is in false colors, which cannot be read back as temperature: switch the '
+        'camera to gray (white-hot), or set ir.color to luma to take what there is',
     )
 
 
-def is_grey(pixels: np.ndarray) -> bool:
+def is_gray(pixels: np.ndarray) -> bool:
     """Tell whether the channels of (H, W, 3) differ by no more than JPEG makes them, 8 levels."""
     probe = pixels[::8, ::8].astype(np.int32)
     return bool(np.abs(probe - probe[..., :1]).max() <= 8)

@@ -21,7 +21,7 @@ def luma(rgb: Tensor) -> Tensor:
 
 def recolor(rgb: Tensor, fused_luma: Tensor) -> Tensor:
     """
-    Give a fused luma the colours of the RGB image: identical to replacing Y in YCrCb.
+    Give a fused luma the colors of the RGB image: identical to replacing Y in YCrCb.
 
     :param rgb: (B, 3, H, W) float in [0, 1].
     :param fused_luma: (B, 1, H, W) float in [0, 1].

@@ -88,7 +88,7 @@ class Detector(nn.Module):
 
     @property
     def reads_sources(self) -> bool:
-        """True if its two channels are luma and infrared, False if it reads a colour image."""
+        """True if its two channels are luma and infrared, False if it reads a color image."""
         return self.config.inputs == 2
 
     def pyramid(self, image: Tensor) -> list[Tensor]:

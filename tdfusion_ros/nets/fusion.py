@@ -43,16 +43,16 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Written out: moving channels last and back is slower, and jvp knows these operations.
-        centred = x - x.mean(1, keepdim=True)
-        scale = torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
-        return centred * scale * self.weight[:, None, None] + self.bias[:, None, None]
+        centerd = x - x.mean(1, keepdim=True)
+        scale = torch.rsqrt(centerd.square().mean(1, keepdim=True) + 1e-5)
+        return centerd * scale * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
     """
     Mix the channels of ``v`` within each head.
 
-    :param q: (B, C, H, W); q and k are normalised over all pixels, per channel.
+    :param q: (B, C, H, W); q and k are normalized over all pixels, per channel.
     :param temperature: (heads,) factor of the logits.
     :returns: (B, C, H, W).
     """

@@ -17,7 +17,7 @@ from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 
 
 class Perception(nn.Module):
-    """Colour, fusion and detection in one graph, so that no backend can differ in them."""
+    """Color, fusion and detection in one graph, so that no backend can differ in them."""
 
     def __init__(self, fusion: nn.Module, detector: nn.Module) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Perception(nn.Module):
             ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression.
         """
         levels, y, ir = self._opened(rgb, ir)
-        # As recolor does, but of grey levels: three channels fewer to divide and to multiply.
+        # As recolor does, but of gray levels: three channels fewer to divide and to multiply.
         change = 255.0 * (self.fusion(y, ir) - y)
         if self.reads_sources:
             found = self._found(torch.cat((y, ir), 1))
@@ -55,7 +55,7 @@ class Perception(nn.Module):
 
     @staticmethod
     def _opened(rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rgb in grey levels, (1, 3, H, W), and luma and ir, (1, 1, H, W) in [0, 1]."""
+        """Return rgb in gray levels, (1, 3, H, W), and luma and ir, (1, 1, H, W) in [0, 1]."""
         levels = rgb.permute(2, 0, 1).unsqueeze(0).to(ir.dtype)
         return levels, luma(levels) / 255.0, ir[None, None]
 

@@ -16,7 +16,7 @@ import pytest
 from tdfusion_ros import backends
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends.bundle import read_bundle
-from tdfusion_ros.backends.cache import Cache
+from tdfusion_ros.backends.engine_cache import Cache
 
 
 @pytest.fixture(scope='session')
@@ -109,7 +109,7 @@ def played_cuda(monkeypatch):
     """Play torch.cuda on the CPU; return the sizes that were captured."""
     torch = pytest.importorskip('torch')
     pytest.importorskip('safetensors')
-    from tdfusion_ros.backends import device
+    from tdfusion_ros.backends import cuda_graph as device
 
     monkeypatch.setattr(gpu, 'require_driver', lambda: None)
     sizes = []
@@ -216,7 +216,7 @@ def played_tensorrt(monkeypatch, forget):
             deserialize_cuda_engine=lambda content: engine
         )
         monkeypatch.setitem(sys.modules, 'tensorrt', library)
-        forget('plan')
+        forget('trt_plan')
         return engine
 
     return playing

@@ -27,7 +27,7 @@ def test_missing_safetensors_is_an_error_that_says_what_to_install(
 ):
     torch = pytest.importorskip('torch')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    forget('network')
+    forget('torch_network')
     monkeypatch.setitem(sys.modules, 'safetensors', None)
     monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
     with pytest.raises(ConfigError, match='pip install torch safetensors'):
@@ -108,7 +108,7 @@ def test_what_torch_raises_is_a_model_error(played_cuda, shipped, monkeypatch):
 
 @pytest.mark.torch
 def test_engine_that_computes_something_else_is_refused(played_cuda, shipped, monkeypatch):
-    from tdfusion_ros.backends import network
+    from tdfusion_ros.backends import torch_network as network
 
     def broken(model):
         for parameter in model.parameters():

@@ -106,7 +106,7 @@ def test_damaged_engine_of_tensorrt_is_built_anew(opened, own_cache, request):
 def test_tensorrt_refuses_a_plan_that_is_none(opened, request):
     if request.node.callspec.params['opened'] != 'trt':
         pytest.skip('plans are of TensorRT')
-    from tdfusion_ros.backends.plan import PlanEngine
+    from tdfusion_ros.backends.trt_plan import PlanEngine
 
     with pytest.raises((FusionError, RuntimeError)):
         PlanEngine(b'no plan', SIZE)

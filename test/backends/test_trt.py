@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tdfusion_ros import backends
-from tdfusion_ros.backends import child
+from tdfusion_ros.backends import engine_process as child
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends import open_backend
 from tdfusion_ros.backends import trt
@@ -208,7 +208,7 @@ def test_engine_that_cannot_be_loaded_is_a_model_error(machine, shipped, monkeyp
 
     monkeypatch.undo()
     backend = SimpleNamespace(_route='torch_tensorrt')
-    monkeypatch.setattr(backends, 'plan', SimpleNamespace(PlanEngine=fail), raising=False)
+    monkeypatch.setattr(backends, 'trt_plan', SimpleNamespace(PlanEngine=fail), raising=False)
     with pytest.raises(ModelError, match='cannot be loaded: '):
         trt.TrtBackend._load(backend, {'engine.plan': b''}, SIZE)
 
@@ -221,7 +221,7 @@ def test_whole_way_with_everything_below_torch_played(
     torch = pytest.importorskip('torch')
     importlib.import_module('torch._dynamo')  # asks find_spec before that is replaced
 
-    from tdfusion_ros.backends import builder
+    from tdfusion_ros.backends import engine_builder as builder
 
     programs = []
 
@@ -253,7 +253,7 @@ def test_whole_way_with_everything_below_torch_played(
         },
         lambda rgb, ir: programs[-1](torch.from_numpy(rgb), torch.from_numpy(ir)),
     )
-    plan = importlib.import_module('tdfusion_ros.backends.plan')
+    plan = importlib.import_module('tdfusion_ros.backends.trt_plan')
     monkeypatch.setattr(plan, 'PlanEngine', partial(plan.PlanEngine, device='cpu'))
     said = []
     backend = open_backend('trt', shipped, said.append, (SIZE,))

@@ -35,7 +35,7 @@ def test_every_default_can_be_given_by_name(name, default, _):
     assert from_mapping({name: value}) == FusionConfig()
 
 
-def test_misspelt_key_is_named_with_its_neighbour_and_the_known_ones():
+def test_misspelt_key_is_named_with_its_neighbor_and_the_known_ones():
     with pytest.raises(ConfigError) as caught:
         from_mapping({'sync.max_skew': 5.0})
     message = str(caught.value)

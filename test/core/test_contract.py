@@ -22,7 +22,7 @@ def test_contract_of_the_shipped_model_is_read(raw):
 
 
 def test_contract_may_say_more_than_this_version_reads(raw):
-    parse_contract(json.dumps({**raw, 'colour_of_the_bike_shed': 'green'}))
+    parse_contract(json.dumps({**raw, 'color_of_the_bike_shed': 'green'}))
 
 
 @pytest.mark.parametrize(

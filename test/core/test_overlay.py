@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.core.data import Detections
-from tdfusion_ros.core.overlay import COLOURS
+from tdfusion_ros.core.overlay import COLORS
 from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.core.overlay import EDGES
@@ -32,16 +32,16 @@ def test_overlay_of_an_empty_scene_is_the_image():
 
 
 @pytest.mark.parametrize('class_id', [0, 2])
-def test_box_is_drawn_along_its_border_in_the_colour_of_its_class(class_id):
+def test_box_is_drawn_along_its_border_in_the_color_of_its_class(class_id):
     canvas = draw(
         np.zeros((120, 160, 3), np.uint8), found([20, 40, 80, 90], class_ids=[class_id]), CLASSES
     )
     for y, x in ((90, 50), (65, 20), (65, 80)):
-        assert tuple(canvas[y, x]) == COLOURS[class_id]
+        assert tuple(canvas[y, x]) == COLORS[class_id]
     assert not canvas[50:85, 30:70].any()
 
 
-def test_more_classes_than_colours_are_drawn_all_the_same():
+def test_more_classes_than_colors_are_drawn_all_the_same():
     names = [f'class {i}' for i in range(20)]
     canvas = draw(np.zeros((99, 99, 3), np.uint8), found([9, 40, 80, 90], class_ids=[19]), names)
     assert canvas.any()
@@ -52,7 +52,7 @@ def test_more_classes_than_colours_are_drawn_all_the_same():
 )
 def test_name_stays_inside_the_image_wherever_the_box_lies(box):
     canvas = draw(np.zeros((120, 160, 3), np.uint8), found(box), CLASSES)
-    filled = (canvas == COLOURS[0]).all(axis=2)
+    filled = (canvas == COLORS[0]).all(axis=2)
     assert filled.sum() > 0.02 * filled.size
     # Black letters on the filled ground.
     rows, columns = np.nonzero(filled)
@@ -72,9 +72,9 @@ def test_mark_is_written_across_the_top_and_leaves_the_rest(size_hw):
 
 
 def test_edges_of_ir_lie_where_it_changes_and_nowhere_else():
-    grey, ir = np.full((96, 128), 90, np.uint8), np.zeros((96, 128), np.float32)
+    gray, ir = np.full((96, 128), 90, np.uint8), np.zeros((96, 128), np.float32)
     ir[30:60, 40:80] = 0.5
-    drawn = draw_edges(grey, ir, np.ones(grey.shape, bool))
+    drawn = draw_edges(gray, ir, np.ones(gray.shape, bool))
     rows, columns = np.nonzero((drawn == EDGES).all(2))
     assert len(rows) > 80
     inside = (rows > 34) & (rows < 56) & (columns > 44) & (columns < 76)
@@ -85,6 +85,6 @@ def test_edges_of_ir_lie_where_it_changes_and_nowhere_else():
 
 @pytest.mark.parametrize('seen', [True, False])
 def test_a_flat_ir_image_has_no_edges_and_what_it_does_not_see_is_dark(seen):
-    grey = np.full((32, 48), 90, np.uint8)
-    drawn = draw_edges(grey, np.zeros((32, 48), np.float32), np.full((32, 48), seen))
+    gray = np.full((32, 48), 90, np.uint8)
+    drawn = draw_edges(gray, np.zeros((32, 48), np.float32), np.full((32, 48), seen))
     assert (drawn == (90 if seen else 30)).all()

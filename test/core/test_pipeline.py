@@ -14,8 +14,8 @@ from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.core.matching import Match
 from tdfusion_ros.core.pipeline import Pipeline
+from tdfusion_ros.core.synchronizer import FramePair
 
 
 class Recorder:
@@ -44,9 +44,9 @@ def test_fused_image_has_the_grid_of_the_rgb_image_and_shows_both(pipeline, demo
     fused = pipeline.process(pair.rgb, pair.ir).fused
     assert fused.shape == pair.rgb.pixels.shape
     assert fused.dtype == np.uint8
-    grey = cv2.cvtColor(fused, cv2.COLOR_RGB2GRAY).astype(float)
+    gray = cv2.cvtColor(fused, cv2.COLOR_RGB2GRAY).astype(float)
     for pixels in (cv2.cvtColor(pair.rgb.pixels, cv2.COLOR_RGB2GRAY), pair.ir.pixels):
-        assert np.corrcoef(grey.ravel(), pixels.ravel())[0, 1] > 0.5
+        assert np.corrcoef(gray.ravel(), pixels.ravel())[0, 1] > 0.5
 
 
 def test_people_and_cars_of_the_demo_are_found_inside_the_image(pipeline, demo_pairs):
@@ -120,10 +120,10 @@ def test_network_gets_contiguous_arrays_of_its_types_also_from_views(
         np.testing.assert_allclose(backend.ir, ir / 255, atol=1e-6)
 
 
-def test_grey_rgb_camera_is_taken_as_three_equal_channels(recorded, demo_pairs):
-    grey = demo_pairs[0].rgb.pixels[..., 1]
-    recorded.process(frame(grey), frame(demo_pairs[0].ir.pixels))
-    np.testing.assert_array_equal(recorded.backend.rgb, np.dstack([grey] * 3))
+def test_gray_rgb_camera_is_taken_as_three_equal_channels(recorded, demo_pairs):
+    gray = demo_pairs[0].rgb.pixels[..., 1]
+    recorded.process(frame(gray), frame(demo_pairs[0].ir.pixels))
+    np.testing.assert_array_equal(recorded.backend.rgb, np.dstack([gray] * 3))
 
 
 def test_outside_of_the_ir_image_the_network_gets_black_and_valid_says_so(pipeline, demo_pairs):
@@ -223,7 +223,7 @@ def test_without_ir_the_rgb_image_is_shown_untouched_and_searched_beside_black(
     recorded, demo_pairs
 ):
     rgb = demo_pairs[0].rgb
-    result = recorded.take(Match(rgb, None, 'rgb_only', rgb, mark='NO IR 1.0 s'))
+    result = recorded.take(FramePair(rgb, None, 'rgb_only', rgb, warning='NO IR 1.0 s'))
     np.testing.assert_array_equal(result.fused, rgb.pixels)
     assert not recorded.backend.ir.any()
     assert recorded.backend.fused is False  # what the network would fuse is never shown
@@ -231,10 +231,10 @@ def test_without_ir_the_rgb_image_is_shown_untouched_and_searched_beside_black(
     assert len(result.detections) == 1
 
 
-def test_without_rgb_the_ir_image_is_shown_in_grey_on_the_rgb_grid(recorded, demo_pairs):
+def test_without_rgb_the_ir_image_is_shown_in_gray_on_the_rgb_grid(recorded, demo_pairs):
     ir = demo_pairs[0].ir
     head = frame(np.zeros((240, 320, 3), np.uint8))
-    result = recorded.take(Match(None, ir, 'ir_only', head, mark='NO RGB 1.0 s'))
+    result = recorded.take(FramePair(None, ir, 'ir_only', head, warning='NO RGB 1.0 s'))
     wanted = cv2.resize(ir.pixels, (320, 240))
     assert np.abs(result.fused.astype(int) - wanted[..., None]).max() <= 1
     assert not recorded.backend.rgb.any()
@@ -246,7 +246,7 @@ def test_without_any_rgb_image_yet_ir_stays_on_its_own_grid(pipeline, demo_pairs
     shifted = Homography(np.array([[1.0, 0, -160], [0, 1, 0], [0, 0, 1]]))
     moved = Pipeline(FusionConfig(), pipeline.contract, shifted, Recorder())
     ir = demo_pairs[0].ir
-    result = moved.take(Match(None, ir, 'ir_only', ir, mark='NO RGB 1.0 s'))
+    result = moved.take(FramePair(None, ir, 'ir_only', ir, warning='NO RGB 1.0 s'))
     np.testing.assert_array_equal(result.fused, np.dstack([ir.pixels] * 3))
 
 
@@ -265,7 +265,7 @@ def test_a_pair_is_fused_as_ever(pipeline, demo_pairs):
 
 def test_shown_rgb_image_is_not_the_drivers_memory_read_backwards(recorded, demo_pairs):
     rgb = frame(backwards(demo_pairs[0].rgb.pixels))
-    shown = recorded.take(Match(rgb, None, 'rgb_only', rgb)).fused
+    shown = recorded.take(FramePair(rgb, None, 'rgb_only', rgb)).fused
     assert shown.flags.c_contiguous
     np.testing.assert_array_equal(shown, rgb.pixels)
 
@@ -274,7 +274,7 @@ def test_range_begins_anew_after_a_stall(recorded):
     rgb = frame(np.zeros((64, 64, 3), np.uint8))
     cold = np.random.default_rng(0).integers(7000, 7400, (64, 64)).astype(np.uint16)
     recorded.process(rgb, frame(cold + 150))
-    recorded.take(Match(rgb, None, 'rgb_only', rgb))
+    recorded.take(FramePair(rgb, None, 'rgb_only', rgb))
     recorded.process(rgb, frame(cold))
     after = recorded.backend.ir
     fresh = Pipeline(FusionConfig(), recorded.contract, Identity(), Recorder())

@@ -164,9 +164,9 @@ def test_rgb_pixels_that_no_ray_reaches_are_not_valid():
 
 
 def test_assumed_depth_decides_the_parallax_by_focal_length_times_baseline():
-    centre = np.array([[650.0, 355.0]])
+    center = np.array([[650.0, 355.0]])
     x = {
-        depth: rgb_to_ir(rig((0.1, 0, 0), (0, 0, 0), depth), centre, (720, 1280), (512, 640))[0, 0]
+        depth: rgb_to_ir(rig((0.1, 0, 0), (0, 0, 0), depth), center, (720, 1280), (512, 640))[0, 0]
         for depth in (2.0, 20.0)
     }
     assert x[2.0] - x[20.0] == pytest.approx(510 * 0.1 * (1 / 2 - 1 / 20))
@@ -181,7 +181,7 @@ def test_scene_behind_the_ir_camera_is_not_valid():
 def test_calibration_of_one_size_serves_images_of_another():
     calibration = rig()
     full = rgb_to_ir(calibration, np.array([[640.0, 360.0]]), (720, 1280), (512, 640))
-    # The same place in images of half the size; pixel centres lie at whole numbers.
+    # The same place in images of half the size; pixel centers lie at whole numbers.
     half = rgb_to_ir(calibration, np.array([[319.75, 179.75]]), (360, 640), (256, 320))
     np.testing.assert_allclose(half, (full + 0.5) / 2 - 0.5, atol=1e-9)
 

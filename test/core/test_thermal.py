@@ -91,10 +91,10 @@ def test_three_equal_channels_are_one():
     np.testing.assert_array_equal(scale(np.dstack([counts] * 3)), scale(counts))
 
 
-def test_a_tint_as_from_a_lossy_codec_is_still_grey(demo_pairs):
-    grey = demo_pairs[0].ir.pixels.clip(4, 251)
-    tinted = np.dstack([grey + 4, grey, grey - 4]).astype(np.uint8)
-    assert np.abs(scale(tinted) - scale(grey)).max() < 0.02
+def test_a_tint_as_from_a_lossy_codec_is_still_gray(demo_pairs):
+    gray = demo_pairs[0].ir.pixels.clip(4, 251)
+    tinted = np.dstack([gray + 4, gray, gray - 4]).astype(np.uint8)
+    assert np.abs(scale(tinted) - scale(gray)).max() < 0.02
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_a_slow_drift_is_still_smoothed():
     assert np.abs(drifted - scale(scene(21400, 23400))).max() > 0.1
 
 
-def test_false_colours_are_taken_by_their_luma_where_asked_for(demo_pairs):
-    coloured = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)[..., ::-1]
-    wanted = cv2.cvtColor(np.ascontiguousarray(coloured), cv2.COLOR_RGB2GRAY)
-    np.testing.assert_array_equal(scale(coloured, color='luma'), scale(wanted))
+def test_false_colors_are_taken_by_their_luma_where_asked_for(demo_pairs):
+    colored = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)[..., ::-1]
+    wanted = cv2.cvtColor(np.ascontiguousarray(colored), cv2.COLOR_RGB2GRAY)
+    np.testing.assert_array_equal(scale(colored, color='luma'), scale(wanted))
 
 
 def test_equal_channels_are_taken_as_they_are_also_where_luma_is_asked_for():
@@ -133,9 +133,9 @@ def test_equal_channels_are_taken_as_they_are_also_where_luma_is_asked_for():
 
 
 def test_a_palette_is_refused_with_its_cause(demo_pairs):
-    coloured = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)
+    colored = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)
     with pytest.raises(FrameError, match='white-hot') as caught:
-        scale(coloured)
+        scale(colored)
     assert caught.value.cause == 'bad_encoding'
 
 

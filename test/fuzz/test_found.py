@@ -12,19 +12,19 @@ import pytest
 import yaml
 
 from tdfusion_ros.build import load_calibration
-from tdfusion_ros.commands.shared import config_of
 from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.core.contract import parse_contract
-from tdfusion_ros.core.decode import decode_compressed
-from tdfusion_ros.core.decode import decode_raw
-from tdfusion_ros.core.decode import Layout
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.plain_yaml import read_yaml
+from tdfusion_ros.formats.decode import decode_compressed
+from tdfusion_ros.formats.decode import decode_raw
+from tdfusion_ros.formats.decode import Layout
+from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.tools.options import config_of
 
 LAUGHS = 'a0: &a0 [1, 2]\n' + ''.join(
     f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 9)}]\n' for n in range(1, 10)
@@ -199,7 +199,7 @@ def test_calibration_whose_numbers_overflow_is_refused(wrong):
 def test_camera_info_with_nan_in_d_is_refused():
     from types import SimpleNamespace
 
-    from tdfusion_ros.calibrate.cameras import from_message
+    from tdfusion_ros.tools.calibrate.cameras import from_message
 
     info = SimpleNamespace(height=480, width=640, k=[500, 0, 320, 0, 500, 240, 0, 0, 1])
     info.distortion_model, info.d = 'plumb_bob', [0.1, 0, 0, 0, 0]
@@ -219,7 +219,7 @@ def test_camera_info_with_nan_in_d_is_refused():
     ],
 )
 def test_extrinsics_that_are_no_pose_are_refused(text, tmp_path):
-    from tdfusion_ros.calibrate.transforms import from_file
+    from tdfusion_ros.tools.calibrate.tf import from_file
 
     (tmp_path / 'x.yaml').write_text(text)
     with pytest.raises(CalibrationError):
@@ -237,7 +237,7 @@ def test_extrinsics_that_are_no_pose_are_refused(text, tmp_path):
     ],
 )
 def test_points_file_that_is_too_much_is_refused(name, text, tmp_path):
-    from tdfusion_ros.calibrate.picked import read_points
+    from tdfusion_ros.tools.calibrate.picked import read_points
 
     (tmp_path / name).write_text(text)
     with pytest.raises(CalibrationError):
@@ -263,7 +263,7 @@ def test_class_name_that_no_message_could_carry_is_refused(name, bundle):
     ],
 )
 def test_hostile_metadata_of_a_bag_is_a_bag_error(right, wrong, write_bag, demo_records, tmp_path):
-    from tdfusion_ros.bags import BagReader
+    from tdfusion_ros.formats.bags import BagReader
 
     path = write_bag(tmp_path / 'bag', demo_records) / 'metadata.yaml'
     text = path.read_text()
@@ -274,8 +274,8 @@ def test_hostile_metadata_of_a_bag_is_a_bag_error(right, wrong, write_bag, demo_
 
 
 def test_time_of_recording_beyond_64_bits_is_a_bag_error(write_bag, demo_records, tmp_path):
-    from tdfusion_ros.bags import BagReader
-    from tdfusion_ros.view.report import report
+    from tdfusion_ros.formats.bags import BagReader
+    from tdfusion_ros.tools.view.report import report
 
     topic, _, message = demo_records[0]
     bag = write_bag(tmp_path / 'bag', [(topic, 2**63 + 5, message)])
@@ -290,7 +290,7 @@ def test_time_of_recording_beyond_64_bits_is_a_bag_error(write_bag, demo_records
 def test_architecture_that_the_weights_cannot_be_of_takes_no_memory(setting, value, bundle):
     pytest.importorskip('torch')
     from tdfusion_ros.backends.bundle import read_bundle
-    from tdfusion_ros.backends.network import load_network
+    from tdfusion_ros.backends.torch_network import load_network
 
     good = read_bundle(bundle)
     wrong = {**good.architecture, 'fusion': {**good.architecture['fusion'], setting: value}}

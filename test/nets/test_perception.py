@@ -75,7 +75,7 @@ def test_scores_are_probabilities(outputs):
     assert outputs[2].max() <= 1
 
 
-def test_perception_returns_a_grey_scene_grey():
+def test_perception_returns_a_gray_scene_gray():
     rgb = torch.full((64, 64, 3), 90, dtype=torch.uint8)
     fused, _, _ = build_perception(ARCHITECTURE).eval()(rgb, torch.rand(64, 64))
     assert (fused[..., 0] == fused[..., 1]).all()

@@ -20,7 +20,7 @@ def foxglove():
 
 def outputs_of(client):
     from tdfusion_ros.core.config import FusionConfig
-    from tdfusion_ros.outputs import Outputs
+    from tdfusion_ros.node.outputs import Outputs
 
     return Outputs(client.node, FusionConfig(), ('person',))
 
@@ -57,8 +57,8 @@ def test_annotations_over_dds_are_the_detections_of_the_same_image(stage, demo_p
         assert text.text == f'{hypothesis.class_id} {hypothesis.score:.2f}'
         assert text.timestamp == box.timestamp == rgb.header.stamp
         xs, ys = ([getattr(point, axis) for point in box.points] for axis in 'xy')
-        centre = detection.bbox.center.position
-        assert (sum(xs) / 4, sum(ys) / 4) == pytest.approx((centre.x, centre.y))
+        center = detection.bbox.center.position
+        assert (sum(xs) / 4, sum(ys) / 4) == pytest.approx((center.x, center.y))
         assert (max(xs) - min(xs), max(ys) - min(ys)) == pytest.approx(
             (detection.bbox.size_x, detection.bbox.size_y)
         )
@@ -67,7 +67,7 @@ def test_annotations_over_dds_are_the_detections_of_the_same_image(stage, demo_p
 def test_annotations_are_only_made_while_somebody_subscribes(stage, monkeypatch, foxglove):
     from test_outputs import publish
 
-    from tdfusion_ros import annotations
+    from tdfusion_ros.formats import foxglove as annotations
 
     made = []
     fill = annotations.image_annotations

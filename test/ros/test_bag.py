@@ -27,23 +27,23 @@ class Playback:
 
     def __init__(self, client):
         from tdfusion_ros.core.config import SyncConfig
-        from tdfusion_ros.core.pairing import NearestPairer
+        from tdfusion_ros.core.nearest_policy import NearestPolicy
 
         self._client = client
-        self._pairer = NearestPairer(SyncConfig())
-        self.pairs = []  # stamps of rgb and ir [ns], as an independent pairer finds them
+        self._policy = NearestPolicy(SyncConfig())
+        self.pairs = []  # stamps of rgb and ir [ns], as an independent policy finds them
 
     def send(self, stream, message):
         """Send an image and wait for the results that it makes certain."""
         stamp_ns = pictures.stamp_ns(message)
-        found = self._pairer.push(stream, stamp_ns, stamp_ns)
+        found = self._policy.push(stream, stamp_ns, stamp_ns)
         self.pairs += [(pair.rgb, pair.ir) for pair in found]
         self._client.send(stream, message)
         self.wait()
 
     def end(self):
         """Wait for the results that come when no image follows any more."""
-        self.pairs += [(pair.rgb, pair.ir) for pair in self._pairer.flush()]
+        self.pairs += [(pair.rgb, pair.ir) for pair in self._policy.flush()]
         self.wait()
 
     def wait(self):

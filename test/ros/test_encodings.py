@@ -9,8 +9,8 @@ from rig import pictures
 pytestmark = pytest.mark.ros
 
 RGB, IR = pictures.scene(5)
-GREY = RGB[..., 1]
-ALPHA = np.full_like(GREY, 77)
+GRAY = RGB[..., 1]
+ALPHA = np.full_like(GRAY, 77)
 RGB_MESSAGES = {
     'rgb8': RGB,
     'bgr8': RGB[..., ::-1],
@@ -76,10 +76,10 @@ def test_an_rgb_image_is_fused_alike_in_every_encoding(raw, oracle, encoding):
 
 def test_a_mono8_rgb_image_is_fused_as_its_three_equal_channels(raw, oracle):
     head = pictures.header(raw.next_stamp_ns(), 'rgb')
-    rgb = pictures.image(GREY, 'mono8', head)
+    rgb = pictures.image(GRAY, 'mono8', head)
     np.testing.assert_array_equal(
         fused(raw, rgb, pictures.image(IR, 'mono16', head)),
-        expected(oracle, np.dstack([GREY] * 3), IR),
+        expected(oracle, np.dstack([GRAY] * 3), IR),
     )
 
 

@@ -97,7 +97,7 @@ def message(client):
     return client.statuses['rgb stream'].message
 
 
-def test_a_coloured_ir_image_is_dropped(raw):
+def test_a_colored_ir_image_is_dropped(raw):
     rgb, _ = pictures.pair(raw.next_stamp_ns())
     ir = pictures.image(pictures.scene(9)[0], 'rgb8', rgb.header)
     check_dropped(raw, rgb, ir, 'dropped.bad_encoding', pictures.pair)

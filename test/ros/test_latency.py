@@ -1,4 +1,4 @@
-"""``python -m demo.latency``: what it says of the live node, and of ages that grow."""
+"""``python -m benchmarks.latency``: what it says of the live node, and of ages that grow."""
 
 import json
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ros
 def latency(monkeypatch):
     """Return the module; it lies beside the package."""
     monkeypatch.syspath_prepend(str(ROOT))
-    from demo import latency
+    from benchmarks import latency
 
     return latency
 
@@ -22,7 +22,7 @@ def latency(monkeypatch):
 def test_every_pair_of_a_slow_camera_is_fused_and_its_age_told(tmp_path):
     path = tmp_path / 'report.json'
     done = run_module(
-        'demo.latency', '--hz', 5, '--seconds', 2, '--size', '96x64', '--raw', '-o', path
+        'benchmarks.latency', '--hz', 5, '--seconds', 2, '--size', '96x64', '--raw', '-o', path
     )
     report = json.loads(path.read_text())
     # A busy machine skips ticks of the player; what it does send must come back.
@@ -37,7 +37,7 @@ def test_every_pair_of_a_slow_camera_is_fused_and_its_age_told(tmp_path):
 
 def test_node_that_cannot_start_is_said_with_its_log():
     done = run_module(
-        'demo.latency', '--hz', 5, '--seconds', 1, '--size', '96x64', '-p', 'model:=nowhere'
+        'benchmarks.latency', '--hz', 5, '--seconds', 1, '--size', '96x64', '-p', 'model:=nowhere'
     )
     assert done.returncode == 1
     assert 'the node ended' in done.stderr

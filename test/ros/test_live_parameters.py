@@ -9,8 +9,8 @@ from rig import pictures
 from rig.lifecycle import Manager
 from rig.stage import ROOT
 
-from tdfusion_ros.bags import BagReader
 from tdfusion_ros.core.config import settings
+from tdfusion_ros.formats.bags import BagReader
 
 pytestmark = pytest.mark.ros
 
@@ -54,7 +54,7 @@ def real_pair(stamp_ns):
 def load_real():
     """Return one frame of each camera of the demo bag."""
     from tdfusion_ros.core.config import FusionConfig
-    from tdfusion_ros.offline import BagSource
+    from tdfusion_ros.formats.offline import BagSource
 
     with BagReader(ROOT / 'demo' / 'msrs_drive') as reader:
         _, match = next(iter(BagSource(reader, reader.find(), FusionConfig())))

@@ -7,16 +7,16 @@ from rig.client import Client
 
 pytestmark = pytest.mark.ros
 
-FUSED, DRAWN, GREY = 'fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw'
+FUSED, DRAWN, GRAY = 'fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw'
 EDGES = 'ir_registered/edges'
 
 
 @pytest.fixture
 def outputs(stage, monkeypatch):
     """Return the node's outputs in this process, and counts of what they make."""
-    from tdfusion_ros import messages
-    from tdfusion_ros import outputs as module
     from tdfusion_ros.core.config import FusionConfig
+    from tdfusion_ros.formats import messages
+    from tdfusion_ros.node.fusion_node import outputs as module
 
     made = {'draw': 0, 'image': 0}
 
@@ -38,7 +38,7 @@ def publish(outputs, stamp_ns):
     from tdfusion_ros.core.data import Frame
     from tdfusion_ros.core.data import FusionResult
     from tdfusion_ros.core.data import RegisteredPair
-    from tdfusion_ros.core.matching import Match
+    from tdfusion_ros.core.synchronizer import FramePair
 
     rgb, ir = pictures.scene()
     heat = (ir / 65535).astype(np.float32)
@@ -47,7 +47,7 @@ def publish(outputs, stamp_ns):
     )
     pair = RegisteredPair(rgb, heat, np.ones_like(heat, bool))
     frame = Frame(rgb, stamp_ns, 'rgb')
-    match = Match(frame, Frame(ir, stamp_ns, 'ir'), 'fused', frame)
+    match = FramePair(frame, Frame(ir, stamp_ns, 'ir'), 'fused', frame)
     outputs.publish(FusionResult(rgb, nothing, pair), match, lambda stream: None)
 
 
@@ -65,7 +65,7 @@ def test_images_are_only_made_while_somebody_subscribes(stage, outputs):
     assert not outputs.wants_fused()
     viewer = Client()
     try:
-        for topic, wanted in ((FUSED, (0, 1)), (DRAWN, (1, 2)), (GREY, (1, 3)), (EDGES, (1, 4))):
+        for topic, wanted in ((FUSED, (0, 1)), (DRAWN, (1, 2)), (GRAY, (1, 3)), (EDGES, (1, 4))):
             viewer.listen(topic)
             alone.wait_until(lambda w=wanted: made_for(outputs, made, alone) == w, topic)
             viewer.wait_until(lambda t=topic: viewer.received[t], f'{topic} to arrive')

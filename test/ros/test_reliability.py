@@ -49,7 +49,7 @@ def frozen(demo):
 
 
 def test_a_node_that_does_what_it_has_to_is_believed(demo, frozen):
-    assert demo.judge.judge(*frozen) == []
+    assert demo.results.judge(*frozen) == []
 
 
 @pytest.mark.parametrize(
@@ -71,21 +71,21 @@ def test_a_node_that_does_what_it_has_to_is_believed(demo, frozen):
 )
 def test_a_node_that_does_not_is_told_what_is_wrong(demo, frozen, changes, said):
     fault, seen = frozen
-    wrong = demo.judge.judge(fault, replace(seen, **changes))
+    wrong = demo.results.judge(fault, replace(seen, **changes))
     assert any(said in what for what in wrong), wrong
 
 
 def test_the_time_that_dds_takes_to_find_a_camera_is_not_the_nodes(demo, frozen):
     fault, seen = frozen
-    assert demo.judge.judge(fault, replace(seen, recovery_s=2.5, found_s=2.4)) == []
+    assert demo.results.judge(fault, replace(seen, recovery_s=2.5, found_s=2.4)) == []
 
 
 def test_results_of_pictures_that_do_not_belong_together_are_wrong(demo, frozen):
     (hour,) = (f for f in demo.faults.FAULTS if f.name == 'ir clock off by an hour')
     said = ('sync: images arrive but no pair; 3600 s behind those of rgb: set the clocks',)
     seen = replace(frozen[1], said=said, counted={'dropped.time_jump': 9})
-    assert demo.judge.judge(hour, replace(seen, made={'pairs': 2})) == []
-    assert demo.judge.judge(hour, seen) == ['made mostly rgb_only, not nothing']
+    assert demo.results.judge(hour, replace(seen, made={'pairs': 2})) == []
+    assert demo.results.judge(hour, seen) == ['made mostly rgb_only, not nothing']
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_results_of_pictures_that_do_not_belong_together_are_wrong(demo, frozen)
     ],
 )
 def test_what_the_node_holds_more_of_in_the_end_is_told(demo, name, more, leaks):
-    found = demo.judge.leaks(HELD, {**HELD, name: HELD[name] + more})
+    found = demo.results.leaks(HELD, {**HELD, name: HELD[name] + more})
     assert bool(found) == leaks
 
 
@@ -151,7 +151,7 @@ def test_a_little_growth_or_other_work_fails_no_soak(demo, little):
 
 
 def test_a_busy_spell_is_less_certain_than_its_scatter_says(demo):
-    """Neighbouring samples resemble each other: a line through them errs more."""
+    """Neighboring samples resemble each other: a line through them errs more."""
     rng = np.random.default_rng(0)
     samples = [demo.soak.Sample(at, HELD, (50, 70), 100, 99) for at in np.arange(5, 1200, 5.0)]
     spell = np.convolve(rng.normal(0, 5, 260), np.ones(22) / 22, 'valid')[: len(samples)]

@@ -153,8 +153,8 @@ def test_a_camera_that_dies_is_done_without_until_it_is_started_again(rig, camer
         assert {m.header.frame_id for m in client.received[topic]} == {'rgb_optical_frame'}
     fused = client.received['fused/image_raw'][-1]
     assert (fused.height, fused.width) == pictures.SMALL_HW
-    grey = np.ptp(pictures.pixels(fused).astype(int), axis=2).max()
-    assert (grey == 0) == (camera == 'rgb')
+    gray = np.ptp(pictures.pixels(fused).astype(int), axis=2).max()
+    assert (gray == 0) == (camera == 'rgb')
     client.offer(camera)
     client.connect()
     check_recovery(node, client, camera)
@@ -183,18 +183,18 @@ def test_hold_mode_gives_a_result_for_every_rgb_image_and_says_how_old_ir_is(sta
     assert client.latest().level == OK
 
 
-def test_false_colours_in_ir_are_refused_in_a_sentence(rig):
+def test_false_colors_in_ir_are_refused_in_a_sentence(rig):
     _, client = rig
 
-    def coloured(stamp_ns):
+    def colored(stamp_ns):
         rgb, ir = pair(stamp_ns)
         return rgb, pictures.image(pictures.pixels(rgb)[::-1], 'rgb8', ir.header)
 
     for _ in range(5):
-        for name, message in zip(('rgb', 'ir'), coloured(client.next_stamp_ns()), strict=True):
+        for name, message in zip(('rgb', 'ir'), colored(client.next_stamp_ns()), strict=True):
             client.send(name, message)
         client.watch(monotonic() + 0.1)
-    client.wait_until(lambda: 'false colours' in client.latest().message, 'the sentence')
+    client.wait_until(lambda: 'false colors' in client.latest().message, 'the sentence')
     assert client.statuses['inference'].level == ERROR
     assert 'ir.color' in client.latest().message
 

@@ -38,7 +38,7 @@ def data_root(tmp_path):
 
 @pytest.fixture
 def masked_root(data_root):
-    """Return ``data_root`` as a plain data set with boxes and masks; the top is unlabelled."""
+    """Return ``data_root`` as a plain data set with boxes and masks; the top is unlabeled."""
     import cv2
     import numpy as np
 
@@ -124,7 +124,7 @@ def write_text(tmp_path):
 
 @pytest.fixture
 def write_mask(tmp_path):
-    """Write class numbers as a grey PNG: ``write_mask(place, mask)``."""
+    """Write class numbers as a gray PNG: ``write_mask(place, mask)``."""
     import cv2
 
     def write(place, mask):

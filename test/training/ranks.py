@@ -19,8 +19,8 @@ from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training import distributed
 from training.config import TrainConfig
+from training.data.augmentation import Batch
 from training.data.datasets import load_samples
-from training.data.transforms import Batch
 from training.method.combine import normalized
 from training.method.loss_net import LossNetRT
 from training.method.losses import fusion_loss
@@ -43,7 +43,7 @@ def images(seed):
     return tuple(distributed.share(image) for image in both)
 
 
-def labelled():
+def labeled():
     """Return this process's rows of a batch: one has no object, one has two."""
     generator = torch.Generator().manual_seed(7)
     boxes = torch.tensor([[8.0, 8.0, 40.0, 56.0], [20.0, 4.0, 60.0, 44.0]]).expand(4, 2, 4)
@@ -86,9 +86,9 @@ def detection_gradients(batch):
     return gradients_of(detector)
 
 
-def hardly_labelled():
-    """Return as ``labelled``, with a single object that is worth less than one point."""
-    batch = labelled()
+def hardly_labeled():
+    """Return as ``labeled``, with a single object that is worth less than one point."""
+    batch = labeled()
     small = torch.tensor([17.0, 17.0, 23.0, 23.0]).expand(batch.boxes_xyxy.shape)
     valid = torch.zeros_like(batch.valid)
     valid[0, 0] = distributed.rank() == 0
@@ -96,9 +96,9 @@ def hardly_labelled():
 
 
 def segmentation_gradients():
-    """Return the gradients if labelled pixels are not spread equally over the rows."""
+    """Return the gradients if labeled pixels are not spread equally over the rows."""
     torch.manual_seed(3)
-    segmenter, batch = torch.nn.Conv2d(3, 2, 4, stride=4), labelled()
+    segmenter, batch = torch.nn.Conv2d(3, 2, 4, stride=4), labeled()
     mask = (torch.rand(4, 64, 64) < 0.5).long()
     mask[0, :50] = 255
     mask[2] = 255
@@ -111,7 +111,7 @@ def segmentation_gradients():
 def statistics():
     """Return BatchNorm's running statistics after a step in training mode."""
     torch.manual_seed(2)
-    detector, batch = Detector(TINY).train(), labelled()
+    detector, batch = Detector(TINY).train(), labeled()
     optimizer = torch.optim.SGD(detector.parameters(), lr=0.0)
     descend(optimizer, detector, detect(detector, batch.rgb, batch)['loss'])
     return {name: b for name, b in detector.named_buffers() if name.endswith('running_mean')}
@@ -155,8 +155,8 @@ def everything():
     """Return all gradients by the name of what they are of."""
     found = {
         'fusion': fusion_gradients(),
-        'detection': detection_gradients(labelled()),
-        'detection of little': detection_gradients(hardly_labelled()),
+        'detection': detection_gradients(labeled()),
+        'detection of little': detection_gradients(hardly_labeled()),
         'segmentation': segmentation_gradients(),
         'statistics': statistics(),
         'plain pixel': plain_pixel_gradient(),

@@ -192,7 +192,7 @@ def test_a_missing_partner_is_named_with_its_folder(
         open_dataset(root, 'all')
 
 
-def test_missing_labels_of_a_labelled_data_set_are_an_error(write_pairs):
+def test_missing_labels_of_a_labeled_data_set_are_an_error(write_pairs):
     root = write_pairs('visible/train', 'infrared/train', ['a'])
     with pytest.raises(FusionError, match='Annotations is missing'):
         open_dataset(root, 'train')

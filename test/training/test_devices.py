@@ -8,12 +8,12 @@ for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
 
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
-from training.data.transforms import split  # noqa: E402
+from training.data.augmentation import split  # noqa: E402
 from training.method.learned import learned_task  # noqa: E402
 from training.method.learned import teach  # noqa: E402
+from training.method.task_networks import judge  # noqa: E402
+from training.method.task_networks import pair_of  # noqa: E402
 from training.method.tasks import run_network  # noqa: E402
-from training.method.teachers import judge  # noqa: E402
-from training.method.teachers import pair_of  # noqa: E402
 from training.train import make_batch  # noqa: E402
 from training.train import TASK  # noqa: E402
 from training.train import train  # noqa: E402

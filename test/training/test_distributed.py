@@ -88,7 +88,7 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(data_root, tmp_path, m
 
 
 def test_teachers_are_not_combined_by_what_no_process_knows(data_root, monkeypatch):
-    monkeypatch.setattr('training.method.teachers.world_size', lambda: 2)
+    monkeypatch.setattr('training.method.task_networks.world_size', lambda: 2)
     config = TrainConfig(
         task='learned', data=str(data_root), teacher='both', combine='pcgrad', method='pixel'
     )

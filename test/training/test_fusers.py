@@ -30,15 +30,15 @@ def sample():
     return Sample('a', rgb, ir, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
 
-def grey(luma, ir):
+def gray(luma, ir):
     rgb = np.full((1, 1, 3), luma, np.uint8)
     none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     return Sample('a', rgb, np.full((1, 1), ir, np.uint8), *none)
 
 
 def test_baselines_are_the_mean_and_the_brighter_of_both_sources():
-    assert average(grey(250, 254)).tolist() == [[252]]
-    assert maximum(grey(250, 254)).tolist() == [[254]]
+    assert average(gray(250, 254)).tolist() == [[252]]
+    assert maximum(gray(250, 254)).tolist() == [[254]]
 
 
 def test_a_run_fuses_a_pair_of_odd_size_as_it_fuses_its_even_part(sample, tmp_path):
@@ -90,9 +90,9 @@ def test_names_that_merely_end_in_d_say_nothing_about_daylight(data_root):
     assert 'light' not in samples[0].strata
 
 
-def test_pictures_give_the_fused_luma_the_colours_of_rgb(sample):
+def test_pictures_give_the_fused_luma_the_colors_of_rgb(sample):
     fused = maximum(sample)
     picture = side_by_side(sample, [fused])
     assert picture.shape == (ODD_HW[0], 3 * ODD_HW[1], 3)
-    same = side_by_side(grey(90, 200), [np.full((1, 1), 200, np.uint8)])
+    same = side_by_side(gray(90, 200), [np.full((1, 1), 200, np.uint8)])
     assert same.tolist() == [[[90] * 3, [200] * 3, [200] * 3]]

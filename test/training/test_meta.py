@@ -116,7 +116,7 @@ def test_look_ahead_over_several_steps_points_where_double_backward_points():
     assert torch.cosine_similarity(ours, theirs, 0) > 0.99
 
 
-def test_meta_step_changes_neither_fusion_nor_task_nor_their_optimisers():
+def test_meta_step_changes_neither_fusion_nor_task_nor_their_optimizers():
     fusion, loss_net = networks('rt')
     network, task_loss = task(2)
     optimizers = [torch.optim.Adam(n.parameters()) for n in (fusion, network)]

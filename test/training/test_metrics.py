@@ -75,7 +75,7 @@ def test_segmentation_scores_leave_out_a_class_that_neither_occurs_nor_is_predic
     assert segmentation_scores(np.diag([5, 5, 0])) == {'mIoU': 1, 'mAcc': 1}
 
 
-def test_confusion_counts_truth_in_rows_and_no_unlabelled_pixel():
+def test_confusion_counts_truth_in_rows_and_no_unlabeled_pixel():
     truth = np.array([[0, 0, 1], [1, 255, 255]], np.uint8)
     predicted = np.array([[0, 1, 1], [1, 0, 1]], np.uint8)
     assert count_pixels(truth, predicted, 2).tolist() == [[1, 1], [0, 2]]

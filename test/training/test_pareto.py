@@ -7,7 +7,7 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'matplotlib', 'onnxruntime', 'onnxscript', 'rosbags', 'safetensors'):
     pytest.importorskip(package)
 
-from demo import pareto  # noqa: E402
+from benchmarks import pareto  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402

@@ -12,7 +12,7 @@ for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'tqdm', 'yam
 from tdfusion_ros.build import build_pipeline  # noqa: E402
 from tdfusion_ros.core.data import Frame  # noqa: E402
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from tdfusion_ros.core.matching import Match  # noqa: E402
+from tdfusion_ros.core.synchronizer import FramePair  # noqa: E402
 from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
@@ -116,7 +116,7 @@ def test_a_bundle_without_a_camera_finds_what_the_robot_finds_while_it_stalls(
     predict = bundle_predictor('msrs_rt', without)
     rgb, ir = (np.ascontiguousarray(image) for image in small_pairs[0])
     left = {'rgb': Frame(rgb, 0), 'ir': Frame(ir, 0), without: None}
-    expected = live.take(Match(left['rgb'], left['ir'], mode, Frame(rgb, 0))).detections
+    expected = live.take(FramePair(left['rgb'], left['ir'], mode, Frame(rgb, 0))).detections
     found = predict(replace(odd, rgb=rgb, ir=ir))
     assert len(expected.scores) > 0
     for key in ('boxes_xyxy', 'scores', 'class_ids'):

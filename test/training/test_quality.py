@@ -74,7 +74,7 @@ def test_entropy_is_that_of_scikit_image_and_a_constant_image_has_none(luma):
     assert entropy(np.full((8, 8), 7, np.uint8)) == 0
 
 
-def test_entropy_of_all_grey_levels_once_is_eight_bits_also_if_they_are_not_whole():
+def test_entropy_of_all_gray_levels_once_is_eight_bits_also_if_they_are_not_whole():
     levels = np.arange(256).reshape(16, 16)
     assert entropy(levels) == pytest.approx(8)
     assert entropy(np.clip(levels + 0.4, 0, 255)) == pytest.approx(8)

@@ -8,11 +8,11 @@ cv2 = pytest.importorskip('cv2')
 import numpy as np  # noqa: E402
 
 from tdfusion_ros.core.config import IrConfig  # noqa: E402
-from tdfusion_ros.core.decode import decode_compressed  # noqa: E402
 from tdfusion_ros.core.thermal import ThermalScaler  # noqa: E402
+from tdfusion_ros.formats.decode import decode_compressed  # noqa: E402
+from training.data.augmentation import collate  # noqa: E402
 from training.data.datasets import Sample  # noqa: E402
-from training.data.files import read_ir  # noqa: E402
-from training.data.transforms import collate  # noqa: E402
+from training.data.pair_files import read_ir  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -31,8 +31,8 @@ from training.method.meta import pixel_gradient  # noqa: E402
 from training.method.segmentation import segmentation_loss  # noqa: E402
 from training.method.segmentation import Segmenter  # noqa: E402
 from training.method.segmentation import SegmenterConfig  # noqa: E402
-from training.method.teachers import judge  # noqa: E402
-from training.method.teachers import pair_of  # noqa: E402
+from training.method.task_networks import judge  # noqa: E402
+from training.method.task_networks import pair_of  # noqa: E402
 from training.train import make_batch  # noqa: E402
 from training.train import train  # noqa: E402
 
@@ -106,7 +106,7 @@ def test_a_segmenter_learns_to_tell_hot_from_cold(config, samples):
     assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
 
 
-def test_unlabelled_pixels_count_neither_in_the_loss_nor_in_its_gradient():
+def test_unlabeled_pixels_count_neither_in_the_loss_nor_in_its_gradient():
     torch.manual_seed(0)
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     mask = torch.randint(0, 3, (1, 4, 4))

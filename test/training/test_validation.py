@@ -12,10 +12,10 @@ from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
+from training.data.augmentation import collate  # noqa: E402
+from training.data.augmentation import pad  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
-from training.data.transforms import collate  # noqa: E402
-from training.data.transforms import pad  # noqa: E402
 from training.loop.validation import Best  # noqa: E402
 from training.measure.metrics import average_precision  # noqa: E402
 from training.measure.metrics import select  # noqa: E402

@@ -27,7 +27,7 @@ CARD = 'MODEL_CARD.md'
 SIGNATURE = 'Written by `python -m training.export`'
 RIGHTS = {'msrs': 'Data rights of MSRS are not cleared: internal evaluation only.'}
 """By how the name of a data set begins, in lower case."""
-OTHER_RIGHTS = 'Set by whoever trained it: the licence of the data applies.'
+OTHER_RIGHTS = 'Set by whoever trained it: the license of the data applies.'
 FIXED_LOSS = (
     'The fusion network learned the loss with fixed weights: each pixel follows infrared and luma '
     'by 1/2 each, edges follow the stronger edge.'
@@ -60,7 +60,7 @@ def check_card(folder: Path) -> None:
 
 
 def rights(training: Facts) -> str:
-    """Return the licence of weights that learned from the data of ``training``."""
+    """Return the license of weights that learned from the data of ``training``."""
     texts = (
         next((text for begin, text in RIGHTS.items() if name.lower().startswith(begin)), None)
         for name in sorted(training['data'])
@@ -75,7 +75,7 @@ def model_card(contract: Facts, note: str = '') -> str:
     :param contract: as ``model.json`` holds it.
     :param note: Markdown to append.
     """
-    licence = contract['licence']
+    license = contract['licence']
     parts = [
         *summary(contract),
         '## Training',
@@ -84,8 +84,8 @@ def model_card(contract: Facts, note: str = '') -> str:
         *figures(contract['metrics']),
         '## Limits',
         bullets(limits(contract)),
-        '## Licence',
-        prose(f'Code: {licence["code"]}. Weights: {licence["weights"]}'),
+        '## License',
+        prose(f'Code: {license["code"]}. Weights: {license["weights"]}'),
         *([note.strip()] if note else []),
     ]
     return '\n\n'.join(parts) + '\n'
@@ -107,7 +107,7 @@ def summary(contract: Facts) -> list[str]:
         prose(
             'Makes one picture of an RGB and an infrared image, and finds '
             f'{listed(contract["classes"])} in it. One graph takes uint8 RGB and infrared in '
-            '[0, 1], white-hot, on the same grid; it returns a uint8 RGB image (colours of the '
+            '[0, 1], white-hot, on the same grid; it returns a uint8 RGB image (colors of the '
             'RGB camera) and boxes with scores. Sides must be multiples of '
             f'{contract["size_multiple"]}, and overlapping boxes are still to be suppressed: '
             '`tdfusion` and the node do both.'
@@ -194,7 +194,7 @@ def figures(metrics: Facts) -> list[str]:
     off = metrics['onnx_parity']
     parity = prose(
         f'On noise of three sizes the ONNX graph differs from torch by {off["fused_levels"]:.0f} '
-        f'of 255 grey levels, {off["boxes_px"]:.0e} px and {off["scores"]:.0e} in a score, at '
+        f'of 255 gray levels, {off["boxes_px"]:.0e} px and {off["scores"]:.0e} in a score, at '
         'most; `training.export` measures that.'
     )
     if 'on' not in metrics:

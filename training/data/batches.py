@@ -14,16 +14,16 @@ import torch
 from tdfusion_ros.core.errors import ConfigError
 from training import distributed
 from training.config import TrainConfig
+from training.data.augmentation import Batch
+from training.data.augmentation import collate
+from training.data.augmentation import drop_modality
+from training.data.augmentation import flip
+from training.data.augmentation import mosaic
+from training.data.augmentation import photometric
+from training.data.augmentation import random_crop
+from training.data.augmentation import stretch_ir
 from training.data.datasets import DataSet
 from training.data.datasets import Sample
-from training.data.transforms import Batch
-from training.data.transforms import collate
-from training.data.transforms import drop_modality
-from training.data.transforms import flip
-from training.data.transforms import mosaic
-from training.data.transforms import photometric
-from training.data.transforms import random_crop
-from training.data.transforms import stretch_ir
 
 IN_MEMORY = 4 * 2**30
 """Bytes of pixels up to which a set is kept in memory."""
@@ -52,7 +52,7 @@ def halves(samples: Sequence[Sample]) -> list[list[int]]:
     """
     Return the indices of the samples in two halves that have little to do with each other.
 
-    Neighbours stay together, as they may be frames of one drive; each half has day and night.
+    Neighbors stay together, as they may be frames of one drive; each half has day and night.
 
     :raises ConfigError: if there are not two samples.
     """

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
-from training.data.files import read_bytes
-from training.data.files import read_text
+from training.data.pair_files import read_bytes
+from training.data.pair_files import read_text
 
 Boxes = tuple[np.ndarray, np.ndarray]
 """boxes_xyxy (N, 4) float32 in pixels, class_ids (N,) int64."""
@@ -30,7 +30,7 @@ class BoxSource(NamedTuple):
 
 def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> Boxes:
     """
-    Read a YOLO label file (class cx cy w h, normalised by width and height).
+    Read a YOLO label file (class cx cy w h, normalized by width and height).
 
     :param class_of: class index of each number that the file may use.
     :returns: an empty file is an image without objects.
@@ -61,7 +61,7 @@ def read_voc(path: Path, size_hw: tuple[int, int], index_of: Mapping[str, int]) 
 
     :param index_of: class index of each name, in lower case.
 
-    xmin and xmax are taken as the edges of the box: the labelling tools that made the thermal
+    xmin and xmax are taken as the edges of the box: the labeling tools that made the thermal
     sets write xmax = width for a box at the right border, and no offset of one pixel.
     """
     parser = ElementTree.XMLParser(target=_NoDoctype())

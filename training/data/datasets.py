@@ -16,16 +16,16 @@ from training.data.boxes import BoxSource
 from training.data.boxes import coco_source
 from training.data.boxes import voc_source
 from training.data.boxes import yolo_source
-from training.data.files import read_ir
-from training.data.files import read_mask
-from training.data.files import read_rgb
-from training.data.files import read_text
 from training.data.layouts import expect
 from training.data.layouts import find_layout
 from training.data.layouts import Layout
 from training.data.layouts import list_files
 from training.data.layouts import MSRS_DET
 from training.data.layouts import pair_files
+from training.data.pair_files import read_ir
+from training.data.pair_files import read_mask
+from training.data.pair_files import read_rgb
+from training.data.pair_files import read_text
 
 CLASSES = MSRS_DET.classes
 """Classes of the shipped detector; those of any other data are ``DataSet.classes``."""
@@ -45,7 +45,7 @@ class Sample:
     class_ids: np.ndarray
     """(N,) int64, index into ``DataSet.classes``."""
     mask: np.ndarray | None = None
-    """(H, W) uint8, index into ``DataSet.mask_classes``; 255 is unlabelled."""
+    """(H, W) uint8, index into ``DataSet.mask_classes``; 255 is unlabeled."""
     strata: Mapping[str, str] = field(default_factory=dict)
     """To measure by: light (day or night, where known) and source."""
 
@@ -152,7 +152,7 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
     places = [(kind, root / place.replace('{split}', split)) for kind, place in layout.boxes]
     kind, place = next(((kind, path) for kind, path in places if path.exists()), ('', root))
     if not kind:
-        if places and layout.labelled:
+        if places and layout.labeled:
             raise FusionError(f'{places[0][1]} is missing: add the boxes of {layout.name}')
         return None
     if kind == 'coco':
@@ -176,7 +176,7 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
 
 def _open_masks(root: Path, layout: Layout, split: str) -> tuple[dict[str, Path], tuple[str, ...]]:
     folder = root / layout.masks.replace('{split}', split)
-    if not layout.masks or not (layout.labelled or folder.is_dir()):
+    if not layout.masks or not (layout.labeled or folder.is_dir()):
         return {}, ()
     classes = layout.mask_classes or _lines(root / 'mask_classes.txt')
     if not classes:

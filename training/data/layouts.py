@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
-from training.data.files import read_text
+from training.data.pair_files import read_text
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 
@@ -32,7 +32,7 @@ class Layout:
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other names of the classes, as label files in circulation use them."""
     ignore_index: int = 255
-    labelled: bool = True
+    labeled: bool = True
     """Whether boxes and masks must be there, or may."""
     lists: tuple[str, ...] = ('splits/{split}.txt',)
     """Files of names, one a line, for a data set whose splits are not folders."""
@@ -115,7 +115,7 @@ PAIRS = Layout(
     ir='ir',
     boxes=(('coco', 'annotations.json'), ('yolo', 'labels')),
     masks='masks',
-    labelled=False,
+    labeled=False,
 )
 PAIRS_VI = replace(PAIRS, rgb='vi', boxes=(*PAIRS.boxes, ('yolo', 'boxes')))
 LAYOUTS = (MSRS_DET, MSRS, FMB, M3FD, LLVIP, PAIRS, PAIRS_VI)
@@ -191,7 +191,7 @@ def cut_blocks(names: Sequence[str], split: str, blocks: int = 20) -> list[str]:
     Return the training or the validation part of names that number the frames of drives.
 
     Every fourth of ``blocks`` contiguous blocks is for validation, and training leaves out a
-    tenth of a block on each side of it: in a random draw, neighbours that look alike would stand
+    tenth of a block on each side of it: in a random draw, neighbors that look alike would stand
     on both sides, which flatters the figures.
     """
     block = np.arange(len(names)) * blocks // max(1, len(names))

@@ -16,11 +16,11 @@ from torch import Tensor
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.blocks import recolor
+from training.data.augmentation import Batch
+from training.data.augmentation import collate
+from training.data.augmentation import crop_resize
 from training.data.batches import lights_of
 from training.data.datasets import Sample
-from training.data.transforms import Batch
-from training.data.transforms import collate
-from training.data.transforms import crop_resize
 
 PANEL = 'rgb, ir, fused, w'
 

@@ -15,23 +15,23 @@ from torch import nn
 from tdfusion_ros.core.errors import FusionError
 from training import distributed
 from training.config import TrainConfig
+from training.data.augmentation import Batch
+from training.data.augmentation import collate
+from training.data.augmentation import pad
 from training.data.batches import hold
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
-from training.data.transforms import Batch
-from training.data.transforms import collate
-from training.data.transforms import pad
 from training.method.losses import fusion_loss
 from training.method.losses import imitation_loss
 from training.method.segmentation import enlarge
 from training.method.segmentation import Segmenter
+from training.method.task_networks import kind_of
+from training.method.task_networks import LOSS
+from training.method.task_networks import loss_of
+from training.method.task_networks import pair_of
 from training.method.tasks import frozen_fusion
 from training.method.tasks import Task
 from training.method.tasks import task_input
-from training.method.teachers import kind_of
-from training.method.teachers import LOSS
-from training.method.teachers import loss_of
-from training.method.teachers import pair_of
 
 SIZE_MULTIPLE = 32
 Networks = Mapping[str, nn.Module]
@@ -207,7 +207,7 @@ def segmentation_measure(config: TrainConfig, device: torch.device) -> Measure:
 
 def check(found: tuple[str, ...], classes: tuple[str, ...], config: TrainConfig) -> None:
     """
-    Check that the split is labelled with the classes that are trained.
+    Check that the split is labeled with the classes that are trained.
 
     :raises FusionError: if not.
     """

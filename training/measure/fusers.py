@@ -37,7 +37,7 @@ def open_folders(rgb: str, ir: str) -> DataSet:
     """
     names = list_files(Path(rgb))
     day_night = all(re.fullmatch(r'\d+[DN]', name) for name in names)
-    layout = Layout('folders', rgb=rgb, ir=ir, labelled=False, day_night=day_night)
+    layout = Layout('folders', rgb=rgb, ir=ir, labeled=False, day_night=day_night)
     return open_dataset('', 'all', layout)
 
 
@@ -82,7 +82,7 @@ def bundle_fuser(model: str) -> Fuser:
     """
     Return a way to fuse that runs a bundle just as the robot does.
 
-    Its luma is that of the coloured image that comes out, so colours that had to be clipped to
+    Its luma is that of the colored image that comes out, so colors that had to be clipped to
     0..255 count; the luma of a run is the network's own.
     """
     pipeline = build_pipeline(FusionConfig(model=model, backend='cpu'))
@@ -99,8 +99,8 @@ def side_by_side(sample: Sample, fused: Sequence[np.ndarray]) -> np.ndarray:
     """
     Return rgb, infrared and the fused images beside each other, (H, W * (2 + n), 3) uint8 RGB.
 
-    :param fused: lumas, each (H, W) uint8; they get the colours of ``sample.rgb``.
+    :param fused: lumas, each (H, W) uint8; they get the colors of ``sample.rgb``.
     """
     shifts = (image.astype(np.int16) - luma_levels(sample.rgb) for image in fused)
-    coloured = (np.clip(sample.rgb + s[..., None], 0, 255).astype(np.uint8) for s in shifts)
-    return np.hstack([sample.rgb, np.dstack([sample.ir] * 3), *coloured])
+    colored = (np.clip(sample.rgb + s[..., None], 0, 255).astype(np.uint8) for s in shifts)
+    return np.hstack([sample.rgb, np.dstack([sample.ir] * 3), *colored])

@@ -13,7 +13,7 @@ from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.postprocess import detections
 from training.data.datasets import CLASSES
 from training.data.datasets import Sample
-from training.data.files import IGNORE
+from training.data.pair_files import IGNORE
 
 # COCO integrates the whole precision-recall curve: nearly all boxes count, not only good ones.
 EVERYTHING = FusionConfig(score_threshold=0.001, nms_threshold=0.6, max_detections=100)
@@ -120,7 +120,7 @@ def count_pixels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.n
     """
     Return the confusion matrix of label maps; those of a whole set add up.
 
-    :param truth: class of each pixel; 255 is unlabelled and does not count.
+    :param truth: class of each pixel; 255 is unlabeled and does not count.
     :param predicted: as ``truth``, without 255.
     :returns: (classes, classes) int64, row: truth, column: predicted.
     :raises ValueError: if a class is out of range.

@@ -17,11 +17,11 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.thermal import ThermalScaler
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
+from training.data.augmentation import collate
+from training.data.augmentation import pad
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
-from training.data.transforms import collate
-from training.data.transforms import pad
 from training.measure.fusers import SIZE_MULTIPLE
 from training.measure.metrics import select
 from training.method.segmentation import enlarge
@@ -37,7 +37,7 @@ def bundle_classes(model: str) -> tuple[str, ...]:
     return load_bundle(find_bundle(model))[0].classes
 
 
-def labelled(root: str, split: str, detector: str, classes: Sequence[str]) -> DataSet:
+def labeled(root: str, split: str, detector: str, classes: Sequence[str]) -> DataSet:
     """
     Return the split on which a detector is to be measured.
 

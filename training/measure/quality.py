@@ -1,7 +1,7 @@
 """
 How good a fused image is: the eight figures that papers on image fusion print.
 
-All images are grey, (H, W), 0 to 255, of one size; the two sources are luma and infrared, in any
+All images are gray, (H, W), 0 to 255, of one size; the two sources are luma and infrared, in any
 order. More is better everywhere, which does not mean that it is better: noise raises EN, SF, AG.
 The functions that take one source are not symmetric: source first, fused image second.
 """
@@ -16,7 +16,7 @@ VIF_SCALES = 4
 VIF_MIN_SIDE = 41
 """The coarsest of the four scales then still has one window."""
 VIF_NOISE = 2.0
-"""Variance of the noise of the visual system, in squared grey levels."""
+"""Variance of the noise of the visual system, in squared gray levels."""
 TINY = 1e-10
 
 
@@ -32,7 +32,7 @@ def fusion_quality(fused: np.ndarray, sources: Sequence[np.ndarray]) -> dict[str
     """
     for image in (fused, *sources):
         if image.ndim != 2 or image.shape != fused.shape:
-            raise ValueError(f'expected grey images of one size, got {image.shape}')
+            raise ValueError(f'expected gray images of one size, got {image.shape}')
         if image.min() < 0 or image.max() > 255:
             raise ValueError(f'expected 0 to 255, got {image.min()} to {image.max()}')
     if len(sources) != 2:
@@ -54,20 +54,20 @@ def fusion_quality(fused: np.ndarray, sources: Sequence[np.ndarray]) -> dict[str
 
 
 def entropy(image: np.ndarray) -> float:
-    """Return the entropy [bit] of the grey levels, rounded to 256 of them."""
+    """Return the entropy [bit] of the gray levels, rounded to 256 of them."""
     share = np.bincount(np.rint(image).astype(np.uint8).ravel(), minlength=256) / image.size
     share = share[share > 0]
     return float((share * np.log2(1 / share)).sum())
 
 
 def spatial_frequency(image: np.ndarray) -> float:
-    """Return the root of the mean squared differences of neighbours, across plus down."""
+    """Return the root of the mean squared differences of neighbors, across plus down."""
     image = image.astype(np.float64)
     return float(np.sqrt(sum((np.diff(image, axis=axis) ** 2).mean() for axis in (0, 1))))
 
 
 def standard_deviation(image: np.ndarray) -> float:
-    """Return the standard deviation of the grey levels: the global contrast."""
+    """Return the standard deviation of the gray levels: the global contrast."""
     return float(image.astype(np.float64).std())
 
 

@@ -13,9 +13,9 @@ from tqdm import tqdm
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.nets.blocks import luma
 from training.checkpoint import load_run
+from training.data.augmentation import collate
+from training.data.augmentation import pad
 from training.data.datasets import Sample
-from training.data.transforms import collate
-from training.data.transforms import pad
 from training.markdown import figure
 from training.markdown import table
 from training.measure.bootstrap import bootstrap_ap50

@@ -1,4 +1,4 @@
-"""Loss of the detector: task-aligned assignment, quality focal loss, generalised IoU."""
+"""Loss of the detector: task-aligned assignment, quality focal loss, generalized IoU."""
 
 from dataclasses import dataclass
 

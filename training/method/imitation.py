@@ -11,8 +11,9 @@ from torch import Tensor
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training.config import TrainConfig
-from training.data.transforms import Batch
+from training.data.augmentation import Batch
 from training.method.losses import imitation_loss
+from training.method.task_networks import pair_of
 from training.method.tasks import descend
 from training.method.tasks import frozen_fusion
 from training.method.tasks import Losses
@@ -20,7 +21,6 @@ from training.method.tasks import make_fusion
 from training.method.tasks import make_optimizer
 from training.method.tasks import run_network
 from training.method.tasks import Task
-from training.method.teachers import pair_of
 
 
 def imitation_task(config: TrainConfig, device: torch.device) -> Task:
@@ -44,7 +44,7 @@ def imitation_task(config: TrainConfig, device: torch.device) -> Task:
         if target is None:
             with torch.no_grad():
                 target = run_network(shown, pair, config.amp)
-            target = target.half()  # 1/8 of a grey level, in half of the memory
+            target = target.half()  # 1/8 of a gray level, in half of the memory
             if config.views:
                 kept[view] = target.cpu()
         mixed = run_network(fusion.mix, pair, config.amp)

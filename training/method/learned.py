@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from training.config import TrainConfig
-from training.data.transforms import Batch
-from training.data.transforms import split
+from training.data.augmentation import Batch
+from training.data.augmentation import split
 from training.method.combine import normalized
 from training.method.combine import pcgrad
 from training.method.combine import total
@@ -25,6 +25,11 @@ from training.method.meta import MetaGradient
 from training.method.meta import normalized_sgd_step
 from training.method.meta import pixel_gradient
 from training.method.meta import TaskLoss
+from training.method.task_networks import judge
+from training.method.task_networks import kind_of
+from training.method.task_networks import learn
+from training.method.task_networks import make_teachers
+from training.method.task_networks import pair_of
 from training.method.tasks import box_classes
 from training.method.tasks import descend
 from training.method.tasks import fast_on_cpu
@@ -33,11 +38,6 @@ from training.method.tasks import make_fusion
 from training.method.tasks import make_optimizer
 from training.method.tasks import run_network
 from training.method.tasks import Task
-from training.method.teachers import judge
-from training.method.teachers import kind_of
-from training.method.teachers import learn
-from training.method.teachers import make_teachers
-from training.method.teachers import pair_of
 
 # The meta-gradient is tiny (1e-6 to 1e-10); Adam's usual 1e-8 would stop G.
 TINY = 1e-20
@@ -83,7 +83,7 @@ def learned_task(config: TrainConfig, device: torch.device) -> Task:
 def make_optimizers(
     config: TrainConfig, networks: dict[str, nn.Module]
 ) -> dict[str, torch.optim.Optimizer]:
-    """Return an optimiser for each network, by the same name."""
+    """Return an optimizer for each network, by the same name."""
     rates = {'detector': config.detector_lr, 'segmenter': config.segmenter_lr, 'fusion': config.lr}
     optimizers: dict[str, torch.optim.Optimizer] = {
         name: make_optimizer(network, rates[kind_of(name)], config.weight_decay)

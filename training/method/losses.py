@@ -11,7 +11,7 @@ SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 def sobel(image: Tensor) -> Tensor:
     """
-    Return the un-normalised Sobel derivatives in x and y.
+    Return the un-normalized Sobel derivatives in x and y.
 
     :param image: (B, 1, H, W).
     :returns: (B, 2, H, W). Replicate border: with zeros a constant image would have an edge.

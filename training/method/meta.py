@@ -12,7 +12,7 @@ with respect to G needs no second derivatives (design notes in the README, "The 
     S      = 2 mean[(w (f - ir) + (1 - w)(f - y)) u]
     grad_phi L_t = -grad_phi S                   one backward pass through G alone
 
-Nothing is changed in place: F, the tasks and their optimisers are as before when this returns.
+Nothing is changed in place: F, the tasks and their optimizers are as before when this returns.
 """
 
 from collections.abc import Callable
@@ -239,7 +239,7 @@ def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> 
     for name, p in fusion.named_parameters():
         group, state = groups[p], optimizer.state.get(p, {})
         if not state:
-            raise ValueError('F must have taken a step before its optimiser is looked at')
+            raise ValueError('F must have taken a step before its optimizer is looked at')
         variance = state['exp_avg_sq'] / (1 - group['betas'][1] ** float(state['step']))
         factors[name] = group['lr'] / (variance.sqrt() + group['eps'])
     return factors

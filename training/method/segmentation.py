@@ -7,7 +7,7 @@ from torch import nn
 from torch import Tensor
 from torch.nn import functional
 
-from training.data.files import IGNORE
+from training.data.pair_files import IGNORE
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Segmenter(nn.Module):
         """
         Return logits at a quarter of the image's size.
 
-        :param image: (B, inputs, H, W) float in [0, 1], no further normalisation.
+        :param image: (B, inputs, H, W) float in [0, 1], no further normalization.
         :returns: (B, classes, ceil(H / 4), ceil(W / 4)).
         """
         return self.segformer(pixel_values=image).logits
@@ -65,9 +65,9 @@ def enlarge(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 def segmentation_loss(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
     """
-    Return the mean cross-entropy of the labelled pixels; no class weights.
+    Return the mean cross-entropy of the labeled pixels; no class weights.
 
-    Without any labelled pixel it is 0: a crop beside the labels teaches nothing.
+    Without any labeled pixel it is 0: a crop beside the labels teaches nothing.
 
     :param logits: (B, C, h, w); enlarged to the size of ``mask``.
     :param mask: (B, H, W) int64; ``IGNORE`` does not count.

@@ -1,4 +1,4 @@
-"""What a run trains: networks, their optimisers, and what one step does to them."""
+"""What a run trains: networks, their optimizers, and what one step does to them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ from training.checkpoint import load_fusion
 from training.checkpoint import load_run
 from training.checkpoint import read_description
 from training.config import TrainConfig
+from training.data.augmentation import Batch
 from training.data.datasets import CLASSES
 from training.data.datasets import mask_classes
 from training.data.datasets import open_dataset
-from training.data.files import IGNORE
-from training.data.transforms import Batch
+from training.data.pair_files import IGNORE
 from training.method.detection import detection_loss
 from training.method.detection import image_points
 from training.method.losses import fusion_loss
@@ -113,8 +113,8 @@ def task_input(batch: Batch, source: str, fusion: nn.Module | None, channels: in
     Return what the network of a task reads, (B, C, H, W) in [0, 1].
 
     :param source: ``rgb``; ``ir`` in equal channels; ``early``: luma and ir, two channels;
-        ``average``, ``maximum`` or ``fused`` (by ``fusion``) luma with the colours of rgb.
-    :param channels: 3; or 1: luma without colours. ``early`` takes no notice.
+        ``average``, ``maximum`` or ``fused`` (by ``fusion``) luma with the colors of rgb.
+    :param channels: 3; or 1: luma without colors. ``early`` takes no notice.
     """
     y, ir = luma(batch.rgb), batch.ir
     if source == 'rgb':
@@ -133,7 +133,7 @@ def task_input(batch: Batch, source: str, fusion: nn.Module | None, channels: in
 
 
 def with_colors(batch: Batch, fused: Tensor, channels: int) -> Tensor:
-    """Return a fused luma in the colours of ``batch.rgb``, or, for one channel, as it is."""
+    """Return a fused luma in the colors of ``batch.rgb``, or, for one channel, as it is."""
     return fused if channels == 1 else recolor(batch.rgb, fused)
 
 
@@ -150,7 +150,7 @@ def segment(segmenter: nn.Module, image: Tensor, batch: Batch, amp: bool = False
     if batch.mask is None:
         raise FusionError(f'{", ".join(batch.names)}: no masks, and segmentation needs them')
     losses = segmentation_loss(run_network(segmenter, (image,), amp), batch.mask)
-    # A mean over labelled pixels: where one process has more of them, it has more to say.
+    # A mean over labeled pixels: where one process has more of them, it has more to say.
     own = (batch.mask != IGNORE).sum().float()
     mean = distributed.average([own])[0].clamp(min=1 / distributed.world_size())
     return {name: loss * (own.clamp(min=1) / mean) for name, loss in losses.items()}

@@ -37,8 +37,8 @@ importlib.metadata.version = lambda package: (
 
 from torch_tensorrt.dynamo import _compiler  # noqa: E402
 
-from tdfusion_ros.backends import builder  # noqa: E402
-from tdfusion_ros.backends import network  # noqa: E402
+from tdfusion_ros.backends import engine_builder as builder  # noqa: E402
+from tdfusion_ros.backends import torch_network as network  # noqa: E402
 from tdfusion_ros.backends.bundle import read_bundle  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from tdfusion_ros.nets.blocks import fold_batchnorm  # noqa: E402

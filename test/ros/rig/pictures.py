@@ -28,7 +28,7 @@ KINDS = {
 @cache
 def scene(seed: int = 0, size_hw: tuple[int, int] = SMALL_HW) -> tuple[np.ndarray, np.ndarray]:
     """
-    Return a picture in colour and in infrared, full of soft spots.
+    Return a picture in color and in infrared, full of soft spots.
 
     :returns: (H, W, 3) uint8 and (H, W) uint16, do not write into them.
     """
@@ -65,7 +65,7 @@ def image(pixels: np.ndarray, encoding: str, head: Header, *, big: bool = False)
 
 
 def compressed(pixels: np.ndarray, suffix: str, head: Header) -> CompressedImage:
-    """Return a compressed image message; ``suffix`` is .png or .jpg, colour is R, G, B."""
+    """Return a compressed image message; ``suffix`` is .png or .jpg, color is R, G, B."""
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     data = cv2.imencode(suffix, pixels)[1]

@@ -95,7 +95,7 @@ class Stage:
         parameters: dict[str, Any] | None = None,
         *,
         namespace: str = '',
-        script: tuple[str, ...] = ('-m', 'tdfusion_ros.node'),
+        script: tuple[str, ...] = ('-m', 'tdfusion_ros.node.fusion_node'),
     ) -> NodeProcess:
         """Run the node with parameters in a namespace; what tells of time is told often."""
         given = {'diagnostics_period_s': 0.1, **(parameters or {})}

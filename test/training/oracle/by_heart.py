@@ -36,10 +36,10 @@ def main(fusion_run, detector_run, data='../shared/data/msrs_det'):
 
     sys.path.insert(0, str(Path(__file__).parents[3]))
     from training.checkpoint import load_run
+    from training.data.augmentation import collate
     from training.data.datasets import open_dataset
-    from training.data.transforms import collate
-    from training.method.teachers import loss_of
-    from training.method.teachers import pair_of
+    from training.method.task_networks import loss_of
+    from training.method.task_networks import pair_of
 
     fusion, detector = load_run(fusion_run), load_run(detector_run)
     for split in ('train', 'val'):

@@ -24,12 +24,12 @@ def measure(way, crop):
     from tdfusion_ros.nets.blocks import luma
     from tdfusion_ros.nets.detector import Detector
     from tdfusion_ros.nets.fusion import FusionPaper
-    from training.data.transforms import Batch
+    from training.data.augmentation import Batch
     from training.method.loss_net import LossNetPaper
     from training.method.meta import constant_preconditioner
     from training.method.meta import meta_gradient
     from training.method.meta import MetaConfig
-    from training.method.teachers import judge
+    from training.method.task_networks import judge
 
     torch.manual_seed(0)
     fusion, loss_net, detector = FusionPaper(), LossNetPaper(), Detector().eval()

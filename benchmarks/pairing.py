@@ -1,0 +1,160 @@
+"""
+Feed the same arrivals to our pairing and to that of message_filters, and print both.
+
+    python -m benchmarks.pairing
+    python -m benchmarks.pairing --max-skew-ms 50
+
+rgb at 30 Hz, ir at 9 Hz, for a minute. No pictures, no DDS: stamps only, made with a fixed seed.
+"""
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from dataclasses import dataclass
+import sys
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.nearest_policy import NearestPolicy
+from tdfusion_ros.core.synchronizer import PairingPolicy
+from tdfusion_ros.node.approximate_policy import ApproximatePolicy
+
+RATES_HZ = {'rgb': 30.0, 'ir': 9.0}
+FAR_NS = 10**18
+POLICIES = {'nearest': NearestPolicy, 'approximate': ApproximatePolicy}
+HEAD = ('scene', 'policy', 'pairs', 'of', '|skew|', 'best', 'wait', 'most', 'loops', 'mixed')
+LINE = '{:<26} {:<12} {:>5} {:>5} {:>7} {:>6} {:>6} {:>6}  {:<20} {:>5}'
+
+
+class Arrival(NamedTuple):
+    """A frame reaches the node; ``stamp_ns`` begins anew in each loop, ``at_ms`` goes on."""
+
+    at_ms: float
+    stream: str
+    stamp_ns: int
+    loop: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """
+    How two cameras run and how their frames arrive.
+
+    :param jitter_ms: standard deviation of the stamps.
+    :param delay_ms: from stamp to arrival, of rgb and ir.
+    :param spread_ms: up to so much more for each frame: above a period, frames overtake.
+    :param loops: how often the same bag is played.
+    """
+
+    name: str
+    jitter_ms: float = 2.0
+    delay_ms: tuple[float, float] = (5.0, 5.0)
+    spread_ms: float = 0.0
+    loops: int = 1
+    seconds: float = 60.0
+
+    def arrivals(self) -> list[Arrival]:
+        """Return all frames in the order in which they reach the node."""
+        rng = np.random.default_rng(0)
+        found = []
+        for (stream, hz), delay_ms in zip(RATES_HZ.items(), self.delay_ms, strict=True):
+            count = round(self.seconds * hz)
+            ms = np.arange(count) * 1e3 / hz + rng.normal(0, self.jitter_ms, count)
+            for loop in range(self.loops):
+                begun_ms = loop * (self.seconds * 1e3 + 500)
+                at_ms = begun_ms + ms + delay_ms + rng.uniform(0, self.spread_ms, count)
+                found += [
+                    Arrival(at, stream, round((10_000 + stamp) * 1e6), loop)
+                    for at, stamp in zip(at_ms.tolist(), ms.tolist(), strict=True)
+                ]
+        return sorted(found)
+
+
+SCENES = (
+    Scene('jitter 2 ms'),
+    Scene('jitter 8 ms', jitter_ms=8.0),
+    Scene('ir arrives 80 ms later', delay_ms=(5.0, 85.0)),
+    Scene('frames overtake each other', spread_ms=45.0),
+    Scene('bag of 15 s in 4 loops', loops=4, seconds=15.0),
+)
+
+
+def best_skews_ms(arrivals: list[Arrival], max_skew_ms: float) -> np.ndarray:
+    """Return the skew of every ir frame to its nearest rgb frame, where that is allowed [ms]."""
+    stamps = {
+        stream: np.array([(a.loop, a.stamp_ns) for a in arrivals if a.stream == stream])
+        for stream in RATES_HZ
+    }
+    apart_ns = stamps['rgb'][:, None] - stamps['ir']
+    apart_ns[apart_ns[..., 0] != 0] = FAR_NS
+    skews_ms = np.abs(apart_ns[..., 1]).min(axis=0) / 1e6
+    return skews_ms[skews_ms <= max_skew_ms]
+
+
+def row(scene: Scene, arrivals: list[Arrival], policy: PairingPolicy) -> dict[str, Any]:
+    """
+    Return what a policy makes of the arrivals.
+
+    ``wait_ms`` (mean) and ``most_ms`` run from the arrival of a pair's later frame until the pair
+    leaves, without what only the end lets go; ``mixed`` are pairs of frames of two loops.
+    """
+    pairs, waits_ms = [], []
+    for arrival in arrivals:
+        left = policy.push(arrival.stream, arrival.stamp_ns, arrival)
+        waits_ms += [arrival.at_ms - max(pair.rgb.at_ms, pair.ir.at_ms) for pair in left]
+        pairs += left
+    pairs += policy.flush()
+    whole = [pair.rgb.loop for pair in pairs if pair.rgb.loop == pair.ir.loop]
+    return {
+        'pairs': len(pairs),
+        'skew_ms': float(np.mean([abs(pair.skew_ns) / 1e6 for pair in pairs])),
+        'wait_ms': float(np.mean(waits_ms)),
+        'most_ms': max(waits_ms),
+        'loops': np.bincount(whole, minlength=scene.loops).tolist(),
+        'mixed': len(pairs) - len(whole),
+    }
+
+
+def lines(scene: Scene, sync: SyncConfig) -> Iterator[str]:
+    """Yield the line of each policy for a scene; all times in ms."""
+    arrivals = scene.arrivals()
+    best_ms = best_skews_ms(arrivals, sync.max_skew_ms)
+    for policy, kind in POLICIES.items():
+        try:
+            found = row(scene, arrivals, kind(sync))
+        except ConfigError:
+            yield f'{scene.name:<26} {policy:<12} message_filters is not installed'
+            continue
+        skew_ms, *waits_ms = (f'{found[f"{name}_ms"]:.2f}' for name in ('skew', 'wait', 'most'))
+        yield LINE.format(
+            scene.name,
+            policy,
+            found['pairs'],
+            len(best_ms),
+            skew_ms,
+            f'{best_ms.mean():.2f}',
+            *waits_ms,
+            ' '.join(map(str, found['loops'])),
+            found['mixed'],
+        )
+
+
+def main() -> int:
+    """Print the table."""
+    parser = ArgumentParser(
+        'python -m benchmarks.pairing', description=__doc__.partition('\n\n')[0]
+    )
+    default_ms = SyncConfig().max_skew_ms
+    parser.add_argument('--max-skew-ms', type=float, default=default_ms, metavar='MS')
+    sync = SyncConfig(max_skew_ms=parser.parse_args().max_skew_ms)
+    print(LINE.format(*HEAD))
+    for scene in SCENES:
+        print(*lines(scene, sync), sep='\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

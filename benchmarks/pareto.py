@@ -1,0 +1,213 @@
+"""
+Hold fusion networks against each other: how good, how fast; a table and a plot.
+
+    python -m benchmarks.pareto PAPER_RUN RUN... --images RGB IR --data DATA val -o students.png
+
+The first run is what the others are measured by. All are exported and run as the robot runs them
+(ONNX Runtime on the CPU), one process each, in turns. Quality is the mean over pairs of SCD, VIF,
+Qabf and SSIM on each pair of folders and each split of a data set, as a share of the first run's;
+what counts is the lowest of them. Needs torch and matplotlib (`make bench` has them).
+"""
+
+from argparse import ArgumentParser
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+import sys
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.graphs import export_fusion
+from tdfusion_ros.backends.cpu import CpuBackend
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.tools.bench.benchmark import described
+from tdfusion_ros.tools.bench.benchmark import write_report
+from tdfusion_ros.tools.bench.host import environment
+from tdfusion_ros.tools.bench.subjects import Graph
+from tdfusion_ros.tools.bench.turns import Child
+from tdfusion_ros.tools.bench.turns import percentiles_ms
+from tdfusion_ros.tools.bench.turns import take_turns
+from tdfusion_ros.tools.options import check_output
+from training.checkpoint import load_fusion
+from training.data.datasets import DataSet
+from training.data.datasets import open_dataset
+from training.data.datasets import Sample
+from training.markdown import table
+from training.measure.fusers import Fuser
+from training.measure.fusers import luma_levels
+from training.measure.fusers import open_folders
+from training.measure.tables import quality_table
+
+SIZE_HW = (480, 640)
+FRAMES_A_TURN = 3
+FIGURES = ('SCD', 'VIF', 'Qabf', 'SSIM')
+
+
+def graph_fuser(path: Path) -> Fuser:
+    """Return a way to fuse that runs an exported graph."""
+    backend = CpuBackend(path.read_bytes())
+
+    def fuse(sample: Sample) -> np.ndarray:
+        height, width = sample.ir.shape
+        border = (0, -height % 32, 0, -width % 32)
+        rgb, ir = (
+            cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE)
+            for image in (sample.rgb, sample.ir)
+        )
+        raw = backend.run(rgb, ir.astype(np.float32) / 255)
+        assert raw.fused is not None  # it was asked for
+        return luma_levels(raw.fused[:height, :width])
+
+    return fuse
+
+
+def times_ms(paths: Mapping[str, Path], rounds: int) -> dict[str, dict[str, float]]:
+    """Return p50, p95, p99 and mean of each graph, timed in turns [ms]."""
+    with ExitStack() as stack:
+        children = {}
+        for name, path in paths.items():
+            children[name] = Child(partial(Graph, path, SIZE_HW))
+            stack.callback(children[name].close)
+            children[name].work(2)
+        turns = take_turns(children, FRAMES_A_TURN * rounds, FRAMES_A_TURN)
+    return {name: percentiles_ms(turns[name])['network'] for name in paths}
+
+
+def quality(
+    paths: Mapping[str, Path], sets: Mapping[str, DataSet], every: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return FIGURES by name of set and name of graph."""
+    fusers = {name: graph_fuser(path) for name, path in paths.items()}
+    out = {}
+    for place, samples in sets.items():
+        found = quality_table(fusers, [samples[i] for i in range(0, len(samples), every)])
+        out[place] = {name: {key: found[name][key] for key in FIGURES} for name in paths}
+    return out
+
+
+def shares(found: Mapping[str, Any], name: str, reference: str) -> dict[str, float]:
+    """Return each figure as a share of the reference's, by ``set figure``; of nothing, none."""
+    return {
+        f'{place} {key}': rows[name][key] / rows[reference][key]
+        for place, rows in found.items()
+        for key in FIGURES
+        if rows[reference][key] > 0  # SCD may be below
+    }
+
+
+def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Draw quality against time; who has nobody above and to the left is joined by a line."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout='constrained')
+    front = [
+        name
+        for name, row in rows.items()
+        if not any(
+            other['ms'] < row['ms'] and other['lowest'] >= row['lowest'] for other in rows.values()
+        )
+    ]
+    front.sort(key=lambda name: rows[name]['ms'])
+    axes.plot(
+        [rows[n]['ms'] for n in front], [100 * rows[n]['lowest'] for n in front], color='0.7'
+    )
+    for name, row in rows.items():
+        axes.scatter(row['ms'], 100 * row['lowest'], color='C0' if name in front else '0.5')
+        axes.annotate(
+            Path(name).name,
+            (row['ms'], 100 * row['lowest']),
+            (4, 5),
+            textcoords='offset points',
+            fontsize=8,
+        )
+    axes.axhline(97, color='C3', linewidth=0.8, linestyle=':')
+    axes.set(
+        xscale='log',
+        xlabel='fusion of 640x480 on the CPU, p50 [ms]',
+        ylabel=f'lowest share of the first\nof {", ".join(FIGURES)} [%]',
+    )
+    axes.grid(alpha=0.3, which='both')
+    figure.savefig(path, dpi=110)
+
+
+def compare(runs: Sequence[str], sets: Mapping[str, DataSet], every: int, rounds: int) -> dict:
+    """Export, time, measure, and return the report; the first run is the measure of the others."""
+    facts = environment()  # its load is that of others, so before the work
+    with TemporaryDirectory() as place:
+        paths = {
+            run: export_fusion(load_fusion(run), Path(place) / f'{i}.onnx')
+            for i, run in enumerate(runs)
+        }
+        times = times_ms(paths, rounds)
+        found = quality(paths, sets, every)
+    rows = {
+        run: {
+            'ms': times[run]['p50'],
+            'faster': times[runs[0]]['p50'] / times[run]['p50'],
+            'lowest': min(shares(found, run, runs[0]).values()),
+        }
+        for run in runs
+    }
+    return {'environment': facts, 'times_ms': times, 'quality': found, 'rows': rows}
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """Return a report as tables."""
+    parts = [described(report['environment'])]
+    for place, by_run in report['quality'].items():
+        lines = [[run, *(f'{row[k]:.3f}' for k in FIGURES)] for run, row in by_run.items()]
+        parts.append(f'{place}\n' + table(['network', *FIGURES], lines))
+    lines = [
+        [run, f'{row["ms"]:.1f}', f'{row["faster"]:.1f}', f'{100 * row["lowest"]:.1f}']
+        for run, row in report['rows'].items()
+    ]
+    parts.append(table(['network', 'p50 [ms]', 'times faster', 'lowest share [%]'], lines))
+    return '\n\n'.join(parts)
+
+
+def main() -> int:
+    """Measure, print, draw; return the exit status."""
+    parser = ArgumentParser(
+        prog='python -m benchmarks.pareto',
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('runs', nargs='+', metavar='RUN', help='runs of fusion networks; the first is the measure')
+    add('--images', nargs=2, action='append', default=[], metavar=('RGB', 'IR'))
+    add('--data', nargs=2, action='append', default=[], metavar=('DATA', 'SPLIT'))
+    add('--every', type=int, default=1, metavar='N', help='only every so-many-th pair')
+    add('--rounds', type=int, default=20, help='default 20')
+    add('-o', '--output', type=Path, metavar='PNG', help='plot; beside it NAME.json')
+    options = parser.parse_args()
+    try:
+        check_output(options.output)
+        if min(options.every, options.rounds) < 1:
+            raise ConfigError('--every and --rounds must be at least 1')
+        sets = {rgb: open_folders(rgb, ir) for rgb, ir in options.images}
+        sets |= {' '.join(place): open_dataset(*place) for place in options.data}
+        if not sets:
+            raise ConfigError('name images to fuse: --images RGB IR, or --data DATA SPLIT')
+        report = compare(options.runs, sets, options.every, options.rounds)
+        print(text(report))
+        if options.output:
+            draw(report['rows'], options.output)
+            write_report(report, options.output.with_suffix('.json'))
+    except FusionError as error:
+        print(f'pareto: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""
+Compare the paper's fusion network with that of a bundle, in the same runtime, in turns.
+
+    python -m benchmarks.speed [--model msrs_rt] [--size 640x480]
+
+Needs torch (`make bench` has it) to export both, with random weights: on time and memory these
+have no influence. Both graphs take uint8 RGB and infrared and return the uint8 fused image; a
+second pair of graphs ends in the same detector. ONNX Runtime on the CPU runs each in a process of
+its own; they take turns, so that a ratio is one of neighbors in time. Takes minutes, and 6 GB.
+"""
+
+from argparse import ArgumentParser
+from argparse import RawDescriptionHelpFormatter
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+import sys
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.build import find_bundle
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.tools.bench.benchmark import described
+from tdfusion_ros.tools.bench.benchmark import write_report
+from tdfusion_ros.tools.bench.host import environment
+from tdfusion_ros.tools.bench.subjects import Graph
+from tdfusion_ros.tools.bench.turns import Child
+from tdfusion_ros.tools.bench.turns import percentiles_ms
+from tdfusion_ros.tools.bench.turns import ratio
+from tdfusion_ros.tools.bench.turns import take_turns
+from tdfusion_ros.tools.options import check_output
+from tdfusion_ros.tools.options import sizes_hw
+
+FRAMES_A_TURN = 3
+MARKS = ('median', 'p5', 'p95')
+RATIOS = {
+    'fusion': ('paper, fusion', 'student, fusion'),
+    'fusion + detector': ('paper, fusion + detector', 'student, fusion + detector'),
+}
+
+
+def compare(model: str, size_hw: tuple[int, int], rounds: int, folder: Path) -> dict[str, Any]:
+    """Export, time, and return the report."""
+    facts = environment()  # its load is that of others, so before the work
+    try:
+        from benchmarks.graphs import export_graphs
+    except ImportError as error:
+        raise ModelError(f'exporting needs torch: {error}; see `make bench`') from None
+    bundle = read_bundle(find_bundle(model))
+    with ExitStack() as stack:
+        children = {}
+        for name, path in export_graphs(bundle.architecture, folder).items():
+            children[name] = Child(partial(Graph, path, size_hw))
+            stack.callback(children[name].close)
+            children[name].work(2)
+        turns = take_turns(children, FRAMES_A_TURN * rounds, FRAMES_A_TURN)
+        graphs = {
+            name: {**child.facts, **child.process(), **percentiles_ms(turns[name])['network']}
+            for name, child in children.items()
+        }
+    return {
+        'schema': 1,
+        'what': 'paper network against that of a bundle, random weights',
+        'environment': facts,
+        'model': bundle.contract.name,
+        'architecture': bundle.architecture,
+        'size': f'{size_hw[1]}x{size_hw[0]}',
+        'rounds': rounds,
+        'frames_a_turn': FRAMES_A_TURN,
+        'graphs': graphs,
+        'ratios': {
+            what: dict(zip(MARKS, ratio(turns[a], turns[b], 'network'), strict=True))
+            for what, (a, b) in RATIOS.items()
+        },
+    }
+
+
+def text(report: dict[str, Any]) -> str:
+    """Return a report as tables for a terminal."""
+    first = next(iter(report['graphs'].values()))
+    lines = [
+        f'paper: FusionPaper; student: {report["model"]}, {report["architecture"]["fusion"]};',
+        'both with random weights, which time does not depend on',
+        described(report['environment']),
+        f'{report["size"]}, {first["engine"]}, {report["rounds"]} rounds in turns, each 1 + '
+        f'{report["frames_a_turn"]} frames of which the first is not timed',
+        '',
+        f'{"graph alone [ms]":<28}{"p50":>10}{"p95":>10}{"p99":>10}{"model MiB":>12}',
+    ]
+    for name, found in report['graphs'].items():
+        memory = found['peak_mib'] - found['before_model_mib']
+        cells = ''.join(f'{found[mark]:>10.2f}' for mark in ('p50', 'p95', 'p99'))
+        lines.append(f'{name:<28}{cells}{memory:>12.0f}')
+    lines.append('')
+    for what, found in report['ratios'].items():
+        lines.append(
+            f'paper / student, {what}: {found["median"]:.1f} (p5 to p95 over the rounds: '
+            f'{found["p5"]:.1f} to {found["p95"]:.1f})'
+        )
+    return '\n'.join(lines)
+
+
+def main() -> int:
+    """Compare; return the exit status."""
+    parser = ArgumentParser(
+        prog='python -m benchmarks.speed',
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('--model', default='msrs_rt', help='bundle: a folder, or the name of a shipped one')
+    add('--size', default='640x480', metavar='WIDTHxHEIGHT', help='default 640x480')
+    add('--rounds', type=int, default=20, help='default 20')
+    add('-o', '--output', type=Path, metavar='FILE', help='write the report as JSON')
+    options = parser.parse_args()
+    try:
+        check_output(options.output)
+        if options.rounds < 1:
+            raise ConfigError(f'--rounds must be at least 1, got {options.rounds}')
+        (size_hw,) = sizes_hw([options.size])
+        with TemporaryDirectory() as folder:
+            report = compare(options.model, size_hw, options.rounds, Path(folder))
+        print(text(report))
+        write_report(report, options.output)
+    except FusionError as error:
+        print(f'speed: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

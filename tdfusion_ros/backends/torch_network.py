@@ -1,0 +1,132 @@
+"""The network of a bundle in torch: rebuilt from its contract, folded, in half precision."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from safetensors.torch import load
+import torch
+from torch import nn
+from torch import Tensor
+
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets.blocks import fold_batchnorm
+from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.fusion import FusionPaper
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.perception import build_perception
+from tdfusion_ros.nets.perception import Perception
+
+MOST_SETTING = 4096  # of any width, depth or number of classes
+
+
+class Cast(nn.Module):
+    """Turn a tensor into another type: the border of a half-precision part."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype)
+
+
+def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
+    """
+    Rebuild the network of a bundle, folded, in float32 on the CPU.
+
+    :param architecture: as the contract holds it.
+    :param weights: content of ``weights.safetensors``; nothing in it is executed.
+    :raises ModelError: if the weights are not those of the architecture.
+    """
+    try:
+        _check_size(architecture, len(weights))
+        model = build_perception(architecture)
+        model.load_state_dict(load(weights))
+    except Exception as error:  # safetensors, torch and a misspelt setting share no base
+        raise ModelError(
+            f'architecture and weights of the bundle do not fit: {error}; export the model again'
+        ) from error
+    fold_batchnorm(model).requires_grad_(False)
+    return model
+
+
+def _check_size(architecture: Mapping[str, Any], length: int) -> None:
+    """Refuse settings that the weights cannot be of, before memory is taken for them."""
+    for settings in architecture.values():
+        for name, value in settings.items():
+            numbers = value if isinstance(value, list) else [value]
+            if any(isinstance(n, (int, float)) and not 0 <= n <= MOST_SETTING for n in numbers):
+                raise ValueError(f'{name} must be 0 to {MOST_SETTING}, got {value!r}')
+    with torch.device('meta'):
+        wanted = sum(t.numel() for t in build_perception(architecture).state_dict().values())
+    if wanted > length:  # a number takes two bytes or more
+        raise ValueError(f'{wanted} numbers are wanted, the weights have {length} bytes')
+
+
+def to_half(model: Perception) -> Perception:
+    """
+    Put the convolutions into half precision, in place, and return the model.
+
+    What stays in float32, and why:
+
+    * color and the blend: the output is 8 bit, and the blend picks the stronger of two details,
+      a choice that half precision makes differently wherever they are close;
+    * the mean over the scene: the sum of a million pixels is infinite in half;
+    * softplus of the box borders and the box corners, of which half has a step of 0.5 px at 600;
+    * in the paper's network everything but the convolutions. Its attention normalizes over all
+      pixels: the sum of squares of a 480x640 map, about 307200, is infinite in half, and the eps
+      of 1e-12 is zero in it, so that a black frame divides 0 by 0 (both seen, on the CPU).
+    """
+    fusion, detector = model.fusion, model.detector
+    if isinstance(fusion, FusionRT):
+        _enter_half(fusion.body.half())
+        fusion.add_module('head', nn.Sequential(fusion.head.half(), Cast(torch.float32)))
+        fusion.mean.insert(0, Cast(torch.float32))
+    elif isinstance(fusion, FusionPaper):
+        _sandwich(fusion)
+    if not isinstance(fusion, FusionRT | FusionPaper) or not isinstance(detector, Detector):
+        raise ModelError('half precision is not known for the networks of this bundle; use cpu')
+    _enter_half(detector.half().stages)
+    return model
+
+
+def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.ExportedProgram:
+    """
+    Export a network for one size, with float32 where it has uint8: (H, W, 3) in [0, 255].
+
+    Torch-TensorRT converts no cast to uint8, in any version (``to_copy_dtype_validator``, read at
+    v2.8.0 to v2.13.0), so the last one is taken out; whoever runs the engine does it. All else is
+    in the engine, the half level that makes it rounding included.
+
+    :raises ModelError: if the network does not end in that cast and a permutation.
+    """
+    device = next(model.parameters()).device
+    inputs = torch.rand(*size_hw, 3, device=device), torch.rand(size_hw, device=device)
+    with torch.no_grad():
+        program = torch.export.export(model.eval(), inputs)
+    graph = program.graph_module.graph
+    (output,) = graph.find_nodes(op='output')
+    permuted = output.args[0][0]
+    cast = permuted.args[0]
+    if torch.uint8 not in cast.args or cast.args[0].meta['val'].dtype != torch.float32:
+        raise ModelError(f'the network ends in {cast.format_node()}, not in a cast to uint8')
+    cast.replace_all_uses_with(cast.args[0])
+    permuted.meta['val'] = permuted.meta['val'].to(torch.float32)
+    graph.erase_node(cast)
+    program.graph_module.recompile()
+    return program
+
+
+def _enter_half(layers: nn.ModuleList) -> None:
+    layers[0] = nn.Sequential(Cast(torch.half), layers[0])
+
+
+def _sandwich(module: nn.Module) -> None:
+    """Cast before and after each convolution, or chain of them, and leave the rest as it is."""
+    for name, child in list(module.named_children()):
+        chain = list(child) if isinstance(child, nn.Sequential) else [child]
+        if all(isinstance(part, nn.Conv2d) for part in chain):
+            casts = Cast(torch.half), Cast(torch.float32)
+            setattr(module, name, nn.Sequential(casts[0], *(p.half() for p in chain), casts[1]))
+        else:
+            _sandwich(child)

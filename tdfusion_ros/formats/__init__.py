@@ -1,0 +1,1 @@
+"""What turns bytes from outside into frames, and results into messages and files."""

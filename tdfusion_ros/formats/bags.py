@@ -1,0 +1,227 @@
+"""Read and write ROS 2 bags (mcap, sqlite3) with rosbags: no ROS installation is needed."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import Connection
+from rosbags.interfaces import Qos
+from rosbags.interfaces import QosDurability
+from rosbags.interfaces import QosHistory
+from rosbags.interfaces import QosLiveliness
+from rosbags.interfaces import QosReliability
+from rosbags.interfaces import QosTime
+from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer
+from rosbags.rosbag2 import WriterError
+from rosbags.typesys import get_types_from_msg
+from rosbags.typesys import get_typestore
+from rosbags.typesys import Stores
+from rosbags.typesys.store import Typestore
+
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.messages import MessageTypes
+from tdfusion_ros.formats.plain_yaml import refuse_aliases
+
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+DEFINITIONS = Path(__file__).parent
+
+
+@cache
+def typestore() -> Typestore:
+    """Return the message types of ROS 2, vision_msgs and foxglove_msgs."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: dict[str, Any] = {}
+    for path in sorted(DEFINITIONS.glob('*/msg/*.msg')):
+        name = '/'.join(path.with_suffix('').parts[-3:])
+        types |= get_types_from_msg(path.read_text(encoding='utf-8'), name)
+    store.register({name: kind for name, kind in types.items() if name not in store.types})
+    return store
+
+
+def bag_types() -> MessageTypes:
+    """Return rosbags' message classes."""
+    return MessageTypes(lambda name: typestore().types[name], np.asarray)
+
+
+@dataclass(frozen=True)
+class ImageTopics:
+    """Names of the topics in a bag; ``rgb_info`` is empty where there is none."""
+
+    rgb: str
+    ir: str
+    rgb_info: str = ''
+
+
+class BagReader:
+    """
+    Read messages in the order in which they were recorded.
+
+    :param path: the bag's folder, or the file in it.
+    :raises BagError: if it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        folder = (
+            path.parent if path.is_file() and (path.parent / 'metadata.yaml').is_file() else path
+        )
+        if not folder.exists():
+            raise BagError(f'bag {path} does not exist')
+        self.path = folder
+        try:
+            if (folder / 'metadata.yaml').is_file():
+                refuse_aliases((folder / 'metadata.yaml').read_text(encoding='utf-8'))
+            self._reader = Reader(folder)
+            self._reader.open()
+            _check_connections(self._reader.connections)
+        except Exception as error:  # rosbags has no common base for what a damaged bag raises
+            raise BagError(f'bag {path} cannot be opened: {error!r}') from error
+
+    def __enter__(self) -> 'BagReader':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    def topics(self) -> dict[str, str]:
+        """Return the message type of every topic."""
+        return {c.topic: c.msgtype for c in self._reader.connections}
+
+    def find(self, rgb: str = '', ir: str = '') -> ImageTopics:
+        """
+        Return the topics to read: the ones named, else ``…rgb/image_raw[/compressed]`` and so on.
+
+        :raises BagError: naming the image topics that the bag has.
+        """
+        kinds = self.topics()
+        images = [topic for topic, kind in kinds.items() if kind in IMAGE_TYPES]
+        found = {}
+        for stream, wanted in (('rgb', rgb), ('ir', ir)):
+            ends = (f'/{stream}/image_raw', f'/{stream}/image_raw/compressed')
+            matches = [t for t in images if t == wanted or (not wanted and t.endswith(ends))]
+            if not matches:
+                raise BagError(
+                    f'bag {self.path} has no {stream} topic '
+                    f'{wanted or "ending in " + ends[0]}; its image topics are '
+                    f'{", ".join(images) or "none"}; name one with --{stream}-topic'
+                )
+            found[stream] = min(matches, key=len)
+        info = found['rgb'].removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+        return ImageTopics(found['rgb'], found['ir'], info if kinds.get(info) == INFO_TYPE else '')
+
+    def count(self, topic: str) -> int:
+        """Return the number of messages on a topic."""
+        return sum(c.msgcount for c in self._reader.connections if c.topic == topic)
+
+    def serialized(
+        self, *topics: str, at_ns: int | None = None
+    ) -> Iterator[tuple[str, int, bytes]]:
+        """
+        Yield topic, time of recording [ns] and the message as it is on the wire (CDR).
+
+        :param at_ns: only what was recorded at this time, found without reading the rest [ns].
+        :raises BagError: where the bag breaks off.
+        """
+        wanted = [c for c in self._reader.connections if c.topic in topics]
+        if not wanted:  # rosbags would take that for all
+            return
+        stop_ns = None if at_ns is None else at_ns + 1
+        try:
+            for connection, time_ns, data in self._reader.messages(wanted, at_ns, stop_ns):
+                _check_time(time_ns)
+                yield connection.topic, time_ns, bytes(data)
+        except Exception as error:  # as above
+            raise BagError(f'bag {self.path} is damaged: {error!r}') from error
+
+    def messages(self, *topics: str, at_ns: int | None = None) -> Iterator[tuple[str, int, Any]]:
+        """
+        Yield topic, time of recording [ns] and message.
+
+        :raises BagError: where the bag breaks off or a message cannot be read.
+        """
+        kinds = self.topics()
+        for topic, time_ns, data in self.serialized(*topics, at_ns=at_ns):
+            try:
+                yield topic, time_ns, typestore().deserialize_cdr(data, kinds[topic])
+            except Exception as error:  # as above
+                raise BagError(
+                    f'a message of {topic} in {self.path} is damaged: {error!r}'
+                ) from error
+
+
+class BagWriter:
+    """
+    Write messages to a new mcap bag.
+
+    :param folder: is made; must not exist.
+    :raises BagError: if it cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._connections: dict[str, Any] = {}
+        try:
+            # Version 8 is what ROS 2 from Iron on reads; 9 would need Jazzy.
+            self._writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
+            self._writer.open()
+        except (WriterError, OSError) as error:
+            raise BagError(f'bag {folder} cannot be written: {error}') from None
+
+    def __enter__(self) -> 'BagWriter':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(
+        self, topic: str, kind: str, time_ns: int, message: Any, *, latched: bool = False
+    ) -> None:
+        """
+        Write one message.
+
+        :param kind: its type, as ``sensor_msgs/msg/Image``.
+        :param message: one of rosbags' classes, or the serialized bytes of any.
+        """
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, kind, typestore=typestore(), offered_qos_profiles=[_qos(latched)]
+            )
+        data = message if isinstance(message, bytes) else typestore().serialize_cdr(message, kind)
+        try:
+            self._writer.write(self._connections[topic], time_ns, data)
+        except OSError as error:
+            raise BagError(f'bag {self._writer.path} cannot be written: {error}') from None
+
+
+def _check_connections(connections: Sequence[Connection]) -> None:
+    """Refuse what metadata.yaml may say and rosbags hands on as it stands."""
+    for c in connections:
+        if not (isinstance(c.topic, str) and isinstance(c.msgtype, str)):
+            raise ValueError(f'topic {c.topic!r} of type {c.msgtype!r}: expected names')
+        if type(c.msgcount) is not int or c.msgcount < 0:
+            raise ValueError(f'{c.msgcount!r} messages on {c.topic}')
+
+
+def _check_time(time_ns: Any) -> None:
+    if type(time_ns) is not int or not -(2**63) <= time_ns < 2**63:
+        raise ValueError(f'a time of recording is {time_ns!r}')
+
+
+def _qos(latched: bool) -> Qos:
+    endless = QosTime(2147483647, 4294967295)
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=1 if latched else 5,
+        reliability=QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        deadline=endless,
+        lifespan=endless,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=endless,
+        avoid_ros_namespace_conventions=False,
+    )

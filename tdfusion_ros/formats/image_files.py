@@ -1,0 +1,50 @@
+"""Image files of users: the one place that reads them."""
+
+from pathlib import Path
+import stat
+
+import numpy as np
+
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.formats.stills import decode_still
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+MOST_BYTES = 1 << 29  # the largest image that is read, as it lies in memory
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """
+    Return the images of a folder by their stems.
+
+    :raises BagError: if it is no folder, has none, or has two of one stem.
+    """
+    if not folder.is_dir():
+        raise BagError(f'{folder} is not a folder of images')
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            if path.stem in files:
+                raise BagError(f"{folder} has two images of the stem '{path.stem}'")
+            files[path.stem] = path
+    if not files:
+        raise BagError(f'{folder} has no images ({" ".join(SUFFIXES)})')
+    return files
+
+
+def read_image(path: Path) -> np.ndarray:
+    """
+    Return the pixels of an image file, held to the limits of a message.
+
+    :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
+    :raises BagError: naming the file and what is wrong with it.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            raise BagError(f'{path} is not an image: no file of at most {MOST_BYTES >> 20} MiB')
+        return decode_still(np.fromfile(path, np.uint8))
+    except FrameError as error:
+        raise BagError(f'{path} is not an image that can be read: {error}') from None
+    except OSError as error:
+        raise BagError(f'{path} cannot be read: {error}') from None

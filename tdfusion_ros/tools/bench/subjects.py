@@ -1,0 +1,140 @@
+"""What is timed: the robot's path, from two messages to those that are published, or a graph."""
+
+from dataclasses import replace
+from functools import partial
+from itertools import cycle
+from itertools import pairwise
+from pathlib import Path
+import sys
+from time import perf_counter_ns
+from typing import Any
+from typing import Protocol
+
+import numpy as np
+
+from tdfusion_ros.backends.cpu import CpuBackend
+from tdfusion_ros.build import build_engines
+from tdfusion_ros.build import find_bundle
+from tdfusion_ros.build import load_bundle
+from tdfusion_ros.build import load_calibration
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.contract import GRAPH_FILE
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.pipeline import Pipeline
+from tdfusion_ros.core.synchronizer import Synchronizer
+from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.tools.bench import host as machine
+from tdfusion_ros.tools.bench.pairs import kind
+from tdfusion_ros.tools.bench.pairs import load_pairs
+from tdfusion_ros.tools.bench.pairs import Source
+
+PERIOD_NS = 33_333_333
+
+
+class Subject(Protocol):
+    """Something to time; it may live in another process."""
+
+    def frame(self) -> dict[str, int]:
+        """Do the work of one frame; return the time of each stage [ns]."""
+
+    def facts(self) -> dict[str, Any]:
+        """Say what this is."""
+
+
+class RobotPath:
+    """
+    The way of a pair through the node, but for DDS: decode, pair, fuse, fill messages.
+
+    :param fused: False: as where nobody subscribes to the fused image.
+    :raises FusionError: if the input, the model or the engine cannot be used.
+    """
+
+    def __init__(self, source: Source, config: FusionConfig, *, fused: bool = True) -> None:
+        self._fused = fused
+        self._pairs = load_pairs(source, config.sync)
+        self._endless = cycle(self._pairs)
+        self._size_hw = messages.to_frame(self._pairs[0][0]).size_hw
+        self._before = machine.process()
+        contract, _ = load_bundle(find_bundle(config.model))
+        # Warmed up at this size and no other: 640x480 would be the peak of all smaller sizes.
+        engine = build_engines(config, (self._size_hw,), partial(print, file=sys.stderr))
+        self._engine = engine.engine
+        self._pipeline = Pipeline(config, contract, load_calibration(config.calibration), engine)
+        self._synchronizer = Synchronizer(config)
+        # rclpy's classes would need ROS; its way to fill in bytes does not.
+        self._types = messages.MessageTypes(bag_types().get, messages.ros_types().pack)
+        self._stamp_ns = 0
+
+    def frame(self) -> dict[str, int]:
+        """Take the next pair all the way; return the time of each stage [ns]."""
+        rgb_message, ir_message = next(self._endless)
+        self._stamp_ns += PERIOD_NS  # a bag that begins anew must not look like a jump in time
+        skew_ns = messages.stamp_ns(ir_message.header) - messages.stamp_ns(rgb_message.header)
+        marks = [perf_counter_ns()]
+        rgb, ir = messages.to_frame(rgb_message), messages.to_frame(ir_message)
+        marks.append(perf_counter_ns())
+        self._synchronizer.push('rgb', replace(rgb, stamp_ns=self._stamp_ns))
+        self._synchronizer.push('ir', replace(ir, stamp_ns=self._stamp_ns + skew_ns))
+        marks.append(perf_counter_ns())
+        try:
+            result = self._pipeline.process(rgb, ir, fused=self._fused)
+        except FrameError as error:
+            raise BagError(f'a pair cannot be fused: {error}') from None
+        marks.append(perf_counter_ns())
+        head = messages.header(self._types, rgb)
+        classes = self._pipeline.contract.classes
+        messages.detection_array(self._types, head, result.detections, classes)
+        if result.fused is not None and self._fused:
+            messages.image(self._types, head, result.fused)
+        marks.append(perf_counter_ns())
+        decode, pairing, _, filling = (b - a for a, b in pairwise(marks))
+        total = marks[-1] - marks[0]
+        return {
+            'decode': decode,
+            'pairing': pairing,
+            **result.stage_ns,
+            'messages': filling,
+            'total': total,
+            'all but network': total - result.stage_ns['network'],
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Say what runs on what, and what memory was taken before the model was loaded."""
+        contract = self._pipeline.contract
+        return {
+            'size': f'{self._size_hw[1]}x{self._size_hw[0]}',
+            'pairs': len(self._pairs),
+            'published': 'fused image, detections' if self._fused else 'detections',
+            'images': ' + '.join(kind(message) for message in self._pairs[0]),
+            'model': contract.name,
+            'sha256': contract.sha256[GRAPH_FILE],
+            'backend': self._pipeline.backend.name,
+            'engine': self._engine,
+            'before_model_mib': self._before['memory_mib'],
+        }
+
+
+class Graph:
+    """A graph alone, run as the cpu backend runs it, on noise."""
+
+    def __init__(self, path: Path, size_hw: tuple[int, int]) -> None:
+        rng = np.random.default_rng(0)
+        self._rgb = rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8)
+        self._ir = rng.random(size_hw, dtype=np.float32)
+        self._before = machine.process()
+        self._backend = CpuBackend(path.read_bytes())
+
+    def frame(self) -> dict[str, int]:
+        """Run the graph once; return its time [ns]."""
+        begun = perf_counter_ns()
+        self._backend.run(self._rgb, self._ir)
+        return {'network': perf_counter_ns() - begun}
+
+    def facts(self) -> dict[str, Any]:
+        """Say what runs it, and what memory was taken before."""
+        return {
+            'engine': self._backend.engine,
+            'before_model_mib': self._before['memory_mib'],
+        }

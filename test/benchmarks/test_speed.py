@@ -1,0 +1,74 @@
+"""``python -m benchmarks.speed``: the paper's network against that of a bundle."""
+
+import json
+from pathlib import Path
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def speed(monkeypatch):
+    """Return the module; it lies beside the package."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import speed
+
+    return speed
+
+
+@pytest.fixture
+def shipped_graphs(monkeypatch, bundle):
+    """Let the shipped graph stand for all four, so that nothing is exported."""
+    names = [f'{n}, {w}' for w in ('fusion', 'fusion + detector') for n in ('paper', 'student')]
+    fake = SimpleNamespace(export_graphs=lambda *_: dict.fromkeys(names, bundle / 'model.onnx'))
+    monkeypatch.setitem(sys.modules, 'benchmarks.graphs', fake)
+
+
+def run(speed, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv', ['speed', '--size', '96x64', '--rounds', '3', *arguments])
+    return speed.main()
+
+
+def test_four_graphs_are_timed_and_two_ratios_told_with_their_spread(
+    speed, shipped_graphs, monkeypatch, tmp_path, capsys
+):
+    path = tmp_path / 'report.json'
+    assert run(speed, monkeypatch, '-o', str(path)) == 0
+    report, printed = json.loads(path.read_text()), capsys.readouterr().out
+    assert list(report['graphs']) == [name for pair in speed.RATIOS.values() for name in pair]
+    for found in report['graphs'].values():
+        assert 0 < found['p50'] <= found['p99']
+        assert found['before_model_mib'] < found['peak_mib']
+    for what, found in report['ratios'].items():
+        assert found['p5'] <= found['median'] <= found['p95']
+        assert f'paper / student, {what}: {found["median"]:.1f}' in printed
+    assert 'random weights' in printed
+
+
+def test_unknown_bundle_is_said_in_one_sentence(speed, shipped_graphs, monkeypatch, capsys):
+    assert run(speed, monkeypatch, '--model', 'nowhere') == 1
+    assert "model 'nowhere' is neither" in capsys.readouterr().err
+
+
+@pytest.mark.torch
+def test_graph_without_detector_returns_the_same_fused_image_and_no_boxes(monkeypatch):
+    torch = pytest.importorskip('torch')
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.graphs import Blind
+    from tdfusion_ros.nets.detector import Detector
+    from tdfusion_ros.nets.fusion_rt import FusionRT
+    from tdfusion_ros.nets.perception import Perception
+
+    torch.manual_seed(0)
+    fusion = FusionRT()
+    rgb = torch.randint(0, 256, (64, 96, 3), dtype=torch.uint8)
+    ir = torch.rand(64, 96)
+    with torch.inference_mode():
+        seeing = Perception(fusion, Detector()).eval()(rgb, ir)
+        blind = Perception(fusion, Blind()).eval()(rgb, ir)
+    np.testing.assert_array_equal(blind[0], seeing[0])
+    assert (blind[1].shape, blind[2].shape) == ((0, 4), (0, 1))

@@ -1,0 +1,185 @@
+"""Bags without ROS: what is written is read again, and what is damaged is one sentence."""
+
+from itertools import pairwise
+import shutil
+
+import numpy as np
+import pytest
+from rosbags.interfaces import QosDurability
+from rosbags.rosbag2 import StoragePlugin
+
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import BagWriter
+from tdfusion_ros.formats.bags import ImageTopics
+from tdfusion_ros.formats.messages import stamp_ns
+
+PLUGINS = [StoragePlugin.MCAP, StoragePlugin.SQLITE3]
+
+
+def read(path):
+    with BagReader(path) as reader:
+        return list(reader.messages(*reader.topics()))
+
+
+def renamed(records, **names):
+    """Return the records on other topics: ``rgb='/left'`` puts /rgb/... on /left/..."""
+    return [
+        (names.get(topic.split('/')[1], '/' + topic.split('/')[1]) + '/' + rest, at, message)
+        for topic, at, message in records
+        for rest in [topic.split('/', 2)[2]]
+    ]
+
+
+@pytest.mark.parametrize('plugin', PLUGINS, ids=lambda p: p.name)
+def test_messages_of_a_bag_come_back_in_the_order_of_recording(
+    write_bag, demo_records, tmp_path, plugin
+):
+    got = read(write_bag(tmp_path / 'bag', demo_records, plugin))
+    assert [(topic, at) for topic, at, _ in got] == [(topic, at) for topic, at, _ in demo_records]
+    assert all(a[1] <= b[1] for a, b in pairwise(got))
+    for (_, _, message), (_, _, wanted) in zip(got, demo_records, strict=True):
+        assert stamp_ns(message.header) == stamp_ns(wanted.header)
+        if hasattr(wanted, 'data'):
+            np.testing.assert_array_equal(message.data, wanted.data)
+
+
+def test_bag_is_named_by_its_folder_or_by_the_file_in_it(demo):
+    for path in (demo, demo / 'msrs_drive.mcap', demo / 'metadata.yaml'):
+        with BagReader(path) as reader:
+            assert reader.count('/rgb/image_raw/compressed') == 40
+            assert reader.count('/ir/image_raw') == 37
+            assert reader.count('/nothing') == 0
+
+
+@pytest.mark.parametrize('plugin', PLUGINS, ids=lambda p: p.name)
+def test_a_single_file_is_read_without_its_metadata(write_bag, demo_records, tmp_path, plugin):
+    bag = write_bag(tmp_path / 'bag', demo_records, plugin)
+    (bag / 'metadata.yaml').unlink()
+    (file,) = bag.iterdir()
+    assert len(read(file)) == len(demo_records)
+
+
+def test_topics_are_found_by_their_ends(demo):
+    with BagReader(demo) as reader:
+        assert reader.find() == ImageTopics(
+            '/rgb/image_raw/compressed', '/ir/image_raw', '/rgb/camera_info'
+        )
+
+
+def test_topics_are_found_below_a_namespace_and_taken_as_named(write_bag, demo_records, tmp_path):
+    records = renamed(demo_records, rgb='/rig/rgb', ir='/rig/thermal')
+    with BagReader(write_bag(tmp_path / 'bag', records)) as reader:
+        topics = reader.find(ir='/rig/thermal/image_raw')
+        assert topics == ImageTopics(
+            '/rig/rgb/image_raw/compressed', '/rig/thermal/image_raw', '/rig/rgb/camera_info'
+        )
+        with pytest.raises(BagError, match=r'no ir topic .*image topics are .*--ir-topic'):
+            reader.find()
+        with pytest.raises(BagError, match='no rgb topic /rig/thermal/camera_info'):
+            reader.find(rgb='/rig/thermal/camera_info')
+
+
+def test_raw_images_are_taken_where_a_bag_has_compressed_ones_too(
+    write_bag, demo_records, tmp_path
+):
+    both = [(topic.replace('ir', 'rgb'), at, m) for topic, at, m in demo_records] + demo_records
+    with BagReader(write_bag(tmp_path / 'bag', both)) as reader:
+        assert reader.find().rgb == '/rgb/image_raw'
+
+
+def test_bag_without_camera_info_has_none(write_bag, demo_records, tmp_path):
+    images = [record for record in demo_records if not record[0].endswith('camera_info')]
+    with BagReader(write_bag(tmp_path / 'bag', images)) as reader:
+        assert reader.find().rgb_info == ''
+
+
+def no_bag(folder):
+    return folder / 'nowhere'
+
+
+def empty_folder(folder):
+    return folder
+
+
+def text_file(folder):
+    path = folder / 'notes.txt'
+    path.write_text('no bag')
+    return path
+
+
+def broken_metadata(folder):
+    (folder / 'metadata.yaml').write_text('rosbag2_bagfile_information: [1,\n2')
+    return folder
+
+
+def missing_file(folder):
+    (folder / 'msrs_drive.mcap').unlink()
+    return folder
+
+
+def cut(folder):
+    path = folder / 'msrs_drive.mcap'
+    path.write_bytes(path.read_bytes()[:100_000])
+    return folder
+
+
+def overwritten(folder):
+    path = folder / 'msrs_drive.mcap'
+    data = bytearray(path.read_bytes())
+    data[50_000:5_000_000] = bytes(4_950_000)
+    path.write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize('harm', [no_bag, empty_folder, text_file])
+def test_what_is_no_bag_is_refused_in_one_sentence(harm, tmp_path):
+    path = harm(tmp_path)
+    with pytest.raises(BagError, match=path.name) as caught:
+        BagReader(path)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('harm', [broken_metadata, missing_file, cut, overwritten])
+def test_damaged_bag_is_refused_in_one_sentence(harm, demo, tmp_path):
+    bag = harm(shutil.copytree(demo, tmp_path / 'bag'))
+    with pytest.raises(BagError, match='bag') as caught:
+        read(bag)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('plugin', PLUGINS, ids=lambda p: p.name)
+def test_whatever_happens_to_the_bytes_of_a_bag_is_a_bag_error_or_nothing(
+    write_bag, demo_records, tmp_path, plugin
+):
+    infos = [record for record in demo_records if record[0].endswith('camera_info')]
+    bag = write_bag(tmp_path / 'bag', infos, plugin)
+    rng, refused = np.random.default_rng(0), 0
+    for file in bag.iterdir():
+        good = file.read_bytes()
+        for _ in range(40):
+            broken = np.frombuffer(good, np.uint8).copy()
+            broken[rng.integers(0, len(broken), 8)] = rng.integers(0, 256, 8)
+            file.write_bytes(broken)
+            try:
+                read(bag)
+            except BagError:
+                refused += 1
+        file.write_bytes(good)
+    assert refused > 10
+    assert len(read(bag)) == len(infos)
+
+
+def test_existing_bag_is_never_overwritten(tmp_path):
+    with pytest.raises(BagError, match='cannot be written'):
+        BagWriter(tmp_path)
+
+
+def test_late_joiner_gets_what_was_written_latched(demo_records, tmp_path):
+    with BagWriter(tmp_path / 'bag') as writer:
+        for latched, (topic, at, message) in zip((True, False), demo_records, strict=False):
+            writer.write(topic, message.__msgtype__, at, message, latched=latched)
+    with BagReader(tmp_path / 'bag') as reader:
+        (first, second) = (c.ext.offered_qos_profiles[0] for c in reader._reader.connections)
+    assert first.durability == QosDurability.TRANSIENT_LOCAL
+    assert second.durability == QosDurability.VOLATILE

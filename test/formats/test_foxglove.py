@@ -1,0 +1,121 @@
+"""Detections as Foxglove draws them, in the message classes of bags."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.overlay import COLORS
+from tdfusion_ros.core.overlay import draw
+from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.bags import typestore
+from tdfusion_ros.formats.foxglove import image_annotations
+from tdfusion_ros.formats.foxglove import KIND
+from tdfusion_ros.formats.foxglove import LINE_LOOP
+from tdfusion_ros.formats.messages import MessageTypes
+
+CLASSES = ('person', 'bicycle', 'car')
+STAMP_NS = 1_700_000_000_123_456_789
+FOUND = Detections(
+    np.array([[100, 200, 140, 300], [0, 0, 50, 60], [620, 400, 640, 480]], np.float32),
+    np.array([0.756, 0.5, 0.25], np.float32),
+    np.array([2, 0, 1]),
+)
+NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
+
+
+def annotations(found=FOUND, size_hw=(480, 640), warning='', types=None):
+    types = types or bag_types()
+    frame = Frame(np.zeros((*size_hw, 3), np.uint8), STAMP_NS, 'rgb')
+    match = FramePair(frame, None, 'fused', frame, None, warning)
+    return image_annotations(types, messages.header(bag_types(), frame), match, found, CLASSES)
+
+
+def rgb(color):
+    return tuple(round(255 * value) for value in (color.r, color.g, color.b))
+
+
+def seconds(stamp):
+    return stamp.sec * 10**9 + stamp.nanosec
+
+
+def test_each_box_is_a_closed_line_through_its_corners_in_the_color_of_its_class():
+    first, second, third = annotations().points
+    assert [(p.x, p.y) for p in first.points] == [(100, 200), (140, 200), (140, 300), (100, 300)]
+    assert {one.type for one in (first, second, third)} == {LINE_LOOP}
+    for one, class_id in zip((first, second, third), FOUND.class_ids, strict=True):
+        assert rgb(one.outline_color) == COLORS[class_id]
+        assert (one.outline_color.a, one.fill_color.a) == (1.0, 0.0)
+
+
+def test_each_text_says_class_and_score_on_the_color_of_its_box():
+    made = annotations()
+    assert [text.text for text in made.texts] == ['car 0.76', 'person 0.50', 'bicycle 0.25']
+    for text, box in zip(made.texts, made.points, strict=True):
+        assert rgb(text.background_color) == rgb(box.outline_color)
+        assert rgb(text.text_color) == (0, 0, 0)
+
+
+def test_text_stands_above_its_box_and_never_outside_of_the_image():
+    above, below, right = annotations().texts
+    assert (above.position.x, above.position.y) == (100, 200)
+    assert below.position.y - below.font_size >= 60  # the box of this one begins at the top
+    assert right.position.x < 620
+    for text in (above, below, right):
+        assert 0 <= text.position.x < 640 - 0.5 * text.font_size * len(text.text)
+        assert text.font_size <= text.position.y <= 480
+
+
+def test_lines_and_letters_grow_with_the_image_as_those_of_the_overlay():
+    small, large = annotations(size_hw=(480, 640)), annotations(size_hw=(1920, 2560))
+    assert [one.points[0].thickness for one in (small, large)] == [2, 8]
+    assert large.texts[0].font_size == pytest.approx(4 * small.texts[0].font_size)
+
+
+def test_lines_lie_where_the_overlay_draws_them():
+    (left, top), _, (right, bottom), _ = ((p.x, p.y) for p in annotations().points[0].points)
+    drawn = draw(np.zeros((480, 640, 3), np.uint8), FOUND, CLASSES)
+    for x, y in ((left, 250), (right, 250), (120, top), (120, bottom)):
+        assert tuple(drawn[int(y), int(x)]) == COLORS[2]
+
+
+@pytest.mark.parametrize('found', [FOUND, NOTHING], ids=['boxes', 'empty scene'])
+def test_everything_carries_the_stamp_of_the_image(found):
+    made = annotations(found)
+    stamps = [one.timestamp for one in (made, *made.points, *made.texts)]
+    assert {seconds(stamp) for stamp in stamps} == {STAMP_NS}
+    assert len(made.points) == len(found)
+
+
+def test_mark_of_a_stalled_camera_is_written_across_the_top():
+    (text,) = annotations(NOTHING, warning='IR STALLED 0.8 s').texts
+    assert text.text == 'IR STALLED 0.8 s'
+    assert rgb(text.background_color) == (180, 0, 0)
+    assert text.position.y == 40
+
+
+def test_annotations_survive_the_wire():
+    made = annotations(warning='NO IR 1.0 s')
+    data = typestore().serialize_cdr(made, KIND)
+    read = typestore().deserialize_cdr(data, KIND)
+    assert [text.text for text in read.texts] == [text.text for text in made.texts]
+    assert read.points[0].points == made.points[0].points
+
+
+def test_releases_without_timestamp_and_metadata_get_what_they_know():
+    def get(name):
+        kind = type(name, (SimpleNamespace,), {})
+        stamped = name.endswith('Annotation')
+        kind.get_fields_and_field_types = classmethod(
+            lambda cls: {'timestamp': ''} if stamped else {}
+        )
+        return kind
+
+    made = annotations(types=MessageTypes(get, lambda data: data))
+    assert vars(made).keys() == {'circles', 'points', 'texts'}
+    assert seconds(made.points[0].timestamp) == seconds(made.texts[0].timestamp) == STAMP_NS
+    assert not hasattr(made.points[0], 'metadata')

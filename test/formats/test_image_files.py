@@ -1,0 +1,50 @@
+"""Image files of users: read within limits, named where they cannot be."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats import image_files
+from tdfusion_ros.formats.image_files import read_image
+
+COUNTS = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 20
+
+
+def test_file_is_read_by_its_content_whatever_its_suffix(tmp_path):
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(cv2.imencode('.png', COUNTS)[1].tobytes())
+    np.testing.assert_array_equal(read_image(path), COUNTS)
+
+
+def test_picture_as_large_as_a_decompression_bomb_is_refused_naming_the_file(tmp_path):
+    path = tmp_path / 'a.png'
+    data = bytearray(cv2.imencode('.png', COUNTS)[1].tobytes())
+    data[16:24] = (30_000).to_bytes(4, 'big') * 2
+    path.write_bytes(data)
+    with pytest.raises(BagError, match=r'a\.png is not an image.*30000x30000.*1 to 8192'):
+        read_image(path)
+
+
+def test_file_larger_than_any_image_is_not_even_read(tmp_path, monkeypatch):
+    path = tmp_path / 'a.png'
+    with path.open('wb') as file:
+        file.truncate(image_files.MOST_BYTES + 1)  # takes no space on the disk
+    monkeypatch.setattr(np, 'fromfile', lambda *_: pytest.fail('was read'))
+    with pytest.raises(BagError, match=r'a\.png .*512 MiB'):
+        read_image(path)
+
+
+def test_pipe_or_folder_of_the_name_of_an_image_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / 'a.png')
+    (tmp_path / 'b.png').mkdir()
+    for name in ('a.png', 'b.png'):
+        with pytest.raises(BagError, match=f'{name} is not an image'):
+            read_image(tmp_path / name)
+
+
+def test_file_that_is_gone_is_named(tmp_path):
+    with pytest.raises(BagError, match=r'a\.png cannot be read'):
+        read_image(tmp_path / 'a.png')

@@ -1,0 +1,139 @@
+"""Messages of rosbags to numpy and back; test/ros does the same with rclpy's."""
+
+import array
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.bags import typestore
+
+FRAME = Frame(np.zeros((4, 6), np.uint8), 1_700_000_000_123_456_789, 'rgb_optical_frame')
+CLASSES = ('person', 'bicycle', 'car')
+FOUND = Detections(
+    np.array([[10, 20, 30, 60], [0, 0, 5.5, 4]], np.float32),
+    np.array([0.75, 0.5], np.float32),
+    np.array([2, 0]),
+)
+
+
+@pytest.fixture
+def types():
+    return bag_types()
+
+
+@pytest.fixture
+def head(types):
+    return messages.header(types, FRAME)
+
+
+def through_the_wire(message):
+    kind = message.__msgtype__
+    return typestore().deserialize_cdr(typestore().serialize_cdr(message, kind), kind)
+
+
+@pytest.mark.parametrize('shape', [(4, 6), (4, 6, 3)])
+def test_image_comes_back_as_it_was_with_its_header(types, head, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    frame = messages.to_frame(through_the_wire(messages.image(types, head, pixels)))
+    np.testing.assert_array_equal(frame.pixels, pixels)
+    assert (frame.stamp_ns, frame.frame_id) == (FRAME.stamp_ns, FRAME.frame_id)
+
+
+def test_image_of_a_view_is_the_image_of_its_copy(types, head):
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)[:, ::-1]
+    sent = messages.image(types, head, pixels)
+    assert sent.step == 18
+    np.testing.assert_array_equal(messages.to_frame(sent).pixels, pixels)
+
+
+def test_pixels_of_a_raw_message_are_not_copied(types, head):
+    sent = messages.image(types, head, np.ones((4, 6, 3), np.uint8))
+    assert np.shares_memory(messages.to_frame(sent).pixels, sent.data)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_compressed_image_is_read_in_its_own_depth(types, head, dtype):
+    pixels = np.arange(24, dtype=dtype).reshape(4, 6) * (1 if dtype == np.uint8 else 2000)
+    data = cv2.imencode('.png', pixels)[1].reshape(-1)
+    sent = types.get('sensor_msgs/msg/CompressedImage')(header=head, format='png', data=data)
+    frame = messages.to_frame(through_the_wire(sent))
+    np.testing.assert_array_equal(frame.pixels, pixels)
+    assert frame.stamp_ns == FRAME.stamp_ns
+
+
+@pytest.mark.parametrize('data', [b'', b'\xff\xd8'])
+def test_empty_and_short_messages_are_frame_errors(types, head, data):
+    data = np.frombuffer(data, np.uint8)
+    compressed = types.get('sensor_msgs/msg/CompressedImage')(head, 'jpeg', data)
+    raw = types.get('sensor_msgs/msg/Image')(head, 480, 640, 'mono8', 0, 640, data)
+    for sent in (compressed, raw):
+        with pytest.raises(FrameError):
+            messages.to_frame(sent)
+
+
+def test_encoding_that_only_cv_bridge_reads_says_so_without_it(types, head, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cv_bridge', None)
+    sent = messages.image(types, head, np.zeros((4, 6), np.uint8))
+    sent.encoding = 'yuv422_yuy2'
+    with pytest.raises(FrameError, match=r'without cv_bridge.*mono8') as caught:
+        messages.to_frame(sent)
+    assert caught.value.cause == 'bad_encoding'
+
+
+@pytest.mark.parametrize('stamp_ns', [0, 1, 999_999_999, 1_000_000_000, FRAME.stamp_ns])
+def test_header_carries_every_nanosecond(types, stamp_ns):
+    head = messages.header(types, Frame(FRAME.pixels, stamp_ns, 'camera'))
+    assert messages.stamp_ns(head) == stamp_ns
+    assert 0 <= head.stamp.nanosec < 10**9
+    assert head.frame_id == 'camera'
+
+
+def test_detections_carry_centre_size_name_and_the_header_everywhere(types, head):
+    sent = through_the_wire(messages.detection_array(types, head, FOUND, CLASSES))
+    first, second = sent.detections
+    assert (first.bbox.center.position.x, first.bbox.center.position.y) == (20, 40)
+    assert (first.bbox.size_x, first.bbox.size_y) == (20, 40)
+    assert first.results[0].hypothesis.class_id == 'car'
+    assert first.results[0].hypothesis.score == 0.75
+    assert second.results[0].hypothesis.class_id == 'person'
+    assert second.bbox.size_x == 5.5
+    for header in (sent.header, first.header, second.header):
+        assert messages.stamp_ns(header) == FRAME.stamp_ns
+        assert header.frame_id == 'rgb_optical_frame'
+
+
+def test_an_empty_scene_is_an_empty_array_with_the_header(types, head):
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
+    sent = through_the_wire(messages.detection_array(types, head, nothing, CLASSES))
+    assert len(sent.detections) == 0
+    assert messages.stamp_ns(sent.header) == FRAME.stamp_ns
+
+
+def test_label_info_names_every_class_by_its_number(types, head):
+    sent = through_the_wire(messages.label_info(types, head, CLASSES, 0.25))
+    assert [(c.class_id, c.class_name) for c in sent.class_map] == list(enumerate(CLASSES))
+    assert sent.threshold == 0.25
+
+
+def test_camera_info_is_the_rgb_cameras_under_another_header(head, demo_records):
+    info = next(m for topic, _, m in demo_records if topic == '/rgb/camera_info')
+    stamp_ns = messages.stamp_ns(info.header)
+    sent = messages.camera_info(head, info)
+    np.testing.assert_array_equal(sent.k, info.k)
+    assert messages.stamp_ns(sent.header) == FRAME.stamp_ns
+    assert messages.stamp_ns(info.header) == stamp_ns
+
+
+def test_pack_for_rclpy_is_an_array_of_bytes_which_it_takes_without_checking():
+    data = np.arange(256, dtype=np.uint8)
+    packed = messages.ros_types().pack(data)
+    assert isinstance(packed, array.array)
+    assert packed.typecode == 'B'
+    assert packed.tobytes() == data.tobytes()

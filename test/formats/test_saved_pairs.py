@@ -1,0 +1,94 @@
+"""Pairs as files: whole or not at all, never over another one, never outside of their folder."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import RequestError
+from tdfusion_ros.core.nearest_policy import CandidatePair
+from tdfusion_ros.formats.saved_pairs import save_pair
+
+RNG = np.random.default_rng(0)
+
+
+def pair(stamp_ns=5, ir_dtype=np.uint16):
+    rgb = Frame(RNG.integers(0, 256, (6, 8, 3), np.uint8), stamp_ns, 'rgb', 'bgr8')
+    ir = Frame(RNG.integers(0, 256, (6, 8)).astype(ir_dtype) * 200, stamp_ns + 3_000_000, 'ir')
+    return CandidatePair(rgb, ir, 3_000_000)
+
+
+def files(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob('*') if p.is_file())
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_pictures_come_back_bit_by_bit(tmp_path, dtype):
+    given = pair(ir_dtype=dtype)
+    path = save_pair(str(tmp_path / 'new' / 'folder'), given, {'model': 'm'})
+    root = path.parents[1]
+    rgb = cv2.imread(str(root / 'rgb' / f'{path.stem}.png'), cv2.IMREAD_UNCHANGED)
+    ir = cv2.imread(str(root / 'ir' / f'{path.stem}.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(rgb[..., ::-1], given.rgb.pixels)
+    np.testing.assert_array_equal(ir, given.ir.pixels)
+    assert ir.dtype == dtype
+    meta = json.loads(path.read_text())
+    assert (meta['skew_ms'], meta['model'], meta['rgb']['encoding']) == (3.0, 'm', 'bgr8')
+
+
+def test_another_pair_of_the_same_stamp_does_not_overwrite_the_first(tmp_path):
+    first = save_pair(str(tmp_path), pair(0), {})
+    content = first.read_bytes(), (tmp_path / 'ir' / f'{first.stem}.png').read_bytes()
+    second = save_pair(str(tmp_path), pair(0), {})
+    assert second != first
+    assert content == (first.read_bytes(), (tmp_path / 'ir' / f'{first.stem}.png').read_bytes())
+    assert len(files(tmp_path)) == 6
+
+
+def test_stems_sort_as_the_stamps_do(tmp_path):
+    stamps = (9, 10, 1_700_000_000_000_000_000)
+    stems = [save_pair(str(tmp_path), pair(stamp), {}).stem for stamp in stamps]
+    assert stems == sorted(stems)
+
+
+@pytest.mark.parametrize('folder', ['', 'pairs', './pairs', '../pairs'])
+def test_a_relative_folder_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match='absolute'):
+        save_pair(folder, pair(), {})
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize('kind', ['rgb', 'ir', 'meta'])
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path, kind):
+    root, outside = tmp_path / 'root', tmp_path / 'outside'
+    root.mkdir()
+    outside.mkdir()
+    (root / kind).symlink_to(outside)
+    with pytest.raises(RequestError, match='leads out'):
+        save_pair(str(root), pair(), {})
+    assert not files(tmp_path)
+
+
+def test_a_folder_that_is_a_link_itself_is_as_good(tmp_path):
+    (tmp_path / 'disk').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'disk')
+    assert save_pair(str(tmp_path / 'link'), pair(), {}).is_file()
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('os.fsync', full)
+    with pytest.raises(RequestError, match='No space left'):
+        save_pair(str(tmp_path), pair(), {})
+    assert not files(tmp_path)
+
+
+def test_a_place_that_is_a_file_is_told(tmp_path):
+    (tmp_path / 'rgb').write_text('')
+    with pytest.raises(RequestError, match='save_folder'):
+        save_pair(str(tmp_path), pair(), {})

@@ -1,0 +1,194 @@
+"""The ``tdfusion`` command as people call it: files in, files out, one sentence when wrong."""
+
+import shlex
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin
+
+from tdfusion_ros.cli import main
+from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import typestore
+from tdfusion_ros.formats.messages import detection_array
+from tdfusion_ros.formats.messages import header
+from tdfusion_ros.formats.messages import to_frame
+
+CPU = ('-p', 'backend=cpu')
+
+
+def fuse(*arguments):
+    return main(['fuse', *map(str, arguments), *CPU])
+
+
+@pytest.fixture(scope='module')
+def fused(demo, tmp_path_factory):
+    """Return the demo bag, fused twice."""
+    outputs = [tmp_path_factory.mktemp('fused') / 'out' for _ in range(2)]
+    for output in outputs:
+        assert fuse(demo, '-o', output) == 0
+    return outputs
+
+
+@pytest.fixture
+def folders(demo_pairs, tmp_path):
+    """Return two folders of three real images each."""
+    for name in ('rgb', 'ir'):
+        (tmp_path / name).mkdir()
+    for pair in demo_pairs[:3]:
+        cv2.imwrite(
+            str(tmp_path / 'rgb' / f'{pair.head.stamp_ns}.png'), pair.rgb.pixels[..., ::-1]
+        )
+        cv2.imwrite(str(tmp_path / 'ir' / f'{pair.head.stamp_ns}.png'), pair.ir.pixels)
+    return tmp_path / 'rgb', tmp_path / 'ir'
+
+
+def same_files(first, second):
+    names = [path.name for path in sorted(first.iterdir())]
+    assert names == [path.name for path in sorted(second.iterdir())]
+    return all((first / n).read_bytes() == (second / n).read_bytes() for n in names)
+
+
+def test_the_same_bag_gives_the_same_bytes(fused):
+    assert same_files(*fused)
+
+
+def test_fused_bag_holds_what_the_pipeline_makes_of_every_pair(fused, demo_pairs, pipeline):
+    types, wire = bag_types(), typestore().serialize_cdr
+    with BagReader(fused[0]) as reader:
+        images = [m for _, _, m in reader.messages('/fused/image_raw')]
+        arrays = [m for _, _, m in reader.messages('/detections')]
+        assert reader.count('/fused/camera_info') == len(demo_pairs)
+    assert len(images) == len(arrays) == len(demo_pairs)
+    for index in (0, 20, 36):
+        pair = demo_pairs[index]
+        result = pipeline.process(pair.rgb, pair.ir)
+        np.testing.assert_array_equal(to_frame(images[index]).pixels, result.fused)
+        wanted = detection_array(
+            types, header(types, pair.rgb), result.detections, pipeline.contract.classes
+        )
+        kind = wanted.__msgtype__
+        assert wire(arrays[index], kind) == wire(wanted, kind)
+
+
+def test_sqlite3_bag_gives_the_same_as_the_mcap_bag(write_bag, demo_records, tmp_path):
+    for name, plugin in (('mcap', StoragePlugin.MCAP), ('sqlite3', StoragePlugin.SQLITE3)):
+        bag = write_bag(tmp_path / name / 'in', demo_records, plugin)
+        assert fuse(bag, '-o', tmp_path / name / 'out') == 0
+    assert same_files(tmp_path / 'mcap' / 'out', tmp_path / 'sqlite3' / 'out')
+
+
+def test_folders_of_images_give_a_folder_the_same_each_time(folders, tmp_path, demo_pairs):
+    for name in ('one', 'two'):
+        assert fuse(*folders, '-o', tmp_path / name) == 0
+    assert same_files(tmp_path / 'one', tmp_path / 'two')
+    names = {path.name for path in (tmp_path / 'one').iterdir()}
+    assert names == {f'{pair.head.stamp_ns}.png' for pair in demo_pairs[:3]} | {'detections.json'}
+
+
+def test_bag_may_become_a_folder(write_bag, demo_records, tmp_path, capsys):
+    bag = write_bag(tmp_path / 'bag', demo_records)
+    assert fuse(bag, '-o', tmp_path / 'out', '--to', 'folder') == 0
+    assert len(list((tmp_path / 'out').glob('*.png'))) == 6
+    assert capsys.readouterr().out.startswith(f'6 pairs -> {tmp_path / "out"}; frames without')
+
+
+def test_fuse_names_the_command_that_shows_its_result_with_the_topics_of_the_bag(
+    write_bag, demo_records, tmp_path, capsys, monkeypatch
+):
+    names = {'/ir/image_raw': '/boson/image'}
+    bag = write_bag(tmp_path / 'my bag', [(names.get(t, t), at, m) for t, at, m in demo_records])
+    assert fuse(bag, '-o', tmp_path / 'out') == 1
+    assert (
+        'image topics are /rgb/image_raw/compressed, /boson/image; name one with --ir-topic'
+        in (capsys.readouterr().err)
+    )
+    assert fuse(bag, '-o', tmp_path / 'out', '--ir-topic', '/boson/image') == 0
+    _, command = capsys.readouterr().out.splitlines()[-1].split('look at it: tdfusion ')
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(command)) == 0
+    assert 'no ir images recorded' not in (tmp_path / 'report.html').read_text()
+
+
+def test_parameter_file_and_command_line_reach_the_pipeline(folders, tmp_path):
+    (tmp_path / 'p.yaml').write_text(
+        '/**:\n  ros__parameters:\n    score_threshold: 0.99\n    sync: {max_skew_ms: 5}\n'
+    )
+    given = ('--config', tmp_path / 'p.yaml')
+    assert fuse(*folders, '-o', tmp_path / 'none', *given) == 0
+    assert 'score' not in (tmp_path / 'none' / 'detections.json').read_text()
+    over = (*given, '-p', 'score_threshold=0.3', '-p', 'class_filter=[person]')
+    assert fuse(*folders, '-o', tmp_path / 'some', *over) == 0
+    text = (tmp_path / 'some' / 'detections.json').read_text()
+    assert '"person"' in text
+    assert '"car"' not in text
+
+
+def test_backend_auto_says_on_standard_error_what_it_took(folders, tmp_path, capsys):
+    assert main(['fuse', *map(str, folders), '-o', str(tmp_path / 'out')]) == 0
+    assert 'backend auto: took cpu' in capsys.readouterr().err
+
+
+def corrupted(demo, folder):
+    bag = shutil.copytree(demo, folder)
+    data = bytearray((bag / 'msrs_drive.mcap').read_bytes())
+    data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    (bag / 'msrs_drive.mcap').write_bytes(data)
+    return bag
+
+
+@pytest.fixture
+def places(demo, folders, write_bag, demo_records, tmp_path):
+    """Return paths by the names that WRONG uses."""
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'bad.yaml').write_text('a: [\n b')
+    infos = [record for record in demo_records if record[0].endswith('camera_info')]
+    return {
+        'demo': demo,
+        'corrupted': corrupted(demo, tmp_path / 'corrupted'),
+        'infos': write_bag(tmp_path / 'infos', infos),
+        'rgb': folders[0],
+        'ir': folders[1],
+        **{name: tmp_path / name for name in ('new', 'nowhere', 'empty', 'bad.yaml')},
+    }
+
+
+# What the sentence must contain: what is given, with the words that name a place.
+WRONG = {
+    'nowhere does not exist': 'nowhere -o new',
+    'empty cannot be opened': 'empty -o new',
+    'corrupted cannot be opened': 'corrupted -o new',
+    'no rgb topic': 'infos -o new',
+    'empty has no images': 'rgb empty -o new',
+    'nowhere is not a folder': 'rgb nowhere -o new',
+    'one bag or two folders': 'rgb ir ir -o new',
+    'cannot become a bag': 'rgb ir -o new --to bag',
+    'name a new one': 'rgb ir -o empty',
+    'empty cannot be written': 'demo -o empty',
+    "unknown setting 'score_treshold'": 'rgb ir -o new -p score_treshold=0.5',
+    'between 0 and 1': 'rgb ir -o new -p score_threshold=7',
+    'NAME=VALUE': 'rgb ir -o new -p score_threshold',
+    'not YAML': 'rgb ir -o new -p score_threshold=[',
+    'not a parameter file': 'rgb ir -o new --config bad.yaml',
+    'shipped models': 'rgb ir -o new -p model=nowhere',
+    'no pair was fused': 'demo -o new -p sync.ir_time_offset_ms=50',
+}
+
+
+@pytest.mark.parametrize(('words', 'given'), WRONG.items(), ids=list(WRONG))
+def test_what_is_wrong_is_said_in_one_sentence_with_exit_status_1(places, words, given, capsys):
+    assert fuse(*(places.get(word, word) for word in given.split())) == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith('tdfusion: ')
+    assert words in sentence
+
+
+def test_unmatched_stems_are_named(folders, tmp_path, capsys):
+    rgb, ir = folders
+    first = sorted(rgb.iterdir())[0]
+    first.unlink()
+    assert fuse(rgb, ir, '-o', tmp_path / 'out') == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert f"no partner of the same stem, the first is '{first.stem}' in {ir}" in sentence

@@ -1,0 +1,184 @@
+"""Reports of bags that are long, damaged or hostile, and the command that makes them."""
+
+import base64
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin
+
+from tdfusion_ros.cli import main
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import BagWriter
+from tdfusion_ros.tools.view import pictures
+from tdfusion_ros.tools.view.report import report
+
+MS = 1_000_000
+RGB, IR, FUSED, FOUND = '/rgb/image_raw', '/ir/image_raw', '/fused/image_raw', '/detections'
+HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'&\x00\u202e'
+
+
+def test_text_of_a_bag_never_becomes_markup(said, make):
+    at = make.begin_ns
+
+    def told(text):
+        return said(
+            [
+                (FUSED, at, make.image(at)),
+                (FOUND, at, make.detections(at, [(text, 0.5), (text * 200, 0.7)])),
+                (f'/{text}/image_raw', at, make.image(at)),
+                ('/diagnostics', at, make.status(at, {f'dropped.{text}': 3, 'backend': text})),
+                ('/diagnostics', at + 1, make.status(at, {}, 1, text)),
+            ]
+        )
+
+    hostile, harmless = told(HOSTILE), told('harmless')
+    assert hostile.text.count('<script>alert(1)</script>') >= 5  # shown as text
+    assert hostile.tags == harmless.tags
+    assert {name for _, name, _ in hostile.attributes} == {
+        name for _, name, _ in harmless.attributes
+    }
+    assert hostile.pictures == harmless.pictures
+    assert not {'\x00', '\u202e'} & set(hostile.page)
+    assert max(map(len, hostile.words)) < 700
+
+
+def test_pictures_are_those_of_the_bag_with_boxes(
+    write_bag, demo_records, tmp_path, demo_pairs, pipeline
+):
+    demo, out = write_bag(tmp_path / 'bag', demo_records), tmp_path / 'fused'
+    assert main(['fuse', str(demo), '-o', str(out), '-p', 'backend=cpu']) == 0
+    arguments = ['view', str(out), '--inputs', str(demo), '-o', str(tmp_path / 'r.html')]
+    assert main([*arguments, '--moments', '3']) == 0
+    page = (tmp_path / 'r.html').read_text(encoding='utf-8')
+    uris = [part.split('"')[0] for part in page.split('src="')[1:]]
+    assert len(uris) == 9
+    shown = [
+        cv2.imdecode(np.frombuffer(base64.b64decode(uri.split(',')[1]), np.uint8), 1)[..., ::-1]
+        for uri in uris
+    ]
+    for row, pair in zip(range(3), (demo_pairs[0], demo_pairs[2], demo_pairs[5]), strict=True):
+        result = pipeline.process(pair.rgb, pair.ir)
+        for cell, pixels in enumerate((pair.rgb.pixels, pair.ir.pixels, result.fused)):
+            wanted = pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)
+            wanted = cv2.resize(wanted, (480, 360), interpolation=cv2.INTER_AREA)
+            error = np.abs(shown[3 * row + cell].astype(int) - wanted)
+            # Boxes change a small part of the fused image only, but that part much.
+            assert np.median(error) <= 3
+            assert (np.percentile(error, 99.9) > 60) == (cell == 2 and len(result.detections) > 0)
+
+
+def test_boxes_that_are_no_numbers_or_far_away_do_not_stop_the_report(said, make):
+    at = make.begin_ns
+    wild = make.detections(at, [('person', 0.5)] * 3 + [('car', float('nan'))])
+    for detection, size in zip(wild.detections, (float('nan'), 1e300, 0.0, 3.0), strict=True):
+        detection.bbox.size_x = size
+    told = said([(FUSED, at, make.image(at)), (FOUND, at, wild)])
+    assert told.table('class')['car']['median score'] == '-'
+    assert len(told.pictures) == 1
+
+
+def test_picture_that_cannot_be_read_is_said_in_its_place(said, make):
+    at = make.begin_ns
+    odd = make.image(at)
+    odd.encoding = 'yuv<422>'
+    told = said([(RGB, at, odd), (FUSED, at, make.image(at))])
+    assert "cannot be read: encoding 'yuv<422>'" in told.text
+    assert len(told.pictures) == 1
+
+
+def test_report_reads_a_long_bag_in_little_memory(tmp_path, write_bag, make, monkeypatch):
+    count, pixels = 150, np.zeros((480, 640, 3), np.uint8)
+    records = (
+        (topic, make.begin_ns + n * 33 * MS, make.image(make.begin_ns + n * 33 * MS, pixels))
+        for n in range(count)
+        for topic in (RGB, FUSED)
+    )
+    bag = write_bag(tmp_path / 'bag', records)
+    decoded, to_frame = [], pictures.to_frame
+
+    def counting(message):
+        decoded.append(message.header.stamp)
+        return to_frame(message)
+
+    monkeypatch.setattr(pictures, 'to_frame', counting)
+    with BagReader(bag) as reader:
+        tracemalloc.start()
+        report(reader, most=5)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert len(decoded) == 10
+    assert peak < 0.1 * 2 * count * pixels.nbytes
+
+
+def test_size_is_bounded_even_for_noise(said, make):
+    rng, records = np.random.default_rng(0), []
+    for n in range(30):
+        at = make.begin_ns + n * 100 * MS
+        noise = rng.integers(0, 256, (480, 640, 3), np.uint8)
+        records += [(topic, at, make.image(at, noise)) for topic in (RGB, IR, FUSED)]
+    told = said(records, most=1000)
+    assert len(told.pictures) == 3 * 24
+    assert len(told.page) < 10e6
+
+
+def test_bag_that_breaks_off_is_shown_up_to_there(demo, tmp_path, make):
+    data = bytearray((demo / 'msrs_drive.mcap').read_bytes())
+    data[4_000_000:5_000_000] = bytes(1_000_000)
+    bag = tmp_path / 'broken.mcap'
+    bag.write_bytes(data)
+    with BagReader(bag) as reader:
+        told = make.said(report(reader))
+    assert 'Everything behind a fault: bag' in told.text
+    number = int(told.table('topic')['/rgb/image_raw/compressed']['messages'])
+    assert 5 < number < 40
+    assert len(told.pictures) == 2 * 8
+
+
+def test_damaged_messages_are_counted_and_left_out(make, tmp_path):
+    at = make.begin_ns
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.write(FOUND, 'vision_msgs/msg/Detection2DArray', at, b'\0\1\0\0')
+        writer.write(FOUND, 'vision_msgs/msg/Detection2DArray', at, b'\0\1\0\0' + b'\xff' * 60)
+        good = make.detections(at, [('car', 0.5)])
+        writer.write(FOUND, 'vision_msgs/msg/Detection2DArray', at, good)
+    with BagReader(tmp_path / 'bag') as reader:
+        told = make.said(report(reader))
+    assert f'2 messages of {FOUND} that cannot be read' in told.text
+    assert told.table('class')['car']['detections'] == '1'
+
+
+def test_sqlite3_bag_gives_the_same_report_as_the_mcap_bag(write_bag, demo_records, tmp_path):
+    pages = []
+    for plugin in StoragePlugin:
+        bag = write_bag(tmp_path / plugin.name / 'bag', demo_records, plugin)
+        with BagReader(bag) as reader:
+            pages.append(report(reader))
+    assert pages[0] == pages[1]
+    assert pages[0].count('data:image/jpeg') == 2 * 6
+
+
+def test_command_writes_the_report_and_says_where(demo, tmp_path, capsys):
+    path = tmp_path / 'new' / 'report.html'
+    assert main(['view', str(demo), '-o', str(path)]) == 0
+    assert f'{demo} -> {path}, ' in capsys.readouterr().out
+    assert path.read_text(encoding='utf-8').startswith('<!doctype html>')
+
+
+@pytest.mark.parametrize(
+    ('words', 'given'),
+    [
+        ('does not exist', ['nowhere']),
+        ('no image topic /left', ['DEMO', '--rgb-topic', '/left']),
+        ('no results in the namespace', ['DEMO', '--namespace', 'front']),
+        ('cannot be written', ['DEMO', '-o', 'DEMO']),
+        ('0 to 24', ['DEMO', '--moments', '-1']),
+        ('0 to 24', ['DEMO', '--moments', '25']),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(words, given, demo, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(['view', *(str(demo) if word == 'DEMO' else word for word in given)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line

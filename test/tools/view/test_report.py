@@ -1,0 +1,218 @@
+"""Reports of bags: right numbers, and nothing guessed."""
+
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.errors import BagError
+
+MS = 1_000_000
+RGB, IR, FUSED, FOUND = '/rgb/image_raw', '/ir/image_raw', '/fused/image_raw', '/detections'
+LOST = (0, 7, 8, 19)  # of twenty rgb images; 7 has no ir image near, 0 and 19 lie outside
+
+
+@pytest.fixture
+def night(make):
+    """Return twenty rgb images at 10 Hz, 19 of ir, sixteen results, and the truth about them."""
+    rng = np.random.default_rng(5)
+    skews = rng.uniform(-9, 15, 20).round(3)
+    delays = rng.uniform(20, 120, 20).round(3)
+    records, scores = [], {'person': [], 'car': []}
+    for n in range(20):
+        at = make.begin_ns + n * 100 * MS
+        records.append((RGB, at + 2 * MS, make.image(at)))
+        if n != 7:
+            ir = at + round(skews[n] * MS)
+            gray = np.full((6, 8), 60, np.uint16)
+            records.append((IR, max(ir, at) + 3 * MS, make.image(ir, gray)))
+        if n in LOST:
+            continue
+        found = [('person', s) for s in rng.uniform(0.3, 1, n % 3).astype(np.float32)]
+        found += [('car', s) for s in rng.uniform(0.3, 1, n % 2).astype(np.float32)]
+        for name, score in found:
+            scores[name].append(float(score))
+        done = at + 2 * MS + round(delays[n] * MS)
+        records += [(FUSED, done, make.image(at)), (FOUND, done + 1, make.detections(at, found))]
+    kept = [n for n in range(20) if n not in LOST]
+    return records, {'skews': skews[kept], 'delays': delays[kept], 'scores': scores, 'kept': kept}
+
+
+def test_numbers_are_those_of_the_bag(said, night):
+    records, truth = night
+    told = said(records)
+    assert '16 of 19 possible pairs fused' in told.text
+    assert (
+        "16 of 20 have a result, 1 have no ir partner (each other's nearest, at most 20 ms "
+        'apart), 3 were lost (1 before the first result, 1 after the last).'
+    ) in told.text
+    skews, delays = truth['skews'], truth['delays']
+    assert f'{np.median(np.abs(skews)):.1f} ms skew, median; worst {abs(skews).max():.1f} ms' in (
+        told.text
+    )
+    p95 = np.percentile(delays, 95)
+    assert f'{np.median(delays):.0f} ms latency, median; p95 {p95:.0f} ms' in told.text
+    assert f'worst {delays.max():.1f} ms' in told.text
+    rows = told.table('class')
+    for name, scores in truth['scores'].items():
+        step = {'person': 3, 'car': 2}[name]
+        images = sum(1 for n in truth['kept'] if n % step)
+        assert rows[name] == {
+            'class': name,
+            'detections': str(len(scores)),
+            'images with it': str(images),
+            'lowest score': f'{min(scores):.2f}',
+            'median score': f'{np.median(scores):.2f}',
+            'highest score': f'{max(scores):.2f}',
+        }
+    total = sum(map(len, truth['scores'].values()))
+    images = sum(1 for n in truth['kept'] if n % 2 or n % 3)
+    assert f'{total} detections, in {images} of 16 images' in told.text
+
+
+def test_images_of_a_faster_camera_are_not_called_lost(said, make):
+    records = []
+    for n in range(30):  # rgb at 30 Hz, ir at 10 Hz and 12 ms late
+        at = make.begin_ns + n * 33 * MS
+        records.append((RGB, at, make.image(at)))
+        if n % 3 == 0:
+            records += [(IR, at + 12 * MS, make.image(at + 12 * MS)), (FUSED, at, make.image(at))]
+    told = said(records)
+    assert '10 of 10 possible pairs fused' in told.text
+    assert '10 of 30 have a result, 20 have no ir partner' in told.text
+    assert '0 were lost' in told.text
+    assert '30 rgb images fused' not in told.text
+    without = said([record for record in records if record[0] != IR])
+    assert '10 of 30 rgb images fused' in without.text
+    assert 'ir partner' not in without.text
+
+
+def test_topics_are_listed_with_counts_and_rates(said, night):
+    rows = said(night[0]).table('topic')
+    assert {name: row['messages'] for name, row in rows.items()} == {
+        RGB: '20',
+        IR: '19',
+        FUSED: '16',
+        FOUND: '16',
+    }
+    assert rows[RGB]['rate [Hz]'] == '10.00'
+    assert rows[RGB]['type'] == 'sensor_msgs/msg/Image'
+
+
+def test_images_of_another_bag_are_joined_by_their_stamps(said, night):
+    records, truth = night
+    results = [r for r in records if r[0] in (FUSED, FOUND)]
+    cameras = [(t, at - 10**17, m) for t, at, m in records if t in (RGB, IR)]
+    told = said(results, cameras)
+    assert '16 of 19 possible pairs fused' in told.text
+    assert f'{np.median(np.abs(truth["skews"])):.1f} ms skew' in told.text
+    assert 'latency, median' not in told.text  # the clocks of two recordings have no difference
+    assert 'Latency: the images and their results were not recorded together' in told.text
+
+
+def test_results_of_the_offline_run_have_no_latency(said, night):
+    records = [(t, m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, m) for t, _, m in night[0]]
+    told = said(records)
+    assert 'latency, median' not in told.text
+    assert 'the results were written at their own stamps, as tdfusion fuse does' in told.text
+
+
+@pytest.mark.parametrize(
+    ('topic', 'sentence'),
+    [
+        (RGB, 'No rgb images recorded'),
+        (IR, 'No ir images recorded'),
+        (FUSED, 'No fused images recorded'),
+        (FOUND, 'No detections recorded'),
+        (None, 'No diagnostics of the node recorded'),
+    ],
+)
+def test_what_is_not_in_the_bag_is_said(said, night, topic, sentence):
+    told = said([record for record in night[0] if record[0] != topic])
+    assert sentence in told.text
+    if topic:
+        assert sentence not in said(night[0]).text
+
+
+def test_skew_and_drops_are_left_out_where_the_images_are_not_there(said, night):
+    told = said([record for record in night[0] if record[0] in (FUSED, FOUND)])
+    assert '16 results' in told.text
+    for word in ('skew', 'possible pairs', 'Skew of the pairs', 'without a result'):
+        assert word not in told.text
+
+
+def test_empty_bag_and_bag_without_images_give_a_report(said, make):
+    assert 'No fused images recorded' in said([]).text
+    one = [('/diagnostics', make.begin_ns, make.status(make.begin_ns, {}))]
+    assert 'It dropped nothing.' in said(one).text
+
+
+def test_single_image_gives_a_report(said, make):
+    told = said([(RGB, make.begin_ns, make.image(make.begin_ns))])
+    assert len(told.pictures) == 1
+    assert 'No fused images recorded' in told.text
+
+
+def test_counters_of_the_node_are_told_as_rise_and_level(said, make):
+    records = []
+    for n, (busy, p50) in enumerate([(5, 40.0), (9, 50.0), (2, 60.0), (3, 70.5)]):  # restarted
+        values = {'dropped.busy': busy, 'latency_ms_p50': p50, 'latency_ms_p95': 2 * p50}
+        if n > 1:
+            values['dropped.rgb.truncated'] = n
+        at = make.begin_ns + n * 10**9
+        records.append(('/diagnostics', at, make.status(at, values, 1, f'no ir for {n}.5 s')))
+    told = said(records)
+    rows = told.table('dropped, by cause')
+    assert list(rows['busy'].values()) == ['busy', '7', '3']  # 4 + 2 from zero + 1
+    assert list(rows['rgb.truncated'].values()) == ['rgb.truncated', '3', '3']
+    assert '70 ms latency told by the node, p50; p95 141 ms' in told.text
+    assert told.table('warnings, numbers left out') == {
+        'no ir for … s': {'warnings, numbers left out': 'no ir for … s', 'messages': '4'}
+    }
+
+
+def test_all_statuses_of_a_message_are_read_as_one(said, make):
+    at = make.begin_ns
+    whole = make.status(at, {'rgb': 7, 'backend': 'cpu'})
+    for values, level, message, subject in (
+        ({'dropped.ir.truncated': 4}, 2, 'no usable ir image for 3.1 s', 'ir stream'),
+        ({'dropped.no_partner': 2}, 3, 'waits for images of both cameras', 'sync'),
+        ({'cpu': 99}, 2, 'too hot', 'fan'),
+    ):
+        whole.status += make.status(at, values, level, message, f'/tdfusion: {subject}').status
+    told = said([('/diagnostics', at, whole)])
+    assert 'From 1 diagnostics message, 1 of them warnings; engine: cpu' in told.text
+    assert set(told.table('dropped, by cause')) == {'ir.truncated', 'no_partner'}
+    assert set(told.table('warnings, numbers left out')) == {'no usable ir image for … s'}
+
+
+def test_each_rig_of_a_bag_has_its_own_report(said, make, night):
+    records = []
+    for rig, some in (('/front', night[0]), ('/rear/low', night[0][:30])):
+        records += [(rig + topic, at, message) for topic, at, message in some]
+        values = {'dropped.busy': len(rig)}
+        said_by = make.status(make.begin_ns, values, name=f'{rig}/tdfusion: inference')
+        records += [('/diagnostics', make.begin_ns, said_by)] * 2
+    front, rear = said(records), said(records, namespace='rear/low')
+    assert '16 of 20 have a result' in front.text
+    assert 'The results of the rig /rear/low: choose it with --namespace' in front.text
+    number = sum(topic == RGB for topic, _, _ in night[0][:30])
+    assert f'of {number} have a result' in rear.text
+    for told, count in ((front, 6), (rear, 9)):
+        assert told.table('dropped, by cause')['busy']['since the node began'] == str(count)
+    with pytest.raises(BagError, match=r"namespace 'left'; .* /front, /rear/low"):
+        said(records, namespace='left')
+
+
+def test_looped_bag_counts_every_image_once(said, night):
+    loop = [(t, at + 5 * 10**9, m) for t, at, m in night[0]]
+    told = said([*night[0], *loop])
+    assert '32 of 38 possible pairs fused' in told.text
+
+
+def test_page_needs_nothing_from_outside(said, night):
+    told = said(night[0])
+    assert not {'script', 'link', 'iframe', 'object', 'embed', 'a'} & set(told.tags)
+    for reference in ('http:', 'https:', 'url(', '@import'):
+        assert reference not in told.page
+    assert [value for _, name, value in told.attributes if name in ('src', 'href')] == (
+        told.pictures
+    )

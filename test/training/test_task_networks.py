@@ -1,0 +1,129 @@
+import copy
+from dataclasses import replace
+
+import pytest
+
+torch = pytest.importorskip('torch')
+for package in ('cv2', 'safetensors', 'yaml'):
+    pytest.importorskip(package)
+
+from tdfusion_ros.core.errors import ConfigError  # noqa: E402
+from tdfusion_ros.nets.detector import Detector  # noqa: E402
+from training.config import TrainConfig  # noqa: E402
+from training.data.augmentation import split  # noqa: E402
+from training.data.batches import halves  # noqa: E402
+from training.data.batches import make_batch  # noqa: E402
+from training.data.datasets import open_dataset  # noqa: E402
+from training.method.learned import learned_task  # noqa: E402
+from training.method.task_networks import judge  # noqa: E402
+from training.method.task_networks import judging  # noqa: E402
+from training.method.task_networks import learn  # noqa: E402
+from training.method.task_networks import loss_of  # noqa: E402
+from training.method.task_networks import pair_of  # noqa: E402
+from training.method.tasks import make_optimizer  # noqa: E402
+
+pytestmark = pytest.mark.torch
+CPU = torch.device('cpu')
+
+
+@pytest.fixture
+def config(data_root):
+    return TrainConfig(
+        task='learned', data=str(data_root), batch=4, crop_hw=(64, 64), meta_every=1, threads=1
+    )
+
+
+@pytest.fixture
+def parts(config, samples):
+    return split(make_batch(samples, config, 0), 2)
+
+
+@pytest.fixture
+def teachers():
+    torch.manual_seed(0)
+    return {'detector_a': Detector(), 'detector_b': Detector()}
+
+
+def average(luma, ir):
+    return (luma + ir) / 2
+
+
+def test_each_teacher_judges_what_the_other_one_learns_from(parts, teachers):
+    first, second = teachers.values()
+    with judging(first), judging(second):
+        of_first = loss_of('detector', first, average(*pair_of(parts[1])), parts[1])
+        of_second = loss_of('detector', second, average(*pair_of(parts[0])), parts[0])
+    found = judge('detector', [first, second], parts)(average)
+    torch.testing.assert_close(found, (of_first + of_second) / 2)
+
+
+def test_a_teacher_never_learns_from_what_it_judges(parts, teachers):
+    def weights_of_first(parts):
+        networks = copy.deepcopy(teachers)
+        optimizers = {name: make_optimizer(n, 1e-2, 0.0) for name, n in networks.items()}
+        images = [average(*pair_of(part)) for part in parts]
+        learn('detector', networks, optimizers, parts, images, amp=False)
+        return networks['detector_a'].state_dict()
+
+    before = weights_of_first(parts)
+    other = replace(parts[1], rgb=1 - parts[1].rgb, ir=1 - parts[1].ir)
+    torch.testing.assert_close(weights_of_first([parts[0], other]), before, rtol=0, atol=0)
+    own = replace(parts[0], ir=1 - parts[0].ir)
+    changed = weights_of_first([own, parts[1]])
+    assert any(not torch.equal(before[name], value) for name, value in changed.items())
+
+
+def test_the_halves_of_a_batch_come_from_halves_of_the_data_that_never_mix(config, samples):
+    config = replace(config, mosaic=0.5)
+    seen = [set(), set()]
+    for step in range(12):
+        for names, part in zip(seen, split(make_batch(samples, config, step), 2), strict=True):
+            names |= {name for row in part.names for name in row.split('+')}
+    first, second = seen
+    assert first | second == {sample.name for sample in samples}
+    assert not first & second
+
+
+def test_within_its_half_every_pair_is_used_once_before_any_is_used_twice(config, samples):
+    config = replace(config, batch=2)
+    names = [make_batch(samples, config, step).names for step in range(2)]
+    assert len({name for row in names for name in row}) == 4
+
+
+def test_halves_have_the_same_share_of_every_light_and_keep_neighbors_together(samples):
+    lights = ['day', 'night', 'day', 'day', 'night', 'day', 'night', 'night', 'day', 'day']
+    told = [replace(samples[0], strata={'light': light}) for light in lights]
+    first, second = halves(told)
+    assert sorted(first + second) == list(range(10))
+    assert [lights[i] for i in first].count('day') == [lights[i] for i in second].count('day')
+    for light in ('day', 'night'):
+        of_first = [i for i in first if lights[i] == light]
+        assert max(of_first) < min(i for i in second if lights[i] == light)
+
+
+def test_halves_of_a_set_that_is_not_read_are_those_of_the_set_in_memory(data_root, samples):
+    assert halves(open_dataset(data_root, 'train')) == halves(samples)
+
+
+def test_one_pair_of_each_light_is_enough_and_a_single_pair_is_refused(samples):
+    told = [replace(samples[0], strata={'light': light}) for light in ('day', 'night')]
+    assert sorted(halves(told)) == [[0], [1]]
+    with pytest.raises(ConfigError, match='cross_fit=false'):
+        halves(told[:1])
+
+
+def test_the_loss_net_learns_nothing_before_its_first_lesson(config, samples):
+    task = learned_task(replace(config, first_lesson=2), CPU)
+    before = copy.deepcopy(task.networks['loss_net'].state_dict())
+    batches = [make_batch(samples, config, step) for step in range(3)]
+    for step in (0, 1):
+        task.step(step, batches[step], batches[step - 1 : step] if step else [])
+    torch.testing.assert_close(task.networks['loss_net'].state_dict(), before, rtol=0, atol=0)
+    task.step(2, batches[2], batches[1:2])
+    after = task.networks['loss_net'].state_dict()
+    assert any(not torch.equal(before[name], value) for name, value in after.items())
+
+
+def test_without_crossing_one_teacher_learns_from_all_and_judges_all(config):
+    task = learned_task(replace(config, cross_fit=False), CPU)
+    assert list(task.networks) == ['fusion', 'detector', 'loss_net']
