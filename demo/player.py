@@ -18,7 +18,7 @@ from vision_msgs.msg import LabelInfo
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.bags import BagWriter
-from tdfusion_ros.node.fusion_node import qos
+from tdfusion_ros.node import qos
 
 INPUT_KINDS = {
     'sensor_msgs/msg/Image': Image,

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.live.camera import FAULTY
 from tdfusion_ros.core.pipeline import Pipeline
-from tdfusion_ros.node.fusion_node import fusion_node as node
+from tdfusion_ros.node import fusion_node as node
 
 take = Pipeline.take
 

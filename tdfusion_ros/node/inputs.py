@@ -19,9 +19,9 @@ from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats.decode import SizeGuard
 from tdfusion_ros.formats.messages import to_frame
+from tdfusion_ros.node import qos
 from tdfusion_ros.node.approximate_policy import ApproximatePolicy
 from tdfusion_ros.node.counters import Counters
-from tdfusion_ros.node.fusion_node import qos
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks

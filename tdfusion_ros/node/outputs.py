@@ -25,8 +25,8 @@ from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove as annotations
 from tdfusion_ros.formats import messages
+from tdfusion_ros.node import qos
 from tdfusion_ros.node.counters import Status
-from tdfusion_ros.node.fusion_node import qos
 
 # From the stamp of the result, and from the arrival of the later image, to the publication;
 # stamp of ir minus stamp of rgb.

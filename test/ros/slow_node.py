@@ -11,7 +11,7 @@ from time import monotonic
 from time import sleep
 
 from tdfusion_ros.core.pipeline import Pipeline
-from tdfusion_ros.node.fusion_node import fusion_node as node
+from tdfusion_ros.node import fusion_node as node
 
 INFERENCE_S = float(os.environ.get('SLOW_INFERENCE_S', '0'))
 START_S = float(os.environ.get('SLOW_START_S', '0'))

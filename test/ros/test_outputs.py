@@ -16,7 +16,7 @@ def outputs(stage, monkeypatch):
     """Return the node's outputs in this process, and counts of what they make."""
     from tdfusion_ros.core.config import FusionConfig
     from tdfusion_ros.formats import messages
-    from tdfusion_ros.node.fusion_node import outputs as module
+    from tdfusion_ros.node import outputs as module
 
     made = {'draw': 0, 'image': 0}
 
