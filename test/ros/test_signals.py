@@ -98,7 +98,7 @@ def test_signals_up_to_the_very_last_moment_do_not_change_the_status(stage):
 
 
 def test_the_first_signal_interrupts_unless_the_end_has_begun():
-    from tdfusion_ros.node.fusion_node import interrupt_once
+    from tdfusion_ros.node.signals import interrupt_once
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
