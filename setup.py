@@ -20,7 +20,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['formats/vision_msgs/msg/*.msg', 'formats/foxglove_msgs/msg/*.msg']},
+    package_data={PACKAGE: ['formats/*_msgs/msg/*.msg', 'tools/view/*.j2']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml', *glob('README.md')]),
@@ -38,6 +38,8 @@ setup(
             'PyYAML>=6',  # parameter and calibration files
             'rosbags>=0.11,<0.12',  # bags without ROS
             'tqdm>=4.60',  # progress bar of tdfusion fuse
+            'Jinja2>=3.0',  # the page of tdfusion view
+            'matplotlib>=3.5',  # its charts
         ],
         # On a Jetson torch and torch_tensorrt are wheels of its JetPack, not of PyPI.
         'cuda': [
