@@ -3,7 +3,6 @@
 from collections.abc import Callable
 import os
 from pathlib import Path
-import sys
 
 import yaml
 
@@ -54,11 +53,17 @@ def build_engines(
 
 
 def share_folders() -> list[Path]:
-    """Return where the package's models and config may lie: the source tree, then installs."""
+    """
+    Return where the package's models and config may lie: the source tree, then installs.
+
+    Every installer puts ``share/`` beside or above the package: a virtual environment, ``pip
+    install --user`` or ``--target``, apt and colcon.
+    """
+    here = Path(__file__).resolve()
     prefixes = [p for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
     return [
-        Path(__file__).resolve().parents[1],
-        *(Path(prefix) / 'share' / PACKAGE for prefix in (*prefixes, sys.prefix)),
+        here.parents[1],
+        *(Path(prefix) / 'share' / PACKAGE for prefix in (*prefixes, *here.parents[1:])),
     ]
 
 

@@ -29,7 +29,8 @@ ROOMS = {
 FILES = {
     'build': {'core', 'backends', 'formats'},
     'cli': {'core', 'tools'},
-    '__init__': {'build', 'core', 'formats'},
+    'library': {'build', 'core'},
+    '__init__': {'core', 'library'},
 }
 """What the modules beside the folders may import of the package."""
 
@@ -130,7 +131,9 @@ def test_backends_load_their_engine_only_when_used(module):
         assert not imports_at_once(module) & heavy
 
 
-@pytest.mark.parametrize('module', in_rooms('build', 'cli', 'formats', 'tools'))
+@pytest.mark.parametrize(
+    'module', in_rooms('__init__', 'build', 'cli', 'formats', 'library', 'tools')
+)
 def test_what_runs_without_ros_imports_neither_ros_nor_engines(module):
     assert not others(imports_at_once(module)) & ROS
     assert not others(imports(module)) & ENGINES

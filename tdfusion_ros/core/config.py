@@ -223,11 +223,12 @@ def from_mapping(values: Mapping[str, Any]) -> FusionConfig:
     """
     Make a config from dotted names; what is not named keeps its default.
 
+    :param values: as ``{'ir.invert': True}`` or, nested, ``{'ir': {'invert': True}}``.
     :raises ConfigError: naming the misspelt, mistyped or out-of-range setting.
     """
     known = {name: value for name, value, _ in _flat(FusionConfig())}
     groups: dict[str, dict[str, Any]] = {}
-    for name, value in values.items():
+    for name, value in flatten(values).items():
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ''
@@ -237,6 +238,15 @@ def from_mapping(values: Mapping[str, Any]) -> FusionConfig:
     top = groups.pop('', {})
     nested = {name: GROUPS[name](**leaves) for name, leaves in groups.items()}
     return FusionConfig(**top, **nested)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Return nested mappings as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        key = f'{prefix}{name}'
+        flat |= flatten(value, f'{key}.') if isinstance(value, Mapping) else {key: value}
+    return flat
 
 
 def settings() -> list[tuple[str, Any, Mapping[str, Any]]]:

@@ -18,7 +18,8 @@ class Frame:
     """
     One image as the sensor sent it.
 
-    :param pixels: (H, W) or (H, W, 3), uint8 or uint16; color is in the order R, G, B.
+    :param pixels: (H, W) or (H, W, 3), uint8 or uint16; color is in the order R, G, B. An ir
+        image that is scaled to [0, 1] already may be (H, W) float32.
     :param stamp_ns: time of exposure as the driver states it [ns].
     :param frame_id: the optical frame of the camera.
     :param encoding: what its message called it, as ``mono16`` or ``jpeg``; to be told, not to be
@@ -33,9 +34,10 @@ class Frame:
     def __post_init__(self) -> None:
         p = self.pixels
         shaped = p.ndim == 2 or (p.ndim == 3 and p.shape[2] == 3)
+        counts = shaped and p.dtype in (np.uint8, np.uint16)
         _require(
-            shaped and p.size > 0 and p.dtype in (np.uint8, np.uint16),
-            '(H, W) or (H, W, 3) uint8 or uint16',
+            p.size > 0 and (counts or (p.ndim == 2 and p.dtype == np.float32)),
+            '(H, W) or (H, W, 3) uint8 or uint16, or (H, W) float32',
             p,
         )
 

@@ -44,9 +44,19 @@ class Pipeline:
         self.contract = contract
         self.backend = backend
         self._config = config
+        self._calibration = calibration
         self._wanted = wanted_classes(config.class_filter, contract.classes)
         self._scaler = ThermalScaler(config.ir)
         self._registration = Registration(calibration)
+        self._last_ns = 0
+
+    def fresh(self) -> 'Pipeline':
+        """Return a pipeline with the same settings and engine that has seen no frame."""
+        return Pipeline(self._config, self.contract, self._calibration, self.backend)
+
+    def reset(self) -> None:
+        """Forget the thermal range of earlier frames."""
+        self._scaler.reset()
         self._last_ns = 0
 
     def reconfigure(self, config: FusionConfig) -> None:

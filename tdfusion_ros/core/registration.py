@@ -57,6 +57,7 @@ class Registration:
                     'check the direction (rgb to ir) and the image sizes'
                 )
             self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
+        self._valid.flags.writeable = False  # every result shares it
         self._sizes = (rgb_size_hw, ir_size_hw)
 
 

@@ -32,7 +32,8 @@ class ThermalScaler:
         """
         Return the frame in [0, 1], hot is bright.
 
-        :param counts: (H, W) uint8 or uint16; or (H, W, 3), order R, G, B.
+        :param counts: (H, W) uint8 or uint16; or (H, W, 3), order R, G, B; or (H, W) float32 in
+            [0, 1], which is used as it is.
         :returns: (H, W) float32 in [0, 1].
         :raises FrameError: ``bad_encoding`` if the channels differ and ``ir.color`` is refuse.
         """
@@ -46,6 +47,8 @@ class ThermalScaler:
         return _ramp(counts.astype(np.float32), low, high)
 
     def _limits(self, counts: np.ndarray) -> tuple[float, float]:
+        if counts.dtype == np.float32:
+            return 0.0, 1.0
         mode = self._config.normalization
         if mode == 'auto':
             mode = 'passthrough' if counts.dtype == np.uint8 else 'percentile'

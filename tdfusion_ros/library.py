@@ -1,0 +1,166 @@
+"""The library interface: fuse numpy arrays, with the pipeline of the ROS node."""
+
+from dataclasses import dataclass
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdfusion_ros.build import build_pipeline
+from tdfusion_ros.core import overlay
+from tdfusion_ros.core.config import from_mapping
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.pipeline import Pipeline
+
+__all__ = ['Fuser', 'FusionError', 'Result', 'load']
+log = logging.getLogger('tdfusion_ros')
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """
+    A fused image and the detections in it.
+
+    :param image: (H, W, 3) uint8, channel order R, G, B; H and W are those of the rgb image.
+    :param ir: (H, W) float32 in [0, 1], hot is bright: the ir image as the network got it,
+        scaled and registered to the rgb image.
+    :param valid: (H, W) bool, read-only; False where the ir camera does not see and ``ir`` is 0.
+    :param detections: boxes, scores and class ids, best first.
+    :param classes: the names of all classes of the model; a class id is an index into it.
+    """
+
+    image: np.ndarray
+    ir: np.ndarray
+    valid: np.ndarray
+    detections: Detections
+    classes: tuple[str, ...]
+
+    @property
+    def boxes_xyxy(self) -> np.ndarray:
+        """(N, 4) float32, best first: left, top, right, bottom [px of ``image``]."""
+        return self.detections.boxes_xyxy
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(N,) float32 in [0, 1], falling."""
+        return self.detections.scores
+
+    @property
+    def labels(self) -> list[str]:
+        """The class name of each box."""
+        return [self.classes[i] for i in self.detections.class_ids]
+
+    def draw(self) -> np.ndarray:
+        """Return a copy of ``image`` with boxes, labels and scores, (H, W, 3) uint8."""
+        return overlay.draw(self.image, self.detections, self.classes)
+
+
+class Fuser:
+    """
+    Fuse pairs of images; :func:`load` makes one. Not for several threads at once.
+
+    No call influences another one, except in a fuser made by :meth:`stream`.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, stateless: bool = True) -> None:
+        self._pipeline = pipeline
+        self._stateless = stateless
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that the model detects."""
+        return self._pipeline.contract.classes
+
+    @property
+    def backend(self) -> str:
+        """The engine in use: ``cpu``, ``cuda`` or ``trt``."""
+        return self._pipeline.backend.name
+
+    def __call__(self, rgb: np.ndarray, ir: np.ndarray) -> Result:
+        """
+        Fuse one rgb and one ir image, taken at the same time.
+
+        :param rgb: (H, W, 3) uint8, channel order R, G, B (OpenCV reads B, G, R:
+            ``rgb = bgr[..., ::-1]``).
+        :param ir: (h, w), hot is bright unless ``ir.invert`` is set. uint8 is used as it is;
+            uint16 counts are scaled between two percentiles of the image, or as
+            ``ir.normalization`` says; floating point must be in [0, 1] and is used as it is.
+            (h, w, 3) is accepted where the three channels are equal. Without a calibration an
+            ir image of another size is stretched to the size of rgb.
+        :raises ValueError: if an array has another shape or dtype, or float ir leaves [0, 1].
+        :raises FusionError: if ir is in false colors, or the calibration maps nothing into it.
+        """
+        frames = Frame(_checked_rgb(rgb), 0), Frame(_checked_ir(ir), 0)
+        if self._stateless:
+            self._pipeline.reset()
+        result = self._pipeline.process(*frames)
+        assert result.fused is not None  # asked for
+        pair = result.pair
+        return Result(result.fused, pair.ir, pair.valid, result.detections, self.classes)
+
+    def stream(self) -> 'Fuser':
+        """
+        Return a fuser for the consecutive frames of one pair of cameras.
+
+        It smooths the scaling of 16-bit ir over time, as the ROS node does, so that the image
+        does not flicker. It shares the engine with this one and starts without a history.
+        """
+        return Fuser(self._pipeline.fresh(), stateless=False)
+
+
+def load(
+    model: str | Path = 'msrs_rt',
+    *,
+    backend: str = 'auto',
+    calibration: str | Path = '',
+    **settings: Any,
+) -> Fuser:
+    """
+    Load a model and return a function that fuses images with it.
+
+    :param model: a bundle's folder, or the name of a shipped bundle.
+    :param backend: ``auto``, ``cpu``, ``cuda`` or ``trt``; the choice of ``auto`` is logged.
+    :param calibration: a calibration file (YAML, ir to rgb); empty: both cameras have the same
+        field of view.
+    :param settings: any other setting of :class:`tdfusion_ros.core.config.FusionConfig`, as
+        ``score_threshold=0.5`` or ``ir={'invert': True}``. Settings that only concern topics
+        and pairing have no effect here.
+    :raises FusionError: if a setting, the model, the calibration or the engine cannot be used.
+    """
+    config = from_mapping(
+        {'model': str(model), 'backend': backend, 'calibration': str(calibration), **settings}
+    )
+    return Fuser(build_pipeline(config, log.info))
+
+
+def _checked_rgb(rgb: Any) -> np.ndarray:
+    array = np.asarray(rgb)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
+        raise ValueError(f'rgb must be (H, W, 3) uint8, got {_described(array)}')
+    return array
+
+
+def _checked_ir(ir: Any) -> np.ndarray:
+    array = np.asarray(ir)
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if shaped and array.size and array.dtype in (np.uint8, np.uint16):
+        return array
+    if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(
+            'ir must be (H, W), uint8, uint16, or floating point in [0, 1], '
+            f'got {_described(array)}'
+        )
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0.0 and high <= 1.0):  # also false for NaN
+        raise ValueError(
+            f'floating point ir must be in [0, 1], got {low:g} to {high:g}: scale it, or pass '
+            'sensor counts as uint16'
+        )
+    return array.astype(np.float32)
+
+
+def _described(array: np.ndarray) -> str:
+    return f'{array.dtype} of shape {array.shape}'
