@@ -20,4 +20,4 @@ def test_shipped_parameter_file_holds_the_defaults():
 
 
 def test_readme_lists_every_parameter_as_the_config_says():
-    assert parameter_table() in (ROOT / 'README.md').read_text()
+    assert parameter_table() in (ROOT / 'docs' / 'parameters.md').read_text()
