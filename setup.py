@@ -28,19 +28,23 @@ setup(
         *tree('config'),
         *tree('models'),
     ],
-    install_requires=['setuptools'],
-    # Where pip brings the dependencies; in a ROS workspace rosdep does (package.xml).
+    # What pip brings for the library and for every `tdfusion` command. In a ROS workspace rosdep
+    # brings the same from package.xml, with OpenCV from apt, which has no name that pip knows:
+    # colcon installs without looking at this list, and the scripts that it makes start through
+    # importlib.metadata, which does not either (pkg_resources would: nothing here imports it).
+    install_requires=[
+        'numpy>=1.26',  # arrays
+        'opencv-python-headless>=4.6,<5',  # decode, remap, draw; version 5 breaks cv_bridge
+        'Pillow>=9.0',  # sizes of image files before they are decoded
+        'onnxruntime>=1.19',  # runs the model on the CPU
+        'PyYAML>=6',  # parameter and calibration files
+        'rosbags>=0.11,<0.12',  # bags without ROS
+        'tqdm>=4.60',  # progress bar of tdfusion fuse
+        'Jinja2>=3.0',  # the page of tdfusion view
+        'matplotlib>=3.5',  # its charts
+    ],
     extras_require={
-        'run': [
-            'numpy>=1.26',  # arrays
-            'opencv-python-headless>=4.6,<5',  # decode, remap, draw; version 5 breaks cv_bridge
-            'onnxruntime>=1.19',  # runs the model on the CPU
-            'PyYAML>=6',  # parameter and calibration files
-            'rosbags>=0.11,<0.12',  # bags without ROS
-            'tqdm>=4.60',  # progress bar of tdfusion fuse
-            'Jinja2>=3.0',  # the page of tdfusion view
-            'matplotlib>=3.5',  # its charts
-        ],
+        'run': [],  # now install_requires; old commands name it
         # On a Jetson torch and torch_tensorrt are wheels of its JetPack, not of PyPI.
         'cuda': [
             'torch>=2.4',  # runs the network on an NVIDIA GPU
@@ -58,7 +62,6 @@ setup(
             'pycocotools>=2.0.8',  # average precision as everybody computes it
             'scikit-image>=0.22',  # SSIM as the papers on fusion compute it
             'transformers==5.20.2',  # SegFormer; pinned, other versions name its weights otherwise
-            'matplotlib>=3.8',  # the plot of benchmarks/pareto.py
             'tensorboard>=2.18',  # curves and panels of a training run
         ],
         'test': [

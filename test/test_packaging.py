@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 import re
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 from packaging.requirements import Requirement
@@ -72,6 +73,28 @@ def test_every_ros_package_that_is_imported_is_in_package_xml():
     assert needed <= keys('exec')
 
 
+def test_pip_and_rosdep_bring_what_is_imported_without_ros():
+    """The names of apt and PyPI for each module that the code without ROS and torch imports."""
+    names = {
+        'PIL': ('Pillow', 'python3-pil'),
+        'cv2': ('opencv-python-headless', 'python3-opencv'),
+        'jinja2': ('Jinja2', 'python3-jinja2'),
+        'matplotlib': ('matplotlib', 'python3-matplotlib'),
+        'numpy': ('numpy', 'python3-numpy'),
+        'onnxruntime': ('onnxruntime', 'python3-onnxruntime-pip'),
+        'rosbags': ('rosbags', 'python3-rosbags-pip'),
+        'tqdm': ('tqdm', 'python3-tqdm'),
+        'yaml': ('PyYAML', 'python3-yaml'),
+    }
+    optional = {'torch', 'torch_tensorrt', 'tensorrt', 'safetensors'}
+    others = {n for n in imported() if n not in sys.stdlib_module_names and not ROS.fullmatch(n)}
+    assert others - optional - {'tdfusion_ros'} <= names.keys()
+    assert {pip for pip, _ in names.values()} == {
+        Requirement(line).name for line in setup_keywords()['install_requires']
+    }
+    assert {rosdep for _, rosdep in names.values()} <= keys('exec')
+
+
 def test_package_xml_brings_no_torch_and_no_tensorrt():
     every = ' '.join(keys('exec') | keys('test')).lower()
     assert not re.search('torch|tensorrt|cuda', every)
@@ -99,9 +122,10 @@ def test_colcon_finds_pytest_among_the_dependencies_of_the_tests():
 @pytest.mark.parametrize('path', sorted(DOCKER.glob('requirements*.txt')), ids=lambda p: p.stem)
 def test_every_pin_of_an_image_is_one_that_setup_py_allows(path):
     allowed = {}
-    extras = setup_keywords()['extras_require']
-    for extra in ('run', 'cuda', 'trt'):
-        for line in extras[extra]:
+    setup = setup_keywords()
+    extras = setup['extras_require']
+    for lines in (setup['install_requires'], extras['cuda'], extras['trt']):
+        for line in lines:
             allowed.setdefault(Requirement(line).name, []).append(Requirement(line).specifier)
     for pin in requirements(path):
         ((operator, version),) = ((s.operator, s.version) for s in pin.specifier)
@@ -113,9 +137,7 @@ def test_every_pin_of_an_image_is_one_that_setup_py_allows(path):
 def test_numpy_below_2_is_one_that_setup_py_allows():
     (limit,) = requirements(DOCKER / 'constraints.txt')
     (wanted,) = (
-        r
-        for r in map(Requirement, setup_keywords()['extras_require']['run'])
-        if r.name == limit.name
+        r for r in map(Requirement, setup_keywords()['install_requires']) if r.name == limit.name
     )
     assert limit.specifier.contains('1.26.4')
     assert wanted.specifier.contains('1.26.4')
