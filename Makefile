@@ -54,6 +54,5 @@ $(DEMO)/ready: pip_ros/requirements.txt setup.py
 $(TEST)/ready: pip_ros/requirements.txt setup.py
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/pip install -q -r pip_ros/requirements.txt -e '.[run,train,test]'
-	$(TEST)/bin/pip install -q --no-deps torch-tensorrt==2.13.0  # its conversion runs without TensorRT
 	$(TEST)/bin/python pip_ros/build_messages.py
 	touch $@

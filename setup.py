@@ -71,8 +71,9 @@ setup(
             'ruff==0.17.5',  # one linter version, so that CI and desk agree
             'mypy==2.4.1',
             'types-PyYAML',
-            'dllist',  # this and psutil: torch_tensorrt imports them; itself it is put beside
-            'psutil',  # without TensorRT, to check that it can convert the networks (Makefile)
+            # TensorRT itself, compiles without a GPU. NVIDIA's license: tests only, never shipped.
+            'tensorrt-rtx-cu13-bindings==1.7.1.116',
+            'tensorrt-rtx-cu13-libs==1.7.1.116',  # 96 MB; pinned, kernels differ by version
             'sewar>=0.4.10',  # an independent VIF, to check ours against
         ],
     },
