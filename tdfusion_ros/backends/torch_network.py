@@ -1,6 +1,7 @@
 """The network of a bundle in torch: rebuilt from its contract, folded, in half precision."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from safetensors.torch import load
@@ -95,15 +96,20 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
     Export a network for one size, with float32 where it has uint8: (H, W, 3) in [0, 255].
 
     Torch-TensorRT converts no cast to uint8, in any version (``to_copy_dtype_validator``, read at
-    v2.8.0 to v2.13.0), so the last one is taken out; whoever runs the engine does it. All else is
-    in the engine, the half level that makes it rounding included.
+    v2.8.0 to v2.13.0), so the last one is removed and the caller of the engine does it. All else
+    is in the engine, rounding included. TensorRT has no float32 matrix product for compute
+    capability 7.5, so linear layers become 1x1 convolutions.
 
     :raises ModelError: if the network does not end in that cast and a permutation.
     """
+    model = deepcopy(model).eval()
+    for module in model.modules():
+        if isinstance(module, FusionRT):
+            module.scene = _as_convolutions(module.scene)
     device = next(model.parameters()).device
     inputs = torch.rand(*size_hw, 3, device=device), torch.rand(size_hw, device=device)
     with torch.no_grad():
-        program = torch.export.export(model.eval(), inputs)
+        program = torch.export.export(model, inputs)
     graph = program.graph_module.graph
     (output,) = graph.find_nodes(op='output')
     permuted = output.args[0][0]
@@ -115,6 +121,21 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
     graph.erase_node(cast)
     program.graph_module.recompile()
     return program
+
+
+def _as_convolutions(layers: nn.Sequential) -> nn.Sequential:
+    """Return linear layers, which end in ``Unflatten``, as equal 1x1 convolutions."""
+    first, *others = (
+        _as_convolution(layer) if isinstance(layer, nn.Linear) else layer for layer in layers[:-1]
+    )
+    return nn.Sequential(nn.Unflatten(1, (-1, 1, 1)), first, *others)
+
+
+def _as_convolution(linear: nn.Linear) -> nn.Conv2d:
+    convolution = nn.Conv2d(linear.in_features, linear.out_features, 1)
+    convolution.weight = nn.Parameter(linear.weight[..., None, None], requires_grad=False)
+    convolution.bias = linear.bias
+    return convolution
 
 
 def _enter_half(layers: nn.ModuleList) -> None:
