@@ -32,7 +32,7 @@ from training.config import config_from_mapping
 from training.config import facts
 from training.config import load_config
 from training.config import TrainConfig
-from training.data.batches import hold
+from training.data.batches import cache_samples
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.markdown import table
@@ -76,7 +76,7 @@ def trained(config: TrainConfig) -> str:
     if not (Path(config.run) / DESCRIPTION).is_file():
         print(f'training {config.run}')
         data = open_dataset(config.data, config.split)
-        train(config, hold(data[: config.limit] if config.limit else data))
+        train(config, cache_samples(data[: config.limit] if config.limit else data))
         return config.run
     # Through the defaults, so that a setting that is new since then is the default of now.
     told = config_from_mapping(read_description(config.run)['config'])

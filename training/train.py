@@ -35,8 +35,8 @@ from training.bundle.history import git_commit
 from training.config import load_config
 from training.config import TrainConfig
 from training.data.augmentation import Batch
+from training.data.batches import cache_samples
 from training.data.batches import choose_workers
-from training.data.batches import hold
 from training.data.batches import make_batch
 from training.data.batches import prefetched
 from training.data.datasets import DataSet
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str]) -> None:
     config = load_config(arguments)
     distributed.start(distributed.choose_device(config.device))
     data = open_dataset(config.data, config.split)
-    samples = hold(data[: config.limit] if config.limit else data)
+    samples = cache_samples(data[: config.limit] if config.limit else data)
     if distributed.is_main():
         place = 'read anew for each batch' if isinstance(samples, DataSet) else 'in memory'
         print(f'{len(samples)} pairs of {config.data}/{config.split}, {place} -> {config.run}')

@@ -8,7 +8,7 @@ for package in ('cv2', 'yaml'):
     pytest.importorskip(package)
 
 from training.config import TrainConfig  # noqa: E402
-from training.data.batches import hold  # noqa: E402
+from training.data.batches import cache_samples  # noqa: E402
 from training.data.batches import make_batch  # noqa: E402
 from training.data.batches import prefetched  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
@@ -80,7 +80,7 @@ def test_an_error_while_a_batch_is_made_ahead_stops_at_its_own_step():
         next(batches)
 
 
-def test_batches_that_nobody_wants_are_not_made():
+def test_batches_ahead_are_dropped_when_the_caller_stops():
     made = []
     batches = prefetched(lambda step: made.append(step), range(1000), 2)
     next(batches)
@@ -95,11 +95,11 @@ def test_a_lazy_set_gives_the_same_batches_as_one_in_memory(config, samples, dat
         assert_equal(make_batch(lazy, config, step), make_batch(samples, config, step))
 
 
-def test_a_set_is_held_in_memory_only_if_it_is_small(data_root):
+def test_a_data_set_is_cached_only_if_it_is_small(data_root):
     data = open_dataset(data_root, 'train')
     pixels = 4 * 96 * 128 * 4
-    assert isinstance(hold(data), list)
-    assert hold(data, limit=pixels) is data
+    assert isinstance(cache_samples(data), list)
+    assert cache_samples(data, limit=pixels) is data
 
 
 def test_processes_share_the_rows_of_one_batch(config, samples, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip('cv2')
 
 from tdfusion_ros.core.errors import FusionError
+from training.data.batches import cache_samples
 from training.data.datasets import load_samples
 from training.data.datasets import open_dataset
 from training.data.layouts import M3FD
@@ -173,7 +174,7 @@ def test_names_that_do_not_fit_the_data_set_are_an_error(write_pairs, write_text
     root = write_pairs('Vis', 'Ir', ['a'])
     write_text('labels/a.txt', YOLO)
     write_text('classes.txt', 'people\nhorse\n')
-    with pytest.raises(FusionError, match=r"classes\.txt names 'horse'.*people, car"):
+    with pytest.raises(FusionError, match=r"classes\.txt contains 'horse'.*people, car"):
         open_dataset(root, 'all')
 
 
@@ -188,8 +189,26 @@ def test_a_missing_partner_is_named_with_its_folder(
         write_text(f'labels/{name}.txt', YOLO)
         write_mask(f'masks/{name}.png', mask)
     next((root / lost).glob('b.*')).unlink()
-    with pytest.raises(FusionError, match=rf"{lost} lacks 'b' and so 1 of 3.*add the file"):
+    with pytest.raises(FusionError, match=rf"{lost} lacks 'b' \(1 of 3.*add the file"):
         open_dataset(root, 'all')
+
+
+def test_files_of_macos_are_ignored_and_suffixes_have_any_case(write_pairs, write_text):
+    root = write_pairs('rgb', 'ir', ['a'])
+    write_text('classes.txt', 'goat\n')
+    write_text('labels/a.TXT', YOLO)
+    for place in ('rgb/._a.png', 'ir/._a.png', 'labels/._a.txt'):
+        write_text(place, 'no image')
+    assert open_dataset(root, 'all')[0].boxes_xyxy.tolist() == BOX
+
+
+def test_all_label_files_that_cannot_be_used_are_listed_before_training(write_pairs, write_text):
+    root = write_pairs('rgb', 'ir', ['a', 'b', 'c'])
+    write_text('classes.txt', 'goat\n')
+    for name, text in {'a': '7 0.5 0.5 1 1', 'b': YOLO, 'c': '0 0.5 0.5 0 1'}.items():
+        write_text(f'labels/{name}.txt', text)
+    with pytest.raises(FusionError, match=r'^2 label files.*a\.txt.*class 7.*c\.txt: box 1'):
+        cache_samples(open_dataset(root, 'all'))
 
 
 def test_missing_labels_of_a_labeled_data_set_are_an_error(write_pairs):
@@ -201,7 +220,7 @@ def test_missing_labels_of_a_labeled_data_set_are_an_error(write_pairs):
 def test_two_files_of_one_stem_are_an_error(write_pairs):
     write_pairs('rgb', 'ir', ['a'])
     root = write_pairs('rgb', 'ir', ['a'], ('.jpg', '.png'))
-    with pytest.raises(FusionError, match=r'a\.jpg and .*a\.png have one stem'):
+    with pytest.raises(FusionError, match=r'a\.jpg and .*a\.png have the same stem'):
         open_dataset(root, 'all')
 
 
@@ -210,18 +229,3 @@ def test_a_pair_of_two_sizes_is_an_error_that_says_both(write_pairs, write_mask)
     write_mask('ir/a.png', np.zeros((48, 128), np.uint8))
     with pytest.raises(FusionError, match=r'ir/a\.png is 128x48, .*rgb/a\.png is 128x96'):
         open_dataset(root, 'all')[0]
-
-
-def test_real_m3fd_pairs_are_read_if_they_are_there(root):
-    folder = root.parent / 'shared' / 'data' / 'm3fd_demo'
-    if not folder.is_dir():
-        pytest.skip(f'{folder} is not on this machine')
-    layout = replace(M3FD, rgb='vi', ir='ir', boxes=(('yolo', 'boxes'),))
-    dataset = open_dataset(folder, 'all', layout)
-    assert len(dataset) == 7
-    for sample in dataset:
-        assert sample.rgb.shape == (768, 1024, 3)
-        assert len(sample.boxes_xyxy)
-        assert (sample.boxes_xyxy[:, 2:] <= [1024, 768]).all()
-    named = {dataset.classes[i] for sample in dataset for i in sample.class_ids}
-    assert {'people', 'car', 'lamp', 'motorcycle'} <= named

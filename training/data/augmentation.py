@@ -1,9 +1,11 @@
 """Augmentation of rgb, ir, boxes and mask together; every function returns a new sample."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import fields
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ from training.data.datasets import Sample
 from training.data.pair_files import IGNORE
 
 PADDING = 114
-"""Gray level outside of the image: neither hot nor dark."""
+"""Gray level outside of the image: neither hot nor cold."""
 
 
 @dataclass(frozen=True)
@@ -35,33 +37,26 @@ class Batch:
     mask: Tensor | None = None
     """(B, H, W) int64, 255 is unlabeled; None if no sample has one."""
 
+    def _each(self, change: Callable[[Tensor], Tensor]) -> 'Batch':
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed = {n: change(v) for n, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **(values | changed))
+
     def to(self, device: torch.device) -> 'Batch':
         """Return the batch with all its tensors on ``device``."""
-        return Batch(
-            self.names,
-            self.rgb.to(device),
-            self.ir.to(device),
-            self.boxes_xyxy.to(device),
-            self.class_ids.to(device),
-            self.valid.to(device),
-            None if self.mask is None else self.mask.to(device),
-        )
+        return self._each(lambda tensor: tensor.to(device))
+
+    def rows(self, chosen: slice) -> 'Batch':
+        """Return some of the samples."""
+        return replace(self._each(lambda tensor: tensor[chosen]), names=self.names[chosen])
 
 
 def split(batch: Batch, count: int) -> list[Batch]:
     """Return ``count`` equal parts of a batch, in order."""
     size, rest = divmod(len(batch.names), count)
     if rest:
-        raise ValueError(f'{len(batch.names)} samples do not make {count} equal parts')
-    parts = []
-    for start in range(0, len(batch.names), size):
-        rows = {
-            f.name: value[start : start + size]
-            for f in fields(batch)
-            if (value := getattr(batch, f.name)) is not None
-        }
-        parts.append(replace(batch, **rows))
-    return parts
+        raise ValueError(f'cannot split {len(batch.names)} samples into {count} equal parts')
+    return [batch.rows(slice(start, start + size)) for start in range(0, count * size, size)]
 
 
 def flip(sample: Sample) -> Sample:
@@ -74,22 +69,8 @@ def flip(sample: Sample) -> Sample:
     return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes, mask=mask)
 
 
-def resize(sample: Sample, size_hw: tuple[int, int]) -> Sample:
-    """Resize the whole image, antialiased; boxes follow the sides, and none is dropped."""
-    height, width = sample.ir.shape
-    # x with the width, y with the height: for images that are not square they differ.
-    scale = np.array([size_hw[1] / width, size_hw[0] / height] * 2, dtype=np.float32)
-    return replace(
-        sample,
-        rgb=_resize_levels(sample.rgb, size_hw),
-        ir=_resize_levels(sample.ir, size_hw),
-        boxes_xyxy=sample.boxes_xyxy * scale,
-        mask=None if sample.mask is None else _resize_mask(sample.mask, size_hw),
-    )
-
-
 def pad(sample: Sample, multiple: int) -> Sample:
-    """Continue the images below and right, as the robot does, to sides that networks can take."""
+    """Extend the images below and right, as the robot does, to multiples of ``multiple``."""
     below, right = (-side % multiple for side in sample.ir.shape)
     if not below and not right:
         return sample
@@ -108,10 +89,10 @@ def crop_resize(
     sample: Sample, window_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]
 ) -> Sample:
     """
-    Cut a window out and resize it; what lies outside of the image becomes gray and unlabeled.
+    Crop a window and resize it; pixels outside of the image become gray and unlabeled.
 
-    A box that loses more than 70 % of its area, or gets thinner than 3 px, is dropped: nobody
-    could say what it shows.
+    A box that loses more than 70 % of its area, or gets thinner than 3 px, is dropped: what is
+    left of the object could not be recognized.
     """
     x0, y0, x1, y1 = window_xyxy
     height, width = size_hw
@@ -122,30 +103,19 @@ def crop_resize(
     sides = clipped[:, 2:] - clipped[:, :2]
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     keep = (sides.prod(1) > 0.3 * area) & (sides.min(1, initial=np.inf) >= 3)
-    return replace(
-        sample,
-        rgb=_cut(sample.rgb, window_xyxy, size_hw),
-        ir=_cut(sample.ir, window_xyxy, size_hw),
-        boxes_xyxy=clipped[keep],
-        class_ids=sample.class_ids[keep],
-        mask=None if sample.mask is None else _cut_mask(sample.mask, window_xyxy, size_hw),
-    )
-
-
-def _cut(
-    image: np.ndarray, window_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]
-) -> np.ndarray:
-    inside = _window(image, window_xyxy, PADDING)
     # Area averaging is the antialiased way down; it must not be used on the way up.
-    smaller = size_hw[0] < inside.shape[0]
-    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cv2.resize(inside, (size_hw[1], size_hw[0]), interpolation=method)
-
-
-def _cut_mask(
-    mask: np.ndarray, window_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]
-) -> np.ndarray:
-    return _resize_mask(_window(mask, window_xyxy, IGNORE), size_hw)
+    method = cv2.INTER_AREA if height < y1 - y0 else cv2.INTER_LINEAR
+    rgb, ir = (
+        cv2.resize(_window(image, window_xyxy, PADDING), (width, height), interpolation=method)
+        for image in (sample.rgb, sample.ir)
+    )
+    mask = sample.mask
+    if mask is not None:
+        # EXACT takes the pixel under the center; plain nearest shifts by up to half a pixel.
+        window = _window(mask, window_xyxy, IGNORE)
+        mask = cv2.resize(window, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    boxes, class_ids = clipped[keep], sample.class_ids[keep]
+    return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes, class_ids=class_ids, mask=mask)
 
 
 def _window(image: np.ndarray, window_xyxy: tuple[int, int, int, int], outside: int) -> np.ndarray:
@@ -158,25 +128,13 @@ def _window(image: np.ndarray, window_xyxy: tuple[int, int, int, int], outside: 
     return cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=(outside,) * 3)
 
 
-def _resize_mask(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    # EXACT takes the pixel under the center; plain nearest shifts by up to half a pixel.
-    return cv2.resize(mask, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_NEAREST_EXACT)
-
-
-def _resize_levels(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    # Down by area averaging, then up: asked for both at once, OpenCV does not average.
-    height, width = (min(old, new) for old, new in zip(image.shape, size_hw, strict=False))
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR)
-
-
 def random_crop(
     sample: Sample,
     rng: np.random.Generator,
     size_hw: tuple[int, int],
     scale_range: tuple[float, float],
 ) -> Sample:
-    """Cut a random window, magnified by a random factor, so that it fills ``size_hw``."""
+    """Crop a random window, scaled by a random factor to ``size_hw``."""
     scale = np.exp(rng.uniform(*np.log(scale_range)))
     stretch = np.exp(rng.uniform(-0.08, 0.08)) if scale_range[0] < scale_range[1] else 1.0
     height, width = sample.ir.shape
@@ -187,34 +145,36 @@ def random_crop(
 
 
 def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
-    """Put four samples of half the size together, two by two."""
+    """Join four samples of half the size, two by two."""
     half_h, half_w = size_hw[0] // 2, size_hw[1] // 2
     offsets = np.array([[0, 0], [half_w, 0], [0, half_h], [half_w, half_h]], dtype=np.float32)
-    rows = ((0, 1), (2, 3))
+    boxes = [s.boxes_xyxy + np.tile(o, 2) for s, o in zip(samples, offsets, strict=True)]
     masks = _masks(samples)
     shared = set.intersection(*(set(s.strata.items()) for s in samples))
     return Sample(
         '+'.join(s.name for s in samples),
-        np.vstack([np.hstack([samples[i].rgb for i in row]) for row in rows]),
-        np.vstack([np.hstack([samples[i].ir for i in row]) for row in rows]),
-        np.concatenate(
-            [s.boxes_xyxy + np.tile(o, 2) for s, o in zip(samples, offsets, strict=True)]
-        ),
+        _two_by_two([s.rgb for s in samples]),
+        _two_by_two([s.ir for s in samples]),
+        np.concatenate(boxes),
         np.concatenate([s.class_ids for s in samples]),
-        None if masks is None else np.vstack([np.hstack([masks[i] for i in row]) for row in rows]),
+        None if masks is None else _two_by_two(masks),
         {key: value for key, value in samples[0].strata.items() if (key, value) in shared},
     )
 
 
+def _two_by_two(images: Sequence[np.ndarray]) -> np.ndarray:
+    return np.vstack((np.hstack(images[:2]), np.hstack(images[2:])))
+
+
 def _masks(samples: Sequence[Sample]) -> list[np.ndarray] | None:
-    """Return a mask for each sample; beside one with a mask, one without is unlabeled."""
+    """Return a mask per sample, unlabeled where it has none; None if no sample has one."""
     if all(sample.mask is None for sample in samples):
         return None
     return [np.full_like(s.ir, IGNORE) if s.mask is None else s.mask for s in samples]
 
 
 def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0) -> Sample:
-    """Change brightness, contrast and gamma of each modality on its own."""
+    """Change brightness, contrast and gamma of each modality separately."""
     images = []
     for image in (sample.rgb, sample.ir):
         gamma = np.exp(strength * rng.uniform(-0.4, 0.4))
@@ -228,9 +188,9 @@ def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0)
 
 def stretch_ir(sample: Sample, rng: np.random.Generator, invert: float) -> Sample:
     """
-    Let infrared fill all gray levels, as that of a 16-bit camera does on the robot.
+    Stretch ir to all gray levels, as the robot does with a 16-bit camera.
 
-    :param invert: the share of samples in which what is warm becomes dark.
+    :param invert: share of samples that become black-hot.
     """
     low, high = np.percentile(sample.ir, (rng.uniform(0, 3), rng.uniform(97, 100)))
     levels = np.clip((np.arange(256) - low) / max(high - low, 1.0), 0, 1)
@@ -241,7 +201,7 @@ def stretch_ir(sample: Sample, rng: np.random.Generator, invert: float) -> Sampl
 
 
 def drop_modality(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Make one of both images black; boxes stay, also of what only that one showed."""
+    """Make one of both images black; all boxes stay."""
     if rng.random() < 0.5:
         return replace(sample, rgb=np.zeros_like(sample.rgb))
     return replace(sample, ir=np.zeros_like(sample.ir))

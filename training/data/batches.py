@@ -1,4 +1,4 @@
-"""What a step trains on: random crops that its number alone decides, made ahead if wanted."""
+"""Batches of random crops that depend on the step alone, prepared ahead by threads."""
 
 from collections import deque
 from collections.abc import Callable
@@ -25,16 +25,18 @@ from training.data.augmentation import stretch_ir
 from training.data.datasets import DataSet
 from training.data.datasets import Sample
 
-IN_MEMORY = 4 * 2**30
-"""Bytes of pixels up to which a set is kept in memory."""
+CACHE_BYTES = 4 * 2**30
+"""Bytes of pixels up to which a data set is kept in memory."""
 
 
-def hold(dataset: DataSet, limit: int = IN_MEMORY) -> Sequence[Sample]:
+def cache_samples(dataset: DataSet, limit: int = CACHE_BYTES) -> Sequence[Sample]:
     """
-    Return the samples in memory if they are small enough, else the set, which reads them anew.
+    Return the samples in memory if they are small enough, else the data set, which reads lazily.
 
-    :param limit: bytes for all processes together; judged by the first sample.
+    :param limit: bytes for all processes together, estimated by the first sample.
+    :raises FusionError: listing all label files that cannot be used.
     """
+    dataset.check_boxes()
     first = dataset[0]
     size = sum(image.nbytes for image in (first.rgb, first.ir, first.mask) if image is not None)
     small = size * len(dataset) * distributed.world_size() < limit
@@ -42,7 +44,7 @@ def hold(dataset: DataSet, limit: int = IN_MEMORY) -> Sequence[Sample]:
 
 
 def lights_of(samples: Sequence[Sample]) -> list[str]:
-    """Return day or night of each sample, empty where it is not known; none is read for that."""
+    """Return day or night of each sample, empty where unknown, without reading any."""
     if isinstance(samples, DataSet):
         return [samples.strata.get(name, {}).get('light', '') for name in samples.names]
     return [sample.strata.get('light', '') for sample in samples]
@@ -50,11 +52,11 @@ def lights_of(samples: Sequence[Sample]) -> list[str]:
 
 def halves(samples: Sequence[Sample]) -> list[list[int]]:
     """
-    Return the indices of the samples in two halves that have little to do with each other.
+    Return the indices of the samples in two halves that share no scenes where possible.
 
     Neighbors stay together, as they may be frames of one drive; each half has day and night.
 
-    :raises ConfigError: if there are not two samples.
+    :raises ConfigError: if there are fewer than two samples.
     """
     lights: dict[str, list[int]] = {}
     for index, light in enumerate(lights_of(samples)):
@@ -66,7 +68,9 @@ def halves(samples: Sequence[Sample]) -> list[list[int]]:
         first += part[:cut]
         second += part[cut:]
     if not first or not second:
-        raise ConfigError('one pair cannot be halved: give more, or take cross_fit=false')
+        raise ConfigError(
+            'one pair cannot be split in two halves: add pairs or set cross_fit=false'
+        )
     return [first, second]
 
 
@@ -97,11 +101,11 @@ def augment(
 
 def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Batch:
     """
-    Return the batch of a step, or what of it falls to this process.
+    Return the batch of a step, or this process's share of it.
 
-    A row depends on nothing but the seed and its place in the run, so neither threads nor
-    processes change it. Every sample is used once before any is used twice. For teachers that
-    judge each other's half of the data, the rows of the first half come first.
+    A row depends on the seed and its position in the run alone, so neither threads nor processes
+    change it. Every sample is used once before any is used twice. With cross-fitting, the rows of
+    the first half of the data come first.
     """
     groups = halves(samples) if config.parts == 2 else [list(range(len(samples)))]
     size = config.batch // config.parts
@@ -120,7 +124,7 @@ def choose_workers(wanted: int, device: torch.device) -> int:
     """
     Return the number of threads that prepare batches.
 
-    :param wanted: -1: none on the CPU, whose cores the networks take; beside a GPU up to 8.
+    :param wanted: -1: none on the CPU, whose cores the networks use; up to 8 with a GPU.
     """
     if wanted >= 0:
         return wanted
@@ -136,7 +140,7 @@ def prefetched(
 
     Decoding, OpenCV and NumPy release the interpreter's lock, so threads do.
 
-    :param workers: threads that are up to twice as many batches ahead; 0: none.
+    :param workers: number of threads, which prepare up to twice as many batches; 0: none.
     """
     if not workers:
         yield from map(make, steps)
@@ -150,6 +154,6 @@ def prefetched(
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
-        finally:  # also if nobody wants the rest: an error elsewhere
+        finally:  # also if the caller stops early
             for future in ahead:
                 future.cancel()

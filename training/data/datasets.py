@@ -1,4 +1,4 @@
-"""Registered pairs with boxes and masks, read from disk in whatever layout they were published."""
+"""Registered pairs with boxes and masks, read from disk in the layout of their data set."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ import csv
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -13,22 +14,24 @@ import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
 from training.data.boxes import BoxSource
-from training.data.boxes import coco_source
-from training.data.boxes import voc_source
-from training.data.boxes import yolo_source
-from training.data.layouts import expect
+from training.data.boxes import coco_file
+from training.data.boxes import label_files
+from training.data.boxes import read_voc
+from training.data.boxes import read_yolo
+from training.data.layouts import check_complete
 from training.data.layouts import find_layout
 from training.data.layouts import Layout
-from training.data.layouts import list_files
 from training.data.layouts import MSRS_DET
 from training.data.layouts import pair_files
+from training.data.pair_files import list_files
 from training.data.pair_files import read_ir
 from training.data.pair_files import read_mask
 from training.data.pair_files import read_rgb
+from training.data.pair_files import read_size_hw
 from training.data.pair_files import read_text
 
 CLASSES = MSRS_DET.classes
-"""Classes of the shipped detector; those of any other data are ``DataSet.classes``."""
+"""Classes of the shipped detector; those of other data are in ``DataSet.classes``."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Sample:
     rgb: np.ndarray
     """(H, W, 3) uint8, channel order R, G, B."""
     ir: np.ndarray
-    """(H, W) uint8, white hot, on the grid of ``rgb``."""
+    """(H, W) uint8, white-hot, on the grid of ``rgb``."""
     boxes_xyxy: np.ndarray
     """(N, 4) float32 in pixels."""
     class_ids: np.ndarray
@@ -47,12 +50,12 @@ class Sample:
     mask: np.ndarray | None = None
     """(H, W) uint8, index into ``DataSet.mask_classes``; 255 is unlabeled."""
     strata: Mapping[str, str] = field(default_factory=dict)
-    """To measure by: light (day or night, where known) and source."""
+    """What figures are split by: light (day or night, where known) and source."""
 
 
 @dataclass(frozen=True)
 class DataSet(Sequence[Sample]):
-    """A split of a data set; a sample is read when it is asked for."""
+    """A split of a data set; each access reads the sample from disk."""
 
     layout: Layout
     files: Mapping[str, tuple[Path, Path]]
@@ -87,7 +90,8 @@ class DataSet(Sequence[Sample]):
         if ir.shape != rgb.shape[:2]:
             raise FusionError(
                 f'{ir_path} is {ir.shape[1]}x{ir.shape[0]}, {rgb_path} is '
-                f'{rgb.shape[1]}x{rgb.shape[0]}: a registered pair has one size; register it first'
+                f'{rgb.shape[1]}x{rgb.shape[0]}: images of a registered pair have one size; '
+                'register them first'
             )
         boxes, class_ids = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
         if self.boxes is not None:
@@ -98,24 +102,42 @@ class DataSet(Sequence[Sample]):
             mask = read_mask(self.masks[name], ir.shape, values, self.layout.ignore_index)
         return Sample(name, rgb, ir, boxes, class_ids, mask, self.strata.get(name, {}))
 
+    def check_boxes(self) -> None:
+        """
+        Read the boxes of all pairs, but no images: seconds, while training takes hours.
+
+        :raises FusionError: listing every label file that cannot be used.
+        """
+        if self.boxes is None:
+            return
+        errors = []
+        for name, (_, ir_path) in self.files.items():
+            try:
+                self.boxes.read(name, read_size_hw(ir_path))
+            except FusionError as error:
+                errors.append(str(error))
+        if errors:
+            count = f'{len(errors)} label files cannot be used: ' if errors[1:] else ''
+            raise FusionError(count + '; '.join(errors))
+
 
 def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> DataSet:
     """
-    Return a split of the data set in ``root``; pictures are looked for, but not read yet.
+    Return the split of the data set in ``root``: all files are found, no image is read.
 
     :param split: a folder or list of the data set, or all, blocks_train, blocks_val.
-    :param layout: where things lie; None: found by the names of the folders.
-    :raises FusionError: if something is missing; the first missing file is named.
+    :param layout: None: recognized by the names of the folders.
+    :raises FusionError: naming the first file that is missing.
     """
     root = Path(root)
     layout = layout or find_layout(root)
     files = pair_files(root, layout, split)
     boxes = _open_boxes(root, layout, split)
     if boxes is not None:
-        expect(list(files), boxes.names, boxes.place)
+        check_complete(list(files), boxes.names, boxes.place)
     masks, mask_classes = _open_masks(root, layout, split)
     if mask_classes:
-        expect(list(files), masks, root / layout.masks.replace('{split}', split))
+        check_complete(list(files), masks, root / layout.masks.replace('{split}', split))
     return DataSet(
         layout,
         files,
@@ -128,7 +150,7 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
 
 
 def load_samples(root: str | Path, split: str, limit: int = 0) -> list[Sample]:
-    """Read a whole split into memory (1.2 MB a pair of 640x480); ``limit`` 0 means all."""
+    """Read a whole split into memory (1.2 MB per pair of 640x480); ``limit`` 0 means all."""
     dataset = open_dataset(root, split)
     return list(dataset[:limit] if limit else dataset)
 
@@ -156,32 +178,34 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
             raise FusionError(f'{places[0][1]} is missing: add the boxes of {layout.name}')
         return None
     if kind == 'coco':
-        return coco_source(place)
-    # The numbers of YOLO files mean what classes.txt says; sets in circulation disagree.
-    listed = _lines(root / 'classes.txt') or layout.classes
+        return coco_file(place)
+    names_path = root / 'classes.txt'
+    # The numbers of YOLO files are indices into classes.txt; copies of a data set disagree.
+    listed = _lines(names_path) or layout.classes
     classes = layout.classes or listed
     index_of = {name.lower(): index for index, name in enumerate(classes)}
     index_of |= {alias: index_of[name] for alias, name in layout.aliases.items()}
     if not classes:
-        raise FusionError(f'{root / "classes.txt"} is missing: write the class names, one a line')
+        raise FusionError(f'{names_path} is missing: write the class names, one per line')
     if unknown := [name for name in listed if name.lower() not in index_of]:
         raise FusionError(
-            f'{root / "classes.txt"} names {unknown[0]!r}, the classes of {layout.name} are '
+            f'{names_path} contains {unknown[0]!r}, the classes of {layout.name} are '
             f'{", ".join(classes)}: correct it'
         )
     if kind == 'voc':
-        return voc_source(place, classes, index_of)
-    return yolo_source(place, classes, [index_of[name.lower()] for name in listed])
+        return label_files(place, '.xml', classes, partial(read_voc, index_of=index_of))
+    class_of = [index_of[name.lower()] for name in listed]
+    return label_files(place, '.txt', classes, partial(read_yolo, class_of=class_of))
 
 
 def _open_masks(root: Path, layout: Layout, split: str) -> tuple[dict[str, Path], tuple[str, ...]]:
     folder = root / layout.masks.replace('{split}', split)
     if not layout.masks or not (layout.labeled or folder.is_dir()):
         return {}, ()
-    classes = layout.mask_classes or _lines(root / 'mask_classes.txt')
+    names_path = root / 'mask_classes.txt'
+    classes = layout.mask_classes or _lines(names_path)
     if not classes:
-        path = root / 'mask_classes.txt'
-        raise FusionError(f'{path} is missing: write the names of the mask values, 0 first')
+        raise FusionError(f'{names_path} is missing: write the names of the mask values, 0 first')
     return list_files(folder, ('.png',)), classes
 
 
@@ -194,9 +218,9 @@ def _strata(root: Path, layout: Layout, names: Sequence[str]) -> dict[str, dict[
                 strata[name]['light'] = light[name[-1]]
     if (root / 'index.csv').is_file():
         for row in csv.DictReader(read_text(root / 'index.csv').splitlines()):
-            told = {'light': row.get('day_night'), 'source': row.get('source_repo')}
+            known = {'light': row.get('day_night'), 'source': row.get('source_repo')}
             if row.get('name') in strata:
-                strata[row['name']] |= {key: value for key, value in told.items() if value}
+                strata[row['name']] |= {key: value for key, value in known.items() if value}
     return strata
 
 

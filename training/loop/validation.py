@@ -18,7 +18,7 @@ from training.config import TrainConfig
 from training.data.augmentation import Batch
 from training.data.augmentation import collate
 from training.data.augmentation import pad
-from training.data.batches import hold
+from training.data.batches import cache_samples
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.method.losses import fusion_loss
@@ -120,7 +120,7 @@ def open_validation(config: TrainConfig, task: Task, device: torch.device) -> Va
         measure = detection_measure(config, task.classes, device)
     else:
         measure = segmentation_measure(config, device)
-    samples = hold(data[: config.limit] if config.limit else data)
+    samples = cache_samples(data[: config.limit] if config.limit else data)
     return Validation(measure, config.validate_split, samples, device)
 
 

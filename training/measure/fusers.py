@@ -18,7 +18,7 @@ from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.data.layouts import Layout
-from training.data.layouts import list_files
+from training.data.pair_files import list_files
 
 Fuser = Callable[[Sample], np.ndarray]
 """Returns the fused luma, (H, W) uint8."""
