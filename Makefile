@@ -15,8 +15,8 @@ demo: $(DEMO)/ready  ## Play a real bag to the real node; look at out/report.htm
 
 # Two nodes at a time, which mostly wait: their times are tested, so the cores must not be full.
 test: $(TEST)/ready lint  ## Run every test: core, torch, and ros over real DDS
-	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest -n logical --dist loadfile --ignore=test/ros
-	$(TEST)/bin/python -m pytest -n 2 --dist loadfile test/ros
+	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest -n logical --dist loadfile --ignore=test/ros --ignore=test/system
+	$(TEST)/bin/python -m pytest -n 2 --dist loadfile test/ros test/system
 
 lint: $(TEST)/ready  ## Check form and types
 	$(TEST)/bin/ruff check .
@@ -30,13 +30,11 @@ bench: $(TEST)/ready  ## Time every stage, growth with size, paper and student, 
 	$(TEST)/bin/python -m benchmarks.speed -o out/speed.json
 	$(TEST)/bin/python -m benchmarks.latency --raw -o out/latency.json
 
-faults: $(DEMO)/ready  ## Kill cameras, jump in time, fill disks: what does the live node do?
-	mkdir -p out
-	$(DEMO)/bin/python -m demo.faults -o out/faults.json
+faults: $(TEST)/ready  ## Kill cameras, jump in time, fill disks: what does the live node do?
+	$(TEST)/bin/python -m pytest test/system -m system -k faults --report out/faults.json
 
-soak: $(DEMO)/ready  ## Run the live node for 20 minutes: does anything grow?
-	mkdir -p out
-	$(DEMO)/bin/python -m demo.soak -o out/soak.json
+soak: $(TEST)/ready  ## Run the live node for 20 minutes: does anything grow?
+	$(TEST)/bin/python -m pytest test/system -m system -k soak --report out/soak.json
 
 train-smoke: $(TEST)/ready  ## Train both networks for a few steps and export them
 	$(TEST)/bin/python -m pytest -m torch test/training
