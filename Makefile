@@ -5,7 +5,7 @@ TEST := .venv-test
 SIZES := --size 320x240 --size 640x480 --size 1280x1024
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench faults soak train-smoke clean
+.PHONY: help demo test lint docs bench faults soak train-smoke clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ lint: $(TEST)/ready  ## Check form and types
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
+
+docs: $(TEST)/ready  ## Build the documentation website; look at out/docs/index.html
+	$(TEST)/bin/sphinx-build -q -W --keep-going -b html docs out/docs
 
 # Needs torch for the paper's network, which has no bundle. Nothing else should run meanwhile.
 bench: $(TEST)/ready  ## Time every stage, growth with size, paper and student, the live node
@@ -45,12 +48,12 @@ clean:  ## Remove environments and results
 # What a robot needs: no torch. ROS comes from pip here because this need not be a robot.
 $(DEMO)/ready: pip_ros/requirements.txt setup.py
 	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/pip install -q -r pip_ros/requirements.txt -e '.[run]'
+	$(DEMO)/bin/pip install -q -r pip_ros/requirements.txt -e .
 	$(DEMO)/bin/python pip_ros/build_messages.py
 	touch $@
 
 $(TEST)/ready: pip_ros/requirements.txt setup.py
 	$(PYTHON) -m venv $(TEST)
-	$(TEST)/bin/pip install -q -r pip_ros/requirements.txt -e '.[run,train,test]'
+	$(TEST)/bin/pip install -q -r pip_ros/requirements.txt -e '.[train,test,docs]'
 	$(TEST)/bin/python pip_ros/build_messages.py
 	touch $@
