@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save_file
 import torch
@@ -58,7 +60,10 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / DESCRIPTION
     if not path.is_file():
         raise ModelError(f'{path} is missing: {folder} is not a finished training run')
-    return json.loads(path.read_text(encoding='utf-8'))
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ModelError(f'{path} is damaged ({error}): restore it or train again') from None
 
 
 def load_run(folder: str | Path) -> nn.Module:
@@ -73,8 +78,13 @@ def load_run(folder: str | Path) -> nn.Module:
         network = Segmenter(SegmenterConfig(tuple(settings['classes']), settings['inputs']))
     else:
         network = build_network(settings)
-    network.load_state_dict(load_file(Path(folder) / WEIGHTS))
+    network.load_state_dict(_read_tensors(Path(folder) / WEIGHTS)[0])
     return network.eval()
+
+
+def weights_hash(folder: str | Path) -> str:
+    """Return the first digits of the SHA-256 of the weights of a run, to recognize them."""
+    return hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()[:16]
 
 
 def load_fusion(folder: str | Path) -> FusionRT | FusionPaper:
@@ -132,11 +142,14 @@ def load_unfinished(
     path = folder / UNFINISHED
     if not path.is_file():
         return {}
-    with safe_open(path, 'pt') as file:
-        notes = file.metadata()
-    if json.loads(notes['facts']) != json.loads(json.dumps(facts)):
-        raise ModelError(f'{folder} was begun with other settings: choose another run=FOLDER')
-    tensors = load_file(path)
+    tensors, notes = _read_tensors(path)
+    before, now = json.loads(notes['facts']), json.loads(json.dumps(facts))
+    if changed := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
+        values = ', '.join(f'{n} was {before.get(n)}, is {now.get(n)}' for n in changed)
+        raise ModelError(
+            f'{folder} was started with other settings ({values}): use the same settings to '
+            'resume it, or choose another run=FOLDER'
+        )
     for name, network in networks.items():
         network.load_state_dict(_below(tensors, f'network/{name}/'))
     for name, optimizer in optimizers.items():
@@ -147,6 +160,21 @@ def load_unfinished(
         groups = optimizer.state_dict()['param_groups']
         optimizer.load_state_dict({'state': state, 'param_groups': groups})
     return json.loads(notes['progress'])
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """
+    Return the tensors of a safetensors file and its metadata.
+
+    :raises ModelError: if it is missing or damaged, as after a power failure.
+    """
+    try:
+        with safe_open(path, 'pt') as file:
+            return load_file(path), file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f'{path} cannot be read ({error}): restore it, or delete it and train again'
+        ) from None
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

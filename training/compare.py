@@ -14,6 +14,7 @@ from argparse import Namespace
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import replace
 import json
@@ -28,10 +29,11 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import read_description
-from training.config import config_from_mapping
 from training.config import facts
-from training.config import load_config
+from training.config import recorded_settings
 from training.config import TrainConfig
+from training.config_reader import config_from_mapping
+from training.config_reader import load_config
 from training.data.batches import cache_samples
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -46,6 +48,7 @@ from training.measure.tables import strata
 from training.method.tasks import read_detector
 from training.train import train
 
+SCHEDULE = Path(__file__).parents[1] / 'config' / 'train' / 'detector.yaml'
 SIMPLE = ('ir', 'rgb', 'average', 'maximum', 'early')
 FIGURES = ('AP50', 'AP75', 'AP50-95')
 RESAMPLES = 1000
@@ -79,8 +82,9 @@ def trained(config: TrainConfig) -> str:
         train(config, cache_samples(data[: config.limit] if config.limit else data))
         return config.run
     # Through the defaults, so that a setting that is new since then is the default of now.
-    told = config_from_mapping(read_description(config.run)['config'])
-    if facts(told) != facts(config):
+    told = recorded_settings(read_description(config.run)['config'])
+    same_fusion = told.get('fusion', '') == asdict(config)['fusion']
+    if facts(config_from_mapping(told)) != facts(config) or not same_fusion:
         raise ConfigError(f'{config.run} was trained with other settings; choose another -o')
     return config.run
 
@@ -97,11 +101,15 @@ def measure(found: Found, test: Test) -> Precision:
 
 def rows_of(options: Namespace) -> dict[str, TrainConfig]:
     """Return what each row of the table is trained as, but for its seed and folder."""
-    base = load_config(['config/train/detector.yaml', 'fusion=unset', *options.settings])
-    rows = {name: replace(base, source=name, fusion='') for name in options.simple}
+
+    def row(source: str, fusion: str = '') -> TrainConfig:
+        last = [f'source={source}', f'fusion={fusion}']
+        return load_config([str(SCHEDULE), f'run={options.output}', *options.settings, *last])
+
+    rows = {name: row(name) for name in options.simple}
     for pair in options.fused:
         name, _, run = pair.partition('=')
-        rows[name] = replace(base, source='fused', fusion=run)
+        rows[name] = row('fused', run)
     return rows
 
 

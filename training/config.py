@@ -1,205 +1,287 @@
-"""What a training run may choose: a frozen dataclass, a YAML file, ``key=value`` overrides."""
+"""
+Settings of a training run: a dataclass for each task.
+
+A setting belongs to the tasks whose class declares or inherits it. The run folder stores all.
+"""
 
 from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import Field
+from dataclasses import field
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
-
-import yaml
+from typing import get_args
+from typing import get_origin
 
 from tdfusion_ros.core.config import setting
 from tdfusion_ros.core.errors import ConfigError
 
-CHOICES = {
-    'task': ('fusion', 'learned', 'imitation', 'detection', 'segmentation'),
-    'source': ('fused', 'ir', 'rgb', 'average', 'maximum', 'early'),
-    'network': ('fusion_rt', 'fusion'),
-    'fusion_scale': (2, 4),
-    'loss_net': ('rt', 'paper'),
-    'method': ('adam', 'pixel', 'paper'),
-    'teacher': ('detection', 'segmentation', 'both'),
-    'combine': ('sum', 'normalized', 'pcgrad'),
-    'segmenter_channels': (1, 3),
-    'device': ('auto', 'cpu', 'cuda'),
+RENAMED = {
+    'teacher': 'task_networks',
+    'pull': 'prior_strength',
+    'first_lesson': 'first_meta_step',
+    'look_ahead': 'inner_steps',
 }
-HOW = ('threads', 'device', 'workers', 'save_every', 'panel_every')
-"""How a run is carried out, not what it is: it may go on with others of these."""
+"""Names of settings in earlier versions, and what they are called now."""
+NETWORK_RUNS = ('fusion', 'imitate', 'detector', 'segmenter')
+"""Settings that name the run folder of another network."""
+PATHS = ('data', 'run', *NETWORK_RUNS)
+EXECUTION = ('threads', 'device', 'workers', 'save_every', 'panel_every')
+"""Settings that do not change what is trained: a run can continue with other values."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Every choice of a training run; the run folder keeps a copy."""
+    """Settings of every task."""
 
-    task: str = setting(
-        'fusion',
-        'What to train: fusion (fixed loss), learned (fusion by the learned loss), imitation (of '
-        'another fusion network), detection or segmentation.',
-    )
-    source: str = setting(
-        'fused',
-        'What the task reads: fused, ir, rgb, average or maximum of both, or early (both).',
-    )
-    data: str = setting('../shared/data/msrs_det', 'Folder of the data set.')
-    split: str = setting('train', 'Name of the split file to train on.')
-    limit: int = setting(0, 'Use only the first pairs of each split; 0 means all.')
-    run: str = setting('runs/fusion', 'Folder that receives weights, settings and log.')
-    fusion: str = setting(
-        '', 'Run folder of a fusion network: frozen before a task, else what to start from.'
-    )
-    imitate: str = setting('', 'Run folder of the fusion network to imitate (task imitation).')
-    detector: str = setting(
-        '', 'Run folder of the detector to start from (task learned); it should not know the data.'
-    )
-    segmenter: str = setting('', 'Run folder of the segmenter to start from (task learned).')
-    segmenter_channels: int = setting(
-        3, 'Channels that the segmenter reads: 3, or 1 (luma alone, as in the paper).'
-    )
-    teacher: str = setting(
-        'detection', 'What teaches the learned loss: detection, segmentation, or both.'
-    )
-    cross_fit: bool = setting(
-        True, 'Two teachers of each kind: each learns from one half of the data, judges the other.'
-    )
-    first_lesson: int = setting(0, 'Step of the first lesson of G; the teachers learn before it.')
-    combine: str = setting(
-        'sum', 'How both teachers become one: sum, normalized (each of unit norm), or pcgrad.'
-    )
-    network: str = setting('fusion_rt', 'Fusion network to train: fusion_rt, or fusion (paper).')
-    fusion_width: int = setting(16, 'Channels of the hidden layers of fusion_rt.')
-    fusion_depth: int = setting(8, 'Convolutions of fusion_rt, the head included.')
-    fusion_scale: int = setting(2, 'Resolution of the hidden layers of fusion_rt: 1/2 or 1/4.')
-    loss_net: str = setting('rt', 'Loss generator: rt (plain convolutions), or paper.')
-    method: str = setting(
-        'adam', 'How G learns: adam (look-ahead by Adam steps), pixel (no F), paper (plain SGD).'
-    )
-    squared: bool = setting(False, 'Square the weights in the loss, as the released code does.')
-    difference: bool = setting(False, 'Central difference in place of forward-mode derivatives.')
-    pull: float = setting(0.5, 'Strength of the pull of w towards 1/2; 0: as in the paper.')
-    look_ahead: int = setting(1, 'Steps of F that G looks ahead.')
-    meta_every: int = setting(4, 'Steps between two lessons of G.')
-    meta_lr: float = setting(1e-3, 'Highest learning rate of G.')
-    detector_lr: float = setting(5e-4, 'Highest learning rate of the detector (task learned).')
-    segmenter_lr: float = setting(1e-4, 'Highest learning rate of the segmenter (task learned).')
-    steps: int = setting(6000, 'Number of optimizer steps.')
-    batch: int = setting(4, 'Crops per step.')
+    task: str = field(default='', init=False)
+    data: str = setting('', 'Folder of the data set (required).')
+    split: str = setting('train', 'Name of the split to train on.')
+    limit: int = setting(0, 'Use only the first pairs of each split; 0: all.', low=0)
+    run: str = setting('', 'Folder for the weights, settings and logs (required).')
+    steps: int = setting(6000, 'Number of optimizer steps.', low=1)
+    batch: int = setting(4, 'Crops per step.', low=1)
     crop_hw: tuple[int, int] = setting((256, 256), 'Height and width of a crop [px].')
-    views: int = setting(
-        0,
-        'Different batches, then the same ones again; what an imitated network makes of each is '
-        'kept in memory. 0: all differ.',
-    )
     scale_range: tuple[float, float] = setting((0.7, 1.3), 'Random magnification of a crop.')
     mosaic: float = setting(0.0, 'Share of crops that are put together from four images.')
     photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
     stretch: float = setting(
         0.0,
-        'Share of crops whose infrared fills all gray levels, as that of a 16-bit camera does on '
-        'the robot.',
+        'Share of crops in which ir is stretched to all gray levels, as the robot does for a '
+        '16-bit camera.',
     )
-    invert: float = setting(0.5, 'Share of these in which what is warm is dark.')
+    invert: float = setting(0.5, 'Share of the stretched crops in which warm is dark.')
     modality_dropout: float = setting(
-        0.0, 'Share of crops of which one camera is black, as where its stream stalls.'
+        0.0, 'Share of crops in which one camera is black, as when its stream stalls.'
     )
     lr: float = setting(2e-3, 'Highest learning rate (AdamW).')
-    warmup_steps: int = setting(200, 'Steps of linear warm-up before the cosine decay.')
+    warmup_steps: int = setting(200, 'Steps of linear warm-up before the cosine decay.', low=0)
     weight_decay: float = setting(0.01, 'Decay of convolution weights; none on biases and norms.')
     ema_decay: float = setting(0.998, 'Decay of the running average of the weights that is kept.')
-    gradient_weight: float = setting(1.0, 'Weight of the gradient term of the fusion loss.')
-    seed: int = setting(0, 'Seed of initialization and augmentation.')
-    save_every: int = setting(250, 'Steps between two states from which the run can go on.')
-    panel_every: int = setting(500, 'Steps between two panels of images; 0: never.')
+    seed: int = setting(0, 'Seed of initialization and augmentation.', low=0)
     validate_every: int = setting(
-        0, 'Steps between two looks at the averaged weights, of which the best are kept; 0: never.'
+        0, 'Steps between validations of the averaged weights; the best are kept; 0: never.', low=0
     )
     validate_split: str = setting(
-        'val', 'Split by which the best are chosen: measure on another split than this one.'
+        'val', 'Split for validation; measure the final result on another split.'
     )
-    device: str = setting('auto', 'Where networks run: cpu, cuda, or auto: cuda if there is one.')
     amp: bool = setting(
-        False, 'Run networks in bfloat16 (autocast); losses and the meta-step stay in float32.'
+        False, 'Run networks in bfloat16 (autocast); losses and meta steps stay in float32.'
+    )
+    save_every: int = setting(250, 'Steps between saved states to resume from.', low=1)
+    panel_every: int = setting(500, 'Steps between two panels of images; 0: never.', low=0)
+    device: str = setting(
+        'auto',
+        'Where networks run; auto: cuda if there is one, else cpu.',
+        choices=('auto', 'cpu', 'cuda'),
     )
     workers: int = setting(
-        -1, 'Threads that prepare batches ahead; 0: none; -1: none on the CPU, else up to 8.'
+        -1,
+        'Threads that prepare batches; 0: none; -1: none on the CPU, else up to 8.',
+        low=-1,
     )
-    threads: int = setting(2, 'CPU threads of torch.')
+    threads: int = setting(2, 'CPU threads of torch.', low=1)
 
     def __post_init__(self) -> None:
-        for name in ('crop_hw', 'scale_range'):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(
-                    f'{name} must be one of {", ".join(map(str, known))}, '
-                    f'got {getattr(self, name)!r}'
-                )
+        for f in fields(self):
+            _check_value(f, getattr(self, f.name))
+            if isinstance(getattr(self, f.name), list):
+                object.__setattr__(self, f.name, tuple(getattr(self, f.name)))
         if any(size % 32 for size in self.crop_hw):
             raise ConfigError(f'crop_hw must be multiples of 32, got {self.crop_hw}')
-        trains_task = self.task in ('detection', 'segmentation')
-        if trains_task and self.source == 'fused' and not self.fusion:
-            raise ConfigError('source fused needs fusion=RUN, the run folder of a fusion network')
-        if self.task == 'imitation' and not self.imitate:
-            raise ConfigError('task imitation needs imitate=RUN, the run folder of a network')
-        least = {
-            'panel_every': 0,
-            'validate_every': 0,
-            'workers': -1,
-            'views': 0,
-            'fusion_width': 1,
-            'fusion_depth': 2,
-        }
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f'{name} must be {low} or more, got {getattr(self, name)}')
 
     @property
     def parts(self) -> int:
-        """How many parts a batch has: one for each teacher of a kind."""
-        return 2 if self.task == 'learned' and self.cross_fit else 1
+        """How many equal parts a batch has, each from another part of the data."""
+        return 1
+
+    def batch_number(self, step: int) -> int:
+        """Return the number of the batch of a step: steps of one number get the same batch."""
+        return step
+
+
+@dataclass(frozen=True)
+class FusionTask(TrainConfig):
+    """Train a fusion network on the fusion loss with the weight 1/2 for both sources."""
+
+    task: str = field(default='fusion', init=False)
+    fusion: str = setting('', 'Run folder of the fusion network to start from; empty: a new one.')
+    network: str = setting(
+        'fusion_rt',
+        'Fusion network: fusion_rt (real time), or fusion (of the paper).',
+        choices=('fusion_rt', 'fusion'),
+    )
+    fusion_width: int = setting(16, 'Channels of the hidden layers of fusion_rt.', low=1)
+    fusion_depth: int = setting(8, 'Convolutions of fusion_rt, the head included.', low=2)
+    fusion_scale: int = setting(
+        2, 'Resolution of the hidden layers of fusion_rt: 1/2 or 1/4.', choices=(2, 4)
+    )
+    gradient_weight: float = setting(1.0, 'Weight of the gradient term of the loss.')
+
+
+@dataclass(frozen=True)
+class LearnedTask(FusionTask):
+    """Train a fusion network on a fusion loss that a loss generator learns from task losses."""
+
+    task: str = field(default='learned', init=False)
+    task_networks: str = setting(
+        'detection',
+        'Task networks whose losses train the loss generator.',
+        choices=('detection', 'segmentation', 'both'),
+    )
+    detector: str = setting(
+        '', 'Run folder of the detector to start from; it should not have seen the data.'
+    )
+    segmenter: str = setting('', 'Run folder of the segmenter to start from.')
+    segmenter_channels: int = setting(
+        3,
+        'Channels that the segmenter reads: 3, or 1 (luma, as in the paper).',
+        choices=(1, 3),
+    )
+    cross_fit: bool = setting(
+        True,
+        'Two task networks of each kind: each is trained on one half of the data and its task '
+        'loss is taken on the other half.',
+    )
+    combine: str = setting(
+        'sum',
+        'How the gradients of two tasks are combined: sum, normalized (unit norm each) or pcgrad.',
+        choices=('sum', 'normalized', 'pcgrad'),
+    )
+    loss_net: str = setting(
+        'rt',
+        'Loss generator G: rt (plain convolutions), or paper.',
+        choices=('rt', 'paper'),
+    )
+    method: str = setting(
+        'adam',
+        'Inner update: adam (step of Adam), paper (plain gradient descent), pixel (no inner '
+        'update: the fused pixels move).',
+        choices=('adam', 'pixel', 'paper'),
+    )
+    squared: bool = setting(False, 'Square the weights in the loss, as the released code does.')
+    difference: bool = setting(
+        False, 'Central difference instead of forward-mode differentiation in the meta gradient.'
+    )
+    prior_strength: float = setting(
+        0.5, 'Strength of the prior w = 1/2 in the meta gradient; 0: none, as in the paper.'
+    )
+    inner_steps: int = setting(1, 'Steps of F in the inner update.', low=1)
+    first_meta_step: int = setting(
+        0, 'Step before which G does not change, while the task networks train.', low=0
+    )
+    meta_every: int = setting(4, 'Steps between two meta steps.', low=1)
+    meta_lr: float = setting(1e-3, 'Highest learning rate of G.')
+    detector_lr: float = setting(5e-4, 'Highest learning rate of the detector.')
+    segmenter_lr: float = setting(1e-4, 'Highest learning rate of the segmenter.')
+
+    @property
+    def parts(self) -> int:
+        """One part of the batch for each task network of a kind."""
+        return 2 if self.cross_fit else 1
+
+
+@dataclass(frozen=True)
+class ImitationTask(FusionTask):
+    """Train a real-time fusion network to produce the images of another fusion network."""
+
+    task: str = field(default='imitation', init=False)
+    imitate: str = setting('', 'Run folder of the fusion network to imitate (required).')
+    views: int = setting(
+        0,
+        'Number of different batches, which then repeat; the imitated images of each are kept in '
+        'memory. 0: all differ.',
+        low=0,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.imitate:
+            raise ConfigError('task imitation needs imitate=RUN, the run folder of a network')
+
+    def batch_number(self, step: int) -> int:
+        """Return the number of the batch of a step, which repeats after ``views`` steps."""
+        return step % self.views if self.views else step
+
+
+@dataclass(frozen=True)
+class DetectionTask(TrainConfig):
+    """Train a detector on one source, or on both; a fusion network before it is frozen."""
+
+    task: str = field(default='detection', init=False)
+    source: str = setting(
+        'fused',
+        'What the network reads: fused, ir, rgb, average or maximum of both, or early (both).',
+        choices=('fused', 'ir', 'rgb', 'average', 'maximum', 'early'),
+    )
+    fusion: str = setting('', 'Run folder of the frozen fusion network (source=fused).')
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.source == 'fused' and not self.fusion:
+            raise ConfigError('source fused needs fusion=RUN, the run folder of a fusion network')
+
+
+@dataclass(frozen=True)
+class SegmentationTask(DetectionTask):
+    """Train a segmenter; its input is chosen as for a detector."""
+
+    task: str = field(default='segmentation', init=False)
+    segmenter: str = setting('', 'Run folder of the segmenter to start from; empty: a new one.')
+    segmenter_channels: int = setting(
+        3,
+        'Channels that the segmenter reads: 3, or 1 (luma, as in the paper).',
+        choices=(1, 3),
+    )
+
+
+TASKS: dict[str, type[TrainConfig]] = {
+    cls.task: cls
+    for cls in (FusionTask, LearnedTask, ImitationTask, DetectionTask, SegmentationTask)
+}
+
+
+def setting_names(task: str) -> set[str]:
+    """Return the names of the settings that belong to a task."""
+    return {f.name for f in fields(TASKS[task]) if f.init}
+
+
+def recorded_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return the settings that a run stored, by their current names, also of an earlier version.
+
+    Earlier versions stored the settings of all tasks: what does not belong to the task of the run
+    is left out.
+    """
+    current = {RENAMED.get(name, name): value for name, value in values.items()}
+    known = setting_names(current['task']) | {'task'}
+    return {name: value for name, value in current.items() if name in known}
 
 
 def facts(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings that a run must keep to, so that it can be interrupted and go on."""
-    return {name: value for name, value in asdict(config).items() if name not in HOW}
+    """Return the settings that define a result: all except paths and those of execution."""
+    return {
+        name: value for name, value in asdict(config).items() if name not in (*PATHS, *EXECUTION)
+    }
 
 
-def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
-    """
-    Return the configuration with ``values`` in place of the defaults.
-
-    :raises ConfigError: if a key is unknown or a value has the wrong type.
-    """
-    known = {f.name: f.default for f in fields(TrainConfig)}
-    for name, value in values.items():
-        if name not in known:
-            raise ConfigError(f'unknown setting {name!r}; known: {", ".join(sorted(known))}')
-        expected = type(known[name])
-        accepted = {float: (int, float), tuple: (list, tuple)}.get(expected, (expected,))
-        if not isinstance(value, accepted) or isinstance(value, bool) != (expected is bool):
-            raise ConfigError(f'{name} must be {expected.__name__}, got {value!r}')
-    return TrainConfig(**values)
-
-
-def load_config(arguments: Sequence[str]) -> TrainConfig:
-    """Read command line arguments: YAML files and ``key=value``, later ones win."""
-    values: dict[str, Any] = {}
-    for argument in arguments:
-        if '=' in argument:
-            name, _, text = argument.partition('=')
-            values[name] = _number(yaml.safe_load(text)) if text else ''
-        else:
-            loaded = yaml.safe_load(Path(argument).read_text(encoding='utf-8')) or {}
-            values.update({name: _number(value) for name, value in loaded.items()})
-    return config_from_mapping(values)
-
-
-def _number(value: Any) -> Any:
-    """Return a number written as 1e-3, which YAML 1.1 takes for a string, as a float."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+def _check_value(f: Field[Any], value: Any) -> None:
+    """Raise ConfigError if a value does not have the type, or is not in the range, of a field."""
+    types = get_args(f.type) or (f.type,)
+    items = [value]
+    if get_origin(f.type) is tuple:
+        items = list(value) if isinstance(value, (list, tuple)) else []
+    accepted = {float: (int, float)}
+    if len(items) != len(types) or not all(
+        isinstance(item, accepted.get(kind, kind)) and isinstance(item, bool) == (kind is bool)
+        for item, kind in zip(items, types, strict=True)
+    ):
+        wanted = ', '.join(kind.__name__ for kind in types)
+        wanted = f'[{wanted}]' if len(types) > 1 else wanted
+        raise ConfigError(f'{f.name} must be {wanted}, got {value!r}')
+    choices, low = f.metadata.get('choices'), f.metadata.get('low')
+    if choices and value not in choices:
+        raise ConfigError(f'{f.name} must be one of {", ".join(map(str, choices))}, got {value!r}')
+    if low is not None and value < low:
+        raise ConfigError(f'{f.name} must be {low} or more, got {value}')

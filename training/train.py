@@ -32,8 +32,8 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from training import distributed
 from training.bundle.history import git_commit
-from training.config import load_config
 from training.config import TrainConfig
+from training.config_reader import load_config
 from training.data.augmentation import Batch
 from training.data.batches import cache_samples
 from training.data.batches import choose_workers
@@ -78,12 +78,12 @@ def check_finite(losses: dict[str, Tensor], step: int, batch: Batch) -> dict[str
     """
     Return the losses as numbers, the mean over all processes.
 
-    :raises FloatingPointError: if one is not finite; naming the batch that did it.
+    :raises FusionError: if one is not finite, naming the batch.
     """
     stacked = torch.stack([value.detach() for value in losses.values()])
     values = dict(zip(losses, distributed.average([stacked])[0].tolist(), strict=True))
     if not all(math.isfinite(value) for value in values.values()):
-        raise FloatingPointError(
+        raise FusionError(
             f'loss is not finite at step {step}: {values}; batch: {", ".join(batch.names)}; '
             'look at these images, or lower lr'
         )
@@ -138,8 +138,7 @@ def take_steps(
     """Take the steps of a task from ``first`` on; yield the number and the losses of each."""
 
     def make(step: int) -> Batch:
-        place = step % config.views if config.views else step
-        return make_batch(samples, config, place).to(device)
+        return make_batch(samples, config, config.batch_number(step)).to(device)
 
     earlier = [make(step) for step in range(max(0, first - task.memory), first)]
     workers = choose_workers(config.workers, device)
@@ -155,7 +154,7 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
     """
     Train as ``config`` says, write the run folder, and return the averaged network.
 
-    A run that was interrupted goes on where it last saved its state.
+    An interrupted run resumes from its last saved state.
 
     :param samples: of ``config.data``, in memory or as a lazy set.
     """
@@ -215,5 +214,5 @@ def main(arguments: Sequence[str]) -> None:
 if __name__ == '__main__':
     try:
         main(sys.argv[1:])
-    except FusionError as error:
-        sys.exit(str(error))
+    except (FusionError, OSError) as error:
+        sys.exit(f'training: {error}')

@@ -24,7 +24,7 @@ def setting(
     default: Any,
     doc: str,
     *,
-    choices: tuple[str, ...] = (),
+    choices: tuple[Any, ...] = (),
     low: float | None = None,
     high: float | None = None,
     live: bool = False,

@@ -56,26 +56,29 @@ def masked_root(data_root):
 
 @pytest.fixture
 def short_run(data_root, tmp_path):
-    """Return the settings of a run that takes a second; tests replace what they are about."""
-    from training.config import TrainConfig
+    """Return settings of a run that takes a second: ``short_run('learned', meta_every=2)``."""
+    from training.config_reader import config_from_mapping
 
-    return TrainConfig(
-        data=str(data_root),
-        run=str(tmp_path / 'run'),
-        steps=3,
-        batch=2,
-        crop_hw=(64, 64),
-        warmup_steps=1,
-        threads=1,
+    values = {
+        'data': str(data_root),
+        'run': str(tmp_path / 'run'),
+        'steps': 3,
+        'batch': 2,
+        'crop_hw': (64, 64),
+        'warmup_steps': 1,
+        'threads': 1,
+    }
+    return lambda task='fusion', **changes: config_from_mapping(
+        {**values, 'task': task, **changes}
     )
 
 
 @pytest.fixture
-def samples(short_run):
+def samples(data_root):
     """Return the training split of ``data_root``, read."""
     from training.data.datasets import load_samples
 
-    return load_samples(short_run.data, short_run.split)
+    return load_samples(data_root, 'train')
 
 
 @pytest.fixture(scope='session')

@@ -18,7 +18,7 @@ from tdfusion_ros.nets.detector import DetectorConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training import distributed
-from training.config import TrainConfig
+from training.config import LearnedTask
 from training.data.augmentation import Batch
 from training.data.datasets import load_samples
 from training.method.combine import normalized
@@ -167,8 +167,7 @@ def everything():
 
 def trained(run, data):
     """Train all networks for some steps; return those of this process."""
-    config = TrainConfig(
-        task='learned',
+    config = LearnedTask(
         data=data,
         run=run,
         steps=4,

@@ -7,7 +7,7 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'yaml'):
     pytest.importorskip(package)
 
-from training.config import TrainConfig  # noqa: E402
+from training.config import FusionTask  # noqa: E402
 from training.data.batches import cache_samples  # noqa: E402
 from training.data.batches import make_batch  # noqa: E402
 from training.data.batches import prefetched  # noqa: E402
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def config(data_root):
-    return TrainConfig(data=str(data_root), batch=2, crop_hw=(64, 64), mosaic=0.5)
+    return FusionTask(data=str(data_root), batch=2, crop_hw=(64, 64), mosaic=0.5)
 
 
 def assert_equal(batch, other):

@@ -8,6 +8,8 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
+from variants import variant  # noqa: E402
+
 from training.data.datasets import load_samples  # noqa: E402
 from training.loop.board import draw_panel  # noqa: E402
 from training.loop.board import PANEL  # noqa: E402
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def config(short_run):
-    return replace(short_run, steps=5, crop_hw=(64, 96), panel_every=2)
+    return variant(short_run(), steps=5, crop_hw=(64, 96), panel_every=2)
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def logged(run):
 
 @pytest.mark.parametrize('task', ['fusion', 'learned'])
 def test_board_shows_every_loss_of_the_log(config, data_root, read_back, task):
-    train(replace(config, task=task), load_samples(data_root, 'train'))
+    train(variant(config, task=task), load_samples(data_root, 'train'))
     events = read_back(config.run)
     log = logged(config.run)
     assert set(events.Tags()['scalars']) == set().union(*log) - {'step'}
@@ -62,7 +64,7 @@ def test_panel_shows_rgb_ir_fused_and_w_where_there_is_one(
     import numpy as np
 
     samples = load_samples(data_root, 'train')
-    train(replace(config, task=task), samples)
+    train(variant(config, task=task), samples)
     panels = read_back(config.run).Images(PANEL)
     assert [panel.step for panel in panels] == [0, 2, 4]
     for panel in panels:
@@ -85,13 +87,13 @@ def test_panel_has_a_row_for_day_and_one_for_night(config, data_root):
 
 
 def test_no_panel_is_drawn_if_none_is_wanted(config, data_root, read_back):
-    train(replace(config, panel_every=0), load_samples(data_root, 'train'))
+    train(variant(config, panel_every=0), load_samples(data_root, 'train'))
     assert read_back(config.run).Tags()['images'] == []
 
 
 def test_an_interrupted_run_shows_every_step_once(config, data_root, read_back, monkeypatch):
     samples = load_samples(data_root, 'train')
-    config = replace(config, save_every=2)
+    config = variant(config, save_every=2)
 
     def make_batch_until_the_power_fails(samples, config, step):
         if step == 3:

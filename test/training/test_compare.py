@@ -8,7 +8,7 @@ for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
 
 from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from training.compare import main  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
+from training.config import FusionTask  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.train import train  # noqa: E402
 
@@ -24,7 +24,7 @@ def arguments(data_root, tmp_path, *more):
 
 def test_every_input_is_trained_afresh_with_every_seed(data_root, tmp_path, capsys):
     run = str(tmp_path / 'fusion')
-    config = TrainConfig(
+    config = FusionTask(
         data=str(data_root), run=run, steps=1, batch=1, crop_hw=(64, 64), threads=1
     )
     train(config, load_samples(data_root, 'train'))

@@ -4,47 +4,91 @@ pytest.importorskip('yaml')
 
 from tdfusion_ros.core.errors import ConfigError
 from training.config import facts
-from training.config import load_config
+from training.config import recorded_settings
+from training.config import RENAMED
+from training.config import TASKS
+from training.config_reader import config_from_mapping
+from training.config_reader import load_config
 
 pytestmark = pytest.mark.torch
 
-
-def test_config_names_the_misspelt_key_and_the_known_ones():
-    with pytest.raises(ConfigError, match=r"'step'.*known:.*steps"):
-        load_config(['step=3'])
+PLACES = ['data=DATA', 'run=RUN']
 
 
-def test_config_refuses_a_value_of_the_wrong_type_and_names_its_key():
-    with pytest.raises(ConfigError, match='steps must be int'):
-        load_config(['steps=many'])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['step=3'], r"'step': did you mean steps\? known for task fusion:.* steps"),
+        (['task=fuse'], 'task must be one of fusion, learned'),
+        (['meta_lr=1'], 'meta_lr belongs to task learned, not to fusion'),
+        (['task=learned', 'source=ir'], 'source belongs to task detection and segmentation'),
+        (['task=learned', 'pull=1'], 'pull is now called prior_strength'),
+        (['steps=many'], "steps must be int, got 'many'"),
+        (['amp=1'], 'amp must be bool, got 1'),
+        (['crop_hw=[64]'], r'crop_hw must be \[int, int\]'),
+        (['crop_hw=[100, 96]'], 'multiples of 32'),
+        (['crop_hw=[64'], 'not valid YAML'),
+        (['device=tpu'], 'device must be one of auto, cpu, cuda'),
+        (['workers=-2'], 'workers must be -1 or more'),
+        (['panel_every=-1'], 'panel_every must be 0 or more'),
+        (['validate_every=-1'], 'validate_every must be 0 or more'),
+        (['task=imitation', 'imitate=a', 'views=-1'], 'views must be 0 or more'),
+        (['task=imitation'], 'needs imitate=RUN'),
+        (['task=detection', 'source=fused'], 'fusion=RUN'),
+        (['run=RUN'], 'data is missing: add data=FOLDER'),
+        (['data=DATA'], 'run is missing: add run=FOLDER'),
+        (['nowhere/a.yaml'], 'cannot read the settings file nowhere/a.yaml'),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(arguments, message):
+    places = [] if message[:4] in ('data', 'run ') else PLACES
+    with pytest.raises(ConfigError, match=message):
+        load_config([*places, *arguments])
+
+
+@pytest.mark.parametrize('text', ['- a\n- b\n', '{', b'\xff'])
+def test_a_file_that_is_not_a_yaml_mapping_is_refused(tmp_path, text):
+    path = tmp_path / 'a.yaml'
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=r'a\.yaml'):
+        load_config([str(path)])
 
 
 def test_later_arguments_win_over_earlier_ones(tmp_path):
     path = tmp_path / 'a.yaml'
     path.write_text('steps: 7\nlr: 1e-3\ncrop_hw: [64, 96]\n', encoding='utf-8')
-    config = load_config([str(path), 'steps=9'])
+    config = load_config([*PLACES, str(path), 'steps=9'])
     assert (config.steps, config.lr, config.crop_hw) == (9, 1e-3, (64, 96))
 
 
-def test_config_refuses_a_crop_that_the_networks_cannot_take():
-    with pytest.raises(ConfigError, match='multiples of 32'):
-        load_config(['crop_hw=[100, 96]'])
+def test_paths_in_a_yaml_file_are_relative_to_the_file(tmp_path):
+    path = tmp_path / 'a' / 'b.yaml'
+    path.parent.mkdir()
+    path.write_text('data: ../set\nrun: /runs/a\n', encoding='utf-8')
+    config = load_config([str(path), 'fusion=here'])
+    assert (config.data, config.run, config.fusion) == (str(tmp_path / 'set'), '/runs/a', 'here')
 
 
-def test_detector_on_fused_images_asks_for_a_fusion_run():
-    with pytest.raises(ConfigError, match='fusion=RUN'):
-        load_config(['task=detection', 'source=fused'])
+def test_every_shipped_file_is_valid(root):
+    files = sorted((root / 'config' / 'train').glob('*.yaml'))
+    assert len(files) == 6
+    for path in files:
+        needs = {'imitation.yaml': ['imitate=A']}.get(path.name, [])
+        needs = ['fusion=A'] if path.name in ('detector.yaml', 'segmenter.yaml') else needs
+        config = load_config([str(path), 'data=DATA', *needs])
+        assert config.run.startswith(str(root / 'runs'))
 
 
-@pytest.mark.parametrize('setting', ['device=tpu', 'workers=-2', 'panel_every=-1'])
-def test_config_refuses_what_no_machine_has(setting):
-    with pytest.raises(ConfigError, match=setting.partition('=')[0]):
-        load_config([setting])
+def test_settings_of_an_earlier_version_are_read_for_its_task():
+    old = {'task': 'learned', 'source': 'fused', 'pull': 0.1, 'teacher': 'both', 'imitate': ''}
+    config = config_from_mapping(recorded_settings(old))
+    assert (config.prior_strength, config.task_networks) == (0.1, 'both')
+    assert set(RENAMED.values()) <= set(vars(TASKS['learned']()))
 
 
-def test_how_a_run_is_carried_out_is_no_fact_that_a_run_must_keep_to():
-    plain = load_config([])
-    other = load_config(['threads=9', 'device=cpu', 'workers=3', 'save_every=1', 'panel_every=0'])
-    assert facts(other) == facts(plain)
-    assert facts(load_config(['amp=true'])) != facts(plain)
-    assert facts(load_config(['validate_every=9'])) != facts(plain)
+def test_a_run_may_resume_with_other_paths_threads_and_intervals_only():
+    plain = load_config(PLACES)
+    others = ['threads=9', 'device=cpu', 'workers=3', 'save_every=1', 'panel_every=0']
+    assert facts(load_config(['data=B', 'run=C', 'fusion=D', *others])) == facts(plain)
+    for setting in ('amp=true', 'validate_every=9', 'split=other'):
+        assert facts(load_config([*PLACES, setting])) != facts(plain)

@@ -1,10 +1,10 @@
-from dataclasses import replace
-
 import pytest
 
 torch = pytest.importorskip('torch')
 for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
+
+from variants import variant  # noqa: E402
 
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def config(short_run):
-    return replace(short_run, task='learned', source='ir', steps=5, meta_every=2)
+    return variant(short_run(), task='learned', source='ir', steps=5, meta_every=2)
 
 
 def detectors(task):
@@ -38,7 +38,7 @@ def test_the_meta_gradient_is_the_same_to_the_bit_under_bfloat16(
     found = []
     for amp in (False, True):
         torch.manual_seed(0)
-        changed = replace(config, amp=amp, method=method, difference=difference)
+        changed = variant(config, amp=amp, method=method, difference=difference)
         task = learned_task(changed, torch.device('cpu'))
         before, batch = make_batch(samples, config, 0), make_batch(samples, config, 1)
         fusion = task.networks['fusion']
@@ -68,7 +68,7 @@ def test_bfloat16_changes_what_a_network_computes_but_not_what_it_returns():
         {'task': 'learned'},
         {'task': 'learned', 'difference': True, 'network': 'fusion', 'loss_net': 'paper'},
         {'task': 'learned', 'method': 'pixel', 'squared': True},
-        {'task': 'learned', 'method': 'paper', 'pull': 0.0},
+        {'task': 'learned', 'method': 'paper', 'prior_strength': 0.0},
     ],
     ids=lambda changes: '-'.join(map(str, changes.values())),
 )
@@ -76,7 +76,7 @@ def test_a_step_leaves_no_tensor_on_another_device(config, samples, monkeypatch,
     # The device "meta" only knows shapes, and refuses to be mixed, as a GPU does: so this can be
     # tested without one. It has no numbers to give back.
     monkeypatch.setattr(torch.Tensor, 'item', lambda _: 0.5)
-    config, meta, earlier = replace(config, meta_every=1, **changes), torch.device('meta'), []
+    config, meta, earlier = variant(config, meta_every=1, **changes), torch.device('meta'), []
     task = TASK[config.task](config, meta)
     for step in range(2):
         batch = make_batch(samples, config, step).to(meta)
@@ -92,7 +92,7 @@ def test_a_step_leaves_no_tensor_on_another_device(config, samples, monkeypatch,
 @pytest.mark.parametrize('amp', [False, True])
 @pytest.mark.parametrize('task', ['fusion', 'detection', 'learned'])
 def test_every_task_trains_on_cuda_and_goes_on_there(config, samples, monkeypatch, task, amp):
-    changed = replace(
+    changed = variant(
         config, task=task, amp=amp, device='cuda', save_every=2, validate_every=2, panel_every=2
     )
 
@@ -116,7 +116,7 @@ def test_every_task_trains_on_cuda_and_goes_on_there(config, samples, monkeypatc
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 @pytest.mark.parametrize('difference', [False, True])
 def test_the_meta_gradient_on_cuda_is_that_of_the_cpu(config, samples, difference):
-    config = replace(config, difference=difference)
+    config = variant(config, difference=difference)
     found = []
     for device in (torch.device('cpu'), torch.device('cuda')):
         torch.manual_seed(0)

@@ -1,4 +1,3 @@
-from dataclasses import replace
 import json
 import os
 import subprocess
@@ -14,11 +13,13 @@ if not torch.distributed.is_available():
 
 import ranks  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
+from variants import variant  # noqa: E402
 
 from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from training import distributed  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
+from training.config import FusionTask  # noqa: E402
+from training.config import LearnedTask  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.method.learned import learned_task  # noqa: E402
 from training.train import train  # noqa: E402
@@ -65,10 +66,10 @@ def test_torchrun_writes_one_run_that_one_process_would_have_trained(root, data_
     crop = f'crop_hw={list(crop_hw)}'
     out = torchrun(root, '-m', 'training.train', *settings, crop, 'threads=1', 'device=cpu')
     assert out.count('on 2 x CPU') == out.count('4 pairs') == 1
-    config = TrainConfig(
+    config = FusionTask(
         run=str(runs[1]), data=str(data_root), steps=steps, batch=batch, crop_hw=crop_hw, threads=1
     )
-    train(replace(config, device='cpu'), load_samples(data_root, 'train'))
+    train(variant(config, device='cpu'), load_samples(data_root, 'train'))
     logs = [
         [json.loads(line) for line in (run / 'log.jsonl').read_text('utf-8').splitlines()]
         for run in runs
@@ -82,15 +83,15 @@ def test_torchrun_writes_one_run_that_one_process_would_have_trained(root, data_
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused(data_root, tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, 'world_size', lambda: 2)
-    config = TrainConfig(data=str(data_root), run=str(tmp_path / 'run'), batch=3)
+    config = FusionTask(data=str(data_root), run=str(tmp_path / 'run'), batch=3)
     with pytest.raises(ConfigError, match='multiple of 2, for 2 processes, got 3'):
         train(config, load_samples(data_root, 'train'))
 
 
 def test_teachers_are_not_combined_by_what_no_process_knows(data_root, monkeypatch):
     monkeypatch.setattr('training.method.task_networks.world_size', lambda: 2)
-    config = TrainConfig(
-        task='learned', data=str(data_root), teacher='both', combine='pcgrad', method='pixel'
+    config = LearnedTask(
+        data=str(data_root), task_networks='both', combine='pcgrad', method='pixel'
     )
     with pytest.raises(ConfigError, match='several processes'):
         learned_task(config, torch.device('cpu'))

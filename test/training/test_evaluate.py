@@ -1,4 +1,3 @@
-from dataclasses import replace
 import json
 
 import numpy as np
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def config(short_run):
-    return replace(short_run, steps=1)
+    return short_run(steps=1)
 
 
 def measure(what, config, data_root, *more):
@@ -41,8 +40,8 @@ def rename(data_root, names):
         (data_root / 'splits' / f'{split}.txt').write_text('\n'.join(names.values()))
 
 
-def test_evaluation_of_a_detector_has_a_row_for_each_class(config, data_root, capsys):
-    config = replace(config, task='detection', source='ir')
+def test_evaluation_of_a_detector_has_a_row_for_each_class(short_run, data_root, capsys):
+    config = short_run('detection', source='ir', steps=1)
     train(config, load_samples(data_root, 'train'))
     table = measure('--detector', config, data_root)
     assert list(table) == ['person', 'bicycle', 'car', 'all']
@@ -59,9 +58,9 @@ def test_evaluation_of_a_fusion_network_compares_it_with_the_plain_mean(config, 
     assert table['network']['loss'] > 0
 
 
-def test_detection_is_measured_by_day_and_by_night_with_intervals(config, data_root):
+def test_detection_is_measured_by_day_and_by_night_with_intervals(short_run, data_root):
     rename(data_root, {'a': '00001D', 'b': '00002N', 'c': '00003D', 'empty': '00004N'})
-    config = replace(config, task='detection', source='rgb')
+    config = short_run('detection', source='rgb', steps=1)
     train(config, load_samples(data_root, 'train'))
     table = measure('--detector', config, data_root, '--bootstrap', '20')
     assert [name for name in table if name.startswith('all')] == ['all', 'all, day', 'all, night']
@@ -70,18 +69,18 @@ def test_detection_is_measured_by_day_and_by_night_with_intervals(config, data_r
         assert low <= table[row]['AP50'] <= high
 
 
-def test_strata_that_hold_every_pair_have_no_rows_and_sources_have_some(config, data_root):
+def test_strata_that_hold_every_pair_have_no_rows_and_sources_have_some(short_run, data_root):
     rows = ['name,day_night,source_repo', 'a,night,here', 'b,night,here', 'c,night,there']
     (data_root / 'index.csv').write_text('\n'.join([*rows, 'empty,night,there']))
-    config = replace(config, task='detection', source='rgb')
+    config = short_run('detection', source='rgb', steps=1)
     train(config, load_samples(data_root, 'train'))
     table = measure('--detector', config, data_root)
     assert [n for n in table if n.startswith('all')] == ['all', 'all, here', 'all, there']
     assert table['car, here']['boxes'] == 2
 
 
-def test_a_detector_of_other_classes_than_the_data_is_refused(config, data_root):
-    config = replace(config, task='detection', source='ir')
+def test_a_detector_of_other_classes_than_the_data_is_refused(short_run, data_root):
+    config = short_run('detection', source='ir', steps=1)
     train(config, load_samples(data_root, 'train'))
     (data_root / 'vi').rename(data_root / 'rgb')
     (data_root / 'boxes' / 'fusion').rename(data_root / 'labels')

@@ -29,7 +29,7 @@ from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 from training.bundle.graph import cost  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
+from training.config_reader import config_from_mapping  # noqa: E402
 from training.evaluate import main as evaluate  # noqa: E402
 from training.export import main  # noqa: E402
 
@@ -58,7 +58,7 @@ def write_data(root):
 def save(run, network, **settings):
     values = {**settings, 'data': str(run.parent / 'mine'), 'run': str(run)}
     facts = {'pairs': 4, 'seconds': 7, 'torch': torch.__version__, 'classes': SIX}
-    save_run(run, network, {'config': asdict(TrainConfig(**values)), **facts})
+    save_run(run, network, {'config': asdict(config_from_mapping(values)), **facts})
 
 
 @pytest.fixture(scope='module')

@@ -16,8 +16,9 @@ from training.bundle.history import public  # noqa: E402
 from training.bundle.history import training_facts  # noqa: E402
 from training.bundle.history import verdict  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
-from training.config import load_config  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
+from training.config import DetectionTask  # noqa: E402
+from training.config_reader import config_from_mapping  # noqa: E402
+from training.config_reader import load_config  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -29,7 +30,7 @@ def save(tmp_path, data_root):
 
     def save_one(name, best=None, pairs=4, **settings):
         run = str(tmp_path / name)
-        config = TrainConfig(**{'data': str(data_root), **settings, 'run': run})
+        config = config_from_mapping({'data': str(data_root), **settings, 'run': run})
         facts = {'config': asdict(config), 'pairs': pairs, 'seconds': 1, 'torch': '2'}
         save_run(run, FusionRT(), {**facts, **({'best': best} if best else {})})
         return run
@@ -56,9 +57,7 @@ def test_a_run_that_is_not_at_hand_is_told(save, data_root):
 
 
 def test_the_command_trains_with_the_settings_of_the_run():
-    config = TrainConfig(
-        task='detection', source='ir', crop_hw=(64, 96), lr=1e-5, run='runs/a b', data='x/set'
-    )
+    config = DetectionTask(source='ir', crop_hw=(64, 96), lr=1e-5, run='runs/a b', data='x/set')
     words = command(public({'config': json.loads(json.dumps(asdict(config)))})['config'])
     again = load_config(shlex.split(shlex.join(words))[3:])
     assert asdict(again) == asdict(config) | {'data': 'DATA/set'}

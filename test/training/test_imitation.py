@@ -1,6 +1,5 @@
 """Task imitation: a real-time network learns to make what another one makes."""
 
-from dataclasses import replace
 import json
 
 import pytest
@@ -8,6 +7,8 @@ import pytest
 torch = pytest.importorskip('torch')
 for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
+
+from variants import variant  # noqa: E402
 
 from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
@@ -23,15 +24,15 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def config(short_run, tmp_path):
-    return replace(short_run, run=str(tmp_path / 'fusion'))
+    return variant(short_run(), run=str(tmp_path / 'fusion'))
 
 
 @pytest.fixture
 def imitating(config, data_root, tmp_path):
     """Return the settings of a run that imitates another one."""
-    shown = replace(config, run=str(tmp_path / 'shown'), seed=1)
+    shown = variant(config, run=str(tmp_path / 'shown'), seed=1)
     train(shown, load_samples(data_root, 'train'))
-    return replace(config, task='imitation', imitate=shown.run, steps=12, lr=2e-2, views=2)
+    return variant(config, task='imitation', imitate=shown.run, steps=12, lr=2e-2, views=2)
 
 
 def log_of(run):
@@ -40,7 +41,7 @@ def log_of(run):
 
 
 def test_a_network_comes_nearer_to_the_one_that_it_imitates(imitating, data_root):
-    train(replace(imitating, validate_every=6), load_samples(data_root, 'train'))
+    train(variant(imitating, validate_every=6), load_samples(data_root, 'train'))
     distances = [line['distance'] for line in log_of(imitating.run)]
     assert distances[-1] < 0.7 * distances[0]
     with open(f'{imitating.run}/validation.jsonl', encoding='utf-8') as file:
@@ -55,12 +56,12 @@ def test_the_imitated_network_is_asked_once_about_each_view(imitating, data_root
     monkeypatch.setattr(
         FusionRT, 'forward', lambda *a: (asked.append(a[1].mean().item()), forward(*a))[1]
     )
-    train(replace(imitating, panel_every=0), load_samples(data_root, 'train'))
+    train(variant(imitating, panel_every=0), load_samples(data_root, 'train'))
     assert len(asked) == len(set(asked)) == 2
 
 
 def test_views_come_again_and_look_the_same(imitating, data_root):
-    train(replace(imitating, lr=0.0), load_samples(data_root, 'train'))
+    train(variant(imitating, lr=0.0), load_samples(data_root, 'train'))
     losses = [line['loss'] for line in log_of(imitating.run)]
     assert losses[0] != losses[1]
     assert losses[2:4] == losses[:2]
@@ -72,18 +73,18 @@ def test_views_come_again_and_look_the_same(imitating, data_root):
 )
 def test_an_imitation_that_cannot_be_is_refused(config, change, text):
     with pytest.raises(ConfigError, match=text):
-        replace(config, task='imitation', **{'imitate': 'runs/a', **change})
+        variant(config, task='imitation', **{'imitate': 'runs/a', **change})
 
 
 def test_no_other_than_the_realtime_network_imitates(imitating, data_root):
     with pytest.raises(ConfigError, match='network=fusion_rt alone'):
-        train(replace(imitating, network='fusion'), load_samples(data_root, 'train'))
+        train(variant(imitating, network='fusion'), load_samples(data_root, 'train'))
 
 
 def test_what_does_not_fuse_is_not_imitated(config, data_root, tmp_path):
     save_run(tmp_path / 'detector', Detector(), {})
     with pytest.raises(ModelError, match='holds a Detector, not a fusion network'):
         train(
-            replace(config, task='imitation', imitate=str(tmp_path / 'detector')),
+            variant(config, task='imitation', imitate=str(tmp_path / 'detector')),
             load_samples(data_root, 'train'),
         )

@@ -17,7 +17,8 @@ from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
+from training.config import FusionTask  # noqa: E402
+from training.config_reader import config_from_mapping  # noqa: E402
 from training.data.datasets import Sample  # noqa: E402
 from training.evaluate import main  # noqa: E402
 from training.measure.metrics import EVERYTHING  # noqa: E402
@@ -37,7 +38,7 @@ def save_detector(tmp_path):
     def save(classes, names=None, **settings):
         folder = tmp_path / 'detector'
         values = {'task': 'detection', 'source': 'ir', **settings}
-        description = {'config': asdict(TrainConfig(**values))}
+        description = {'config': asdict(config_from_mapping(values))}
         named = {'classes': names} if names else {}
         save_run(folder, Detector(DetectorConfig(classes=classes)), {**description, **named})
         return str(folder)
@@ -81,7 +82,7 @@ def test_a_run_must_name_as_many_classes_as_its_network_has(save_detector):
 
 
 def test_a_run_of_another_network_is_no_detector(tmp_path):
-    save_run(tmp_path / 'fusion', FusionRT(), {'config': asdict(TrainConfig())})
+    save_run(tmp_path / 'fusion', FusionRT(), {'config': asdict(FusionTask())})
     with pytest.raises(FusionError, match='holds a FusionRT, not a detector'):
         run_predictor(str(tmp_path / 'fusion'))
 
@@ -90,7 +91,7 @@ def test_a_run_of_another_network_is_no_detector(tmp_path):
 def test_a_run_takes_pictures_whose_sides_are_no_multiples_of_32(
     save_detector, tmp_path, odd, source
 ):
-    save_run(tmp_path / 'fusion', FusionRT(), {'config': asdict(TrainConfig())})
+    save_run(tmp_path / 'fusion', FusionRT(), {'config': asdict(FusionTask())})
     run = save_detector(3, source=source, fusion=str(tmp_path / 'fusion'))
     found = run_predictor(run)(odd)
     assert (found.boxes_xyxy <= np.array([101, 75, 101, 75])).all()

@@ -1,5 +1,4 @@
 import copy
-from dataclasses import replace
 import json
 
 import pytest
@@ -15,6 +14,8 @@ for package in (
     'yaml',
 ):
     pytest.importorskip(package)
+
+from variants import variant  # noqa: E402
 
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from tdfusion_ros.nets.detector import Detector  # noqa: E402
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def config(short_run, masked_root):
-    return replace(short_run, task='segmentation', source='ir', steps=3, scale_range=(1.0, 1.0))
+    return variant(short_run(), task='segmentation', source='ir', steps=3, scale_range=(1.0, 1.0))
 
 
 @pytest.fixture
@@ -88,10 +89,10 @@ def test_segmenter_is_as_large_as_its_authors_say():
 def test_a_segmenter_trains_from_files_with_masks_to_a_run_folder(
     config, samples, tmp_path, source, channels, inputs
 ):
-    fusion = replace(config, task='fusion', run=str(tmp_path / 'fusion'), steps=1)
+    fusion = variant(config, task='fusion', run=str(tmp_path / 'fusion'), steps=1)
     train(fusion, samples)
-    config = replace(config, source=source, segmenter_channels=channels, fusion=fusion.run)
-    trained = train(replace(config, mosaic=0.5), samples)
+    config = variant(config, source=source, segmenter_channels=channels, fusion=fusion.run)
+    trained = train(variant(config, mosaic=0.5), samples)
     loaded = load_run(config.run)
     assert loaded.config == SegmenterConfig(('road', 'car'), inputs)
     image = torch.rand(1, inputs, 64, 96)
@@ -101,7 +102,7 @@ def test_a_segmenter_trains_from_files_with_masks_to_a_run_folder(
 
 
 def test_a_segmenter_learns_to_tell_hot_from_cold(config, samples):
-    train(replace(config, steps=25, lr=1e-3), samples)
+    train(variant(config, steps=25, lr=1e-3), samples)
     losses = [line['loss'] for line in logged(config.run)]
     assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
 
@@ -191,18 +192,18 @@ def test_with_two_teachers_the_loss_learns_from_both(batch, networks, method):
 @pytest.mark.parametrize(
     'changes',
     [
-        {'teacher': 'segmentation'},
-        {'teacher': 'segmentation', 'segmenter_channels': 1, 'method': 'paper'},
-        {'teacher': 'both', 'combine': 'sum', 'method': 'pixel'},
-        {'teacher': 'both', 'combine': 'normalized'},
-        {'teacher': 'both', 'combine': 'pcgrad'},
+        {'task_networks': 'segmentation'},
+        {'task_networks': 'segmentation', 'segmenter_channels': 1, 'method': 'paper'},
+        {'task_networks': 'both', 'combine': 'sum', 'method': 'pixel'},
+        {'task_networks': 'both', 'combine': 'normalized'},
+        {'task_networks': 'both', 'combine': 'pcgrad'},
     ],
     ids=lambda changes: '-'.join(map(str, changes.values())),
 )
 def test_the_learned_loss_trains_with_every_teacher(config, samples, changes):
-    config = replace(config, task='learned', source='fused', batch=2, meta_every=1, **changes)
+    config = variant(config, task='learned', source='fused', batch=2, meta_every=1, **changes)
     train(config, samples)
-    last, both = logged(config.run)[-1], config.teacher == 'both'
+    last, both = logged(config.run)[-1], config.task_networks == 'both'
     names = ['detector', 'segmenter'] if both else ['segmenter']
     for name in names:
         load_run(f'{config.run}/{name}_a')
@@ -227,7 +228,7 @@ def test_evaluation_of_a_segmenter_has_a_row_for_each_class(config, samples, tmp
 
 @pytest.mark.parametrize('name', ['detector', 'segmenter'])
 def test_a_teacher_is_measured_on_what_its_own_fusion_network_makes(config, samples, name):
-    train(replace(config, task='learned', source='fused', teacher='both', batch=2), samples)
+    train(variant(config, task='learned', source='fused', task_networks='both', batch=2), samples)
     evaluate([f'--{name}', f'{config.run}/{name}_a', '--data', config.data])
 
 
@@ -239,7 +240,7 @@ def test_a_segmenter_of_other_classes_is_refused(config, samples, masked_root):
 
 
 def test_a_run_of_another_network_is_no_segmenter(config, samples, tmp_path):
-    fusion = replace(config, task='fusion', run=str(tmp_path / 'fusion'), steps=1)
+    fusion = variant(config, task='fusion', run=str(tmp_path / 'fusion'), steps=1)
     train(fusion, samples)
     with pytest.raises(FusionError, match='FusionRT, not a segmenter'):
         evaluate(['--segmenter', fusion.run, '--data', config.data])
@@ -248,7 +249,7 @@ def test_a_run_of_another_network_is_no_segmenter(config, samples, tmp_path):
 def test_a_detector_that_teaches_asks_for_boxes(config, samples, masked_root):
     (masked_root / 'labels').rename(masked_root / 'elsewhere')
     with pytest.raises(FusionError, match='has no boxes'):
-        train(replace(config, task='learned', teacher='both'), samples)
+        train(variant(config, task='learned', task_networks='both'), samples)
 
 
 def test_segmentation_asks_for_masks(config, samples, masked_root):

@@ -9,7 +9,7 @@ for package in ('cv2', 'safetensors', 'yaml'):
 
 from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from training.config import TrainConfig  # noqa: E402
+from training.config import LearnedTask  # noqa: E402
 from training.data.augmentation import split  # noqa: E402
 from training.data.batches import halves  # noqa: E402
 from training.data.batches import make_batch  # noqa: E402
@@ -28,9 +28,7 @@ CPU = torch.device('cpu')
 
 @pytest.fixture
 def config(data_root):
-    return TrainConfig(
-        task='learned', data=str(data_root), batch=4, crop_hw=(64, 64), meta_every=1, threads=1
-    )
+    return LearnedTask(data=str(data_root), batch=4, crop_hw=(64, 64), meta_every=1, threads=1)
 
 
 @pytest.fixture
@@ -112,8 +110,8 @@ def test_one_pair_of_each_light_is_enough_and_a_single_pair_is_refused(samples):
         halves(told[:1])
 
 
-def test_the_loss_net_learns_nothing_before_its_first_lesson(config, samples):
-    task = learned_task(replace(config, first_lesson=2), CPU)
+def test_the_loss_net_learns_nothing_before_its_first_meta_step(config, samples):
+    task = learned_task(replace(config, first_meta_step=2), CPU)
     before = copy.deepcopy(task.networks['loss_net'].state_dict())
     batches = [make_batch(samples, config, step) for step in range(3)]
     for step in (0, 1):

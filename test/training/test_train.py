@@ -1,4 +1,3 @@
-from dataclasses import replace
 import json
 
 import pytest
@@ -6,6 +5,8 @@ import pytest
 torch = pytest.importorskip('torch')
 for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
+
+from variants import variant  # noqa: E402
 
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
@@ -23,13 +24,14 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def config(short_run, tmp_path):
-    return replace(short_run, run=str(tmp_path / 'fusion'))
+    return variant(short_run(), run=str(tmp_path / 'fusion'))
 
 
 def detector_config(config, tmp_path):
-    return replace(
+    return variant(
         config,
         task='detection',
+        source='fused',
         fusion=config.run,
         run=str(tmp_path / 'detector'),
         mosaic=0.5,
@@ -56,13 +58,13 @@ def test_a_saved_run_loads_as_the_network_that_was_returned(config, data_root):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(config, data_root):
     samples = load_samples(data_root, 'train', limit=1)
-    with pytest.raises(FloatingPointError, match=r'not finite at step 0.*batch: a, a'):
-        train(replace(config, gradient_weight=float('nan')), samples)
+    with pytest.raises(FusionError, match=r'not finite at step 0.*batch: a, a'):
+        train(variant(config, gradient_weight=float('nan')), samples)
     assert not (data_root.parent / 'fusion' / 'run.json').exists()
 
 
 def test_learning_rate_warms_up_to_its_peak_and_ends_near_zero(config):
-    config = replace(config, steps=100, warmup_steps=10)
+    config = variant(config, steps=100, warmup_steps=10)
     rates = [learning_rate(step, config) for step in range(100)]
     assert max(rates) == rates[9] == 1.0
     assert rates[0] == pytest.approx(0.1)
@@ -71,12 +73,12 @@ def test_learning_rate_warms_up_to_its_peak_and_ends_near_zero(config):
 
 def learned_config(config, tmp_path, **changes):
     values = {'task': 'learned', 'run': str(tmp_path / 'learned'), 'steps': 6, 'meta_every': 2}
-    return replace(config, batch=2, **{**values, **changes})
+    return variant(config, batch=2, **{**values, **changes})
 
 
 @pytest.mark.parametrize('method', ['adam', 'pixel', 'paper'])
 def test_the_learned_loss_trains_fusion_detector_and_loss_net(config, data_root, tmp_path, method):
-    config = learned_config(config, tmp_path, method=method, look_ahead=2)
+    config = learned_config(config, tmp_path, method=method, inner_steps=2)
     train(config, load_samples(data_root, 'train'))
     log = [json.loads(line) for line in (tmp_path / 'learned/log.jsonl').read_text().splitlines()]
     taught = [line['step'] for line in log if 'after_look_ahead' in line]
@@ -92,7 +94,7 @@ def test_the_learned_loss_trains_fusion_detector_and_loss_net(config, data_root,
         {'task': 'fusion'},
         {'task': 'learned'},
         {'task': 'learned', 'workers': 2, 'validate_every': 2},
-        {'task': 'learned', 'teacher': 'both', 'combine': 'pcgrad'},
+        {'task': 'learned', 'task_networks': 'both', 'combine': 'pcgrad'},
         {'task': 'segmentation', 'source': 'ir'},
     ],
     ids=lambda changes: '-'.join(map(str, changes.values())),
@@ -100,10 +102,10 @@ def test_the_learned_loss_trains_fusion_detector_and_loss_net(config, data_root,
 def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
     config, masked_root, tmp_path, monkeypatch, changes
 ):
-    if 'teacher' in changes or changes['task'] == 'segmentation':
+    if 'task_networks' in changes or changes['task'] == 'segmentation':
         pytest.importorskip('transformers')  # its network drops at random: that goes on, too
     samples = load_samples(masked_root, 'train')
-    changes = {**changes, 'save_every': 2, 'look_ahead': 2}
+    changes = {**changes, 'save_every': 2, 'inner_steps': 2}
     whole, broken = (
         learned_config(config, tmp_path, run=str(tmp_path / name), **changes)
         for name in ('whole', 'broken')
@@ -131,13 +133,13 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
 
 def test_a_run_does_not_go_on_under_other_settings(config, data_root, monkeypatch):
     samples = load_samples(data_root, 'train')
-    config = replace(config, save_every=1)
+    config = variant(config, save_every=1)
     with monkeypatch.context() as patch:
         patch.setattr('training.loop.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):  # noqa: PT011
             train(config, samples)
     with pytest.raises(ModelError, match='other settings'):
-        train(replace(config, lr=1.0), samples)
+        train(variant(config, lr=1.0), samples)
     train(config, samples)
     with pytest.raises(ModelError, match='finished'):
         train(config, samples)
@@ -150,15 +152,15 @@ def test_a_run_goes_on_with_other_threads_workers_and_intervals_of_saving(
     with monkeypatch.context() as patch:
         patch.setattr('training.loop.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):  # noqa: PT011
-            train(replace(config, save_every=1), samples)
+            train(variant(config, save_every=1), samples)
     others = {'threads': 2, 'workers': 1, 'save_every': 7, 'panel_every': 3, 'device': 'cpu'}
-    train(replace(config, **others), samples)
+    train(variant(config, **others), samples)
     assert read_description(config.run)['config']['save_every'] == 7
 
 
 def test_a_run_from_disk_ends_as_one_from_memory(config, data_root, tmp_path):
     train(config, load_samples(data_root, 'train'))
-    train(replace(config, run=str(tmp_path / 'lazy')), open_dataset(data_root, 'train'))
+    train(variant(config, run=str(tmp_path / 'lazy')), open_dataset(data_root, 'train'))
     runs = [(tmp_path / name / 'weights.safetensors').read_bytes() for name in ('fusion', 'lazy')]
     assert runs[0] == runs[1]
 
@@ -180,14 +182,14 @@ def test_a_detector_learns_the_classes_of_the_data(config, masked_root, tmp_path
 
 def test_a_segmentation_run_names_the_classes_of_its_masks(config, masked_root):
     pytest.importorskip('transformers')
-    config = replace(config, task='segmentation', source='ir', steps=1)
+    config = variant(config, task='segmentation', source='ir', steps=1)
     train(config, load_samples(masked_root, 'train'))
     assert read_description(config.run)['classes'] == ['road', 'car']
 
 
 def test_a_teacher_of_other_classes_is_refused(config, masked_root, tmp_path):
     samples = load_samples(masked_root, 'train')
-    detector = replace(config, task='detection', source='ir', steps=1)
+    detector = variant(config, task='detection', source='ir', steps=1)
     train(detector, samples)
     with_classes(masked_root, 'person', 'bicycle', 'lorry')
     with pytest.raises(FusionError, match=r'bicycle, car; those of .* bicycle, lorry'):
@@ -198,7 +200,7 @@ def test_detection_asks_for_boxes(config, masked_root):
     (masked_root / 'labels').rename(masked_root / 'elsewhere')
     samples = load_samples(masked_root, 'train')
     with pytest.raises(FusionError, match='has no boxes'):
-        train(replace(config, task='detection', source='ir'), samples)
+        train(variant(config, task='detection', source='ir'), samples)
 
 
 def test_a_device_that_is_not_there_is_refused_and_auto_says_what_it_took(
@@ -207,7 +209,7 @@ def test_a_device_that_is_not_there_is_refused_and_auto_says_what_it_took(
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     samples = load_samples(data_root, 'train')
     with pytest.raises(FusionError, match='device=cpu'):
-        train(replace(config, device='cuda'), samples)
+        train(variant(config, device='cuda'), samples)
     train(config, samples)
     assert 'on CPU' in capsys.readouterr().out
 

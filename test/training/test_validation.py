@@ -8,6 +8,8 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
+from variants import variant  # noqa: E402
+
 from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def config(short_run):
-    return replace(short_run, source='ir', steps=5, validate_every=2)
+    return variant(short_run(), source='ir', steps=5, validate_every=2)
 
 
 def validated(config):
@@ -40,7 +42,7 @@ def validated(config):
     [('fusion', 'loss', min), ('learned', 'task', min), ('detection', 'AP50', max)],
 )
 def test_the_best_averaged_weights_become_those_of_the_run(config, data_root, task, measure, best):
-    train(replace(config, task=task), load_samples(data_root, 'train'))
+    train(variant(config, task=task), load_samples(data_root, 'train'))
     lines = validated(config)
     assert [line['step'] for line in lines] == [1, 3, 4]
     chosen = best(lines, key=lambda line: line[measure])
@@ -49,29 +51,29 @@ def test_the_best_averaged_weights_become_those_of_the_run(config, data_root, ta
 
 def test_segmentation_is_validated_by_its_mean_iou(config, masked_root):
     pytest.importorskip('transformers')
-    config = replace(config, task='segmentation')
+    config = variant(config, task='segmentation')
     train(config, load_samples(masked_root, 'train'))
     assert all(0 <= line['mIoU'] <= 1 for line in validated(config))
 
 
 def test_without_validation_the_last_averaged_weights_are_kept(config, data_root):
-    train(replace(config, validate_every=0), load_samples(data_root, 'train'))
+    train(variant(config, validate_every=0), load_samples(data_root, 'train'))
     assert read_description(config.run)['best'] == {'step': 4}
 
 
 def test_earlier_weights_are_kept_if_later_ones_are_worse(config, data_root, monkeypatch):
     samples = load_samples(data_root, 'train')
-    short = replace(config, run=f'{config.run}_short', validate_every=0, warmup_steps=9)
-    long = replace(config, warmup_steps=9)  # the same rates in the steps that both take
+    short = variant(config, run=f'{config.run}_short', validate_every=0, warmup_steps=9)
+    long = variant(config, warmup_steps=9)  # the same rates in the steps that both take
     found = iter([1.0, 2.0, 3.0])
     monkeypatch.setattr('training.loop.validation.Validation.__call__', lambda *_: next(found))
     kept = train(long, samples)
-    expected = train(replace(short, steps=2), samples)
+    expected = train(variant(short, steps=2), samples)
     torch.testing.assert_close(kept.state_dict(), expected.state_dict(), rtol=0, atol=0)
 
 
 def test_the_figure_of_a_detector_is_the_ap50_of_the_run_that_is_written(config, data_root):
-    train(replace(config, task='detection', steps=20), load_samples(data_root, 'train'))
+    train(variant(config, task='detection', steps=20), load_samples(data_root, 'train'))
     samples, detector = load_samples(data_root, 'val'), load_run(config.run)
     found = []
     with torch.inference_mode():
@@ -101,13 +103,13 @@ def test_a_split_with_other_classes_is_refused(config, data_root, monkeypatch):
     with pytest.raises(
         FusionError, match=r'split val .* has the classes person, car, split train'
     ):
-        train(replace(config, task='detection'), load_samples(data_root, 'train'))
+        train(variant(config, task='detection'), load_samples(data_root, 'train'))
 
 
 def test_a_split_without_any_object_cannot_tell_what_is_best(config, data_root):
     (data_root / 'splits' / 'val.txt').write_text('empty\n', encoding='utf-8')
     with pytest.raises(FusionError, match='AP50 of split val is nan'):
-        train(replace(config, task='detection'), load_samples(data_root, 'train'))
+        train(variant(config, task='detection'), load_samples(data_root, 'train'))
 
 
 def test_images_are_padded_to_what_networks_take_and_labels_stay(masked_root):
@@ -136,4 +138,4 @@ def test_validation_is_a_curve_on_the_board(config, data_root):
 
 def test_an_interval_below_zero_is_refused(config):
     with pytest.raises(ConfigError, match='validate_every must be 0 or more'):
-        replace(config, validate_every=-1)
+        variant(config, validate_every=-1)

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import asdict
 from dataclasses import fields
 import json
 from pathlib import Path
@@ -15,7 +14,10 @@ from tqdm import tqdm
 from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import read_description
-from training.config import TrainConfig
+from training.config import EXECUTION
+from training.config import NETWORK_RUNS
+from training.config import recorded_settings
+from training.config import TASKS
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.markdown import lasting
@@ -23,34 +25,10 @@ from training.markdown import spelt
 
 Description = dict[str, Any]
 
-BEFORE = ('fusion', 'imitate', 'detector', 'segmenter')
-"""Settings that name the runs that a run needs or starts from."""
-CARRIED_OUT = ('run', 'save_every', 'panel_every', 'threads', 'device', 'workers')
+CARRIED_OUT = ('run', *EXECUTION)
 """Settings that say how a run is carried out, not what it is; ``run`` is said last."""
-ELSEWHERE = ('task', 'source', 'data', 'split', 'limit', 'network', 'segmenter_channels', *BEFORE)
+ELSEWHERE = ('task', 'source', 'data', 'split', 'limit', 'network', 'segmenter_channels')
 """Settings that a card tells in other words."""
-OF_FUSION = (
-    'gradient_weight',
-    'fusion_width',
-    'fusion_depth',
-    'fusion_scale',
-)
-OF_LEARNED = (
-    'loss_net',
-    'method',
-    'squared',
-    'difference',
-    'pull',
-    'look_ahead',
-    'first_lesson',
-    'meta_every',
-    'meta_lr',
-    'teacher',
-    'cross_fit',
-    'combine',
-    'detector_lr',
-    'segmenter_lr',
-)
 FACTS = {
     'device': 'What it was trained on.',
     'torch': 'Version of torch.',
@@ -67,7 +45,7 @@ def named(run: str, fusion_run: str = '') -> list[str]:
     config = read_description(run)['config']
     if fusion_run:
         config['fusion'] = fusion_run
-    return [config[key] for key in BEFORE if config.get(key)]
+    return [config[key] for key in NETWORK_RUNS if config.get(key)]
 
 
 def ancestors(run: str, fusion_run: str = '') -> list[str]:
@@ -80,7 +58,7 @@ def public(description: Mapping[str, Any]) -> Description:
     """Return a run's description without where things lay on the machine: nobody's business."""
     config = dict(description['config'])
     config['data'] = Path(config['data']).name
-    config |= {key: _alias(config[key]) for key in ('run', *BEFORE) if config.get(key)}
+    config |= {key: _alias(config[key]) for key in ('run', *NETWORK_RUNS) if config.get(key)}
     rest = {key: value for key, value in description.items() if key != 'architecture'}
     return {**rest, 'config': config}
 
@@ -95,11 +73,12 @@ def command(config: Mapping[str, Any]) -> list[str]:
 
     :param config: as ``public`` gives it. Every setting that is not the default is written.
     """
-    usual = json.loads(json.dumps(asdict(TrainConfig())))
+    usual = {field.name: field.default for field in fields(TASKS[config['task']])}
+    usual = json.loads(json.dumps(usual | {'task': 'fusion'}))
     told = {
         key: json.dumps(value, separators=(',', ':')) if isinstance(value, list) else value
-        for key, value in config.items()
-        if key in usual and key not in CARRIED_OUT and value != usual[key]
+        for key, value in recorded_settings(config).items()
+        if key not in CARRIED_OUT and value != usual[key]
     }
     told |= {'data': f'DATA/{config["data"]}', 'run': config['run']}
     return ['python', '-m', 'training.train', *(f'{key}={value}' for key, value in told.items())]
@@ -112,9 +91,11 @@ def settings(descriptions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         ['pairs', *(str(d['pairs']) for d in descriptions), 'Number of them.'],
         ['weights', *(kept(d) for d in descriptions), 'Which running average of them was kept.'],
     ]
-    told = [_settings(description['config']) for description in descriptions]
-    for field in fields(TrainConfig):
-        if any(field.name in one for one in told):
+    hidden = {*ELSEWHERE, *NETWORK_RUNS, *CARRIED_OUT}
+    told = [recorded_settings(description['config']) for description in descriptions]
+    declared = {field.name: field for task in TASKS.values() for field in fields(task)}
+    for field in declared.values():
+        if field.name not in hidden and any(field.name in one for one in told):
             cells = [spelt(one.get(field.name, '-')) for one in told]
             rows.append([field.name, *cells, field.metadata['doc']])
     rows.append(['time', *(lasting(d['seconds']) for d in descriptions), 'Of the training.'])
@@ -122,13 +103,6 @@ def settings(descriptions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         if any(key in d for d in descriptions):
             rows.append([key, *(str(d.get(key, '-')) for d in descriptions), meaning])
     return rows
-
-
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    hidden = {*ELSEWHERE, *CARRIED_OUT}
-    if config['task'] != 'learned':
-        hidden |= {*OF_LEARNED, *(() if config['task'] in ('fusion', 'imitation') else OF_FUSION)}
-    return {key: value for key, value in config.items() if key not in hidden}
 
 
 def kept(description: Mapping[str, Any]) -> str:

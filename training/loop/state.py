@@ -15,7 +15,9 @@ from training.checkpoint import load_unfinished
 from training.checkpoint import save_run
 from training.checkpoint import save_unfinished
 from training.checkpoint import UNFINISHED
+from training.checkpoint import weights_hash
 from training.config import facts
+from training.config import NETWORK_RUNS
 from training.config import TrainConfig
 from training.loop.validation import Best
 from training.loop.validation import open_validation
@@ -64,7 +66,18 @@ def save(state: State, steps: int) -> None:
     config, best = state.config, state.best
     progress = {'step': steps, 'best': (best.step, best.value)}
     folder, optimizers = Path(config.run), state.task.optimizers
-    save_unfinished(folder, progress, state.networks, optimizers, facts(config))
+    save_unfinished(folder, progress, state.networks, optimizers, identity(config))
+
+
+def identity(config: TrainConfig) -> dict[str, Any]:
+    """
+    Return what must be the same to resume a run: its settings and the networks that it reads.
+
+    Paths may differ, as after a move: networks are compared by a hash of their weights.
+    """
+    runs = {name: getattr(config, name, '') for name in NETWORK_RUNS}
+    hashes = {f'weights of {name}': weights_hash(run) for name, run in runs.items() if run}
+    return {**facts(config), **hashes}
 
 
 def resume(state: State) -> int:
@@ -75,7 +88,7 @@ def resume(state: State) -> int:
     """
     config, best = state.config, state.best
     folder, optimizers = Path(config.run), state.task.optimizers
-    progress = load_unfinished(folder, state.networks, optimizers, facts(config))
+    progress = load_unfinished(folder, state.networks, optimizers, identity(config))
     steps = progress.get('step', 0)
     if len(set(distributed.gather([steps]))) > 1:
         raise FusionError(f'{folder} differs between machines: put it where all of them see it')

@@ -39,7 +39,7 @@ def imitation_task(config: TrainConfig, device: torch.device) -> Task:
 
     def step(index: int, batch: Batch, _: list[Batch]) -> Losses:
         pair = pair_of(batch)
-        view = index % config.views if config.views else -1
+        view = config.batch_number(index) if config.views else -1
         target = kept.get(view)
         if target is None:
             with torch.no_grad():

@@ -55,8 +55,8 @@ def learned_task(config: TrainConfig, device: torch.device) -> Task:
 
     def step(index: int, batch: Batch, earlier: list[Batch]) -> Losses:
         taught, parts = {}, split(batch, config.parts)
-        lesson = index >= config.first_lesson and index % config.meta_every == 0
-        if lesson and len(earlier) == config.look_ahead:
+        lesson = index >= config.first_meta_step and index % config.meta_every == 0
+        if lesson and len(earlier) == config.inner_steps:
             judges = [judge(kind, list(kinds[kind].values()), parts) for kind in kinds]
             judged = teach(config, networks, optimizers, judges, earlier).task_losses
             after = torch.tensor(judged, device=device)
@@ -77,7 +77,7 @@ def learned_task(config: TrainConfig, device: torch.device) -> Task:
         return {**losses, **_told('task', found), **weights, **taught}
 
     classes = box_classes(config) if 'detector' in kinds else ()
-    return Task(networks, optimizers, step, memory=config.look_ahead, classes=classes)
+    return Task(networks, optimizers, step, memory=config.inner_steps, classes=classes)
 
 
 def make_optimizers(
@@ -114,7 +114,7 @@ def teach(
         config.squared,
         config.gradient_weight,
         config.difference,
-        config.pull,
+        config.prior_strength,
         COMBINE[config.combine],
     )
     if config.method == 'pixel':

@@ -52,7 +52,7 @@ def make_teachers(config: TrainConfig, device: torch.device) -> dict[str, dict[s
 
     :raises FusionError: if the data lack what one of them learns from.
     """
-    several = world_size() > 1 and config.teacher == 'both'
+    several = world_size() > 1 and config.task_networks == 'both'
     if several and config.method == 'pixel' and config.combine != 'sum':
         raise ConfigError(
             f'combine={config.combine} with method=pixel compares gradients of all pixels, and '
@@ -65,7 +65,7 @@ def make_teachers(config: TrainConfig, device: torch.device) -> dict[str, dict[s
     suffixes = ('_a', '_b') if config.parts == 2 else ('',)
     return {
         kind: {f'{kind}{suffix}': make[kind](config).to(device) for suffix in suffixes}
-        for kind in TEACHERS[config.teacher]
+        for kind in TEACHERS[config.task_networks]
     }
 
 

@@ -1,0 +1,97 @@
+"""Read the settings of a training run: YAML files, ``name=value``, or what a run folder stores."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from difflib import get_close_matches
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tdfusion_ros.core.errors import ConfigError
+from training.config import PATHS
+from training.config import RENAMED
+from training.config import setting_names
+from training.config import TASKS
+from training.config import TrainConfig
+
+
+def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
+    """
+    Return the settings of ``values['task']`` (default: fusion), defaults for all that is missing.
+
+    :raises ConfigError: naming the setting that is unknown, renamed, of another task, or wrong.
+    """
+    rest = dict(values)
+    task = rest.pop('task', 'fusion')
+    if task not in TASKS:
+        raise ConfigError(f'task must be one of {", ".join(TASKS)}, got {task!r}')
+    known = setting_names(task)
+    for name in rest:
+        if name in known:
+            continue
+        if name in RENAMED:
+            raise ConfigError(f'setting {name} is now called {RENAMED[name]}: rename it')
+        if tasks := [other for other in TASKS if name in setting_names(other)]:
+            raise ConfigError(
+                f'setting {name} belongs to task {" and ".join(tasks)}, not to {task}: remove it'
+            )
+        near = get_close_matches(name, known, n=1)
+        hint = f'did you mean {near[0]}? ' if near else ''
+        raise ConfigError(
+            f'unknown setting {name!r}: {hint}known for task {task}: {", ".join(sorted(known))}'
+        )
+    return TASKS[task](**rest)
+
+
+def load_config(arguments: Sequence[str]) -> TrainConfig:
+    """
+    Read command line arguments: YAML files and ``name=value``, later ones win.
+
+    Paths in a YAML file are relative to its folder, paths in ``name=value`` to the current one.
+
+    :raises ConfigError: if a file cannot be read, or a setting is wrong or missing.
+    """
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        if '=' in argument:
+            name, _, text = argument.partition('=')
+            values[name] = text if name in PATHS else _number(_parse(text, argument))
+        else:
+            values |= _read_yaml(Path(argument))
+    config = config_from_mapping(values)
+    for name, what in (('data', 'of the data set'), ('run', 'for the weights and logs')):
+        if not getattr(config, name):
+            raise ConfigError(f'{name} is missing: add {name}=FOLDER, the folder {what}')
+    return config
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f'cannot read the settings file {path}: {error}') from None
+    loaded = _parse(text, str(path)) or {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f'{path} must contain lines "name: value", got {loaded!r}')
+    values = {str(name): _number(value) for name, value in loaded.items()}
+    for name in PATHS:
+        if isinstance(values.get(name), str) and values[name]:
+            values[name] = os.path.normpath(path.parent / values[name])
+    return values
+
+
+def _parse(text: str, origin: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text else ''
+    except yaml.YAMLError as error:
+        raise ConfigError(f'{origin} is not valid YAML: {error}') from None
+
+
+def _number(value: Any) -> Any:
+    """Return a number written as 1e-3, which YAML 1.1 takes for a string, as a float."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
