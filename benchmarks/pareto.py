@@ -39,10 +39,10 @@ from training.checkpoint import load_fusion
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
-from training.markdown import table
 from training.measure.fusers import Fuser
 from training.measure.fusers import luma_levels
 from training.measure.fusers import open_folders
+from training.measure.tables import markdown_table
 from training.measure.tables import quality_table
 
 SIZE_HW = (480, 640)
@@ -166,12 +166,14 @@ def text(report: Mapping[str, Any]) -> str:
     parts = [described(report['environment'])]
     for place, by_run in report['quality'].items():
         lines = [[run, *(f'{row[k]:.3f}' for k in FIGURES)] for run, row in by_run.items()]
-        parts.append(f'{place}\n' + table(['network', *FIGURES], lines))
+        parts.append(f'{place}\n' + markdown_table(['network', *FIGURES], lines))
     lines = [
         [run, f'{row["ms"]:.1f}', f'{row["faster"]:.1f}', f'{100 * row["lowest"]:.1f}']
         for run, row in report['rows'].items()
     ]
-    parts.append(table(['network', 'p50 [ms]', 'times faster', 'lowest share [%]'], lines))
+    parts.append(
+        markdown_table(['network', 'p50 [ms]', 'times faster', 'lowest share [%]'], lines)
+    )
     return '\n\n'.join(parts)
 
 

@@ -37,14 +37,14 @@ from training.config_reader import load_config
 from training.data.batches import cache_samples
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
-from training.markdown import table
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.bootstrap import bootstrap_difference
 from training.measure.metrics import average_precision
-from training.measure.predictors import labeled
+from training.measure.predictors import open_labeled
 from training.measure.predictors import run_predictor
+from training.measure.tables import indices_by_stratum
+from training.measure.tables import markdown_table
 from training.measure.tables import rounded
-from training.measure.tables import strata
 from training.method.tasks import read_detector
 from training.train import train
 
@@ -92,7 +92,7 @@ def trained(config: TrainConfig) -> str:
 def measure(found: Found, test: Test) -> Precision:
     """Return average precision of each class and of all, then of all by stratum."""
     result = average_precision(test.samples, found, classes=test.classes)
-    for suffix, chosen in strata([sample.strata for sample in test.samples]).items():
+    for suffix, chosen in indices_by_stratum([sample.strata for sample in test.samples]).items():
         if suffix:
             part = [test.samples[i] for i in chosen], [found[i] for i in chosen]
             result[f'all{suffix}'] = average_precision(*part, classes=test.classes)['all']
@@ -119,7 +119,7 @@ def fill(rows: Mapping[str, TrainConfig], options: Namespace, test: Test) -> dic
     for seed in options.seeds:
         for name, config in rows.items():
             run = trained(replace(config, seed=seed, run=f'{options.output}/{name}_{seed}'))
-            labeled(config.data, options.split, run, read_detector(run)[1])
+            open_labeled(config.data, options.split, run, read_detector(run)[1])
             predict = run_predictor(run)
             found = [predict(sample) for sample in test.samples]
             result[name].found.append(found)
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     head = ['input', *FIGURES, 'AP50, 95 %', f'minus {against}, 95 %']
     print(f'{len(data)} pairs of {options.split}, seeds {options.seeds}, {first.steps} steps')
     body = [cells(name, row, spread[name], against) for name, row in rows.items()]
-    print(table([*head, *(f'AP50 {key}' for key in strata_and_classes)], body))
+    print(markdown_table([*head, *(f'AP50 {key}' for key in strata_and_classes)], body))
     told = {
         name: {'seeds': [rounded(p) for p in row.precision], 'first seed': spread[name]}
         for name, row in rows.items()

@@ -41,7 +41,7 @@ from training.measure.fusers import run_fuser
 from training.measure.fusers import side_by_side
 from training.measure.predictors import bundle_classes
 from training.measure.predictors import bundle_predictor
-from training.measure.predictors import labeled
+from training.measure.predictors import open_labeled
 from training.measure.predictors import run_predictor
 from training.measure.predictors import run_segmenter
 from training.measure.tables import detection_table
@@ -97,7 +97,7 @@ def measure_task(options: Namespace) -> tuple[str, Table]:
         table = segmentation_table(run_segmenter(what, classes), samples, classes)
     else:
         classes = bundle_classes(what) if options.bundle else read_detector(what)[1]
-        samples = labeled(data, split, what, classes)
+        samples = open_labeled(data, split, what, classes)
         predict = (
             bundle_predictor(what, options.without, stretched=options.stretched)
             if options.bundle

@@ -50,7 +50,7 @@ from training.measure.fusers import bundle_fuser
 from training.measure.fusers import maximum
 from training.measure.predictors import bundle_predictor
 from training.measure.predictors import input_of
-from training.measure.predictors import labeled
+from training.measure.predictors import open_labeled
 from training.measure.tables import detection_table
 from training.measure.tables import quality_table
 from training.measure.tables import rounded
@@ -119,7 +119,7 @@ def fusion_of(run: str, fusion_run: str = '') -> str:
 def to_measure(root: str, split: str, run: str, classes: Sequence[str]) -> DataSet:
     """Return the split to measure on; if there is none, say what else can be done."""
     try:
-        return labeled(root, split, run, classes)
+        return open_labeled(root, split, run, classes)
     except FusionError as error:
         raise FusionError(
             f'{error}; or take other data to measure on with --data and --split, or --no-metrics'

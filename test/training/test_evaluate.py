@@ -85,11 +85,9 @@ def test_a_detector_of_other_classes_than_the_data_is_refused(short_run, data_ro
     (data_root / 'vi').rename(data_root / 'rgb')
     (data_root / 'boxes' / 'fusion').rename(data_root / 'labels')
     (data_root / 'classes.txt').write_text('people\nlamp\ntruck\n', encoding='utf-8')
-    with pytest.raises(
-        FusionError, match=r'person, bicycle, car; those of .* people, lamp, truck'
-    ):
+    with pytest.raises(FusionError, match=r'detects person, bicycle, car; .* people, lamp, truck'):
         measure('--detector', config, data_root)
-    with pytest.raises(FusionError, match='msrs_rt knows the classes person, bicycle, car'):
+    with pytest.raises(FusionError, match='msrs_rt detects person, bicycle, car'):
         main(['--bundle', 'msrs_rt', '--data', str(data_root)])
 
 

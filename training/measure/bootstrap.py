@@ -1,4 +1,4 @@
-"""How sure an average precision is that was measured on few images."""
+"""Confidence intervals of average precision by resampling the images."""
 
 from collections.abc import Sequence
 
@@ -23,20 +23,18 @@ def bootstrap_ap50(
     seed: int = 0,
 ) -> Intervals:
     """
-    Return the 95 % interval of AP50 per class and for their mean, ``all``.
+    Return the 95 % interval of AP50 per class and of their mean, ``all``.
 
-    Percentiles over sets of as many images, drawn with replacement: how far AP50 might move with
-    other images of the same kind. Frames of one drive are not independent, so the truth is wider;
-    and it says nothing about another seed of the training.
+    Percentiles over sets of as many images, drawn with replacement. Frames of one drive are not
+    independent, so the true interval is wider; another seed of the training is not covered.
 
-    :param classes: names of the class ids, those of the data.
+    :param classes: names of the class ids of the data.
     :returns: ``AP50 low`` and ``AP50 high``; NaN for a class that does not occur.
     """
     draws = _draws(len(samples), resamples, seed)
-    return {
-        name: dict(zip(('AP50 low', 'AP50 high'), _interval(values), strict=True))
-        for name, values in resampled_ap50(samples, found, classes, draws).items()
-    }
+    columns = resampled_ap50(samples, found, classes, draws)
+    intervals = {name: _interval(values) for name, values in columns.items()}
+    return {name: {'AP50 low': low, 'AP50 high': high} for name, (low, high) in intervals.items()}
 
 
 def bootstrap_difference(
@@ -51,22 +49,22 @@ def bootstrap_difference(
     """
     Return AP50(a) - AP50(b) with its 95 % interval, per class and for their mean, ``all``.
 
-    Both are measured on the same resampled images, so what makes an image hard for both does not
-    count: two intervals that overlap say little, this one says whether a is better.
+    Both are measured on the same resampled images, so images that are hard for both do not widen
+    the interval, as they widen the two single intervals.
 
-    :returns: ``difference`` on the samples as they are, ``low``, ``high``, and ``a better``: the
+    :returns: ``difference`` on the samples themselves, ``low``, ``high``, and ``a better``: the
         share of resamples in which it is above 0. NaN for a class that does not occur.
     """
     draws = _draws(len(samples), resamples, seed)
     draws = np.vstack((np.ones((1, len(samples)), draws.dtype), draws))
-    of_a, of_b = (resampled_ap50(samples, found, classes, draws) for found in (found_a, found_b))
+    ap_a, ap_b = (resampled_ap50(samples, found, classes, draws) for found in (found_a, found_b))
     table = {}
-    for name in of_a:
-        plain, *values = of_a[name] - of_b[name]
-        known = np.array(values)[~np.isnan(values)]
-        low, high = _interval(known)
-        better = float((known > 0).mean()) if known.size else float('nan')
-        table[name] = {'difference': float(plain), 'low': low, 'high': high, 'a better': better}
+    for name in ap_a:
+        difference, *values = ap_a[name] - ap_b[name]
+        low, high = _interval(np.array(values))
+        better = mean_of_known(np.where(np.isnan(values), np.nan, np.array(values) > 0))
+        table[name] = {'difference': float(difference), 'low': low, 'high': high}
+        table[name]['a better'] = better
     return table
 
 
@@ -77,7 +75,7 @@ def resampled_ap50(
     draws: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """
-    Return AP50 of each draw, per class and for their mean, ``all``.
+    Return AP50 of each draw, (R,), per class and for their mean, ``all``.
 
     :param draws: (R, len(samples)), how often each image counts.
     """
@@ -86,8 +84,7 @@ def resampled_ap50(
     for class_id, name in enumerate(classes):
         ranked = ranking(evaluation, class_id)
         columns[name] = np.array([weighted_ap50(*ranked, draw) for draw in draws])
-    per_draw = zip(*columns.values(), strict=True)
-    columns['all'] = np.array([mean_of_known(np.array(values)) for values in per_draw])
+    columns['all'] = np.array([mean_of_known(row) for row in np.stack([*columns.values()], 1)])
     return columns
 
 
@@ -98,27 +95,27 @@ def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
 
 def ranking(evaluation: COCOeval, class_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    Return what AP50 of one class needs.
+    Return the inputs of AP50 of one class.
 
-    :returns: of each detection, best first, its image and whether it hit at an overlap of 0.5;
+    :returns: of each detection, best first, its image and whether it matches at an overlap of 0.5;
         and of each image the number of true boxes.
     """
     count, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    # A flat list: class, then area range, of which the first is all, then image.
+    # A flat list by class, then area range, of which the first is all, then image.
     start = class_id * areas * count
     images = [entry or {} for entry in evaluation.evalImgs[start : start + count]]
     scores = [np.asarray(entry.get('dtScores', []), dtype=np.float64) for entry in images]
-    hits = [np.asarray(entry['dtMatches'])[0] > 0 if entry else [] for entry in images]
+    matched = [np.asarray(entry['dtMatches'])[0] > 0 if entry else [] for entry in images]
     order = np.argsort(-np.concatenate(scores), kind='stable')
     image = np.repeat(np.arange(count), [len(s) for s in scores])[order]
-    hit = np.concatenate(hits).astype(bool)[order]
+    hit = np.concatenate(matched).astype(bool)[order]
     return image, hit, np.array([len(entry.get('gtIds', [])) for entry in images])
 
 
 def weighted_ap50(
     image: np.ndarray, hit: np.ndarray, truths: np.ndarray, draw: np.ndarray
 ) -> float:
-    """Return AP50 of a set that holds image i ``draw[i]`` times: COCO's rule, with weights."""
+    """Return AP50 by COCO's rule of a set that contains image i ``draw[i]`` times."""
     positives = int((truths * draw).sum())
     if not positives:
         return float('nan')

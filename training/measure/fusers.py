@@ -1,4 +1,4 @@
-"""Ways to fuse that can be measured: average, maximum, a run, a bundle; and how they look."""
+"""Functions that fuse a sample: average, maximum, a run, a bundle; and a picture of results."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.nets.blocks import luma
 from training.checkpoint import load_fusion
+from training.data.augmentation import collate
+from training.data.augmentation import pad
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -24,14 +26,14 @@ Fuser = Callable[[Sample], np.ndarray]
 """Returns the fused luma, (H, W) uint8."""
 
 SIZE_MULTIPLE = 32
-"""Sides that networks get, as the bundles ask for."""
+"""Multiple of the sides of images for networks, as in bundles."""
 
 
 def open_folders(rgb: str, ir: str) -> DataSet:
     """
-    Return the pairs of two folders, files of the same stem whatever the suffix, without labels.
+    Return the pairs of two folders, matched by stem, without labels.
 
-    Day and night are known if the names say so as those of MSRS do: 00001D, 00003N.
+    Day and night are known if all names are as in MSRS: 00001D, 00003N.
 
     :raises FusionError: naming the folder or the file that is missing.
     """
@@ -42,37 +44,33 @@ def open_folders(rgb: str, ir: str) -> DataSet:
 
 
 def luma_levels(rgb: np.ndarray) -> np.ndarray:
-    """Return the luma of an (H, W, 3) uint8 RGB image in whole levels, ITU-R BT.601."""
+    """Return the luma of an (H, W, 3) uint8 RGB image, (H, W) uint8, ITU-R BT.601."""
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
 
 
 def average(sample: Sample) -> np.ndarray:
-    """Fuse by the mean of both sources."""
+    """Return the mean of both sources."""
     return np.rint((luma_levels(sample.rgb).astype(np.float32) + sample.ir) / 2).astype(np.uint8)
 
 
 def maximum(sample: Sample) -> np.ndarray:
-    """Fuse by the brighter of both sources."""
+    """Return the brighter of both sources."""
     return np.maximum(luma_levels(sample.rgb), sample.ir)
 
 
 def run_fuser(run: str) -> Fuser:
     """
-    Return a way to fuse made of a fusion network's run.
+    Return a fuser that uses the fusion network of a run.
 
-    :raises ModelError: if the run is another network's.
+    :raises ModelError: if the run has another network.
     """
     network = load_fusion(run)
 
     @torch.inference_mode()
     def fuse(sample: Sample) -> np.ndarray:
         height, width = sample.ir.shape
-        border = (0, -height % SIZE_MULTIPLE, 0, -width % SIZE_MULTIPLE)
-        rgb, ir = (
-            torch.from_numpy(cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE)) / 255
-            for image in (sample.rgb, sample.ir)
-        )
-        fused = network(luma(rgb.permute(2, 0, 1)[None]), ir[None, None])
+        batch = collate([pad(sample, SIZE_MULTIPLE)])
+        fused = network(luma(batch.rgb), batch.ir)
         return (fused[0, 0, :height, :width] * 255).round().to(torch.uint8).numpy()
 
     return fuse
@@ -80,16 +78,16 @@ def run_fuser(run: str) -> Fuser:
 
 def bundle_fuser(model: str) -> Fuser:
     """
-    Return a way to fuse that runs a bundle just as the robot does.
+    Return a fuser that runs a bundle as the robot does.
 
-    Its luma is that of the colored image that comes out, so colors that had to be clipped to
-    0..255 count; the luma of a run is the network's own.
+    Its luma is taken from the colored output, which is clipped to 0..255; the luma of a run is the
+    network's own output.
     """
     pipeline = build_pipeline(FusionConfig(model=model, backend='cpu'))
 
     def fuse(sample: Sample) -> np.ndarray:
         result = pipeline.process(Frame(sample.rgb, 0), Frame(sample.ir, 0))
-        assert result.fused is not None  # it was asked for
+        assert result.fused is not None  # requested by default
         return luma_levels(result.fused)
 
     return fuse
@@ -97,7 +95,7 @@ def bundle_fuser(model: str) -> Fuser:
 
 def side_by_side(sample: Sample, fused: Sequence[np.ndarray]) -> np.ndarray:
     """
-    Return rgb, infrared and the fused images beside each other, (H, W * (2 + n), 3) uint8 RGB.
+    Return rgb, ir and the fused images side by side, (H, W * (2 + n), 3) uint8 RGB.
 
     :param fused: lumas, each (H, W) uint8; they get the colors of ``sample.rgb``.
     """

@@ -1,4 +1,4 @@
-"""Detectors and segmenters that can be measured: a run, or a bundle."""
+"""Functions that detect or segment in a sample: made of a run or of a bundle."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -33,16 +33,16 @@ Predictor = Callable[[Sample], Detections]
 
 
 def bundle_classes(model: str) -> tuple[str, ...]:
-    """Return the names of the classes that a bundle, a folder or a shipped one, detects."""
+    """Return the names of the classes that a bundle detects."""
     return load_bundle(find_bundle(model))[0].classes
 
 
-def labeled(root: str, split: str, detector: str, classes: Sequence[str]) -> DataSet:
+def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -> DataSet:
     """
-    Return the split on which a detector is to be measured.
+    Return the split on which to measure a detector.
 
-    :param detector: what to call it.
-    :param classes: what it tells apart.
+    :param detector: its name in error messages.
+    :param classes: what it detects.
     :raises FusionError: if the data have no boxes, or boxes of other classes.
     """
     data = open_dataset(root, split)
@@ -53,14 +53,14 @@ def labeled(root: str, split: str, detector: str, classes: Sequence[str]) -> Dat
         )
     if data.classes != tuple(classes):
         raise FusionError(
-            f'{detector} knows the classes {", ".join(classes)}; those of {root} are '
-            f'{", ".join(data.classes)}: take a detector trained on such data, or other data'
+            f'{detector} detects {", ".join(classes)}; the classes of {root} are '
+            f'{", ".join(data.classes)}: use a detector trained on such data, or other data'
         )
     return data
 
 
 def run_predictor(run: str) -> Predictor:
-    """Return a predictor made of a detector's run, which says what it reads."""
+    """Return a predictor that uses the detector of a run, behind its fusion network if any."""
     detector, _ = read_detector(run)
     source, fusion_run = input_of(run)
     fusion = load_fusion(fusion_run) if fusion_run else None
@@ -75,14 +75,14 @@ def run_predictor(run: str) -> Predictor:
 
 
 def run_segmenter(run: str, classes: tuple[str, ...]) -> Callable[[Sample], np.ndarray]:
-    """Return what makes a label map, (H, W) int64, with a segmenter's run for ``classes``."""
+    """Return a function that makes label maps, (H, W) int64, with the segmenter of a run."""
     segmenter = load_segmenter(run, classes)
     source, fusion_run = input_of(run)
     fusion = load_fusion(fusion_run) if fusion_run else None
 
     @torch.inference_mode()
     def predict(sample: Sample) -> np.ndarray:
-        # Of even sides, which fusion needs; more than that would change what a segmenter sees.
+        # Padded to even sides for the fusion; more would change the result of the segmenter.
         batch = collate([pad(sample, 2)])
         image = task_input(batch, source, fusion, segmenter.config.inputs)
         height, width = sample.ir.shape
@@ -93,9 +93,9 @@ def run_segmenter(run: str, classes: tuple[str, ...]) -> Callable[[Sample], np.n
 
 
 def input_of(run: str) -> tuple[str, str]:
-    """Return what the network of a run reads, and the run of the fusion before it, if any."""
+    """Return what the network of a run reads, and the run of the fusion network or ''."""
     config = read_description(run)['config']
-    if config['task'] == 'learned':  # they were trained together: F lies around T
+    if config['task'] == 'learned':  # the run of a task network is inside its fusion run
         return 'fused', str(Path(run).parent)
     source = config['source']
     return source, config['fusion'] if source == 'fused' else ''
@@ -103,10 +103,10 @@ def input_of(run: str) -> tuple[str, str]:
 
 def bundle_predictor(model: str, without: str = '', *, stretched: bool = False) -> Predictor:
     """
-    Return a predictor that runs the exported graph of a bundle with ONNX Runtime.
+    Return a predictor that runs the graph of a bundle with ONNX Runtime.
 
     :param without: ``rgb`` or ``ir``: this image is black, as on a robot whose camera stalls.
-    :param stretched: infrared as the node scales the first frame of a 16-bit camera.
+    :param stretched: scale ir as the node scales the first frame of a 16-bit camera.
     """
     contract, graph = load_bundle(find_bundle(model))
     backend = CpuBackend(graph)
@@ -115,8 +115,10 @@ def bundle_predictor(model: str, without: str = '', *, stretched: bool = False) 
         counts = sample.ir.astype(np.uint16) if stretched else sample.ir
         scaled = replace(sample, ir=ThermalScaler(IrConfig()).scale(counts))
         image = pad(scaled, contract.size_multiple)
-        rgb, ir = image.rgb, image.ir
-        rgb, ir = (np.zeros_like(a) if n == without else a for n, a in (('rgb', rgb), ('ir', ir)))
+        rgb, ir = (
+            np.zeros_like(pixels) if name == without else pixels
+            for name, pixels in (('rgb', image.rgb), ('ir', image.ir))
+        )
         raw = backend.run(rgb, ir)
         return select(raw.boxes_xyxy, raw.scores, sample.ir.shape)
 

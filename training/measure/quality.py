@@ -1,20 +1,21 @@
 """
-How good a fused image is: the eight figures that papers on image fusion print.
+Quality of fused images: the eight figures that papers on image fusion print.
 
 All images are gray, (H, W), 0 to 255, of one size; the two sources are luma and infrared, in any
-order. More is better everywhere, which does not mean that it is better: noise raises EN, SF, AG.
-The functions that take one source are not symmetric: source first, fused image second.
+order. Higher counts as better in all, but noise also raises EN, SF and AG. The functions of one
+source are not symmetric: source first, fused image second.
 """
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from skimage.measure import shannon_entropy
 from skimage.metrics import structural_similarity
 
 VIF_SCALES = 4
 VIF_MIN_SIDE = 41
-"""The coarsest of the four scales then still has one window."""
+"""So that the coarsest of the four scales has one window."""
 VIF_NOISE = 2.0
 """Variance of the noise of the visual system, in squared gray levels."""
 TINY = 1e-10
@@ -26,9 +27,9 @@ def fusion_quality(fused: np.ndarray, sources: Sequence[np.ndarray]) -> dict[str
 
     :param fused: (H, W), 0 to 255.
     :param sources: two images like ``fused``.
-    :returns: EN, SF, SD, AG, SCD, VIF, Qabf, SSIM, where VIF and SSIM are the mean over the two
-        sources, then ``VIF sum`` and ``SSIM sum``, which many papers print under the same names.
-    :raises ValueError: if the images are not as above.
+    :returns: EN, SF, SD, AG, SCD, VIF, Qabf, SSIM (VIF and SSIM: mean over the two sources), then
+        ``VIF sum`` and ``SSIM sum``, which many papers print as VIF and SSIM.
+    :raises ValueError: if the images do not meet these conditions.
     """
     for image in (fused, *sources):
         if image.ndim != 2 or image.shape != fused.shape:
@@ -54,20 +55,18 @@ def fusion_quality(fused: np.ndarray, sources: Sequence[np.ndarray]) -> dict[str
 
 
 def entropy(image: np.ndarray) -> float:
-    """Return the entropy [bit] of the gray levels, rounded to 256 of them."""
-    share = np.bincount(np.rint(image).astype(np.uint8).ravel(), minlength=256) / image.size
-    share = share[share > 0]
-    return float((share * np.log2(1 / share)).sum())
+    """Return the entropy [bit] of the gray levels, rounded to 256 levels."""
+    return float(shannon_entropy(np.rint(image).astype(np.uint8)))
 
 
 def spatial_frequency(image: np.ndarray) -> float:
-    """Return the root of the mean squared differences of neighbors, across plus down."""
+    """Return the root of the mean squared differences of neighbors, horizontal plus vertical."""
     image = image.astype(np.float64)
     return float(np.sqrt(sum((np.diff(image, axis=axis) ** 2).mean() for axis in (0, 1))))
 
 
 def standard_deviation(image: np.ndarray) -> float:
-    """Return the standard deviation of the gray levels: the global contrast."""
+    """Return the standard deviation of the gray levels."""
     return float(image.astype(np.float64).std())
 
 
@@ -82,8 +81,8 @@ def scd(fused: np.ndarray, sources: Sequence[np.ndarray]) -> float:
     """
     Return the sum of correlations of differences, -2 to 2.
 
-    What the fused image has beyond one source should be the other source. A constant difference
-    correlates with nothing: 0.
+    The difference between the fused image and one source should resemble the other source. A
+    constant difference counts as 0.
 
     Source: Aslantas and Bendes, AEU 69 (2015).
     """
@@ -99,11 +98,11 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def vif(source: np.ndarray, fused: np.ndarray) -> float:
     """
-    Return the visual information fidelity: the share of the source's information that is left.
+    Return the visual information fidelity: the share of the source's information in ``fused``.
 
-    The pixel-domain form: in each window of four scales, fused = gain * source + noise; compared
-    is what an eye with noise of its own can tell of the source, through the fused image and
-    directly. 1 for the source itself, more if contrast was added, NaN for a constant source.
+    The pixel-domain form: in each window of four scales, fused = gain * source + noise; the ratio
+    of the information that a noisy eye gets from the fused image and from the source. 1 for the
+    source itself, more if contrast was added, NaN for a constant source.
 
     :raises ValueError: if a side has less than 41 px.
 
@@ -121,7 +120,7 @@ def vif(source: np.ndarray, fused: np.ndarray) -> float:
         var_s = np.maximum(_blur(source * source, size) - mean_s**2, 0)
         var_f = np.maximum(_blur(fused * fused, size) - mean_f**2, 0)
         cov = _blur(source * fused, size) - mean_s * mean_f
-        # A gain makes no sense for a flat window or one turned into its negative: all is noise.
+        # A flat or inverted window has no gain: all of it is noise.
         related = (var_s >= TINY) & (var_f >= TINY) & (cov > 0)
         gain = np.where(related, cov / (var_s + TINY), 0)
         noise = np.maximum(var_f - gain * cov, TINY)
@@ -131,7 +130,7 @@ def vif(source: np.ndarray, fused: np.ndarray) -> float:
 
 
 def _blur(image: np.ndarray, size: int) -> np.ndarray:
-    """Return the Gaussian mean of every whole window of ``size`` px; no border is invented."""
+    """Return the Gaussian mean of every whole window of ``size`` px, without padding."""
     kernel = cv2.getGaussianKernel(size, size / 5)
     radius = size // 2
     return cv2.sepFilter2D(image, -1, kernel, kernel)[radius:-radius, radius:-radius]
@@ -139,7 +138,7 @@ def _blur(image: np.ndarray, size: int) -> np.ndarray:
 
 def qabf(fused: np.ndarray, sources: Sequence[np.ndarray]) -> float:
     """
-    Return how much of the edges of both sources is left, 0 to 1; strong edges count more.
+    Return the share of the edges of both sources that is preserved, 0 to 1, by edge strength.
 
     NaN if neither source has an edge.
 
@@ -155,7 +154,7 @@ def qabf(fused: np.ndarray, sources: Sequence[np.ndarray]) -> float:
 
 
 def _edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return strength and angle in (-pi/2, pi/2] of every pixel's edge; zeros lie around."""
+    """Return strength and angle in (-pi/2, pi/2] of every pixel's edge; zeros around the image."""
     across, down = (
         cv2.Sobel(image.astype(np.float64), -1, *order, borderType=cv2.BORDER_CONSTANT)
         for order in ((1, 0), (0, 1))
@@ -167,9 +166,9 @@ def _edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _preserved(
     source: tuple[np.ndarray, np.ndarray], fused: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """Return how much of each edge is left, from strengths and angles as of ``_edges``."""
+    """Return the preserved share of each edge, from the results of ``_edges``."""
     low, high = np.minimum(source[0], fused[0]), np.maximum(source[0], fused[0])
-    # Where neither has an edge the ratio does not matter: the weight there is 0.
+    # Without any edge the ratio does not matter: its weight is 0.
     ratio = np.divide(low, high, out=np.ones_like(low), where=high > 0)
     alignment = 1 - np.abs(source[1] - fused[1]) / (np.pi / 2)
     strength = 0.9994 / (1 + np.exp(-15 * (ratio - 0.5)))

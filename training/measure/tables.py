@@ -1,6 +1,7 @@
-"""Tables of figures, whole and by stratum: detection, segmentation, loss and quality of fusion."""
+"""Tables of figures, of all samples and by stratum: detection, segmentation, loss, quality."""
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,8 +17,6 @@ from training.checkpoint import load_run
 from training.data.augmentation import collate
 from training.data.augmentation import pad
 from training.data.datasets import Sample
-from training.markdown import figure
-from training.markdown import table
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.fusers import Fuser
 from training.measure.fusers import luma_levels
@@ -31,7 +30,6 @@ from training.measure.quality import fusion_quality
 from training.method.losses import fusion_loss
 
 Table = dict[str, dict[str, float]]
-STRATA = ('light', 'source')
 HOW = (
     'luma and ir as 8-bit levels, not stretched; VIF, SSIM: mean over the two sources; '
     'VIF sum, SSIM sum: as many papers print them'
@@ -39,20 +37,20 @@ HOW = (
 NO_RGB, NO_IR = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8)
 
 
-def strata(told: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:
+def indices_by_stratum(strata: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:
     """
-    Return the indices of all samples, then those of each light and of each source.
+    Return the indices of all samples, then of each light and of each source.
 
-    :param told: what is known of each sample; what is true of all of them makes no part.
-    :returns: indices by what is to be added to the name of a row.
+    :param strata: of each sample; values that all samples share make no group.
+    :returns: indices by the suffix for the name of a row: '', ', day', ...
     """
-    parts = {'': list(range(len(told)))}
-    for kind in STRATA:
-        for value in sorted({one[kind] for one in told if one.get(kind)}):
-            chosen = [i for i, one in enumerate(told) if one.get(kind) == value]
-            if len(chosen) < len(told):
-                parts[f', {value}'] = chosen
-    return parts
+    groups = {'': list(range(len(strata)))}
+    for kind in ('light', 'source'):
+        for value in sorted({one[kind] for one in strata if one.get(kind)}):
+            chosen = [i for i, one in enumerate(strata) if one.get(kind) == value]
+            if len(chosen) < len(strata):
+                groups[f', {value}'] = chosen
+    return groups
 
 
 def detection_table(
@@ -61,14 +59,14 @@ def detection_table(
     """
     Return number of boxes and average precision of each class and of their mean, ``all``.
 
-    :param resamples: with more than 0, the 95 % interval of AP50 from so many.
+    :param resamples: above 0: add the 95 % interval of AP50 from so many resamples.
     """
     found, labels = [], []
     for sample in tqdm(samples, unit='pair', disable=None):
         found.append(predict(sample))
-        labels.append(replace(sample, rgb=NO_RGB, ir=NO_IR, mask=None))  # or memory fills up
+        labels.append(replace(sample, rgb=NO_RGB, ir=NO_IR, mask=None))  # saves memory
     rows: Table = {}
-    for suffix, chosen in strata([sample.strata for sample in labels]).items():
+    for suffix, chosen in indices_by_stratum([sample.strata for sample in labels]).items():
         part = [labels[i] for i in chosen], [found[i] for i in chosen]
         of_part = _precision(*part, classes, resamples)
         rows |= {f'{name}{suffix}': row for name, row in of_part.items()}
@@ -95,13 +93,13 @@ def segmentation_table(
 
     :param classes: names of the mask values.
     """
-    counts, told = [], []
+    counts, strata = [], []
     for sample in tqdm(samples, unit='pair', disable=None):
         if sample.mask is not None:
             counts.append(count_pixels(sample.mask, predict(sample), len(classes)))
-            told.append(sample.strata)
+            strata.append(sample.strata)
     rows: Table = {}
-    for suffix, chosen in strata(told).items():
+    for suffix, chosen in indices_by_stratum(strata).items():
         confusion = np.sum([counts[i] for i in chosen], 0)
         columns, means = class_scores(confusion), segmentation_scores(confusion)
         for i, name in enumerate(classes):
@@ -112,39 +110,32 @@ def segmentation_table(
 
 @torch.inference_mode()
 def loss_table(run: str, samples: Sequence[Sample]) -> Table:
-    """
-    Return the mean fusion loss (weight 1/2) of a run and, to compare, of doing nothing clever.
-
-    What is compared: the network, the mean of the two sources, and each source alone.
-    """
+    """Return the mean fusion loss (weight 1/2) of a run, of the mean, and of each source."""
     network = load_run(run)
-    rows: dict[str, list[list[float]]] = {}
+    rows: dict[str, list[dict[str, float]]] = {}
     for sample in samples:
         batch = collate([pad(sample, 2)])
         y, ir = luma(batch.rgb), batch.ir
         images = {'network': network(y, ir), 'mean': (y + ir) / 2, 'ir': ir, 'rgb': y}
         for name, image in images.items():
             losses = fusion_loss(image, y, ir, torch.tensor(0.5))
-            rows.setdefault(name, []).append([value.item() for value in losses.values()])
-    columns = ('loss', 'intensity', 'gradient')
-    return {
-        name: dict(zip(columns, np.mean(values, 0).tolist(), strict=True))
-        for name, values in rows.items()
-    }
+            values = dict(zip(('loss', 'intensity', 'gradient'), losses.values(), strict=True))
+            rows.setdefault(name, []).append({key: v.item() for key, v in values.items()})
+    return {name: _mean(values) for name, values in rows.items()}
 
 
 def quality_table(fusers: Mapping[str, Fuser], samples: Sequence[Sample]) -> Table:
-    """Return the mean quality of each way to fuse."""
+    """Return the mean fusion quality of each fuser."""
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in fusers}
-    told = []
+    strata = []
     for sample in tqdm(samples, unit='pair', disable=None):
-        told.append(sample.strata)
+        strata.append(sample.strata)
         sources = luma_levels(sample.rgb), sample.ir
         for name, fuse in fusers.items():
             figures[name].append(fusion_quality(fuse(sample), sources))
     return {
         f'{name}{suffix}': _mean([figures[name][i] for i in chosen])
-        for suffix, chosen in strata(told).items()
+        for suffix, chosen in indices_by_stratum(strata).items()
         for name in fusers
     }
 
@@ -154,7 +145,7 @@ def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def rounded(rows: Table) -> dict[str, dict[str, float | None]]:
-    """Return the table with four digits after the point, for JSON, which knows no NaN."""
+    """Return the table for JSON: four decimals, None for NaN."""
     return {
         name: {key: None if math.isnan(v) else round(v, 4) for key, v in row.items()}
         for name, row in rows.items()
@@ -162,7 +153,20 @@ def rounded(rows: Table) -> dict[str, dict[str, float | None]]:
 
 
 def format_table(rows: Table) -> str:
-    """Return the table in Markdown: four digits after the point, a dash for what is not known."""
+    """Return the table in Markdown: four decimals, a dash for NaN."""
     columns = list(next(iter(rows.values())))
     cells = [[name, *(figure(row[c], 4) for c in columns)] for name, row in rows.items()]
-    return table(['', *columns], cells)
+    return markdown_table(['', *columns], cells)
+
+
+def figure(value: float | None, digits: int) -> str:
+    """Return a number with so many decimals; a count as it is; a dash for None and NaN."""
+    if value is None or math.isnan(value):
+        return '-'
+    return str(value) if isinstance(value, int) else f'{value:.{digits}f}'
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [f'| {" | ".join(row)} |' for row in (head, *rows)]
+    return '\n'.join([lines[0], '|' + '---|' * len(head), *lines[1:]])
