@@ -20,7 +20,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['formats/*_msgs/msg/*.msg', 'tools/view/*.j2']},
+    package_data={PACKAGE: ['formats/*_msgs/msg/*.msg', 'tools/view/*.j2', 'tools/view/*.css']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml', *glob('README.md')]),
@@ -75,12 +75,6 @@ setup(
             'tensorrt-rtx-cu13-bindings==1.7.1.116',
             'tensorrt-rtx-cu13-libs==1.7.1.116',  # 96 MB; pinned, kernels differ by version
             'sewar>=0.4.10',  # an independent VIF, to check ours against
-            'pytest-cov>=5',  # what the tests execute
-        ],
-        'docs': [
-            'sphinx>=7',  # pages and API reference; docs.ros.org (rosdoc2) uses it, too
-            'myst-parser>=3',  # pages are Markdown
-            'furo>=2024.8.6',  # theme that reads well on a phone and in the dark
         ],
     },
     zip_safe=False,

@@ -33,7 +33,7 @@ from tdfusion_ros.formats.offline import BagSource
 from tdfusion_ros.tools.calibrate import cameras
 from tdfusion_ros.tools.calibrate import samples as sources
 from tdfusion_ros.tools.calibrate import tf as transforms
-from tdfusion_ros.tools.view.report import report
+from tdfusion_ros.tools.view.report import render_report
 
 TYPES = bag_types()
 BEGIN_NS = 1_700_000_000 * 10**9
@@ -251,7 +251,7 @@ def viewed(place: Path) -> Draw:
 
         def read() -> None:
             with BagReader(place / 'bag') as reader:
-                report(reader, most=2)
+                render_report(reader, moments=2)
 
         return read
 

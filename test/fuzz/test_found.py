@@ -275,12 +275,12 @@ def test_hostile_metadata_of_a_bag_is_a_bag_error(right, wrong, write_bag, demo_
 
 def test_time_of_recording_beyond_64_bits_is_a_bag_error(write_bag, demo_records, tmp_path):
     from tdfusion_ros.formats.bags import BagReader
-    from tdfusion_ros.tools.view.report import report
+    from tdfusion_ros.tools.view.report import render_report
 
     topic, _, message = demo_records[0]
     bag = write_bag(tmp_path / 'bag', [(topic, 2**63 + 5, message)])
     with BagReader(bag) as reader:
-        assert 'Everything behind a fault' in report(reader)
+        assert 'Everything after the damage' in render_report(reader)
 
 
 @pytest.mark.torch

@@ -1,179 +1,139 @@
-"""Charts as inline SVG: axes with units, at most a few thousand marks, colors from the page."""
+"""Draw charts as inline SVG whose colors come from the page, so that they fit dark and light."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
-import math
+import io
+import re
+from typing import Any
 
+from markupsafe import Markup
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 import numpy as np
 
-from tdfusion_ros.tools.view.words import number
-from tdfusion_ros.tools.view.words import plain
+from tdfusion_ros.tools.view.analysis import Samples
 
-WIDTH, HEIGHT = 1040, 210
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 46
-MOST_POINTS = 1500  # beyond that, the range within each of BINS stretches of time is drawn
-BINS = 120
-
-
-@dataclass(frozen=True)
-class Axis:
-    """
-    A linear axis.
-
-    :param label: what it shows, with its unit.
-    :param whole: only whole numbers make sense on it.
-    """
-
-    label: str
-    low: float
-    high: float
-    whole: bool = False
-
-    def ticks(self, about: int) -> list[float]:
-        """Return round numbers within the axis, about so many."""
-        step = nice(max(self.high - self.low, 1e-9) / about)
-        if self.whole:
-            step = max(1.0, round(step))
-        first = math.ceil(self.low / step - 1e-9)
-        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
-
-
-@dataclass
-class Chart:
-    """Marks on two axes; ``svg`` draws them."""
-
-    title: str
-    x: Axis
-    y: Axis
-    marks: list[str] = field(default_factory=list)
-
-    def points(self, xs: np.ndarray, ys: np.ndarray, color: str) -> None:
-        """Draw values over time: each of them, or where there are too many their ranges."""
-        if len(xs) > MOST_POINTS:
-            self._ranges(xs, ys, color)
-            return
-        dots = ''.join(
-            f'M{self._x(x):.1f} {self._y(y):.1f}h0'
-            for x, y in zip(xs.tolist(), ys.tolist(), strict=True)
-        )
-        self.marks.append(f'<path class="dot {color}" d="{dots}"/>')
-
-    def line(self, xs: np.ndarray, ys: np.ndarray, color: str) -> None:
-        """Join values by straight lines; of very many only as many as there are pixels."""
-        step = max(1, len(xs) // MOST_POINTS)
-        corners = ' '.join(
-            f'{self._x(x):.1f},{self._y(y):.1f}'
-            for x, y in zip(xs[::step].tolist(), ys[::step].tolist(), strict=True)
-        )
-        self.marks.append(f'<polyline class="line {color}" points="{corners}"/>')
-
-    def columns(self, edges: np.ndarray, layers: Sequence[tuple[str, np.ndarray]]) -> None:
-        """Draw stacked columns; ``layers`` are color and heights, from the bottom up."""
-        base = np.zeros(len(edges) - 1)
-        for color, heights in layers:
-            parts = []
-            for index in np.flatnonzero(heights > 0).tolist():
-                left, right = self._x(edges[index]) + 0.75, self._x(edges[index + 1]) - 0.75
-                top, bottom = self._y(base[index] + heights[index]), self._y(base[index])
-                wide = max(right - left, 0.5)
-                parts.append(f'M{left:.1f} {bottom:.1f}V{top:.1f}h{wide:.1f}V{bottom:.1f}z')
-            self.marks.append(f'<path class="fill {color}" d="{"".join(parts)}"/>')
-            base = base + heights
-
-    def svg(self) -> str:
-        """Return the chart as an SVG element."""
-        body = ''.join((*self._grid(), *self.marks))
-        return (
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{plain(self.title)}">'
-            f'{body}</svg>'
-        )
-
-    def _ranges(self, xs: np.ndarray, ys: np.ndarray, color: str) -> None:
-        edges = np.linspace(self.x.low, self.x.high, BINS + 1)
-        place = np.clip(np.digitize(xs, edges) - 1, 0, BINS - 1)
-        bars, medians = [], []
-        for index in np.unique(place).tolist():
-            own = ys[place == index]
-            left, right = self._x(edges[index]) + 0.75, self._x(edges[index + 1]) - 0.75
-            bars.append(
-                f'M{left:.1f} {self._y(own.min()) + 0.5:.1f}V{self._y(own.max()) - 0.5:.1f}'
-                f'H{right:.1f}V{self._y(own.min()) + 0.5:.1f}z'
-            )
-            medians.append(f'M{left:.1f} {self._y(np.median(own)):.1f}H{right:.1f}')
-        self.marks.append(f'<path class="range {color}" d="{"".join(bars)}"/>')
-        self.marks.append(f'<path class="line {color}" d="{"".join(medians)}"/>')
-
-    def _grid(self) -> list[str]:
-        floor, parts = HEIGHT - BOTTOM, []
-        for value in self.y.ticks(5):
-            at = self._y(value)
-            parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(_text(LEFT - 8, at + 4, number(value), 'end'))
-        for value in self.x.ticks(10):
-            at = self._x(value)
-            parts.append(f'<path class="axis" d="M{at:.1f} {floor}v5"/>')
-            parts.append(_text(at, floor + 19, number(value), 'middle'))
-        parts.append(f'<path class="axis" d="M{LEFT} {floor}H{WIDTH - RIGHT}"/>')
-        parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, self.x.label, 'middle'))
-        middle = (TOP + floor) / 2
-        parts.append(
-            f'<text class="name" text-anchor="middle" '
-            f'transform="translate(14 {middle:.0f}) rotate(-90)">{plain(self.y.label)}</text>'
-        )
-        return parts
-
-    def _x(self, value: float) -> float:
-        share = (value - self.x.low) / ((self.x.high - self.x.low) or 1.0)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
-
-    def _y(self, value: float) -> float:
-        share = (value - self.y.low) / ((self.y.high - self.y.low) or 1.0)
-        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
-
-
-def axis(label: str, values: np.ndarray, *, whole: bool = False) -> Axis:
-    """Return an axis that begins at zero and ends at a round number beyond the values."""
-    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    if low == high:
-        high = 1.0
-    step = nice((high - low) / 5)
-    if whole:
-        step = max(1.0, round(step))
-    return Axis(label, np.floor(low / step) * step, np.ceil(high / step) * step, whole)
-
-
-def span(label: str, at_s: np.ndarray) -> Axis:
-    """Return an axis from the first to the last value."""
-    low, high = float(at_s.min()), float(at_s.max())
-    return Axis(label, low, high if high > low else low + 1.0)
-
-
-def nice(value: float) -> float:
-    """Return the next 1, 2 or 5 times a power of ten that is not below the value."""
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(power * digit for digit in (1, 2, 5, 10) if power * digit >= value * (1 - 1e-9))
-
-
-def edges_s(times_s: np.ndarray) -> np.ndarray:
-    """
-    Return the limits of stretches of equal, round length for columns over time [s].
-
-    :param times_s: (N,) of what is to be counted; N > 0.
-
-    Four typical periods at least, so that jitter makes no dents; at most BINS of them.
-    """
-    steps = np.diff(np.sort(times_s))
-    steps = steps[steps > 0]
-    period = float(np.median(steps)) if len(steps) else 1.0
-    low, high = float(times_s.min()), float(times_s.max())
-    wide = nice(max(4 * period, (high - low) / BINS))
-    first = math.floor(low / wide)
-    return np.arange(first, max(math.floor(high / wide), first) + 2) * wide
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    kind = 'tick' if text and text[0] in '0123456789\N{MINUS SIGN}' else 'name'
-    return (
-        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{plain(text)}</text>'
+SIZE_IN = (10.8, 2.3)
+MAX_POINTS = 1000  # of more values, the range within each of MAX_BINS bins is drawn
+MAX_BINS = 120
+STYLE: Any = {
+    'svg.fonttype': 'none',  # text stays text
+    'svg.hashsalt': 'tdfusion',  # the same chart gets the same ids
+    'font.size': 9,
+    'axes.linewidth': 0.8,
+    'path.simplify': False,
+}
+# matplotlib needs numbers: each color of the style sheet has a stand-in that is replaced at last.
+COLORS = {
+    name: f'#0{index:x}0b0c'
+    for index, name in enumerate(
+        ('blue', 'red', 'gray', 'soft', 'grid', 'c0', 'c1', 'c2', 'c3', 'c4', 'c5')
     )
+}
+
+
+def draw_stacked(
+    edges_s: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], x_label: str, y_label: str
+) -> Markup:
+    """
+    Return a chart of stacked columns.
+
+    :param edges_s: (N + 1,) limits of the columns.
+    :param layers: color and (N,) heights, from the bottom up.
+    """
+    figure, axes = _new_chart(x_label, y_label)
+    base = np.zeros(len(edges_s) - 1)
+    for color, heights in layers:
+        axes.stairs(base + heights, edges_s, baseline=base, fill=True, lw=0, color=COLORS[color])
+        base = base + heights
+    axes.set_xlim(edges_s[0], edges_s[-1])
+    axes.set_ylim(0, max(base.max() * 1.08, 1e-9))
+    if np.array_equal(base, np.round(base)):
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return _to_svg(figure, y_label)
+
+
+def draw_samples(
+    series: Mapping[str, Samples], origin_ns: int, x_label: str, y_label: str
+) -> Markup:
+    """
+    Return a chart of values over time, with zero in sight; several series are joined by lines.
+
+    :param series: samples by their color.
+    :param origin_ns: where the time axis begins to count.
+    """
+    figure, axes = _new_chart(x_label, y_label)
+    for color, samples in series.items():
+        at_s, values = (samples.times_ns - origin_ns) / 1e9, samples.values
+        if len(values) > MAX_POINTS:
+            _draw_ranges(axes, at_s, values, COLORS[color])
+        else:
+            form = '.' if len(series) == 1 else '.-'
+            axes.plot(at_s, values, form, ms=5, lw=1.3, color=COLORS[color])
+    axes.margins(x=0.01)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0) if low < 0 else 0, max(high, 0))
+    return _to_svg(figure, y_label)
+
+
+def _draw_ranges(axes: Axes, xs: np.ndarray, ys: np.ndarray, color: str) -> None:
+    """Draw the range and the median of the values within each bin."""
+    edges = np.linspace(xs.min(), xs.max(), MAX_BINS + 1)
+    place = np.clip(np.digitize(xs, edges) - 1, 0, MAX_BINS - 1)
+    low, median, high = np.full((3, MAX_BINS), np.nan)
+    for index in np.unique(place):
+        low[index], median[index], high[index] = np.percentile(ys[place == index], (0, 50, 100))
+    axes.stairs(high, edges, baseline=low, fill=True, lw=0, alpha=0.35, color=color)
+    axes.stairs(median, edges, baseline=None, lw=1.5, color=color)
+
+
+def bin_edges_s(times_s: np.ndarray) -> np.ndarray:
+    """
+    Return the limits of time bins of equal, round length, at most MAX_BINS [s].
+
+    :param times_s: (N,) times of what will be counted; N > 0.
+
+    A bin spans at least four typical periods, so that jitter does not show as dips.
+    """
+    steps = np.diff(np.unique(times_s))
+    period = float(np.median(steps)) if len(steps) else 1.0
+    low, high = float(times_s.min()), max(float(times_s.max()), float(times_s.min()) + 4 * period)
+    bins = np.clip((high - low) / (4 * period), 1, MAX_BINS).astype(int)
+    return np.asarray(MaxNLocator(bins, steps=(1, 2, 5, 10)).tick_values(low, high))
+
+
+def _new_chart(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(SIZE_IN)
+        axes = figure.add_axes((0.062, 0.23, 0.93, 0.73))  # the charts of a page are aligned
+    axes.set_xlabel(x_label, color=COLORS['soft'])
+    axes.set_ylabel(y_label, color=COLORS['soft'])
+    axes.yaxis.set_label_coords(-0.046, 0.5)
+    axes.spines[['top', 'right', 'left']].set_visible(False)
+    axes.spines['bottom'].set_color(COLORS['soft'])
+    axes.tick_params(colors=COLORS['soft'])
+    axes.tick_params(axis='y', length=0)
+    axes.grid(axis='y', color=COLORS['grid'])
+    axes.set_axisbelow(True)
+    for axis, most in ((axes.xaxis, 10), (axes.yaxis, 5)):
+        axis.set_major_locator(MaxNLocator(most, steps=(1, 2, 5, 10)))
+        axis.set_major_formatter('{x:.6g}')
+    return figure, axes
+
+
+def _to_svg(figure: Figure, description: str) -> Markup:
+    """Return a figure as an SVG element that is as wide as the page and has its colors."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format='svg', transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    (view_box,) = re.findall(r'viewBox="([^"]*)"', text)
+    body = text[text.index('</defs>') + len('</defs>') :]  # the first ones are a style sheet
+    body = re.sub(r'(?<=<g) id="[^"]*"| clip-path="[^"]*"|font-family: [^;]*; ', '', body)
+    for name, stand_in in COLORS.items():
+        body = body.replace(stand_in, f'var(--{name})')
+    label = Markup.escape(description)
+    return Markup(f'<svg viewBox="{view_box}" role="img" aria-label="{label}">\n{body}')

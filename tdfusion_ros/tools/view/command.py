@@ -38,23 +38,23 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the report and say where it is."""
     from tdfusion_ros.formats.bags import BagReader
-    from tdfusion_ros.tools.view.report import MOST_MOMENTS
-    from tdfusion_ros.tools.view.report import report
-    from tdfusion_ros.tools.view.report import write
+    from tdfusion_ros.tools.view.report import MAX_MOMENTS
+    from tdfusion_ros.tools.view.report import render_report
+    from tdfusion_ros.tools.view.report import write_html
 
-    if not 0 <= options.moments <= MOST_MOMENTS:
-        raise ConfigError(f'--moments must be 0 to {MOST_MOMENTS}, got {options.moments}')
+    if not 0 <= options.moments <= MAX_MOMENTS:
+        raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
     with ExitStack() as stack:
         bag = stack.enter_context(BagReader(options.input))
         inputs = stack.enter_context(BagReader(options.inputs)) if options.inputs else None
-        text = report(
+        text = render_report(
             bag,
             inputs,
             namespace=options.namespace,
             rgb=options.rgb_topic,
             ir=options.ir_topic,
-            most=options.moments,
+            moments=options.moments,
         )
-    write(options.output, text)
+    write_html(options.output, text)
     print(f'{options.input} -> {options.output}, {len(text) / 1e6:.1f} MB')
     return 0

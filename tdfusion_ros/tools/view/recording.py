@@ -1,10 +1,12 @@
-"""One pass through a bag: times, stamps, detections and diagnostics, never the pictures."""
+"""Read a bag once: times, stamps, detections and diagnostics, but no image data."""
 
 from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
+from functools import partial
+import math
 import re
 import struct
 from typing import Any
@@ -12,189 +14,194 @@ from typing import Any
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.bags import typestore
-from tdfusion_ros.tools.view.topics import Roles
+from tdfusion_ros.tools.view.rig_topics import RigTopics
 
-MOST_CLASSES = 200  # names beyond that count as OTHER: the bag is not to be trusted
-MOST_SENTENCES = 200
-MOST_SERIES = 300
-OTHER = '(other)'
-SUBJECTS = ('rgb stream', 'ir stream', 'sync', 'inference')  # of the node's statuses
-TROUBLE = (1, 2)  # WARN and ERROR; what is STALE only waits for another one's trouble to end
+STATUS_NAMES = ('rgb stream', 'ir stream', 'sync', 'inference')  # of the node
+BAD_LEVELS = (1, 2)  # WARN and ERROR; a STALE status only waits for a cause reported elsewhere
 
 
 @dataclass
-class Track:
+class TopicTimes:
     """
-    The messages of one topic in their order, 16 bytes each.
+    Messages of one topic in the order of the bag.
 
     :param times_ns: when they were recorded [ns].
-    :param stamps_ns: what their headers say [ns]; as long as times_ns, or empty if not wanted.
+    :param stamps_ns: stamps of their headers [ns]; empty for topics whose stamps are not needed.
     """
 
-    kind: str
-    times_ns: array = field(default_factory=lambda: array('q'))
-    stamps_ns: array = field(default_factory=lambda: array('q'))
+    type: str = ''
+    times_ns: array = field(default_factory=partial(array, 'q'))
+    stamps_ns: array = field(default_factory=partial(array, 'q'))
 
 
 @dataclass
-class Found:
-    """All detections of the bag; ``frame`` counts the messages on the detections' topic."""
+class DetectionColumns:
+    """
+    One entry per detection of the bag.
 
-    frame: array = field(default_factory=lambda: array('I'))
-    kind: array = field(default_factory=lambda: array('H'))
-    score: array = field(default_factory=lambda: array('f'))
-    names: list[str] = field(default_factory=list)
+    :param image: index of its message on the detections topic.
+    :param class_index: place of its class in ``names``.
+    """
+
+    image: array = field(default_factory=partial(array, 'I'))
+    class_index: array = field(default_factory=partial(array, 'I'))
+    score: array = field(default_factory=partial(array, 'f'))
+    names: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
-class Health:
+class NodeStatus:
     """
-    What the node said of itself.
+    Diagnostics of the node.
 
-    :param series: every value that is a number, by name; NaN where a message lacks it.
-    :param warned: sentences that were not OK, numbers left out, and how often.
+    :param drops: by cause, how far the counter rose within the bag, and its last value.
+    :param warnings: how often each warning came, numbers in it replaced by an ellipsis.
+    :param latency_p50_ms: of each message that has latencies, recorded at ``latency_times_ns``.
     """
 
-    times_ns: array = field(default_factory=lambda: array('q'))
-    series: dict[str, array] = field(default_factory=dict)
-    warned: Counter[str] = field(default_factory=Counter)
-    last: dict[str, str] = field(default_factory=dict)
+    messages: int = 0
+    drops: dict[str, tuple[float, float]] = field(default_factory=dict)
+    warnings: Counter[str] = field(default_factory=Counter)
+    backend: str = ''
+    latency_times_ns: array = field(default_factory=partial(array, 'q'))
+    latency_p50_ms: array = field(default_factory=partial(array, 'd'))
+    latency_p95_ms: array = field(default_factory=partial(array, 'd'))
 
 
 @dataclass
 class Recording:
     """
-    Everything of a bag but its pictures.
+    Everything that a report needs from a bag except its images.
 
-    :param broken: why the bag could not be read to its end, empty if it could.
-    :param unreadable: messages that were left out because their bytes are wrong, by topic.
+    :param labels: class names in the order of their ids, from the LabelInfo message.
+    :param damage: why the bag could not be read to its end, empty if it could.
+    :param unreadable: number of damaged messages by topic; they are left out.
     """
 
-    roles: Roles
-    tracks: dict[str, Track]
-    found: Found = field(default_factory=Found)
-    health: Health = field(default_factory=Health)
+    rig: RigTopics
+    topics: dict[str, TopicTimes]
+    detections: DetectionColumns = field(default_factory=DetectionColumns)
+    node: NodeStatus = field(default_factory=NodeStatus)
     labels: list[str] = field(default_factory=list)
-    broken: str = ''
+    damage: str = ''
     unreadable: Counter[str] = field(default_factory=Counter)
 
-    def track(self, role: str) -> Track:
-        """Return the messages of a role, none where the bag lacks it."""
-        return self.tracks.get(getattr(self.roles, role)) or Track('')
+    def times(self, role: str) -> TopicTimes:
+        """Return the messages of a role's topic, none if the bag lacks it."""
+        return self.topics.get(getattr(self.rig, role), TopicTimes())
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of all classes in the order of their colors, as in the overlay."""
+        return list(dict.fromkeys((*self.labels, *self.detections.names)))
 
 
-def read(reader: BagReader, roles: Roles) -> Recording:
-    """Read a bag once, to its end or to where it breaks off."""
-    kinds = reader.topics()
-    made = Recording(roles, {topic: Track(kind) for topic, kind in kinds.items()})
-    takers = {roles.detections: _take_detections, roles.diagnostics: _take_status}
-    for topic, time_ns, data in _until_broken(reader, made):
-        track = made.tracks[topic]
-        track.times_ns.append(time_ns)
+def read_recording(reader: BagReader, rig: RigTopics) -> Recording:
+    """Read a bag once, up to its end or to the first damage."""
+    types = reader.topics()
+    recording = Recording(rig, {topic: TopicTimes(name) for topic, name in types.items()})
+    stamped = {rig.rgb, rig.ir, rig.fused, rig.overlay, rig.registered, rig.detections}
+    adders = {
+        rig.detections: _add_detections,
+        rig.diagnostics: _add_status,
+        rig.labels: _add_labels,
+    }
+    for topic, time_ns, data in _until_damage(reader, recording):
+        times = recording.topics[topic]
         try:
-            if topic in roles.stamped:
-                track.stamps_ns.append(wire_stamp_ns(data))
-            if topic in takers:
-                takers[topic](made, time_ns, _message(data, kinds[topic]))
-            elif topic == roles.labels:
-                _take_labels(made, _message(data, kinds[topic]))
+            stamp_ns = cdr_stamp_ns(data) if topic in stamped else None
+            if topic in adders:
+                adders[topic](recording, time_ns, _deserialize(data, types[topic]))
         except BagError:
-            made.unreadable[topic] += 1
-            del track.times_ns[-1:]
-            del track.stamps_ns[len(track.times_ns) :]
-    return made
+            recording.unreadable[topic] += 1
+            continue
+        times.times_ns.append(time_ns)
+        if stamp_ns is not None:
+            times.stamps_ns.append(stamp_ns)
+    return recording
 
 
-def _until_broken(reader: BagReader, made: Recording) -> Iterator[tuple[str, int, bytes]]:
+def _until_damage(reader: BagReader, recording: Recording) -> Iterator[tuple[str, int, bytes]]:
     try:
-        yield from reader.serialized(*made.tracks)
+        yield from reader.serialized(*recording.topics)
     except BagError as error:
-        made.broken = str(error)
+        recording.damage = str(error)
 
 
-def wire_stamp_ns(data: bytes) -> int:
+def cdr_stamp_ns(data: bytes) -> int:
     """
-    Return the stamp of a serialized message that begins with a header, without reading the rest.
+    Return the stamp of a serialized message that begins with a header [ns].
 
-    :param data: CDR: four bytes of which the second's lowest bit says little endian, then the
+    :param data: CDR: four bytes, the lowest bit of the second means little endian, then the
         fields (OMG DDS-XTypes, 7.4.3.4).
     :raises BagError: if it is too short.
     """
     if len(data) < 12:
-        raise BagError('a message is shorter than its header')
+        raise BagError(f'a message has {len(data)} bytes, its header alone has 12')
     sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
     return sec * 1_000_000_000 + nanosec
 
 
-def _message(data: bytes, kind: str) -> Any:
+def _deserialize(data: bytes, message_type: str) -> Any:
     try:
-        return typestore().deserialize_cdr(data, kind)
-    except Exception as error:  # rosbags has no common base for what damaged bytes raise
-        raise BagError(f'a {kind} cannot be read: {error!r}') from error
+        return typestore().deserialize_cdr(data, message_type)
+    except Exception as error:  # rosbags has no common base class for damaged messages
+        raise BagError(f'a {message_type} cannot be read: {error!r}') from error
 
 
-def _take_detections(made: Recording, time_ns: int, message: Any) -> None:
-    found, frame = made.found, len(made.tracks[made.roles.detections].stamps_ns) - 1
-    for detection in message.detections:
-        if not detection.results:
-            continue
-        hypothesis = best(detection)
-        found.frame.append(frame)
-        found.kind.append(_class(found, hypothesis.class_id))
-        found.score.append(hypothesis.score)
-
-
-def best(detection: Any) -> Any:
-    """Return the hypothesis of a vision_msgs/Detection2D that has the best score."""
+def best_hypothesis(detection: Any) -> Any:
+    """Return the hypothesis with the highest score of a vision_msgs/Detection2D."""
     return max(detection.results, key=lambda result: result.hypothesis.score).hypothesis
 
 
-def _class(found: Found, name: str) -> int:
-    if name not in found.names and len(found.names) >= MOST_CLASSES:
-        name = OTHER
-    if name not in found.names:
-        found.names.append(name)
-    return found.names.index(name)
+def _add_detections(recording: Recording, time_ns: int, message: Any) -> None:
+    columns, image = recording.detections, len(recording.times('detections').stamps_ns)
+    for hypothesis in (best_hypothesis(one) for one in message.detections if one.results):
+        columns.image.append(image)
+        names = columns.names
+        columns.class_index.append(names.setdefault(hypothesis.class_id, len(names)))
+        columns.score.append(hypothesis.score)
 
 
-def _take_labels(made: Recording, message: Any) -> None:
-    ordered = sorted(message.class_map, key=lambda entry: entry.class_id)
-    made.labels = [entry.class_name for entry in ordered[:MOST_CLASSES]]
+def _add_labels(recording: Recording, time_ns: int, message: Any) -> None:
+    entries = sorted(message.class_map, key=lambda entry: entry.class_id)
+    recording.labels = [entry.class_name for entry in entries]
 
 
-def _take_status(made: Recording, time_ns: int, message: Any) -> None:
-    own = [status for status in message.status if _is_own(status.name, made.roles.status)]
+def _add_status(recording: Recording, time_ns: int, message: Any) -> None:
+    prefix = f'{recording.rig.namespace}/'
+    own = [status for status in message.status if _is_own(status.name, prefix)]
     if not own:
         return
-    health = made.health
-    health.times_ns.append(time_ns)
-    health.last = {pair.key: pair.value for status in own for pair in status.values}
-    told = [status.message for status in own if status.level in TROUBLE]
-    if told:
-        sentence = re.sub(r'\d+(\.\d+)?', '…', '; '.join(told))
-        full = len(health.warned) >= MOST_SENTENCES
-        health.warned[OTHER if full and sentence not in health.warned else sentence] += 1
-    for key, value in health.last.items():
-        _append(health, key, value)
-    for series in health.series.values():
-        if len(series) < len(health.times_ns):
-            series.append(float('nan'))
+    node, values = recording.node, {pair.key: pair.value for s in own for pair in s.values}
+    node.backend = values.get('backend', '')
+    if warning := '; '.join(status.message for status in own if status.level in BAD_LEVELS):
+        node.warnings[re.sub(r'\d+(\.\d+)?', '…', warning)] += 1
+    p50, p95 = _number(values, 'latency_ms_p50'), _number(values, 'latency_ms_p95')
+    if math.isfinite(p50) and math.isfinite(p95):
+        node.latency_times_ns.append(time_ns)
+        node.latency_p50_ms.append(p50)
+        node.latency_p95_ms.append(p95)
+    for key in {*node.drops, *values}:
+        if key.startswith(('dropped.', 'exceptions')):
+            count = _number(values, key)
+            count = count if math.isfinite(count) else 0.0  # a cause appears when it happens
+            # What was counted before the bag began is not in the rise.
+            rise, last = node.drops.get(key, (0.0, 0.0 if node.messages else count))
+            # A counter that falls was reset to zero by a restart.
+            node.drops[key] = rise + (count - last if count >= last else count), count
+    node.messages += 1
 
 
-def _is_own(name: str, beginning: str) -> bool:
-    """Tell whether a status is of this rig's node, ``…/NODE: SUBJECT``, and of no rig below."""
-    node, _, subject = name.removeprefix(beginning).partition(': ')
-    return name.startswith(beginning) and '/' not in node and subject in SUBJECTS
-
-
-def _append(health: Health, key: str, value: str) -> None:
+def _number(values: dict[str, str], key: str) -> float:
+    """Return a value of the diagnostics, NaN if it is missing or no number."""
     try:
-        number = float(value)
-    except ValueError:
-        return
-    if key not in health.series:
-        if len(health.series) >= MOST_SERIES:
-            return
-        health.series[key] = array('d', [float('nan')] * (len(health.times_ns) - 1))
-    if len(health.series[key]) < len(health.times_ns):
-        health.series[key].append(number)
+        return float(values[key])
+    except (KeyError, ValueError):
+        return math.nan
+
+
+def _is_own(name: str, prefix: str) -> bool:
+    """Return whether a status ``NAMESPACE/NODE: SUBJECT`` comes from the node of this rig."""
+    node, _, subject = name.removeprefix(prefix).partition(': ')
+    return name.startswith(prefix) and '/' not in node and subject in STATUS_NAMES

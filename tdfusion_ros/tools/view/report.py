@@ -1,79 +1,80 @@
-"""The report of a bag: what went in, what came out, how long it took, and what is not known."""
+"""Render the report of a bag: images, timing, detections, diagnostics, and what is missing."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from datetime import timezone
 from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment
+from jinja2 import PackageLoader
+from jinja2 import StrictUndefined
+from jinja2 import Template
+from markupsafe import Markup
+import numpy as np
+
+from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.core.overlay import COLORS
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import IMAGE_TYPES
-from tdfusion_ros.tools.view import detections
-from tdfusion_ros.tools.view import facts
-from tdfusion_ros.tools.view import page
-from tdfusion_ros.tools.view import pictures
-from tdfusion_ros.tools.view import timing
-from tdfusion_ros.tools.view.pictures import Source
-from tdfusion_ros.tools.view.recording import read
+from tdfusion_ros.tools.view import analysis
+from tdfusion_ros.tools.view.analysis import Samples
+from tdfusion_ros.tools.view.charts import bin_edges_s
+from tdfusion_ros.tools.view.charts import draw_samples
+from tdfusion_ros.tools.view.charts import draw_stacked
+from tdfusion_ros.tools.view.moments import choose_moments
+from tdfusion_ros.tools.view.moments import ReadBag
+from tdfusion_ros.tools.view.recording import read_recording
 from tdfusion_ros.tools.view.recording import Recording
-from tdfusion_ros.tools.view.topics import camera
-from tdfusion_ros.tools.view.topics import find_roles
-from tdfusion_ros.tools.view.topics import Roles
-from tdfusion_ros.tools.view.words import plural
-from tdfusion_ros.tools.view.words import seconds
-from tdfusion_ros.tools.view.words import signed
+from tdfusion_ros.tools.view.rig_topics import find_camera
+from tdfusion_ros.tools.view.rig_topics import find_rig
+from tdfusion_ros.tools.view.rig_topics import RigTopics
 
-MOST_TOPICS = 60
-MOST_MOMENTS = 24
-MOST_ROWS = 12
+MAX_MOMENTS = 24
+MAX_TEXT = 600  # characters of one text of the bag
+COLORED_CLASSES = 6
+MAX_ROWS = {'topics': 60, 'classes': 24, 'drops': 24, 'warnings': 12}
+BY_STAMP = 'time since the first stamp [s]'
+BY_CLOCK = 'time since the start of the recording [s]'
 
 
-def report(
+def render_report(
     bag: BagReader,
     inputs: BagReader | None = None,
     *,
     namespace: str | None = None,
     rgb: str = '',
     ir: str = '',
-    most: int = 8,
+    moments: int = 8,
 ) -> str:
     """
-    Return the report as one HTML file.
+    Return the report of a bag as one HTML file.
 
-    :param inputs: the bag that the results were made from, where it is another one.
-    :param namespace: of the rig; None: the first.
-    :param rgb, ir: image topics by name, where they do not end as ours.
-    :param most: rows of the contact sheet.
+    :param inputs: the bag with the cameras' images, if they are not in ``bag``.
+    :param namespace: namespace of the rig; None: the first one with results.
+    :param rgb, ir: image topics; empty: the ones that end in ``rgb/image_raw``, ``ir/image_raw``.
+    :param moments: number of rows of the contact sheet, at most MAX_MOMENTS.
+    :raises BagError: if the bag lacks the namespace or an image topic.
     """
-    kinds = bag.topics()
-    named = ('', '') if inputs else (rgb, ir)
-    roles = find_roles(kinds, namespace, *named)
-    result = source = Source(bag, read(bag, roles))
+    rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))
+    result = source = ReadBag(bag, read_recording(bag, rig))
     if inputs:
-        space, theirs = roles.namespace, inputs.topics()
-        cameras = Roles(
-            space, rgb=camera(theirs, space, 'rgb', rgb), ir=camera(theirs, space, 'ir', ir)
-        )
-        source = Source(inputs, read(inputs, cameras))
-    times = timing.Timing(result.recording, source.recording, apart=source is not result)
-    rows = pictures.moments(result, source, min(most, MOST_MOMENTS))
-    name = bag.path.name
-    body = [
-        _head(result, source),
-        page.tiles(timing.tiles(times)),
-        page.missing([*_missing(result, source), *times.missing()]),
-        _sheet(times, rows),
-        timing.timing_section(times),
-        detections.section(times),
-        _node_section(result.recording),
-        _topic_section('Topics', result.recording),
-    ]
-    if source is not result:
-        body.append(_topic_section(f'Topics of {source.reader.path.name}', source.recording))
-    return page.page(f'{name}: fusion report', '\n'.join(part for part in body if part))
+        types, space = inputs.topics(), rig.namespace
+        rgb, ir = find_camera(types, space, 'rgb', rgb), find_camera(types, space, 'ir', ir)
+        source = ReadBag(inputs, read_recording(inputs, RigTopics(space, rgb=rgb, ir=ir)))
+    return _template().render(
+        result=result,
+        source=source,
+        moments=choose_moments(result, source, min(moments, MAX_MOMENTS)),
+        max_rows=MAX_ROWS,
+        max_skew_ms=SyncConfig().max_skew_ms,
+        rate_hz=analysis.rate_hz,
+        **_figures(result.recording, source.recording),
+    )
 
 
-def write(path: Path, text: str) -> None:
-    """Write the report; raise BagError where that is impossible."""
+def write_html(path: Path, text: str) -> None:
+    """Write a report; raise BagError if that is impossible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding='utf-8')
@@ -81,113 +82,115 @@ def write(path: Path, text: str) -> None:
         raise BagError(f'report {path} cannot be written: {error}') from None
 
 
-def _head(result: Source, source: Source) -> str:
-    lines, recording = [], result.recording
-    span = facts.span_ns(recording)
-    if span:
-        begin = datetime.fromtimestamp(span[0] / 1e9, timezone.utc)
-        number = sum(len(track.times_ns) for track in recording.tracks.values())
-        lines.append(
-            f'{begin:%Y-%m-%d %H:%M:%S} UTC · {seconds((span[1] - span[0]) / 1e9)} · '
-            f'{number:,} messages on {len(recording.tracks)} topics'
-        )
-    if recording.roles.namespace:
-        lines.append(f'Rig {recording.roles.namespace}')
-    if source is not result:
-        lines.append(f'Camera images from {source.reader.path.name}, paired by their stamps')
-    return page.head('tdfusion_ros · report of a bag', result.reader.path.name, lines)
+def format_duration(seconds: float) -> str:
+    """Return a duration for people."""
+    if abs(seconds) >= 600:
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f'{hours} h {minutes:02d} min' if hours else f'{minutes} min {rest:02d} s'
+    return f'{seconds:.3g} s' if abs(seconds) < 1 else f'{round(seconds, 1):g} s'
 
 
-def _missing(result: Source, source: Source) -> list[str]:
-    """Return a sentence for everything that could not be read or was not recorded."""
-    out, roles, recording = [], source.recording.roles, result.recording
-    images = [t for t, kind in source.reader.topics().items() if kind in IMAGE_TYPES]
-    for stream in ('rgb', 'ir'):
-        if not getattr(roles, stream):
-            other = f'its image topics are {", ".join(images)}' if images else 'it has no images'
-            out.append(
-                f'No {stream} images recorded: no topic of {source.reader.path.name} ends in '
-                f'/{stream}/image_raw; {other}. Name the topic with --{stream}-topic, or the bag '
-                'that was fused with --inputs.'
-            )
-        elif not source.recording.track(stream).stamps_ns:
-            out.append(f'No {stream} images recorded: {getattr(roles, stream)} is empty.')
-    if not recording.track('fused').stamps_ns:
-        out.append('No fused images recorded.')
-    if not recording.track('detections').stamps_ns:
-        out.append('No detections recorded.')
-    if not recording.health.times_ns:
-        out.append(
-            "No diagnostics of the node recorded: what was dropped and why, and the node's own "
-            'times are not known.'
-        )
-    for rig in recording.roles.others:
-        out.append(f'The results of the rig {rig or "/"}: choose it with --namespace.')
-    for each in {id(s): s for s in (result, source)}.values():
-        if each.recording.broken:
-            out.append(f'Everything behind a fault: {each.recording.broken}.')
-        for topic, number in each.recording.unreadable.items():
-            out.append(f'{number} messages of {topic} that cannot be read.')
-    return out
-
-
-def _sheet(times: 'timing.Timing', rows: list[pictures.Moment]) -> str:
-    if not rows:
-        return ''
-    told = []
-    for moment in rows:
-        parts = []
-        if moment.skew_ms is not None:
-            parts.append(f'ir {signed(moment.skew_ms)} ms')
-        if moment.detections is not None:
-            parts.append(plural(moment.detections, 'detection'))
-        at = seconds((moment.stamp_ns - times.origin_ns) / 1e9)
-        told.append((at, parts, moment))
-    return page.section(
-        'Moments',
-        f'{len(rows)} moments, evenly spread. Times count from the first stamp; infrared is the '
-        'image nearest in time, 16 bits stretched for display.',
-        page.sheet(told, ('rgb', 'infrared', 'fused, with detections')),
-        page.legend(detections.keys(times)),
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader('tdfusion_ros.tools.view', ''),
+        autoescape=True,
+        finalize=_printable,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters |= {
+        'duration': format_duration,
+        'thousands': '{:,}'.format,
+        'signed': lambda value: f'{value:+.1f}'.replace('-', '\N{MINUS SIGN}'),
+        'plural': lambda number, noun: f'{number:,} {noun}' + ('' if number == 1 else 's'),
+    }
+    return environment.get_template('report.html.j2')
 
 
-def _node_section(recording: Recording) -> str:
-    health = recording.health
-    if not health.times_ns:
-        return ''
-    parts = []
-    drops = facts.rises(health, 'dropped.') | facts.rises(health, 'exceptions')
-    if drops:
-        rows = [
-            (name.removeprefix('dropped.'), f'{rise:,}', f'{end:,}')
-            for name, (rise, end) in drops.items()
+def _printable(value: Any) -> Any:
+    """Return text on one line, printable and not too long; jinja2 escapes it afterwards."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    text = value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + '…'
+    return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in text)
+
+
+def _figures(result: Recording, source: Recording) -> dict[str, Any]:
+    """Return figures and charts by the names that the template uses; None: not known."""
+    cameras = source.times('rgb'), source.times('ir')
+    detections = result.times('detections')
+    results = result.times('fused') if result.times('fused').stamps_ns else detections
+    stamps = [times.stamps_ns for times in (*cameras, results, detections) if times.stamps_ns]
+    times = [topic.times_ns for topic in result.topics.values() if topic.times_ns]
+    first_stamp_ns, first_ns = min(map(min, stamps), default=0), min(map(min, times), default=0)
+
+    rgb = analysis.find_lost(*cameras, results)
+    skew = analysis.measure_skew(*cameras, results)
+    latency = analysis.measure_latency(cameras[0], results) if result is source else None
+    node, node_latency = result.node, None
+    if node.latency_times_ns:
+        at_ns = np.array(node.latency_times_ns)
+        node_latency = [
+            Samples(at_ns, np.array(v)) for v in (node.latency_p50_ms, node.latency_p95_ms)
         ]
-        titles = ('dropped, by cause', 'in this bag', 'since the node began')
-        parts.append(page.table(titles, rows[: 2 * MOST_ROWS], 2))
-    else:
-        parts.append(page.sentence('It dropped nothing.'))
-    if health.warned:
-        said = [(text, f'{n:,}') for text, n in health.warned.most_common(MOST_ROWS)]
-        parts.append(page.table(('warnings, numbers left out', 'messages'), said, 1))
-    number = len(health.times_ns)
-    return page.section(
-        'What the node said',
-        f'From {plural(number, "diagnostics message")}, {sum(health.warned.values()):,} of '
-        f'them warnings; engine: {health.last.get("backend", "not told")}.',
-        *parts,
+    classes = analysis.summarize_classes(result, MAX_ROWS['classes'])
+    class_keys = [(f'c{one.color % len(COLORS)}', one.name) for one in classes[:COLORED_CLASSES]]
+    return {
+        'begin': datetime.fromtimestamp(first_ns / 1e9, timezone.utc) if times else None,
+        'duration_s': (max(map(max, times), default=0) - first_ns) / 1e9,
+        'messages': sum(map(len, times)),
+        'first_stamp_ns': first_stamp_ns,
+        'results': results,
+        'offline': analysis.is_offline(results),
+        'rgb': rgb,
+        'skew': skew,
+        'latency': latency,
+        'node_latency': node_latency,
+        'classes': classes,
+        'class_keys': class_keys + [('gray', 'all others')] * (len(classes) > COLORED_CLASSES),
+        'images_with_detections': len(np.unique(result.detections.image)),
+        'rgb_chart': rgb and _rgb_chart(rgb, first_stamp_ns),
+        'skew_chart': skew
+        and draw_samples({'blue': skew}, first_stamp_ns, BY_STAMP, 'ir minus rgb [ms]'),
+        'latency_chart': latency
+        and draw_samples({'blue': latency}, first_ns, BY_CLOCK, 'latency [ms]'),
+        'node_latency_chart': node_latency
+        and draw_samples(
+            dict(zip(('blue', 'red'), node_latency, strict=True)),
+            first_ns,
+            BY_CLOCK,
+            'latency [ms]',
+        ),
+        'detection_chart': classes and _detection_chart(result, class_keys, first_stamp_ns),
+    }
+
+
+def _rgb_chart(rgb: analysis.RgbImages, first_stamp_ns: int) -> Markup:
+    at_s = (rgb.stamps_ns - first_stamp_ns) / 1e9
+    edges = bin_edges_s(at_s)
+    parts = {'blue': rgb.fused, 'gray': rgb.unpaired, 'red': rgb.lost}
+    layers = [(color, np.histogram(at_s[part], edges)[0]) for color, part in parts.items()]
+    return draw_stacked(
+        edges, layers, BY_STAMP, f'images in {format_duration(edges[1] - edges[0])}'
     )
 
 
-def _topic_section(title: str, recording: Recording) -> str:
-    rows = []
-    for topic, track in sorted(recording.tracks.items()):
-        rate = facts.rate_hz(track)
-        rows.append(
-            (topic, track.kind, f'{len(track.times_ns):,}', '-' if rate is None else f'{rate:.2f}')
-        )
-    note = 'The rate is the mean between the first and the last message of a topic.'
-    if len(rows) > MOST_TOPICS:
-        note += f' The first {MOST_TOPICS} of {len(rows)}.'
-    titles = ('topic', 'type', 'messages', 'rate [Hz]')
-    return page.section(title, note, page.table(titles, rows[:MOST_TOPICS], 2, wide=True))
+def _detection_chart(
+    result: Recording, class_keys: Sequence[tuple[str, str]], first_stamp_ns: int
+) -> dict[str, Any]:
+    """Return the chart of detections per image and the width of its columns [s]."""
+    columns = result.detections
+    at_s = (np.array(result.times('detections').stamps_ns) - first_stamp_ns) / 1e9
+    edges = bin_edges_s(at_s)
+    images = np.maximum(np.histogram(at_s, edges)[0], 1)
+    found_s, class_index = at_s[np.array(columns.image)], np.array(columns.class_index)
+    indices = [columns.names[name] for _, name in class_keys]
+    parts = [class_index == index for index in indices] + [~np.isin(class_index, indices)]
+    layers = [
+        (color, np.histogram(found_s[part], edges)[0] / images)
+        for color, part in zip([*(color for color, _ in class_keys), 'gray'], parts, strict=True)
+    ]
+    svg = draw_stacked(edges, layers, BY_STAMP, 'detections per image')
+    return {'svg': svg, 'bin_s': float(edges[1] - edges[0])}

@@ -11,7 +11,7 @@ from tdfusion_ros.core.data import Frame
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.tools.view.report import report
+from tdfusion_ros.tools.view.report import render_report
 
 BEGIN_NS = 1_700_000_000_000_000_000
 TYPES = bag_types()
@@ -43,7 +43,7 @@ class Said(HTMLParser):
     def handle_data(self, data):
         if 'style' in self._in or not data.strip():
             return
-        self.words.append(data.strip())
+        self.words.append(' '.join(data.split()))
         if {'td', 'th'} & set(self._in):
             self.tables[-1][-1].append(data)
 
@@ -106,9 +106,9 @@ def said(tmp_path, write_bag):
         bag = write_bag(tmp_path / f'bag{number}', sorted(records, key=lambda r: r[1]))
         with BagReader(bag) as reader:
             if inputs is None:
-                return Said(report(reader, **options))
+                return Said(render_report(reader, **options))
             source = write_bag(tmp_path / f'inputs{number}', sorted(inputs, key=lambda r: r[1]))
             with BagReader(source) as other:
-                return Said(report(reader, other, **options))
+                return Said(render_report(reader, other, **options))
 
     return read

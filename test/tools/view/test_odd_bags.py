@@ -11,8 +11,8 @@ from rosbags.rosbag2 import StoragePlugin
 from tdfusion_ros.cli import main
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.bags import BagWriter
-from tdfusion_ros.tools.view import pictures
-from tdfusion_ros.tools.view.report import report
+from tdfusion_ros.tools.view import moments
+from tdfusion_ros.tools.view.report import render_report
 
 MS = 1_000_000
 RGB, IR, FUSED, FOUND = '/rgb/image_raw', '/ir/image_raw', '/fused/image_raw', '/detections'
@@ -96,16 +96,16 @@ def test_report_reads_a_long_bag_in_little_memory(tmp_path, write_bag, make, mon
         for topic in (RGB, FUSED)
     )
     bag = write_bag(tmp_path / 'bag', records)
-    decoded, to_frame = [], pictures.to_frame
+    decoded, to_frame = [], moments.to_frame
 
     def counting(message):
         decoded.append(message.header.stamp)
         return to_frame(message)
 
-    monkeypatch.setattr(pictures, 'to_frame', counting)
+    monkeypatch.setattr(moments, 'to_frame', counting)
     with BagReader(bag) as reader:
         tracemalloc.start()
-        report(reader, most=5)
+        render_report(reader, moments=5)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert len(decoded) == 10
@@ -118,7 +118,7 @@ def test_size_is_bounded_even_for_noise(said, make):
         at = make.begin_ns + n * 100 * MS
         noise = rng.integers(0, 256, (480, 640, 3), np.uint8)
         records += [(topic, at, make.image(at, noise)) for topic in (RGB, IR, FUSED)]
-    told = said(records, most=1000)
+    told = said(records, moments=1000)
     assert len(told.pictures) == 3 * 24
     assert len(told.page) < 10e6
 
@@ -129,8 +129,8 @@ def test_bag_that_breaks_off_is_shown_up_to_there(demo, tmp_path, make):
     bag = tmp_path / 'broken.mcap'
     bag.write_bytes(data)
     with BagReader(bag) as reader:
-        told = make.said(report(reader))
-    assert 'Everything behind a fault: bag' in told.text
+        told = make.said(render_report(reader))
+    assert 'Everything after the damage: bag' in told.text
     number = int(told.table('topic')['/rgb/image_raw/compressed']['messages'])
     assert 5 < number < 40
     assert len(told.pictures) == 2 * 8
@@ -144,7 +144,7 @@ def test_damaged_messages_are_counted_and_left_out(make, tmp_path):
         good = make.detections(at, [('car', 0.5)])
         writer.write(FOUND, 'vision_msgs/msg/Detection2DArray', at, good)
     with BagReader(tmp_path / 'bag') as reader:
-        told = make.said(report(reader))
+        told = make.said(render_report(reader))
     assert f'2 messages of {FOUND} that cannot be read' in told.text
     assert told.table('class')['car']['detections'] == '1'
 
@@ -154,7 +154,7 @@ def test_sqlite3_bag_gives_the_same_report_as_the_mcap_bag(write_bag, demo_recor
     for plugin in StoragePlugin:
         bag = write_bag(tmp_path / plugin.name / 'bag', demo_records, plugin)
         with BagReader(bag) as reader:
-            pages.append(report(reader))
+            pages.append(render_report(reader))
     assert pages[0] == pages[1]
     assert pages[0].count('data:image/jpeg') == 2 * 6
 
@@ -171,7 +171,7 @@ def test_command_writes_the_report_and_says_where(demo, tmp_path, capsys):
     [
         ('does not exist', ['nowhere']),
         ('no image topic /left', ['DEMO', '--rgb-topic', '/left']),
-        ('no results in the namespace', ['DEMO', '--namespace', 'front']),
+        ('no results in namespace', ['DEMO', '--namespace', 'front']),
         ('cannot be written', ['DEMO', '-o', 'DEMO']),
         ('0 to 24', ['DEMO', '--moments', '-1']),
         ('0 to 24', ['DEMO', '--moments', '25']),

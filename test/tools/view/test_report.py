@@ -45,11 +45,11 @@ def test_numbers_are_those_of_the_bag(said, night):
         'apart), 3 were lost (1 before the first result, 1 after the last).'
     ) in told.text
     skews, delays = truth['skews'], truth['delays']
-    assert f'{np.median(np.abs(skews)):.1f} ms skew, median; worst {abs(skews).max():.1f} ms' in (
+    assert f'{np.median(np.abs(skews)):.1f} ms median skew; worst {abs(skews).max():.1f} ms' in (
         told.text
     )
     p95 = np.percentile(delays, 95)
-    assert f'{np.median(delays):.0f} ms latency, median; p95 {p95:.0f} ms' in told.text
+    assert f'{np.median(delays):.0f} ms median latency; p95 {p95:.0f} ms' in told.text
     assert f'worst {delays.max():.1f} ms' in told.text
     rows = told.table('class')
     for name, scores in truth['scores'].items():
@@ -103,16 +103,16 @@ def test_images_of_another_bag_are_joined_by_their_stamps(said, night):
     cameras = [(t, at - 10**17, m) for t, at, m in records if t in (RGB, IR)]
     told = said(results, cameras)
     assert '16 of 19 possible pairs fused' in told.text
-    assert f'{np.median(np.abs(truth["skews"])):.1f} ms skew' in told.text
-    assert 'latency, median' not in told.text  # the clocks of two recordings have no difference
+    assert f'{np.median(np.abs(truth["skews"])):.1f} ms median skew' in told.text
+    assert 'median latency' not in told.text  # the clocks of two recordings have no difference
     assert 'Latency: the images and their results were not recorded together' in told.text
 
 
 def test_results_of_the_offline_run_have_no_latency(said, night):
     records = [(t, m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, m) for t, _, m in night[0]]
     told = said(records)
-    assert 'latency, median' not in told.text
-    assert 'the results were written at their own stamps, as tdfusion fuse does' in told.text
+    assert 'median latency' not in told.text
+    assert 'the results were recorded at their own stamps, as tdfusion fuse does' in told.text
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_counters_of_the_node_are_told_as_rise_and_level(said, make):
     rows = told.table('dropped, by cause')
     assert list(rows['busy'].values()) == ['busy', '7', '3']  # 4 + 2 from zero + 1
     assert list(rows['rgb.truncated'].values()) == ['rgb.truncated', '3', '3']
-    assert '70 ms latency told by the node, p50; p95 141 ms' in told.text
+    assert '70 ms latency reported by the node, p50; p95 141 ms' in told.text
     assert told.table('warnings, numbers left out') == {
         'no ir for … s': {'warnings, numbers left out': 'no ir for … s', 'messages': '4'}
     }
@@ -179,7 +179,7 @@ def test_all_statuses_of_a_message_are_read_as_one(said, make):
     ):
         whole.status += make.status(at, values, level, message, f'/tdfusion: {subject}').status
     told = said([('/diagnostics', at, whole)])
-    assert 'From 1 diagnostics message, 1 of them warnings; engine: cpu' in told.text
+    assert 'From 1 diagnostics message, 1 of them with warnings; engine: cpu' in told.text
     assert set(told.table('dropped, by cause')) == {'ir.truncated', 'no_partner'}
     assert set(told.table('warnings, numbers left out')) == {'no usable ir image for … s'}
 
@@ -197,8 +197,8 @@ def test_each_rig_of_a_bag_has_its_own_report(said, make, night):
     number = sum(topic == RGB for topic, _, _ in night[0][:30])
     assert f'of {number} have a result' in rear.text
     for told, count in ((front, 6), (rear, 9)):
-        assert told.table('dropped, by cause')['busy']['since the node began'] == str(count)
-    with pytest.raises(BagError, match=r"namespace 'left'; .* /front, /rear/low"):
+        assert told.table('dropped, by cause')['busy']['since the node started'] == str(count)
+    with pytest.raises(BagError, match=r"namespace 'left'; .*: /front, /rear/low"):
         said(records, namespace='left')
 
 

@@ -1,0 +1,1 @@
+"""What drives the real node: cameras in processes of their own, and a listener."""

@@ -1,0 +1,183 @@
+"""Make the contact sheet: a few moments of the bag as small JPEG images."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+from markupsafe import Markup
+import numpy as np
+
+from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.overlay import color_of
+from tdfusion_ros.core.thermal import ThermalScaler
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import IMAGE_TYPES
+from tdfusion_ros.formats.messages import stamp_ns
+from tdfusion_ros.formats.messages import to_frame
+from tdfusion_ros.tools.view.recording import best_hypothesis
+from tdfusion_ros.tools.view.recording import Recording
+
+MAX_SIDE_PX = 480
+MAX_JPEG_BYTES = 90_000  # 24 moments of three images stay below 9 MB in base64
+QUALITIES = (85, 70, 50, 30, 10)
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An image as a ``data:`` URI, or why there is none."""
+
+    uri: Markup | None
+    missing: str = ''
+
+
+@dataclass(frozen=True)
+class Moment:
+    """
+    One row of the contact sheet.
+
+    :param stamp_ns: of the result, or of the rgb or ir image if there are no results.
+    :param thumbnails: rgb, ir, fused.
+    :param skew_ms: ir minus rgb, None without an ir image.
+    :param detections: their number, None if none were recorded for this image.
+    """
+
+    stamp_ns: int
+    thumbnails: tuple[Thumbnail, Thumbnail, Thumbnail]
+    skew_ms: float | None
+    detections: int | None
+
+
+@dataclass(frozen=True)
+class ReadBag:
+    """A bag and what one pass through it found."""
+
+    reader: BagReader
+    recording: Recording
+
+    def image_topics(self) -> list[str]:
+        """Return all image topics of the bag."""
+        return [topic for topic, kind in self.reader.topics().items() if kind in IMAGE_TYPES]
+
+    def message(self, role: str, stamp: int) -> Any:
+        """Return the message of a role with this stamp, None if there is none."""
+        times = self.recording.times(role)
+        if stamp not in times.stamps_ns:
+            return None
+        time_ns = times.times_ns[times.stamps_ns.index(stamp)]
+        topic = getattr(self.recording.rig, role)
+        for _, _, message in self.reader.messages(topic, at_ns=time_ns):
+            if stamp_ns(message.header) == stamp:
+                return message
+        return None
+
+    def thumbnail(self, role: str, stamp: int, detections: Any = None) -> Thumbnail:
+        """
+        Return the image of a role with this stamp.
+
+        :param detections: a vision_msgs/Detection2DArray to draw on it.
+        """
+        name = {'registered': 'registered ir', 'overlay': 'fused'}.get(role, role)
+        if not self.recording.times(role).stamps_ns:
+            return Thumbnail(None, f'no {name} images recorded')
+        try:
+            message = self.message(role, stamp)
+            if message is None:
+                return Thumbnail(None, f'no {name} image at this moment')
+            pixels = to_frame(message).pixels
+            if role in ('ir', 'registered') and pixels.ndim == 2:
+                pixels = cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(pixels), alpha=255)
+        except FusionError as error:
+            return Thumbnail(None, f'cannot be read: {error}')
+        image = shrink(pixels)
+        if detections is not None:
+            scale = image.shape[1] / pixels.shape[1]
+            image = draw_boxes(image, detections, self.recording.class_names, scale)
+        return Thumbnail(jpeg_uri(image))
+
+
+def choose_moments(result: ReadBag, source: ReadBag, count: int) -> list[Moment]:
+    """
+    Return moments evenly spread over the results, or over the images if there are no results.
+
+    :param result: the bag with the results.
+    :param source: the bag with the cameras' images; may be the same.
+    """
+    for bag, role in ((result, 'fused'), (result, 'detections'), (source, 'rgb'), (source, 'ir')):
+        stamps = list(dict.fromkeys(bag.recording.times(role).stamps_ns))
+        if stamps:
+            chosen = np.linspace(0, len(stamps) - 1, min(count, len(stamps))).round().astype(int)
+            return [_moment(result, source, stamps[index]) for index in chosen]
+    return []
+
+
+def _moment(result: ReadBag, source: ReadBag, stamp: int) -> Moment:
+    ir_stamps, skew_ms = source.recording.times('ir').stamps_ns, None
+    if ir_stamps:
+        nearest = min(ir_stamps, key=lambda other: abs(other - stamp))
+        skew_ms = (nearest - stamp) / 1e6
+        ir = source.thumbnail('ir', nearest)
+    elif result.recording.times('registered').stamps_ns:
+        ir = result.thumbnail('registered', stamp)
+    else:
+        ir = Thumbnail(None, 'no ir images recorded')
+    try:
+        array = result.message('detections', stamp)
+    except FusionError:
+        array = None
+    times = result.recording.times
+    if times('overlay').stamps_ns and not times('fused').stamps_ns:
+        fused = result.thumbnail('overlay', stamp)  # has its boxes already
+    else:
+        fused = result.thumbnail('fused', stamp, array)
+    count = None if array is None else len(array.detections)
+    return Moment(stamp, (source.thumbnail('rgb', stamp), ir, fused), skew_ms, count)
+
+
+def shrink(pixels: np.ndarray) -> np.ndarray:
+    """Return an image reduced to at most MAX_SIDE_PX on each side."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, MAX_SIDE_PX / max(height, width))
+    size_wh = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(np.ascontiguousarray(pixels), size_wh, interpolation=cv2.INTER_AREA)
+
+
+def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float) -> np.ndarray:
+    """
+    Return a copy of a small image with boxes drawn in, without text: there is no room for it.
+
+    :param image: (H, W, 3) or (H, W) uint8.
+    :param array: a vision_msgs/Detection2DArray; boxes that are not finite are skipped.
+    :param names: class names in the order of their colors.
+    :param scale: width of this image divided by that of the fused image.
+    """
+    canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
+    limit = 2.0 * max(image.shape[:2])
+    for detection in array.detections:
+        center, box = detection.bbox.center.position, detection.bbox
+        x, y, w, h = scale * np.array((center.x, center.y, box.size_x, box.size_y), np.float64)
+        corners = np.array((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+        if not detection.results or not np.isfinite(corners).all():
+            continue
+        name = best_hypothesis(detection).class_id
+        color = color_of(names.index(name) if name in names else len(names))
+        left, top, right, bottom = np.clip(corners, -limit, limit).round().astype(int).tolist()
+        cv2.rectangle(canvas, (left, top), (right, bottom), color, 2)
+    return canvas
+
+
+def jpeg_uri(image: np.ndarray) -> Markup:
+    """
+    Return an image as the ``data:`` URI of a JPEG of about MAX_JPEG_BYTES at most.
+
+    :param image: (H, W) or (H, W, 3) uint8, order R, G, B.
+    """
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    for quality in QUALITIES:
+        _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if len(data) <= MAX_JPEG_BYTES:
+            break
+    return Markup('data:image/jpeg;base64,' + base64.b64encode(data.tobytes()).decode('ascii'))
