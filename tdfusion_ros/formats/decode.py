@@ -1,23 +1,37 @@
 """
-Bytes of image messages to pixels. Every byte may be wrong: what cannot be read is a FrameError.
+Bytes to pixels: raw image messages, and encoded images of messages and files.
 
-Encodings are those of sensor_msgs/image_encodings; the fields are passed one by one, so that live
-messages and messages from bags take the same way.
+Every byte may be wrong: what cannot be decoded is a FrameError, and costs no more memory than an
+image of the largest size. Raw encodings are named as in sensor_msgs/image_encodings.
 """
 
 from dataclasses import dataclass
+from io import BytesIO
 
 import cv2
 import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import FrameError
 
-PNG_BEGIN = b'\x89PNG\r\n\x1a\n'
-MOST_PARTS = 100_000  # of a compressed image; a PNG of OpenCV has one for 8 kB
-# What a byte can hold: Huffman codes need a bit or more for each 64 pixels (512, and a margin);
+# First bytes of the encoded images that are read, and Pillow's names of these formats.
+KINDS = {
+    b'\x89PNG\r\n\x1a\n': 'PNG',
+    b'\xff\xd8': 'JPEG',
+    b'RIFF': 'WEBP',
+    b'BM': 'BMP',
+    b'II*\0': 'TIFF',
+    b'MM\0*': 'TIFF',
+}
+# What a byte can encode: Huffman codes need a bit or more for each 64 pixels (512, and a margin);
 # deflate makes 1032 bytes of one, of 8 pixels each.
-JPEG_PIXELS, PNG_PIXELS = 1024, 8256
+PIXELS_PER_BYTE = {'JPEG': 1024, 'PNG': 8256}
+MAX_CHUNKS = 100_000  # of a PNG; OpenCV writes one for 8 kB
+MAX_HEADER_BYTES = 1 << 22  # JPEG files of phones have megabytes of metadata before the pixels
+READ_COST = 64  # each read counts as so many bytes more, as Pillow looks for markers byte by byte
+TIFF_TAGS = (258, 277, 323, 322)  # bits, channels, tile height, tile width
 # encoding: bytes per channel, channels, which of them are R, G, B (8UC3 in OpenCV's order)
 ENCODINGS: dict[str, tuple[int, int, slice | None]] = {
     'mono8': (1, 1, None),
@@ -76,46 +90,39 @@ def decode_raw(layout: Layout, data: np.ndarray) -> np.ndarray:
     return pixels if dtype.isnative else pixels.astype(np.uint16)
 
 
-def decode_compressed(data: np.ndarray) -> np.ndarray:
+def decode_image(data: np.ndarray) -> np.ndarray:
     """
-    Return the pixels of a sensor_msgs/CompressedImage: JPEG, or PNG with 8 or 16 bits.
+    Return the pixels of a PNG, JPEG, WebP, BMP or TIFF; of several pages the first.
 
-    :param data: (n,) uint8.
+    Pillow reads the header; OpenCV decodes only after the size was found to be within limits. The
+    orientation that EXIF may state is not applied.
+
+    :param data: (n,) uint8, the content of a file or of a sensor_msgs/CompressedImage.
     :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
     :raises FrameError: ``bad_encoding``, ``bad_size`` or ``truncated``.
     """
-    head = bytes(data[:33])
-    if head.startswith(b'\xff\xd8'):
-        # A JPEG that breaks off decodes to an image with a gray rest, without an error.
-        if not bytes(data[-64:]).rstrip(b'\x00').endswith(b'\xff\xd9'):
-            raise FrameError('truncated', 'the JPEG breaks off before its end mark')
-        _check_compressed(_jpeg_size_hw(data), len(data), JPEG_PIXELS)
-    elif head.startswith(PNG_BEGIN) and len(head) == 33:
+    head = data[:12].tobytes()
+    kind = next((kind for begin, kind in KINDS.items() if head.startswith(begin)), None)
+    if kind is None:
+        raise FrameError(
+            'bad_encoding', f'expected an image: {", ".join(dict.fromkeys(KINDS.values()))}'
+        )
+    # A JPEG that is cut off would decode to an image with a gray rest, without an error.
+    if kind == 'JPEG' and not data[-64:].tobytes().rstrip(b'\0').endswith(b'\xff\xd9'):
+        raise FrameError('truncated', 'the JPEG ends before its end marker')
+    if kind == 'PNG':
         _check_chunks(data)
-        size_hw = int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
-        _check_compressed(size_hw, len(data), PNG_PIXELS)
-    else:
-        raise FrameError('bad_encoding', 'compressed images must be JPEG or PNG')
-    return decode_checked(data)
-
-
-def decode_checked(data: np.ndarray) -> np.ndarray:
-    """
-    Return the pixels of an image whose stated size was found to be within limits.
-
-    :param data: (n,) uint8.
-    :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
-    :raises FrameError: ``bad_encoding`` or ``truncated``.
-    """
+    _check_header(kind, data)
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise FrameError('truncated', f'the image cannot be decoded: {error.err}') from None
+        raise FrameError('truncated', f'the {kind} cannot be decoded: {error.err}') from None
     if pixels is None:
-        raise FrameError('truncated', 'the image cannot be decoded')
+        raise FrameError('truncated', f'the {kind} cannot be decoded')
+    check_size(*pixels.shape[:2])
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
-        raise FrameError('bad_encoding', f'the image has {channels} channels of {pixels.dtype}')
+        raise FrameError('bad_encoding', f'the {kind} has {channels} channels of {pixels.dtype}')
     if pixels.ndim == 2:
         return pixels
     code = cv2.COLOR_BGRA2RGB if channels == 4 else cv2.COLOR_BGR2RGB
@@ -128,45 +135,58 @@ def check_size(height: int, width: int) -> None:
         raise FrameError('bad_size', f'{width}x{height} pixels: sides must be 1 to {MAX_SIDE_PX}')
 
 
-def _check_compressed(size_hw: tuple[int, int], length: int, most_pixels: int) -> None:
-    check_size(*size_hw)
-    if size_hw[0] * size_hw[1] > most_pixels * length:
+class _HeaderBytes(BytesIO):
+    """Bytes of which little can be read: a header may point to one place many times."""
+
+    def __init__(self, data: bytes, limit: int) -> None:
+        super().__init__(data)
+        self._left = limit
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size)
+        self._left -= len(part) + READ_COST
+        if self._left < 0:
+            raise FrameError('truncated', 'the header is too long')
+        return part
+
+
+def _check_header(kind: str, data: np.ndarray) -> None:
+    """Refuse an image by its header, before OpenCV allocates memory for its pixels."""
+    content, bits, channels, tile_hw = data.tobytes(), 8, 1, [1, 1]
+    limit = MAX_HEADER_BYTES + len(content) * (kind == 'WEBP')  # of which Pillow reads all
+    try:
+        image = Image.open(_HeaderBytes(content, limit), formats=(kind,))
+        width, height = image.size
+        if isinstance(image, TiffImageFile):
+            bits, channels, *tile_hw = (int(np.max(image.tag_v2.get(t, 1))) for t in TIFF_TAGS)
+    except FrameError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise FrameError('bad_size', f'{error} Sides must be 1 to {MAX_SIDE_PX}.') from None
+    except Exception as error:  # Pillow's header parsers raise errors of many kinds
+        raise FrameError('truncated', f'the {kind} header cannot be read: {error}') from None
+    check_size(height, width)
+    check_size(*tile_hw)
+    if not (1 <= channels <= 4 and 1 <= bits <= 16):
         raise FrameError(
-            'truncated', f'{length} bytes cannot hold {size_hw[1]}x{size_hw[0]} pixels'
+            'bad_encoding',
+            f'the TIFF has {channels} channels of {bits} bits, expected 1 to 4 of at most 16',
         )
+    if height * width > PIXELS_PER_BYTE.get(kind, np.inf) * len(content):
+        raise FrameError('truncated', f'{len(content)} bytes cannot hold {width}x{height} pixels')
 
 
 def _check_chunks(data: np.ndarray) -> None:
-    """Refuse a PNG that breaks off; OpenCV takes the memory that a chunk states, up to 2 GB."""
-    at = len(PNG_BEGIN)
-    for _ in range(MOST_PARTS):
+    """Refuse a PNG that is cut off: OpenCV allocates what a chunk states, up to 2 GB."""
+    at = 8  # behind the signature
+    for _ in range(MAX_CHUNKS):
         length, kind = data[at : at + 4].tobytes(), data[at + 4 : at + 8].tobytes()
         at += 12 + int.from_bytes(length, 'big')
         if at > len(data) or len(kind) < 4:
             break
         if kind == b'IEND':
             return
-    raise FrameError('truncated', 'the PNG breaks off within a chunk')
-
-
-def _jpeg_size_hw(data: np.ndarray) -> tuple[int, int]:
-    """Return the size that the frame header of a JPEG states (ITU-T T.81, B.2.2)."""
-    at = 2
-    for _ in range(MOST_PARTS):
-        if at + 9 > len(data) or data[at] != 0xFF:
-            break
-        kind = int(data[at + 1])
-        if kind == 0xFF:  # fill byte
-            at += 1
-            continue
-        if kind == 0x01 or 0xD0 <= kind <= 0xD7:  # stand alone; else another size would be found
-            at += 2
-            continue
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            height, width = data[at + 5 : at + 9].view('>u2')
-            return int(height), int(width)
-        at += 2 + int(data[at + 2]) * 256 + int(data[at + 3])
-    raise FrameError('truncated', 'the JPEG has no frame header')
+    raise FrameError('truncated', 'the PNG ends within a chunk')
 
 
 class SizeGuard:

@@ -1,4 +1,4 @@
-"""Image files of users: the one place that reads them."""
+"""Read image files: the one reader for fusing, calibration and training."""
 
 from pathlib import Path
 import stat
@@ -7,10 +7,10 @@ import numpy as np
 
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.formats.stills import decode_still
+from tdfusion_ros.formats.decode import decode_image
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
-MOST_BYTES = 1 << 29  # the largest image that is read, as it lies in memory
+MAX_FILE_BYTES = 1 << 29  # pixels of the largest image: 8192 x 8192 x 4 channels of 16 bits
 
 
 def image_files(folder: Path) -> dict[str, Path]:
@@ -34,16 +34,19 @@ def image_files(folder: Path) -> dict[str, Path]:
 
 def read_image(path: Path) -> np.ndarray:
     """
-    Return the pixels of an image file, held to the limits of a message.
+    Return the pixels of an image file: PNG, JPEG, WebP, BMP or TIFF, whatever its suffix.
 
+    :param path: a file of at most 512 MiB; sides of the image are at most 8192 px.
     :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
     :raises BagError: naming the file and what is wrong with it.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            raise BagError(f'{path} is not an image: no file of at most {MOST_BYTES >> 20} MiB')
-        return decode_still(np.fromfile(path, np.uint8))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+            raise BagError(
+                f'{path} is not an image: expected a file of at most {MAX_FILE_BYTES >> 20} MiB'
+            )
+        return decode_image(np.fromfile(path, np.uint8))
     except FrameError as error:
         raise BagError(f'{path} is not an image that can be read: {error}') from None
     except OSError as error:

@@ -20,7 +20,7 @@ import numpy as np
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.formats.decode import decode_compressed
+from tdfusion_ros.formats.decode import decode_image
 from tdfusion_ros.formats.decode import decode_raw
 from tdfusion_ros.formats.decode import ENCODINGS
 from tdfusion_ros.formats.decode import Layout
@@ -70,7 +70,7 @@ def to_frame(message: Any) -> Frame:
     """
     data = np.frombuffer(message.data, np.uint8)
     if hasattr(message, 'format'):
-        pixels = decode_compressed(data)
+        pixels = decode_image(data)
     elif message.encoding in ENCODINGS:
         pixels = decode_raw(
             Layout(

@@ -1,21 +1,26 @@
+"""Bytes to pixels: what is read, and what is refused before memory is allocated for it."""
+
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 
 from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.formats.decode import decode_compressed
+from tdfusion_ros.formats.decode import decode_image
 from tdfusion_ros.formats.decode import decode_raw
 from tdfusion_ros.formats.decode import ENCODINGS
 from tdfusion_ros.formats.decode import Layout
 from tdfusion_ros.formats.decode import SizeGuard
 
-RGB = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+RGB = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8), (0, 0), 2)
 GRAY = RGB[..., 0].copy()
-DEEP = GRAY.astype(np.uint16) * 257 + np.arange(7, dtype=np.uint16)
-ALPHA = np.full((5, 7, 1), 99, np.uint8)
-# encoding: the array as it lies in the message, the pixels to read from it
-CASES = {
+DEEP = GRAY.astype(np.uint16) * 257 + np.arange(56, dtype=np.uint16)
+ALPHA = np.full((40, 56, 1), 99, np.uint8)
+# encoding: the array as it is stored in the message, the pixels to read from it
+RAW = {
     'mono8': (GRAY, GRAY),
     '8UC1': (GRAY, GRAY),
     'mono16': (DEEP, DEEP),
@@ -26,14 +31,8 @@ CASES = {
     '8UC3': (RGB[..., ::-1], RGB),
     'bgra8': (np.dstack([RGB[..., ::-1], ALPHA]), RGB),
 }
-
-
-def message(array, encoding, padding=0, big=False):
-    """Return layout and bytes of an Image whose rows end in so many bytes of padding."""
-    rows = array.astype(array.dtype.newbyteorder('>' if big else '<')).reshape(5, -1)
-    rows = np.ascontiguousarray(rows).view(np.uint8)
-    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
-    return Layout(5, 7, encoding, rows.shape[1], big), rows.reshape(-1)
+SUFFIXES = ('.png', '.bmp', '.tiff', '.webp', '.jpg')
+HUGE = MAX_SIDE_PX + 1
 
 
 def cause_of(decode, *arguments):
@@ -42,136 +41,197 @@ def cause_of(decode, *arguments):
     return caught.value.cause
 
 
-@pytest.mark.parametrize('big', [False, True])
-@pytest.mark.parametrize('padding', [0, 1, 6])
-@pytest.mark.parametrize('encoding', ENCODINGS)
-def test_every_encoding_is_read_whatever_padding_and_endianness(encoding, padding, big):
-    array, wanted = CASES[encoding]
-    pixels = decode_raw(*message(array, encoding, padding, big))
-    np.testing.assert_array_equal(pixels, wanted)
-    assert pixels.dtype == wanted.dtype
-    assert pixels.dtype.isnative
+class TestRaw:
+    def message(self, array, encoding, padding=0, big=False):
+        """Return layout and bytes of an Image whose rows end in so many bytes of padding."""
+        rows = array.astype(array.dtype.newbyteorder('>' if big else '<')).reshape(40, -1)
+        rows = np.ascontiguousarray(rows).view(np.uint8)
+        rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
+        return Layout(40, 56, encoding, rows.shape[1], big), rows.reshape(-1)
 
+    @pytest.mark.parametrize('big', [False, True])
+    @pytest.mark.parametrize('padding', [0, 1, 6])
+    @pytest.mark.parametrize('encoding', ENCODINGS)
+    def test_every_encoding_is_read_with_any_padding_and_endianness(self, encoding, padding, big):
+        array, expected = RAW[encoding]
+        pixels = decode_raw(*self.message(array, encoding, padding, big))
+        np.testing.assert_array_equal(pixels, expected)
+        assert pixels.dtype == expected.dtype
+        assert pixels.dtype.isnative
 
-@pytest.mark.parametrize('encoding', ENCODINGS)
-def test_pixels_are_a_view_of_the_message(encoding):
-    layout, data = message(CASES[encoding][0], encoding, padding=2)
-    assert np.shares_memory(decode_raw(layout, data), data)
+    @pytest.mark.parametrize('encoding', ENCODINGS)
+    def test_pixels_are_a_view_of_the_message(self, encoding):
+        layout, data = self.message(RAW[encoding][0], encoding, padding=2)
+        assert np.shares_memory(decode_raw(layout, data), data)
 
+    def test_last_row_may_come_without_its_padding(self):
+        layout, data = self.message(GRAY, 'mono8', padding=3)
+        np.testing.assert_array_equal(decode_raw(layout, data[:-3]), GRAY)
 
-def test_last_row_may_come_without_its_padding():
-    layout, data = message(GRAY, 'mono8', padding=3)
-    np.testing.assert_array_equal(decode_raw(layout, data[:-3]), GRAY)
-
-
-@pytest.mark.parametrize(
-    ('layout', 'cause'),
-    [
-        (Layout(5, 7, 'mono8', 8), 'truncated'),
-        (Layout(5, 7, 'mono16', 14), 'truncated'),
-        (Layout(5, 7, 'rgb8', 7), 'bad_size'),
-        (Layout(5, 7, 'mono8', 10**9), 'bad_size'),
-        (Layout(0, 7, 'mono8', 7), 'bad_size'),
-        (Layout(5, 0, 'mono8', 0), 'bad_size'),
-        (Layout(MAX_SIDE_PX + 1, 7, 'mono8', 7), 'bad_size'),
-        (Layout(2**32 - 1, 2**32 - 1, 'mono8', 2**32 - 1), 'bad_size'),
-        (Layout(5, 7, 'yuv422', 14), 'bad_encoding'),
-        (Layout(5, 7, '', 7), 'bad_encoding'),
-    ],
-)
-def test_fields_that_do_not_fit_the_bytes_are_refused_with_their_cause(layout, cause):
-    assert cause_of(decode_raw, layout, GRAY.reshape(-1)) == cause
-
-
-def test_no_bytes_at_all_are_refused():
-    assert cause_of(decode_raw, Layout(5, 7, 'mono8', 7), np.zeros(0, np.uint8)) == 'truncated'
-    assert cause_of(decode_compressed, np.zeros(0, np.uint8)) == 'bad_encoding'
-
-
-@pytest.mark.parametrize('wanted', [GRAY, DEEP, RGB], ids=['gray', '16 bit', 'color'])
-def test_png_is_read_without_loss(wanted):
-    data = cv2.imencode('.png', wanted[..., ::-1] if wanted.ndim == 3 else wanted)[1]
-    pixels = decode_compressed(data.reshape(-1))
-    np.testing.assert_array_equal(pixels, wanted)
-    assert pixels.dtype == wanted.dtype
-
-
-def test_alpha_of_a_png_is_left_out():
-    data = cv2.imencode('.png', np.dstack([RGB[..., ::-1], ALPHA]))[1]
-    np.testing.assert_array_equal(decode_compressed(data.reshape(-1)), RGB)
-
-
-def photo(demo_pairs):
-    return np.ascontiguousarray(demo_pairs[0].rgb.pixels[:120, :160])
-
-
-def encoded(pixels, suffix, padding=0):
-    data = cv2.imencode(suffix, pixels[..., ::-1])[1].reshape(-1)
-    return np.concatenate([data, np.zeros(padding, np.uint8)])
-
-
-@pytest.mark.parametrize('padding', [0, 3])
-def test_jpeg_is_read_as_rgb_also_with_zeros_behind_it(demo_pairs, padding):
-    wanted = photo(demo_pairs)
-    pixels = decode_compressed(encoded(wanted, '.jpg', padding))
-    assert np.abs(pixels.astype(int) - wanted).mean() < 4
-    assert np.abs(pixels[..., ::-1].astype(int) - wanted).mean() > 4
-
-
-@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
-@pytest.mark.parametrize('share', [0.01, 0.3, 0.7, 0.99])
-def test_compressed_image_that_breaks_off_is_refused(demo_pairs, suffix, share):
-    data = encoded(photo(demo_pairs), suffix)
-    assert cause_of(decode_compressed, data[: int(share * len(data))]) in (
-        'truncated',
-        'bad_encoding',
+    @pytest.mark.parametrize(
+        ('layout', 'cause'),
+        [
+            (Layout(40, 56, 'mono8', 57), 'truncated'),
+            (Layout(40, 56, 'mono16', 112), 'truncated'),
+            (Layout(40, 56, 'rgb8', 56), 'bad_size'),
+            (Layout(40, 56, 'mono8', 10**9), 'bad_size'),
+            (Layout(0, 56, 'mono8', 56), 'bad_size'),
+            (Layout(40, 0, 'mono8', 0), 'bad_size'),
+            (Layout(HUGE, 56, 'mono8', 56), 'bad_size'),
+            (Layout(2**32 - 1, 2**32 - 1, 'mono8', 2**32 - 1), 'bad_size'),
+            (Layout(40, 56, 'yuv422', 112), 'bad_encoding'),
+            (Layout(40, 56, '', 56), 'bad_encoding'),
+        ],
     )
+    def test_fields_that_do_not_fit_the_bytes_are_refused_with_their_cause(self, layout, cause):
+        assert cause_of(decode_raw, layout, GRAY.reshape(-1)) == cause
 
 
-def test_jpeg_without_a_frame_header_is_refused():
-    data = np.frombuffer(b'\xff\xd8\xff\xfe\x00\x10' + bytes(40) + b'\xff\xd9', np.uint8)
-    assert cause_of(decode_compressed, data) == 'truncated'
+def encoded(pixels, suffix, *options):
+    bgr = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+    return cv2.imencode(suffix, bgr, list(options))[1].reshape(-1)
 
 
-@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
-def test_absurd_dimensions_are_refused_before_anything_is_allocated(demo_pairs, suffix):
-    data = encoded(photo(demo_pairs), suffix)
-    size = (120).to_bytes(2, 'big') + (160).to_bytes(2, 'big')  # a JPEG's height and width
-    if suffix == '.png':
-        size = (160).to_bytes(4, 'big') + (120).to_bytes(4, 'big')
-    broken = bytes(data).replace(size, b'\xff' * len(size), 1)
-    assert broken != bytes(data)
-    assert cause_of(decode_compressed, np.frombuffer(broken, np.uint8)) == 'bad_size'
+def tag(number, kind, value, count=1):
+    head = struct.pack('<HHI', number, kind, count)
+    return head + struct.pack('<H2x' if kind == 3 else '<I', value)
 
 
-def test_broken_compressed_bytes_are_a_picture_or_a_frame_error_and_nothing_else(demo_pairs):
-    rng = np.random.default_rng(0)
-    for suffix in ('.jpg', '.png'):
-        good = encoded(photo(demo_pairs), suffix)
-        for _ in range(60):
-            broken = good.copy()
-            broken[rng.integers(0, len(good), 4)] = rng.integers(0, 256, 4)
-            try:
-                assert decode_compressed(broken).dtype in (np.uint8, np.uint16)
-            except FrameError:
-                continue
+def tiff(*tags):
+    """Return an uncompressed gray TIFF of 4x4 pixels with these tags in place of its own."""
+    own = [tag(n, 4, v) for n, v in ((256, 4), (257, 4), (258, 8), (262, 1), (273, 8), (277, 1))]
+    by_number = {struct.unpack_from('<H', t)[0]: t for t in (*own, *tags)}
+    body = b''.join(by_number[n] for n in sorted(by_number))
+    return b'II*\0' + struct.pack('<IH', 8, len(by_number)) + body + bytes(4)
 
 
-def test_size_guard_refuses_odd_frames_and_keeps_the_size_of_the_stream():
-    guard = SizeGuard(patience=3)
-    guard.check((480, 640))
-    assert cause_of(guard.check, (240, 320)) == 'size_changed'
-    guard.check((480, 640))
-    assert cause_of(guard.check, (240, 320)) == 'size_changed'
-    assert cause_of(guard.check, (240, 320)) == 'size_changed'
-    guard.check((480, 640))
+def png(width, height, *, end=b'IEND'):
+    def chunk(name, data):
+        body = name + data
+        return struct.pack('>I', len(data)) + body + struct.pack('>I', zlib.crc32(body))
+
+    size = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    chunks = (chunk(b'IHDR', size), chunk(b'IDAT', zlib.compress(bytes(5))), chunk(end, b''))
+    return b'\x89PNG\r\n\x1a\n' + b''.join(chunks)
 
 
-def test_size_guard_believes_a_camera_that_was_reconfigured():
-    guard = SizeGuard(patience=3)
-    guard.check((480, 640))
-    for _ in range(2):
-        assert cause_of(guard.check, (240, 320)) == 'size_changed'
-    guard.check((240, 320))
-    guard.check((240, 320))
-    assert cause_of(guard.check, (480, 640)) == 'size_changed'
+def jpeg(width, height):
+    data = encoded(GRAY, '.jpg').tobytes()
+    at = data.find(b'\xff\xc0') + 5
+    return data[:at] + struct.pack('>HH', height, width) + data[at + 4 :]
+
+
+def webp(width, height):
+    data = encoded(RGB, '.webp', cv2.IMWRITE_WEBP_QUALITY, 101).tobytes()  # 101: lossless, VP8L
+    (packed,) = struct.unpack_from('<I', data, 21)
+    packed = packed & 0xF0000000 | (height - 1) << 14 | width - 1
+    return data[:21] + struct.pack('<I', packed) + data[25:]
+
+
+class TestImage:
+    @pytest.mark.parametrize('suffix', SUFFIXES[:4])
+    def test_color_comes_back_as_it_was_stored(self, suffix):
+        options = (cv2.IMWRITE_WEBP_QUALITY, 101) if suffix == '.webp' else ()
+        np.testing.assert_array_equal(decode_image(encoded(RGB, suffix, *options)), RGB)
+
+    @pytest.mark.parametrize('suffix', ['.png', '.tiff'])
+    @pytest.mark.parametrize('pixels', [GRAY, DEEP], ids=['8 bit', '16 bit'])
+    def test_gray_keeps_its_counts(self, suffix, pixels):
+        read = decode_image(encoded(pixels, suffix))
+        assert read.dtype == pixels.dtype
+        np.testing.assert_array_equal(read, pixels)
+
+    def test_alpha_is_left_out(self):
+        data = cv2.imencode('.png', np.dstack([RGB[..., ::-1], ALPHA]))[1].reshape(-1)
+        np.testing.assert_array_equal(decode_image(data), RGB)
+
+    @pytest.mark.parametrize('suffix', ['.jpg', '.webp'])
+    @pytest.mark.parametrize('padding', [0, 3])
+    def test_lossy_color_is_read_in_its_order_also_with_zeros_behind_it(self, suffix, padding):
+        data = np.concatenate([encoded(RGB, suffix), np.zeros(padding, np.uint8)])
+        pixels = decode_image(data).astype(int)
+        assert np.abs(pixels - RGB).mean() < 5 < np.abs(pixels[..., ::-1] - RGB).mean()
+
+    def test_orientation_that_exif_states_is_not_applied(self):
+        exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+        plain = encoded(RGB, '.jpg').tobytes()
+        turned = plain[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + plain[2:]
+        one, other = (decode_image(np.frombuffer(d, np.uint8)) for d in (plain, turned))
+        np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize('suffix', SUFFIXES)
+    @pytest.mark.parametrize('share', [0.0, 0.01, 0.02, 0.3, 0.7, 0.99])
+    def test_image_that_is_cut_off_is_refused(self, suffix, share):
+        data = encoded(RGB, suffix)
+        cause = cause_of(decode_image, data[: int(share * len(data))])
+        assert cause in ('truncated', 'bad_encoding')
+
+    @pytest.mark.parametrize(
+        ('cause', 'data'),
+        [
+            ('bad_encoding', b''),
+            ('bad_encoding', b'%PDF-1.7'),
+            ('bad_encoding', b'GIF89a' + bytes(40)),
+            ('bad_encoding', b'II+\0' + bytes(40)),
+            ('bad_encoding', tiff(tag(258, 3, 32), tag(339, 3, 3))),  # float
+            ('bad_size', b'BM' + bytes(12) + struct.pack('<IiiHHI', 40, HUGE, 4, 1, 24, 0) * 2),
+            ('bad_size', b'BM' + bytes(12) + struct.pack('<IiiHHI', 40, 4, -HUGE, 1, 24, 0) * 2),
+            ('bad_size', b'BM' + bytes(12) + struct.pack('<IiiHHI', 40, -4, 4, 1, 24, 0) * 2),
+            ('bad_size', tiff(tag(256, 4, HUGE))),
+            ('bad_size', tiff(tag(256, 4, 30_000), tag(257, 4, 30_000))),
+            ('bad_size', tiff(tag(322, 4, 1 << 24), tag(323, 4, 4))),
+            ('bad_size', webp(4, HUGE)),
+            ('bad_size', jpeg(0xFFFF, 4)),
+            ('bad_size', png(60_000, 60_000)),
+            ('truncated', png(8192, 8192)),  # more than its bytes can encode
+            ('truncated', jpeg(8192, 8192)),
+            ('truncated', png(4, 4, end=b'NONE')),
+            ('truncated', b'\xff\xd8\xff\xfe\x00\x10' + bytes(40) + b'\xff\xd9'),
+            ('truncated', b'BM' + bytes(14)),
+            ('truncated', b'II*\0' + struct.pack('<I', 1 << 31)),
+            ('truncated', b'RIFF' + bytes(40)),
+        ],
+    )
+    def test_image_is_refused_by_its_header_before_memory_is_allocated(
+        self, cause, data, monkeypatch
+    ):
+        monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('OpenCV was called'))
+        assert cause_of(decode_image, np.frombuffer(data, np.uint8)) == cause
+
+    @pytest.mark.filterwarnings('ignore:Tag data larger than file')
+    def test_header_that_points_to_one_place_many_times_is_refused_at_once(self):
+        shared = [tag(number, 2, 0, 1 << 20) for number in range(1000, 11_000)]
+        data = np.frombuffer(tiff(*shared) + bytes(1 << 20), np.uint8)
+        assert cause_of(decode_image, data) == 'truncated'
+
+    @pytest.mark.parametrize('suffix', SUFFIXES)
+    def test_wrong_bytes_are_an_image_or_a_frame_error_and_nothing_else(self, suffix):
+        rng = np.random.default_rng(0)
+        good = encoded(RGB, suffix)
+        for most in (300, len(good)):
+            for _ in range(60):
+                broken = good.copy()
+                broken[rng.integers(0, min(len(good), most), 3)] = rng.integers(0, 256, 3)
+                try:
+                    assert decode_image(broken).dtype in (np.uint8, np.uint16)
+                except FrameError:
+                    continue
+
+
+class TestSizeGuard:
+    def test_odd_frames_are_refused_and_the_size_of_the_stream_stays(self):
+        guard = SizeGuard(patience=3)
+        for size_hw in ((480, 640), (240, 320), (480, 640), (240, 320), (240, 320), (480, 640)):
+            if size_hw == (480, 640):
+                guard.check(size_hw)
+            else:
+                assert cause_of(guard.check, size_hw) == 'size_changed'
+
+    def test_new_size_is_accepted_after_enough_frames(self):
+        guard = SizeGuard(patience=3)
+        guard.check((480, 640))
+        for _ in range(2):
+            assert cause_of(guard.check, (240, 320)) == 'size_changed'
+        guard.check((240, 320))
+        guard.check((240, 320))
+        assert cause_of(guard.check, (480, 640)) == 'size_changed'

@@ -20,7 +20,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.formats.decode import decode_compressed
+from tdfusion_ros.formats.decode import decode_image
 from tdfusion_ros.formats.decode import decode_raw
 from tdfusion_ros.formats.decode import Layout
 from tdfusion_ros.formats.plain_yaml import read_yaml
@@ -40,7 +40,7 @@ def refusal(data, monkeypatch):
 
     monkeypatch.setattr(cv2, 'imdecode', unreached)
     with pytest.raises(FrameError) as caught:
-        decode_compressed(np.frombuffer(data, np.uint8))
+        decode_image(np.frombuffer(data, np.uint8))
     return caught.value.cause
 
 
