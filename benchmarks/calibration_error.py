@@ -4,12 +4,12 @@ Measure ``tdfusion calibrate`` on real pairs whose misregistration is known.
     python -m benchmarks.calibration_error --data ../shared/data [--pictures out]
 
 Errors are medians in pixels of ir, over landmarks or over a grid of points: before (ir stretched
-over rgb), with picked points, and found from the images alone.
+over rgb), with picked points, and from the images alone. Data sets that are not in the folder are
+left out.
 """
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 import sys
 
@@ -17,26 +17,22 @@ import cv2
 import numpy as np
 
 from tdfusion_ros.core.calibration import Homography
-from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.formats.offline import FolderSource
+from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import calibrate
-from tdfusion_ros.tools.calibrate.fit import errors
-from tdfusion_ros.tools.calibrate.geometry import grid
-from tdfusion_ros.tools.calibrate.geometry import inside
-from tdfusion_ros.tools.calibrate.geometry import mapped
-from tdfusion_ros.tools.calibrate.geometry import resizing
+from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
 from tdfusion_ros.tools.calibrate.output import write_overlay
-from tdfusion_ros.tools.calibrate.patch_matching import GrayPair
-from tdfusion_ros.tools.calibrate.picked import fit_points
-from tdfusion_ros.tools.calibrate.picked import Points
-from tdfusion_ros.tools.calibrate.picked import read_points
+from tdfusion_ros.tools.calibrate.picked_points import fit_points
+from tdfusion_ros.tools.calibrate.picked_points import Points
+from tdfusion_ros.tools.calibrate.picked_points import read_points
 from tdfusion_ros.tools.calibrate.plausibility import check_estimate
-from tdfusion_ros.tools.calibrate.samples import some_pairs
+from tdfusion_ros.tools.calibrate.transform_fit import errors_px
 
-CLICK_PX = 1.0  # standard deviation of a click, in both images
+PICK_PX = 1.0  # standard deviation of a picked point, in both images
 HALVINGS = 20
+MAX_PAIRS = 24
 SHIFT_PX, TURN_DEG, ZOOM = (16.0, 12.0), 3.0, 1.05
 LINE = '{:<24}{:>8}{:>20}{:>14}   {}'
 
@@ -51,136 +47,149 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
+    print(LINE.format('', 'before', 'picked, 1 px', 'from images', ''))
+    rows = 0
     try:
-        print(LINE.format('', 'before', 'picked, 1 px', 'from images', ''))
-        _landmarks(options.data / 'misreg_landmarks', options.pictures)
-        _flow(options.data / 'misreg_flow', options.pictures)
-        for sequence in sorted((options.data / 'm3svd_seq').glob('*/')):
-            _warped(f'm3svd {sequence.name}', _all(sequence), options.pictures)
-        pairs = _all(options.data / 'msrs_det')
-        for name, half in (('day', pairs[: len(pairs) // 2]), ('night', pairs[len(pairs) // 2 :])):
-            _warped(f'msrs {name}', half, options.pictures)
+        for measure in (landmarks, flow, sequences, msrs):
+            rows += measure(options.data, options.pictures)
     except FusionError as error:
         print(f'calibration_error: {error}', file=sys.stderr)
         return 1
-    return 0
+    if not rows:
+        print(f'calibration_error: {options.data} has none of the data sets', file=sys.stderr)
+    return 0 if rows else 1
 
 
-def known_warp(size_hw: tuple[int, int]) -> np.ndarray:
-    """Return (3, 3): 20 px of shift, 3 degrees and 5 % about the center of an image."""
-    center = (size_hw[1] - 1) / 2, (size_hw[0] - 1) / 2
-    turn = cv2.getRotationMatrix2D(center, TURN_DEG, ZOOM)
-    turn[:, 2] += SHIFT_PX
-    return np.vstack([turn, [0, 0, 1]])
+def landmarks(data: Path, pictures: Path | None) -> int:
+    """Measure single pairs of several rigs, unregistered, with landmarks; return their number."""
+    pairs = read(data / 'misreg_landmarks', 'ir')
+    for name, pair in pairs.items():
+        points = read_points(data / 'misreg_landmarks' / 'landmarks' / f'{name}.json')
+        rgb_xy, ir_xy = points.rgb_xy - 1, points.ir_xy - 1  # MATLAB counts from 1
+        single_pair(f'landmarks {name}', pair, (rgb_xy, ir_xy), pictures)
+    return len(pairs)
 
 
-def warped(pairs: Sequence[GrayPair], warp: np.ndarray) -> list[GrayPair]:
-    """Return the pairs with every ir image warped."""
-    return [(rgb, cv2.warpPerspective(ir, warp, ir.shape[::-1])) for rgb, ir in pairs]
-
-
-def _landmarks(folder: Path, pictures: Path | None) -> None:
-    """Eight pairs of several rigs, really unregistered, with landmarks."""
-    for named in FolderSource(folder / 'vi', folder / 'ir'):
-        if named.ir.pixels.ndim == 3:  # some have a marking in color; the node would refuse them
-            gray = cv2.cvtColor(named.ir.pixels, cv2.COLOR_RGB2GRAY)
-            named = named._replace(ir=replace(named.ir, pixels=gray))
-        pairs = some_pairs([named], 1, IrConfig())
-        points = read_points(folder / 'landmarks' / f'{named.name}.json')
-        rgb_xy, ir_xy = points.rgb_xy - 1, points.ir_xy - 1  # of MATLAB: they count from 1
-        _line(f'landmarks {named.name}', pairs.gray, rgb_xy, ir_xy, pictures)
-
-
-def _flow(folder: Path, pictures: Path | None) -> None:
-    """Three pairs of MSRS that were warped by a known field, which is no homography."""
-    for named in FolderSource(folder / 'vi', folder / 'ir_warp'):
-        pairs = some_pairs([named], 1, IrConfig())
-        field = next(iter(np.load(folder / 'grid' / f'{named.name}.npz').values()))
+def flow(data: Path, pictures: Path | None) -> int:
+    """Measure single pairs of MSRS, warped by a known field that is no homography."""
+    pairs = read(data / 'misreg_flow', 'ir_warp')
+    for name, pair in pairs.items():
+        field = next(iter(np.load(data / 'misreg_flow' / 'grid' / f'{name}.npz').values()))
         size = np.array(field.shape[1::-1])
-        ir_xy = grid(field.shape[:2]).round().astype(int)
+        ir_xy = geometry.grid(field.shape[:2]).round().astype(int)
         rgb_xy = ((field[ir_xy[:, 1], ir_xy[:, 0]].astype(np.float64) + 1) * size - 1) / 2
-        seen = inside(rgb_xy, field.shape[:2])
-        _line(f'flow {named.name}', pairs.gray, rgb_xy[seen], ir_xy[seen].astype(float), pictures)
+        visible = geometry.inside(rgb_xy, field.shape[:2])
+        points = rgb_xy[visible], ir_xy[visible].astype(float)
+        single_pair(f'flow {name}', pair, points, pictures)
+    return len(pairs)
 
 
-def _line(
-    name: str,
-    pairs: Sequence[GrayPair],
-    rgb_xy: np.ndarray,
-    ir_xy: np.ndarray,
-    pictures: Path | None,
+def sequences(data: Path, pictures: Path | None) -> int:
+    """Measure registered sequences of M3SVD under a known warp."""
+    folders = sorted((data / 'm3svd_seq').glob('*/'))
+    for folder in folders:
+        known_warp(f'm3svd {folder.name}', list(read(folder, 'ir').values()), pictures)
+    return len(folders)
+
+
+def msrs(data: Path, pictures: Path | None) -> int:
+    """Measure pairs of MSRS, by day and by night, under a known warp."""
+    pairs = list(read(data / 'msrs_det', 'ir').values())
+    half = len(pairs) // 2
+    for name, some in (('msrs day', pairs[:half]), ('msrs night', pairs[half:])):
+        if some:
+            known_warp(name, some, pictures)
+    return len(pairs)
+
+
+def read(folder: Path, ir: str) -> dict[str, GrayPair]:
+    """Return up to 24 pairs of the folders ``vi`` and ``ir`` by name, spread evenly."""
+    files = sorted((folder / 'vi').glob('*.[pj][np]g'))
+    spread = np.linspace(0, len(files) - 1, min(MAX_PAIRS, len(files))).round().astype(int)
+    ir_files = {file.stem: file for file in (folder / ir).glob('*')}
+    return {
+        file.stem: (gray(file), gray(ir_files[file.stem]).astype(np.float32) / 255)
+        for file in (files[i] for i in spread)
+    }
+
+
+def gray(file: Path) -> np.ndarray:
+    """Return an image as (H, W) uint8."""
+    image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise BagError(f'{file} cannot be read')
+    return image
+
+
+def single_pair(
+    name: str, pair: GrayPair, points: tuple[np.ndarray, np.ndarray], pictures: Path | None
 ) -> None:
-    stretched = resizing(pairs[0][0].shape, pairs[0][1].shape)
-    before = np.median(errors(stretched, rgb_xy, ir_xy))
-    matrix, remark = _found(pairs)
-    after = 'refused' if matrix is None else f'{np.median(errors(matrix, rgb_xy, ir_xy)):.2f}'
-    print(LINE.format(name, f'{before:.2f}', _picked(rgb_xy, ir_xy), after, remark), flush=True)
-    _picture(pictures, name, pairs, matrix)
+    """Print the errors at known points: rgb and ir, each (n, 2)."""
+    stretched = geometry.resizing(pair[0].shape, pair[1].shape)
+    before = np.median(errors_px(stretched, *points))
+    matrix, remark = from_images([pair])
+    after = 'refused' if matrix is None else f'{np.median(errors_px(matrix, *points)):.2f}'
+    print(LINE.format(name, f'{before:.2f}', picked(*points), after, remark), flush=True)
+    overlay(pictures, name, [pair], matrix)
 
 
-def _picked(rgb_xy: np.ndarray, ir_xy: np.ndarray) -> str:
-    """Return the error of the other half of points when half of them are clicked, not exactly."""
+def picked(rgb_xy: np.ndarray, ir_xy: np.ndarray) -> str:
+    """Return the error at half of the points if the others are picked with noise."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(HALVINGS):
         order = rng.permutation(len(rgb_xy))
         half, other = order[: min(len(order) // 2, 10)], order[len(order) // 2 :]
-        clicked = (xy[half] + rng.normal(0, CLICK_PX, (len(half), 2)) for xy in (rgb_xy, ir_xy))
+        noise = rng.normal(0, PICK_PX, (2, len(half), 2))
         try:
-            matrix = fit_points(Points(*clicked)).matrix
+            matrix = fit_points(Points(rgb_xy[half] + noise[0], ir_xy[half] + noise[1])).matrix
         except CalibrationError:
             continue
-        found.append(np.median(errors(matrix, rgb_xy[other], ir_xy[other])))
+        found.append(np.median(errors_px(matrix, rgb_xy[other], ir_xy[other])))
     refused = HALVINGS - len(found)
     return f'{np.median(found):.2f}' + (f' ({refused} refused)' if refused else '')
 
 
-def _warped(name: str, pairs: Sequence[GrayPair], pictures: Path | None) -> None:
-    """Pairs that are registered, ir warped by a homography: all pairs at once."""
+def known_warp(name: str, pairs: Sequence[GrayPair], pictures: Path | None) -> None:
+    """Print the errors for registered pairs whose ir is warped: 20 px, 3 degrees and 5 %."""
     rgb_hw, ir_hw = pairs[0][0].shape, pairs[0][1].shape
-    warp = known_warp(ir_hw)
-    points = grid(rgb_hw)
-    points = points[inside(mapped(warp, points), ir_hw)]
-    truth = mapped(warp, points)
-    before = np.median(np.linalg.norm(truth - points, axis=1))
-    bent = warped(pairs, warp)
-    own, _ = _found(pairs)  # what is left of misregistration in the data set itself
-    matrix, remark = _found(bent)
+    turn = cv2.getRotationMatrix2D(geometry.center(ir_hw), TURN_DEG, ZOOM)
+    turn[:, 2] += np.array(SHIFT_PX)
+    warp = np.vstack([turn, [0, 0, 1]])
+    points = geometry.grid(rgb_hw)
+    points = points[geometry.inside(geometry.mapped(warp, points), ir_hw)]
+    before = np.median(errors_px(warp, points, points))
+    own, _ = from_images(pairs)  # the misregistration of the data set itself
+    warped = [(rgb, cv2.warpPerspective(ir, warp, ir.shape[::-1])) for rgb, ir in pairs]
+    matrix, remark = from_images(warped)
     after = 'refused'
     if matrix is not None:
-        after = f'{np.median(errors(matrix, points, truth)):.2f}'
-        if own is not None:
-            consistent = np.median(errors(matrix, points, mapped(warp @ own, points)))
-            left = np.median(errors(own, points, points))
-            remark = f'{remark}; unwarped {left:.2f}, against warp of that {consistent:.2f}'
+        after = f'{np.median(errors_px(matrix, points, geometry.mapped(warp, points))):.2f}'
+    if matrix is not None and own is not None:
+        unwarped = np.median(errors_px(own, points, points))
+        relative = np.median(errors_px(matrix, points, geometry.mapped(warp @ own, points)))
+        remark += f'; without warp {unwarped:.2f}, relative to that {relative:.2f}'
     print(LINE.format(f'{name} x {len(pairs)}', f'{before:.2f}', '-', after, remark), flush=True)
-    _picture(pictures, name, bent, matrix)
+    overlay(pictures, name, warped, matrix)
 
 
-def _found(pairs: Sequence[GrayPair]) -> tuple[np.ndarray | None, str]:
-    """Return what calibration from the images gives, and how, or why it refused."""
+def from_images(pairs: Sequence[GrayPair]) -> tuple[np.ndarray | None, str]:
+    """Return the transform that the images give, and how good it is, or why it was refused."""
     try:
-        estimate = calibrate(pairs)
-        check_estimate(estimate, pairs[0][0].shape, pairs[0][1].shape)
+        found = calibrate(pairs)
+        check_estimate(found, pairs[0][0].shape, pairs[0][1].shape)
     except CalibrationError as error:
         return None, str(error)
-    return estimate.matrix, (
-        f'{estimate.held_out.model}, {estimate.inliers.sum()} of {len(estimate.matches)} matches'
-    )
+    return found.matrix, f'{found.model}, {found.inliers.sum()} of {len(found.matches)} matches'
 
 
-def _picture(
+def overlay(
     folder: Path | None, name: str, pairs: Sequence[GrayPair], matrix: np.ndarray | None
 ) -> None:
+    """Write the edges of ir over rgb for three of the pairs."""
     if folder is not None and matrix is not None:
         some = [pairs[i] for i in sorted({0, len(pairs) // 2, len(pairs) - 1})]
-        path = folder / f'{name.replace(" ", "_")}.png'
-        write_overlay(path, some, Homography(matrix))
-
-
-def _all(folder: Path) -> list[GrayPair]:
-    """Return up to 24 pairs of a data set, spread evenly."""
-    return some_pairs(FolderSource(folder / 'vi', folder / 'ir'), 24, IrConfig()).gray
+        write_overlay(folder / f'{name.replace(" ", "_")}.png', some, Homography(matrix))
 
 
 if __name__ == '__main__':

@@ -22,8 +22,7 @@ from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.registration import Registration
 from tdfusion_ros.tools.calibrate import cameras
-from tdfusion_ros.tools.calibrate import picked
-from tdfusion_ros.tools.calibrate import tf as transforms
+from tdfusion_ros.tools.calibrate import picked_points
 from tdfusion_ros.tools.calibrate.plausibility import check_transform
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.parameter_reference import parameter_yaml
@@ -125,7 +124,7 @@ def camera(place: Path) -> Draw:
     }
 
     def read(path: Path) -> None:
-        found = cameras.from_file(path, 'ir', (480, 640))
+        found = cameras.camera_from_file(path, 'ir', (480, 640))
         must(bool(np.isfinite(found.k).all() and np.isfinite(found.d).all()), 'finite K and D')
 
     return _from_file(place / 'ir.yaml', [sample], read)
@@ -137,15 +136,15 @@ def extrinsics(place: Path) -> Draw:
     matrix = {'translation_m': [-0.06, 0, 0], 'rotation': np.eye(3).tolist()}
 
     def read(path: Path) -> None:
-        check_pose(transforms.from_file(path))
+        check_pose(cameras.pose_from_file(path))
 
     return _from_file(place / 'extrinsics.yaml', [turned, matrix], read)
 
 
-def check_pose(pose: transforms.Pose) -> None:
-    """Hold a pose against what it promises."""
-    must(bool(np.isfinite(pose.translation_m).all()), 'a finite translation')
-    off = np.abs(pose.rotation @ pose.rotation.T - np.eye(3)).max()
+def check_pose(pose: np.ndarray) -> None:
+    """Check that a (4, 4) pose is finite, with a rotation."""
+    must(bool(np.isfinite(pose).all()), 'a finite pose')
+    off = np.abs(pose[:3, :3] @ pose[:3, :3].T - np.eye(3)).max()
     must(bool(off < 1e-2), 'a rotation')
 
 
@@ -171,7 +170,7 @@ def tf(_: Path) -> Draw:
                 )
             )
         return lambda: check_pose(
-            transforms.from_tf([SimpleNamespace(transforms=made)], 'rgb', 'ir')
+            cameras.pose_from_tf([SimpleNamespace(transforms=made)], 'rgb', 'ir')
         )
 
     return draw
@@ -193,8 +192,8 @@ def points(place: Path) -> Draw:
     rows = [['rgb_x', 'rgb_y', 'ir_x', 'ir_y'], *np.hstack([rgb, ir]).tolist()]
 
     def read(path: Path) -> None:
-        found = picked.read_points(path)
-        fitted = picked.fit_points(found)
+        found = picked_points.read_points(path)
+        fitted = picked_points.fit_points(found)
         must(bool(np.isfinite(fitted.matrix).all()), 'a finite matrix')
         if found.rgb_size_hw and found.ir_size_hw:
             check_transform(fitted.matrix, found.rgb_size_hw, found.ir_size_hw)

@@ -205,7 +205,7 @@ def camera_info(_: Path) -> Draw:
 
         def read() -> None:
             messages.camera_info_values(info)
-            camera = cameras.from_message(info, 'ir', image_hw)
+            camera = cameras.camera_from_message(info, 'ir', image_hw)
             must(bool(np.isfinite(camera.k).all() and np.isfinite(camera.d).all()), 'finite K, D')
 
         return read

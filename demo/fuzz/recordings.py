@@ -31,8 +31,6 @@ from tdfusion_ros.formats.bags import INFO_TYPE
 from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.offline import BagSource
 from tdfusion_ros.tools.calibrate import cameras
-from tdfusion_ros.tools.calibrate import samples as sources
-from tdfusion_ros.tools.calibrate import tf as transforms
 from tdfusion_ros.tools.view.report import render_report
 
 TYPES = bag_types()
@@ -149,10 +147,10 @@ def use(reader: BagReader, kinds: tuple[str, ...] | None = None) -> None:
         elif kind == INFO_TYPE:
             attempt(
                 lambda topic=topic: [
-                    cameras.from_message(m, 'rgb', (12, 16)) for m in each(reader, topic)
+                    cameras.camera_from_message(m, 'rgb', (12, 16)) for m in each(reader, topic)
                 ]
             )
-    attempt(lambda: transforms.from_tf(sources.static_transforms(reader), 'rgb', 'ir'))
+    attempt(lambda: cameras.pose_from_tf(cameras.static_transforms(reader), 'rgb', 'ir'))
     if errors:
         raise errors[0]
 

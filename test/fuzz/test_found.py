@@ -199,14 +199,14 @@ def test_calibration_whose_numbers_overflow_is_refused(wrong):
 def test_camera_info_with_nan_in_d_is_refused():
     from types import SimpleNamespace
 
-    from tdfusion_ros.tools.calibrate.cameras import from_message
+    from tdfusion_ros.tools.calibrate.cameras import camera_from_message
 
     info = SimpleNamespace(height=480, width=640, k=[500, 0, 320, 0, 500, 240, 0, 0, 1])
     info.distortion_model, info.d = 'plumb_bob', [0.1, 0, 0, 0, 0]
-    from_message(info, 'ir', None)
+    camera_from_message(info, 'ir', None)
     info.d[4] = float('nan')
     with pytest.raises(CalibrationError, match='not all numbers'):
-        from_message(info, 'ir', None)
+        camera_from_message(info, 'ir', None)
 
 
 @pytest.mark.parametrize(
@@ -219,11 +219,11 @@ def test_camera_info_with_nan_in_d_is_refused():
     ],
 )
 def test_extrinsics_that_are_no_pose_are_refused(text, tmp_path):
-    from tdfusion_ros.tools.calibrate.tf import from_file
+    from tdfusion_ros.tools.calibrate.cameras import pose_from_file
 
     (tmp_path / 'x.yaml').write_text(text)
     with pytest.raises(CalibrationError):
-        from_file(tmp_path / 'x.yaml')
+        pose_from_file(tmp_path / 'x.yaml')
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_extrinsics_that_are_no_pose_are_refused(text, tmp_path):
     ],
 )
 def test_points_file_that_is_too_much_is_refused(name, text, tmp_path):
-    from tdfusion_ros.tools.calibrate.picked import read_points
+    from tdfusion_ros.tools.calibrate.picked_points import read_points
 
     (tmp_path / name).write_text(text)
     with pytest.raises(CalibrationError):

@@ -1,1 +1,1 @@
-"""Estimate where a pixel of rgb lies in ir, out of pairs, picked points, or camera_info and TF."""
+"""Estimate which ir pixel belongs to each rgb pixel, from pairs, points, or camera_info."""

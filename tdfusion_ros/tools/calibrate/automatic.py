@@ -1,48 +1,55 @@
-"""Calibrate from the pairs alone: search, match, fit, and measure on held-out halves."""
+"""Calibrate from image pairs alone: search, match, fit, and measure on held-out halves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
-from tdfusion_ros.tools.calibrate.fit import best_model
-from tdfusion_ros.tools.calibrate.fit import errors
-from tdfusion_ros.tools.calibrate.fit import MODELS
-from tdfusion_ros.tools.calibrate.fit import robust
-from tdfusion_ros.tools.calibrate.fit import Split
-from tdfusion_ros.tools.calibrate.patch_matching import GrayPair
+from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
 from tdfusion_ros.tools.calibrate.patch_matching import ir_per_grid_px
 from tdfusion_ros.tools.calibrate.patch_matching import match
 from tdfusion_ros.tools.calibrate.patch_matching import Matches
-from tdfusion_ros.tools.calibrate.search import search
+from tdfusion_ros.tools.calibrate.rough_search import search
+from tdfusion_ros.tools.calibrate.transform_fit import errors_px
+from tdfusion_ros.tools.calibrate.transform_fit import MODELS
+from tdfusion_ros.tools.calibrate.transform_fit import robust_fit
 
 SEARCH_PAIRS = 8
-LIMIT_PX = 3.0  # matches farther off do not count; on the working grid
+LIMIT_PX = 3.0  # matches with a larger error do not count; on the working grid
 # Model, half a patch's width and its reach: wide first, then closer.
 ROUNDS = (('similarity', 28, 16), ('affine', 24, 12))
 # The last round reaches far again: by chance few matches agree within LIMIT_PX of it.
 HALF_PX, REACH_PX = 24, 16
-BLOCKS = 4  # a single pair is halved like a chess board of so many squares a side
+SQUARES = 4  # the halves of a single pair are the colors of a chessboard with 4 x 4 squares
+BETTER = 0.95  # required held-out cost of a richer model, as a part of the simpler model's
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """
-    A transform found from pairs.
+    A transform found from pairs, and how well fits of half the matches predict the other half.
 
-    :param matrix: (3, 3), ir pixel = matrix · rgb pixel.
-    :param limit_px: matches within this are inliers [ir px].
+    :param matrix: (3, 3), ir pixel = matrix * rgb pixel.
+    :param limit_px: matches within this error are inliers [ir px].
     :param inliers: (n,) bool, by match.
-    :param held_out: the same kind of transform on halves; ``halved_by`` says how they were made.
+    :param halves: the (3, 3) transforms fitted to each half of the matches.
+    :param held_out_px: (n,) error of each match under the fit to the other half [ir px].
     """
 
+    model: str
     matrix: np.ndarray
     limit_px: float
     matches: Matches
     inliers: np.ndarray
-    held_out: Split
-    halved_by: str
+    halves: tuple[np.ndarray, np.ndarray]
+    held_out_px: np.ndarray
+
+    @property
+    def cost_px(self) -> float:
+        """Mean held-out error, each at most the limit [ir px]."""
+        return float(np.minimum(self.held_out_px, self.limit_px).mean())
 
 
 def calibrate(
@@ -51,10 +58,10 @@ def calibrate(
     models: Sequence[str] = MODELS,
 ) -> Estimate:
     """
-    Estimate where rgb pixels lie in ir.
+    Estimate which ir pixel belongs to each rgb pixel.
 
     :param pairs: (rgb, ir), each (H, W); all of one size per camera, of one rig.
-    :param start: (3, 3), about where, if it is known.
+    :param start: (3, 3), a rough transform, if one is known.
     :raises CalibrationError: if too little of the images matches.
     """
     if start is None:
@@ -64,26 +71,55 @@ def calibrate(
     matrix, limit_px = start, LIMIT_PX * ir_per_grid_px(start, rgb_hw)
     for model, half_px, reach_px in ROUNDS:
         matches = match(pairs, matrix, half_px=half_px, reach_px=reach_px)
-        closer = robust(model, matches.rgb_xy, matches.ir_xy, limit_px)
+        closer = robust_fit(model, matches.rgb_xy, matches.ir_xy, limit_px)
         matrix = matrix if closer is None else closer
     matches = match(pairs, matrix, half_px=HALF_PX, reach_px=REACH_PX)
-    half, halved_by = _halves(matches, rgb_hw)
-    split = best_model(matches, half, limit_px, models)
-    found = split and robust(split.model, matches.rgb_xy, matches.ir_xy, limit_px)
-    if split is None or found is None:
+    return estimate(matches, _first_half(matches, rgb_hw), limit_px, models)
+
+
+def estimate(
+    matches: Matches, half: np.ndarray, limit_px: float, models: Sequence[str] = MODELS
+) -> Estimate:
+    """
+    Fit the simplest model that no richer one clearly beats on held-out matches.
+
+    :param half: (n,) bool, which half each match belongs to.
+    :param limit_px: matches with a larger error do not count [ir px].
+    :raises CalibrationError: if there are too few matches.
+    """
+    best = None
+    for model in models:
+        found = _fit(model, matches, half, limit_px)
+        if found and (best is None or found.cost_px < BETTER * best.cost_px):
+            best = found
+    if best is None:
         raise CalibrationError(
-            f'only {len(matches)} places were found in both images of {len(pairs)} pairs, too few '
-            'for a transform; take more pairs with edges that both cameras see (buildings, '
-            'vehicles, people), give --start, or pick points (--points)'
+            f'only {len(matches)} places were found in both images, too few for a transform; use '
+            'more pairs with edges that both cameras see (buildings, vehicles, people), give '
+            '--start, or pick points (--points)'
         )
-    inliers = errors(found, matches.rgb_xy, matches.ir_xy) <= limit_px
-    return Estimate(found, limit_px, matches, inliers, split, halved_by)
+    return best
 
 
-def _halves(matches: Matches, rgb_hw: tuple[int, int]) -> tuple[np.ndarray, str]:
-    """Return (n,) bool and its name: first and last pairs, or squares of a single one."""
+def _first_half(matches: Matches, rgb_hw: Size) -> np.ndarray:
+    """Return (n,) bool: matches of the first pairs, or in half the squares of a single pair."""
     last = matches.pair.max(initial=0)
     if last > 0:
-        return matches.pair <= last // 2, 'first and last pairs'
-    square = (matches.rgb_xy / np.array(rgb_hw[::-1]) * BLOCKS).astype(int)
-    return square.sum(axis=1) % 2 == 0, 'squares of the one pair, like a chess board'
+        return matches.pair <= last // 2
+    square = (matches.rgb_xy / np.array(rgb_hw[::-1]) * SQUARES).astype(int)
+    return square.sum(axis=1) % 2 == 0
+
+
+def _fit(model: str, matches: Matches, half: np.ndarray, limit_px: float) -> Estimate | None:
+    """Fit all matches and each half of them; None if they are too few for that."""
+    rgb_xy, ir_xy = matches.rgb_xy, matches.ir_xy
+    matrix, first, second = (
+        robust_fit(model, rgb_xy[side], ir_xy[side], limit_px)
+        for side in (np.ones_like(half), half, ~half)
+    )
+    if matrix is None or first is None or second is None:
+        return None
+    by_first, by_second = errors_px(first, rgb_xy, ir_xy), errors_px(second, rgb_xy, ir_xy)
+    held_out_px = np.where(half, by_second, by_first)
+    inliers = errors_px(matrix, rgb_xy, ir_xy) <= limit_px
+    return Estimate(model, matrix, limit_px, matches, inliers, (first, second), held_out_px)

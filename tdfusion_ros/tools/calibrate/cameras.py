@@ -1,7 +1,9 @@
-"""Read what camera_info and calibration files say of a camera."""
+"""Read cameras (camera_info) and the pose between them (TF), from bags, messages and files."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
@@ -12,53 +14,190 @@ from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats.plain_yaml import read_yaml
 
+if TYPE_CHECKING:
+    from tdfusion_ros.formats.bags import BagReader
+
+INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+TF_TYPE = 'tf2_msgs/msg/TFMessage'
 MODELS = ('plumb_bob', 'rational_polynomial')
-UNCALIBRATED = (
+MAX_TRANSLATION_M = 1e6  # a frame may be a distant map; more than this is an error
+CALIBRATE_IT = (
     'calibrate it (ros2 run camera_calibration cameracalibrator …), or calibrate from pairs or '
-    'from picked points instead'
+    'from picked points'
 )
 
 
-def from_message(info: Any, stream: str, image_hw: Size | None) -> Camera:
+def camera_from_bag(
+    reader: 'BagReader', image_topic: str, stream: str, image_hw: Size | None
+) -> Camera:
+    """
+    Return the camera of the first camera_info beside an image topic.
+
+    :param stream: ``rgb`` or ``ir``, for messages.
+    :param image_hw: size of the images, if known.
+    :raises CalibrationError: if there is none, the images are rectified, or it does not fit.
+    """
+    if 'rect' in image_topic.rpartition('/')[2] or '_rect/' in image_topic:
+        raise CalibrationError(
+            f'{image_topic} looks rectified, so K and D of its camera_info do not apply; give the '
+            f'raw images with --{stream}-topic'
+        )
+    topic = image_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+    if reader.topics().get(topic) == INFO_TYPE:
+        for _, _, message in reader.messages(topic):
+            return camera_from_message(message, stream, image_hw)
+    raise CalibrationError(
+        f'bag {reader.path} has no {topic}; record it, or give --{stream}-info FILE'
+    )
+
+
+def camera_from_message(info: Any, stream: str, image_hw: Size | None) -> Camera:
     """
     Return the camera of a sensor_msgs/CameraInfo.
 
-    :param stream: ``rgb`` or ``ir``, for messages.
-    :param image_hw: size of the images that it belongs to, where it is known.
     :raises CalibrationError: if it is not calibrated, or belongs to other images.
     """
     k = np.array(info.k, np.float64).reshape(3, 3)
-    d = np.array(info.d, np.float64)
-    size_hw = int(info.height), int(info.width)
-    return _camera(stream, f'{stream} camera_info', size_hw, k, d, info.distortion_model, image_hw)
+    camera = Camera((int(info.height), int(info.width)), k, np.array(info.d, np.float64))
+    return _checked(camera, f'{stream} camera_info', str(info.distortion_model), image_hw)
 
 
-def from_file(path: Path, stream: str, image_hw: Size | None) -> Camera:
+def camera_from_file(path: Path, stream: str, image_hw: Size | None) -> Camera:
     """
     Return the camera of a YAML file of ROS's camera_calibration.
 
-    :raises CalibrationError: as above, or if it cannot be read.
+    :raises CalibrationError: if it cannot be read, is not calibrated, or belongs to other images.
     """
-    raw = read_mapping(path, f'{stream} camera_info')
+    raw = _read_mapping(path, f'{stream} camera_info')
     try:
-        size_hw = int(raw['image_height']), int(raw['image_width'])
-        k = np.array(raw['camera_matrix']['data'], np.float64).reshape(3, 3)
-        d = np.array(raw['distortion_coefficients']['data'], np.float64).reshape(-1)
+        camera = Camera(
+            (int(raw['image_height']), int(raw['image_width'])),
+            np.array(raw['camera_matrix']['data'], np.float64).reshape(3, 3),
+            np.array(raw['distortion_coefficients']['data'], np.float64).reshape(-1),
+        )
         model = str(raw['distortion_model'])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CalibrationError(
-            f'{path} is not a file of camera_calibration with image_width, image_height, '
+            f'{path} is not a camera_calibration file with image_width, image_height, '
             f'camera_matrix, distortion_model and distortion_coefficients: {error!r}'
         ) from None
-    return _camera(stream, f'{stream} camera_info {path}', size_hw, k, d, model, image_hw)
+    return _checked(camera, f'{stream} camera_info {path}', model, image_hw)
 
 
-def read_mapping(path: Path, what: str) -> dict[str, Any]:
+def _checked(camera: Camera, what: str, model: str, image_hw: Size | None) -> Camera:
+    """Return the camera, without its distortion if that is zero; refuse what cannot be used."""
+    k, d, (height, width) = camera.k, camera.d, camera.size_hw
+    if not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+        reason = f'is not calibrated: its K has the focal length {k[0, 0]:g}; {CALIBRATE_IT}'
+    elif not all(1 <= side <= MAX_SIDE_PX for side in (height, width)):
+        reason = f'has the size {width}x{height}, expected the size of its images'
+    elif not k[2, 2]:
+        reason = f'has a K whose last number is {k[2, 2]:g}, expected 1; {CALIBRATE_IT}'
+    elif not np.isfinite(d).all():
+        reason = f'has a D that is not all numbers; {CALIBRATE_IT}'
+    elif image_hw and abs(np.log(width / height * image_hw[0] / image_hw[1])) > 0.01:
+        reason = (
+            f'is for {width}x{height}, but the images are {image_hw[1]}x{image_hw[0]}, which has '
+            'another aspect ratio: it is from another mode of the camera, or the images are '
+            'cropped; calibrate the camera in the mode that is used'
+        )
+    elif np.any(d) and (model not in MODELS or len(d) not in (4, 5, 8)):
+        reason = (
+            f"has the distortion model '{model}' with {len(d)} numbers, expected "
+            f'{" (5 numbers) or ".join(MODELS)} (8); undistort the images (image_proc) or '
+            'calibrate from pairs'
+        )
+    else:
+        return camera if np.any(d) else Camera(camera.size_hw, k, np.zeros(0))
+    raise CalibrationError(f'{what} {reason}')
+
+
+def static_transforms(reader: 'BagReader') -> list[Any]:
+    """Return the messages of /tf_static, in any namespace."""
+    topics = [
+        topic
+        for topic, kind in reader.topics().items()
+        if kind == TF_TYPE and topic.endswith('/tf_static')
+    ]
+    return [message for _, _, message in reader.messages(*topics)] if topics else []
+
+
+def pose_from_tf(messages: Iterable[Any], rgb_frame: str, ir_frame: str) -> np.ndarray:
     """
-    Read a YAML file that holds a mapping.
+    Return the (4, 4) matrix that takes a point of the rgb camera's frame to the ir camera's [m].
 
-    :raises CalibrationError: if it does not.
+    :param messages: tf2_msgs/TFMessage of /tf_static.
+    :raises CalibrationError: with the known frames, if they do not connect the two.
     """
+    steps: dict[str, dict[str, np.ndarray]] = {}  # by source frame, by target frame
+    for item in (item for message in messages for item in message.transforms):
+        parent, child = item.header.frame_id.lstrip('/'), item.child_frame_id.lstrip('/')
+        t, q = item.transform.translation, item.transform.rotation
+        to_parent = _pose(_rotation((q.x, q.y, q.z, q.w), child), (t.x, t.y, t.z), child)
+        steps.setdefault(child, {})[parent] = to_parent
+        steps.setdefault(parent, {})[child] = np.linalg.inv(to_parent)
+    start, goal = rgb_frame.lstrip('/'), ir_frame.lstrip('/')
+    reached, queue = {start: np.eye(4)}, [start]
+    for frame in queue:  # breadth first: the queue grows
+        for target, step in steps.get(frame, {}).items():
+            if target not in reached:
+                reached[target] = step @ reached[frame]
+                queue.append(target)
+    if goal not in reached:
+        raise CalibrationError(
+            f"/tf_static does not connect the rgb frame '{start}' with the ir frame '{goal}'; it "
+            f'has the frames {", ".join(sorted(steps)) or "none"}; record /tf_static, or give '
+            '--extrinsics'
+        )
+    return reached[goal]
+
+
+def pose_from_file(path: Path) -> np.ndarray:
+    """
+    Read a (4, 4) pose: ``translation_m``, and ``rotation`` (3 x 3) or ``quaternion_xyzw``.
+
+    :raises CalibrationError: with what is missing or wrong.
+    """
+    raw = _read_mapping(path, 'extrinsics')
+    try:
+        translation = np.array(raw['translation_m'], np.float64).reshape(3)
+        if 'quaternion_xyzw' in raw:
+            rotation = _rotation(raw['quaternion_xyzw'], str(path))
+        else:
+            rotation = np.array(raw['rotation'], np.float64).reshape(3, 3)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CalibrationError(
+            f'extrinsics {path} must have translation_m [x, y, z] and rotation (3 x 3) or '
+            f'quaternion_xyzw: {error!r}'
+        ) from None
+    return _pose(rotation, translation, str(path))
+
+
+def _pose(rotation: np.ndarray, translation_m: Any, where: str) -> np.ndarray:
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, translation_m
+    # Comparisons with NaN are false, so `not (… < …)` refuses it.
+    if not (np.abs(pose[:3, 3]) < MAX_TRANSLATION_M).all():
+        raise CalibrationError(
+            f"'{where}' has the translation {pose[:3, 3].tolist()}, expected [x, y, z] in meters"
+        )
+    if not np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3:
+        raise CalibrationError(f"'{where}' has a rotation that is not a rotation matrix")
+    return pose
+
+
+def _rotation(xyzw: Any, where: str) -> np.ndarray:
+    x, y, z, w = (float(v) for v in xyzw)
+    length = float(np.linalg.norm((x, y, z, w)))
+    if not abs(length - 1) < 0.01:
+        raise CalibrationError(
+            f"'{where}' has a quaternion of length {length:.3f}, expected 1 (x, y, z, w)"
+        )
+    cross = np.cross(np.eye(3), np.array([x, y, z]) / length)  # cross @ p = (x, y, z) x p
+    return np.eye(3) + 2 * (w / length * cross + cross @ cross)
+
+
+def _read_mapping(path: Path, what: str) -> dict[str, Any]:
     try:
         raw = read_yaml(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -66,41 +205,3 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise CalibrationError(f'{what} {path} is not a YAML mapping')
     return raw
-
-
-def _camera(
-    stream: str, what: str, size_hw: Size, k: np.ndarray, d: np.ndarray, model: str, image_hw: Any
-) -> Camera:
-    if not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
-        raise CalibrationError(
-            f'{what} is not calibrated: its K has the focal length {k[0, 0]:g}; {UNCALIBRATED}'
-        )
-    if not all(1 <= side <= MAX_SIDE_PX for side in size_hw):
-        raise CalibrationError(f'{what} says the size {_wh(size_hw)}, expected that of its images')
-    if not k[2, 2]:
-        raise CalibrationError(f'{what} has a K that does not end in 1')
-    if not np.isfinite(d).all():
-        raise CalibrationError(f'{what} has a D that is not all numbers; {UNCALIBRATED}')
-    if image_hw is not None and abs(np.log(_aspect(size_hw) / _aspect(image_hw))) > 0.01:
-        raise CalibrationError(
-            f'{what} is for {_wh(size_hw)}, but the {stream} images are {_wh(image_hw)}, of '
-            'another shape: it belongs to another mode of the camera, or the images are cropped; '
-            'calibrate in the mode that is used'
-        )
-    if not np.any(d):
-        d = np.zeros(0)
-    elif model not in MODELS or len(d) not in (4, 5, 8):
-        raise CalibrationError(
-            f"{what} has the distortion model '{model}' with {len(d)} numbers, expected "
-            f'{" (5 numbers) or ".join(MODELS)} (8); undistort the images (image_proc) or '
-            'calibrate from pairs'
-        )
-    return Camera(size_hw, k, d)
-
-
-def _aspect(size_hw: Size) -> float:
-    return size_hw[1] / size_hw[0]
-
-
-def _wh(size_hw: Size) -> str:
-    return f'{size_hw[1]}x{size_hw[0]}'

@@ -1,4 +1,4 @@
-"""Write a calibration as the node reads it, and a picture to judge it by."""
+"""What a calibration prints and writes: its figures, its file for the node, and its picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,34 +10,88 @@ import numpy as np
 import yaml
 
 from tdfusion_ros.core.calibration import Calibration
-from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Identity
+from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.core.overlay import EDGES
 from tdfusion_ros.core.registration import Registration
+from tdfusion_ros.tools.calibrate.automatic import Estimate
+from tdfusion_ros.tools.calibrate.geometry import center
+from tdfusion_ros.tools.calibrate.geometry import DISTANCES_M
+from tdfusion_ros.tools.calibrate.geometry import jacobians
+from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
+from tdfusion_ros.tools.calibrate.picked_points import PointFit
+from tdfusion_ros.tools.calibrate.plausibility import halves_apart_px
 
 TITLE_PX = 22
 
 
-def document(calibration: Homography | Extrinsics) -> dict[str, Any]:
+def estimate_figures(found: Estimate, pairs: int, rgb_hw: Size, ir_hw: Size) -> list[str]:
+    """Return the accuracy of a transform found from pairs, a line each."""
+    limit_px, errors_px = found.limit_px, found.held_out_px
+    agree = errors_px[errors_px <= limit_px]
+    several = found.matches.pair.any()
+    halved_by = 'first and last pairs' if several else 'alternate squares of the one pair'
+    apart_px = halves_apart_px(found, rgb_hw, ir_hw)
+    return [
+        f'from {pairs} pairs: {len(found.matches)} matches, {found.inliers.sum()} inliers '
+        f'(within {limit_px:.1f} ir px)',
+        f'held out ({halved_by}): {len(agree) / len(errors_px):.0%} of the matches '
+        f'within {limit_px:.1f} px; their median {np.median(agree):.2f} px, p95 '
+        f'{np.percentile(agree, 95):.2f} px; median of all matches {np.median(errors_px):.2f} px',
+        f'calibrations of the two halves differ by {np.median(apart_px):.2f} px (median over the '
+        f'image), {apart_px.max():.2f} px at most',
+        _transform_line(found.model, found.matrix, rgb_hw),
+    ]
+
+
+def point_figures(fit: PointFit, rgb_hw: Size | None) -> list[str]:
+    """Return the accuracy of a transform fitted to picked points, a line each."""
+    off = fit.left_out_px
+    lines = [
+        f'from {len(off)} picked points: error of each when left out, median {np.median(off):.2f} '
+        f'ir px, p95 {np.percentile(off, 95):.2f} px, largest {off.max():.2f} px at point '
+        f'{int(off.argmax()) + 1}'
+    ]
+    return [*lines, _transform_line(fit.model, fit.matrix, rgb_hw)] if rgb_hw else lines
+
+
+def distance_table(errors_px: Sequence[float]) -> list[str]:
+    """Return the errors at each of ``DISTANCES_M``, a line each."""
+    names = ['infinity' if np.isinf(d) else f'{d:g} m' for d in DISTANCES_M]
+    return [
+        'error by distance, if the scene is not at the distance where the images line up:',
+        '  distance ' + ''.join(f'{name:>10}' for name in names),
+        '  ir px    ' + ''.join(f'{error:>10.1f}' for error in errors_px),
+    ]
+
+
+def _transform_line(model: str, matrix: np.ndarray, rgb_hw: Size) -> str:
+    at_center = jacobians(matrix, np.array([center(rgb_hw)]))[0]
+    zoom = np.sqrt(abs(np.linalg.det(at_center)))
+    angle = np.degrees(np.arctan2(at_center[1, 0], at_center[0, 0]))
+    return f'{model}: {zoom:.3f} ir px per rgb px, rotated by {angle:.1f} degrees'
+
+
+def to_mapping(calibration: Homography | Extrinsics) -> dict[str, Any]:
     """Return a calibration as ``parse_calibration`` reads it."""
     if isinstance(calibration, Homography):
-        sizes = {
-            'rgb_size_hw': calibration.rgb_size_hw,
-            'ir_size_hw': calibration.ir_size_hw,
-        }
+        sizes = {'rgb_size_hw': calibration.rgb_size_hw, 'ir_size_hw': calibration.ir_size_hw}
         return {
             'mode': 'homography',
             **{name: list(size) for name, size in sizes.items() if size is not None},
             'homography': calibration.matrix.tolist(),
         }
+    cameras = {
+        name: {'size_hw': list(camera.size_hw), 'k': camera.k.tolist(), 'd': camera.d.tolist()}
+        for name, camera in (('rgb', calibration.rgb), ('ir', calibration.ir))
+    }
     return {
         'mode': 'extrinsics',
-        'rgb': _camera(calibration.rgb),
-        'ir': _camera(calibration.ir),
+        **cameras,
         'rotation': calibration.rotation.tolist(),
         'translation_m': calibration.translation_m.tolist(),
         'assumed_depth_m': calibration.assumed_depth_m,
@@ -45,37 +99,17 @@ def document(calibration: Homography | Extrinsics) -> dict[str, Any]:
 
 
 def yaml_text(calibration: Homography | Extrinsics, remarks: Sequence[str]) -> str:
-    """Return the file's text; the remarks stand above as comments."""
-    lines = [
-        part
-        for remark in remarks
-        for part in textwrap.wrap(remark, 97, replace_whitespace=False) or ['']
-    ]
+    """Return the text of the file; the remarks come first, as comments."""
+    lines = [line for remark in remarks for line in textwrap.wrap(remark, 97) or ['']]
     comments = ''.join(f'# {line}\n' for line in lines)
-    return comments + yaml.safe_dump(
-        document(calibration), sort_keys=False, default_flow_style=None, width=99
-    )
+    values = to_mapping(calibration)
+    return comments + yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=99)
 
 
-def write_yaml(path: Path, text: str) -> None:
-    """Write the calibration."""
-    try:
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise CalibrationError(f'{path} cannot be written: {error}') from None
-
-
-def write_overlay(
-    path: Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]], calibration: Calibration
-) -> None:
-    """
-    Write rgb with the edges of ir on it, without the calibration (left) and with it (right).
-
-    :param pairs: one row each: (rgb, ir), each (H, W); rgb uint8, ir float32 in [0, 1].
-    """
+def write_overlay(path: Path, pairs: Sequence[GrayPair], calibration: Calibration) -> None:
+    """Write rgb with the edges of ir on it, a row per pair: uncalibrated, then calibrated."""
     rows = [
-        np.hstack([overlay(rgb, ir, how) for how in (Identity(), calibration)])
-        for rgb, ir in pairs
+        np.hstack([_overlay(pair, shown) for shown in (Identity(), calibration)]) for pair in pairs
     ]
     title = np.zeros((TITLE_PX, rows[0].shape[1], 3), np.uint8)
     for x, text in ((4, 'before: ir stretched over rgb'), (title.shape[1] // 2 + 4, 'after')):
@@ -84,19 +118,7 @@ def write_overlay(
         raise CalibrationError(f'{path} cannot be written')
 
 
-def overlay(rgb: np.ndarray, ir: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """
-    Return rgb in gray with the edges of the registered ir image in a color.
-
-    :returns: (H, W, 3) uint8, order R, G, B; dark where ir does not see.
-    """
-    there, valid = Registration(calibration).apply(ir, (rgb.shape[0], rgb.shape[1]))
-    return draw_edges(rgb, there, valid)
-
-
-def _camera(camera: Camera) -> dict[str, Any]:
-    return {
-        'size_hw': list(camera.size_hw),
-        'k': camera.k.tolist(),
-        'd': camera.d.tolist(),
-    }
+def _overlay(pair: GrayPair, calibration: Calibration) -> np.ndarray:
+    rgb, ir = pair
+    registered, valid = Registration(calibration).apply(ir, (rgb.shape[0], rgb.shape[1]))
+    return draw_edges(rgb, registered, valid)

@@ -11,10 +11,9 @@ from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.tools.calibrate import cameras
-from tdfusion_ros.tools.calibrate import tf as transforms
-from tdfusion_ros.tools.calibrate.distance import DISTANCES_M
-from tdfusion_ros.tools.calibrate.distance import errors_px
-from tdfusion_ros.tools.calibrate.distance import parallax_px
+from tdfusion_ros.tools.calibrate.geometry import DISTANCES_M
+from tdfusion_ros.tools.calibrate.geometry import errors_by_distance_px
+from tdfusion_ros.tools.calibrate.geometry import parallax_by_distance_px
 
 K = [[554.0, 0, 319.5], [0, 555.0, 239.5], [0, 0, 1]]
 D = [-0.3, 0.1, 0.001, -0.002, 0.0]
@@ -46,20 +45,22 @@ def ros_yaml(path, **changes):
 
 
 def test_message_and_file_of_the_same_camera_say_the_same(tmp_path):
-    one = cameras.from_message(info(), 'ir', (480, 640))
-    two = cameras.from_file(ros_yaml(tmp_path / 'ir.yaml'), 'ir', (480, 640))
+    one = cameras.camera_from_message(info(), 'ir', (480, 640))
+    two = cameras.camera_from_file(ros_yaml(tmp_path / 'ir.yaml'), 'ir', (480, 640))
     assert one.size_hw == two.size_hw == (480, 640)
     np.testing.assert_array_equal(one.k, two.k)
     np.testing.assert_array_equal(one.d, two.d)
 
 
 def test_camera_info_of_the_full_sensor_serves_binned_images():
-    full = cameras.from_message(info((960, 1280)), 'rgb', (480, 640))
+    full = cameras.camera_from_message(info((960, 1280)), 'rgb', (480, 640))
     assert full.size_hw == (960, 1280)  # the map is rescaled from there
 
 
 def test_a_distortion_of_zeros_is_none_whatever_its_model():
-    assert cameras.from_message(info(d=[0.0] * 14, model='fancy'), 'rgb', None).d.shape == (0,)
+    assert cameras.camera_from_message(info(d=[0.0] * 14, model='fancy'), 'rgb', None).d.shape == (
+        0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,22 +68,22 @@ def test_a_distortion_of_zeros_is_none_whatever_its_model():
     [
         ({'k': np.zeros((3, 3))}, r'not calibrated: its K has the focal length 0; calibrate it'),
         ({'k': np.full((3, 3), np.nan)}, 'not calibrated'),
-        ({'size_hw': (0, 0)}, 'says the size 0x0'),
-        ({'size_hw': (512, 640)}, 'is for 640x512, but the ir images are 640x480'),
+        ({'size_hw': (0, 0)}, 'has the size 0x0'),
+        ({'size_hw': (512, 640)}, 'is for 640x512, but the images are 640x480'),
         ({'d': [0.1] * 4, 'model': 'equidistant'}, "'equidistant' with 4 numbers, expected"),
         ({'d': [0.1] * 14, 'model': 'rational_polynomial'}, 'with 14 numbers'),
     ],
 )
 def test_camera_info_that_cannot_be_used_is_refused_saying_why(given, words):
     with pytest.raises(CalibrationError, match=f'ir camera_info .*{words}'):
-        cameras.from_message(info(**given), 'ir', (480, 640))
+        cameras.camera_from_message(info(**given), 'ir', (480, 640))
 
 
 @pytest.mark.parametrize('key', ['image_width', 'camera_matrix', 'distortion_coefficients'])
 def test_file_that_lacks_a_key_is_refused_naming_it(tmp_path, key):
     path = ros_yaml(tmp_path / 'ir.yaml', **{key: None})
     with pytest.raises(CalibrationError, match=rf'ir\.yaml is not .*{key}'):
-        cameras.from_file(path, 'ir', None)
+        cameras.camera_from_file(path, 'ir', None)
 
 
 def tf(parent, child, turn=(0, 0, 0), t=(0, 0, 0)):
@@ -113,7 +114,7 @@ def test_pose_goes_up_and_down_the_tree_as_matrices_multiplied_do():
     base_rgb = (0.1, -0.2, 0.3), (0.5, 0.1, 0.2)
     base_mast = (0, 0, 1.0), (0.0, 0.0, 1.0)
     mast_ir = (-0.05, 0.02, 0.4), (0.02, 0.03, -0.01)
-    found = transforms.from_tf(
+    found = cameras.pose_from_tf(
         [
             message(tf('base', 'rgb', *base_rgb), tf('odd', 'other')),
             message(tf('base', 'mast', *base_mast), tf('/mast', 'ir', *mast_ir)),
@@ -122,32 +123,33 @@ def test_pose_goes_up_and_down_the_tree_as_matrices_multiplied_do():
         '/ir',
     )
     wanted = np.linalg.inv(matrix(*base_mast) @ matrix(*mast_ir)) @ matrix(*base_rgb)
-    np.testing.assert_allclose(found.rotation, wanted[:3, :3], atol=1e-12)
-    np.testing.assert_allclose(found.translation_m, wanted[:3, 3], atol=1e-12)
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
-def test_frames_without_a_way_between_them_are_named():
-    with pytest.raises(CalibrationError, match=r"from the rgb frame 'rgb' .* 'ir'; .* base, rgb"):
-        transforms.from_tf([message(tf('base', 'rgb'))], 'rgb', 'ir')
+def test_unconnected_frames_are_named():
+    with pytest.raises(
+        CalibrationError, match=r"connect the rgb frame 'rgb' .* 'ir'; .* base, rgb"
+    ):
+        cameras.pose_from_tf([message(tf('base', 'rgb'))], 'rgb', 'ir')
 
 
 def test_quaternion_that_is_no_rotation_is_refused():
     wrong = tf('rgb', 'ir')
     wrong.transform.rotation.w = 0.0
     with pytest.raises(CalibrationError, match=r"'ir' has a quaternion of length 0\.000"):
-        transforms.from_tf([message(wrong)], 'rgb', 'ir')
+        cameras.pose_from_tf([message(wrong)], 'rgb', 'ir')
 
 
 def test_pose_is_read_from_a_file_in_both_forms(tmp_path):
     path = tmp_path / 'pose.yaml'
     path.write_text('quaternion_xyzw: [0, 0, 0.7071068, 0.7071068]\ntranslation_m: [1, 2, 3]\n')
-    turned = transforms.from_file(path)
-    np.testing.assert_allclose(turned.rotation, [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-6)
-    path.write_text(f'rotation: {turned.rotation.tolist()}\ntranslation_m: [1, 2, 3]\n')
-    np.testing.assert_array_equal(transforms.from_file(path).rotation, turned.rotation)
+    turned = cameras.pose_from_file(path)
+    np.testing.assert_allclose(turned[:3, :3], [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-6)
+    path.write_text(f'rotation: {turned[:3, :3].tolist()}\ntranslation_m: [1, 2, 3]\n')
+    np.testing.assert_array_equal(cameras.pose_from_file(path), turned)
     path.write_text('rotation: [1, 2]\ntranslation_m: [1, 2, 3]\n')
-    with pytest.raises(CalibrationError, match=r'pose\.yaml must give'):
-        transforms.from_file(path)
+    with pytest.raises(CalibrationError, match=r'pose\.yaml must have'):
+        cameras.pose_from_file(path)
 
 
 def test_error_by_distance_of_parallel_cameras_is_focal_length_times_baseline():
@@ -155,6 +157,6 @@ def test_error_by_distance_of_parallel_cameras_is_focal_length_times_baseline():
     two = Camera((480, 640), np.array([[768.0, 0, 320], [0, 768, 240], [0, 0, 1]]), np.zeros(0))
     made = Extrinsics(one, two, np.eye(3), np.array([0.06, 0, 0]), 20.0)
     wanted = [abs(768 * 0.06 * (1 / d - 1 / 20)) for d in DISTANCES_M]
-    np.testing.assert_allclose(errors_px(made), wanted, atol=1e-3)
-    np.testing.assert_allclose(parallax_px(768, 0.06, 20.0), wanted)
-    assert errors_px(made)[DISTANCES_M.index(20.0)] == 0
+    np.testing.assert_allclose(errors_by_distance_px(made), wanted, atol=1e-3)
+    np.testing.assert_allclose(parallax_by_distance_px(768, 0.06, 20.0), wanted)
+    assert errors_by_distance_px(made)[DISTANCES_M.index(20.0)] == 0

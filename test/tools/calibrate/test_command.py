@@ -61,11 +61,17 @@ def test_calibration_from_a_bag_is_written_with_its_picture_and_its_figures(
     rough.write_text('9,9,2,2\n600,20,606,16\n30,450,36,455\n610,440,600,440\n')
     assert calibrate(demo, '-o', path, '--pairs', 8, '--start', rough) == 0
     said = capsys.readouterr().out
-    for words in ('matches', 'inliers', 'held out', 'p95', 'not computable without --focal-px'):
+    for words in (
+        'matches',
+        'inliers',
+        'held out',
+        'p95',
+        'cannot be computed without --focal-px',
+    ):
         assert words in said
     found = load_calibration(str(path))
     assert (found.rgb_size_hw, found.ir_size_hw) == ((480, 640), (480, 640))
-    # The demo is registered but for about 4 px of parallax.
+    # The demo is registered, except for about 4 px of parallax.
     center = cv2.perspectiveTransform(np.array([[[320.0, 240.0]]]), found.matrix).ravel()
     assert np.linalg.norm(center - (320, 240)) < 10
     assert 'held out' in path.read_text().split('mode:')[0]
@@ -91,7 +97,7 @@ def test_camera_info_and_tf_of_a_bag_give_extrinsics(rig_bag, tmp_path, capsys):
     found = load_calibration(str(path))
     assert isinstance(found, Extrinsics)
     assert found.assumed_depth_m == 10
-    # ir stands to the right of rgb, so a point of rgb's frame lies farther left in ir's.
+    # ir is to the right of rgb, so a point of rgb's frame lies farther left in ir's.
     np.testing.assert_allclose(found.translation_m, [-0.1, 0, 0], atol=1e-12)
     said = capsys.readouterr().out
     assert 'ir is 0.100 m from rgb' in said
@@ -115,8 +121,8 @@ def other_mode(message):
     ('change', 'words'),
     [
         ({'change': uncalibrated}, 'rgb camera_info is not calibrated'),
-        ({'change': other_mode}, 'is for 640x360, but the rgb images are 640x480'),
-        ({'frames': ('base', 'ir_optical_frame')}, 'no way from the rgb frame'),
+        ({'change': other_mode}, 'is for 640x360, but the images are 640x480'),
+        ({'frames': ('base', 'ir_optical_frame')}, 'does not connect the rgb frame'),
     ],
 )
 def test_a_bag_whose_cameras_cannot_be_used_is_refused_in_one_sentence(
@@ -130,12 +136,12 @@ def test_a_bag_whose_cameras_cannot_be_used_is_refused_in_one_sentence(
 
 
 WRONG = {
-    'name a bag, two folders': (),
+    'give a bag, two folders': (),
     'cannot be written': ('--points', 'points', '-o', '/nowhere/rig.yaml'),
     'does not exist': ('/nowhere',),
     'choose one': ('--points', 'points', '--cameras'),
-    'say at which distance': ('demo', '--cameras'),
-    'no way from': ('demo', '--cameras', '--depth-m', '5'),
+    'give the distance': ('demo', '--cameras'),
+    'does not connect': ('demo', '--cameras', '--depth-m', '5'),
     '--pairs must be at least 1': ('demo', '--pairs', '0'),
     'the camera_info of ir is missing': ('--rgb-info', 'info', '--depth-m', '5'),
     'must be above 0': (

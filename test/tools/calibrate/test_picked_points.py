@@ -1,4 +1,4 @@
-"""Points picked by hand: every form of file is read, and a slip is named."""
+"""Points picked by hand: each file format is read, and a wrong point is named."""
 
 import json
 
@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.core.errors import CalibrationError
-from tdfusion_ros.tools.calibrate.fit import errors
-from tdfusion_ros.tools.calibrate.picked import fit_points
-from tdfusion_ros.tools.calibrate.picked import Points
-from tdfusion_ros.tools.calibrate.picked import read_points
-from tdfusion_ros.tools.calibrate.picked import rough_start
+from tdfusion_ros.tools.calibrate.picked_points import fit_points
+from tdfusion_ros.tools.calibrate.picked_points import Points
+from tdfusion_ros.tools.calibrate.picked_points import read_points
+from tdfusion_ros.tools.calibrate.picked_points import rough_start
+from tdfusion_ros.tools.calibrate.transform_fit import errors_px
+from tdfusion_ros.tools.calibrate.transform_fit import MODELS
 
 RGB = np.random.default_rng(1).uniform((20, 20), (620, 460), (12, 2)).round(1)
 SIMILARITY = np.array([[0.9, -0.05, 30.0], [0.05, 0.9, -10.0], [0, 0, 1]])
@@ -34,12 +35,12 @@ def as_text(name):
         'a.yaml': f'rgb_xy: {lists["rgb_xy"]}\nir_xy: {lists["ir_xy"]}\n',
         'a.json': json.dumps({'vi_xy(fixed)': RGB.tolist(), 'ir_xy(moving)': ir.tolist(), 'x': 1}),
         'a.csv': 'rgb_x,rgb_y,ir_x,ir_y\n' + rows(RGB, ir),
-        'b.csv': '# clicked on Monday\n' + rows(RGB, ir) + '\n\n',
+        'b.csv': '# picked on Monday\n' + rows(RGB, ir) + '\n\n',
     }[name]
 
 
 @pytest.mark.parametrize('name', ['a.yaml', 'a.json', 'a.csv', 'b.csv'])
-def test_points_of_every_form_give_the_same_transform(tmp_path, name):
+def test_each_file_format_gives_the_same_transform(tmp_path, name):
     (tmp_path / name).write_text(as_text(name))
     fitted = fit_points(read_points(tmp_path / name))
     np.testing.assert_allclose(fitted.matrix, SIMILARITY, atol=1e-6)
@@ -56,8 +57,8 @@ def test_sizes_in_the_file_are_read(tmp_path):
 WRONG = {
     'a.json': ('{"rgb_xy": [', 'cannot be read'),
     'b.json': ('[1, 2]', 'expected a mapping'),
-    'c.json': ('{"rgb_xy": [[1, 2]]}', 'under ir_xy, its keys are rgb_xy'),
-    'd.json': ('{"rgb_xy": [[1, 2]], "ir_xy": []}', '1 of rgb and 0 of ir'),
+    'c.json': ('{"rgb_xy": [[1, 2]]}', 'named ir_xy, got the keys rgb_xy'),
+    'd.json': ('{"rgb_xy": [[1, 2]], "ir_xy": []}', 'got 1 rgb points and 0 ir points'),
     'e.json': ('{"rgb_xy": [[1, 2, 3]], "ir_xy": [[1, 2, 3]]}', 'rows of 2 numbers'),
     'f.yaml': ('rgb_xy: [[a, 2]]\nir_xy: [[1, 2]]', 'rows of 2 numbers'),
     'g.yaml': ('rgb_xy: []\nir_xy: []\nir_size_hw: 3', 'ir_size_hw must be'),
@@ -67,7 +68,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize('name', WRONG)
-def test_wrong_file_of_points_is_refused_naming_it_and_what_is_wrong(tmp_path, name):
+def test_a_wrong_points_file_is_refused_with_its_name_and_the_reason(tmp_path, name):
     text, words = WRONG[name]
     (tmp_path / name).write_text(text)
     with pytest.raises(CalibrationError, match=words) as caught:
@@ -79,59 +80,42 @@ def test_wrong_file_of_points_is_refused_naming_it_and_what_is_wrong(tmp_path, n
     ('matrix', 'model'),
     [(SIMILARITY, 'similarity'), (AFFINE, 'affine'), (TILTED, 'homography')],
 )
-def test_the_simplest_transform_that_fits_is_taken_though_clicks_are_not_exact(matrix, model):
+def test_the_simplest_transform_that_fits_is_taken_though_points_are_not_exact(matrix, model):
     rng = np.random.default_rng(2)
-    clicked = seen(matrix) + rng.normal(0, 0.5, RGB.shape)
-    fitted = fit_points(Points(RGB, clicked))
+    picked = seen(matrix) + rng.normal(0, 0.5, RGB.shape)
+    fitted = fit_points(Points(RGB, picked))
     assert fitted.model == model
     everywhere = rng.uniform((0, 0), (640, 480), (50, 2))
-    assert np.median(errors(fitted.matrix, everywhere, seen(matrix, everywhere))) < 1.0
+    assert np.median(errors_px(fitted.matrix, everywhere, seen(matrix, everywhere))) < 1.0
 
 
-def test_a_slip_is_named_and_refused():
+def test_a_wrong_point_is_named_and_refused():
     ir = seen(SIMILARITY) + np.random.default_rng(0).normal(0, 0.5, RGB.shape)
     ir[6] += (60, -40)
-    with pytest.raises(CalibrationError, match=r'point 7 of 12 .* correct it or leave it out'):
+    with pytest.raises(CalibrationError, match=r'point 7 of 12 .* correct the point or remove it'):
         fit_points(Points(RGB, ir, (480, 640), (480, 640)))
 
 
-def test_points_that_have_nothing_to_do_with_each_other_are_refused():
-    with pytest.raises(CalibrationError, match='do not fit together'):
-        fit_points(Points(RGB, RGB[::-1].copy()))
+LINE = np.stack([np.arange(8.0) * 40, np.arange(8.0) * 20], axis=1)
 
 
 @pytest.mark.parametrize(
-    ('rgb_xy', 'words'),
+    ('rgb_xy', 'ir_xy', 'models', 'reason'),
     [
-        (RGB[:3], '3 points were given, expected at least 4'),
-        (np.tile(RGB[:1], (8, 1)), 'do not determine a transform'),
+        (RGB, RGB[::-1].copy(), MODELS, 'contradict each other'),
+        (RGB[:3], RGB[:3], MODELS, 'got 3 points, expected at least 4'),
+        (np.tile(RGB[:1], (8, 1)), np.tile(RGB[:1], (8, 1)), MODELS, 'do not determine'),
+        (LINE, seen(AFFINE, LINE), ('affine',), r'\(affine\): .* lie on a line'),
     ],
+    ids=['unrelated', 'too few', 'in one place', 'on a line'],
 )
-def test_too_few_points_or_all_in_one_place_are_refused(rgb_xy, words):
-    with pytest.raises(CalibrationError, match=words):
-        fit_points(Points(rgb_xy, seen(SIMILARITY, rgb_xy)))
-
-
-def test_points_on_a_line_determine_no_affine():
-    line = np.stack([np.arange(8.0) * 40, np.arange(8.0) * 20], axis=1)
-    with pytest.raises(CalibrationError, match=r'\(affine\): .* lie on a line'):
-        fit_points(Points(line, seen(AFFINE, line)), ('affine',))
+def test_points_that_determine_no_transform_are_refused(rgb_xy, ir_xy, models, reason):
+    with pytest.raises(CalibrationError, match=reason):
+        fit_points(Points(rgb_xy, ir_xy), models)
 
 
 def test_rough_points_give_a_start_though_they_fit_badly():
     rough = seen(SIMILARITY)[:3] + np.array([[9, -9], [-9, 9], [9, 9]])
-    assert np.median(errors(rough_start(Points(RGB[:3], rough)), RGB, seen(SIMILARITY))) < 25
+    assert np.median(errors_px(rough_start(Points(RGB[:3], rough)), RGB, seen(SIMILARITY))) < 25
     with pytest.raises(CalibrationError, match='two or more, far apart'):
         rough_start(Points(RGB[:1], rough[:1]))
-
-
-def test_landmarks_of_a_real_pair_are_read_if_they_are_there(root):
-    folder = root.parent / 'shared' / 'data' / 'misreg_landmarks' / 'landmarks'
-    if not folder.is_dir():
-        pytest.skip(f'{folder} is not on this machine')
-    for path in sorted(folder.glob('*.json')):
-        points = read_points(path)
-        half = np.arange(len(points.rgb_xy)) % 2 == 0
-        fitted = fit_points(Points(points.rgb_xy[half], points.ir_xy[half]))
-        left = errors(fitted.matrix, points.rgb_xy[~half], points.ir_xy[~half])
-        assert np.median(left) < 0.5  # they lie on the data set's own transform, exactly

@@ -1,9 +1,9 @@
 """
-What thermal and color images share: where edges are and how they lie, not how bright they are.
+Where the edges of an image are and which way they run: what thermal and color images share.
 
-The gradient's direction is taken with the angle doubled, so that an edge from dark to bright is
-the same as one from bright to dark (Granlund and Knutsson, Signal Processing for Computer Vision,
-chapter 6), and its length is weighed against the surroundings, so that faint edges count.
+The angle of the gradient is doubled, so that an edge from dark to bright equals one from bright
+to dark (Granlund and Knutsson, Signal Processing for Computer Vision, chapter 6). Its length is
+normalized by the surroundings, so that faint edges count.
 """
 
 import cv2
@@ -12,9 +12,9 @@ import numpy as np
 SURROUNDINGS_PX = 31
 
 
-def orientation(gray: np.ndarray) -> np.ndarray:
+def edge_field(gray: np.ndarray) -> np.ndarray:
     """
-    Return the field of edges of an image.
+    Return the edges of an image as vectors.
 
     :param gray: (H, W) uint8 or float32.
     :returns: (H, W, 2) float32: cosine and sine of the doubled angle, length in [0, 1].
@@ -25,6 +25,5 @@ def orientation(gray: np.ndarray) -> np.ndarray:
     squared = gx * gx + gy * gy + 1e-12
     length = np.sqrt(squared)
     around = cv2.blur(length, (SURROUNDINGS_PX, SURROUNDINGS_PX)) + np.median(length)
-    ratio = squared / (around * around)
-    weight = ratio / (1 + ratio) / squared
+    weight = 1 / (around * around + squared)
     return cv2.merge([(gx * gx - gy * gy) * weight, 2 * gx * gy * weight])

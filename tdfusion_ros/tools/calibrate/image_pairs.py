@@ -1,0 +1,90 @@
+"""Read the image pairs to calibrate from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from tdfusion_ros.core.calibration import Size
+from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.thermal import ThermalScaler
+
+if TYPE_CHECKING:
+    from tdfusion_ros.formats.offline import NamedPair
+
+GrayPair = tuple[np.ndarray, np.ndarray]  # (H, W) uint8 rgb, (H, W) float32 ir in [0, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePairs:
+    """
+    Pairs of one rig.
+
+    :param gray: (rgb, ir), each (H, W); rgb uint8, ir float32 in [0, 1].
+    :param frame_ids: of rgb and ir; empty where the images have none.
+    """
+
+    gray: list[GrayPair]
+    frame_ids: tuple[str, str] = ('', '')
+
+    @property
+    def rgb_hw(self) -> Size:
+        """Size of the rgb images [px]."""
+        return self.gray[0][0].shape[:2]
+
+    @property
+    def ir_hw(self) -> Size:
+        """Size of the ir images [px]."""
+        return self.gray[0][1].shape[:2]
+
+
+def read_pairs(source: Iterable['NamedPair'], number: int, ir: IrConfig) -> ImagePairs:
+    """
+    Return up to ``number`` pairs, spread evenly; at most twice as many are in memory.
+
+    Results that the synchronizer made while a camera stalled are left out.
+
+    :raises BagError: if there is no pair, or if the pairs have different sizes.
+    """
+    kept: list[GrayPair] = []
+    frame_ids, stride, count = ('', ''), 1, 0
+    scaler = ThermalScaler(ir)
+    for name, pair in source:
+        if pair.mode != 'fused' or pair.rgb is None or pair.ir is None:
+            continue
+        count += 1
+        if (count - 1) % stride:
+            continue
+        try:
+            scaler.reset()  # pairs may be minutes apart, so scale each on its own
+            kept.append((_gray(pair.rgb), scaler.scale(pair.ir.pixels)))
+        except FrameError as error:
+            raise BagError(f'pair {name} cannot be used: {error}') from None
+        frame_ids = pair.rgb.frame_id, pair.ir.frame_id
+        if len(kept) == 2 * number:
+            kept, stride = kept[::2], 2 * stride
+    if not kept:
+        raise BagError(
+            'no pairs found; compare the stamps of both cameras, see sync.max_skew_ms and '
+            'sync.ir_time_offset_ms'
+        )
+    sizes = {(rgb.shape, thermal.shape) for rgb, thermal in kept}
+    if len(sizes) > 1:
+        raise BagError(
+            f'the pairs have {len(sizes)} different sizes, expected one; calibrate each rig and '
+            'camera mode separately'
+        )
+    spread = np.linspace(0, len(kept) - 1, min(number, len(kept))).round().astype(int)
+    return ImagePairs([kept[i] for i in spread], frame_ids)
+
+
+def _gray(rgb: Frame) -> np.ndarray:
+    pixels = np.ascontiguousarray(rgb.pixels)
+    if pixels.dtype != np.uint8:
+        raise FrameError('bad_encoding', "the rgb image has 16 bits; is it the ir camera's?")
+    return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

@@ -1,0 +1,191 @@
+"""
+Calibrate from points that somebody picked in both images.
+
+A points file is YAML or JSON with two equally long lists of ``[x, y]``, under keys that begin with
+``rgb`` (or ``vi``) and ``ir``; or CSV with the columns ``rgb_x,rgb_y,ir_x,ir_y``. Pixels count
+from 0 at the top left; ``rgb_size_hw`` and ``ir_size_hw`` may give the image sizes.
+"""
+
+from collections.abc import Sequence
+import csv
+from dataclasses import dataclass
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tdfusion_ros.core.calibration import Size
+from tdfusion_ros.core.data import MAX_SIDE_PX
+from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.tools.calibrate.transform_fit import least_squares
+from tdfusion_ros.tools.calibrate.transform_fit import leave_one_out_px
+from tdfusion_ros.tools.calibrate.transform_fit import MODELS
+
+MIN_POINTS = 4
+MAX_POINTS = 1000  # each point costs a fit without it
+PREFIXES = {'rgb': ('rgb', 'vi'), 'ir': ('ir',)}
+MIN_GAIN = 0.8  # a richer model must reduce the median leave-one-out error to this part
+MAX_ERROR = 0.025  # median leave-one-out error, as a part of the ir image's width
+OUTLIER = 6.0  # a point with this many times the median error is a mistake
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """
+    Places picked in both images.
+
+    :param rgb_xy: (n, 2) [px].
+    :param ir_xy: (n, 2) [px].
+    """
+
+    rgb_xy: np.ndarray
+    ir_xy: np.ndarray
+    rgb_size_hw: Size | None = None
+    ir_size_hw: Size | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PointFit:
+    """
+    A transform fitted to picked points.
+
+    :param matrix: (3, 3), ir pixel = matrix * rgb pixel.
+    :param left_out_px: (n,) error of each point under a fit to all others [ir px].
+    """
+
+    model: str
+    matrix: np.ndarray
+    left_out_px: np.ndarray
+
+
+def read_points(path: Path) -> Points:
+    """
+    Read a points file.
+
+    :raises CalibrationError: with what is missing or wrong.
+    """
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+        if path.suffix.lower() == '.csv':
+            return _from_csv(text, path)
+        raw = json.loads(text) if path.suffix.lower() == '.json' else read_yaml(text)
+    except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
+        raise CalibrationError(f'points {path} cannot be read: {error}') from None
+    if not isinstance(raw, dict):
+        raise CalibrationError(f'points {path}: expected a mapping with rgb_xy and ir_xy')
+    sizes = [_size(raw.pop(key, None), key, path) for key in ('rgb_size_hw', 'ir_size_hw')]
+    rgb_xy, ir_xy = (_xy(raw, stream, path) for stream in PREFIXES)
+    if len(rgb_xy) != len(ir_xy):
+        raise CalibrationError(
+            f'points {path}: got {len(rgb_xy)} rgb points and {len(ir_xy)} ir points, expected '
+            'as many of both'
+        )
+    return Points(rgb_xy, ir_xy, *sizes)
+
+
+def fit_points(points: Points, models: Sequence[str] = MODELS) -> PointFit:
+    """
+    Fit the simplest model that no richer one clearly beats on left-out points.
+
+    :raises CalibrationError: if points are too few, on a line, or one is a mistake.
+    """
+    count = len(points.rgb_xy)
+    if count < MIN_POINTS:
+        raise CalibrationError(
+            f'got {count} points, expected at least {MIN_POINTS}, better 10 or more, spread over '
+            'the image'
+        )
+    best = None
+    for model in models:
+        left_out = leave_one_out_px(model, points.rgb_xy, points.ir_xy)
+        matrix = least_squares(model, points.rgb_xy, points.ir_xy)
+        if left_out is None or matrix is None:
+            continue
+        if best and np.median(left_out) >= MIN_GAIN * np.median(best.left_out_px) - 0.05:
+            continue
+        best = PointFit(model, matrix, left_out)
+    if best is None:
+        raise CalibrationError(
+            f'{count} points do not determine a transform ({", ".join(models)}): they are too few '
+            'or lie on a line; pick points spread over the image'
+        )
+    _check(best, points)
+    return best
+
+
+def rough_start(points: Points) -> np.ndarray:
+    """
+    Return the similarity, (3, 3), that fits a few rough points.
+
+    :raises CalibrationError: if they are fewer than two or all in one place.
+    """
+    matrix = None
+    if len(points.rgb_xy) >= 2:
+        matrix = least_squares('similarity', points.rgb_xy, points.ir_xy)
+    if matrix is None:
+        raise CalibrationError(
+            f'{len(points.rgb_xy)} points do not determine a rough start; give two or more, far '
+            'apart'
+        )
+    return matrix
+
+
+def _check(fit: PointFit, points: Points) -> None:
+    off_px = fit.left_out_px
+    width = points.ir_size_hw[1] if points.ir_size_hw else float(np.ptp(points.ir_xy[:, 0]))
+    worst, median = int(off_px.argmax()), float(np.median(off_px))
+    max_px = MAX_ERROR * width
+    if median > max_px or off_px[worst] > max(OUTLIER * median, max_px):
+        raise CalibrationError(
+            f'the points contradict each other: point {worst + 1} of {len(off_px)} (rgb '
+            f'{points.rgb_xy[worst].round(1)}, ir {points.ir_xy[worst].round(1)}) is '
+            f'{off_px[worst]:.1f} ir px from where the other points predict it, the median error '
+            f'is {median:.1f}; correct the point or remove it'
+        )
+
+
+def _xy(raw: dict[Any, Any], stream: str, path: Path) -> np.ndarray:
+    keys = [key for key in raw if str(key).lower().startswith(PREFIXES[stream])]
+    if len(keys) != 1:
+        raise CalibrationError(
+            f'points {path}: expected one list of [x, y] named {stream}_xy, got the keys '
+            f'{", ".join(map(str, raw)) or "none"}'
+        )
+    return _table(raw[keys[0]], 2, path, str(keys[0]))
+
+
+def _from_csv(text: str, path: Path) -> Points:
+    rows = [row for row in csv.reader(text.splitlines()) if row]
+    rows = [row for row in rows if not row[0].lstrip().startswith('#')]
+    if rows and rows[0][0].strip().lower() == 'rgb_x':
+        rows = rows[1:]
+    table = _table(rows, 4, path, 'rgb_x,rgb_y,ir_x,ir_y')
+    return Points(table[:, :2], table[:, 2:])
+
+
+def _table(raw: Any, columns: int, path: Path, name: str) -> np.ndarray:
+    try:
+        table = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        table = np.full((1, columns), np.nan)
+    if table.size == 0:
+        return np.zeros((0, columns))
+    if table.ndim == 2 and len(table) > MAX_POINTS:
+        raise CalibrationError(
+            f'points {path}: got {len(table)} points, expected at most {MAX_POINTS}'
+        )
+    if table.ndim != 2 or table.shape[1] != columns or not np.isfinite(table).all():
+        raise CalibrationError(f'points {path}: {name} must be rows of {columns} numbers')
+    return table
+
+
+def _size(raw: Any, key: str, path: Path) -> Size | None:
+    if raw is None:
+        return None
+    whole = isinstance(raw, list) and len(raw) == 2 and all(type(n) is int for n in raw)
+    if not whole or not all(1 <= n <= MAX_SIDE_PX for n in raw):
+        raise CalibrationError(f'points {path}: {key} must be [height, width]')
+    return raw[0], raw[1]
