@@ -51,7 +51,7 @@ def draw_stacked(
     axes.set_xlim(edges_s[0], edges_s[-1])
     axes.set_ylim(0, max(base.max() * 1.08, 1e-9))
     if np.array_equal(base, np.round(base)):
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10), integer=True))
     return _to_svg(figure, y_label)
 
 
@@ -107,7 +107,7 @@ def bin_edges_s(times_s: np.ndarray) -> np.ndarray:
 def _new_chart(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     with matplotlib.rc_context(STYLE):
         figure = Figure(SIZE_IN)
-        axes = figure.add_axes((0.062, 0.23, 0.93, 0.73))  # the charts of a page are aligned
+        axes = figure.add_axes((0.062, 0.23, 0.92, 0.73))  # the charts of a page are aligned
     axes.set_xlabel(x_label, color=COLORS['soft'])
     axes.set_ylabel(y_label, color=COLORS['soft'])
     axes.yaxis.set_label_coords(-0.046, 0.5)
