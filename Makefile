@@ -5,7 +5,7 @@ TEST := .venv-test
 SIZES := --size 320x240 --size 640x480 --size 1280x1024
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench faults soak train-smoke clean
+.PHONY: help demo test lint docs bench faults soak train-smoke clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,13 +15,16 @@ demo: $(DEMO)/ready  ## Play a real bag to the real node; look at out/report.htm
 
 # Two nodes at a time, which mostly wait: their times are tested, so the cores must not be full.
 test: $(TEST)/ready lint  ## Run every test: core, torch, and ros over real DDS
-	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest -n logical --dist loadfile --ignore=test/ros
-	$(TEST)/bin/python -m pytest -n 2 --dist loadfile test/ros
+	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest -n logical --dist loadfile --ignore=test/ros --ignore=test/system
+	$(TEST)/bin/python -m pytest -n 2 --dist loadfile test/ros test/system
 
 lint: $(TEST)/ready  ## Check form and types
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
+
+docs: $(TEST)/ready  ## Build the documentation website; look at out/docs/index.html
+	$(TEST)/bin/sphinx-build -q -W --keep-going -b html docs out/docs
 
 # Needs torch for the paper's network, which has no bundle. Nothing else should run meanwhile.
 bench: $(TEST)/ready  ## Time every stage, growth with size, paper and student, the live node
@@ -30,13 +33,11 @@ bench: $(TEST)/ready  ## Time every stage, growth with size, paper and student, 
 	$(TEST)/bin/python -m benchmarks.speed -o out/speed.json
 	$(TEST)/bin/python -m benchmarks.latency --raw -o out/latency.json
 
-faults: $(DEMO)/ready  ## Kill cameras, jump in time, fill disks: what does the live node do?
-	mkdir -p out
-	$(DEMO)/bin/python -m demo.faults -o out/faults.json
+faults: $(TEST)/ready  ## Kill cameras, jump in time, fill disks: what does the live node do?
+	$(TEST)/bin/python -m pytest test/system -m system -k faults --report out/faults.json
 
-soak: $(DEMO)/ready  ## Run the live node for 20 minutes: does anything grow?
-	mkdir -p out
-	$(DEMO)/bin/python -m demo.soak -o out/soak.json
+soak: $(TEST)/ready  ## Run the live node for 20 minutes: does anything grow?
+	$(TEST)/bin/python -m pytest test/system -m system -k soak --report out/soak.json
 
 train-smoke: $(TEST)/ready  ## Train both networks for a few steps and export them
 	$(TEST)/bin/python -m pytest -m torch test/training
@@ -47,12 +48,12 @@ clean:  ## Remove environments and results
 # What a robot needs: no torch. ROS comes from pip here because this need not be a robot.
 $(DEMO)/ready: pip_ros/requirements.txt setup.py
 	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/pip install -q -r pip_ros/requirements.txt -e '.[run]'
+	$(DEMO)/bin/pip install -q -r pip_ros/requirements.txt -e .
 	$(DEMO)/bin/python pip_ros/build_messages.py
 	touch $@
 
 $(TEST)/ready: pip_ros/requirements.txt setup.py
 	$(PYTHON) -m venv $(TEST)
-	$(TEST)/bin/pip install -q -r pip_ros/requirements.txt -e '.[run,train,test]'
+	$(TEST)/bin/pip install -q -r pip_ros/requirements.txt -e '.[train,test,docs]'
 	$(TEST)/bin/python pip_ros/build_messages.py
 	touch $@

@@ -75,6 +75,12 @@ setup(
             'tensorrt-rtx-cu13-bindings==1.7.1.116',
             'tensorrt-rtx-cu13-libs==1.7.1.116',  # 96 MB; pinned, kernels differ by version
             'sewar>=0.4.10',  # an independent VIF, to check ours against
+            'pytest-cov>=5',  # what the tests execute
+        ],
+        'docs': [
+            'sphinx>=7',  # pages and API reference; docs.ros.org (rosdoc2) uses it, too
+            'myst-parser>=3',  # pages are Markdown
+            'furo>=2024.8.6',  # theme that reads well on a phone and in the dark
         ],
     },
     zip_safe=False,

@@ -1,32 +1,36 @@
 """
-Send pairs at a steady rate to the real node through DDS and say how old its results are.
+Send pairs at a steady rate to the real node over DDS and print the age of its results.
 
-    python -m benchmarks.latency                      (30 Hz, the pictures of the demo bag)
+    python -m benchmarks.latency                      (30 Hz, the images of the demo bag)
     python -m benchmarks.latency BAG --hz 15 --size 1280x1024 --raw -p backend:=trt
 
-A result's age is counted from the moment before the later image of its pair is sent until the
-fused image has arrived: both ways through DDS are in it. What the node itself measures, from the
-arrival of that image to the publication, is told beside it. Nothing else should run meanwhile;
-the sender needs a part of a core, too.
+A result's age runs from the moment before the later image of its pair is sent until the fused
+image has arrived; it includes DDS in both directions. The node's own measurements, from the
+arrival of that image to the publication, are printed as well. Nothing else should run meanwhile;
+the sender needs part of a core, too.
 """
 
+from argparse import ArgumentParser
 from argparse import Namespace
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
+import os
 from pathlib import Path
 import sys
+from tempfile import TemporaryDirectory
 from time import monotonic
 from time import time_ns
 from typing import Any
 
 import numpy as np
 
-from benchmarks.live.live_run import command
-from benchmarks.live.live_run import run
-from benchmarks.live.stream import SKEW_NS
-from benchmarks.live.stream import stamp_of
-from benchmarks.live.stream import Stream
+from benchmarks.stream import SKEW_NS
+from benchmarks.stream import stamp_of
+from benchmarks.stream import Stream
 from demo.player import drops
+from demo.player import drops_text
 from demo.player import Player
+from demo.run import dds_environment
 from demo.run import start_node
 from demo.run import stop_node
 from tdfusion_ros.core.config import SyncConfig
@@ -35,44 +39,46 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.bench.benchmark import demo_bag
 from tdfusion_ros.tools.bench.benchmark import described
+from tdfusion_ros.tools.bench.benchmark import write_report
 from tdfusion_ros.tools.bench.host import environment
 from tdfusion_ros.tools.bench.pairs import kind
 from tdfusion_ros.tools.bench.pairs import load_pairs
 from tdfusion_ros.tools.bench.pairs import Source
+from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import sizes_hw
 
 WARM_UP_S = 2.0
 SETTLE_S = 2.0
-NODE = ('latency_ms', 'queue_ms', 'network_ms', 'publish_ms')  # of its diagnostics
+STAGES = ('latency_ms', 'queue_ms', 'network_ms', 'publish_ms')  # of the node's diagnostics
 
 
 def send(player: Player, streams: Sequence[Stream], hz: float, seconds: float) -> dict[int, float]:
     """
-    Send pairs when they are due; return when the later image of each was sent, by its stamp.
+    Send each pair when it is due.
 
     :param streams: rgb and ir.
-    :returns: stamp of rgb [ns] to monotonic time [s].
+    :returns: by the stamp of rgb [ns], when the later image was sent, monotonic [s].
     """
     rgb, ir = streams
     sent, begun, begun_ns = {}, monotonic(), time_ns()
     for turn in range(round(hz * seconds)):
         stamp_ns = begun_ns + round(turn / hz * 1e9)
         messages = rgb.message(turn, stamp_ns), ir.message(turn, stamp_ns + SKEW_NS)
-        player.spin_until(lambda: False, begun + turn / hz - monotonic())
+        player.spin(begun + turn / hz - monotonic())
         player.publish(rgb.topic, messages[0])
         sent[stamp_ns] = monotonic()
         player.publish(ir.topic, messages[1])
-    player.spin_until(lambda: False, SETTLE_S)
+    player.spin(SETTLE_S)
     return sent
 
 
 def summary(sent: dict[int, float], received: dict[int, float]) -> dict[str, Any]:
     """
-    Return what became of the pairs that were sent after the warm-up.
+    Summarize the pairs that were sent after the warm-up.
 
-    :param sent: stamp to time of sending [s].
-    :param received: stamp to time at which the result was there [s].
-    :raises FusionError: if nothing came back.
+    :param sent: by stamp, when a pair was sent [s].
+    :param received: by stamp, when its result arrived [s].
+    :raises FusionError: if fewer than three came back.
     """
     begun = next(iter(sent.values())) + WARM_UP_S
     offered = {stamp: at for stamp, at in sent.items() if at >= begun}
@@ -81,33 +87,49 @@ def summary(sent: dict[int, float], received: dict[int, float]) -> dict[str, Any
         raise FusionError(f'{len(fused)} of {len(offered)} pairs came back')
     at_s = np.array([offered[stamp] for stamp in fused]) - begun
     ages_ms = np.array([received[stamp] - offered[stamp] for stamp in fused]) * 1e3
-    p50, p95, p99 = np.percentile(ages_ms, (50, 95, 99)).tolist()
-    slope, error = slope_of(at_s, ages_ms)
+    quantiles_ms = np.percentile(ages_ms, (50, 95, 99, 100)).tolist()
+    line = fit_line(at_s, ages_ms)
     span_s = max(offered.values()) - begun
+    marks = ('p50', 'p95', 'p99', 'worst')
     return {
         'offered': len(offered),
         'fused': len(fused),
         'sent_hz': round((len(offered) - 1) / span_s, 2),
-        'age_ms': {
-            name: round(ms, 3)
-            for name, ms in (('p50', p50), ('p95', p95), ('p99', p99), ('worst', ages_ms.max()))
-        },
-        'slope_ms_per_s': round(slope, 3),
-        'slope_error_ms_per_s': round(error, 3),
-        'grows': slope > 2 * error and slope * span_s > 0.1 * p50,
+        'age_ms': {m: round(ms, 3) for m, ms in zip(marks, quantiles_ms, strict=True)},
+        'slope_ms_per_s': round(line['slope'], 3),
+        'slope_error_ms_per_s': round(line['error'], 3),
+        'grows': grows(line),
     }
 
 
-def slope_of(at_s: np.ndarray, ages_ms: np.ndarray) -> tuple[float, float]:
-    """Return how fast ages grow, by least squares, and the standard error of that [ms/s]."""
-    centerd = at_s - at_s.mean()
-    slope = float(centerd @ ages_ms / (centerd @ centerd))
-    rest = ages_ms - ages_ms.mean() - slope * centerd
-    return slope, float(np.sqrt(rest @ rest / (len(rest) - 2) / (centerd @ centerd)))
+def fit_line(at_s: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    """
+    Fit a line by least squares.
+
+    :returns: ``slope`` per second and its standard ``error``, which takes into account that
+        neighboring values resemble each other; ``start`` and ``growth`` along the line.
+    """
+    centered = at_s - at_s.mean()
+    slope = float(centered @ values / (centered @ centered))
+    rest = values - values.mean() - slope * centered
+    spread = rest @ rest
+    error = float(np.sqrt(spread / (len(rest) - 2) / (centered @ centered)))
+    correlation = float(np.clip(rest[1:] @ rest[:-1] / spread, 0.0, 0.95)) if spread > 0 else 0.0
+    return {
+        'slope': slope,
+        'error': error * ((1 + correlation) / (1 - correlation)) ** 0.5,
+        'start': float(values.mean() + slope * centered[0]),
+        'growth': slope * float(at_s[-1] - at_s[0]),
+    }
+
+
+def grows(line: dict[str, float]) -> bool:
+    """Return whether a line of ages rises for certain, and by a tenth or more."""
+    return line['slope'] > 2 * line['error'] and line['growth'] > 0.1 * line['start']
 
 
 def measure(options: Namespace, log: Path) -> dict[str, Any]:
-    """Start the node, send, end the node; return the report."""
+    """Start the node, send pairs, stop the node; return the report."""
     if options.hz <= 0 or options.seconds <= 0:
         raise ConfigError('--hz and --seconds must be above 0')
     (size_hw,) = sizes_hw([options.size]) if options.size else (None,)
@@ -123,28 +145,25 @@ def measure(options: Namespace, log: Path) -> dict[str, Any]:
         'asked_hz': options.hz,
         'seconds': options.seconds,
     }
-    streams = [Stream('rgb', [rgb for rgb, _ in pairs]), Stream('ir', [ir for _, ir in pairs])]
+    rgb, ir = (Stream(name, [p[i] for p in pairs]) for i, name in enumerate(('rgb', 'ir')))
     received: dict[int, float] = {}
 
-    def note(topic: str, data: bytes) -> None:
+    def record(topic: str, data: bytes) -> None:
         if topic == '/fused/image_raw':
             received[stamp_of(data)] = monotonic()
 
-    settings = [
-        f'{name}.image_transport:={"compressed" if stream.compressed else "raw"}'
-        for name, stream in zip(('rgb', 'ir'), streams, strict=True)
-    ]
+    settings = [f'rgb.image_transport:={rgb.transport}', f'ir.image_transport:={ir.transport}']
     node = start_node(log, (*settings, 'diagnostics_period_s:=0.5', *options.param))
     try:
-        topics = {stream.topic: stream.type for stream in streams}
-        with Player(topics, note, lambda: node.poll() is None) as player:
+        topics = {rgb.topic: rgb.type, ir.topic: ir.type}
+        with Player(topics, record, lambda: node.poll() is None) as player:
             player.wait_for_node()
-            sent = send(player, streams, options.hz, WARM_UP_S + options.seconds)
+            sent = send(player, (rgb, ir), options.hz, WARM_UP_S + options.seconds)
             status = player.status
     finally:
         stop_node(node)
     report |= summary(sent, received)
-    wanted = [f'{name}_{mark}' for name in NODE for mark in ('p50', 'p95')]
+    wanted = [f'{name}_{mark}' for name in STAGES for mark in ('p50', 'p95')]
     report['node_ms'] = {name: float(status[name]) for name in wanted if name in status}
     return report | {'dropped': drops(status), 'backend': status.get('backend', 'unknown')}
 
@@ -152,40 +171,63 @@ def measure(options: Namespace, log: Path) -> dict[str, Any]:
 def text(report: dict[str, Any]) -> str:
     """Return a report as lines for a terminal."""
     age, node = report['age_ms'], report['node_ms']
-    inside = ', '.join(
+    stages = ', '.join(
         f'{name.removesuffix("_ms")} {node[f"{name}_p50"]:.1f} / {node[f"{name}_p95"]:.1f}'
-        for name in NODE
+        for name in STAGES
         if f'{name}_p50' in node
     )
-    dropped = ', '.join(f'{n} {cause}' for cause, n in report['dropped'].items())
     return '\n'.join(
         [
             described(report['environment']),
             f'{report["size"]} {report["images"]} of {" + ".join(report["input"])}, backend '
             f'{report["backend"]}, {report["sent_hz"]:.1f} of {report["asked_hz"]:g} Hz for '
-            f'{report["seconds"]:g} s after {WARM_UP_S:g} to warm up',
+            f'{report["seconds"]:g} s after a warm-up of {WARM_UP_S:g} s',
             f'fused {report["fused"]} of {report["offered"]} pairs; dropped, warm-up included: '
-            f'{dropped or "none"}',
+            f'{drops_text(report["dropped"])}',
             f'sent to received [ms]: p50 {age["p50"]:.1f}, p95 {age["p95"]:.1f}, p99 '
             f'{age["p99"]:.1f}, worst {age["worst"]:.1f}',
-            f'within the node [ms], p50 / p95 of the last 300 pairs: {inside or "not told"}',
+            f'within the node [ms], p50 / p95 of the last 300 pairs: {stages or "unknown"}',
             f'it {"GROWS" if report["grows"] else "does not grow"}: '
-            f'{report["slope_ms_per_s"]:+.2f} ms a second, standard error '
+            f'{report["slope_ms_per_s"]:+.2f} ms per second, standard error '
             f'{report["slope_error_ms_per_s"]:.2f}',
         ]
     )
 
 
-def main() -> int:
-    """Measure; the exit status is 1 if nothing came back, or if ages grow."""
-    parser = command('latency', __doc__, hz=30.0)
-    add = parser.add_argument
+def parser() -> ArgumentParser:
+    """Return the parser of the command line."""
+    made = ArgumentParser(
+        prog='python -m benchmarks.latency',
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
     add('input', nargs='*', type=Path, help='bag, or rgb and ir folder; default: the demo bag')
+    add('--hz', type=float, default=30.0, help='pairs per second (default 30)')
     add('--seconds', type=float, default=20.0, help='after the warm-up (default 20)')
     add('--size', metavar='WIDTHxHEIGHT', help='resize both images')
     add('--raw', action='store_true', help='send compressed images as raw ones, as drivers do')
-    report = run('latency', parser.parse_args(), measure, text)
-    return 1 if report is None else int(report['grows'])
+    add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE', help='of the node')
+    add('-o', '--output', type=Path, metavar='FILE', help='write the report as JSON')
+    return made
+
+
+def main() -> int:
+    """Measure; the exit status is 1 if nothing came back or ages grow."""
+    options = parser().parse_args()
+    os.environ.update(dds_environment())
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / 'node.log'
+        try:
+            check_output(options.output)
+            report = measure(options, log)
+        except FusionError as error:
+            lines = log.read_text() if log.exists() else ''
+            print(f'latency: {error}; log of the node:\n{lines}', file=sys.stderr)
+            return 1
+    print(text(report))
+    write_report(report, options.output)
+    return int(report['grows'])
 
 
 if __name__ == '__main__':

@@ -1,9 +1,8 @@
-"""Play a bag to the node in real time and record what it publishes; one thread does both."""
+"""Play a bag to the node in real time and receive what it publishes, in one thread."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
 from time import monotonic
-from time import time_ns
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -17,15 +16,14 @@ from vision_msgs.msg import LabelInfo
 
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import BagWriter
 from tdfusion_ros.node import qos
 
-INPUT_KINDS = {
+INPUTS = {
     'sensor_msgs/msg/Image': Image,
     'sensor_msgs/msg/CompressedImage': CompressedImage,
     'sensor_msgs/msg/CameraInfo': CameraInfo,
 }
-RESULTS = {
+OUTPUTS = {
     '/fused/image_raw': ('sensor_msgs/msg/Image', Image),
     '/fused/camera_info': ('sensor_msgs/msg/CameraInfo', CameraInfo),
     '/detections': ('vision_msgs/msg/Detection2DArray', Detection2DArray),
@@ -45,30 +43,14 @@ COLUMNS = {  # of the live table: title -> value of the node's diagnostics
 }
 
 
-def play(bag: BagReader, writer: BagWriter, is_alive: Callable[[], bool]) -> dict[str, str]:
-    """
-    Play the whole bag once and return the node's last diagnostics.
-
-    :param is_alive: tells whether the node still runs.
-    :raises BagError: if the node does not subscribe, or ends.
-    """
-
-    def record(topic: str, data: bytes) -> None:
-        writer.write(topic, RESULTS[topic][0], time_ns(), data, latched=topic in LATCHED)
-
-    with Player(bag.topics(), record, is_alive) as player:
-        player.wait_for_node()
-        player.play(bag)
-        return player.status
-
-
 class Player:
     """
     Two cameras and a listener in one node.
 
-    :param topics: message type of each topic to publish; those that are no input are left out.
+    :param topics: message type of each topic to publish; other types than images and camera info
+        are ignored.
     :param on_result: called with the topic and the serialized message of every result.
-    :param is_alive: tells whether the node under test still runs.
+    :param is_alive: returns whether the node under test is running.
     """
 
     def __init__(
@@ -77,39 +59,45 @@ class Player:
         on_result: Callable[[str, bytes], None],
         is_alive: Callable[[], bool],
     ) -> None:
-        rclpy.init(args=[])  # the command line is not ROS's
-        self.node = rclpy.create_node('demo_player')
-        self.status: dict[str, str] = {}
+        rclpy.init(args=[])  # the command line holds no ROS arguments
+        self._node = rclpy.create_node('demo_player')
+        self.status: dict[str, str] = {}  # values of the latest diagnostics
         self._is_alive = is_alive
         self._publishers = {
-            topic: self.node.create_publisher(INPUT_KINDS[kind], topic, 10)
+            topic: self._node.create_publisher(INPUTS[kind], topic, 10)
             for topic, kind in topics.items()
-            if kind in INPUT_KINDS
+            if kind in INPUTS
         }
-        for topic, (_, cls) in RESULTS.items():
-            self.node.create_subscription(
+        for topic, (_, cls) in OUTPUTS.items():
+            self._node.create_subscription(
                 cls,
                 topic,
                 lambda data, topic=topic: on_result(topic, data),
                 qos.latched() if topic in LATCHED else QoSProfile(depth=10),
                 raw=True,
             )
-        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._show, 10)
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._show, 10)
         self._begun: float | None = None
 
     def __enter__(self) -> 'Player':
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.node.destroy_node()
+        self._node.destroy_node()
         rclpy.try_shutdown()
 
     def wait_for_node(self) -> None:
-        """Return once the node listens to every image of the bag."""
-        self.spin_until(
-            lambda: all(p.get_subscription_count() for p in self._publishers.values()), START_S
-        )
-        if not all(p.get_subscription_count() for p in self._publishers.values()):
+        """
+        Return once the node subscribes to every image topic.
+
+        :raises BagError: if it does not, or ends.
+        """
+
+        def subscribed() -> bool:
+            return all(p.get_subscription_count() for p in self._publishers.values())
+
+        self.spin(START_S, subscribed)
+        if not subscribed():
             raise BagError(f'the node did not subscribe within {START_S:g} s')
 
     def publish(self, topic: str, data: bytes) -> None:
@@ -117,24 +105,27 @@ class Player:
         self._publishers[topic].publish(data)
 
     def play(self, bag: BagReader) -> None:
-        """Publish every message when it is due, then wait for what is still on its way."""
+        """Publish every message when it is due, then wait for the last results."""
         print(''.join(f'{title:>10}' for title in ('time s', *COLUMNS)) + '   dropped')
         self._begun = monotonic()
         first_ns = None
-        for topic, time, data in bag.serialized(*self._publishers):
-            first_ns = time if first_ns is None else first_ns
-            due = self._begun + (time - first_ns) / 1e9
-            self.spin_until(lambda: False, due - monotonic())
+        for topic, time_ns, data in bag.serialized(*self._publishers):
+            first_ns = time_ns if first_ns is None else first_ns
+            self.spin(self._begun + (time_ns - first_ns) / 1e9 - monotonic())
             self.publish(topic, data)
-        self.spin_until(lambda: False, SETTLE_S)
+        self.spin(SETTLE_S)
 
-    def spin_until(self, done: Callable[[], bool], seconds: float) -> None:
-        """Receive until a condition holds, at most for some seconds."""
+    def spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """
+        Receive for some time, or until a condition is true.
+
+        :raises BagError: if the node ends.
+        """
         deadline = monotonic() + seconds
-        while not done() and (left := deadline - monotonic()) > 0:
+        while not until() and (left := deadline - monotonic()) > 0:
             if not self._is_alive():
                 raise BagError('the node ended')
-            rclpy.spin_once(self.node, timeout_sec=min(left, 0.05))
+            rclpy.spin_once(self._node, timeout_sec=min(left, 0.05))
 
     def _show(self, message: Any) -> None:
         self.status = {v.key: v.value for status in message.status for v in status.values}
@@ -142,14 +133,19 @@ class Player:
             return
         cells = [f'{monotonic() - self._begun:.1f}']
         cells += [self.status.get(value, '-') for value in COLUMNS.values()]
-        dropped = ', '.join(f'{n} {c}' for c, n in drops(self.status).items()) or 'none'
-        print(''.join(f'{cell:>10}' for cell in cells) + f'   {dropped}', flush=True)
+        row = ''.join(f'{cell:>10}' for cell in cells)
+        print(f'{row}   {drops_text(drops(self.status))}', flush=True)
 
 
-def drops(status: dict[str, str]) -> dict[str, int]:
-    """Return what the node dropped, by cause."""
+def drops(status: Mapping[str, str]) -> dict[str, int]:
+    """Return how many images or pairs the node dropped, by cause."""
     return {
         key.removeprefix('dropped.'): int(value)
         for key, value in status.items()
         if key.startswith('dropped.')
     }
+
+
+def drops_text(counts: Mapping[str, int]) -> str:
+    """Return ``2 busy, 1 no_partner``, or ``none``."""
+    return ', '.join(f'{number} {cause}' for cause, number in counts.items()) or 'none'

@@ -1,6 +1,5 @@
-"""What came back from the node, against what was possible: a report and a picture."""
+"""Compare what the node published with what was possible, and show it in a picture."""
 
-from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,21 @@ from tdfusion_ros.formats.messages import to_frame
 
 ROWS = 7
 CELL_WH = (480, 360)
+CLASSES = ('person', 'bicycle', 'car')  # first in the order of colors, as in the shipped model
 
 
 def make_report(bag: Path, result: Path, status: dict[str, str]) -> dict[str, Any]:
     """
-    Compare the recorded result with the bag that was played.
+    Compare the recorded results with the bag that was played.
 
     :param status: the node's last diagnostics.
     """
     skews_ms = best_skews_ms(bag)
     with BagReader(result) as reader:
-        published = reader.count('/fused/image_raw')
-        detections = reader.count('/detections')
+        published = min(reader.count('/fused/image_raw'), reader.count('/detections'))
     return {
         'pairs_possible': len(skews_ms),
-        'pairs_published': min(published, detections),
+        'pairs_published': published,
         'skew_ms_mean': round(float(status.get('abs_skew_ms_mean', 'nan')), 3),
         'skew_ms_best': round(float(np.mean(skews_ms)), 3),
         'latency_ms_p50': round(float(status.get('latency_ms_p50', 'nan')), 2),
@@ -44,34 +43,40 @@ def make_report(bag: Path, result: Path, status: dict[str, str]) -> dict[str, An
 
 def best_skews_ms(bag: Path) -> list[float]:
     """
-    Return the skew of every ir frame to its nearest rgb frame, where that is allowed [ms].
+    Return the skew of every ir frame to its nearest rgb frame, where that is permitted [ms].
 
-    Knows nothing of the node's pairing: this is what it is measured against.
+    It does not use the node's pairing, which is compared with it.
     """
-    stamps: dict[str, list[int]] = {'rgb': [], 'ir': []}
+    rgb, ir = read_messages(bag)
+    skews_ms = [min(abs(stamp - other) for other in rgb) / 1e6 for stamp in ir]
+    return [skew for skew in skews_ms if skew <= SyncConfig().max_skew_ms]
+
+
+def read_messages(bag: Path) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Return the rgb and the ir image messages of a bag by stamp [ns]."""
     with BagReader(bag) as reader:
         topics = reader.find()
-        for topic, _, message in reader.messages(topics.rgb, topics.ir):
-            stamps['rgb' if topic == topics.rgb else 'ir'].append(stamp_ns(message.header))
-    skews = [min(abs(ir - rgb) for rgb in stamps['rgb']) / 1e6 for ir in stamps['ir']]
-    return [skew for skew in skews if skew <= SyncConfig().max_skew_ms]
+        return by_stamp(reader, topics.rgb), by_stamp(reader, topics.ir)
 
 
-def contact_sheet(bag: Path, result: Path, path: Path) -> None:
-    """Write rgb · ir · fused with boxes, for a few pairs of the whole bag."""
-    images = _images(bag)
+def by_stamp(reader: BagReader, topic: str) -> dict[int, Any]:
+    """Return the messages of a topic by stamp [ns]."""
+    return {stamp_ns(message.header): message for _, _, message in reader.messages(topic)}
+
+
+def write_contact_sheet(bag: Path, result: Path, path: Path) -> None:
+    """Write rgb, ir and fused images with boxes side by side, for a few pairs of the whole bag."""
+    rgb, ir = read_messages(bag)
     with BagReader(result) as reader:
-        fused = {stamp_ns(m.header): m for _, _, m in reader.messages('/fused/image_raw')}
-        found = {stamp_ns(m.header): m for _, _, m in reader.messages('/detections')}
+        fused, found = by_stamp(reader, '/fused/image_raw'), by_stamp(reader, '/detections')
     stamps = sorted(fused.keys() & found.keys())
-    rows = [_titles()]
+    rows = [title_row()]
     for stamp in (stamps[i] for i in np.linspace(0, len(stamps) - 1, ROWS).astype(int)):
-        ir = images['ir'][_nearest(sorted(images['ir']), stamp)]
-        detections, classes = _detections(found[stamp])
+        nearest_ir = ir[min(ir, key=lambda other: abs(other - stamp))]
         cells = [
-            images['rgb'][stamp],
-            cv2.cvtColor(ir, cv2.COLOR_GRAY2RGB),
-            draw(to_frame(fused[stamp]).pixels, detections, classes),
+            to_frame(rgb[stamp]).pixels,
+            cv2.cvtColor(to_frame(nearest_ir).pixels, cv2.COLOR_GRAY2RGB),
+            draw(to_frame(fused[stamp]).pixels, *read_detections(found[stamp])),
         ]
         rows.append(
             np.hstack([cv2.resize(c, CELL_WH, interpolation=cv2.INTER_AREA) for c in cells])
@@ -79,45 +84,23 @@ def contact_sheet(bag: Path, result: Path, path: Path) -> None:
     cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
 
 
-def _images(bag: Path) -> dict[str, dict[int, np.ndarray]]:
-    images: dict[str, dict[int, np.ndarray]] = {'rgb': {}, 'ir': {}}
-    with BagReader(bag) as reader:
-        topics = reader.find()
-        for topic, _, message in reader.messages(topics.rgb, topics.ir):
-            frame = to_frame(message)
-            images['rgb' if topic == topics.rgb else 'ir'][frame.stamp_ns] = frame.pixels
-    return images
+def read_detections(message: Any) -> tuple[Detections, list[str]]:
+    """Return the content of a Detection2DArray and the class names."""
+    best = [d.results[0].hypothesis for d in message.detections]
+    classes = [*CLASSES, *sorted({h.class_id for h in best} - set(CLASSES))]
+    boxes = [d.bbox for d in message.detections]
+    centers = np.array([(b.center.position.x, b.center.position.y) for b in boxes])
+    half = np.array([(b.size_x, b.size_y) for b in boxes]) / 2
+    corners = np.hstack([centers - half, centers + half]) if best else np.empty((0, 4))
+    scores = np.array([h.score for h in best], np.float32)
+    ids = np.array([classes.index(h.class_id) for h in best], np.int64)
+    return Detections(corners.astype(np.float32), scores, ids), classes
 
 
-def _nearest(stamps: list[int], stamp: int) -> int:
-    at = bisect_left(stamps, stamp)
-    return min(stamps[max(0, at - 1) : at + 1], key=lambda other: abs(other - stamp))
-
-
-def _detections(message: Any) -> tuple[Detections, list[str]]:
-    """Read a Detection2DArray back; class ids count the names that occur."""
-    names = [d.results[0].hypothesis.class_id for d in message.detections]
-    classes = ['person', 'bicycle', 'car', *sorted({*names} - {'person', 'bicycle', 'car'})]
-    boxes = np.array(
-        [
-            (
-                d.bbox.center.position.x - d.bbox.size_x / 2,
-                d.bbox.center.position.y - d.bbox.size_y / 2,
-                d.bbox.center.position.x + d.bbox.size_x / 2,
-                d.bbox.center.position.y + d.bbox.size_y / 2,
-            )
-            for d in message.detections
-        ],
-        np.float32,
-    ).reshape(-1, 4)
-    scores = np.array([d.results[0].hypothesis.score for d in message.detections], np.float32)
-    ids = np.array([classes.index(name) for name in names], np.int64)
-    return Detections(boxes, scores, ids), classes
-
-
-def _titles() -> np.ndarray:
-    strip = np.full((36, 3 * CELL_WH[0], 3), 255, np.uint8)
+def title_row() -> np.ndarray:
+    """Return the titles of the columns as an image."""
+    row = np.full((36, 3 * CELL_WH[0], 3), 255, np.uint8)
     for column, title in enumerate(('rgb', 'ir', 'fused, with detections')):
         place = (column * CELL_WH[0] + 10, 25)
-        cv2.putText(strip, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 1, cv2.LINE_AA)
-    return strip
+        cv2.putText(row, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 1, cv2.LINE_AA)
+    return row

@@ -1,11 +1,11 @@
 """
-Play the demo bag to the real node through DDS and judge what comes back.
+Play the demo bag to the real node over DDS, and check and show the results.
 
-    python -m demo.run          (`make demo` first makes the environment)
+    python -m demo.run          (`make demo` creates the environment first)
 
-Writes ``out/``: the recorded result (a bag), ``contact_sheet.png``, ``report.html`` (what
-``tdfusion view`` makes of it) and ``report.json``. The exit status is 1 if less than 95 % of the
-possible pairs came out, or if the node met an exception.
+Writes ``out/``: the recorded results (a bag), ``contact_sheet.png``, ``report.html`` (made by
+``tdfusion view``) and ``report.json``. The exit status is 1 if less than 95 % of the possible
+pairs are fused, or if the node logs an exception.
 """
 
 import argparse
@@ -18,10 +18,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from time import time_ns
 
-from demo.player import play
-from demo.results import contact_sheet
+from demo.player import LATCHED
+from demo.player import OUTPUTS
+from demo.player import Player
 from demo.results import make_report
+from demo.results import write_contact_sheet
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.bags import BagWriter
@@ -29,26 +32,24 @@ from tdfusion_ros.tools.view.report import render_report
 from tdfusion_ros.tools.view.report import write_html
 
 ROOT = Path(__file__).resolve().parents[1]
-ENOUGH = 0.95
+MIN_SHARE = 0.95
 SETTINGS = ('rgb.image_transport:=compressed', 'diagnostics_period_s:=0.5')
 
 
-def set_up_dds() -> None:
-    """Keep this demo to this machine and to itself, and let images through unharmed."""
+def dds_environment() -> dict[str, str]:
+    """Return variables that keep DDS on this machine, in a random domain, without image loss."""
     profile = str(ROOT / 'config' / 'fastdds_profile.xml')
-    os.environ.update(
-        ROS_DOMAIN_ID=str(random.SystemRandom().randrange(1, 100)),
-        ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
-        FASTRTPS_DEFAULT_PROFILES_FILE=profile,
-        FASTDDS_DEFAULT_PROFILES_FILE=profile,
-    )
+    return {
+        'ROS_DOMAIN_ID': str(random.SystemRandom().randrange(1, 100)),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'FASTRTPS_DEFAULT_PROFILES_FILE': profile,
+        'FASTDDS_DEFAULT_PROFILES_FILE': profile,
+    }
 
 
-def start_node(
-    log: Path, settings: Sequence[str] = SETTINGS, module: str = 'tdfusion_ros.node.fusion_node'
-) -> subprocess.Popen:
-    """Start the fusion node as a robot does: its own process, configured by parameters."""
-    command = [sys.executable, '-m', module, '--ros-args']
+def start_node(log: Path, settings: Sequence[str]) -> subprocess.Popen:
+    """Start the fusion node in its own process, configured by ``NAME:=VALUE`` settings."""
+    command = [sys.executable, '-m', 'tdfusion_ros.node.fusion_node', '--ros-args']
     command += ['--params-file', str(ROOT / 'config' / 'fusion.yaml')]
     for setting in settings:
         command += ['-p', setting]
@@ -57,7 +58,7 @@ def start_node(
 
 
 def stop_node(node: subprocess.Popen) -> int:
-    """End the node as a terminal does; return its exit status."""
+    """Interrupt the node as a terminal does; return its exit status."""
     node.send_signal(signal.SIGINT)
     try:
         return node.wait(timeout=10)
@@ -66,42 +67,58 @@ def stop_node(node: subprocess.Popen) -> int:
         return node.wait()
 
 
+def play(bag: Path, result: Path, node: subprocess.Popen) -> dict[str, str]:
+    """
+    Play the whole bag once and record the results; return the node's last diagnostics.
+
+    :raises FusionError: if the node does not subscribe, or ends, or the bag is unreadable.
+    """
+    with BagReader(bag) as reader, BagWriter(result) as writer:
+
+        def record(topic: str, data: bytes) -> None:
+            kind, _ = OUTPUTS[topic]
+            writer.write(topic, kind, time_ns(), data, latched=topic in LATCHED)
+
+        with Player(reader.topics(), record, lambda: node.poll() is None) as player:
+            player.wait_for_node()
+            player.play(reader)
+            return player.status
+
+
 def main() -> int:
     """Run the demo; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('bag', nargs='?', type=Path, default=ROOT / 'demo' / 'msrs_drive')
     parser.add_argument('-o', '--output', type=Path, default=ROOT / 'out')
     options = parser.parse_args()
-    set_up_dds()
-    result = options.output / 'result'
+    os.environ.update(dds_environment())
+    result, log = options.output / 'result', options.output / 'node.log'
     shutil.rmtree(result, ignore_errors=True)
     options.output.mkdir(parents=True, exist_ok=True)
-    log = options.output / 'node.log'
-    node = start_node(log)
+    node = start_node(log, SETTINGS)
     try:
-        with BagReader(options.bag) as bag, BagWriter(result) as writer:
-            status = play(bag, writer, is_alive=lambda: node.poll() is None)
+        status = play(options.bag, result, node)
     except FusionError as error:
-        print(f'demo: {error}; the node said:\n{log.read_text()}', file=sys.stderr)
+        print(f'demo: {error}; log of the node:\n{log.read_text()}', file=sys.stderr)
         return 1
     finally:
         exit_status = stop_node(node)
     report = make_report(options.bag, result, status)
     text = json.dumps(report, indent=2)
     (options.output / 'report.json').write_text(text + '\n', encoding='utf-8')
-    contact_sheet(options.bag, result, options.output / 'contact_sheet.png')
-    page = options.output / 'report.html'
+    sheet, page = options.output / 'contact_sheet.png', options.output / 'report.html'
+    write_contact_sheet(options.bag, result, sheet)
     with BagReader(result) as bag, BagReader(options.bag) as inputs:
         write_html(page, render_report(bag, inputs))
-    print(f'\n{text}\n\nLook at {page} and {options.output / "contact_sheet.png"}')
+    print(f'\n{text}\n\nLook at {page} and {sheet}')
     busy = report['dropped'].get('busy', 0)
     if busy:
         print(
-            f'{busy} pairs came while this machine still fused another: the newest one is taken, '
-            'so that results are late by no more than one pair'
+            f'{busy} pairs arrived while this machine was fusing another one: the node skips to '
+            'the newest pair, so that results are late by one pair at most'
         )
-    whole = report['pairs_published'] + busy >= ENOUGH * report['pairs_possible']
-    if not whole or not report['pairs_published'] or report['exceptions'] or exit_status:
+    enough = report['pairs_published'] + busy >= MIN_SHARE * report['pairs_possible']
+    if not enough or not report['pairs_published'] or report['exceptions'] or exit_status:
         print(f'demo: FAILED (node exit status {exit_status}), see {log}', file=sys.stderr)
         return 1
     return 0

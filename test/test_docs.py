@@ -46,7 +46,10 @@ def test_every_command_that_is_named_exists(page):
     assert named <= set(commands)
 
 
-def test_readme_points_to_every_page():
-    text = (ROOT / 'README.md').read_text()
-    for page in (ROOT / 'docs').glob('*.md'):
-        assert f'docs/{page.name}' in text
+def test_website_and_readme_list_every_page():
+    index = (ROOT / 'docs' / 'index.md').read_text()
+    readme = (ROOT / 'README.md').read_text()
+    pages = {page.stem for page in (ROOT / 'docs').glob('*.md')} - {'index'}
+    assert pages <= set(re.findall(r'^\w+$', index, re.MULTILINE))
+    linked = set(re.findall(r'docs/(\w+)\.md', readme))
+    assert linked == pages - {'api', 'contributing'}

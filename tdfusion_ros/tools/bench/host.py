@@ -59,26 +59,6 @@ def process(pid: int | None = None) -> dict[str, float]:
     }
 
 
-def held(pid: int) -> dict[str, float]:
-    """
-    Return what a process holds: threads, descriptors, memory, shared memory on its map [MiB].
-
-    :raises OSError: if there is no such process, or it is another user's.
-    """
-    taken, files = process(pid), {}
-    for line in Path('/proc', str(pid), 'maps').read_text(encoding='utf-8').splitlines():
-        first, last = (int(end, 16) for end in line.split(maxsplit=1)[0].split('-'))
-        if '/dev/shm/' in line:
-            name = line.split('/dev/shm/')[1]
-            files[name] = files.get(name, 0) + last - first
-    return {
-        'memory_mib': taken['memory_mib'],
-        'threads': taken['threads'],
-        'descriptors': sum(1 for _ in Path('/proc', str(pid), 'fd').iterdir()),
-        'shared_mib': round(sum(files.values()) / 2**20, 1),
-    }
-
-
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

@@ -43,6 +43,11 @@ class NodeProcess:
                 stderr=subprocess.STDOUT,
             )
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
     def log(self) -> str:
         """Return what it has printed so far."""
         return self._log.read_text(encoding='utf-8', errors='replace')

@@ -1,0 +1,85 @@
+"""
+Long tests of the live node: ``make faults`` and ``make soak`` run them, ``make test`` does not.
+
+They run only if ``-m`` names the marker ``system``; a short case of each always runs.
+"""
+
+import json
+import os
+from pathlib import Path
+import sys
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(HERE.parent / 'ros')]  # for the modules here and for rig
+REPORTS = pytest.StashKey[list]()
+OPTIONS = {
+    '--hz': (float, 20.0, 'pairs per second'),
+    '--size': (str, '640x480', 'of the images, WIDTHxHEIGHT'),
+    '--minutes': (float, 20.0, 'duration of the soak'),
+    '--every': (float, 5.0, 'time between two samples of the soak [s]'),
+    '--report': (Path, None, 'write the report as JSON'),
+}
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup('system')
+    for name, (kind, default, text) in OPTIONS.items():
+        group.addoption(name, type=kind, default=default, help=f'{text} (default {default})')
+    group.addoption(
+        '--param', action='append', default=[], metavar='NAME:=VALUE', help='of the node'
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if 'system' in config.getoption('markexpr'):
+        return
+    long = [item for item in items if item.get_closest_marker('system')]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    reports = config.stash.get(REPORTS, [])
+    for title, text, _ in reports:
+        terminalreporter.section(title)
+        terminalreporter.write_line(text)
+    if reports and (path := config.getoption('report', None)):
+        values = [values for _, _, values in reports]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values if len(values) > 1 else values[0], indent=2) + '\n')
+
+
+@pytest.fixture(scope='session')
+def publish(pytestconfig):
+    """Print a report at the end: ``publish(title, text, values)``; the values go to --report."""
+    reports = pytestconfig.stash.setdefault(REPORTS, [])
+    return lambda *report: reports.append(report)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def ros_environment(tmp_path_factory):
+    from demo.run import dds_environment
+
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
+    logs = str(tmp_path_factory.mktemp('ros_log'))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            **dds_environment(),
+            'PYTHONPATH': path,
+            'ROS_LOG_DIR': logs,
+        }.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope='session')
+def command_line(pytestconfig):
+    """Return the options of the command line as keywords of ``live.Options``."""
+    parameters = dict(p.split(':=', 1) for p in pytestconfig.getoption('param', []))
+    options = {
+        name: pytestconfig.getoption(name, OPTIONS[f'--{name}'][1]) for name in ('hz', 'size')
+    }
+    return {**options, 'parameters': parameters}

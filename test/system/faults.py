@@ -1,0 +1,150 @@
+"""The faults: what the cameras do, for how long, and how the node must react."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from typing import Any
+
+from camera import CameraSettings
+import disturbances
+from live import Live
+
+Changes = dict[str, Any]  # of CameraSettings
+KILLED = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """
+    How the node must react while a fault lasts.
+
+    :param mode: of most results: ``pairs``, ``held``, ``rgb_only``, ``ir_only``; empty: no
+        results.
+    :param rate: lowest rate of results, as a fraction of the rate before.
+    :param warning: ``subject: message`` of a warning on /diagnostics, a regular expression;
+        empty: none is needed.
+    :param counter: of the diagnostics that must rise.
+    :param max_age_ms: of a result at arrival; an unbounded queue exceeds it in a burst.
+    """
+
+    mode: str
+    rate: float = 0.5
+    warning: str = ''
+    counter: str = ''
+    max_age_ms: float = 2000.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    One fault.
+
+    :param rgb: changes of the camera's settings; KILLED: the camera is killed.
+    :param seconds: duration; 0: a jump, which stays until the next fault.
+    :param disturbance: what else happens meanwhile.
+    :param needs_disk: whether it fills the small disk.
+    """
+
+    name: str
+    rgb: Changes | None = field(default_factory=dict)
+    ir: Changes | None = field(default_factory=dict)
+    seconds: float = 3.0
+    expected: Expected = Expected('pairs')
+    disturbance: Callable[[Live], AbstractContextManager] = nullcontext
+    needs_disk: bool = False
+
+    def settings(self, normal: CameraSettings) -> list[CameraSettings | None]:
+        """Return the settings of rgb and ir, None for a killed camera."""
+        return [c if c is None else replace(normal, **c) for c in (self.rgb, self.ir)]
+
+
+def missing(camera: str, mode: str) -> Expected:
+    """Return the reaction to a camera that sends nothing."""
+    return Expected(
+        mode, warning=f'{camera} stream: no {camera} image', counter=f'stalls.{camera}'
+    )
+
+
+def stalled(text: str) -> Expected:
+    """Return the reaction to an ir camera that sends useless images."""
+    return Expected('rgb_only', warning=f'ir stream: the ir picture {text}', counter='stalls.ir')
+
+
+def dropped(mode: str, camera: str, cause: str) -> Expected:
+    """Return the reaction to images of a camera that cannot be decoded."""
+    warning = rf'{camera} stream: {camera} image dropped \({cause}\): '
+    return Expected(mode, warning=warning, counter=f'dropped.{camera}.{cause}')
+
+
+BURST, LOSS = {'hz': 300.0}, {'loss': 0.3}
+BACK, HOUR = {'clock_offset_s': -10.0}, {'clock_offset_s': -3600.0}
+APART = Expected(
+    '', warning='sync: .* 3600 s behind .*set the clocks', counter='dropped.time_jump'
+)
+NO_SPACE = 'No space left on device'
+UNSAVED = Expected('pairs', warning=f'save_pair: .*{NO_SPACE}')
+UNCACHED = Expected('pairs', warning=f'cache: the engine cannot be kept .*{NO_SPACE}')
+
+
+def shows(content: str) -> Changes:
+    """Return the changes of a camera that sends other content."""
+    return {'content': content}
+
+
+FAULTS = (
+    Fault('ir camera killed', {}, KILLED, 4, missing('ir', 'rgb_only')),
+    Fault('rgb camera killed', KILLED, {}, 4, missing('rgb', 'ir_only')),
+    Fault(
+        'both cameras pause',
+        {'hz': 0.0},
+        {'hz': 0.0},
+        4,
+        Expected('', warning='(rgb|ir) stream: no usable'),
+    ),
+    Fault('ir image frozen', {}, shows('frozen'), 3, stalled('stands still')),
+    Fault('ir image flat', {}, shows('flat'), 3, stalled('shows nothing')),
+    Fault('both clocks jump back 10 s', BACK, BACK, 0),
+    Fault('both clocks jump forward 10 s', {}, {}, 0),
+    Fault('ir clock off by an hour', {}, HOUR, 5, APART),
+    # The senders of a burst take the processor, too.
+    Fault('burst of 300 Hz', BURST, BURST, 2, Expected('pairs', rate=0.2)),
+    # 0.7 of 0.7 of the pairs remain.
+    Fault('30 % loss', LOSS, LOSS, 4, Expected('pairs', rate=0.3, counter='dropped.no_partner')),
+    Fault('best effort', {'reliable': False}, {'reliable': False}, 4),
+    Fault('rgb truncated', shows('truncated'), {}, 3, dropped('ir_only', 'rgb', 'truncated')),
+    Fault(
+        'ir encoding unknown',
+        {},
+        shows('unknown_encoding'),
+        3,
+        dropped('rgb_only', 'ir', 'bad_encoding'),
+    ),
+    Fault('rgb half size', shows('half_size'), {}, 3, dropped('pairs', 'rgb', 'size_changed')),
+    Fault(
+        'engine raises',
+        shows('faulty'),
+        expected=Expected('', warning='inference: pair dropped', counter='exceptions'),
+    ),
+    Fault('viewer hangs and dies', seconds=4, disturbance=disturbances.viewer_hangs),
+    Fault(
+        'node stopped as in suspend',
+        expected=Expected('', max_age_ms=5000.0),
+        disturbance=disturbances.node_stops,
+    ),
+    Fault(
+        'disk of log and pairs full',
+        expected=UNSAVED,
+        disturbance=disturbances.disk_full,
+        needs_disk=True,
+    ),
+    Fault(
+        'disk of engine cache full',
+        seconds=1,
+        expected=UNCACHED,
+        disturbance=disturbances.cache_full,
+        needs_disk=True,
+    ),
+)

@@ -1,0 +1,238 @@
+"""The real node between two camera processes, and a record of what it publishes."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import field
+import json
+from pathlib import Path
+import subprocess
+import sys
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+from camera import CameraSettings
+from diagnostic_msgs.msg import DiagnosticArray
+from rig.lifecycle import Manager
+from rig.stage import ROOT
+from rig.stage import Stage
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float64
+
+from benchmarks.stream import stamp_of
+from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.tools.bench.host import process
+
+HERE = Path(__file__).parent
+START_S = 60.0  # for a process to start on a busy machine
+STREAMS = ('rgb', 'ir')
+OK = b'\x00'  # of diagnostic_msgs/DiagnosticStatus
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    How to run the node.
+
+    :param size: of both images, such as ``640x480``.
+    :param parameters: of the node.
+    :param disk: folder on a small disk that a test may fill; None: there is none.
+    """
+
+    size: str = '640x480'
+    hz: float = 20.0
+    parameters: dict[str, Any] = field(default_factory=dict)
+    disk: Path | None = None
+
+
+@dataclass
+class Record:
+    """
+    What was sent and received; all times are monotonic [s].
+
+    :param sent: for each camera, the sending time by stamp [ns].
+    :param results: arrival time and stamp [ns] of each fused image.
+    :param fresh: arrival time and stamp [ns] of each result whose two images belong together.
+    :param warnings: arrival time and ``subject: message`` of each status that is not OK.
+    :param values: latest values of the diagnostics.
+    """
+
+    sent: dict[str, dict[int, float]] = field(default_factory=lambda: {s: {} for s in STREAMS})
+    results: list[tuple[float, int]] = field(default_factory=list)
+    fresh: list[tuple[float, int]] = field(default_factory=list)
+    warnings: list[tuple[float, str]] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Forget everything except the values."""
+        for items in (*self.sent.values(), self.results, self.fresh, self.warnings):
+            items.clear()
+
+    def add_result(self, data: bytes) -> None:
+        """Record a serialized fused image."""
+        self.results.append((monotonic(), stamp_of(data)))
+
+    def add_diagnostics(self, message: DiagnosticArray) -> None:
+        """Record diagnostics."""
+        self.values = {v.key: v.value for status in message.status for v in status.values}
+        for status in message.status:
+            if status.level != OK:
+                self.warn(f'{status.name.split(": ")[1]}: {status.message}')
+
+    def add_skew(self, message: Float64) -> None:
+        """Record that the last result is fresh; a reused image has a larger skew."""
+        if abs(message.data) <= SyncConfig().max_skew_ms and self.results:
+            self.fresh.append((monotonic(), self.results[-1][1]))
+
+    def warn(self, text: str) -> None:
+        """Record a warning."""
+        self.warnings.append((monotonic(), text))
+
+    def sent_s(self, stamp_ns: int) -> float | None:
+        """Return when the image of a result was sent [s]."""
+        return self.sent['rgb'].get(stamp_ns, self.sent['ir'].get(stamp_ns))
+
+    def ages_ms(self, begin: float, end: float) -> list[float]:
+        """Return the ages at arrival of the results that arrived between two times [ms]."""
+        ages = [(at, self.sent_s(stamp)) for at, stamp in self.results if begin <= at < end]
+        return [(at - sent) * 1e3 for at, sent in ages if sent is not None]
+
+    def result_hz(self, begin: float, end: float) -> float:
+        """Return the rate of results between two times."""
+        return sum(begin <= at < end for at, _ in self.results) / (end - begin)
+
+
+class CameraProcess:
+    """
+    A camera that can be started, changed and killed.
+
+    :param sent: receives the sending time [s] of each image by its stamp [ns].
+    """
+
+    def __init__(self, name: str, size: str, sent: dict[int, float]) -> None:
+        self._command = [sys.executable, str(HERE / 'camera.py'), name, size]
+        self._sent = sent
+        self._process: subprocess.Popen | None = None
+        self._events: dict[str, float] = {}
+
+    def set(self, settings: CameraSettings | None) -> None:
+        """Send it settings, starting it if necessary; None: kill it."""
+        if settings is None:
+            self.kill()
+            return
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            Thread(target=self._read, args=(self._process,), daemon=True).start()
+        self._events.clear()
+        self._process.stdin.write(json.dumps(asdict(settings)).encode() + b'\n')
+        self._process.stdin.flush()
+
+    def changed_s(self) -> float | None:
+        """Return when it applied its settings, now if it is killed, None if it has not yet [s]."""
+        return monotonic() if self._process is None else self._events.get('changed')
+
+    def found_s(self) -> float:
+        """Return when a subscription matched its new publisher; 0: no new publisher [s]."""
+        return self._events.get('found', 0.0)
+
+    def kill(self) -> None:
+        """Kill it: it cannot leave the DDS graph cleanly."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _read(self, process: subprocess.Popen) -> None:
+        for line in process.stdout:
+            event, *values = line.decode('ascii', 'replace').split()
+            if event == 'sent':
+                self._sent[int(values[0])] = float(values[1])
+            elif process is self._process:
+                self._events[event] = float(values[0])
+
+
+class Live:
+    """The node, two cameras that already send, and a listener."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        options: Options,
+        script: tuple[str, ...] = ('-m', 'tdfusion_ros.node.fusion_node'),
+    ) -> None:
+        self.options = options
+        self.normal = CameraSettings(hz=options.hz)
+        self.record = Record()
+        self.node = stage.start_node(options.parameters, script=script)
+        self.client = stage.client()
+        create = self.client.node.create_subscription
+        create(Image, '/fused/image_raw', self.record.add_result, 10, raw=True)
+        create(DiagnosticArray, '/diagnostics', self.record.add_diagnostics, 10)
+        create(Float64, '/tdfusion/debug/skew_ms', self.record.add_skew, 10)
+        self._manager = Manager(self.client)
+        self._cameras = {s: CameraProcess(s, options.size, self.record.sent[s]) for s in STREAMS}
+        try:
+            self.set_cameras(self.normal, self.normal)
+            self.wait_for(lambda: self.record.fresh, 'a first result')
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Kill the cameras; the stage ends the rest."""
+        for camera in self._cameras.values():
+            camera.kill()
+
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = START_S) -> None:
+        """Receive until a condition is true; fail after the timeout or when the node ends."""
+
+        def done() -> Any:
+            assert self.node.running(), f'the node ended\n{self.node.log()}'
+            return condition()
+
+        self.client.wait_until(done, what, timeout)
+
+    def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """Receive for some time or until a condition is true."""
+        end = monotonic() + seconds
+        self.wait_for(lambda: until() or monotonic() >= end, 'the time', seconds + START_S)
+
+    def set_cameras(self, rgb: CameraSettings | None, ir: CameraSettings | None) -> float:
+        """Change both cameras; return the time from which both use their settings [s]."""
+        cameras = self._cameras.values()
+        for camera, settings in zip(cameras, (rgb, ir), strict=True):
+            camera.set(settings)
+        times: list[float | None] = []
+
+        def changed() -> bool:
+            times[:] = [camera.changed_s() for camera in cameras]
+            return None not in times
+
+        self.wait_for(changed, 'the cameras')
+        return max(times)
+
+    def found_s(self) -> float:
+        """Return when DDS matched the last new publisher since ``set_cameras`` [s]."""
+        return max(camera.found_s() for camera in self._cameras.values())
+
+    def state(self) -> str:
+        """Return the lifecycle state of the node."""
+        return self._manager.state()
+
+    def resources(self) -> dict[str, float]:
+        """Return what the node's process uses: memory, threads, descriptors, shared memory."""
+        folder, shared = Path('/proc', str(self.node.pid)), 0
+        used = process(self.node.pid)
+        for line in (folder / 'maps').read_text(encoding='utf-8').splitlines():
+            if '/dev/shm/' in line:
+                first, last = line.split(maxsplit=1)[0].split('-')
+                shared += int(last, 16) - int(first, 16)
+        return {
+            'memory_mib': used['memory_mib'],
+            'threads': used['threads'],
+            'descriptors': len(list((folder / 'fd').iterdir())),
+            'shared_mib': round(shared / 2**20, 1),
+        }

@@ -1,0 +1,197 @@
+"""
+The live node at full rate for a long time: memory, ages and counts of resources must not grow.
+
+Every few seconds the node's resources are read from /proc, and the ages of the results since the
+last sample are taken. Lines are fitted to what follows the first minute, or the first third.
+"""
+
+from dataclasses import asdict
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from live import Live
+from live import Options
+from rig.stage import Stage
+
+from benchmarks.latency import fit_line
+from benchmarks.latency import grows
+from tdfusion_ros.tools.bench.benchmark import described
+from tdfusion_ros.tools.bench.host import environment
+
+pytestmark = pytest.mark.ros
+MAX_GROWTH = 0.02  # of memory
+COLUMNS = ('minute', 'memory MiB', 'shared MiB', 'threads', 'files', 'age p50', 'age p95')
+COUNTS = ('results', 'offered')
+
+
+@dataclass(frozen=True)
+class Sample:
+    """
+    The node at one moment, and the results since the last one.
+
+    :param at_s: since the start [s].
+    :param resources: see ``Live.resources``.
+    :param ages_ms: p50 and p95 of the results [ms].
+    :param offered: number of rgb images that were sent.
+    """
+
+    at_s: float
+    resources: dict[str, float]
+    ages_ms: tuple[float, float]
+    offered: int
+    results: int
+
+
+def sample(live, start, period_s):
+    record, since = live.record, monotonic()
+    live.watch(period_s)
+    live.wait_for(lambda: record.ages_ms(since, monotonic()), 'a result')
+    ages_ms = record.ages_ms(since, monotonic())
+    p50, p95 = np.percentile(ages_ms, (50, 95)).tolist()
+    offered = len(record.sent['rgb'])
+    record.clear()
+    return Sample(monotonic() - start, live.resources(), (p50, p95), offered, len(ages_ms))
+
+
+def growth(samples):
+    """Return what grew after the warm-up, and the lines."""
+    warm_up_s = min(60.0, samples[-1].at_s / 3)
+    used = [s for s in samples if s.at_s > warm_up_s]
+    assert len(used) >= 6, f'{len(used)} samples are too few: use a larger --minutes'
+    at_s = np.array([s.at_s for s in used])
+    memory = fit_line(at_s, np.array([s.resources['memory_mib'] for s in used]))
+    age = fit_line(at_s, np.array([s.ages_ms[0] for s in used]))
+    grown, problems = memory['growth'] / memory['start'], []
+    if grown >= MAX_GROWTH:
+        problems.append(f'memory grew by {grown:.1%}, limit {MAX_GROWTH:.0%}')
+    if grows(age):
+        problems.append(f'results got older by {age["growth"]:.1f} ms')
+    third = len(used) // 3
+    for name in ('threads', 'descriptors'):
+        first, last = (
+            float(np.median([s.resources[name] for s in part]))
+            for part in (used[:third], used[-third:])
+        )
+        if last > first:
+            problems.append(f'{name} grew from {first:g} to {last:g}')
+    lines = {'memory_mib_per_s': memory, 'age_ms_per_s': age, 'memory_growth': grown}
+    return {'warm_up_s': round(warm_up_s, 1), **lines, 'wrong': problems}
+
+
+def soak(options, minutes, every_s, folder):
+    """Run the node and return the report."""
+    facts, stage, samples, live = environment(), Stage(folder), [], None
+    try:
+        live = Live(stage, options)
+        live.watch(1.0)
+        live.record.clear()
+        start = monotonic()
+        for _ in range(round(minutes * 60 / every_s)):
+            samples.append(sample(live, start, every_s))
+        values, state = live.record.values, live.state()
+    finally:
+        if live:
+            live.close()
+        stage.close()
+    assert state == 'active'
+    return {
+        'schema': 1,
+        'environment': facts,
+        'size': options.size,
+        'hz': options.hz,
+        'minutes': minutes,
+        'offered': sum(s.offered for s in samples),
+        'made': sum(s.results for s in samples),
+        'dropped': {k.removeprefix('dropped.'): v for k, v in values.items() if 'dropped.' in k},
+        **growth(samples),
+        'samples': [asdict(s) for s in samples],
+    }
+
+
+def row(samples):
+    """Return a minute as a row: resources at its end, medians of the ages, sums of the counts."""
+    used, ages_ms = samples[-1]['resources'], np.median([s['ages_ms'] for s in samples], axis=0)
+    cells = [samples[-1]['at_s'] / 60, used['memory_mib'], used['shared_mib'], used['threads']]
+    cells += [used['descriptors'], *ages_ms]
+    cells += [sum(s[name] for s in samples) for name in COUNTS]
+    return ''.join(f'{cell:>12.4g}' for cell in cells)
+
+
+def text(report):
+    """Return a row per minute, and what grew."""
+    samples = report['samples']
+    memory, age = report['memory_mib_per_s'], report['age_ms_per_s']
+    each = max(1, round(len(samples) / report['minutes']))
+    dropped = ', '.join(f'{n} {cause}' for cause, n in report['dropped'].items()) or 'none'
+    after = f'after {report["warm_up_s"]:g} s'
+    return '\n'.join(
+        [
+            ''.join(f'{name:>12}' for name in (*COLUMNS, *COUNTS)),
+            *(row(samples[i : i + each]) for i in range(0, len(samples), each)),
+            described(report['environment']),
+            f'{report["size"]} at {report["hz"]:g} Hz for {report["minutes"]:g} minutes: '
+            f'{report["made"]} results of {report["offered"]} pairs; dropped: {dropped}',
+            f'memory {after}: {report["memory_growth"]:+.2%}, '
+            f'{memory["slope"] * 3600:+.1f} +- {memory["error"] * 3600:.1f} MiB per hour',
+            f'age p50 {after}: {age["growth"]:+.1f} ms from {age["start"]:.1f}, '
+            f'{age["slope"] * 3600:+.1f} +- {age["error"] * 3600:.1f} ms per hour',
+            *(report['wrong'] or ['nothing grows']),
+        ]
+    )
+
+
+@pytest.mark.system
+def test_nothing_grows_in_a_soak(tmp_path, command_line, publish, pytestconfig):
+    minutes, every_s = (pytestconfig.getoption(name) for name in ('minutes', 'every'))
+    report = soak(Options(**command_line), minutes, every_s, tmp_path)
+    publish('soak', text(report), report)
+    assert not report['wrong']
+
+
+def test_short_soak_counts_results_and_resources(tmp_path):
+    report = soak(Options('96x64', 10.0), 0.1, 0.5, tmp_path)
+    assert len(report['samples']) == 12
+    assert 0 < report['made'] <= report['offered']
+    assert report['samples'][0]['resources']['descriptors'] > 10
+    assert 'MiB per hour' in text(report)
+
+
+RESOURCES = {'memory_mib': 240.0, 'threads': 21, 'descriptors': 26, 'shared_mib': 68.0}
+
+
+def growth_of(*, mib_per_min=0.0, ms_per_min=0.0, noise_ms=3.0, **late):
+    """Return the growth over twenty made-up minutes; the last five have other resources."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for at in np.arange(5, 1200, 5.0):
+        memory = 240 + mib_per_min * at / 60 + 8 * (at > 40) + rng.normal(0, 0.1)
+        used = {**RESOURCES, 'memory_mib': memory, **(late if at > 900 else {})}
+        age = 50 + ms_per_min * at / 60 + rng.normal(0, noise_ms)
+        samples.append(Sample(at, used, (age, age + 20), 100, 99))
+    return growth(samples)
+
+
+@pytest.mark.parametrize(
+    ('growing', 'problem'),
+    [
+        ({'mib_per_min': 0.3}, 'memory grew by 2.3%'),
+        ({'ms_per_min': 1.0}, 'results got older by 18.8 ms'),
+        ({'threads': 22}, 'threads grew from 21 to 22'),
+        ({'descriptors': 40}, 'descriptors grew from 26 to 40'),
+    ],
+)
+def test_each_kind_of_growth_is_a_problem(growing, problem):
+    (found,) = growth_of(**growing)['wrong']
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    'little', [{}, {'mib_per_min': 0.1}, {'ms_per_min': 0.1}, {'noise_ms': 30}]
+)
+def test_warm_up_little_growth_and_noise_are_no_problem(little):
+    assert growth_of(**little)['wrong'] == []
