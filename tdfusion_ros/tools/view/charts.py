@@ -6,7 +6,6 @@ import io
 import re
 from typing import Any
 
-from markupsafe import Markup
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,7 +35,7 @@ COLORS = {
 
 def draw_stacked(
     edges_s: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], x_label: str, y_label: str
-) -> Markup:
+) -> str:
     """
     Return a chart of stacked columns.
 
@@ -55,9 +54,7 @@ def draw_stacked(
     return _to_svg(figure, y_label)
 
 
-def draw_samples(
-    series: Mapping[str, Samples], origin_ns: int, x_label: str, y_label: str
-) -> Markup:
+def draw_samples(series: Mapping[str, Samples], origin_ns: int, x_label: str, y_label: str) -> str:
     """
     Return a chart of values over time, with zero in sight; several series are joined by lines.
 
@@ -123,7 +120,7 @@ def _new_chart(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _to_svg(figure: Figure, description: str) -> Markup:
+def _to_svg(figure: Figure, description: str) -> str:
     """Return a figure as an SVG element that is as wide as the page and has its colors."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
@@ -135,5 +132,4 @@ def _to_svg(figure: Figure, description: str) -> Markup:
     body = re.sub(r'(?<=<g) id="[^"]*"| clip-path="[^"]*"|font-family: [^;]*; ', '', body)
     for name, stand_in in COLORS.items():
         body = body.replace(stand_in, f'var(--{name})')
-    label = Markup.escape(description)
-    return Markup(f'<svg viewBox="{view_box}" role="img" aria-label="{label}">\n{body}')
+    return f'<svg viewBox="{view_box}" role="img" aria-label="{description}">\n{body}'

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-from markupsafe import Markup
 import numpy as np
 
 from tdfusion_ros.core.config import IrConfig
@@ -29,7 +28,7 @@ QUALITIES = (85, 70, 50, 30, 10)
 class Thumbnail:
     """An image as a ``data:`` URI, or why there is none."""
 
-    uri: Markup | None
+    uri: str = ''
     missing: str = ''
 
 
@@ -81,16 +80,16 @@ class ReadBag:
         """
         name = {'registered': 'registered ir', 'overlay': 'fused'}.get(role, role)
         if not self.recording.times(role).stamps_ns:
-            return Thumbnail(None, f'no {name} images recorded')
+            return Thumbnail(missing=f'no {name} images recorded')
         try:
             message = self.message(role, stamp)
             if message is None:
-                return Thumbnail(None, f'no {name} image at this moment')
+                return Thumbnail(missing=f'no {name} image at this moment')
             pixels = to_frame(message).pixels
             if role in ('ir', 'registered') and pixels.ndim == 2:
                 pixels = cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(pixels), alpha=255)
         except FusionError as error:
-            return Thumbnail(None, f'cannot be read: {error}')
+            return Thumbnail(missing=f'cannot be read: {error}')
         image = shrink(pixels)
         if detections is not None:
             scale = image.shape[1] / pixels.shape[1]
@@ -122,7 +121,7 @@ def _moment(result: ReadBag, source: ReadBag, stamp: int) -> Moment:
     elif result.recording.times('registered').stamps_ns:
         ir = result.thumbnail('registered', stamp)
     else:
-        ir = Thumbnail(None, 'no ir images recorded')
+        ir = Thumbnail(missing='no ir images recorded')
     try:
         array = result.message('detections', stamp)
     except FusionError:
@@ -168,7 +167,7 @@ def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float
     return canvas
 
 
-def jpeg_uri(image: np.ndarray) -> Markup:
+def jpeg_uri(image: np.ndarray) -> str:
     """
     Return an image as the ``data:`` URI of a JPEG of about MAX_JPEG_BYTES at most.
 
@@ -180,4 +179,4 @@ def jpeg_uri(image: np.ndarray) -> Markup:
         _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])
         if len(data) <= MAX_JPEG_BYTES:
             break
-    return Markup('data:image/jpeg;base64,' + base64.b64encode(data.tobytes()).decode('ascii'))
+    return 'data:image/jpeg;base64,' + base64.b64encode(data.tobytes()).decode('ascii')

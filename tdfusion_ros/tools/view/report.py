@@ -10,7 +10,6 @@ from jinja2 import Environment
 from jinja2 import PackageLoader
 from jinja2 import StrictUndefined
 from jinja2 import Template
-from markupsafe import Markup
 import numpy as np
 
 from tdfusion_ros.core.config import SyncConfig
@@ -111,7 +110,7 @@ def _template() -> Template:
 
 def _printable(value: Any) -> Any:
     """Return text on one line, printable and not too long; jinja2 escapes it afterwards."""
-    if isinstance(value, Markup) or not isinstance(value, str):
+    if not isinstance(value, str) or hasattr(value, '__html__'):
         return value
     text = value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + '…'
     return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in text)
@@ -167,7 +166,7 @@ def _figures(result: Recording, source: Recording) -> dict[str, Any]:
     }
 
 
-def _rgb_chart(rgb: analysis.RgbImages, first_stamp_ns: int) -> Markup:
+def _rgb_chart(rgb: analysis.RgbImages, first_stamp_ns: int) -> str:
     at_s = (rgb.stamps_ns - first_stamp_ns) / 1e9
     edges = bin_edges_s(at_s)
     parts = {'blue': rgb.fused, 'gray': rgb.unpaired, 'red': rgb.lost}
