@@ -1,8 +1,8 @@
 """
-Engines that run a model bundle, one module each, imported only when chosen.
+Backends that run a model bundle, one module each, imported only when chosen.
 
-``open_backend`` never falls back in silence: a named engine that is not there is an error, and
-``auto`` says what it took and why not a better one.
+A named backend that cannot be used is an error; ``auto`` reports which one it took and why not a
+better one.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Sizes = tuple[tuple[int, int], ...]
 
 
 class Engine(Backend, Protocol):
-    """A backend that also says in words what runs the model."""
+    """A backend that also describes what runs the model."""
 
     engine: str
 
@@ -32,17 +32,17 @@ def open_backend(
     name: str, bundle: Bundle, report: Report = log.info, sizes_hw: Sizes = ()
 ) -> Engine:
     """
-    Return an engine that has run and, if it is not the reference itself, agrees with it.
+    Return a backend that has run and agrees with the float32 graph on the CPU.
 
     :param name: ``auto``, ``cpu``, ``cuda`` or ``trt``.
-    :param report: takes the sentences that say what ``auto`` chose, and what takes long.
-    :param sizes_hw: of the images to be ready for; empty: what is usual on this machine.
-    :raises ConfigError: if the named engine is not there.
-    :raises ModelError: if the engine refuses the model, or computes something else.
+    :param report: takes messages about the choice of ``auto`` and about what takes long.
+    :param sizes_hw: image sizes to be ready for; empty: the usual size on this machine.
+    :raises ConfigError: if the named backend is not installed.
+    :raises ModelError: if the backend refuses the model, or computes something else.
     """
     sizes_hw = tuple(padded(size_hw, bundle.contract) for size_hw in sizes_hw)
     if name == 'auto':
-        return _best(bundle, report, sizes_hw)
+        return _open_best(bundle, report, sizes_hw)
     try:
         return _open(name, bundle, report, sizes_hw)
     except FusionError as error:
@@ -53,8 +53,8 @@ def open_backend(
         ) from error
 
 
-def _best(bundle: Bundle, report: Report, sizes_hw: Sizes) -> Engine:
-    """Return the first of trt, cuda, cpu that can be used; say which, and why not the others."""
+def _open_best(bundle: Bundle, report: Report, sizes_hw: Sizes) -> Engine:
+    """Return the first of trt, cuda, cpu that can be used; report it and why not the others."""
     reasons: dict[str, list[str]] = {}
     for name in ('trt', 'cuda'):
         try:
@@ -70,22 +70,21 @@ def _best(bundle: Bundle, report: Report, sizes_hw: Sizes) -> Engine:
 
 
 def _open(name: str, bundle: Bundle, report: Report, sizes_hw: Sizes) -> Engine:
-    from tdfusion_ros.backends.cpu import CpuBackend
-
     if name == 'trt':
         from tdfusion_ros.backends.trt import TrtBackend
 
-        return TrtBackend(bundle, report, sizes_hw)
-    sizes_hw = sizes_hw or (padded(WARM_UP_HW, bundle.contract),)
-    if name == 'cpu':
-        cpu = CpuBackend(bundle.graph, bundle.detector_graph)
-        for size_hw in sizes_hw:
-            check_run(cpu, bundle.contract, size_hw)
-        return cpu
-    from tdfusion_ros.backends.cuda import CudaBackend
+        return TrtBackend(bundle, report, sizes_hw)  # checks each engine itself
+    from tdfusion_ros.backends.cpu import CpuBackend
 
-    cuda, reference = CudaBackend(bundle), CpuBackend(bundle.graph)
-    for size_hw in sizes_hw:
-        check_run(cuda, bundle.contract, size_hw)
-        check_agreement(cuda, reference, size_hw)
-    return cuda
+    backend: Engine
+    if name == 'cuda':
+        from tdfusion_ros.backends.cuda import CudaBackend
+
+        backend, reference = CudaBackend(bundle), CpuBackend(bundle.graph)
+    else:
+        backend, reference = CpuBackend(bundle.graph, bundle.detector_graph), None
+    for size_hw in sizes_hw or (padded(WARM_UP_HW, bundle.contract),):
+        check_run(backend, bundle.contract, size_hw)
+        if reference:
+            check_agreement(backend, reference, size_hw)
+    return backend

@@ -1,4 +1,4 @@
-"""A model bundle as the engines take it: its contract, its graph, and the way to its weights."""
+"""A model bundle as backends read it: contract, graphs, and access to the weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ WEIGHTS_FILE = 'weights.safetensors'
 @dataclass(frozen=True)
 class Bundle:
     """
-    What an engine may be made of.
+    A verified bundle.
 
-    :param graph: content of ``model.onnx``, already held against the contract.
-    :param detector_graph: likewise of ``detector.onnx``; None in a bundle that has none.
+    :param graph: content of ``model.onnx``.
+    :param detector_graph: content of ``detector.onnx``; None if the bundle has none.
     :param architecture: ``fusion`` and ``detector`` with their settings; empty if the contract
-        has none, then only engines that read ``graph`` can run the bundle.
+        has none, then only backends that read ``graph`` can run the bundle.
     """
 
     folder: Path
@@ -35,7 +35,11 @@ class Bundle:
     architecture: Mapping[str, Any]
 
     def weights(self) -> bytes:
-        """Return the content of ``weights.safetensors``, held against the contract."""
+        """
+        Return the content of ``weights.safetensors``.
+
+        :raises ModelError: if it is missing, or not the file that the contract describes.
+        """
         try:
             content = (self.folder / WEIGHTS_FILE).read_bytes()
         except OSError as error:
@@ -46,9 +50,9 @@ class Bundle:
 
 def read_bundle(folder: Path) -> Bundle:
     """
-    Read a bundle and check its graph against its contract; the weights wait until they are needed.
+    Read a bundle and verify its graphs; the weights are read when they are needed.
 
-    :raises ModelError: if a file is missing, or not the one that the contract describes.
+    :raises ModelError: if a file is missing, or not the file that the contract describes.
     """
     try:
         text = (folder / CONTRACT_FILE).read_text(encoding='utf-8')
@@ -66,7 +70,7 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(
         folder,
         contract,
-        graphs[GRAPH_FILE],
-        graphs.get(DETECTOR_FILE),
-        architecture if isinstance(architecture, dict) else {},
+        graph=graphs[GRAPH_FILE],
+        detector_graph=graphs.get(DETECTOR_FILE),
+        architecture=architecture if isinstance(architecture, dict) else {},
     )

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: one wheel, x86 and Arm, starts in a second, runs everywhere."""
+"""ONNX Runtime on the CPU: one wheel, x86 and Arm, starts in a second."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
-DETECTED = list(OUTPUTS)[1:]
+DETECTIONS = list(OUTPUTS)[1:]
 
 
 class CpuBackend:
     """
     Run the graph with ONNX Runtime, on all cores.
 
-    :param detector_graph: the same without the fused image, for when nobody wants that.
+    :param detector_graph: the graph without the fused image, for runs that do not need it.
     """
 
     name = 'cpu'
@@ -29,57 +29,57 @@ class CpuBackend:
         except ImportError:
             raise ConfigError('backend cpu needs ONNX Runtime: pip install onnxruntime') from None
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only; a warning a frame would bury the log
-        for key, value in _waiting(onnxruntime.__version__).items():
+        options.log_severity_level = 3  # errors only; there would be a warning per frame
+        for key, value in _spinning(onnxruntime.__version__).items():
             options.add_session_config_entry(f'session.intra_op.{key}', value)
         self.engine = f'ONNX Runtime {onnxruntime.__version__}'
 
         def session(graph: bytes, outputs: Sequence[str]) -> Any:
             try:
-                made = onnxruntime.InferenceSession(
+                opened = onnxruntime.InferenceSession(
                     graph, options, providers=['CPUExecutionProvider']
                 )
-            except Exception as error:  # ONNX Runtime has no common base for what it raises here
+            except Exception as error:  # ONNX Runtime's errors have no common base
                 raise ModelError(f'ONNX Runtime refuses the model: {error}') from error
-            _check_names(made.get_inputs(), list(INPUTS))
-            _check_names(made.get_outputs(), outputs)
-            return made
+            _check_names(opened.get_inputs(), list(INPUTS))
+            _check_names(opened.get_outputs(), outputs)
+            return opened
 
         self._session = session(graph, list(OUTPUTS))
-        self._detector = session(detector_graph, DETECTED) if detector_graph else None
+        self._detector = session(detector_graph, DETECTIONS) if detector_graph else None
 
     def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
         """
         Run the graph on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
 
-        :param fused: False: leave the fused image out, if there is a graph without.
-        :raises ModelError: if the engine breaks off, as at a size that the graph does not take.
+        :param fused: False: omit the fused image if there is a graph without it.
+        :raises ModelError: if the run fails, as at a size that the graph does not accept.
         """
         images = {'rgb': rgb, 'ir': ir}
         try:
             if not fused and self._detector is not None:
-                return RawOutput(None, *self._detector.run(DETECTED, images))
+                return RawOutput(None, *self._detector.run(DETECTIONS, images))
             return RawOutput(*self._session.run(list(OUTPUTS), images))
         except Exception as error:  # as above
             raise ModelError(f'ONNX Runtime cannot run the model: {error}') from error
 
 
-def _waiting(version: str) -> dict[str, str]:
+def _spinning(version: str) -> dict[str, str]:
     """
-    Return how long threads that have nothing to do wait in a busy loop before they sleep.
+    Return how long idle threads of ONNX Runtime spin before they sleep.
 
-    A loop answers sooner, but a long one takes the cores from the camera drivers: with two cores
-    half taken a pair took 141 ms with the default and 77 ms with none. One of 20 us takes nothing
-    from them, and 7 to 13 % off a pair where the cores are free (ratios in turns, two cores).
+    Long spinning takes the cores from the camera drivers: with two cores half busy a pair took
+    141 ms with the default and 77 ms without. 20 us take nothing from them, and save 7 to 13 % of
+    a pair where the cores are free (two cores, ratios of alternating runs).
     """
-    if tuple(map(int, version.split('.')[:2])) < (1, 26):  # knows no duration
+    if tuple(map(int, version.split('.')[:2])) < (1, 26):  # has no setting for the duration
         return {'allow_spinning': '0'}
     return {'spin_duration_us': '20'}
 
 
-def _check_names(tensors: Sequence[Any], wanted: Sequence[str]) -> None:
+def _check_names(tensors: Sequence[Any], expected: Sequence[str]) -> None:
     names = [tensor.name for tensor in tensors]
-    if names != list(wanted):
+    if names != list(expected):
         raise ModelError(
-            f'the graph has {names}, the contract says {list(wanted)}; export the model again'
+            f'the graph has {names}, the contract says {list(expected)}; export the model again'
         )

@@ -1,4 +1,4 @@
-"""Torch on an NVIDIA GPU: half precision, one CUDA graph for each size of image."""
+"""Torch on an NVIDIA GPU: half precision, one CUDA graph per image size."""
 
 import numpy as np
 
@@ -12,17 +12,19 @@ NEEDS = (
     'it needs torch built with CUDA, and safetensors: pip install torch safetensors '
     '(on a Jetson the torch wheel of its JetPack)'
 )
-GRAPHS = 4  # kept, each with its memory; a camera has one size
+MAX_GRAPHS = 4  # each has its own memory; a camera has one size
 
 
 class CudaBackend:
     """
     Run the network of a bundle with torch.
 
-    Channels last: cuDNN's half-precision convolutions want it. Whether it wins for as few channels
-    as these have is not measured; it is not tried out at the start, because then the same images
-    could give other results from one start to the next. No torch.compile, which is not measured
-    either, and needs a compiler on the robot.
+    Channels last, as cuDNN's half-precision convolutions prefer it; not measured for so few
+    channels. The layout is not chosen by a trial at startup, because then the results could differ
+    from one start to the next. No torch.compile: it needs a compiler on the robot.
+
+    :raises ConfigError: if there is no driver, no torch, or no GPU that torch can use.
+    :raises ModelError: if the network cannot be built or moved to the GPU.
     """
 
     name = 'cuda'
@@ -32,9 +34,9 @@ class CudaBackend:
         try:
             import torch
 
-            from tdfusion_ros.backends import cuda_graph as device
+            from tdfusion_ros.backends import cuda_graph
             from tdfusion_ros.backends import torch_network as network
-        except Exception as error:  # none, or a broken one, and that may raise anything
+        except Exception as error:  # a broken installation may raise anything
             raise ConfigError(f'{NEEDS} ({error!r})') from error
         if not torch.cuda.is_available():
             built = torch.version.cuda
@@ -52,26 +54,26 @@ class CudaBackend:
             self._model = model.to(memory_format=order)  # type: ignore[call-overload]
             card = torch.cuda.get_device_name(self._device)
         except RuntimeError as error:
-            raise ModelError(f'torch cannot take the model to the GPU: {error}') from error
-        self._capture = device.Captured
-        self._captured: dict[tuple[tuple[int, ...], bool], device.Captured] = {}
+            raise ModelError(f'torch cannot move the model to the GPU: {error}') from error
+        self._capture = cuda_graph.CapturedStep
+        self._captured: dict[tuple[tuple[int, ...], bool], cuda_graph.CapturedStep] = {}
         self.engine = f'torch {torch.__version__} in half precision on {card}'
 
     def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
         """
         Run the network on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
 
-        :param fused: False: leave the fused image out; a graph of its own.
-        :raises ModelError: if torch breaks off, as when the GPU's memory is full.
+        :param fused: False: omit the fused image.
+        :raises ModelError: if torch fails, as when the GPU's memory is full.
         """
+        key = ir.shape, fused
         try:
-            key = ir.shape, fused
             if key not in self._captured:
-                if len(self._captured) == GRAPHS:
+                if len(self._captured) == MAX_GRAPHS:
                     del self._captured[next(iter(self._captured))]
                 step = self._model if fused else self._model.detect
                 self._captured[key] = self._capture(step, ir.shape, self._device)
-            found = self._captured[key].run(rgb, ir)
-            return RawOutput(*found) if fused else RawOutput(None, *found)
-        except Exception as error:  # mostly RuntimeErrors, but not from every version
+            outputs = self._captured[key].run(rgb, ir)
+            return RawOutput(*outputs) if fused else RawOutput(None, *outputs)
+        except Exception as error:  # mostly RuntimeError, but not in every version
             raise ModelError(f'torch cannot run the model on the GPU: {error}') from error

@@ -1,4 +1,4 @@
-"""A network at one size as a CUDA graph, with the memory on both sides of it."""
+"""A network for one image size as a CUDA graph, with its buffers on host and device."""
 
 from collections.abc import Callable
 
@@ -6,57 +6,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# From (H, W, 3) uint8 and (H, W) float32 on the device to what is wanted of them, there.
+# Of (H, W, 3) uint8 and (H, W) float32 on the device; returns tensors there.
 Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
-WARM_UPS = 3  # cuDNN chooses and TensorRT allocates at the first runs; neither may in a capture
+WARM_UPS = 3  # cuDNN selects kernels and TensorRT allocates in the first runs; no capture may
 
 
-class Captured:
+class CapturedStep:
     """
     Run a step by replaying its CUDA graph, on a stream of its own.
 
-    Some 100 to 400 small kernels make launching them the cost; a replay is one launch. The graph
-    reads and writes always the same memory, so inputs come through pinned buffers and results are
-    copied out of them. Not measured: whether it pays here.
+    Launching 100 to 400 small kernels would dominate; a replay is one launch. A graph always uses
+    the same memory, so inputs and outputs are copied through pinned buffers.
 
-    Source: deploy.md 1.4, 3.1, 5; PyTorch's notes on CUDA graphs and on pinned memory.
+    Source: PyTorch's notes on CUDA graphs and on pinned memory.
     """
 
     def __init__(self, step: Step, size_hw: tuple[int, int], device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
-        # The waiting thread sleeps; one that spins would take a core from the camera drivers.
+        # The waiting thread sleeps; spinning would take a core from the camera drivers.
         self._done = torch.cuda.Event(blocking=True)
         self._graph = torch.cuda.CUDAGraph()
         pinned = device.type == 'cuda'
         with torch.inference_mode(), torch.cuda.stream(self._stream):
-            self._sent = (
+            self._host_inputs = (
                 torch.zeros(*size_hw, 3, dtype=torch.uint8, pin_memory=pinned),
                 torch.zeros(*size_hw, pin_memory=pinned),
             )
-            self._inputs = tuple(tensor.to(device) for tensor in self._sent)
+            self._inputs = tuple(tensor.to(device) for tensor in self._host_inputs)
             for _ in range(WARM_UPS):
                 step(*self._inputs)
             self._stream.synchronize()
-            # thread_local: what other threads do with CUDA meanwhile shall not spoil the capture.
+            # thread_local: other threads may use CUDA during the capture.
             with torch.cuda.graph(
                 self._graph, stream=self._stream, capture_error_mode='thread_local'
             ):
                 self._outputs = tuple(tensor.contiguous() for tensor in step(*self._inputs))
-            self._received = tuple(
+            self._host_outputs = tuple(
                 torch.zeros(tensor.shape, dtype=tensor.dtype, pin_memory=pinned)
                 for tensor in self._outputs
             )
 
     def run(self, rgb: np.ndarray, ir: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run on (H, W, 3) uint8 and (H, W) float32; the results are the caller's to keep."""
-        for buffer, image in zip(self._sent, (rgb, ir), strict=True):
+        """Run on (H, W, 3) uint8 and (H, W) float32; return new arrays."""
+        for buffer, image in zip(self._host_inputs, (rgb, ir), strict=True):
             np.copyto(buffer.numpy(), image)
         with torch.inference_mode(), torch.cuda.stream(self._stream):
-            for there, here in zip(self._inputs, self._sent, strict=True):
+            for there, here in zip(self._inputs, self._host_inputs, strict=True):
                 there.copy_(here, non_blocking=True)
             self._graph.replay()
-            for here, there in zip(self._received, self._outputs, strict=True):
+            for here, there in zip(self._host_outputs, self._outputs, strict=True):
                 here.copy_(there, non_blocking=True)
             self._done.record(self._stream)
         self._done.synchronize()
-        return tuple(tensor.numpy().copy() for tensor in self._received)
+        return tuple(tensor.numpy().copy() for tensor in self._host_outputs)

@@ -1,21 +1,22 @@
 """
-What runs in a process of its own: looking whether TensorRT works, and building an engine with it.
+Probe TensorRT and build engines, in a process of its own.
 
-    python -m tdfusion_ros.backends.engine_builder ANSWER.json < QUESTION.json
+    python -m tdfusion_ros.backends.engine_builder RESULT.json REQUEST
 
-A broken installation may end its process (and Torch-TensorRT prints to standard output, and raises
-a bare Exception when a library is missing), so the node never imports torch_tensorrt itself.
+A broken installation can end its process, and Torch-TensorRT prints to standard output and raises
+a bare Exception when a library is missing. So the node itself never imports torch_tensorrt.
 """
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import ctypes
 import inspect
 import json
 import logging
 import os
 from pathlib import Path
+import signal
 import sys
-from threading import Thread
 from typing import Any
 
 from tdfusion_ros.backends import gpu
@@ -27,27 +28,27 @@ from tdfusion_ros.core.errors import ModelError
 
 PLAN_FILE = 'engine.plan'
 TIMING_FILE = 'timing'
-Size = tuple[int, int]
+PR_SET_PDEATHSIG = 1
 
 
 def options(convert: Callable[..., Any], folder: Path) -> dict[str, Any]:
     """
-    Return the options of Torch-TensorRT that this version has, by the names in its signature.
+    Return the options for Torch-TensorRT that its installed version has.
 
-    Only named ones: ``**kwargs`` swallows the rest without a word. Strong typing, so that the
-    types of the exported network are those of the engine: 2.6 to 2.12 have a switch for it, 2.13
-    and later know nothing else and have no ``enabled_precisions`` (deploy.md 1.3).
+    Only those in its signature: ``**kwargs`` silently accepts any other. Strong typing, so that
+    the engine keeps the types of the exported network: 2.6 to 2.12 have a switch for it, 2.13 and
+    later always do it and have no ``enabled_precisions``.
 
     :param convert: ``torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine``.
-    :param folder: private; by default the timing cache is in the /tmp of all users.
-    :raises ConfigError: if the version knows weak typing only.
+    :param folder: private; by default the timing cache is in /tmp, shared by all users.
+    :raises ConfigError: if the version has weak typing only.
     """
     known = inspect.signature(convert).parameters
     if 'use_explicit_typing' not in known and 'enabled_precisions' in known:
         raise ConfigError(
             'this torch_tensorrt cannot keep parts of a network in float32: install 2.8 or later'
         )
-    wanted = {
+    chosen = {
         'use_explicit_typing': True,
         'use_fp32_acc': True,
         'disable_tf32': True,  # what is float32 is so on purpose
@@ -58,14 +59,14 @@ def options(convert: Callable[..., Any], folder: Path) -> dict[str, Any]:
         'reuse_cached_engines': False,
         'timing_cache_path': str(folder / TIMING_FILE),
     }
-    return {name: value for name, value in wanted.items() if name in known}
+    return {name: value for name, value in chosen.items() if name in known}
 
 
 def probe_torch_tensorrt() -> dict[str, Any]:
     """
     Return what an engine of Torch-TensorRT depends on besides the model.
 
-    No trial engine is built: the real one is built in such a process, too.
+    :raises ConfigError: if there is no GPU, or the versions do not match.
     """
     import torch
 
@@ -75,11 +76,11 @@ def probe_torch_tensorrt() -> dict[str, Any]:
     import torch_tensorrt
 
     pair = torch.__version__, torch_tensorrt.__version__
-    # Other minors can be imported, but then lack operators (deploy.md 1.3, trap 3).
+    # Other minor versions can be imported, but lack operators.
     if pair[0].split('.')[:2] != pair[1].split('.')[:2]:
         raise ConfigError(
-            f'torch {pair[0]} and torch_tensorrt {pair[1]} do not belong together: '
-            'install those of the same major.minor version'
+            f'torch {pair[0]} and torch_tensorrt {pair[1]} do not match: '
+            'install the same major.minor version of both'
         )
     options(torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine, Path())
     return {
@@ -92,15 +93,19 @@ def probe_torch_tensorrt() -> dict[str, Any]:
 
 
 def probe_onnxruntime() -> dict[str, Any]:
-    """Return what an engine of ONNX Runtime depends on besides the model."""
+    """
+    Return what an engine of ONNX Runtime depends on besides the model.
+
+    :raises ConfigError: if ONNX Runtime has no TensorRT provider, or there is no GPU.
+    """
     import onnxruntime
 
     from tdfusion_ros.backends.ort_tensorrt import PROVIDER
 
     if PROVIDER not in onnxruntime.get_available_providers():
         raise ConfigError(
-            f'neither is torch_tensorrt installed, nor has ONNX Runtime {onnxruntime.__version__} '
-            'the TensorRT provider: install one of torch_tensorrt and onnxruntime-gpu'
+            f'torch_tensorrt is not installed, and ONNX Runtime {onnxruntime.__version__} has no '
+            'TensorRT provider: install one of torch_tensorrt and onnxruntime-gpu'
         )
     return {
         'precision': 'float32, TF32 allowed',
@@ -112,10 +117,10 @@ def probe_onnxruntime() -> dict[str, Any]:
 
 class LastError(logging.Handler):
     """
-    Keep the last error that was logged.
+    Keep the last logged error.
 
-    Up to 2.12 Torch-TensorRT logs why a conversion failed, goes on, and stumbles over the missing
-    result (read in ``convert_exported_program_to_serialized_trt_engine`` at v2.8.0, v2.10.0).
+    Up to 2.12 Torch-TensorRT logs why a conversion failed, continues, and then fails because the
+    result is missing (read in its source at v2.8.0 and v2.10.0).
     """
 
     def __init__(self) -> None:
@@ -127,12 +132,14 @@ class LastError(logging.Handler):
         self.text = repr(cause) if cause else record.getMessage()
 
 
-def build_torch_tensorrt(bundle: Bundle, size_hw: Size, folder: Path, device: str) -> None:
+def build_torch_tensorrt(bundle: Bundle, size_hw: tuple[int, int], folder: Path) -> None:
     """
     Write a serialized TensorRT engine of the network.
 
-    That, and no torch program: reading it executes no Python, where ``torch_tensorrt.load``
-    unpickles, and TensorRT alone runs it, so that torch_tensorrt stays out of the node.
+    A plan, not a torch program: loading a plan executes no Python, while ``torch_tensorrt.load``
+    unpickles. TensorRT alone runs it, so the node does not need torch_tensorrt.
+
+    :raises ModelError: if it cannot be built, with the reason that was logged.
     """
     import torch
     from torch_tensorrt.dynamo import convert_exported_program_to_serialized_trt_engine as convert
@@ -143,62 +150,55 @@ def build_torch_tensorrt(bundle: Bundle, size_hw: Size, folder: Path, device: st
     logged = LastError()
     logging.getLogger('torch_tensorrt').addHandler(logged)
     try:
-        program = network.export(model.to(device), size_hw)
+        program = network.export(model.to(torch.device('cuda')), size_hw)
         inputs, _ = program.example_inputs
         with torch.no_grad():
             plan = convert(program, arg_inputs=inputs, **options(convert, folder))
     except Exception as error:  # the converters, TensorRT and torch have no common base
         raise ModelError(
-            f'Torch-TensorRT cannot build it: {logged.text or repr(error)}'
+            f'Torch-TensorRT cannot build the engine: {logged.text or repr(error)}'
         ) from error
     (folder / PLAN_FILE).write_bytes(plan)
     (folder / TIMING_FILE).unlink(missing_ok=True)
 
 
-def build_onnxruntime(bundle: Bundle, size_hw: Size, folder: Path) -> None:
-    """Let ONNX Runtime write its engine."""
-    from tdfusion_ros.backends.ort_tensorrt import OrtEngine
+def perform(request: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Perform a task.
 
-    OrtEngine(bundle.graph, folder, size_hw)
-
-
-def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what is asked: ``task`` probe or build, ``route`` torch_tensorrt or onnxruntime."""
-    by_torch = question['route'] == 'torch_tensorrt'
-    if question['task'] == 'probe':
-        return probe_torch_tensorrt() if by_torch else probe_onnxruntime()
-    bundle = read_bundle(Path(question['bundle']))
-    if dict(bundle.contract.sha256) != question['files']:
-        raise ModelError('the model bundle was changed meanwhile; start again')
-    height, width = question['size_hw']
-    folder = Path(question['folder'])
-    if by_torch:
-        build_torch_tensorrt(bundle, (height, width), folder, 'cuda')
+    :param request: ``task`` (probe or build), ``route`` (torch_tensorrt or onnxruntime); to build
+        also ``bundle`` (its folder), ``files`` (their hashes), ``size_hw`` and ``folder``.
+    :returns: what the engine depends on, after a probe.
+    """
+    uses_torch = request['route'] == 'torch_tensorrt'
+    if request['task'] == 'probe':
+        return probe_torch_tensorrt() if uses_torch else probe_onnxruntime()
+    bundle = read_bundle(Path(request['bundle']))
+    if dict(bundle.contract.sha256) != request['files']:
+        raise ModelError('the model bundle has changed since the start; start again')
+    height, width = request['size_hw']
+    folder = Path(request['folder'])
+    if uses_torch:
+        build_torch_tensorrt(bundle, (height, width), folder)
     else:
-        build_onnxruntime(bundle, (height, width), folder)
+        from tdfusion_ros.backends.ort_tensorrt import OrtEngine
+
+        OrtEngine(bundle.graph, folder, (height, width))
     return {}
 
 
 def main() -> None:
-    """Answer one question; what goes wrong is an answer, too."""
-    question = json.loads(sys.stdin.readline())
-    Thread(target=_end_with_parent, daemon=True).start()
+    """Perform one task and write its result, or its error, as JSON."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # end with the node
     try:
-        told = answer(question)
+        result = perform(json.loads(sys.argv[2]))
     except FusionError as error:
-        told = {'error': str(error), 'kind': type(error).__name__}
+        result = {'error': str(error), 'kind': type(error).__name__}
     except Exception as error:  # torch_tensorrt raises a bare one where TensorRT is missing
-        told = {'error': f'{type(error).__name__}: {error}', 'kind': 'ModelError'}
-    Path(sys.argv[1]).write_text(json.dumps(told), encoding='utf-8')
+        result = {'error': f'{type(error).__name__}: {error}', 'kind': 'ModelError'}
+    Path(sys.argv[1]).write_text(json.dumps(result), encoding='utf-8')
     sys.stdout.flush()
-    os._exit(0)  # what libraries do at an orderly end can only go wrong from here
-
-
-def _end_with_parent() -> None:
-    """Wait for the end of standard input: nobody waits for the answer any more."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
+    os._exit(0)  # skip the libraries' exit handlers, which may crash
 
 
 if __name__ == '__main__':

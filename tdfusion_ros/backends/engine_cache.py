@@ -1,15 +1,12 @@
 """
-Engines on disk: found by everything they depend on, checked before use, kept whole or not at all.
+Engines on disk: found by everything that they depend on, verified before use, written atomically.
 
-    ~/.cache/tdfusion_ros/       0700, ours alone; $XDG_CACHE_HOME is respected
-        DIGEST_OF_THE_KEY/       renamed into place once it is complete and on the disk
-            key.json             the key in words, and the sha256 of every other file
-            ...                  the engine
-        DIGEST_OF_THE_KEY.lock   held while building; the system frees it if its process dies
+    ~/.cache/tdfusion_ros/       mode 0700; $XDG_CACHE_HOME is respected
+        DIGEST_OF_THE_KEY.engine a line with the sha256 of the rest, a line of JSON, the files
+        DIGEST_OF_THE_KEY.lock   locked while building; the system unlocks it if the process dies
 
-An entry is handed out as bytes whose hash has just been checked. Whoever can write into the folder
-could put a hash there together with an engine, so the folder must belong to us and be writable by
-nobody else; otherwise it is not used.
+Whoever can write into the folder could put an engine there together with its hash, so a folder
+that belongs to another user, or that others can write to, is not used.
 """
 
 from collections.abc import Callable
@@ -25,17 +22,13 @@ from hashlib import sha256
 import json
 import os
 from pathlib import Path
-import shutil
 import tempfile
-from time import monotonic
-from time import sleep
 from typing import Any
 
-from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.backends.progress import progress
+from tdfusion_ros.core.errors import ModelError
 
-SIDECAR = 'key.json'
-ROOM = 1 << 20  # that a disk which is not full has left
-PATIENCE_S = 5.0  # between two messages while somebody waits
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # of some network file systems
 Key = Mapping[str, Any]
 Build = Callable[[Path], None]
 Files = dict[str, bytes]
@@ -57,7 +50,7 @@ class Cache:
     """
     The engines of this user.
 
-    :param report: takes the sentences about what is wrong with the cache.
+    :param report: takes messages about unusable entries and folders, and about waiting.
     """
 
     folder: Path
@@ -65,142 +58,126 @@ class Cache:
 
     def get(self, key: Key, build: Build) -> Files:
         """
-        Return the files of an engine, built now if there is none that can be trusted.
+        Return the files of an engine; build them if there is no entry that can be trusted.
 
-        Of several processes that want the same engine one builds, the others wait for it.
+        Of several processes that request the same engine one builds, and the others wait for it.
 
-        :param key: what the engine depends on, as JSON holds it.
+        :param key: what the engine depends on, as JSON represents it.
         :param build: writes the engine's files into an empty private folder, or raises.
         """
+        with suppress(OSError, ValueError):  # reported below, where the lock is held
+            return self._read(key)
         with ExitStack() as stack:
             try:
-                _make_private(self.folder)
-                files, fault = self._find(key)
-                if not files:
-                    stack.enter_context(self._lock(key))
-                    files, fault = self._find(key)
-                if files:
-                    return files
-                if fault:
-                    self.report(f'the kept engine {self._place(key)} is {fault}: building it anew')
-                folder = self._workplace(key)
+                stack.enter_context(self._lock(key))
+                return self._read(key)
+            except FileNotFoundError:
+                pass
+            except ValueError as fault:
+                self.report(f'the engine {self._place(key)} is {fault}: building it again')
             except OSError as error:
-                return self._without_keeping(build, error)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                self._report_not_kept(error)
+                return _built(build)
+            files = _built(build)
             try:
-                build(folder)
-            except (OSError, FusionError):
-                full = _no_room(folder)  # the engine is large: it is what a full disk hits
-                if full is None:
-                    raise
-                shutil.rmtree(folder, ignore_errors=True)
-                return self._without_keeping(build, full)
-            return self._keep(folder, key)
+                self._keep(key, files)
+            except OSError as error:
+                self._report_not_kept(error)
+            return files
 
     def latest(self, key: Key, free: str) -> Any:
-        """Return ``key[free]`` of the entry used last that agrees with the rest; else None."""
+        """Return ``key[free]`` of the last used entry that equals ``key`` elsewhere, or None."""
         found = []
-        try:
+        with suppress(OSError):  # get() reports it
             _make_private(self.folder)
-        except OSError:  # get() will say so
-            return None
-        for sidecar in self.folder.glob(f'[!.]*/{SIDECAR}'):
-            kept = _read_sidecar(sidecar).get('key')
-            if isinstance(kept, dict) and {**kept, free: None} == {**key, free: None}:
-                with suppress(OSError):
-                    found.append((sidecar.stat().st_mtime_ns, kept[free]))
+            for place in self.folder.glob('*.engine'):
+                kept = _key_of(place)
+                if isinstance(kept, dict) and {**kept, free: None} == {**key, free: None}:
+                    found.append((place.stat().st_mtime_ns, kept[free]))
         return max(found)[1] if found else None
 
     def _place(self, key: Key) -> Path:
-        return self.folder / sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+        digest = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self.folder / f'{digest[:32]}.engine'
 
-    def _find(self, key: Key) -> tuple[Files, str]:
-        """Return the files of an entry, or nothing and what is wrong with it."""
+    def _read(self, key: Key) -> Files:
+        """
+        Return the verified files of an entry.
+
+        :raises FileNotFoundError: if there is no such entry.
+        :raises ValueError: saying what is wrong with the entry.
+        :raises OSError: if the folder cannot be used.
+        """
+        _make_private(self.folder)
         place = self._place(key)
-        if not place.exists():
-            return {}, ''
-        sidecar = _read_sidecar(place / SIDECAR)
-        hashes = sidecar.get('sha256')
-        if sidecar.get('key') != key or not isinstance(hashes, dict) or not hashes:
-            return {}, 'not the one its place says'
-        files: Files = {}
-        for name, wanted in hashes.items():
-            try:
-                files[name] = (place / Path(name).name).read_bytes()
-            except OSError as error:
-                return {}, f'incomplete ({error})'
-            if sha256(files[name]).hexdigest() != wanted:
-                return {}, f'damaged ({name})'
-        with suppress(OSError):  # a read-only cache is as good
-            os.utime(place / SIDECAR)  # latest() goes by it
-        return files, ''
-
-    def _workplace(self, key: Key) -> Path:
-        """Return an empty folder beside the entry's place; the lock is held."""
-        name = self._place(key).name
-        for rest in self.folder.glob(f'.{name}.*'):  # of a process that did not end well
-            shutil.rmtree(rest, ignore_errors=True)
-        return Path(tempfile.mkdtemp(prefix=f'.{name}.', dir=self.folder))
-
-    def _keep(self, folder: Path, key: Key) -> Files:
-        """Make an entry of what was built in ``folder``, and return it."""
-        place, files = self._place(key), _read_files(folder)
-        hashes = {name: sha256(content).hexdigest() for name, content in files.items()}
-        text = json.dumps({'key': key, 'sha256': hashes}, indent=1)
-        try:
-            (folder / SIDECAR).write_text(text + '\n', encoding='utf-8')
-            for path in folder.iterdir():
-                path.chmod(0o600)
-                _flush(path)
-            _flush(folder)
-            shutil.rmtree(place, ignore_errors=True)
-            folder.rename(place)
-            _flush(self.folder)
-        except OSError as error:
-            self._complain(error)
+        digest, _, content = place.read_bytes().partition(b'\n')
+        if sha256(content).hexdigest().encode() != digest:
+            raise ValueError('damaged')
+        header, _, rest = content.partition(b'\n')
+        entry = json.loads(header)
+        if entry['key'] != key:
+            raise ValueError('for another key')
+        files = {}
+        for name, size in entry['sizes'].items():
+            files[name], rest = rest[:size], rest[size:]
+        with suppress(OSError):  # a read-only cache is fine, too
+            os.utime(place)  # latest() compares these times
         return files
 
-    def _without_keeping(self, build: Build, error: OSError) -> Files:
-        self._complain(error)
-        with tempfile.TemporaryDirectory(prefix='tdfusion_ros_') as folder:
-            build(Path(folder))
-            return _read_files(Path(folder))
+    def _keep(self, key: Key, files: Files) -> None:
+        """Write an entry; a power cut leaves all of it or nothing."""
+        place = self._place(key)
+        for left in self.folder.glob(f'.{place.stem}.*'):  # by a process that was killed
+            left.unlink(missing_ok=True)
+        sizes = {name: len(content) for name, content in files.items()}
+        header = json.dumps({'key': key, 'sizes': sizes}).encode()
+        content = b'\n'.join((header, b''.join(files.values())))
+        descriptor, name = tempfile.mkstemp(prefix=f'.{place.stem}.', dir=self.folder)
+        try:
+            with open(descriptor, 'wb') as stream:
+                stream.write(sha256(content).hexdigest().encode() + b'\n' + content)
+                stream.flush()
+                os.fsync(descriptor)
+            os.replace(name, place)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _sync_folder(self.folder)
 
-    def _complain(self, error: OSError) -> None:
+    def _report_not_kept(self, error: OSError) -> None:
         self.report(
-            f'the engine cannot be kept in {self.folder} ({error.strerror or error}): every start '
-            'will build it anew; make that folder yours and writable, or set XDG_CACHE_HOME'
+            f'the engine cannot be kept in {self.folder} ({error.strerror or error}), so every '
+            'start builds it again; make that folder yours and writable, or set XDG_CACHE_HOME'
         )
 
     @contextmanager
     def _lock(self, key: Key) -> Iterator[None]:
-        """Hold the entry's lock; say every few seconds that somebody else does."""
+        """Hold the lock of an entry; report progress while another process holds it."""
+        _make_private(self.folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._place(key).with_suffix('.lock'), flags, 0o600)
-        began = said = monotonic()
         try:
-            while not _locked(descriptor):
-                if monotonic() - said >= PATIENCE_S:
-                    said = monotonic()
-                    self.report(
-                        'another process is building the same engine: waiting for it, '
-                        f'{said - began:.0f} s so far'
-                    )
-                sleep(0.1)
+            with progress('waiting for another process that builds the same engine', self.report):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                except OSError as error:
+                    if error.errno not in NO_LOCKS:  # without, two may build, and both are whole
+                        raise
             yield
         finally:
             os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool:
+def _built(build: Build) -> Files:
+    """Return the files that ``build`` writes."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with tempfile.TemporaryDirectory(prefix='tdfusion_ros_') as folder:
+            build(Path(folder))
+            return {
+                path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()
+            }
     except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return False
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a network folder has no locks:
-            raise  # then two may build; the last one to rename wins, and both are whole
-    return True
+        raise ModelError(f'the engine cannot be built: {error}') from error
 
 
 def _make_private(folder: Path) -> None:
@@ -208,41 +185,26 @@ def _make_private(folder: Path) -> None:
     facts = folder.stat()
     if facts.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, 'it belongs to another user')
-    if facts.st_mode & 0o022:  # then what lies in it may be from anybody
-        raise PermissionError(errno.EPERM, 'others can write into it')
+    if facts.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, 'others can write to it')
     if facts.st_mode & 0o077:
-        with suppress(OSError):  # a read-only one that others can read is no danger
+        with suppress(OSError):  # a read-only folder that others can read is safe
             folder.chmod(0o700)
 
 
-def _read_sidecar(path: Path) -> dict[str, Any]:
-    """Return what the sidecar holds; nothing if it cannot be read."""
+def _key_of(place: Path) -> Any:
+    """Return the key of an entry, not verified; None if it cannot be read."""
     try:
-        raw = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return raw if isinstance(raw, dict) else {}
+        with place.open('rb') as stream:
+            stream.readline()
+            return json.loads(stream.readline())['key']
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return None
 
 
-def _read_files(folder: Path) -> Files:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
-
-
-def _no_room(folder: Path) -> OSError | None:
-    """Return what keeps more from being written into a folder, None if nothing does."""
-    path = folder / 'room'
-    try:
-        with path.open('wb') as stream:
-            stream.write(bytes(ROOM))
-            os.fsync(stream.fileno())
-        path.unlink()
-    except OSError as error:
-        return error
-    return None
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,6 +1,7 @@
-"""No engine is used before it has shown that it runs and computes what the bundle's graph does."""
+"""Check before use that an engine runs and computes what the float32 graph computes."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,28 +14,28 @@ from tdfusion_ros.core.pipeline import Backend
 
 WARM_UP_HW = (480, 640)
 
-# deploy.md 1.5, 1.6: half precision that overflows gives no NaN but a plausible wrong image, so
-# the image is compared, in levels of 255.
-IMAGE_LARGEST, IMAGE_MEAN = 4.0, 0.5
-# Half precision on a CPU, 256x320: boxes differ by up to 0.33 px, scores by 0.0009. Engines may
-# also add up in half; some ten times that is no fault yet, a dead branch is far beyond.
-BOX_LARGEST_PX, SCORE_LARGEST = 4.0, 0.05
-
 
 @dataclass(frozen=True)
 class Difference:
-    """How far an engine is from the reference over all frames: levels of 255, and pixels."""
+    """Largest differences between an engine and the float32 graph."""
 
     image_largest: float
+    """Of one pixel, in levels of 255."""
     image_mean: float
-    box_largest_px: float
-    score_largest: float
+    """Of a whole image, in levels of 255."""
+    box_px: float
+    score: float
 
     def __str__(self) -> str:
         return (
             f'image {self.image_largest:g} of 255 (mean {self.image_mean:.3f}), '
-            f'boxes {self.box_largest_px:.2f} px, scores {self.score_largest:.4f}'
+            f'boxes {self.box_px:.2f} px, scores {self.score:.4f}'
         )
+
+
+# Half precision that overflows gives no NaN but a plausible wrong image. Half precision on a CPU,
+# 256x320, differs by up to 1 level, 0.33 px and 0.0009; engines may also add in half precision.
+LIMIT = Difference(image_largest=4.0, image_mean=0.5, box_px=4.0, score=0.05)
 
 
 def padded(size_hw: tuple[int, int], contract: Contract) -> tuple[int, int]:
@@ -46,24 +47,21 @@ def padded(size_hw: tuple[int, int], contract: Contract) -> tuple[int, int]:
 
 def check_run(backend: Backend, contract: Contract, size_hw: tuple[int, int]) -> None:
     """
-    Run once, so that the first pair is not late, and check what returns.
+    Run once, so that the first pair is not late, and check the shapes of the result.
 
     :param size_hw: as :func:`padded` returns it.
-    :raises ModelError: if the engine breaks off, or returns other shapes than the contract says.
+    :raises ModelError: if the run fails, or the shapes are not those of the contract.
     """
-    height, width = size_hw
-    raw = backend.run(
-        np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
-    )
+    raw = backend.run(np.zeros((*size_hw, 3), np.uint8), np.zeros(size_hw, np.float32))
     if (
         raw.fused is None
-        or raw.fused.shape != (height, width, 3)
+        or raw.fused.shape != (*size_hw, 3)
         or raw.boxes_xyxy.shape[1:] != (4,)
         or raw.scores.shape != (len(raw.boxes_xyxy), len(contract.classes))
     ):
         raise ModelError(
-            f'the graph returned {[getattr(raw, name).shape for name in OUTPUTS]} for '
-            f'{height}x{width}; export the model again'
+            f'the graph returned {[np.shape(getattr(raw, name)) for name in OUTPUTS]} for '
+            f'{size_hw[0]}x{size_hw[1]}; export the model again'
         )
 
 
@@ -71,21 +69,14 @@ def check_agreement(backend: Backend, reference: Backend, size_hw: tuple[int, in
     """
     Compare an engine with the float32 reference on a random, a black and a saturated frame.
 
-    :raises ModelError: if they disagree, saying where and by how much.
+    :raises ModelError: if an output is not finite, or differs by more than ``LIMIT``.
     """
     found = [
         _difference(name, backend.run(rgb, ir), reference.run(rgb, ir))
         for name, rgb, ir in _frames(size_hw)
     ]
-    worst = Difference(
-        *(max(getattr(d, field) for d in found) for field in Difference.__dataclass_fields__)
-    )
-    if (
-        worst.image_largest > IMAGE_LARGEST
-        or worst.image_mean > IMAGE_MEAN
-        or worst.box_largest_px > BOX_LARGEST_PX
-        or worst.score_largest > SCORE_LARGEST
-    ):
+    worst = Difference(*np.max([astuple(difference) for difference in found], axis=0))
+    if np.any(np.greater(astuple(worst), astuple(LIMIT))):
         raise ModelError(f'the engine differs too much from the float32 graph: {worst}')
     return worst
 
@@ -95,23 +86,20 @@ def _frames(size_hw: tuple[int, int]) -> Iterator[tuple[str, np.ndarray, np.ndar
     noise = rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8)
     yield 'random', noise, rng.random(size_hw, dtype=np.float32)
     for name, level in (('black', 0), ('saturated', 1)):
-        yield (
-            name,
-            np.full((*size_hw, 3), 255 * level, np.uint8),
-            np.full(size_hw, level, np.float32),
-        )
+        rgb = np.full((*size_hw, 3), 255 * level, np.uint8)
+        yield name, rgb, np.full(size_hw, level, np.float32)
 
 
-def _difference(name: str, got: RawOutput, wanted: RawOutput) -> Difference:
+def _difference(name: str, got: RawOutput, expected: RawOutput) -> Difference:
     gaps = []
-    for field in ('fused', 'boxes_xyxy', 'scores'):
-        ours, theirs = (getattr(raw, field).astype(np.float64) for raw in (got, wanted))
+    for field in OUTPUTS:
+        ours, theirs = (getattr(raw, field).astype(np.float64) for raw in (got, expected))
         if ours.shape != theirs.shape:
-            raise ModelError(f'{field} of the {name} frame: {ours.shape}, not {theirs.shape}')
+            raise ModelError(
+                f'{field} of the {name} frame: expected {theirs.shape}, got {ours.shape}'
+            )
         if not np.isfinite(ours).all():
             raise ModelError(f'{field} of the {name} frame is not finite')
         gaps.append(np.abs(ours - theirs))
     image, boxes, scores = gaps
-    return Difference(
-        float(image.max()), float(image.mean()), float(boxes.max()), float(scores.max())
-    )
+    return Difference(image.max(), image.mean(), boxes.max(), scores.max())

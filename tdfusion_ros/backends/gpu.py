@@ -1,4 +1,4 @@
-"""What can be known of the GPU without an engine, from NVIDIA's driver itself."""
+"""Facts about the GPU from NVIDIA's driver itself, without torch or TensorRT."""
 
 import ctypes
 from pathlib import Path
@@ -12,9 +12,9 @@ CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 
 def require_driver() -> Any:
     """
-    Return the driver's library, in a millisecond and without loading an engine.
+    Return the driver's library; takes a millisecond.
 
-    :raises ConfigError: if ``libcuda.so.1`` is not there; torch and TensorRT load the same one.
+    :raises ConfigError: if ``libcuda.so.1``, which torch and TensorRT need, cannot be loaded.
     """
     try:
         return ctypes.CDLL('libcuda.so.1')
@@ -31,7 +31,7 @@ def facts() -> dict[str, Any]:
     cuda = require_driver()
     device, number = ctypes.c_int(), ctypes.c_int()
     if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0):
-        raise ConfigError("NVIDIA's driver finds no GPU; look at nvidia-smi")
+        raise ConfigError('the NVIDIA driver finds no GPU; check with nvidia-smi')
     name = ctypes.create_string_buffer(256)
     cuda.cuDeviceGetName(name, len(name), device)
     capability = []
@@ -57,6 +57,6 @@ def tensorrt_version() -> str:
             number = int(ctypes.CDLL(f'libnvinfer.so.{major}').getInferLibVersion())
         except (OSError, AttributeError):
             continue
-        unit = 10_000 if number >= 100_000 else 1000  # the first one since TensorRT 10
+        unit = 10_000 if number >= 100_000 else 1000  # 10_000 since TensorRT 10
         return f'{number // unit}.{number % unit // 100}.{number % 100}'
     return ''

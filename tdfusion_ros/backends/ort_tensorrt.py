@@ -1,4 +1,4 @@
-"""ONNX Runtime's TensorRT provider: for machines that have no torch_tensorrt that fits."""
+"""ONNX Runtime's TensorRT provider: for machines without a matching torch_tensorrt."""
 
 from pathlib import Path
 import tempfile
@@ -15,11 +15,10 @@ PROVIDER = 'TensorrtExecutionProvider'
 
 def provider_options(folder: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
     """
-    Return the options for one size, whose engine is read from ``folder`` or written to it.
+    Return the options for one image size, with an engine that is read from or written to a folder.
 
-    Float32 (TensorRT takes TF32 where the GPU has it). ``trt_fp16_enable`` types weakly, so that
-    islands of float32 need not be kept, and does nothing with TensorRT 11, silently (deploy.md
-    1.2, 1.5).
+    Float32, TF32 where the GPU has it: ``trt_fp16_enable`` types weakly, so float32 islands need
+    not be kept, and is silently ignored with TensorRT 11.
 
     Source: https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
     """
@@ -30,18 +29,16 @@ def provider_options(folder: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
         'trt_engine_cache_enable': True,
         'trt_engine_cache_path': str(folder),
         'trt_timing_cache_enable': False,
-        'trt_profile_min_shapes': shapes,
-        'trt_profile_opt_shapes': shapes,
-        'trt_profile_max_shapes': shapes,
+        **{f'trt_profile_{bound}_shapes': shapes for bound in ('min', 'opt', 'max')},
     }
 
 
 class OrtEngine:
     """
-    The graph of a bundle for one size, through ONNX Runtime.
+    The graph of a bundle for one image size, through ONNX Runtime.
 
-    :param folder: has the engine, or gets it; ONNX Runtime builds at the first run.
-    :raises ModelError: if the provider is not used, whatever ONNX Runtime says of its reasons.
+    :param folder: contains the engine, or receives it at the first run.
+    :raises ModelError: if the provider is not used, or the engine cannot be built.
     """
 
     name = 'trt'
@@ -55,19 +52,21 @@ class OrtEngine:
             self._session: Any = onnxruntime.InferenceSession(
                 graph, options, providers=[(PROVIDER, provider_options(folder, size_hw))]
             )
-            if self._session.get_providers()[0] != PROVIDER:  # it goes on without, quietly
-                raise ModelError(
-                    'ONNX Runtime cannot load its TensorRT provider: install the TensorRT that '
-                    f'ONNX Runtime {onnxruntime.__version__} was built for'
-                )
-            self.run(np.zeros((*size_hw, 3), np.uint8), np.zeros(size_hw, np.float32))
-        except ModelError:
-            raise
-        except Exception as error:  # ONNX Runtime has no common base for what it raises here
+        except Exception as error:  # ONNX Runtime's errors have no common base
             raise ModelError(f'ONNX Runtime cannot build the engine: {error}') from error
+        if self._session.get_providers()[0] != PROVIDER:  # it silently continues without
+            raise ModelError(
+                'ONNX Runtime cannot load its TensorRT provider: install the TensorRT that '
+                f'ONNX Runtime {onnxruntime.__version__} was built for'
+            )
+        self.run(np.zeros((*size_hw, 3), np.uint8), np.zeros(size_hw, np.float32))
 
     def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
-        """Run on (H, W, 3) uint8 and (H, W) float32 in [0, 1]."""
+        """
+        Run on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
+
+        :raises ModelError: if ONNX Runtime fails.
+        """
         try:
             return RawOutput(*self._session.run(list(OUTPUTS), {'rgb': rgb, 'ir': ir}))
         except Exception as error:  # as above
@@ -75,8 +74,8 @@ class OrtEngine:
 
 
 def from_files(graph: bytes, files: dict[str, bytes], size_hw: tuple[int, int]) -> OrtEngine:
-    """Return the engine whose files were built by :class:`OrtEngine` before."""
-    with tempfile.TemporaryDirectory(prefix='tdfusion_ros_') as place:
+    """Return an engine that :class:`OrtEngine` has built before."""
+    with tempfile.TemporaryDirectory(prefix='tdfusion_ros_') as folder:
         for name, content in files.items():
-            (Path(place) / name).write_bytes(content)
-        return OrtEngine(graph, Path(place), size_hw)
+            (Path(folder) / name).write_bytes(content)
+        return OrtEngine(graph, Path(folder), size_hw)

@@ -17,11 +17,11 @@ from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_perception
 from tdfusion_ros.nets.perception import Perception
 
-MOST_SETTING = 4096  # of any width, depth or number of classes
+MAX_SETTING = 4096  # of any width, depth or number of classes
 
 
 class Cast(nn.Module):
-    """Turn a tensor into another type: the border of a half-precision part."""
+    """Convert a tensor to another type, where a half-precision part begins or ends."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -35,15 +35,15 @@ def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
     """
     Rebuild the network of a bundle, folded, in float32 on the CPU.
 
-    :param architecture: as the contract holds it.
+    :param architecture: as in the contract.
     :param weights: content of ``weights.safetensors``; nothing in it is executed.
-    :raises ModelError: if the weights are not those of the architecture.
+    :raises ModelError: if the weights do not fit the architecture.
     """
     try:
         _check_size(architecture, len(weights))
         model = build_perception(architecture)
         model.load_state_dict(load(weights))
-    except Exception as error:  # safetensors, torch and a misspelt setting share no base
+    except Exception as error:  # safetensors, torch and a misspelt setting have no common base
         raise ModelError(
             f'architecture and weights of the bundle do not fit: {error}; export the model again'
         ) from error
@@ -52,42 +52,44 @@ def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
 
 
 def _check_size(architecture: Mapping[str, Any], length: int) -> None:
-    """Refuse settings that the weights cannot be of, before memory is taken for them."""
+    """Refuse settings that cannot fit the weights, before memory is allocated for them."""
     for settings in architecture.values():
         for name, value in settings.items():
             numbers = value if isinstance(value, list) else [value]
-            if any(isinstance(n, (int, float)) and not 0 <= n <= MOST_SETTING for n in numbers):
-                raise ValueError(f'{name} must be 0 to {MOST_SETTING}, got {value!r}')
+            if any(isinstance(n, (int, float)) and not 0 <= n <= MAX_SETTING for n in numbers):
+                raise ValueError(f'{name} must be 0 to {MAX_SETTING}, got {value!r}')
     with torch.device('meta'):
-        wanted = sum(t.numel() for t in build_perception(architecture).state_dict().values())
-    if wanted > length:  # a number takes two bytes or more
-        raise ValueError(f'{wanted} numbers are wanted, the weights have {length} bytes')
+        needed = sum(t.numel() for t in build_perception(architecture).state_dict().values())
+    if needed > length:  # a number takes two bytes or more
+        raise ValueError(f'{needed} numbers are needed, the weights have {length} bytes')
 
 
 def to_half(model: Perception) -> Perception:
     """
-    Put the convolutions into half precision, in place, and return the model.
+    Convert the convolutions to half precision, in place, and return the model.
 
     What stays in float32, and why:
 
-    * color and the blend: the output is 8 bit, and the blend picks the stronger of two details,
-      a choice that half precision makes differently wherever they are close;
+    * color and the blend: the output has 8 bits, and the blend takes the stronger of two details,
+      which half precision would choose differently wherever they are close;
     * the mean over the scene: the sum of a million pixels is infinite in half;
-    * softplus of the box borders and the box corners, of which half has a step of 0.5 px at 600;
-    * in the paper's network everything but the convolutions. Its attention normalizes over all
-      pixels: the sum of squares of a 480x640 map, about 307200, is infinite in half, and the eps
-      of 1e-12 is zero in it, so that a black frame divides 0 by 0 (both seen, on the CPU).
+    * softplus of the box borders, and the box corners: the step of half is 0.5 px at 600;
+    * in the paper's network all except the convolutions. Its attention normalizes over all pixels:
+      the sum of squares of a 480x640 map, about 307200, is infinite in half, and the eps of 1e-12
+      is zero, so that a black frame divides 0 by 0.
+
+    :raises ModelError: if the bundle has other networks.
     """
     fusion, detector = model.fusion, model.detector
     if isinstance(fusion, FusionRT):
-        _enter_half(fusion.body.half())
+        fusion.body.half()[0] = _from_half_input(fusion.body[0])
         fusion.add_module('head', nn.Sequential(fusion.head.half(), Cast(torch.float32)))
         fusion.mean.insert(0, Cast(torch.float32))
     elif isinstance(fusion, FusionPaper):
-        _sandwich(fusion)
+        _convolutions_to_half(fusion)
     if not isinstance(fusion, FusionRT | FusionPaper) or not isinstance(detector, Detector):
         raise ModelError('half precision is not known for the networks of this bundle; use cpu')
-    _enter_half(detector.half().stages)
+    detector.half().stages[0] = _from_half_input(detector.stages[0])
     return model
 
 
@@ -124,30 +126,29 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
 
 
 def _as_convolutions(layers: nn.Sequential) -> nn.Sequential:
-    """Return linear layers, which end in ``Unflatten``, as equal 1x1 convolutions."""
-    first, *others = (
-        _as_convolution(layer) if isinstance(layer, nn.Linear) else layer for layer in layers[:-1]
-    )
-    return nn.Sequential(nn.Unflatten(1, (-1, 1, 1)), first, *others)
+    """Return linear layers that end in ``Unflatten`` as equal 1x1 convolutions."""
+    converted: list[nn.Module] = [nn.Unflatten(1, (-1, 1, 1))]
+    for layer in list(layers)[:-1]:
+        if isinstance(layer, nn.Linear):
+            convolution = nn.Conv2d(layer.in_features, layer.out_features, 1)
+            convolution.weight = nn.Parameter(layer.weight[..., None, None], requires_grad=False)
+            convolution.bias = layer.bias
+            layer = convolution
+        converted.append(layer)
+    return nn.Sequential(*converted)
 
 
-def _as_convolution(linear: nn.Linear) -> nn.Conv2d:
-    convolution = nn.Conv2d(linear.in_features, linear.out_features, 1)
-    convolution.weight = nn.Parameter(linear.weight[..., None, None], requires_grad=False)
-    convolution.bias = linear.bias
-    return convolution
+def _from_half_input(layer: nn.Module) -> nn.Sequential:
+    return nn.Sequential(Cast(torch.half), layer)
 
 
-def _enter_half(layers: nn.ModuleList) -> None:
-    layers[0] = nn.Sequential(Cast(torch.half), layers[0])
-
-
-def _sandwich(module: nn.Module) -> None:
-    """Cast before and after each convolution, or chain of them, and leave the rest as it is."""
+def _convolutions_to_half(module: nn.Module) -> None:
+    """Cast before and after each convolution, or chain of them; leave the rest as it is."""
     for name, child in list(module.named_children()):
         chain = list(child) if isinstance(child, nn.Sequential) else [child]
         if all(isinstance(part, nn.Conv2d) for part in chain):
-            casts = Cast(torch.half), Cast(torch.float32)
-            setattr(module, name, nn.Sequential(casts[0], *(p.half() for p in chain), casts[1]))
+            layers = (part.half() for part in chain)
+            cast_back = Cast(torch.float32)
+            setattr(module, name, nn.Sequential(Cast(torch.half), *layers, cast_back))
         else:
-            _sandwich(child)
+            _convolutions_to_half(child)

@@ -1,35 +1,24 @@
-"""The cuda backend as far as a machine without a GPU can hold it; the rest is in test_gpu.py."""
+"""The cuda backend, as far as a machine without a GPU can test it; the rest is in test_gpu.py."""
 
 import sys
 
 import numpy as np
 import pytest
 
-from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends import open_backend
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
-
-@pytest.fixture
-def driver(monkeypatch):
-    monkeypatch.setattr(gpu, 'require_driver', lambda: None)
+SIZE = (32, 64)
 
 
-def test_missing_torch_is_an_error_that_says_what_to_install(driver, shipped, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'torch', None)
-    with pytest.raises(ConfigError, match='pip install torch safetensors'):
-        open_backend('cuda', shipped)
-
-
-def test_missing_safetensors_is_an_error_that_says_what_to_install(
-    driver, shipped, monkeypatch, forget
+@pytest.mark.parametrize('missing', ['torch', 'safetensors'])
+def test_missing_package_is_an_error_that_says_what_to_install(
+    driver, shipped, monkeypatch, reimport, missing
 ):
-    torch = pytest.importorskip('torch')
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    forget('torch_network')
-    monkeypatch.setitem(sys.modules, 'safetensors', None)
-    monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
+    reimport('torch_network')
+    for name in (missing, f'{missing}.torch'):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match='pip install torch safetensors'):
         open_backend('cuda', shipped)
 
@@ -46,68 +35,60 @@ def test_torch_without_a_gpu_is_an_error_that_says_why(driver, shipped, monkeypa
         open_backend('cuda', shipped)
 
 
-def noise(size_hw, seed):
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8), rng.random(size_hw, np.float32)
+@pytest.fixture
+def cuda(fake_cuda, shipped):
+    """Return the cuda backend on a fake GPU, ready for SIZE."""
+    return open_backend('cuda', shipped, print, (SIZE,))
 
 
 @pytest.mark.torch
-def test_each_size_is_captured_once_and_replayed(played_cuda, shipped):
-    sizes = ((32, 64), (64, 96))
-    backend = open_backend('cuda', shipped, print, sizes)
-    for size in (*sizes, *sizes):
-        assert backend.run(*noise(size, 0)).fused.shape == (*size, 3)
-    assert played_cuda == list(sizes)
-    assert backend.engine.endswith('in half precision on a played GPU')
+def test_each_size_is_captured_once_and_replayed(cuda, fake_cuda, noise):
+    for size in (SIZE, (64, 96), SIZE, (64, 96)):
+        assert cuda.run(*noise(size)).fused.shape == (*size, 3)
+    assert fake_cuda == [SIZE, (64, 96)]
+    assert cuda.engine.endswith('in half precision on a fake GPU')
 
 
 @pytest.mark.torch
-def test_result_is_the_callers_to_keep_and_right(played_cuda, shipped):
-    backend = open_backend('cuda', shipped, print, ((32, 64),))
+def test_earlier_result_stays_right_after_the_next_run(cuda, shipped, noise):
     reference = open_backend('cpu', shipped)
-    first, second = (backend.run(*noise((32, 64), seed)) for seed in (0, 1))
-    for raw, seed in ((first, 0), (second, 1)):
-        wanted = reference.run(*noise((32, 64), seed))
-        assert np.abs(raw.fused.astype(int) - wanted.fused).max() <= 1
+    inputs = [noise(SIZE, seed) for seed in (0, 1)]
+    for raw, given in zip([cuda.run(*given) for given in inputs], inputs, strict=True):
+        expected = reference.run(*given)
+        assert np.abs(raw.fused.astype(int) - expected.fused).max() <= 1
         assert raw.boxes_xyxy.dtype == raw.scores.dtype == np.float32
 
 
 @pytest.mark.torch
-def test_nothing_is_fused_where_nobody_wants_it(played_cuda, shipped, monkeypatch):
-    backend = open_backend('cuda', shipped, print, ((32, 64),))
-    given = noise((32, 64), 0)
-    wanted = backend.run(*given)
-    monkeypatch.setattr(backend._model, 'fusion', None)  # whoever calls it breaks off
-    found = backend.run(*given, fused=False)
+def test_nothing_is_fused_where_the_fused_image_is_not_needed(cuda, fake_cuda, noise, monkeypatch):
+    expected = cuda.run(*noise(SIZE))
+    monkeypatch.setattr(cuda._model, 'fusion', None)  # calling it fails
+    found = cuda.run(*noise(SIZE), fused=False)
     assert found.fused is None
-    np.testing.assert_array_equal(found.boxes_xyxy, wanted.boxes_xyxy)
-    np.testing.assert_array_equal(found.scores, wanted.scores)
-    assert played_cuda == [(32, 64)] * 2
+    np.testing.assert_array_equal(found.boxes_xyxy, expected.boxes_xyxy)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert fake_cuda == [SIZE] * 2
 
 
 @pytest.mark.torch
-def test_memory_is_kept_for_a_few_sizes_only(played_cuda, shipped):
-    backend = open_backend('cuda', shipped, print, ((32, 32),))
-    for width in (64, 96, 128, 160):
-        backend.run(*noise((32, width), 0))
-    assert len(backend._captured) == 4
-    assert ((32, 32), True) not in backend._captured
+def test_memory_is_kept_for_the_last_four_sizes(cuda, fake_cuda, noise):
+    for width in (96, 128, 160, 192, 192, 64):  # the last one was removed
+        cuda.run(*noise((32, width)))
+    assert [width for _, width in fake_cuda] == [64, 96, 128, 160, 192, 64]
 
 
 @pytest.mark.torch
-def test_what_torch_raises_is_a_model_error(played_cuda, shipped, monkeypatch):
-    backend = open_backend('cuda', shipped, print, ((32, 32),))
-
+def test_error_of_torch_is_a_model_error(cuda, noise, monkeypatch):
     def full(*arguments):
         raise RuntimeError('CUDA out of memory')
 
-    monkeypatch.setattr(backend, '_capture', full)
+    monkeypatch.setattr(cuda, '_capture', full)
     with pytest.raises(ModelError, match='CUDA out of memory'):
-        backend.run(*noise((64, 64), 0))
+        cuda.run(*noise((64, 64)))
 
 
 @pytest.mark.torch
-def test_engine_that_computes_something_else_is_refused(played_cuda, shipped, monkeypatch):
+def test_network_that_computes_something_else_is_refused(fake_cuda, shipped, monkeypatch):
     from tdfusion_ros.backends import torch_network as network
 
     def broken(model):
@@ -117,4 +98,4 @@ def test_engine_that_computes_something_else_is_refused(played_cuda, shipped, mo
 
     monkeypatch.setattr(network, 'to_half', broken)
     with pytest.raises(ModelError, match="'cuda' cannot be used: the engine differs too much"):
-        open_backend('cuda', shipped, print, ((32, 64),))
+        open_backend('cuda', shipped, print, (SIZE,))

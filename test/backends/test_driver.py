@@ -1,4 +1,4 @@
-"""What is asked of NVIDIA's driver, with a driver that is compiled here and plays one."""
+"""Facts from the NVIDIA driver, with a fake driver compiled in the test."""
 
 import ctypes
 import shutil
@@ -22,26 +22,24 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
 int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
 int getInferLibVersion(void) { return NVINFER; }
 """
+CDLL = ctypes.CDLL
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Compile a driver and put it into place: ``install(fault, nvinfer)``."""
+    """Compile a driver and install it: ``install(fault, nvinfer)``."""
     compiler = shutil.which('cc') or shutil.which('gcc')
     if not compiler:
         pytest.skip('no C compiler')
 
-    def installing(fault=0, nvinfer=100300):
-        source, library = tmp_path / 'played.c', tmp_path / f'{fault}_{nvinfer}.so'
+    def build(fault=0, nvinfer=100300):
+        source, library = tmp_path / 'fake.c', tmp_path / 'fake.so'
         source.write_text(SOURCE)
         facts = (f'-DFAULT={fault}', f'-DNVINFER={nvinfer}')
         subprocess.run([compiler, '-shared', '-fPIC', *facts, '-o', library, source], check=True)
-        monkeypatch.setattr(gpu.ctypes, 'CDLL', lambda name: REAL(str(library)))
+        monkeypatch.setattr(gpu.ctypes, 'CDLL', lambda name: CDLL(str(library)))
 
-    return installing
-
-
-REAL = ctypes.CDLL
+    return build
 
 
 def test_facts_come_from_the_driver(install, monkeypatch, tmp_path):
@@ -55,13 +53,13 @@ def test_facts_come_from_the_driver(install, monkeypatch, tmp_path):
     }
 
 
-def test_driver_that_finds_no_gpu_is_an_error(install):
+def test_driver_without_a_gpu_is_an_error(install):
     install(fault=100)
-    with pytest.raises(ConfigError, match='finds no GPU; look at nvidia-smi'):
+    with pytest.raises(ConfigError, match='finds no GPU; check with nvidia-smi'):
         gpu.facts()
 
 
-def test_machine_without_a_driver_is_told_at_once(monkeypatch):
+def test_missing_driver_is_an_error(monkeypatch):
     def missing(name):
         raise OSError(f'{name}: cannot open shared object file')
 
@@ -72,8 +70,8 @@ def test_machine_without_a_driver_is_told_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('number', 'words'), [(8601, '8.6.1'), (100300, '10.3.0'), (101609, '10.16.9')]
+    ('number', 'version'), [(8601, '8.6.1'), (100300, '10.3.0'), (101609, '10.16.9')]
 )
-def test_version_of_tensorrt_is_read_from_its_library(install, number, words):
+def test_version_of_tensorrt_is_read_from_its_library(install, number, version):
     install(nvinfer=number)
-    assert gpu.tensorrt_version() == words
+    assert gpu.tensorrt_version() == version

@@ -1,51 +1,88 @@
-"""Engines on disk: whatever happens to the disk or to another process, what comes out is right."""
+"""Engines on disk: correct after power cuts, damage, full disks, and with several processes."""
 
+from concurrent.futures import ThreadPoolExecutor
 import errno
-import json
 import os
 from pathlib import Path
+import subprocess
+import sys
+from threading import Event
 
 import pytest
 
-from tdfusion_ros.backends import engine_cache as module
+from tdfusion_ros.backends import engine_cache
+from tdfusion_ros.backends import progress
+from tdfusion_ros.backends.engine_cache import Cache
 from tdfusion_ros.backends.engine_cache import cache_folder
 from tdfusion_ros.core.errors import ModelError
 
 KEY = {'weights': 'abc', 'size_hw': [480, 640], 'gpu': 'Orin', 'tensorrt': '10.3.0'}
 
 
+class Builder:
+    """Builds engines whose content is the number of the build."""
+
+    times = 0
+
+    def __call__(self, folder):
+        assert not list(folder.iterdir())
+        self.times += 1
+        (folder / 'engine.plan').write_bytes(b'%d' % self.times)
+        (folder / 'profile').write_bytes(b'\n')
+
+
+def engine(number):
+    return {'engine.plan': b'%d' % number, 'profile': b'\n'}
+
+
+@pytest.fixture
+def build():
+    return Builder()
+
+
+@pytest.fixture
+def cache(tmp_path, messages):
+    return Cache(tmp_path / 'cache', messages.append)
+
+
 def entry(cache):
-    """Return the folder of the only entry."""
-    (sidecar,) = cache.folder.glob('*/key.json')
-    return sidecar.parent
+    """Return the file of the only entry."""
+    (path,) = cache.folder.glob('*.engine')
+    return path
 
 
-def leftovers(cache):
-    return [path for path in cache.folder.iterdir() if path.name.startswith('.')]
+def temporary(cache):
+    return list(cache.folder.glob('.*'))
 
 
-def test_engine_is_built_once_and_found_again(cache, build, said):
-    first, second = cache.get(KEY, build), cache.get(KEY, build)
-    assert first == second == {'engine.plan': b'engine 1'}
+def raises(error_number):
+    def fail(*arguments, **named):
+        raise OSError(error_number, os.strerror(error_number))
+
+    return fail
+
+
+def test_engine_is_built_once_and_found_again(cache, build, messages):
+    assert cache.get(KEY, build) == cache.get(KEY, build) == engine(1)
     assert build.times == 1
-    assert said == []
+    assert messages == []
+    assert not temporary(cache)
 
 
 @pytest.mark.parametrize('part', KEY)
-def test_engine_for_anything_else_is_another_engine(cache, build, part):
+def test_engine_for_any_other_key_is_another_engine(cache, build, part):
     cache.get(KEY, build)
-    assert cache.get({**KEY, part: 'other'}, build) == {'engine.plan': b'engine 2'}
-    assert cache.get(KEY, build) == {'engine.plan': b'engine 1'}
+    assert cache.get({**KEY, part: 'other'}, build) == engine(2)
+    assert cache.get(KEY, build) == engine(1)
 
 
 def test_cache_is_private(cache, build):
     cache.get(KEY, build)
     for path in (cache.folder, *cache.folder.rglob('*')):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
-    assert not leftovers(cache)
 
 
-def test_cache_lies_where_xdg_says(monkeypatch, tmp_path):
+def test_cache_is_where_xdg_says(monkeypatch, tmp_path):
     monkeypatch.setenv('HOME', '/home/robot')
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     assert cache_folder() == tmp_path / 'tdfusion_ros'
@@ -54,201 +91,189 @@ def test_cache_lies_where_xdg_says(monkeypatch, tmp_path):
         assert cache_folder() == Path('/home/robot/.cache/tdfusion_ros')
 
 
-def truncate(folder):
-    path = folder / 'engine.plan'
-    path.write_bytes(path.read_bytes()[:3])
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
 
 
-def flip(folder):
-    path = folder / 'engine.plan'
-    path.write_bytes(path.read_bytes()[:-1] + b'?')
-
-
-def change_sidecar(folder, change):
-    raw = json.loads((folder / 'key.json').read_text())
-    change(raw)
-    (folder / 'key.json').write_text(json.dumps(raw))
+def of_another_key(path):
+    other = Cache(path.parent.parent / 'other', print)
+    other.get({**KEY, 'gpu': 'Thor'}, Builder())
+    entry(other).rename(path)
 
 
 DAMAGE = {
-    'truncated engine': truncate,
-    'changed engine': flip,
-    'missing engine': lambda folder: (folder / 'engine.plan').unlink(),
-    'other version in the sidecar': lambda folder: change_sidecar(
-        folder, lambda raw: raw['key'].update(tensorrt='10.13.3')
-    ),
-    'sidecar without hashes': lambda folder: change_sidecar(
-        folder, lambda raw: raw.update(sha256={})
-    ),
-    'sidecar with a path': lambda folder: change_sidecar(
-        folder, lambda raw: raw.update(sha256={'../../../etc/passwd': 'ab'})
-    ),
-    'sidecar of zeros, as a power cut leaves it': lambda folder: (folder / 'key.json').write_bytes(
-        bytes(200)
-    ),
-    'sidecar that is no object': lambda folder: (folder / 'key.json').write_text('[1]'),
-    'no sidecar': lambda folder: (folder / 'key.json').unlink(),
-    'other engine renamed to this place': lambda folder: change_sidecar(
-        folder, lambda raw: raw['key'].update(gpu='Thor')
-    ),
+    'a bit flipped': flip,
+    'cut short': lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    'empty': lambda path: path.write_bytes(b''),
+    'zeros, as a power cut leaves them': lambda path: path.write_bytes(bytes(200)),
+    'with more at its end': lambda path: path.write_bytes(path.read_bytes() + b'x'),
+    'of another key': of_another_key,
 }
 
 
 @pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
-def test_entry_that_cannot_be_trusted_is_built_anew_and_said(cache, build, said, damage):
+def test_entry_that_cannot_be_trusted_is_reported_and_built_again(cache, build, messages, damage):
     cache.get(KEY, build)
     damage(entry(cache))
-    assert cache.get(KEY, build) == {'engine.plan': b'engine 2'}
-    (sentence,) = said
-    assert 'building it anew' in sentence
-    assert cache.get(KEY, build) == {'engine.plan': b'engine 2'}
-    assert len(said) == 1
+    cache.latest(KEY, 'size_hw')
+    for _ in range(2):
+        assert cache.get(KEY, build) == engine(2)
+    (message,) = messages
+    assert 'building it again' in message
 
 
 def a_file_in_its_place(folder):
     folder.write_text('')
 
 
-def a_folder_of_somebody_else(folder):
+def a_folder_of_another_user(folder):
     folder.mkdir()
     os.chown(folder, 12345, 12345)
 
 
-def a_folder_that_all_can_write(folder):
+def a_folder_that_others_can_write_to(folder):
     folder.mkdir()
     folder.chmod(0o777)
 
 
 @pytest.mark.parametrize(
-    'make', [a_file_in_its_place, a_folder_of_somebody_else, a_folder_that_all_can_write]
+    'make', [a_file_in_its_place, a_folder_of_another_user, a_folder_that_others_can_write_to]
 )
-def test_engine_is_used_without_a_cache_that_cannot_be_used_and_said(cache, build, said, make):
+def test_engine_is_used_but_not_kept_in_an_unusable_folder(cache, build, messages, make):
     try:
         make(cache.folder)
     except PermissionError:
-        pytest.skip('only root can give a folder away')
+        pytest.skip('only root can change the owner of a folder')
     for turn in (1, 2):
-        assert cache.get(KEY, build) == {'engine.plan': b'engine %d' % turn}
-        assert len(said) == turn
-        assert f'cannot be kept in {cache.folder}' in said[-1]
-        assert 'XDG_CACHE_HOME' in said[-1]
+        assert cache.get(KEY, build) == engine(turn)
+        assert len(messages) == turn
+        assert f'cannot be kept in {cache.folder}' in messages[-1]
+        assert 'XDG_CACHE_HOME' in messages[-1]
+    assert cache.latest(KEY, 'size_hw') is None
 
 
-@pytest.mark.parametrize('call', ['os.open', 'tempfile.mkdtemp'])
-def test_read_only_cache_gives_what_it_has_and_keeps_nothing_new(
-    cache, build, said, monkeypatch, call
+def test_read_only_cache_returns_what_it_has_and_keeps_nothing_new(
+    cache, build, messages, monkeypatch
 ):
     cache.get(KEY, build)
 
-    def refuse(*arguments, **named):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    def open_elsewhere(path, *arguments, real=os.open, **named):
+        if str(path).startswith(str(cache.folder)):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, *arguments, **named)
 
+    monkeypatch.setattr(engine_cache.os, 'open', open_elsewhere)
+    monkeypatch.setattr(engine_cache.os, 'utime', raises(errno.EROFS))
+    assert cache.get(KEY, build) == engine(1)
+    assert messages == []
+    assert cache.get({**KEY, 'gpu': 'Thor'}, build) == engine(2)
+    assert 'Read-only file system' in messages[0]
+
+
+@pytest.mark.parametrize('call', ['os.fsync', 'tempfile.mkstemp'])
+def test_engine_is_used_but_not_kept_on_a_full_disk(cache, build, messages, monkeypatch, call):
     owner, name = call.split('.')
-    monkeypatch.setattr(getattr(module, owner), name, refuse)
-    monkeypatch.setattr(module.os, 'utime', refuse)
-    assert cache.get(KEY, build) == {'engine.plan': b'engine 1'}
-    assert said == []
-    monkeypatch.setattr(
-        module.tempfile, 'TemporaryDirectory', lambda prefix: Here(cache.folder.parent / 'scratch')
-    )
-    assert cache.get({**KEY, 'gpu': 'Thor'}, build) == {'engine.plan': b'engine 2'}
-    assert 'Read-only file system' in said[0]
+    monkeypatch.setattr(getattr(engine_cache, owner), name, raises(errno.ENOSPC))
+    assert cache.get(KEY, build) == engine(1)
+    (message,) = messages
+    assert 'cannot be kept' in message
+    assert 'No space left' in message
+    assert not temporary(cache)
+    assert not list(cache.folder.glob('*.engine'))
 
 
-class Here:
-    """A folder that is entered as a temporary one."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __enter__(self):
-        self.folder.mkdir()
-        return str(self.folder)
-
-    def __exit__(self, *what):
-        pass
-
-
-def test_full_disk_costs_the_entry_but_not_the_engine(cache, build, said, monkeypatch):
-    def full(path):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(module, '_flush', full)
-    assert cache.get(KEY, build) == {'engine.plan': b'engine 1'}
-    assert 'No space left' in said[0]
-    assert not leftovers(cache)
-    assert not list(cache.folder.glob('*/key.json'))
-
-
-@pytest.mark.parametrize('error', [OSError(errno.ENOSPC, 'full'), ModelError('cannot build it')])
-def test_disk_that_is_too_full_for_the_engine_costs_the_entry_only(
-    cache, build, said, monkeypatch, error
-):
-    """The builder is another process: its error need not tell of a disk."""
-
-    def build_where_there_is_room(folder):
-        build(folder)
-        if folder.parent == cache.folder:
-            raise error
-
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with pytest.raises(type(error)):  # where there is room, the fault is another one
-        cache.get(KEY, build_where_there_is_room)
-    monkeypatch.setattr(module.os, 'fsync', full)
-    assert cache.get(KEY, build_where_there_is_room) == {'engine.plan': b'engine 3'}
-    (sentence,) = said
-    assert 'cannot be kept' in sentence
-    assert 'No space left' in sentence
-    assert not leftovers(cache)
-
-
-def test_entry_appears_at_once_and_after_all_of_it_is_on_the_disk(cache, build, monkeypatch):
-    """A power cut at any moment leaves the whole entry or none."""
+def test_entry_is_renamed_into_place_after_it_is_on_the_disk(cache, build, monkeypatch):
+    """A power cut at any moment leaves all of an entry or nothing."""
     steps = []
 
-    def rename(folder, place):
+    def replace(name, place, rename=os.replace):
         steps.append('rename')
-        assert not place.exists()
-        os.rename(folder, place)
+        assert not Path(place).exists()
+        rename(name, place)
 
-    flush = module._flush
-    monkeypatch.setattr(module, '_flush', lambda path: (steps.append(path.name), flush(path)))
-    monkeypatch.setattr(module.Path, 'rename', rename)
+    def fsync(descriptor, sync=os.fsync):
+        path = Path(os.readlink(f'/proc/self/fd/{descriptor}'))
+        steps.append('folder' if path.is_dir() else 'file')
+        sync(descriptor)
+
+    monkeypatch.setattr(engine_cache.os, 'replace', replace)
+    monkeypatch.setattr(engine_cache.os, 'fsync', fsync)
     cache.get(KEY, build)
-    before, after = steps[: steps.index('rename')], steps[steps.index('rename') + 1 :]
-    assert {'engine.plan', 'key.json'} < set(before)
-    assert before[-1].startswith(f'.{entry(cache).name}.')
-    assert after == [cache.folder.name]
+    assert steps == ['file', 'rename', 'folder']
 
 
-def test_build_that_fails_leaves_nothing_behind(cache, build):
+@pytest.mark.parametrize(
+    ('error', 'words'),
+    [(ValueError('no tactic'), 'no tactic'), (OSError(errno.ENOSPC, 'full'), 'cannot be built')],
+)
+def test_failed_build_leaves_nothing(cache, build, error, words):
     def fail(folder):
         (folder / 'half').write_bytes(b'x')
-        raise ValueError('no tactic')
+        raise error
 
-    with pytest.raises(ValueError, match='no tactic'):
+    with pytest.raises((ValueError, ModelError), match=words):
         cache.get(KEY, fail)
-    assert not leftovers(cache)
-    assert cache.get(KEY, build) == {'engine.plan': b'engine 1'}
+    assert not temporary(cache)
+    assert cache.get(KEY, build) == engine(1)
 
 
-def test_network_folder_without_locks_is_used_all_the_same(cache, build, monkeypatch):
-    def no_locks(*arguments):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(module.fcntl, 'flock', no_locks)
-    assert cache.get(KEY, build) == cache.get(KEY, build) == {'engine.plan': b'engine 1'}
+def test_network_folder_without_locks_is_used(cache, build, monkeypatch):
+    monkeypatch.setattr(engine_cache.fcntl, 'flock', raises(errno.ENOLCK))
+    assert cache.get(KEY, build) == cache.get(KEY, build) == engine(1)
 
 
-def test_size_that_was_used_last_is_remembered(cache, build):
-    assert cache.latest({**KEY, 'size_hw': None}, 'size_hw') is None
-    sizes = [[480, 640], [512, 640]]
+def test_size_used_last_is_remembered(cache, build):
+    key, sizes = {**KEY, 'size_hw': None}, [[480, 640], [512, 640]]
+    assert cache.latest(key, 'size_hw') is None
     cache.get({**KEY, 'size_hw': sizes[0]}, build)
-    os.utime(entry(cache) / 'key.json', ns=(0, 0))
+    os.utime(entry(cache), ns=(0, 0))
     cache.get({**KEY, 'size_hw': sizes[1]}, build)
     cache.get({**KEY, 'size_hw': [32, 32], 'gpu': 'Thor'}, build)
-    assert cache.latest({**KEY, 'size_hw': None}, 'size_hw') == sizes[1]
+    assert cache.latest(key, 'size_hw') == sizes[1]
     cache.get({**KEY, 'size_hw': sizes[0]}, build)
-    assert cache.latest({**KEY, 'size_hw': None}, 'size_hw') == sizes[0]
+    assert cache.latest(key, 'size_hw') == sizes[0]
+
+
+class SlowBuilder(Builder):
+    """Builds once ``go`` is set; file locks also work between threads."""
+
+    def __init__(self):
+        self.started, self.go = Event(), Event()
+
+    def __call__(self, folder):
+        self.started.set()
+        assert self.go.wait(60)
+        super().__call__(folder)
+
+
+def test_engine_that_several_request_at_once_is_built_once_and_waiting_is_reported(
+    tmp_path, messages, monkeypatch
+):
+    monkeypatch.setattr(progress, 'PERIOD_S', 0.05)
+    slow = SlowBuilder()
+    cache = Cache(tmp_path / 'cache', lambda text: (messages.append(text), slow.go.set()))
+    with ThreadPoolExecutor(3) as pool:
+        results = [pool.submit(cache.get, KEY, slow) for _ in range(3)]
+        assert [result.result(60) for result in results] == [engine(1)] * 3
+    assert slow.times == 1
+    assert 'waiting for another process that builds the same engine' in messages[0]
+
+
+def test_killed_process_does_not_block_the_next_build(cache, build, root):
+    code = (
+        'import sys, time\n'
+        'from pathlib import Path\n'
+        'from tdfusion_ros.backends.engine_cache import Cache\n'
+        'def build(folder): print("started", flush=True); time.sleep(600)\n'
+        'Cache(Path(sys.argv[1]), print).get({"a": 1}, build)'
+    )
+    command = [sys.executable, '-c', code, str(cache.folder)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b'started\n'
+        process.kill()
+    left = cache.folder / f'.{cache._place({"a": 1}).stem}.left'
+    left.touch()
+    assert cache.get({'a': 1}, build) == engine(1)
+    assert not left.exists()

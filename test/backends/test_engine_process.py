@@ -1,6 +1,5 @@
-"""The builder's process: whatever becomes of it, the node lives and says what happened."""
+"""The builder's process: however it ends, the node continues and reports why."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,120 +7,123 @@ import time
 
 import pytest
 
-from tdfusion_ros.backends import engine_process as child
+from tdfusion_ros.backends import engine_process
+from tdfusion_ros.backends import progress
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
-BODIES = {
-    'answers': 'answer({"got": question})',
-    'chatters': 'print("x" * 300_000, flush=True); answer({})',
-    'refuses': 'answer({"error": "no GPU\\nhere", "kind": "ConfigError"})',
-    'fails': 'answer({"error": "no tactic", "kind": "ModelError"})',
-    'raises': 'raise OSError("libnvinfer.so.10 is missing")',
-    'crashes': 'os.abort()',
-    'exits': 'sys.exit(3)',
-    'sleeps': 'time.sleep(60)',
-    'is slow': 'time.sleep(1.2); answer({})',
-    'writes half an answer': "Path(sys.argv[1]).write_text('{\"erro')",
-}
 HEAD = """
 import json, os, sys, time
 from pathlib import Path
-question = json.loads(sys.stdin.readline())
-def answer(what):
-    Path(sys.argv[1]).write_text(json.dumps(what))
+def finish(result):
+    Path(sys.argv[1]).write_text(json.dumps(result))
 """
 
 
 @pytest.fixture
-def ask(tmp_path, monkeypatch):
-    """Ask a builder that behaves as BODIES says: ``ask(how, report, limit_s)``."""
+def run(tmp_path, monkeypatch):
+    """Run a builder with this body: ``run(body, report, limit_s)``."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(engine_process, 'MODULE', 'fake_builder')
 
-    def asking(how, report=print, limit_s=30.0):
-        (tmp_path / 'stand_in.py').write_text(HEAD + BODIES[how])
-        monkeypatch.setattr(child, 'MODULE', 'stand_in')
-        return child.ask({'task': 'probe', 'n': [1, 2]}, 'looking', report, limit_s)
+    def running(body, report=print, limit_s=60.0):
+        (tmp_path / 'fake_builder.py').write_text(HEAD + body)
+        request = {'task': 'probe', 'n': [1, 2]}
+        return engine_process.run_builder(request, 'looking', report, limit_s)
 
-    return asking
-
-
-def test_answer_comes_back_and_the_question_arrives(ask):
-    assert ask('answers') == {'got': {'task': 'probe', 'n': [1, 2]}}
+    return running
 
 
-def test_what_it_prints_does_not_disturb(ask, capfd):
-    assert ask('chatters') == {}
+def test_request_arrives_and_the_result_comes_back(run):
+    assert run('finish({"got": json.loads(sys.argv[2])})') == {
+        'got': {'task': 'probe', 'n': [1, 2]}
+    }
+
+
+def test_output_of_the_builder_is_not_shown(run, capfd):
+    assert run('print("x" * 300_000, flush=True); finish({})') == {}
     assert capfd.readouterr() == ('', '')
 
 
-def test_errors_keep_their_kind_and_become_one_line(ask):
-    with pytest.raises(ConfigError, match=r'^no GPU here$'):
-        ask('refuses')
-    with pytest.raises(ModelError, match=r'^no tactic$'):
-        ask('fails')
+@pytest.mark.parametrize('kind', [ConfigError, ModelError])
+def test_errors_of_the_builder_keep_their_kind_in_one_line(run, kind):
+    with pytest.raises(kind, match=r'^no GPU here\Z'):
+        run(f'finish({{"error": "no GPU\\nhere", "kind": "{kind.__name__}"}})')
 
 
 @pytest.mark.parametrize(
-    ('how', 'words'),
+    ('body', 'words'),
     [
-        ('raises', r'ended with status 1, its last words: OSError: libnvinfer\.so\.10 is missing'),
-        ('crashes', 'was ended by SIGABRT'),
-        ('exits', 'ended with status 3 and said nothing'),
-        ('writes half an answer', 'ended with status 0'),
+        ('raise OSError("no libnvinfer")', 'exited with 1; last output: OSError: no libnvinfer'),
+        ('os.abort()', 'was ended by SIGABRT'),
+        ('sys.exit(3)', 'exited with 3; last output: nothing'),
+        ("Path(sys.argv[1]).write_text('{\"erro')", 'exited with 0'),
     ],
 )
-def test_process_that_breaks_is_an_error_that_says_how(ask, how, words):
+def test_broken_process_is_an_error_that_says_how_it_ended(run, body, words):
     with pytest.raises(ModelError, match=f'looking: the process {words}'):
-        ask(how)
+        run(body)
 
 
-def test_waiting_is_said_every_few_seconds(ask, monkeypatch):
-    monkeypatch.setattr(child, 'PATIENCE_S', 0.5)
-    said = []
-    ask('is slow', said.append)
-    assert said
-    assert all(sentence.startswith('looking: ') for sentence in said)
-    assert said[0].endswith(' s so far')
+def test_progress_is_reported_while_the_builder_runs(run, tmp_path, monkeypatch, messages):
+    monkeypatch.setattr(progress, 'PERIOD_S', 0.05)
 
+    def report(text):
+        messages.append(text)
+        (tmp_path / 'go').touch()
 
-def test_process_that_never_ends_is_ended(ask):
-    began = time.monotonic()
-    with pytest.raises(ModelError, match='took longer than 1 s and was given up'):
-        ask('sleeps', limit_s=1.0)
-    assert time.monotonic() - began < 10
-
-
-def test_builder_itself_ends_when_nobody_waits_any_more(root, tmp_path):
-    """The real module: its parent is killed while it builds."""
-    parent = subprocess.Popen(
-        [
-            sys.executable,
-            '-c',
-            'import os, subprocess, sys, time\n'
-            'code = "import time\\n'
-            'from tdfusion_ros.backends import engine_builder as builder\\n'
-            'builder.answer = lambda question: time.sleep(60)\\n'
-            'builder.main()"\n'
-            'child = subprocess.Popen([sys.executable, "-c", code, "answer"],'
-            ' stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)\n'
-            'child.stdin.write(b"{}\\n"); child.stdin.flush()\n'
-            'print(child.pid, flush=True)\n'
-            'time.sleep(60)',
-        ],
-        cwd=root,
-        stdout=subprocess.PIPE,
-        text=True,
+    run(
+        f'while not Path({str(tmp_path / "go")!r}).exists(): time.sleep(0.02)\nfinish({{}})',
+        report,
     )
-    pid = int(parent.stdout.readline())
-    parent.kill()
-    parent.communicate()
-    for _ in range(200):
-        if not alive(pid):
-            return
-        time.sleep(0.05)
-    os.kill(pid, 9)
-    raise AssertionError('the builder outlived its parent')
+    assert all(text.startswith('looking: ') and text.endswith(' s so far') for text in messages)
+    assert messages
+
+
+def test_process_that_takes_too_long_is_stopped(run):
+    with pytest.raises(ModelError, match='took longer than 1 s and was stopped'):
+        run('time.sleep(600)', limit_s=1.0)
+
+
+def test_process_that_cannot_be_started_is_an_error(monkeypatch):
+    monkeypatch.setattr(sys, 'executable', '')
+    with pytest.raises(ModelError, match='looking: no process can be started'):
+        engine_process.run_builder({}, 'looking', print, 60.0)
+
+
+def test_real_builder_returns_the_bare_exception_of_a_broken_package(tmp_path, monkeypatch):
+    (tmp_path / 'onnxruntime.py').write_text('raise Exception("libnvinfer is missing")')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    request = {'task': 'probe', 'route': 'onnxruntime'}
+    with pytest.raises(ModelError, match='Exception: libnvinfer is missing'):
+        engine_process.run_builder(request, 'looking', print, 60.0)
+
+
+def test_real_builder_ends_when_the_node_is_killed(root, tmp_path):
+    (tmp_path / 'onnxruntime.py').write_text(
+        'import os, time\n'
+        f'with open({str(tmp_path / "pid")!r}, "w") as file: file.write(f"{{os.getpid()}}\\n")\n'
+        'time.sleep(600)\n'
+    )
+    code = (
+        'from tdfusion_ros.backends.engine_process import run_builder\n'
+        'run_builder({"task": "probe", "route": "onnxruntime"}, "looking", print, 600.0)'
+    )
+    paths = os.pathsep.join(map(str, (tmp_path, root)))
+    node = subprocess.Popen([sys.executable, '-c', code], env={**os.environ, 'PYTHONPATH': paths})
+    pid = int(wait_for(lambda: (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text()))
+    assert alive(pid)
+    node.kill()
+    node.wait()
+    wait_for(lambda: not alive(pid))
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
 
 
 def alive(pid):
@@ -130,34 +132,3 @@ def alive(pid):
             return facts.read().rsplit(')', 1)[1].split()[0] != 'Z'
     except FileNotFoundError:
         return False
-
-
-def test_builder_answers_with_its_error_even_to_a_bare_exception(root, tmp_path):
-    code = (
-        'from tdfusion_ros.backends import engine_builder as builder\n'
-        'def raising(question): raise Exception("import error: libnvinfer.so.11")\n'
-        'builder.answer = raising\n'
-        'builder.main()'
-    )
-    with subprocess.Popen(
-        [sys.executable, '-c', code, str(tmp_path / 'a')], stdin=subprocess.PIPE, cwd=root
-    ) as process:
-        process.stdin.write(b'{}\n')
-        process.stdin.flush()
-        assert process.wait(30) == 0
-    told = json.loads((tmp_path / 'a').read_text())
-    assert told == {'error': 'Exception: import error: libnvinfer.so.11', 'kind': 'ModelError'}
-
-
-def test_real_builder_says_why_it_cannot_probe_here(tmp_path, monkeypatch):
-    """The whole of the way there and back, with nothing played but a package that breaks."""
-    (tmp_path / 'onnxruntime.py').write_text('raise Exception("libnvinfer is missing")')
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ModelError, match='Exception: libnvinfer is missing'):
-        child.ask({'task': 'probe', 'route': 'onnxruntime'}, 'looking', print, 60.0)
-
-
-def test_process_that_cannot_be_started_is_an_error(monkeypatch):
-    monkeypatch.setattr(sys, 'executable', '')
-    with pytest.raises(ModelError, match='looking: no process can be started'):
-        child.ask({}, 'looking', print, 60.0)

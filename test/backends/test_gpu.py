@@ -1,4 +1,4 @@
-"""The engines of a GPU, really: run where there is one, skipped with the reason elsewhere."""
+"""The backends on a real GPU: skipped, with the reason, where there is none."""
 
 import importlib.util
 import time
@@ -16,32 +16,33 @@ SIZE = (480, 640)
 
 
 @pytest.fixture(autouse=True)
-def gpu_facts():
-    """Skip where the driver finds no GPU."""
+def gpu_facts(monkeypatch, tmp_path_factory):
+    """Skip where the driver finds no GPU; keep engines in a folder of the test run."""
+    folder = tmp_path_factory.getbasetemp() / 'engines'
+    monkeypatch.setenv('XDG_CACHE_HOME', str(folder))
     try:
         return gpu.facts()
     except ConfigError as error:
         pytest.skip(str(error))
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp() / 'engines'
-    monkeypatch.setenv('XDG_CACHE_HOME', str(folder))
-    return folder / 'tdfusion_ros'
-
-
 @pytest.fixture(params=['cuda', 'trt'])
 def opened(request, shipped):
-    """Open an engine that is installed here: ``opened(sizes)``; it has passed its gate then."""
-    package = {'cuda': 'torch', 'trt': 'torch_tensorrt'}[request.param]
-    if not importlib.util.find_spec(package):  # looked for only: a broken one shall fail below
+    """Open a backend that is installed: ``opened(*sizes_hw)``."""
+    return opener(request.param, shipped)
+
+
+@pytest.fixture
+def opened_trt(shipped):
+    """Open the trt backend: ``opened_trt(*sizes_hw)``."""
+    return opener('trt', shipped)
+
+
+def opener(name, shipped):
+    package = {'cuda': 'torch', 'trt': 'torch_tensorrt'}[name]
+    if not importlib.util.find_spec(package):  # not imported: a broken one must fail the test
         pytest.skip(f'{package} is not installed')
-
-    def opening(*sizes_hw, report=print):
-        return open_backend(request.param, shipped, report, sizes_hw)
-
-    return opening
+    return lambda *sizes_hw, report=print: open_backend(name, shipped, report, sizes_hw)
 
 
 def test_driver_names_the_gpu(gpu_facts):
@@ -50,76 +51,57 @@ def test_driver_names_the_gpu(gpu_facts):
     assert gpu_facts['driver']
 
 
-def test_engine_gives_what_the_cpu_gives_on_real_pairs(opened, shipped, request):
-    pytest.importorskip('rosbags')
-    demo_pairs = request.getfixturevalue('demo_pairs')
-    engine, cpu = opened(SIZE), open_backend('cpu', shipped)
+def test_backend_returns_what_the_cpu_returns_for_real_pairs(opened, shipped, demo_pairs):
+    backend, cpu = opened(SIZE), open_backend('cpu', shipped)
     for pair in demo_pairs[::8]:
         given = pair.rgb.pixels, pair.ir.pixels / np.float32(255)
-        got, wanted = engine.run(*given), cpu.run(*given)
-        assert np.abs(got.fused.astype(int) - wanted.fused).max() <= 4
-        assert np.abs(got.scores - wanted.scores).max() < 0.05
-        seen = wanted.scores.max(1) > 0.3
-        assert np.abs(got.boxes_xyxy - wanted.boxes_xyxy)[seen].max(initial=0) < 2
+        got, expected = backend.run(*given), cpu.run(*given)
+        assert np.abs(got.fused.astype(int) - expected.fused).max() <= 4
+        assert np.abs(got.scores - expected.scores).max() < 0.05
+        seen = expected.scores.max(1) > 0.3
+        assert np.abs(got.boxes_xyxy - expected.boxes_xyxy)[seen].max(initial=0) < 2
 
 
-def test_engine_gives_the_same_each_time_whatever_ran_between(opened):
-    engine = opened(SIZE)
-    rng = np.random.default_rng(0)
-    given = [
-        (rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), rng.random(SIZE, np.float32))
-        for _ in range(2)
-    ]
-    first, _, again = (engine.run(*given[i]) for i in (0, 1, 0))
+def test_backend_repeats_its_result_after_other_inputs(opened, noise):
+    backend = opened(SIZE)
+    first, _, again = (backend.run(*noise(SIZE, seed)) for seed in (0, 1, 0))
     for name in ('fused', 'boxes_xyxy', 'scores'):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
 
 
-def test_engine_takes_another_size_while_running(opened):
-    engine = opened(SIZE)
+def test_backend_accepts_another_size_while_running(opened, noise):
+    backend = opened(SIZE)
     for size in ((256, 320), SIZE, (256, 320)):
-        raw = engine.run(np.zeros((*size, 3), np.uint8), np.zeros(size, np.float32))
-        assert raw.fused.shape == (*size, 3)
+        assert backend.run(*noise(size)).fused.shape == (*size, 3)
 
 
-def test_second_start_of_tensorrt_is_fast(opened, request):
-    if request.node.callspec.params['opened'] != 'trt':
-        pytest.skip('only engines of TensorRT are kept')
-    opened(SIZE)
-    said, began = [], time.monotonic()
-    opened(SIZE, report=said.append)
-    assert not [sentence for sentence in said if 'building' in sentence]
-    print(f'start with a kept engine: {time.monotonic() - began:.1f} s')
+def test_second_start_of_tensorrt_builds_nothing(opened_trt, messages):
+    opened_trt(SIZE)
+    opened_trt(SIZE, report=messages.append)
+    assert not [text for text in messages if 'building' in text]
 
 
-def test_damaged_engine_of_tensorrt_is_built_anew(opened, own_cache, request):
-    if request.node.callspec.params['opened'] != 'trt':
-        pytest.skip('only engines of TensorRT are kept')
-    opened(SIZE)
-    for plan in own_cache.glob('*/engine.plan'):
-        plan.write_bytes(plan.read_bytes()[:1000])
-    said = []
-    opened(SIZE, report=said.append)
-    assert [sentence for sentence in said if 'building it anew' in sentence]
+def test_damaged_engine_of_tensorrt_is_built_again(opened_trt, messages, tmp_path_factory):
+    opened_trt(SIZE)
+    for path in tmp_path_factory.getbasetemp().glob('engines/*/*.engine'):
+        path.write_bytes(path.read_bytes()[:1000])
+    opened_trt(SIZE, report=messages.append)
+    assert [text for text in messages if 'building it again' in text]
 
 
-def test_tensorrt_refuses_a_plan_that_is_none(opened, request):
-    if request.node.callspec.params['opened'] != 'trt':
-        pytest.skip('plans are of TensorRT')
+def test_tensorrt_refuses_an_invalid_plan(opened_trt):
     from tdfusion_ros.backends.trt_plan import PlanEngine
 
     with pytest.raises((FusionError, RuntimeError)):
         PlanEngine(b'no plan', SIZE)
 
 
-def test_times_are_told(opened):
-    """No limit: the figure is for the one who reads it (pytest -s)."""
-    engine = opened(SIZE)
-    given = np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.float32)
-    times = []
+def test_times_are_printed(opened, noise):
+    """No limit: read the figures with pytest -s."""
+    backend, given, times = opened(SIZE), noise(SIZE), []
     for _ in range(200):
-        began = time.perf_counter()
-        engine.run(*given)
-        times.append(1e3 * (time.perf_counter() - began))
-    print(f'{engine.name} ({engine.engine}), 640x480: p50 {np.percentile(times, 50):.3f} ms, '
+        start = time.perf_counter()
+        backend.run(*given)
+        times.append(1e3 * (time.perf_counter() - start))
+    print(f'{backend.name} ({backend.engine}), 640x480: p50 {np.percentile(times, 50):.3f} ms, '
           f'p99 {np.percentile(times, 99):.3f} ms')  # fmt: skip

@@ -1,14 +1,14 @@
-"""TensorRT through ONNX Runtime, with a played ONNX Runtime that builds as the real one does."""
+"""TensorRT through ONNX Runtime, with a fake provider that builds as the real one does."""
 
 from pathlib import Path
 import sys
 from types import ModuleType
 
-import numpy as np
 import onnxruntime
 import pytest
 
-from tdfusion_ros.backends import engine_process as child
+from tdfusion_ros.backends import engine_builder
+from tdfusion_ros.backends import engine_process
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends import open_backend
 from tdfusion_ros.backends import trt
@@ -20,8 +20,8 @@ SIZE = (32, 64)
 PROVIDER = 'TensorrtExecutionProvider'
 
 
-class PlayedSession(onnxruntime.InferenceSession):
-    """Runs on the CPU; writes an engine at its first run where there is none, and notes it."""
+class FakeSession(onnxruntime.InferenceSession):
+    """Runs on the CPU; writes and counts an engine in its first run if there is none."""
 
     built = 0
     loads = True
@@ -31,76 +31,68 @@ class PlayedSession(onnxruntime.InferenceSession):
         self.options = dict(providers[0][1]) if providers[0][0] == PROVIDER else None
 
     def get_providers(self):
-        return [PROVIDER] if self.options and type(self).loads else ['CPUExecutionProvider']
+        return [PROVIDER] if self.options and FakeSession.loads else ['CPUExecutionProvider']
 
     def run(self, names, feeds):
         if self.options:
             height, width = feeds['ir'].shape
-            for edge in ('min', 'opt', 'max'):
-                shapes = self.options[f'trt_profile_{edge}_shapes']
+            for bound in ('min', 'opt', 'max'):
+                shapes = self.options[f'trt_profile_{bound}_shapes']
                 assert shapes == f'rgb:{height}x{width}x3,ir:{height}x{width}'
             engine = Path(self.options['trt_engine_cache_path']) / 'TRTKernel_0_sm87.engine'
             if engine.parent.is_dir() and not engine.exists():
-                PlayedSession.built += 1
+                FakeSession.built += 1
                 engine.write_bytes(b'engine')
                 engine.with_suffix('.profile').write_bytes(b'profile')
         return super().run(names, feeds)
 
 
-@pytest.fixture
-def played(monkeypatch):
-    """Put the played ONNX Runtime into place."""
+@pytest.fixture(autouse=True)
+def session(monkeypatch):
+    """Install the fake ONNX Runtime."""
     runtime = ModuleType('onnxruntime')
     runtime.__version__ = '1.22.0'
     runtime.SessionOptions = onnxruntime.SessionOptions
-    runtime.InferenceSession = PlayedSession
+    runtime.InferenceSession = FakeSession
     runtime.get_available_providers = lambda: [PROVIDER, 'CPUExecutionProvider']
     monkeypatch.setitem(sys.modules, 'onnxruntime', runtime)
-    monkeypatch.setattr(PlayedSession, 'built', 0)
-    return runtime
+    monkeypatch.setattr(FakeSession, 'built', 0)
+    return FakeSession
 
 
-def images(size_hw):
-    rng = np.random.default_rng(1)
-    return rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8), rng.random(size_hw, np.float32)
-
-
-def test_engine_is_built_for_one_size_and_read_again(played, shipped, tmp_path):
+def test_engine_is_built_for_one_size_and_loaded_again(session, shipped, noise, tmp_path):
     OrtEngine(shipped.graph, tmp_path, SIZE)
-    assert PlayedSession.built == 1
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(files) == {'TRTKernel_0_sm87.engine', 'TRTKernel_0_sm87.profile'}
     engine = from_files(shipped.graph, files, SIZE)
-    assert PlayedSession.built == 1
-    assert engine.run(*images(SIZE)).fused.shape == (*SIZE, 3)
+    assert engine.run(*noise(SIZE)).fused.shape == (*SIZE, 3)
+    assert session.built == 1
 
 
-def test_provider_that_onnx_runtime_drops_in_silence_is_an_error(
-    played, shipped, tmp_path, monkeypatch
+def test_provider_that_onnx_runtime_silently_omits_is_an_error(
+    session, shipped, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(PlayedSession, 'loads', False)
+    monkeypatch.setattr(session, 'loads', False)
     with pytest.raises(ModelError, match='cannot load its TensorRT provider'):
         OrtEngine(shipped.graph, tmp_path, SIZE)
 
 
-def test_what_onnx_runtime_raises_is_a_model_error(played, tmp_path):
+def test_error_of_onnx_runtime_is_a_model_error(tmp_path):
     with pytest.raises(ModelError, match='cannot build the engine'):
         OrtEngine(b'no graph', tmp_path, SIZE)
 
 
-def test_backend_trt_takes_onnx_runtime_where_torch_tensorrt_is_not(
-    played, shipped, tmp_path, monkeypatch
+def test_backend_trt_uses_onnx_runtime_where_torch_tensorrt_is_not_installed(
+    session, shipped, noise, tmp_path, monkeypatch, driver
 ):
-    from tdfusion_ros.backends import engine_builder as builder
-
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    monkeypatch.setattr(gpu, 'require_driver', lambda: None)
     monkeypatch.setattr(gpu, 'tensorrt_version', lambda: '10.3.0')
-    monkeypatch.setattr(gpu, 'facts', lambda: {'gpu': 'Orin', 'capability': [8, 7], 'driver': '1'})
     monkeypatch.setattr(trt.importlib.util, 'find_spec', lambda name: name == 'onnxruntime')
-    monkeypatch.setattr(child, 'ask', lambda question, *rest: builder.answer(question))
-    for start in (1, 2):
+    monkeypatch.setattr(
+        engine_process, 'run_builder', lambda request, *rest: engine_builder.perform(request)
+    )
+    for _ in range(2):
         backend = open_backend('trt', shipped, print, (SIZE,))
-        assert PlayedSession.built == 1, start
+    assert session.built == 1
     assert 'TensorRT 10.3.0 through onnxruntime 1.22.0, float32, TF32 allowed' in backend.engine
-    assert backend.run(*images(SIZE)).fused.shape == (*SIZE, 3)
+    assert backend.run(*noise(SIZE)).fused.shape == (*SIZE, 3)

@@ -1,10 +1,11 @@
-"""Running a TensorRT engine, with a played TensorRT that reads and writes the given addresses."""
+"""Running a TensorRT engine, with a fake TensorRT that uses the given addresses."""
 
 import numpy as np
 import pytest
 
 from tdfusion_ros.core.errors import ModelError
 
+torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.torch
 SIZE = (32, 64)
 SHAPES = {
@@ -16,62 +17,51 @@ SHAPES = {
 }
 
 
-@pytest.fixture
-def load(played_tensorrt):
-    """Load an engine of a played TensorRT: ``load(shapes, compute)``."""
-    import torch
+def compute(rgb, ir):
+    """Return outputs of the right shapes that depend on both inputs."""
+    return rgb + ir[..., None], np.full((42, 4), rgb.sum()), np.full((42, 3), ir.sum())
 
-    def loading(*engine, **facts):
-        played_tensorrt(*engine, **facts)
+
+@pytest.fixture
+def load(fake_tensorrt):
+    """Load a plan of a fake engine: ``load(shapes, dtype)``; return the plan and the engine."""
+
+    def loading(shapes, dtype='float32'):
+        engine = fake_tensorrt(shapes, compute, dtype)
         from tdfusion_ros.backends.trt_plan import Plan
 
-        return Plan(b'plan', torch.device('cpu'))
+        return Plan(b'plan', torch.device('cpu')), engine
 
     return loading
 
 
-def compute(rgb, ir):
-    """Return something of every shape that depends on both inputs."""
-    return rgb + ir[..., None], np.full((42, 4), rgb.sum()), np.full((42, 3), ir.sum())
-
-
 def test_engine_reads_and_writes_the_right_tensors(load):
-    import torch
-
-    plan = load(SHAPES, compute)
+    plan, _ = load(SHAPES)
     rgb, ir = torch.rand(SHAPES['rgb']), torch.rand(SIZE)
-    for got, wanted in zip(plan(rgb, ir), compute(rgb.numpy(), ir.numpy()), strict=True):
-        np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-6)
+    for got, expected in zip(plan(rgb, ir), compute(rgb.numpy(), ir.numpy()), strict=True):
+        np.testing.assert_allclose(got.numpy(), expected, rtol=1e-6)
 
 
-def test_engine_for_another_size_is_not_run(load):
-    import torch
-
-    plan = load(SHAPES)
-    with pytest.raises(ModelError, match=r'rgb of the engine is \(32, 64, 3\)'):
+def test_input_of_another_size_is_refused(load):
+    plan, _ = load(SHAPES)
+    with pytest.raises(ModelError, match=r'rgb of the engine is \(32, 64, 3\), got \(64, 64, 3\)'):
         plan(torch.zeros(64, 64, 3), torch.zeros(64, 64))
 
 
-def test_engine_that_breaks_off_is_an_error(load):
-    import torch
-
-    plan = load(SHAPES, compute)
-    plan._engine.succeeds = False
-    with pytest.raises(ModelError, match='broke off'):
+def test_failed_run_is_an_error(load):
+    plan, engine = load(SHAPES)
+    engine.succeeds = False
+    with pytest.raises(ModelError, match='cannot run the engine'):
         plan(torch.zeros(SHAPES['rgb']), torch.zeros(SIZE))
-
-
-def test_what_tensorrt_cannot_read_is_an_error(load):
-    with pytest.raises(ModelError, match='cannot read the engine'):
-        load(None)
 
 
 @pytest.mark.parametrize(
     ('shapes', 'dtype', 'words'),
     [
+        (None, 'float32', 'cannot read the engine'),
         (SHAPES, 'float16', 'not float32'),
-        ({**SHAPES, 'output3': (1,)}, 'float32', 'has the tensors'),
-        ({k: v for k, v in SHAPES.items() if k != 'ir'}, 'float32', 'has the tensors'),
+        ({**SHAPES, 'output3': (1,)}, 'float32', 'must have the tensors'),
+        ({k: v for k, v in SHAPES.items() if k != 'ir'}, 'float32', 'must have the tensors'),
     ],
 )
 def test_engine_of_another_network_is_refused(load, shapes, dtype, words):

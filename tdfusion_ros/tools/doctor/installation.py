@@ -92,7 +92,7 @@ def engines(config: FusionConfig, bundle: Bundle, report: Callable[[str], None])
     from tdfusion_ros.backends.trt import find_tensorrt
 
     probes: dict[str, Callable[[], str]] = {
-        'trt': lambda: find_tensorrt(report)[0],
+        'trt': lambda: str(find_tensorrt(report)),
         'cuda': lambda: CudaBackend(bundle).engine,
         'cpu': lambda: open_backend('cpu', bundle, report).engine,
     }
