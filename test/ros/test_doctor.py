@@ -53,7 +53,7 @@ def test_a_good_rig_passes_and_is_described(stage):
     assert 'Image, reliable' in lines[0]
     assert 'rgb8 128x96, from /client' in lines[0]
     assert 'OK    skew: 100%' in said
-    assert 'their skew is 4.0 ms' in said
+    assert 'the skew is 4.0 ms' in said
     assert 'OK    ir camera_info: calibrated, focal length 554.0 px' in said
     assert 'OK    Fast DDS profile' in said
     assert f'{Path(sys.executable)}' in said
@@ -80,7 +80,7 @@ def test_what_is_wrong_with_a_rig_is_named(stage):
         "FAIL  ir encoding: encoding 'yuv422' cannot be read",
         'stamps are zero',
         'WARN  rgb camera_info: uncalibrated (K is zero)',
-        'WARN  ir camera_info: none came',
+        'WARN  ir camera_info: none received',
     ):
         assert text in said, said
 
@@ -89,7 +89,7 @@ def test_what_is_wrong_with_a_rig_is_named(stage):
 def test_a_name_that_is_none_is_told_in_one_sentence(arguments):
     done = run_module('tdfusion_ros.cli', 'doctor', *arguments)
     assert done.returncode == 1
-    assert 'is no name of ROS' in done.stderr
+    assert 'is not a valid ROS name' in done.stderr
     assert 'Traceback' not in done.stderr
 
 
@@ -106,8 +106,9 @@ def test_cameras_under_other_names_are_listed(stage):
     status, said = examine(client, send, '--ir-topic', '/boson/image_raw')
     assert status == 1
     assert (
-        'FAIL  rgb: nobody publishes /rgb/image_raw\n      -> rgb.image_transport:=compr' in said
+        'FAIL  rgb: no node publishes /rgb/image_raw\n      -> set rgb.image_transport:=compr'
+        in said
     )
-    assert 'FAIL  ir: nobody publishes /boson/image_raw' in said
-    assert 'OK    also there: /ir/image_raw: Image, reliable' in said
-    assert 'OK    also there: /rgb/image_raw/compressed: CompressedImage' in said
+    assert 'FAIL  ir: no node publishes /boson/image_raw' in said
+    assert 'OK    other topic: /ir/image_raw: Image, reliable' in said
+    assert 'OK    other topic: /rgb/image_raw/compressed: CompressedImage' in said

@@ -1,1 +1,1 @@
-"""``tdfusion doctor``: what stands in the way on this machine, and what to do about it."""
+"""``tdfusion doctor``: find what prevents the node from working on this machine."""

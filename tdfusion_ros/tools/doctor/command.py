@@ -1,32 +1,35 @@
-"""``tdfusion doctor``: what stands in the way, and what to do about it."""
+"""``tdfusion doctor``: check this machine, the model, ROS and the cameras."""
 
 import argparse
+from collections.abc import Iterator
 import os
 import sys
 from typing import Any
+from typing import TYPE_CHECKING
 
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import config_of
 
+if TYPE_CHECKING:
+    from tdfusion_ros.tools.doctor.finding import Finding
+
 
 def add(commands: Any) -> None:
-    """Say what the command takes."""
+    """Add the command to a parser."""
     doctor = commands.add_parser(
         'doctor',
-        help='say what stands in the way, and what to do',
-        description='Look at this machine, the model, ROS and the cameras as the node would see '
-        'them. The exit status is 1 where something has to be put right.',
+        help='find what prevents the node from working, and what to do',
+        description='Check this machine, the model, ROS and the cameras as the node would use '
+        'them. The exit status is 1 if something must be fixed.',
     )
-    doctor.add_argument(
-        '--seconds', type=float, default=5.0, help='to listen to the cameras (default 5)'
-    )
-    doctor.add_argument(
-        '--no-topics', action='store_true', help='look at the machine only, not at the cameras'
-    )
-    doctor.add_argument('--namespace', default='', help='of the node')
+    one = doctor.add_argument
+    one('--seconds', type=float, default=5.0, help='to listen to the cameras (default 5)')
+    one('--no-topics', action='store_true', help='check the machine only, not the cameras')
+    one('--namespace', default='', help='of the node')
     for stream in ('rgb', 'ir'):
-        doctor.add_argument(
+        one(
             f'--{stream}-topic',
             default=f'{stream}/image_raw',
             metavar='TOPIC',
@@ -37,40 +40,41 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look, tell, and return 1 where something has to be put right."""
+    """Print every finding; return 1 if one is a failure."""
     from tdfusion_ros.tools.doctor import finding
-    from tdfusion_ros.tools.doctor import installation as machine
-    from tdfusion_ros.tools.doctor import ros_environment as environment
 
     if not 0.0 < options.seconds <= 600.0:
         raise ConfigError(f'--seconds must be above 0 and at most 600, got {options.seconds}')
-    config = config_of(options)
     findings = []
-
-    def tell(more: list[finding.Finding]) -> None:
-        findings.extend(more)
-        for one in more:
-            print(one, flush=True)
-
-    tell(machine.examine(config, lambda text: print(f'      {text}', file=sys.stderr)))
-    tell(ros := environment.installation())
-    if not options.no_topics and all(one.level == finding.OK for one in ros):
-        from tdfusion_ros.tools.doctor import streams
-        from tdfusion_ros.tools.doctor.listen import listen
-
-        names = {
-            stream: getattr(options, f'{stream}_topic')
-            + ('/compressed' if getattr(config, stream).image_transport == 'compressed' else '')
-            for stream in ('rgb', 'ir')
-        }
-        try:
-            wanted, seen, rmw = listen(names, options.namespace, options.seconds)
-        except (ImportError, RuntimeError) as error:  # RCLError is a RuntimeError
-            raise ConfigError(
-                f'rclpy is there but does not start ({error}): source the setup.bash of one ROS '
-                'distribution, with the Python it was made for, and look at RMW_IMPLEMENTATION'
-            ) from None
-        tell(environment.middleware(os.environ, rmw))
-        tell(streams.judge(seen, wanted, config))
+    for one in _findings(options, config_of(options)):
+        findings.append(one)
+        print(one, flush=True)
     print(finding.summary(findings))
     return int(any(one.level == finding.FAIL for one in findings))
+
+
+def _findings(options: argparse.Namespace, config: FusionConfig) -> 'Iterator[Finding]':
+    from tdfusion_ros.tools.doctor import installation
+    from tdfusion_ros.tools.doctor import received_topics
+    from tdfusion_ros.tools.doctor import ros_environment
+    from tdfusion_ros.tools.doctor import topic_checks
+    from tdfusion_ros.tools.doctor.finding import OK
+
+    yield from installation.check(config, lambda text: print(f'      {text}', file=sys.stderr))
+    yield from (ros := ros_environment.check_packages())
+    if options.no_topics or any(one.level != OK for one in ros):
+        return
+    names = {
+        stream: getattr(options, f'{stream}_topic')
+        + ('/compressed' if getattr(config, stream).image_transport == 'compressed' else '')
+        for stream in ('rgb', 'ir')
+    }
+    try:
+        wanted, topics, rmw = received_topics.listen(names, options.namespace, options.seconds)
+    except (ImportError, RuntimeError) as error:  # RCLError is a RuntimeError
+        raise ConfigError(
+            f'rclpy is installed but does not start ({error}): source the setup.bash of one ROS '
+            'distribution, use the Python it was built for, and check RMW_IMPLEMENTATION'
+        ) from None
+    yield from ros_environment.check_middleware(os.environ, rmw)
+    yield from topic_checks.check(topics, wanted, config)

@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""The result of one check of the doctor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,23 +11,38 @@ class Finding:
     """
     What was found, and what to do about it.
 
-    :param level: FAIL where the node cannot do its work so.
-    :param remedy: empty where nothing needs to be done.
+    :param level: FAIL if the node cannot work like this.
+    :param remedy: empty if there is nothing to do.
     """
 
     level: str
     subject: str
-    sentence: str
+    found: str
     remedy: str = ''
 
     def __str__(self) -> str:
-        text = f'{self.level:4}  {self.subject}: {self.sentence}'
+        text = f'{self.level:4}  {self.subject}: {self.found}'
         return f'{text}\n      -> {self.remedy}' if self.remedy else text
+
+
+def ok(subject: str, found: str) -> Finding:
+    """Return a finding that needs no action."""
+    return Finding(OK, subject, found)
+
+
+def warn(subject: str, found: str, remedy: str) -> Finding:
+    """Return a finding to be aware of."""
+    return Finding(WARN, subject, found, remedy)
+
+
+def fail(subject: str, found: str, remedy: str) -> Finding:
+    """Return a finding that must be fixed."""
+    return Finding(FAIL, subject, found, remedy)
 
 
 def summary(findings: Sequence[Finding]) -> str:
     """Return the last line of the report."""
     fails, warns = (sum(f.level == level for f in findings) for level in (FAIL, WARN))
     if not fails and not warns:
-        return 'nothing stands in the way'
-    return f'{fails} to be put right (FAIL), {warns} to be known (WARN)'
+        return 'no problems found'
+    return f'{fails} to fix (FAIL), {warns} to be aware of (WARN)'

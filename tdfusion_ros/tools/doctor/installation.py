@@ -1,6 +1,7 @@
-"""What the node needs of this machine besides ROS: packages, engines, the model, places."""
+"""Check what the node needs besides ROS: packages, engines, the model, writable folders."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version
 import os
@@ -21,73 +22,63 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.tools.doctor.finding import FAIL
+from tdfusion_ros.tools.doctor.finding import fail
 from tdfusion_ros.tools.doctor.finding import Finding
-from tdfusion_ros.tools.doctor.finding import OK
-from tdfusion_ros.tools.doctor.finding import WARN
+from tdfusion_ros.tools.doctor.finding import ok
+from tdfusion_ros.tools.doctor.finding import warn
 
-PACKAGES = ('numpy', 'PyYAML', 'onnxruntime', 'onnxruntime-gpu', 'rosbags')
-GPU_PACKAGES = ('torch', 'safetensors', 'torch-tensorrt', 'tensorrt')
+PACKAGES = (
+    *('numpy', 'PyYAML', 'onnxruntime', 'onnxruntime-gpu', 'rosbags'),
+    *('torch', 'safetensors', 'torch-tensorrt', 'tensorrt'),
+)
 
 
-def examine(config: FusionConfig, report: Callable[[str], None]) -> list[Finding]:
+def check(config: FusionConfig, report: Callable[[str], None]) -> Iterator[Finding]:
     """
-    Look at everything that needs no ROS.
+    Check everything that needs no ROS.
 
-    :param report: takes sentences about what takes long.
+    :param report: called with the progress of slow steps.
     """
-    findings = [python(), packages()]
+    # Often another Python runs than the packages were installed for.
+    python = f'{platform.python_version()} on {platform.machine()}, {sys.executable}'
+    yield ok('python', python)
+    yield check_packages()
     try:
         bundle = read_bundle(find_bundle(config.model))
         bundle.weights()
     except FusionError as error:
-        findings.append(
-            Finding(FAIL, 'model', str(error), 'set model, or bring the bundle here again')
-        )
+        yield fail('model', str(error), 'set model, or copy the bundle to this machine again')
     else:
         contract = bundle.contract
-        findings.append(
-            Finding(
-                OK,
-                'model',
-                f"'{contract.name}' in {bundle.folder} is whole (sha256 "
-                f'{contract.sha256[GRAPH_FILE][:16]}…), classes {", ".join(contract.classes)}',
-            )
+        yield ok(
+            'model',
+            f"'{contract.name}' in {bundle.folder} is complete (sha256 "
+            f'{contract.sha256[GRAPH_FILE][:16]}…), classes {", ".join(contract.classes)}',
         )
-        findings += engines(config, bundle, report)
-    return [
-        *findings,
-        calibration(config),
-        place('cache', cache_folder(), 'engines would be built anew at every start'),
-        save_folder(config),
-    ]
+        yield from check_backends(config, bundle, report)
+    yield check_calibration(config)
+    yield check_folder('cache', cache_folder(), 'engines would be built again at every start')
+    yield check_save_folder(config)
 
 
-def python() -> Finding:
-    """Tell which Python runs: another one than the packages were installed for is a classic."""
-    sentence = f'{platform.python_version()} on {platform.machine()}, {sys.executable}'
-    return Finding(OK, 'python', sentence)
-
-
-def packages() -> Finding:
-    """Tell the versions that matter."""
-    found = [f'{name} {v}' for name in (*PACKAGES, *GPU_PACKAGES) if (v := _version(name))]
-    sentence = f'OpenCV {cv2.__version__}, ' + ', '.join(found)
+def check_packages() -> Finding:
+    """Report the versions that matter."""
+    found = [f'OpenCV {cv2.__version__}']
+    for name in PACKAGES:
+        try:
+            found.append(f'{name} {version(name)}')
+        except PackageNotFoundError:
+            continue
     if int(cv2.__version__.partition('.')[0]) >= 5:
-        remedy = "pip install 'opencv-python-headless<5': cv_bridge cannot work with 5"
-        return Finding(WARN, 'packages', sentence, remedy)
-    return Finding(OK, 'packages', sentence)
+        remedy = "pip install 'opencv-python-headless<5', because cv_bridge does not support 5"
+        return warn('packages', ', '.join(found), remedy)
+    return ok('packages', ', '.join(found))
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ''
-
-
-def engines(config: FusionConfig, bundle: Bundle, report: Callable[[str], None]) -> list[Finding]:
-    """Tell which backends can be used, and which one the config takes. Builds no engine."""
+def check_backends(
+    config: FusionConfig, bundle: Bundle, report: Callable[[str], None]
+) -> Iterator[Finding]:
+    """Report which backends are usable, and which one the config selects; build no engine."""
     from tdfusion_ros.backends.cuda import CudaBackend
     from tdfusion_ros.backends.trt import find_tensorrt
 
@@ -102,22 +93,19 @@ def engines(config: FusionConfig, bundle: Bundle, report: Callable[[str], None])
             usable[name] = probe()
         except FusionError as error:
             reasons[name] = str(error)
-    findings = [Finding(OK, f'backend {name}', what) for name, what in usable.items()]
-    findings += [_unusable(config, name, why, bool(usable)) for name, why in reasons.items()]
+    for name, engine in usable.items():
+        yield ok(f'backend {name}', engine)
+    for name, reason in reasons.items():
+        if config.backend == name or not usable:
+            yield fail(f'backend {name}', reason, 'fix this, or set backend to auto')
+        elif config.backend == 'auto' and name != 'cpu' and _has_gpu():
+            found = f'there is an NVIDIA driver, but: {reason}'
+            yield warn(f'backend {name}', found, 'fix this if the node is to use it')
+        else:
+            yield ok(f'backend {name}', f'not used: {reason}')
     if config.backend == 'auto' and usable:
-        taken = next(iter(usable))
-        findings.append(Finding(OK, 'backend auto', f'would take {taken} ({usable[taken]})'))
-    return findings
-
-
-def _unusable(config: FusionConfig, name: str, why: str, others: bool) -> Finding:
-    subject = f'backend {name}'
-    if config.backend == name or not others:
-        return Finding(FAIL, subject, why, 'put that right, or set backend to auto')
-    if config.backend == 'auto' and name != 'cpu' and _has_gpu():
-        remedy = 'put that right if the node shall use the GPU so'
-        return Finding(WARN, subject, f'there is an NVIDIA driver, but: {why}', remedy)
-    return Finding(OK, subject, f'not used: {why}')
+        name, engine = next(iter(usable.items()))
+        yield ok('backend auto', f'selects {name} ({engine})')
 
 
 def _has_gpu() -> bool:
@@ -128,42 +116,37 @@ def _has_gpu() -> bool:
     return True
 
 
-def calibration(config: FusionConfig) -> Finding:
-    """Tell whether the calibration can be read."""
+def check_calibration(config: FusionConfig) -> Finding:
+    """Check that the calibration can be read."""
     if not config.calibration:
-        return Finding(
-            OK, 'calibration', 'none: both cameras are taken to see the same field of view'
-        )
+        return ok('calibration', 'none: both cameras must have the same field of view')
     try:
         load_calibration(config.calibration)
     except CalibrationError as error:
-        return Finding(FAIL, 'calibration', str(error), 'compare config/calibration/*.yaml')
-    return Finding(OK, 'calibration', f'{config.calibration} can be read')
+        return fail('calibration', str(error), 'compare with config/calibration/*.yaml')
+    return ok('calibration', f'{config.calibration} can be read')
 
 
-def save_folder(config: FusionConfig) -> Finding:
-    """Tell whether the service save_pair can save."""
+def check_save_folder(config: FusionConfig) -> Finding:
+    """Check that the service save_pair can save."""
     try:
         folder = Path(config.save_folder).expanduser()
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # a user without a home folder
         folder = Path(config.save_folder)
-    if not folder.is_absolute():
-        sentence = f"'{config.save_folder}' is not absolute: save_pair cannot save"
-        return Finding(WARN, 'save_folder', sentence, 'set save_folder to a full path')
-    return place('save_folder', folder, 'save_pair cannot save')
+    if folder.is_absolute():
+        return check_folder('save_folder', folder, 'save_pair cannot save')
+    found = f"'{config.save_folder}' is not absolute, so save_pair cannot save"
+    return warn('save_folder', found, 'set save_folder to a full path')
 
 
-def place(subject: str, folder: Path, loss: str) -> Finding:
-    """Tell whether a folder can be written, without making it."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return Finding(OK, subject, f'{folder} can be written')
-    return Finding(
-        WARN,
+def check_folder(subject: str, folder: Path, consequence: str) -> Finding:
+    """Check that a folder can be written, without creating it."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return ok(subject, f'{folder} is writable')
+    hint = ' (XDG_CACHE_HOME)' if subject == 'cache' else ''
+    return warn(
         subject,
-        f'{there} cannot be written: {loss}',
-        f'make {there} writable for you, or choose another place'
-        + (' (XDG_CACHE_HOME)' if subject == 'cache' else ''),
+        f'{existing} is not writable, so {consequence}',
+        f'make {existing} writable for this user, or choose another folder{hint}',
     )

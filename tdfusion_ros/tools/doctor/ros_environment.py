@@ -1,103 +1,89 @@
-"""What of ROS is there, and how its environment variables are set."""
+"""Check that ROS is installed, and how its environment variables are set."""
 
 from collections.abc import Mapping
-import importlib.util
+from importlib.util import find_spec
 from pathlib import Path
 
-from tdfusion_ros.tools.doctor.finding import FAIL
+from tdfusion_ros.tools.doctor.finding import fail
 from tdfusion_ros.tools.doctor.finding import Finding
-from tdfusion_ros.tools.doctor.finding import OK
-from tdfusion_ros.tools.doctor.finding import WARN
+from tdfusion_ros.tools.doctor.finding import ok
+from tdfusion_ros.tools.doctor.finding import warn
 
 MESSAGES = ('std_msgs', 'std_srvs', 'sensor_msgs', 'vision_msgs', 'diagnostic_msgs')
-# Fast DDS looks at the first on Humble and Jazzy, at the second on Kilted.
+# Fast DDS reads the first on Humble and Jazzy, the second on Kilted.
 PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-LAST_DOMAIN = 101  # above it ports collide with those that Linux gives to anybody
+LAST_DOMAIN = 101  # higher domains use ports that Linux may give to other programs
 
 
-def installation() -> list[Finding]:
-    """Tell whether ROS and the messages can be imported."""
-    if importlib.util.find_spec('rclpy') is None:
-        return [
-            Finding(
-                WARN,
-                'ros',
-                'rclpy is not there: bags and folders can be fused here, the node cannot run',
-                '. /opt/ros/<distribution>/setup.bash, or see pip_ros/README.md',
-            )
-        ]
-    missing = [name for name in MESSAGES if importlib.util.find_spec(name) is None]
+def check_packages() -> list[Finding]:
+    """Check that rclpy and the message packages can be imported."""
+    if find_spec('rclpy') is None:
+        found = 'rclpy is missing: bags and folders can be fused, but the node cannot run'
+        return [warn('ros', found, '. /opt/ros/<distribution>/setup.bash, or pip_ros/README.md')]
+    missing = [name for name in MESSAGES if find_spec(name) is None]
     if missing:
         packages = ' '.join(f'ros-$ROS_DISTRO-{name.replace("_", "-")}' for name in missing)
         remedy = f'sudo apt install {packages} (without apt: pip_ros/README.md)'
-        return [Finding(FAIL, 'ros', f'{", ".join(missing)} cannot be imported', remedy)]
-    return [Finding(OK, 'ros', f'rclpy and {", ".join(MESSAGES)} are there'), _foxglove()]
-
-
-def _foxglove() -> Finding:
-    if importlib.util.find_spec('foxglove_msgs') is None:
-        sentence = (
-            'foxglove_msgs is not there, so nor is fused/annotations; to see boxes in its Image '
-            'panel: sudo apt install ros-$ROS_DISTRO-foxglove-msgs'
+        return [fail('ros', f'{", ".join(missing)} cannot be imported', remedy)]
+    foxglove = 'foxglove_msgs is installed: boxes are published on fused/annotations'
+    if find_spec('foxglove_msgs') is None:
+        foxglove = (
+            'foxglove_msgs is missing, so fused/annotations is not published; to see boxes in the '
+            'Image panel: sudo apt install ros-$ROS_DISTRO-foxglove-msgs'
         )
-        return Finding(OK, 'Foxglove', sentence)
-    return Finding(OK, 'Foxglove', 'foxglove_msgs is there: boxes on fused/annotations')
+    found = f'rclpy and {", ".join(MESSAGES)} are installed'
+    return [ok('ros', found), ok('Foxglove', foxglove)]
 
 
-def middleware(variables: Mapping[str, str], rmw: str) -> list[Finding]:
+def check_middleware(variables: Mapping[str, str], rmw: str) -> list[Finding]:
     """
-    Tell how nodes find each other and how images travel.
+    Check how nodes find each other and how images are transported.
 
+    :param variables: the environment.
     :param rmw: name of the middleware in use, as rmw_fastrtps_cpp.
     """
-    distribution = variables.get('ROS_DISTRO') or 'of unknown distribution (ROS_DISTRO is not set)'
+    distribution = variables.get('ROS_DISTRO') or '(ROS_DISTRO is not set)'
     return [
-        Finding(OK, 'middleware', f'{rmw}, ROS {distribution}'),
+        ok('middleware', f'{rmw}, ROS {distribution}'),
         _domain(variables.get('ROS_DOMAIN_ID', '')),
-        _reach(variables),
+        _discovery(variables),
         *([_profile(variables)] if 'fastrtps' in rmw else []),
     ]
 
 
 def _domain(text: str) -> Finding:
-    subject = 'ROS_DOMAIN_ID'
     if text and not (text.isdecimal() and int(text) <= LAST_DOMAIN):
-        remedy = f'use 0 to {LAST_DOMAIN}, the same for cameras and node'
-        return Finding(WARN, subject, f"'{text}'", remedy)
-    return Finding(OK, subject, f'{text or "not set, so 0"}; cameras must have the same')
+        remedy = f'use 0 to {LAST_DOMAIN}, the same for the cameras and the node'
+        return warn('ROS_DOMAIN_ID', f"'{text}'", remedy)
+    found = f'{text or "not set, so 0"}; the cameras must use the same'
+    return ok('ROS_DOMAIN_ID', found)
 
 
-def _reach(variables: Mapping[str, str]) -> Finding:
-    reach = variables.get('ROS_AUTOMATIC_DISCOVERY_RANGE', '')
-    alone = variables.get('ROS_LOCALHOST_ONLY', '') == '1'
-    subject, remedy = 'discovery', 'unset it where a camera is on another machine'
-    if reach == 'OFF':
-        return Finding(
-            FAIL,
-            subject,
-            'ROS_AUTOMATIC_DISCOVERY_RANGE=OFF: no other node is found',
-            'set it to SUBNET or LOCALHOST',
-        )
-    if reach == 'LOCALHOST' or alone:
-        name = 'ROS_LOCALHOST_ONLY=1' if alone else 'ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST'
-        return Finding(WARN, subject, f'{name}: only nodes of this machine are found', remedy)
-    return Finding(OK, subject, 'nodes of the whole network are found')
+def _discovery(variables: Mapping[str, str]) -> Finding:
+    names = ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY')
+    setting = {name: f'{name}={variables.get(name, "")}' for name in names}
+    discovery_range, localhost_only = setting.values()
+    if discovery_range.endswith('=OFF'):
+        found = f'{discovery_range}: no other node is found'
+        return fail('discovery', found, 'set it to SUBNET or LOCALHOST')
+    for text in (localhost_only, discovery_range):
+        if text.endswith(('=1', '=LOCALHOST')):
+            found = f'{text}: only nodes on this machine are found'
+            return warn('discovery', found, 'unset it if a camera is on another machine')
+    return ok('discovery', 'nodes in the whole network are found')
 
 
 def _profile(variables: Mapping[str, str]) -> Finding:
-    given = {name: variables[name] for name in PROFILES if variables.get(name)}
     subject = 'Fast DDS profile'
-    lost = [f'{name}={path}' for name, path in given.items() if not Path(path).is_file()]
-    if lost:
-        return Finding(
-            FAIL, subject, f'{", ".join(lost)} is no file', 'correct the path, or unset it'
-        )
-    if given:
-        return Finding(OK, subject, ', '.join(f'{n}={p}' for n, p in given.items()))
-    return Finding(
-        WARN,
+    files = {name: variables[name] for name in PROFILES if variables.get(name)}
+    missing = [f'{name}={path}' for name, path in files.items() if not Path(path).is_file()]
+    if missing:
+        return fail(subject, f'{", ".join(missing)} is not a file', 'correct the path or unset it')
+    if files:
+        return ok(subject, ', '.join(f'{name}={path}' for name, path in files.items()))
+    return warn(
         subject,
-        'none: its shared memory is smaller than one image, so images are lost',
+        'none: the default shared memory is smaller than one image, so images are lost',
         f'export {PROFILES[0]}=…/config/fastdds_profile.xml (Kilted: {PROFILES[1]}) for the '
         'camera drivers too; the launch file sets it for the node',
     )

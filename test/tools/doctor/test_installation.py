@@ -1,4 +1,4 @@
-"""What the doctor says of the machine, without ROS."""
+"""What the doctor finds on the machine, without ROS."""
 
 from importlib.metadata import version
 import shutil
@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from tdfusion_ros.core.config import from_mapping
-from tdfusion_ros.tools.doctor import installation as machine
-from tdfusion_ros.tools.doctor import ros_environment as environment
+from tdfusion_ros.tools.doctor import installation
+from tdfusion_ros.tools.doctor import ros_environment
 from tdfusion_ros.tools.doctor.finding import FAIL
 from tdfusion_ros.tools.doctor.finding import OK
 from tdfusion_ros.tools.doctor.finding import WARN
@@ -36,17 +36,18 @@ def test_a_machine_that_can_run_the_model_passes(root):
     assert 'FAIL' not in done.stdout
 
 
-def test_a_calibration_that_cannot_be_read_fails_with_a_remedy(root):
+def test_an_unreadable_calibration_fails_with_a_remedy(root):
     done = doctor(root, '-p', 'calibration=/no/such.yaml')
     assert done.returncode == 1
     line = done.stdout.index('FAIL  calibration: calibration /no/such.yaml cannot be read')
     assert done.stdout[line:].splitlines()[1].startswith('      -> ')
-    assert done.stdout.splitlines()[-1].startswith('1 to be put right')
+    assert done.stdout.splitlines()[-1].startswith('1 to fix (FAIL)')
 
 
-def test_a_calibration_that_can_be_read_passes(root):
+def test_a_readable_calibration_passes(root):
     file = root / 'config' / 'calibration' / 'homography.yaml'
-    assert machine.calibration(from_mapping({'calibration': str(file)})).level == OK
+    config = from_mapping({'calibration': str(file)})
+    assert installation.check_calibration(config).level == OK
 
 
 @pytest.mark.parametrize('name', ['model.onnx', 'weights.safetensors'])
@@ -55,23 +56,23 @@ def test_a_damaged_model_fails(root, tmp_path, name):
     content = bytearray((tmp_path / 'bundle' / name).read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / 'bundle' / name).write_bytes(content)
-    findings = machine.examine(from_mapping({'model': str(tmp_path / 'bundle')}), print)
-    (finding,) = [f for f in findings if f.subject == 'model']
+    found = installation.check(from_mapping({'model': str(tmp_path / 'bundle')}), print)
+    (finding,) = [finding for finding in found if finding.subject == 'model']
     assert finding.level == FAIL
-    assert name in finding.sentence
+    assert name in finding.found
 
 
-def test_a_named_backend_that_is_not_there_fails_and_auto_says_what_it_takes(bundle, monkeypatch):
-    def none():
-        raise machine.FusionError('there is no NVIDIA driver')
+def test_a_selected_backend_that_is_missing_fails_and_auto_reports_its_choice(bundle, monkeypatch):
+    def no_driver():
+        raise installation.FusionError('there is no NVIDIA driver')
 
-    monkeypatch.setattr('tdfusion_ros.backends.gpu.require_driver', none)
-    monkeypatch.setattr(machine, 'require_driver', none)
-    read = machine.read_bundle(bundle)
+    monkeypatch.setattr('tdfusion_ros.backends.gpu.require_driver', no_driver)
+    monkeypatch.setattr(installation, 'require_driver', no_driver)
+    read = installation.read_bundle(bundle)
 
     def levels(backend):
-        found = machine.engines(from_mapping({'backend': backend}), read, print)
-        return {f.subject: f.level for f in found}
+        found = installation.check_backends(from_mapping({'backend': backend}), read, print)
+        return {finding.subject: finding.level for finding in found}
 
     assert levels('trt')['backend trt'] == FAIL
     assert levels('auto') == dict.fromkeys(
@@ -79,18 +80,18 @@ def test_a_named_backend_that_is_not_there_fails_and_auto_says_what_it_takes(bun
     )
 
 
-def test_a_place_that_cannot_be_written_is_told_without_making_it(tmp_path, monkeypatch):
-    assert machine.place('cache', tmp_path / 'a' / 'b', 'lost').level == OK
+def test_a_folder_that_cannot_be_written_is_found_without_creating_it(tmp_path):
+    assert installation.check_folder('cache', tmp_path / 'a' / 'b', 'lost').level == OK
     assert not (tmp_path / 'a').exists()
     (tmp_path / 'file').write_text('')
-    finding = machine.place('cache', tmp_path / 'file' / 'b', 'lost')
+    finding = installation.check_folder('cache', tmp_path / 'file' / 'b', 'lost')
     assert finding.level == WARN
     assert 'XDG_CACHE_HOME' in finding.remedy
 
 
-def test_a_save_folder_that_is_not_absolute_is_told():
-    assert machine.save_folder(from_mapping({})).level == OK
-    finding = machine.save_folder(from_mapping({'save_folder': 'pairs'}))
+def test_a_relative_save_folder_is_a_warning():
+    assert installation.check_save_folder(from_mapping({})).level == OK
+    finding = installation.check_save_folder(from_mapping({'save_folder': 'pairs'}))
     assert finding.level == WARN
     assert 'full path' in finding.remedy
 
@@ -110,23 +111,29 @@ def test_a_save_folder_that_is_not_absolute_is_told():
         ({'ROS_DOMAIN_ID': 'mine'}, 'ROS_DOMAIN_ID', WARN),
     ],
 )
-def test_environment_is_judged(variables, subject, level):
-    found = {f.subject: f for f in environment.middleware(variables, 'rmw_fastrtps_cpp')}
-    assert found[subject].level == level
-    assert bool(found[subject].remedy) == (level != OK)
+def test_environment_variables_have_a_level(variables, subject, level):
+    found = ros_environment.check_middleware(variables, 'rmw_fastrtps_cpp')
+    (finding,) = [finding for finding in found if finding.subject == subject]
+    assert finding.level == level
+    assert bool(finding.remedy) == (level != OK)
 
 
 def test_a_profile_matters_to_fast_dds_only():
-    subjects = {f.subject for f in environment.middleware({}, 'rmw_cyclonedds_cpp')}
-    assert 'Fast DDS profile' not in subjects
+    found = ros_environment.check_middleware({}, 'rmw_cyclonedds_cpp')
+    assert 'Fast DDS profile' not in {finding.subject for finding in found}
 
 
-@pytest.mark.parametrize('there', [True, False])
-def test_missing_foxglove_msgs_are_named_with_what_to_do_and_are_no_fault(monkeypatch, there):
-    def find_spec(name):
-        return object() if there or name != 'foxglove_msgs' else None
-
-    monkeypatch.setattr(environment.importlib.util, 'find_spec', find_spec)
-    ros, foxglove = environment.installation()
-    assert ros.level == foxglove.level == OK
-    assert ('apt install ros-$ROS_DISTRO-foxglove-msgs' in foxglove.sentence) is not there
+@pytest.mark.parametrize(
+    ('missing', 'levels', 'text'),
+    [
+        ((), [OK, OK], 'foxglove_msgs is installed'),
+        (('foxglove_msgs',), [OK, OK], 'apt install ros-$ROS_DISTRO-foxglove-msgs'),
+        (('vision_msgs',), [FAIL], 'apt install ros-$ROS_DISTRO-vision-msgs'),
+        (('rclpy',), [WARN], 'the node cannot run'),
+    ],
+)
+def test_missing_ros_packages_are_named_with_what_to_do(monkeypatch, missing, levels, text):
+    monkeypatch.setattr(ros_environment, 'find_spec', lambda name: name not in missing or None)
+    found = ros_environment.check_packages()
+    assert [finding.level for finding in found] == levels
+    assert text in str(found[-1])

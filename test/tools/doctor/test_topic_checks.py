@@ -1,0 +1,108 @@
+"""What the doctor finds in the image topics that it received."""
+
+from dataclasses import replace
+
+import pytest
+
+from tdfusion_ros.core.config import from_mapping
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.tools.doctor.finding import FAIL
+from tdfusion_ros.tools.doctor.finding import OK
+from tdfusion_ros.tools.doctor.finding import WARN
+from tdfusion_ros.tools.doctor.received_topics import ReceivedTopic
+from tdfusion_ros.tools.doctor.topic_checks import check
+from tdfusion_ros.tools.doctor.topic_checks import skews_ms
+
+MS = 1_000_000
+START = 1_700_000_000_000 * MS
+WANTED = {'rgb': '/rgb/image_raw', 'ir': '/ir/image_raw'}
+
+
+def camera(stream, *, hz=20.0, offset_ms=0.0, late_ms=5.0, count=60):
+    stamps = [START + round((k * 1000 / hz + offset_ms) * MS) for k in range(count)]
+    return ReceivedTopic(
+        name=f'/{stream}/image_raw',
+        kind='Image',
+        publishers=(f'/{stream}_driver',),
+        stamps_ns=stamps,
+        arrivals_ns=[stamp + round(late_ms * MS) for stamp in stamps],
+        encoding='rgb8' if stream == 'rgb' else 'mono16',
+        size_hw=(480, 640),
+        info=((480, 640), 500.0),
+    )
+
+
+RGB, IR = camera('rgb'), camera('ir', offset_ms=6.0)
+
+
+def findings(subject, *topics, **parameters):
+    config = from_mapping(parameters)
+    return [finding for finding in check(topics, WANTED, config) if finding.subject == subject]
+
+
+def test_a_good_rig_has_no_problems_and_each_topic_is_described():
+    found = list(check([RGB, IR], WANTED, FusionConfig()))
+    assert {finding.level for finding in found} == {OK}
+    described = '/ir/image_raw: Image, reliable, 20.0 Hz, mono16 640x480, from /ir_driver'
+    assert described in [finding.found for finding in found]
+
+
+def test_skew_is_signed_and_to_the_nearest_rgb_image():
+    late = skews_ms(RGB.stamps_ns, camera('ir', offset_ms=7.0).stamps_ns)
+    assert late == pytest.approx([7.0] * len(late))
+    fast, slow = camera('rgb', hz=30).stamps_ns, camera('ir', hz=9).stamps_ns
+    assert skews_ms(fast, slow).max() <= 1000 / 30 / 2 + 0.01
+
+
+def test_for_cameras_with_different_clocks_the_remedy_is_the_offset_that_helps():
+    early = camera('ir', offset_ms=-24.0)
+    (finding,) = findings('skew', RGB, early)
+    assert finding.level == FAIL
+    assert '24.0 makes the median zero' in finding.remedy
+    (finding,) = findings('skew', RGB, early, **{'sync.ir_time_offset_ms': 24.0})
+    assert finding.level == OK
+
+
+@pytest.mark.parametrize(
+    ('published', 'remedy'),
+    [
+        ('/ir/image_raw/compressed', 'ir.image_transport:=compressed'),
+        ('/boson/image_raw', 'ir_topic:=… to one of /boson/image_raw'),
+        (None, 'ROS_DOMAIN_ID'),
+    ],
+)
+def test_a_topic_without_publisher_fails_with_the_alternatives(published, remedy):
+    others = [replace(IR, name=published)] if published else []
+    (finding,) = findings('ir', RGB, *others)
+    assert finding.level == FAIL
+    assert remedy in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ('qos', 'levels'),
+    [('AUTO', []), ('SENSOR_DATA', []), ('RELIABLE', [FAIL]), ('DEFAULT', [FAIL])],
+)
+def test_an_input_qos_that_receives_nothing_fails(qos, levels):
+    found = findings('ir QoS', RGB, replace(IR, best_effort=True), input_qos=qos)
+    assert [finding.level for finding in found] == levels
+
+
+@pytest.mark.parametrize(
+    ('change', 'subject', 'level', 'text'),
+    [
+        ({'stamps_ns': [0] * 60}, 'ir stamps', FAIL, '60 stamps are zero'),
+        ({'stamps_ns': [5, 4, 6], 'arrivals_ns': [7, 8, 9]}, 'ir stamps', WARN, 'not always'),
+        ({'stamps_ns': [], 'arrivals_ns': []}, 'ir', FAIL, 'no messages'),
+        ({'fault': "encoding 'yuv422' cannot be read"}, 'ir encoding', FAIL, 'yuv422'),
+        ({'info': None}, 'ir camera_info', WARN, 'none received'),
+        ({'info': ((480, 640), 0.0)}, 'ir camera_info', WARN, 'K is zero'),
+        ({'info': ((512, 640), 500.0)}, 'ir camera_info', WARN, 'is for 640x512'),
+        ({'arrivals_ns': [s + 5000 * MS for s in IR.stamps_ns]}, 'ir stamps', WARN, '5.000 s be'),
+        ({'arrivals_ns': [s - 3000 * MS for s in IR.stamps_ns]}, 'ir stamps', WARN, '3.000 s ah'),
+    ],
+)
+def test_each_problem_of_a_camera_has_a_level_and_a_remedy(change, subject, level, text):
+    finding = findings(subject, RGB, replace(IR, **change))[-1]
+    assert finding.level == level
+    assert text in finding.found
+    assert finding.remedy
