@@ -97,9 +97,8 @@ class Fuser:
         if self._stateless:
             self._pipeline.reset()
         result = self._pipeline.process(*frames)
-        assert result.fused is not None  # asked for
         pair = result.pair
-        return Result(result.fused, pair.ir, pair.valid, result.detections, self.classes)
+        return Result(result.image, pair.ir, pair.valid, result.detections, self.classes)
 
     def stream(self) -> 'Fuser':
         """

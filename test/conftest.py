@@ -24,10 +24,10 @@ def demo_pairs(demo):
     """Return the pairs of the demo bag, decoded."""
     from tdfusion_ros.core.config import FusionConfig
     from tdfusion_ros.formats.bags import BagReader
-    from tdfusion_ros.formats.offline import BagSource
+    from tdfusion_ros.formats.sources import BagSource
 
     with BagReader(demo) as reader:
-        return [one.match for one in BagSource(reader, reader.find(), FusionConfig())]
+        return list(BagSource(reader, reader.find(), FusionConfig()))
 
 
 @pytest.fixture(scope='session')

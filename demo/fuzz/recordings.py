@@ -29,7 +29,7 @@ from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.bags import IMAGE_TYPES
 from tdfusion_ros.formats.bags import INFO_TYPE
 from tdfusion_ros.formats.bags import typestore
-from tdfusion_ros.formats.offline import BagSource
+from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.tools.calibrate import cameras
 from tdfusion_ros.tools.view.report import render_report
 
@@ -127,7 +127,7 @@ def use(reader: BagReader, kinds: tuple[str, ...] | None = None) -> None:
             errors.append(error)
 
     def pairs() -> None:
-        for _, match in BagSource(reader, reader.find(), FusionConfig()):
+        for match in BagSource(reader, reader.find(), FusionConfig()):
             for frame in (match.rgb, match.ir):
                 if frame is not None:
                     check_frame(frame)

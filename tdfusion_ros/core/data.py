@@ -1,5 +1,6 @@
 """The values that cross borders: validated at birth, never changed afterwards."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 
@@ -109,6 +110,12 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def rows(self) -> Iterator[tuple[list[float], float, int]]:
+        """Yield box, score and class id of each detection as plain numbers."""
+        return zip(
+            self.boxes_xyxy.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class FusionResult:
@@ -125,3 +132,10 @@ class FusionResult:
     detections: Detections
     pair: RegisteredPair
     stage_ns: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def image(self) -> np.ndarray:
+        """``fused``, for callers that asked for it."""
+        if self.fused is None:
+            raise ValueError('there is no fused image: it was not asked for')
+        return self.fused

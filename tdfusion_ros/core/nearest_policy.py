@@ -25,7 +25,7 @@ HALF_PERIOD = 0.55
 
 
 @dataclass(frozen=True)
-class CandidatePair:
+class PolicyPair:
     """
     Two frames that belong together.
 
@@ -84,7 +84,7 @@ class NearestPolicy:
         }
         self.dropped: Counter[str] = Counter()
 
-    def push(self, stream: str, stamp_ns: int, frame: Any) -> list[CandidatePair]:
+    def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
         """
         Take the next frame of a stream and return the pairs that are certain now, oldest first.
 
@@ -98,7 +98,7 @@ class NearestPolicy:
         if self._is_left_behind(own, other, stamp_ns):
             self.dropped['time_jump'] += 1
             return []
-        pairs: list[CandidatePair] = []
+        pairs: list[PolicyPair] = []
         if own.latest_ns is not None:
             step_ns = stamp_ns - own.latest_ns
             if -self._max_skew_ns <= step_ns <= 0:
@@ -117,7 +117,7 @@ class NearestPolicy:
             self._drop(own, 'queue_full' if full else 'too_old')
         return pairs
 
-    def flush(self) -> list[CandidatePair]:
+    def flush(self) -> list[PolicyPair]:
         """Return the pairs that only wait for a still nearer partner: no more frames come."""
         return self._certain(flush=True)
 
@@ -127,7 +127,7 @@ class NearestPolicy:
             self.dropped[cause] += len(stream.waiting)
             stream.reset()
 
-    def _jump_back(self, other: _Stream) -> list[CandidatePair]:
+    def _jump_back(self, other: _Stream) -> list[PolicyPair]:
         """Begin anew at an earlier time; what the other stream still sends of the old is late."""
         pairs = self.flush()
         behind_ns = other.latest_ns
@@ -145,7 +145,7 @@ class NearestPolicy:
         own.left_behind_ns = None
         return False
 
-    def _certain(self, *, flush: bool) -> list[CandidatePair]:
+    def _certain(self, *, flush: bool) -> list[PolicyPair]:
         rgb, ir = self._streams['rgb'], self._streams['ir']
         pairs = []
         while rgb.waiting and ir.waiting:
@@ -160,7 +160,7 @@ class NearestPolicy:
                 self._drop(older, 'no_partner')
             elif near or flush or after_ns is not None:
                 pairs.append(
-                    CandidatePair(
+                    PolicyPair(
                         rgb_first.frame, ir_first.frame, ir_first.stamp_ns - rgb_first.stamp_ns
                     )
                 )

@@ -72,7 +72,7 @@ class Pipeline:
             self._scaler = ThermalScaler(config.ir)
         self._config = config
 
-    def take(self, match: FramePair, *, fused: bool = True) -> FusionResult:
+    def process_pair(self, match: FramePair, *, fused: bool = True) -> FusionResult:
         """
         Make a result of a pair, or of the one camera that is left.
 
@@ -84,7 +84,9 @@ class Pipeline:
         if match.rgb is not None:
             return self._rgb_only(match.rgb)
         assert match.ir is not None
-        return self._ir_only(match.ir, None if match.head is match.ir else match.head.size_hw)
+        return self._ir_only(
+            match.ir, None if match.reference is match.ir else match.reference.size_hw
+        )
 
     def process(self, rgb: Frame, ir: Frame, *, fused: bool = True) -> FusionResult:
         """

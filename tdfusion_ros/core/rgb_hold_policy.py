@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from tdfusion_ros.core.config import SyncConfig
-from tdfusion_ros.core.nearest_policy import CandidatePair
+from tdfusion_ros.core.nearest_policy import PolicyPair
 
 KEPT = 4  # ir frames; the stream that begins a loop of a bag first still finds the old ones
 
@@ -47,7 +47,7 @@ class RgbHoldPolicy:
         self._steps_ns.clear()
         self._waiting = self._rgb_ns = None
 
-    def push(self, stream: str, stamp_ns: int, frame: Any) -> list[CandidatePair]:
+    def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
         """
         Take the next frame of a stream and return the pairs that leave now, oldest first.
 
@@ -66,7 +66,7 @@ class RgbHoldPolicy:
         self._waiting = stamp_ns, frame
         return pairs if self._is_expected(stamp_ns) else pairs + self.flush()
 
-    def flush(self) -> list[CandidatePair]:
+    def flush(self) -> list[PolicyPair]:
         """Return the pair of the rgb frame that waits for an ir frame, if any does."""
         if self._waiting is None:
             return []
@@ -74,11 +74,11 @@ class RgbHoldPolicy:
         if self._irs:
             ir_ns, ir = min(self._irs, key=lambda one: abs(one[0] - rgb_ns))
             if abs(ir_ns - rgb_ns) <= self._max_age_ns:
-                return [CandidatePair(rgb, ir, ir_ns - rgb_ns)]
+                return [PolicyPair(rgb, ir, ir_ns - rgb_ns)]
         self.dropped['no_partner'] += 1
         return []
 
-    def _take_ir(self, stamp_ns: int, frame: Any) -> list[CandidatePair]:
+    def _take_ir(self, stamp_ns: int, frame: Any) -> list[PolicyPair]:
         if self._irs and (step_ns := stamp_ns - self._irs[-1][0]) > 0:
             self._steps_ns.append(step_ns)
         self._irs.append((stamp_ns, frame))

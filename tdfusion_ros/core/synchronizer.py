@@ -14,8 +14,8 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.core.nearest_policy import CandidatePair
 from tdfusion_ros.core.nearest_policy import NearestPolicy
+from tdfusion_ros.core.nearest_policy import PolicyPair
 from tdfusion_ros.core.rgb_hold_policy import RgbHoldPolicy
 
 OTHER = {'rgb': 'ir', 'ir': 'rgb'}
@@ -37,18 +37,25 @@ class FramePair:
     :param ir: None where the result is made of rgb alone.
     :param mode: ``fused``, ``rgb_only``, ``held`` (an ir frame from before its camera stalled) or
         ``ir_only``.
-    :param head: the frame whose stamp, frame id and size the outputs carry: that of rgb; without
-        it, the ir frame's stamp on the grid and in the frame of the last rgb image.
+    :param reference: the frame whose stamp, frame id and size the outputs carry: that of rgb;
+        without it, the ir frame's stamp on the grid and in the frame of the last rgb image.
     :param skew_ns: stamp of ir minus stamp of rgb, offsets applied; None where one is missing.
     :param warning: what to write into pictures, as ``IR STALLED 0.8 s``; empty while all is well.
+    :param stem: the name without suffix of the image files, if it was read from files.
     """
 
     rgb: Frame | None
     ir: Frame | None
     mode: str
-    head: Frame
+    reference: Frame
     skew_ns: int | None = None
     warning: str = ''
+    stem: str = ''
+
+    @property
+    def name(self) -> str:
+        """The stem of its image files, else the stamp of the result."""
+        return self.stem or str(self.reference.stamp_ns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +72,10 @@ class PairingPolicy(Protocol):
 
     dropped: Counter[str]
 
-    def push(self, stream: str, stamp_ns: int, frame: object) -> list[CandidatePair]:
+    def push(self, stream: str, stamp_ns: int, frame: object) -> list[PolicyPair]:
         """Take the next frame of a stream and return the pairs that are certain now."""
 
-    def flush(self) -> list[CandidatePair]:
+    def flush(self) -> list[PolicyPair]:
         """Return the pairs that wait."""
 
     def reset(self) -> None:
@@ -120,7 +127,7 @@ class Synchronizer:
         return self._policy.dropped + self._lost
 
     @property
-    def pictures(self) -> dict[str, str]:
+    def image_states(self) -> dict[str, str]:
         """Say what each camera shows: ok, dark, saturated, frozen, flat or missing."""
         return {
             name: 'missing' if watch.fault == 'missing' else watch.picture
@@ -167,7 +174,7 @@ class Synchronizer:
         """Return what only waits for a nearer partner: no more frames come."""
         return [match for pair in self._policy.flush() for match in self._of(pair)]
 
-    def _of(self, pair: CandidatePair) -> list[FramePair]:
+    def _of(self, pair: PolicyPair) -> list[FramePair]:
         for stream, seen in (('rgb', pair.rgb), ('ir', pair.ir)):
             alone_ns = self._alone_ns[stream]
             if alone_ns is not None and seen.frame.stamp_ns <= alone_ns:

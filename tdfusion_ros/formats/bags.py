@@ -172,11 +172,15 @@ class BagWriter:
         except (WriterError, OSError) as error:
             raise BagError(f'bag {folder} cannot be written: {error}') from None
 
+    def close(self) -> None:
+        """Finish the bag."""
+        self._writer.close()
+
     def __enter__(self) -> 'BagWriter':
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        self.close()
 
     def write(
         self, topic: str, kind: str, time_ns: int, message: Any, *, latched: bool = False

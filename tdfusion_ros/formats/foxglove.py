@@ -31,7 +31,7 @@ def image_annotations(
     Its pixels begin at the outer corner of the first one, as those of our boxes do.
     """
     make = partial(_make, types, head)
-    size_hw = match.head.size_hw
+    size_hw = match.reference.size_hw
     boxes, texts = [], []
     for box, score, class_id in zip(
         found.boxes_xyxy.tolist(),

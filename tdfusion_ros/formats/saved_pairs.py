@@ -19,10 +19,10 @@ import numpy as np
 
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import RequestError
-from tdfusion_ros.core.nearest_policy import CandidatePair
+from tdfusion_ros.core.synchronizer import FramePair
 
 
-def save_pair(folder: str, pair: CandidatePair, facts: Mapping[str, Any]) -> Path:
+def save_pair(folder: str, pair: FramePair, facts: Mapping[str, Any]) -> Path:
     """
     Write a pair and return the path of its metadata; nothing that is there is overwritten.
 
@@ -30,10 +30,12 @@ def save_pair(folder: str, pair: CandidatePair, facts: Mapping[str, Any]) -> Pat
     :param facts: goes into the metadata besides what the pair says of itself.
     :raises RequestError: if it cannot be written there, or there leads elsewhere.
     """
+    if pair.rgb is None or pair.ir is None:
+        raise ValueError('expected a pair of both cameras')
     meta = {
         'rgb': _told(pair.rgb),
         'ir': _told(pair.ir),
-        'skew_ms': pair.skew_ns / 1e6,
+        'skew_ms': (pair.skew_ns or 0) / 1e6,
         **facts,
     }
     try:

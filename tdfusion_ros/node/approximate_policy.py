@@ -6,7 +6,7 @@ from typing import Any
 
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.core.nearest_policy import CandidatePair
+from tdfusion_ros.core.nearest_policy import PolicyPair
 
 
 class ApproximatePolicy:
@@ -35,7 +35,7 @@ class ApproximatePolicy:
             'rgb': round(config.rgb_time_offset_ms * 1e6),
             'ir': round(config.ir_time_offset_ms * 1e6),
         }
-        self._pairs: list[CandidatePair] = []
+        self._pairs: list[PolicyPair] = []
         self.reset()
 
     def reset(self) -> None:
@@ -49,7 +49,7 @@ class ApproximatePolicy:
         )
         self._sync.registerCallback(self._matched)
 
-    def push(self, stream: str, stamp_ns: int, frame: Any) -> list[CandidatePair]:
+    def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
         """Take the next frame of a stream and return the pairs that it completes."""
         sec, nanosec = divmod(stamp_ns + self._offset_ns[stream], 1_000_000_000)
         stamp = _time(sec, nanosec)
@@ -63,13 +63,13 @@ class ApproximatePolicy:
         pairs, self._pairs = self._pairs, []
         return pairs
 
-    def flush(self) -> list[CandidatePair]:
+    def flush(self) -> list[PolicyPair]:
         """Return nothing: no pair waits here."""
         return []
 
     def _matched(self, rgb: Any, ir: Any) -> None:
         # Called inside the synchronizer's lock: only take note, raise nothing.
-        self._pairs.append(CandidatePair(rgb.frame, ir.frame, ir.stamp_ns - rgb.stamp_ns))
+        self._pairs.append(PolicyPair(rgb.frame, ir.frame, ir.stamp_ns - rgb.stamp_ns))
 
 
 def _time(sec: int, nanosec: int) -> Any:

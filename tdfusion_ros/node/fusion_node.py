@@ -236,7 +236,7 @@ class FusionNode(LifecycleNode):
             begun = monotonic()
             pipeline.reconfigure(job.config)
             fused = self._outputs.wants_fused()
-            result = pipeline.take(job.match, fused=fused)
+            result = pipeline.process_pair(job.match, fused=fused)
             processed = monotonic()
             with self._gate:
                 if job.inputs is not self._inputs:  # deactivated meanwhile

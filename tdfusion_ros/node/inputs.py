@@ -199,7 +199,7 @@ class Inputs:
 
     def _tell_faults(self, arrived: float) -> None:
         """Log when a camera stalls and is back, not each time; diagnostics always know."""
-        faults, pictures = self._synchronizer.faults, self._synchronizer.pictures
+        faults, pictures = self._synchronizer.faults, self._synchronizer.image_states
         for stream in STREAMS:
             fault = faults.get(stream, '')
             self._counters.tell(f'{stream}.picture', pictures[stream])

@@ -95,7 +95,7 @@ class Outputs:
         :param match: what it was made of; it names the header, and the warning for the overlay.
         :param info_of: returns the latest info of a camera; one of another size is left out.
         """
-        head = messages.header(self._types, match.head)
+        head = messages.header(self._types, match.reference)
         self._detections.publish(
             messages.detection_array(self._types, head, result.detections, self._classes)
         )
@@ -107,8 +107,8 @@ class Outputs:
             )
         if result.fused is not None:
             self._publish_fused(head, result, result.fused, match.warning)
-        info = info_of('ir' if match.head is match.ir else 'rgb')
-        if info is not None and (info.height, info.width) == match.head.size_hw:
+        info = info_of('ir' if match.reference is match.ir else 'rgb')
+        if info is not None and (info.height, info.width) == match.reference.size_hw:
             self._info.publish(messages.camera_info(head, info))
         if self._ir.get_subscription_count():
             gray = cv2.convertScaleAbs(result.pair.ir, alpha=255)  # rounds, in one pass
@@ -135,7 +135,7 @@ class Outputs:
         """
         now_ns = self._node.get_clock().now().nanoseconds
         values_ms = {
-            'latency_ms': (now_ns - match.head.stamp_ns) / 1e6,  # of the robot's clock
+            'latency_ms': (now_ns - match.reference.stamp_ns) / 1e6,  # of the robot's clock
             'processing_ms': processing_s * 1e3,
         }
         if match.skew_ns is not None:

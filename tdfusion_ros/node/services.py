@@ -11,7 +11,6 @@ from std_srvs.srv import Trigger
 
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.core.nearest_policy import CandidatePair
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats.messages import camera_info_values
 from tdfusion_ros.formats.saved_pairs import save_pair
@@ -80,7 +79,6 @@ class Saver:
                 'model': dict(facts),
                 'config': asdict(config),
             }
-            pair = CandidatePair(match.rgb, match.ir, match.skew_ns or 0)
-            self._path = str(save_pair(config.save_folder, pair, known))
+            self._path = str(save_pair(config.save_folder, match, known))
             self._match = match
         return self._path

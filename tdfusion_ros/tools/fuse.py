@@ -44,8 +44,9 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from tdfusion_ros.build import build_pipeline
-    from tdfusion_ros.formats import offline
-    from tdfusion_ros.formats.bags import BagWriter
+    from tdfusion_ros.formats.sinks import BagSink
+    from tdfusion_ros.formats.sinks import FolderSink
+    from tdfusion_ros.formats.sinks import Sink
 
     config = config_of(options)
     from_bag = len(options.input) == 1
@@ -59,16 +60,16 @@ def run(options: argparse.Namespace) -> int:
         pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
         classes = pipeline.contract.classes
         if to_bag:
-            writer = stack.enter_context(BagWriter(options.output))
-            sink = offline.BagSink(writer, classes, config.score_threshold, source)
+            sink: Sink = BagSink(options.output, classes, config.score_threshold, source)
         else:
-            sink = offline.FolderSink(options.output, classes)
-            stack.callback(sink.close)
-        modes, dropped = Counter(), Counter()
-        for named in tqdm(source, total=source.total, unit='pair', disable=None):
+            sink = FolderSink(options.output, classes)
+        stack.callback(sink.close)
+        modes: Counter[str] = Counter()
+        dropped: Counter[str] = Counter()
+        for pair in tqdm(source, total=source.total, unit='pair', disable=None):
             try:
-                sink.write(named, pipeline.take(named.match))
-                modes[named.match.mode] += 1
+                sink.write(pair, pipeline.process_pair(pair))
+                modes[pair.mode] += 1
             except FrameError as error:
                 dropped[error.cause] += 1
     dropped += source.dropped

@@ -15,7 +15,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.formats.plain_yaml import read_yaml
 
 if TYPE_CHECKING:
-    from tdfusion_ros.formats.offline import Source
+    from tdfusion_ros.formats.sources import Source
 
 
 def add_config(command: argparse.ArgumentParser) -> None:
@@ -80,15 +80,16 @@ def _flat(tree: dict, prefix: str = '') -> dict:
 
 def source_of(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> 'Source':
     """Return the pairs of the bag or the folders; ``stack`` closes them."""
-    from tdfusion_ros.formats import offline
     from tdfusion_ros.formats.bags import BagReader
+    from tdfusion_ros.formats.sources import BagSource
+    from tdfusion_ros.formats.sources import FolderSource
 
     if len(options.input) > 2:
         raise ConfigError(f'{options.command} takes one bag or two folders')
     if len(options.input) == 2:
-        return offline.FolderSource(*options.input)
+        return FolderSource(*options.input)
     reader = stack.enter_context(BagReader(options.input[0]))
-    return offline.BagSource(reader, reader.find(options.rgb_topic, options.ir_topic), config)
+    return BagSource(reader, reader.find(options.rgb_topic, options.ir_topic), config)
 
 
 def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:

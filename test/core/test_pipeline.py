@@ -223,7 +223,7 @@ def test_without_ir_the_rgb_image_is_shown_untouched_and_searched_beside_black(
     recorded, demo_pairs
 ):
     rgb = demo_pairs[0].rgb
-    result = recorded.take(FramePair(rgb, None, 'rgb_only', rgb, warning='NO IR 1.0 s'))
+    result = recorded.process_pair(FramePair(rgb, None, 'rgb_only', rgb, warning='NO IR 1.0 s'))
     np.testing.assert_array_equal(result.fused, rgb.pixels)
     assert not recorded.backend.ir.any()
     assert recorded.backend.fused is False  # what the network would fuse is never shown
@@ -234,7 +234,7 @@ def test_without_ir_the_rgb_image_is_shown_untouched_and_searched_beside_black(
 def test_without_rgb_the_ir_image_is_shown_in_gray_on_the_rgb_grid(recorded, demo_pairs):
     ir = demo_pairs[0].ir
     head = frame(np.zeros((240, 320, 3), np.uint8))
-    result = recorded.take(FramePair(None, ir, 'ir_only', head, warning='NO RGB 1.0 s'))
+    result = recorded.process_pair(FramePair(None, ir, 'ir_only', head, warning='NO RGB 1.0 s'))
     wanted = cv2.resize(ir.pixels, (320, 240))
     assert np.abs(result.fused.astype(int) - wanted[..., None]).max() <= 1
     assert not recorded.backend.rgb.any()
@@ -246,12 +246,12 @@ def test_without_any_rgb_image_yet_ir_stays_on_its_own_grid(pipeline, demo_pairs
     shifted = Homography(np.array([[1.0, 0, -160], [0, 1, 0], [0, 0, 1]]))
     moved = Pipeline(FusionConfig(), pipeline.contract, shifted, Recorder())
     ir = demo_pairs[0].ir
-    result = moved.take(FramePair(None, ir, 'ir_only', ir, warning='NO RGB 1.0 s'))
+    result = moved.process_pair(FramePair(None, ir, 'ir_only', ir, warning='NO RGB 1.0 s'))
     np.testing.assert_array_equal(result.fused, np.dstack([ir.pixels] * 3))
 
 
 def test_a_pair_that_nobody_wants_to_see_is_only_searched(recorded, demo_pairs):
-    result = recorded.take(demo_pairs[0], fused=False)
+    result = recorded.process_pair(demo_pairs[0], fused=False)
     assert result.fused is None
     assert len(result.detections) == 1
 
@@ -259,13 +259,13 @@ def test_a_pair_that_nobody_wants_to_see_is_only_searched(recorded, demo_pairs):
 def test_a_pair_is_fused_as_ever(pipeline, demo_pairs):
     pair = demo_pairs[0]
     np.testing.assert_array_equal(
-        pipeline.take(pair).fused, pipeline.process(pair.rgb, pair.ir).fused
+        pipeline.process_pair(pair).fused, pipeline.process(pair.rgb, pair.ir).fused
     )
 
 
 def test_shown_rgb_image_is_not_the_drivers_memory_read_backwards(recorded, demo_pairs):
     rgb = frame(backwards(demo_pairs[0].rgb.pixels))
-    shown = recorded.take(FramePair(rgb, None, 'rgb_only', rgb)).fused
+    shown = recorded.process_pair(FramePair(rgb, None, 'rgb_only', rgb)).fused
     assert shown.flags.c_contiguous
     np.testing.assert_array_equal(shown, rgb.pixels)
 
@@ -274,7 +274,7 @@ def test_range_begins_anew_after_a_stall(recorded):
     rgb = frame(np.zeros((64, 64, 3), np.uint8))
     cold = np.random.default_rng(0).integers(7000, 7400, (64, 64)).astype(np.uint16)
     recorded.process(rgb, frame(cold + 150))
-    recorded.take(FramePair(rgb, None, 'rgb_only', rgb))
+    recorded.process_pair(FramePair(rgb, None, 'rgb_only', rgb))
     recorded.process(rgb, frame(cold))
     after = recorded.backend.ir
     fresh = Pipeline(FusionConfig(), recorded.contract, Identity(), Recorder())

@@ -59,7 +59,7 @@ def test_while_both_cameras_work_every_pair_is_fused_without_a_mark():
     found = drive(synchronizer, 2000)
     assert modes(found) == {'fused': 40}
     assert {match.warning for _, match in found} == {''}
-    assert all(match.head is match.rgb for _, match in found)
+    assert all(match.reference is match.rgb for _, match in found)
     assert synchronizer.faults == {}
 
 
@@ -74,7 +74,7 @@ def test_while_ir_stalls_rgb_alone_goes_on_with_a_mark_and_the_pairs_return(faul
     alone = [(ms, m) for ms, m in during if m.mode == 'rgb_only']
     assert len(alone) >= 14  # of 20: the first 200 ms tell nothing, or are still pairs
     assert all(m.ir is None and m.warning.startswith(FAULTS[fault]) for _, m in alone)
-    assert all(m.head is m.rgb for _, m in alone)
+    assert all(m.reference is m.rgb for _, m in alone)
     lasted = float(alone[-1][1].warning.split()[-2])
     assert lasted == pytest.approx(1.0, abs=0.11)
     assert 'rgb_only' in synchronizer.faults['ir']
@@ -98,7 +98,7 @@ def test_rgb_frames_that_went_out_alone_do_not_come_again_when_ir_comes_late():
     alone = drive(synchronizer, 1600, start_ms=1000, without=('ir',))
     late = drive(synchronizer, 1600, start_ms=1000, without=('rgb',))
     rest = drive(synchronizer, 2000, start_ms=1600)
-    stamps = [m.head.stamp_ns for _, m in [*alone, *late, *rest]]
+    stamps = [m.reference.stamp_ns for _, m in [*alone, *late, *rest]]
     assert stamps == sorted(set(stamps))
     assert synchronizer.dropped['too_late'] > 0
 
@@ -142,16 +142,16 @@ def test_while_rgb_stalls_ir_alone_goes_on_on_the_rgb_grid(fault):
     for match in alone:
         assert match.rgb is None
         assert match.warning.startswith(('NO RGB', 'RGB STALLED'))
-        assert match.head.stamp_ns == match.ir.stamp_ns
-        assert match.head.frame_id == 'rgb_optical_frame'
-        assert match.head.size_hw == (120, 160)
+        assert match.reference.stamp_ns == match.ir.stamp_ns
+        assert match.reference.frame_id == 'rgb_optical_frame'
+        assert match.reference.size_hw == (120, 160)
     assert modes(drive(synchronizer, 3000, start_ms=2000))['fused'] >= 19
 
 
 def test_without_any_rgb_image_ir_keeps_its_own_header():
     found = drive(matcher_of(), 4000, without=('rgb',))
     assert modes(found).keys() == {'ir_only'}
-    assert all(m.head is m.ir for _, m in found)
+    assert all(m.reference is m.ir for _, m in found)
 
 
 def test_rgb_stall_can_publish_nothing():
@@ -177,7 +177,7 @@ def test_stamps_of_results_never_repeat_or_go_back_whatever_stalls(mode):
     for fault in ({}, {'without': ('ir',)}, {'frozen': ('ir',)}, {}, {'without': ('rgb',)}, {}):
         found += drive(synchronizer, ms + 1000, start_ms=ms, **fault)
         ms += 1000
-    stamps = [m.head.stamp_ns for _, m in found]
+    stamps = [m.reference.stamp_ns for _, m in found]
     assert stamps == sorted(set(stamps))
     assert len(stamps) > 80
 
@@ -195,7 +195,7 @@ def test_looping_bag_gives_the_same_results_each_time_with_a_stall_in_it():
         found = drive(synchronizer, 1000)
         found += drive(synchronizer, 2000, start_ms=1000, without=('ir',))
         found += drive(synchronizer, 3000, start_ms=2000)
-        return [(m.head.stamp_ns, m.mode) for _, m in found]
+        return [(m.reference.stamp_ns, m.mode) for _, m in found]
 
     synchronizer = matcher_of()
     first = loop(synchronizer)
@@ -214,7 +214,7 @@ def test_a_reset_forgets_the_stall_and_the_good_image_but_not_the_grid_of_rgb():
     synchronizer.reset()
     alone = drive(synchronizer, 10_000, without=('rgb',), start_ms=5000)
     assert set(modes(alone)) == {'ir_only'}
-    assert {match.head.frame_id for _, match in alone} == {'rgb_optical_frame'}
+    assert {match.reference.frame_id for _, match in alone} == {'rgb_optical_frame'}
 
 
 def test_a_reset_counts_what_waited():

@@ -8,7 +8,7 @@ import pytest
 
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import RequestError
-from tdfusion_ros.core.nearest_policy import CandidatePair
+from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats.saved_pairs import save_pair
 
 RNG = np.random.default_rng(0)
@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 def pair(stamp_ns=5, ir_dtype=np.uint16):
     rgb = Frame(RNG.integers(0, 256, (6, 8, 3), np.uint8), stamp_ns, 'rgb', 'bgr8')
     ir = Frame(RNG.integers(0, 256, (6, 8)).astype(ir_dtype) * 200, stamp_ns + 3_000_000, 'ir')
-    return CandidatePair(rgb, ir, 3_000_000)
+    return FramePair(rgb, ir, 'fused', rgb, 3_000_000)
 
 
 def files(folder):

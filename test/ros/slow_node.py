@@ -20,7 +20,7 @@ take, build_pipeline = Pipeline.take, node.build_pipeline
 
 def slow_take(pipeline, match, **options):
     begun = monotonic()
-    if match.head.frame_id == 'faulty':
+    if match.reference.frame_id == 'faulty':
         raise ZeroDivisionError('nobody foresaw this')
     result = take(pipeline, match, **options)
     sleep(max(0.0, begun + INFERENCE_S - monotonic()))

@@ -54,11 +54,11 @@ def real_pair(stamp_ns):
 def load_real():
     """Return one frame of each camera of the demo bag."""
     from tdfusion_ros.core.config import FusionConfig
-    from tdfusion_ros.formats.offline import BagSource
+    from tdfusion_ros.formats.sources import BagSource
 
     with BagReader(ROOT / 'demo' / 'msrs_drive') as reader:
-        _, match = next(iter(BagSource(reader, reader.find(), FusionConfig())))
-    return match.rgb.pixels, match.ir.pixels
+        pair = next(iter(BagSource(reader, reader.find(), FusionConfig())))
+    return pair.rgb.pixels, pair.ir.pixels
 
 
 REAL = load_real()

@@ -13,7 +13,7 @@ take = Pipeline.take
 
 def take_or_fail(pipeline: Pipeline, match: Any, **options: bool) -> Any:
     """Hand the engine half of a faulty rgb image beside a whole ir image."""
-    if match.head.frame_id == FAULTY_FRAME_ID:
+    if match.reference.frame_id == FAULTY_FRAME_ID:
         pair = take(pipeline, match, **options).pair
         pipeline.backend.run(pair.rgb[: len(pair.rgb) // 2], pair.ir)
     return take(pipeline, match, **options)

@@ -39,9 +39,9 @@ def folders(demo_pairs, tmp_path):
         (tmp_path / name).mkdir()
     for pair in demo_pairs[:3]:
         cv2.imwrite(
-            str(tmp_path / 'rgb' / f'{pair.head.stamp_ns}.png'), pair.rgb.pixels[..., ::-1]
+            str(tmp_path / 'rgb' / f'{pair.reference.stamp_ns}.png'), pair.rgb.pixels[..., ::-1]
         )
-        cv2.imwrite(str(tmp_path / 'ir' / f'{pair.head.stamp_ns}.png'), pair.ir.pixels)
+        cv2.imwrite(str(tmp_path / 'ir' / f'{pair.reference.stamp_ns}.png'), pair.ir.pixels)
     return tmp_path / 'rgb', tmp_path / 'ir'
 
 
@@ -85,7 +85,9 @@ def test_folders_of_images_give_a_folder_the_same_each_time(folders, tmp_path, d
         assert fuse(*folders, '-o', tmp_path / name) == 0
     assert same_files(tmp_path / 'one', tmp_path / 'two')
     names = {path.name for path in (tmp_path / 'one').iterdir()}
-    assert names == {f'{pair.head.stamp_ns}.png' for pair in demo_pairs[:3]} | {'detections.json'}
+    assert names == {f'{pair.reference.stamp_ns}.png' for pair in demo_pairs[:3]} | {
+        'detections.json'
+    }
 
 
 def test_bag_may_become_a_folder(write_bag, demo_records, tmp_path, capsys):

@@ -117,7 +117,9 @@ def test_a_bundle_without_a_camera_finds_what_the_robot_finds_while_it_stalls(
     predict = bundle_predictor('msrs_rt', without)
     rgb, ir = (np.ascontiguousarray(image) for image in small_pairs[0])
     left = {'rgb': Frame(rgb, 0), 'ir': Frame(ir, 0), without: None}
-    expected = live.take(FramePair(left['rgb'], left['ir'], mode, Frame(rgb, 0))).detections
+    expected = live.process_pair(
+        FramePair(left['rgb'], left['ir'], mode, Frame(rgb, 0))
+    ).detections
     found = predict(replace(odd, rgb=rgb, ir=ir))
     assert len(expected.scores) > 0
     for key in ('boxes_xyxy', 'scores', 'class_ids'):

@@ -17,7 +17,7 @@ from tdfusion_ros.core.nearest_policy import NearestPolicy
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.offline import FolderSource
+from tdfusion_ros.formats.sources import FolderSource
 
 LIMIT = 40  # held in memory; the demo bag has 37
 JPEG_QUALITY = 92  # as in the demo bag

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,10 +11,8 @@ from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.thermal import ThermalScaler
-
-if TYPE_CHECKING:
-    from tdfusion_ros.formats.offline import NamedPair
 
 GrayPair = tuple[np.ndarray, np.ndarray]  # (H, W) uint8 rgb, (H, W) float32 ir in [0, 1]
 
@@ -43,7 +40,7 @@ class ImagePairs:
         return self.gray[0][1].shape[:2]
 
 
-def read_pairs(source: Iterable['NamedPair'], number: int, ir: IrConfig) -> ImagePairs:
+def read_pairs(source: Iterable[FramePair], number: int, ir: IrConfig) -> ImagePairs:
     """
     Return up to ``number`` pairs, spread evenly; at most twice as many are in memory.
 
@@ -54,7 +51,7 @@ def read_pairs(source: Iterable['NamedPair'], number: int, ir: IrConfig) -> Imag
     kept: list[GrayPair] = []
     frame_ids, stride, count = ('', ''), 1, 0
     scaler = ThermalScaler(ir)
-    for name, pair in source:
+    for pair in source:
         if pair.mode != 'fused' or pair.rgb is None or pair.ir is None:
             continue
         count += 1
@@ -64,7 +61,7 @@ def read_pairs(source: Iterable['NamedPair'], number: int, ir: IrConfig) -> Imag
             scaler.reset()  # pairs may be minutes apart, so scale each on its own
             kept.append((_gray(pair.rgb), scaler.scale(pair.ir.pixels)))
         except FrameError as error:
-            raise BagError(f'pair {name} cannot be used: {error}') from None
+            raise BagError(f'pair {pair.name} cannot be used: {error}') from None
         frame_ids = pair.rgb.frame_id, pair.ir.frame_id
         if len(kept) == 2 * number:
             kept, stride = kept[::2], 2 * stride

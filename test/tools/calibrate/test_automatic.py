@@ -6,7 +6,6 @@ import pytest
 
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import CalibrationError
-from tdfusion_ros.formats.offline import NamedPair
 from tdfusion_ros.tools.calibrate.automatic import calibrate
 from tdfusion_ros.tools.calibrate.edge_field import edge_field
 from tdfusion_ros.tools.calibrate.geometry import grid
@@ -37,7 +36,7 @@ def apart_px(first, second):
 @pytest.fixture(scope='module')
 def pairs(demo_pairs):
     """Return eight pairs of the demo, by day and by night."""
-    return read_pairs([NamedPair('', pair) for pair in demo_pairs], 8, IrConfig()).gray
+    return read_pairs(demo_pairs, 8, IrConfig()).gray
 
 
 @pytest.mark.parametrize('number', [8, 1])

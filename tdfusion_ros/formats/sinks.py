@@ -1,0 +1,118 @@
+"""Where ``tdfusion fuse`` writes its results: a bag, or a folder of images."""
+
+import json
+from pathlib import Path
+from typing import Any
+from typing import Protocol
+
+import cv2
+
+from tdfusion_ros.core.data import FusionResult
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.formats import foxglove
+from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.bags import BagWriter
+from tdfusion_ros.formats.bags import INFO_TYPE
+from tdfusion_ros.formats.sources import Source
+
+
+class Sink(Protocol):
+    """A bag or folder that results are written to."""
+
+    def write(self, pair: FramePair, result: FusionResult) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class BagSink:
+    """
+    Write results to a new mcap bag, on the node's topics, timed by the stamps that they carry.
+
+    :param threshold: the score threshold, for label_info.
+    :param source: its camera_info of rgb is passed on.
+    :raises BagError: if the bag cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, classes: tuple[str, ...], threshold: float, source: Source
+    ) -> None:
+        self._writer = BagWriter(folder)
+        self._classes = classes
+        self._threshold = threshold
+        self._source = source
+        self._empty = True
+
+    def write(self, pair: FramePair, result: FusionResult) -> None:
+        """Write the messages of one result."""
+        types, reference, classes = bag_types(), pair.reference, self._classes
+        head = messages.header(types, reference)
+
+        def put(topic: str, kind: str, message: Any, *, latched: bool = False) -> None:
+            self._writer.write(topic, kind, reference.stamp_ns, message, latched=latched)
+
+        if self._empty:
+            labels = messages.label_info(types, head, classes, self._threshold)
+            put('/label_info', 'vision_msgs/msg/LabelInfo', labels, latched=True)
+            self._empty = False
+        info = self._source.info
+        if info is not None and (info.height, info.width) == reference.size_hw:
+            put('/fused/camera_info', INFO_TYPE, messages.camera_info(head, info))
+        if pair.warning:
+            stall = messages.stall_warning(types, head, pair.mode, pair.warning)
+            put('/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray', stall)
+        image = messages.image(types, head, result.image)
+        put('/fused/image_raw', 'sensor_msgs/msg/Image', image)
+        boxes = messages.detection_array(types, head, result.detections, classes)
+        put('/detections', 'vision_msgs/msg/Detection2DArray', boxes)
+        drawn = foxglove.image_annotations(types, head, pair, result.detections, classes)
+        put('/fused/annotations', foxglove.KIND, drawn)
+
+    def close(self) -> None:
+        """Finish the bag."""
+        self._writer.close()
+
+
+class FolderSink:
+    """
+    Write results to a new folder: ``NAME.png`` each, and ``detections.json`` at the end.
+
+    NAME is the stem of the input images, or the stamp of the result [ns]. Where a camera stalled,
+    ``stalled.json`` has the mode and the warning of each result.
+
+    :raises BagError: if the folder exists, or an image cannot be written.
+    """
+
+    def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
+        self._folder = folder
+        self._classes = classes
+        self._detections: dict[str, list[dict[str, Any]]] = {}
+        self._stalls: dict[str, dict[str, str]] = {}
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise BagError(f'folder {folder} cannot be made: {error}; name a new one') from None
+
+    def write(self, pair: FramePair, result: FusionResult) -> None:
+        """Write the fused image of one result and remember its detections."""
+        if pair.warning:
+            self._stalls[pair.name] = {'mode': pair.mode, 'mark': pair.warning}
+        path = self._folder / f'{pair.name}.png'
+        if not cv2.imwrite(str(path), cv2.cvtColor(result.image, cv2.COLOR_RGB2BGR)):
+            raise BagError(f'{path} cannot be written')
+        self._detections[pair.name] = [
+            {
+                'class': self._classes[class_id],
+                'score': round(score, 6),
+                'box_xyxy': [round(v, 3) for v in box],
+            }
+            for box, score, class_id in result.detections.rows()
+        ]
+
+    def close(self) -> None:
+        """Write ``detections.json`` and, if a camera stalled, ``stalled.json``."""
+        for name, content in (('detections', self._detections), ('stalled', self._stalls)):
+            if content or name == 'detections':
+                text = json.dumps(content, indent=1)
+                (self._folder / f'{name}.json').write_text(text + '\n', encoding='utf-8')

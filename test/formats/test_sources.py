@@ -1,0 +1,110 @@
+"""Frame pairs from bags and folders."""
+
+import copy
+
+import cv2
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.config import from_mapping
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.sources import BagSource
+from tdfusion_ros.formats.sources import FolderSource
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+def pairs_of(bag, **settings):
+    with BagReader(bag) as reader:
+        source = BagSource(reader, reader.find(), from_mapping(settings))
+        return list(source), source.dropped
+
+
+def folders(tmp_path, rgb=('a.png', 'b.png'), ir=('a.png', 'b.png')):
+    for name, files in (('rgb', rgb), ('ir', ir)):
+        (tmp_path / name).mkdir()
+        for file in files:
+            cv2.imwrite(str(tmp_path / name / file), IMAGE if name == 'rgb' else IMAGE[..., 0])
+    return tmp_path / 'rgb', tmp_path / 'ir'
+
+
+def test_every_ir_frame_of_the_demo_is_paired(demo):
+    pairs, dropped = pairs_of(demo)
+    assert len(pairs) == 37
+    assert dropped == {'no_partner': 3}
+    assert max(abs(pair.rgb.stamp_ns - pair.ir.stamp_ns) for pair in pairs) < 20e6
+    assert [pair.rgb.stamp_ns for pair in pairs] == sorted(pair.rgb.stamp_ns for pair in pairs)
+    assert {pair.rgb.frame_id for pair in pairs} == {'rgb_optical_frame'}
+
+
+def test_the_last_pair_of_a_bag_is_included(write_bag, demo_records, tmp_path):
+    pairs, dropped = pairs_of(write_bag(tmp_path / 'bag', demo_records[:8]))
+    assert len(pairs) == 2
+    assert not dropped
+
+
+@pytest.mark.parametrize(
+    ('data', 'cause'),
+    [
+        (lambda good: good[:1000], 'rgb.truncated'),
+        (lambda _: cv2.imencode('.jpg', IMAGE)[1].reshape(-1), 'rgb.size_changed'),
+    ],
+)
+def test_bad_frame_is_counted_by_stream_and_cause_and_the_others_are_paired(
+    write_bag, demo_records, tmp_path, data, cause
+):
+    records = [list(record) for record in demo_records]
+    rgb = [record for record in records if record[0].startswith('/rgb/image')]
+    rgb[2][2] = copy.copy(rgb[2][2])
+    rgb[2][2].data = data(rgb[2][2].data)
+    pairs, dropped = pairs_of(write_bag(tmp_path / 'bag', records))
+    assert dropped[cause] == 1
+    assert len(pairs) == len(rgb) - 1
+
+
+def test_rgb_hold_gives_each_rgb_frame_of_a_bag_a_frame_of_a_slow_ir_camera(
+    demo, write_bag, tmp_path
+):
+    with BagReader(demo) as reader:
+        records = list(reader.messages(*reader.topics()))
+    ir = [record for record in records if record[0].startswith('/ir/image')]
+    slow = write_bag(tmp_path / 'slow', [r for r in records if r not in ir or r in ir[::3]])
+    assert 12 <= len(pairs_of(slow)[0]) <= 13
+    hold = {'sync.mode': 'rgb_hold', 'sync.hold_max_age_ms': 400}
+    assert 38 <= len(pairs_of(slow, **hold)[0]) <= 40
+
+
+def test_images_of_folders_pair_by_stem_with_any_suffix_and_keep_their_counts(tmp_path):
+    rgb, ir = folders(tmp_path, ('b.png', 'a.PNG'), ('a.bmp', 'b.tiff'))
+    (rgb / 'notes.txt').write_text('no image')
+    counts = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 20
+    cv2.imwrite(str(ir / 'b.tiff'), counts)
+    source = FolderSource(rgb, ir)
+    first, second = source
+    assert (first.name, second.name, source.total) == ('a', 'b', 2)
+    np.testing.assert_array_equal(first.rgb.pixels, IMAGE[..., ::-1])
+    np.testing.assert_array_equal(first.ir.pixels, IMAGE[..., 0])
+    np.testing.assert_array_equal(second.ir.pixels, counts)
+
+
+@pytest.mark.parametrize(
+    ('rgb', 'ir', 'named'),
+    [
+        ((), ('a.png',), 'rgb has no images'),
+        (('a.png',), ('b.png',), "2 images have no partner .*'a' in .*rgb"),
+        (('a.png',), ('a.png', 'b.png'), "'b' in .*ir"),
+        (('a.png', 'a.bmp'), ('a.png',), "rgb has two images of the stem 'a'"),
+    ],
+)
+def test_folders_that_do_not_fit_are_refused_naming_the_file(tmp_path, rgb, ir, named):
+    with pytest.raises(BagError, match=named):
+        FolderSource(*folders(tmp_path, rgb, ir))
+
+
+def test_image_that_cannot_be_read_is_refused_naming_the_file(tmp_path):
+    rgb, ir = folders(tmp_path)
+    path = ir / 'b.png'
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(BagError, match=r'ir/b\.png is not an image'):
+        list(FolderSource(rgb, ir))
