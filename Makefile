@@ -5,7 +5,7 @@ TEST := .venv-test
 SIZES := --size 320x240 --size 640x480 --size 1280x1024
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench faults soak train-smoke clean
+.PHONY: help demo test lint docs bench faults soak fuzz train-smoke clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ faults: $(TEST)/ready  ## Kill cameras, jump in time, fill disks: what does the 
 
 soak: $(TEST)/ready  ## Run the live node for 20 minutes: does anything grow?
 	$(TEST)/bin/python -m pytest test/system -m system -k soak --report out/soak.json
+
+fuzz: $(TEST)/ready  ## Read 100,000 damaged inputs with every reader
+	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest test/fuzz -n logical --inputs 100000
 
 train-smoke: $(TEST)/ready  ## Train both networks for a few steps and export them
 	$(TEST)/bin/python -m pytest -m torch test/training

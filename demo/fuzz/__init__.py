@@ -1,1 +1,0 @@
-"""Wrong bytes and wrong text for everything that reads from outside: ``python -m demo.fuzz``."""

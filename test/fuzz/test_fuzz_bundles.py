@@ -1,0 +1,126 @@
+"""Model bundles whose hashes are right and whose content is not."""
+
+from hashlib import sha256
+import json
+from pathlib import Path
+import struct
+
+from damage import damaged
+from damage import tree
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('torch')
+
+from tdfusion_ros.backends import open_backend
+from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.core.calibration import Identity
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.contract import GRAPH_FILE
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.pipeline import Pipeline
+
+pytestmark = pytest.mark.torch
+SIZE_HW = (32, 32)
+SHIPPED = Path(__file__).parents[2] / 'models' / 'msrs_rt'
+GRAPH = """
+<ir_version: 8, opset_import: ["": 17]>
+small (uint8[H, W, 3] rgb, float[H, W] ir)
+    => (uint8[H, W, 3] fused, float[A, 4] boxes_xyxy, float[A, C] scores)
+<int64[1] last = {2}, int64[1] first = {0},
+ float[1, 4] box = {1, 2, 9, 9}, float[1, 3] score = {0, 0, 0}>
+{
+    color = Cast<to: int = 1>(rgb)
+    thermal = Unsqueeze(ir, last)
+    sum = Add(color, thermal)
+    planes = Transpose<perm: ints = [2, 0, 1]>(sum)
+    image = Unsqueeze(planes, first)
+    blurred = AveragePool<kernel_shape: ints = [3, 3], pads: ints = [1, 1, 1, 1]>(image)
+    three = Squeeze(blurred, first)
+    back = Transpose<perm: ints = [1, 2, 0]>(three)
+    fused = Cast<to: int = 2>(back)
+    peak = ReduceMax<keepdims: int = 0>(ir)
+    boxes_xyxy = Mul(box, peak)
+    scores = Sigmoid(score)
+}
+"""
+
+
+def save_bundle(folder, name, content, **changes):
+    """Write a file of a bundle, and a contract with its right hash."""
+    raw = json.loads((SHIPPED / 'model.json').read_text()) | changes
+    raw['files'] = {GRAPH_FILE: sha256(b'').hexdigest(), name: sha256(content).hexdigest()}
+    (folder / 'model.json').write_text(json.dumps(raw))
+    (folder / GRAPH_FILE).write_bytes(b'')
+    (folder / name).write_bytes(content)
+
+
+def graph_reader(folder):
+    """Return a function that runs a pair through a graph on the CPU."""
+
+    def read(data):
+        save_bundle(folder, GRAPH_FILE, data)
+        bundle = read_bundle(folder)
+        backend = open_backend('cpu', bundle, sizes_hw=(SIZE_HW,))
+        pipeline = Pipeline(FusionConfig(), bundle.contract, Identity(), backend)
+        pixels = np.zeros((*SIZE_HW, 3), np.uint8)
+        pipeline.process(Frame(pixels, 0), Frame(pixels[..., 0].copy(), 0))
+
+    return read
+
+
+def test_onnx_graph(fuzz, tmp_path):
+    from onnx.parser import parse_model
+
+    good = parse_model(GRAPH).SerializeToString()
+    fuzz(damaged(good), graph_reader(tmp_path), 1, good=good)
+
+
+def test_shipped_onnx_graph(fuzz, tmp_path):
+    good = (SHIPPED / GRAPH_FILE).read_bytes()
+    cut = len(good) - 200_000  # behind most of the weights
+    inputs = damaged(good) | damaged(good[cut:]).map(lambda tail: good[:cut] + tail)
+    fuzz(inputs, graph_reader(tmp_path), 0.05, good=good)
+
+
+ARCHITECTURE = {
+    'fusion': {'name': 'fusion_rt', 'width': 4, 'depth': 2},
+    'detector': {
+        **{'name': 'detector', 'classes': 2, 'inputs': 2, 'widths': [4, 4, 4, 4, 4]},
+        **{'repeats': [0, 1, 1, 1, 1], 'neck': 4, 'head': 4},
+    },
+}
+
+
+def test_safetensors(fuzz, tmp_path):
+    pytest.importorskip('safetensors')
+    from safetensors.torch import save
+    import torch
+
+    from tdfusion_ros.backends.torch_network import load_network
+    from tdfusion_ros.nets.perception import build_perception
+
+    torch.manual_seed(0)
+    good = save(build_perception(ARCHITECTURE).state_dict())
+    (length,) = struct.unpack_from('<Q', good)
+    header, weights = json.loads(good[8 : 8 + length]), good[8 + length :]
+
+    def with_header(value):
+        text = json.dumps(value).encode()
+        return struct.pack('<Q', len(text)) + text + weights
+
+    def read(value):
+        architecture, data = value
+        architecture = json.loads(json.dumps(architecture))
+        save_bundle(tmp_path, 'weights.safetensors', data, architecture=architecture)
+        bundle = read_bundle(tmp_path)
+        load_network(bundle.architecture, bundle.weights())
+
+    inputs = st.one_of(
+        st.tuples(tree(ARCHITECTURE), st.just(good)),
+        st.tuples(st.just(ARCHITECTURE), tree(header).map(with_header) | damaged(good)),
+    )
+    fuzz(inputs, read, 0.65, good=(ARCHITECTURE, good))
