@@ -20,6 +20,7 @@ from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.registration import inside
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import calibrate
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
@@ -78,7 +79,7 @@ def flow(data: Path, pictures: Path | None) -> int:
         size = np.array(field.shape[1::-1])
         ir_xy = geometry.grid(field.shape[:2]).round().astype(int)
         rgb_xy = ((field[ir_xy[:, 1], ir_xy[:, 0]].astype(np.float64) + 1) * size - 1) / 2
-        visible = geometry.inside(rgb_xy, field.shape[:2])
+        visible = inside(rgb_xy, field.shape[:2])
         points = rgb_xy[visible], ir_xy[visible].astype(float)
         single_pair(f'flow {name}', pair, points, pictures)
     return len(pairs)
@@ -157,7 +158,7 @@ def known_warp(name: str, pairs: Sequence[GrayPair], pictures: Path | None) -> N
     turn[:, 2] += np.array(SHIFT_PX)
     warp = np.vstack([turn, [0, 0, 1]])
     points = geometry.grid(rgb_hw)
-    points = points[geometry.inside(geometry.mapped(warp, points), ir_hw)]
+    points = points[inside(geometry.mapped(warp, points), ir_hw)]
     before = np.median(errors_px(warp, points, points))
     own, _ = from_images(pairs)  # the misregistration of the data set itself
     warped = [(rgb, cv2.warpPerspective(ir, warp, ir.shape[::-1])) for rgb, ir in pairs]

@@ -84,8 +84,8 @@ def parse_calibration(raw: Any) -> Calibration:
             raise CalibrationError('homography cannot be inverted')
         return Homography(
             matrix,
-            _size(raw.get('rgb_size_hw'), 'rgb_size_hw'),
-            _size(raw.get('ir_size_hw'), 'ir_size_hw'),
+            parse_size(raw.get('rgb_size_hw'), 'rgb_size_hw'),
+            parse_size(raw.get('ir_size_hw'), 'ir_size_hw'),
         )
     if mode == 'extrinsics':
         rotation = _numbers(raw.get('rotation'), 'rotation', (3, 3))
@@ -114,7 +114,7 @@ def _camera(raw: Any, name: str) -> Camera:
     d = raw.get('d', [])
     if not isinstance(d, list) or len(d) not in (0, 4, 5, 8):
         raise CalibrationError(f'{name}.d must have 0, 4, 5 or 8 numbers')
-    size = _size(raw.get('size_hw'), f'{name}.size_hw')
+    size = parse_size(raw.get('size_hw'), f'{name}.size_hw')
     if size is None:
         raise CalibrationError(f'{name}.size_hw must be [height, width]')
     return Camera(size, k, _numbers(d, f'{name}.d', (len(d),)))
@@ -130,7 +130,13 @@ def _numbers(raw: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _size(raw: Any, name: str) -> Size | None:
+def parse_size(raw: Any, name: str) -> Size | None:
+    """
+    Read ``[height, width]``; None stays None.
+
+    :param name: for the message.
+    :raises CalibrationError: if it is anything else.
+    """
     if raw is None:
         return None
     size = _numbers(raw, name, (2,))

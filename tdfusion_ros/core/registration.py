@@ -50,7 +50,7 @@ class Registration:
         else:
             points = rgb_to_ir(self._calibration, pixel_grid(rgb_size_hw), rgb_size_hw, ir_size_hw)
             x, y = np.moveaxis(points.astype(np.float32), -1, 0)
-            self._valid = _inside(points.astype(np.float32), ir_size_hw)
+            self._valid = inside(points.astype(np.float32), ir_size_hw)
             if not self._valid.any():
                 raise CalibrationError(
                     'the calibration maps no pixel of rgb into the ir image; '
@@ -94,11 +94,12 @@ def view(calibration: Calibration, rgb_size_hw: Size, ir_size_hw: Size) -> float
     x, y = (np.linspace(0, n - 1, 101) for n in rgb_size_hw[::-1])
     points = np.stack(np.meshgrid(x, y), axis=-1)
     return float(
-        _inside(rgb_to_ir(calibration, points, rgb_size_hw, ir_size_hw), ir_size_hw).mean()
+        inside(rgb_to_ir(calibration, points, rgb_size_hw, ir_size_hw), ir_size_hw).mean()
     )
 
 
-def _inside(points: np.ndarray, size_hw: Size) -> np.ndarray:
+def inside(points: np.ndarray, size_hw: Size) -> np.ndarray:
+    """Return (...) bool: which of (..., 2) points lie in an image."""
     x, y = np.moveaxis(points, -1, 0)
     height, width = size_hw
     return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)

@@ -8,9 +8,9 @@ import numpy as np
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
-from tdfusion_ros.tools.calibrate.patch_matching import ir_per_grid_px
 from tdfusion_ros.tools.calibrate.patch_matching import match
 from tdfusion_ros.tools.calibrate.patch_matching import Matches
+from tdfusion_ros.tools.calibrate.patch_matching import working_grid
 from tdfusion_ros.tools.calibrate.rough_search import search
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px
 from tdfusion_ros.tools.calibrate.transform_fit import MODELS
@@ -68,7 +68,7 @@ def calibrate(
         some = np.linspace(0, len(pairs) - 1, min(SEARCH_PAIRS, len(pairs))).round().astype(int)
         start = search([pairs[i] for i in some])
     rgb_hw = pairs[0][0].shape[:2]
-    matrix, limit_px = start, LIMIT_PX * ir_per_grid_px(start, rgb_hw)
+    matrix, limit_px = start, LIMIT_PX * working_grid(start, rgb_hw)[1]
     for model, half_px, reach_px in ROUNDS:
         matches = match(pairs, matrix, half_px=half_px, reach_px=reach_px)
         closer = robust_fit(model, matches.rgb_xy, matches.ir_xy, limit_px)

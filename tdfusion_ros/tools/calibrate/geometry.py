@@ -7,6 +7,7 @@ import numpy as np
 
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Size
+from tdfusion_ros.core.registration import inside
 from tdfusion_ros.core.registration import rgb_to_ir
 
 DISTANCES_M = (2.0, 5.0, 10.0, 20.0, 50.0, np.inf)
@@ -56,12 +57,6 @@ def grid(size_hw: Size, columns: int = 17, rows: int = 13) -> np.ndarray:
     x = np.linspace(0, size_hw[1] - 1, columns)
     y = np.linspace(0, size_hw[0] - 1, rows)
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-
-
-def inside(points: np.ndarray, size_hw: Size) -> np.ndarray:
-    """Return (n,) bool: which points lie in an image."""
-    x, y = points.T
-    return (x >= -0.5) & (y >= -0.5) & (x <= size_hw[1] - 0.5) & (y <= size_hw[0] - 0.5)
 
 
 def errors_by_distance_px(calibration: Extrinsics) -> list[float]:

@@ -49,10 +49,16 @@ class Matches:
         return len(self.rgb_xy)
 
 
-def ir_per_grid_px(matrix: np.ndarray, rgb_hw: Size) -> float:
-    """Return the size of a pixel of the working grid [ir px]."""
-    zoom = _zoom(matrix, rgb_hw)
-    return zoom / _grid_scale(zoom, rgb_hw)
+def working_grid(matrix: np.ndarray, rgb_hw: Size) -> tuple[Size, float]:
+    """
+    Return the size of the working grid, and of its pixels [ir px].
+
+    The grid is not finer than ir, because patches of a magnified image are empty.
+    """
+    area = np.linalg.det(jacobians(matrix, np.array([center(rgb_hw)])))[0]
+    zoom = float(np.sqrt(abs(area)))
+    scale = min(1.0, zoom, GRID_PX / max(rgb_hw))
+    return scaled(rgb_hw, scale), zoom / scale
 
 
 def match(
@@ -67,7 +73,7 @@ def match(
     :param reach_px: largest distance from where the matrix maps a patch, on the working grid.
     """
     rgb_hw = pairs[0][0].shape[:2]
-    grid_hw = scaled(rgb_hw, _grid_scale(_zoom(matrix, rgb_hw), rgb_hw))
+    grid_hw, _ = working_grid(matrix, rgb_hw)
     to_rgb = resizing(grid_hw, rgb_hw)
     step = int(np.clip(np.sqrt(grid_hw[0] * grid_hw[1] * len(pairs) / PATCHES), 10, 32))
     found = [
@@ -82,17 +88,6 @@ def match(
     table = np.array(found, np.float64).reshape(-1, 5)
     rgb_xy, ir_xy, pair = table[:, :2], table[:, 2:4], table[:, 4].astype(int)
     return Matches(mapped(to_rgb, rgb_xy), mapped(matrix @ to_rgb, ir_xy), pair)
-
-
-def _zoom(matrix: np.ndarray, rgb_hw: Size) -> float:
-    """Return the ir pixels per rgb pixel at the center of the image."""
-    area = np.linalg.det(jacobians(matrix, np.array([center(rgb_hw)])))[0]
-    return float(np.sqrt(abs(area)))
-
-
-def _grid_scale(zoom: float, rgb_hw: Size) -> float:
-    """Return working grid / rgb size: not finer than ir, whose patches would be empty."""
-    return min(1.0, zoom, GRID_PX / max(rgb_hw))
 
 
 def _warped_edges(

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tdfusion_ros.core.calibration import parse_size
 from tdfusion_ros.core.calibration import Size
-from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.tools.calibrate.transform_fit import least_squares
@@ -76,7 +76,10 @@ def read_points(path: Path) -> Points:
         raise CalibrationError(f'points {path} cannot be read: {error}') from None
     if not isinstance(raw, dict):
         raise CalibrationError(f'points {path}: expected a mapping with rgb_xy and ir_xy')
-    sizes = [_size(raw.pop(key, None), key, path) for key in ('rgb_size_hw', 'ir_size_hw')]
+    sizes = [
+        parse_size(raw.pop(key, None), f'points {path}: {key}')
+        for key in ('rgb_size_hw', 'ir_size_hw')
+    ]
     rgb_xy, ir_xy = (_xy(raw, stream, path) for stream in PREFIXES)
     if len(rgb_xy) != len(ir_xy):
         raise CalibrationError(
@@ -180,12 +183,3 @@ def _table(raw: Any, columns: int, path: Path, name: str) -> np.ndarray:
     if table.ndim != 2 or table.shape[1] != columns or not np.isfinite(table).all():
         raise CalibrationError(f'points {path}: {name} must be rows of {columns} numbers')
     return table
-
-
-def _size(raw: Any, key: str, path: Path) -> Size | None:
-    if raw is None:
-        return None
-    whole = isinstance(raw, list) and len(raw) == 2 and all(type(n) is int for n in raw)
-    if not whole or not all(1 <= n <= MAX_SIDE_PX for n in raw):
-        raise CalibrationError(f'points {path}: {key} must be [height, width]')
-    return raw[0], raw[1]

@@ -4,10 +4,10 @@ import numpy as np
 
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.core.registration import inside
 from tdfusion_ros.tools.calibrate.automatic import Estimate
 from tdfusion_ros.tools.calibrate.geometry import center
 from tdfusion_ros.tools.calibrate.geometry import grid
-from tdfusion_ros.tools.calibrate.geometry import inside
 from tdfusion_ros.tools.calibrate.geometry import jacobians
 from tdfusion_ros.tools.calibrate.geometry import mapped
 

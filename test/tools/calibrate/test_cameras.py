@@ -44,7 +44,7 @@ def ros_yaml(path, **changes):
     return path
 
 
-def test_message_and_file_of_the_same_camera_say_the_same(tmp_path):
+def test_message_and_file_of_one_camera_are_equal(tmp_path):
     one = cameras.camera_from_message(info(), 'ir', (480, 640))
     two = cameras.camera_from_file(ros_yaml(tmp_path / 'ir.yaml'), 'ir', (480, 640))
     assert one.size_hw == two.size_hw == (480, 640)
@@ -52,19 +52,18 @@ def test_message_and_file_of_the_same_camera_say_the_same(tmp_path):
     np.testing.assert_array_equal(one.d, two.d)
 
 
-def test_camera_info_of_the_full_sensor_serves_binned_images():
+def test_camera_info_of_the_full_sensor_is_used_for_binned_images():
     full = cameras.camera_from_message(info((960, 1280)), 'rgb', (480, 640))
     assert full.size_hw == (960, 1280)  # the map is rescaled from there
 
 
-def test_a_distortion_of_zeros_is_none_whatever_its_model():
-    assert cameras.camera_from_message(info(d=[0.0] * 14, model='fancy'), 'rgb', None).d.shape == (
-        0,
-    )
+def test_zero_distortion_is_none_for_any_model():
+    camera = cameras.camera_from_message(info(d=[0.0] * 14, model='fancy'), 'rgb', None)
+    assert camera.d.shape == (0,)
 
 
 @pytest.mark.parametrize(
-    ('given', 'words'),
+    ('given', 'reason'),
     [
         ({'k': np.zeros((3, 3))}, r'not calibrated: its K has the focal length 0; calibrate it'),
         ({'k': np.full((3, 3), np.nan)}, 'not calibrated'),
@@ -74,13 +73,13 @@ def test_a_distortion_of_zeros_is_none_whatever_its_model():
         ({'d': [0.1] * 14, 'model': 'rational_polynomial'}, 'with 14 numbers'),
     ],
 )
-def test_camera_info_that_cannot_be_used_is_refused_saying_why(given, words):
-    with pytest.raises(CalibrationError, match=f'ir camera_info .*{words}'):
+def test_camera_info_that_cannot_be_used_is_refused_with_the_reason(given, reason):
+    with pytest.raises(CalibrationError, match=f'ir camera_info .*{reason}'):
         cameras.camera_from_message(info(**given), 'ir', (480, 640))
 
 
 @pytest.mark.parametrize('key', ['image_width', 'camera_matrix', 'distortion_coefficients'])
-def test_file_that_lacks_a_key_is_refused_naming_it(tmp_path, key):
+def test_a_file_without_a_required_key_is_refused_with_its_name(tmp_path, key):
     path = ros_yaml(tmp_path / 'ir.yaml', **{key: None})
     with pytest.raises(CalibrationError, match=rf'ir\.yaml is not .*{key}'):
         cameras.camera_from_file(path, 'ir', None)
@@ -100,44 +99,36 @@ def tf(parent, child, turn=(0, 0, 0), t=(0, 0, 0)):
     )
 
 
-def message(*items):
-    return SimpleNamespace(transforms=items)
-
-
 def matrix(turn, t):
     out = np.eye(4)
     out[:3, :3], out[:3, 3] = cv2.Rodrigues(np.array(turn, float))[0], t
     return out
 
 
-def test_pose_goes_up_and_down_the_tree_as_matrices_multiplied_do():
+def test_pose_from_tf_equals_the_product_of_matrices():
     base_rgb = (0.1, -0.2, 0.3), (0.5, 0.1, 0.2)
     base_mast = (0, 0, 1.0), (0.0, 0.0, 1.0)
     mast_ir = (-0.05, 0.02, 0.4), (0.02, 0.03, -0.01)
-    found = cameras.pose_from_tf(
-        [
-            message(tf('base', 'rgb', *base_rgb), tf('odd', 'other')),
-            message(tf('base', 'mast', *base_mast), tf('/mast', 'ir', *mast_ir)),
-        ],
-        'rgb',
-        '/ir',
-    )
+    first = [tf('base', 'rgb', *base_rgb), tf('odd', 'other')]
+    second = [tf('base', 'mast', *base_mast), tf('/mast', 'ir', *mast_ir)]
+    messages = [SimpleNamespace(transforms=items) for items in (first, second)]
+    found = cameras.pose_from_tf(messages, 'rgb', '/ir')
     wanted = np.linalg.inv(matrix(*base_mast) @ matrix(*mast_ir)) @ matrix(*base_rgb)
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
-def test_unconnected_frames_are_named():
-    with pytest.raises(
-        CalibrationError, match=r"connect the rgb frame 'rgb' .* 'ir'; .* base, rgb"
-    ):
-        cameras.pose_from_tf([message(tf('base', 'rgb'))], 'rgb', 'ir')
-
-
-def test_quaternion_that_is_no_rotation_is_refused():
-    wrong = tf('rgb', 'ir')
-    wrong.transform.rotation.w = 0.0
-    with pytest.raises(CalibrationError, match=r"'ir' has a quaternion of length 0\.000"):
-        cameras.pose_from_tf([message(wrong)], 'rgb', 'ir')
+@pytest.mark.parametrize(
+    ('parent', 'w', 'reason'),
+    [
+        ('base', 1.0, r"connect the rgb frame 'rgb' .* 'ir'; .* base, ir"),
+        ('rgb', 0.0, r"'ir' has a quaternion of length 0\.000"),
+    ],
+)
+def test_tf_that_gives_no_pose_is_refused(parent, w, reason):
+    item = tf(parent, 'ir')
+    item.transform.rotation.w = w
+    with pytest.raises(CalibrationError, match=reason):
+        cameras.pose_from_tf([SimpleNamespace(transforms=[item])], 'rgb', 'ir')
 
 
 def test_pose_is_read_from_a_file_in_both_forms(tmp_path):

@@ -24,24 +24,21 @@ def seen(matrix, rgb_xy=RGB):
     return cv2.perspectiveTransform(rgb_xy[:, None], matrix)[:, 0]
 
 
-def rows(first, second):
-    return '\n'.join(','.join(map(str, row)) for row in np.hstack([first, second]).tolist())
+ROWS = '\n'.join(','.join(map(str, row)) for row in np.hstack([RGB, seen(SIMILARITY)]).tolist())
+LISTS = f'rgb_xy: {RGB.tolist()}\nir_xy: {seen(SIMILARITY).tolist()}\n'
+FILES = {
+    'a.yaml': LISTS,
+    'a.json': json.dumps(
+        {'vi_xy(fixed)': RGB.tolist(), 'ir_xy(moving)': seen(SIMILARITY).tolist()}
+    ),
+    'a.csv': 'rgb_x,rgb_y,ir_x,ir_y\n' + ROWS,
+    'b.csv': '# picked on Monday\n' + ROWS + '\n\n',
+}
 
 
-def as_text(name):
-    ir = seen(SIMILARITY)
-    lists = {'rgb_xy': RGB.tolist(), 'ir_xy': ir.tolist()}
-    return {
-        'a.yaml': f'rgb_xy: {lists["rgb_xy"]}\nir_xy: {lists["ir_xy"]}\n',
-        'a.json': json.dumps({'vi_xy(fixed)': RGB.tolist(), 'ir_xy(moving)': ir.tolist(), 'x': 1}),
-        'a.csv': 'rgb_x,rgb_y,ir_x,ir_y\n' + rows(RGB, ir),
-        'b.csv': '# picked on Monday\n' + rows(RGB, ir) + '\n\n',
-    }[name]
-
-
-@pytest.mark.parametrize('name', ['a.yaml', 'a.json', 'a.csv', 'b.csv'])
+@pytest.mark.parametrize('name', FILES)
 def test_each_file_format_gives_the_same_transform(tmp_path, name):
-    (tmp_path / name).write_text(as_text(name))
+    (tmp_path / name).write_text(FILES[name])
     fitted = fit_points(read_points(tmp_path / name))
     np.testing.assert_allclose(fitted.matrix, SIMILARITY, atol=1e-6)
     assert fitted.model == 'similarity'
@@ -49,7 +46,7 @@ def test_each_file_format_gives_the_same_transform(tmp_path, name):
 
 def test_sizes_in_the_file_are_read(tmp_path):
     path = tmp_path / 'a.yaml'
-    path.write_text(as_text('a.yaml') + 'rgb_size_hw: [480, 640]\nir_size_hw: [512, 640]\n')
+    path.write_text(LISTS + 'rgb_size_hw: [480, 640]\nir_size_hw: [512, 640]\n')
     points = read_points(path)
     assert (points.rgb_size_hw, points.ir_size_hw) == ((480, 640), (512, 640))
 
@@ -69,9 +66,9 @@ WRONG = {
 
 @pytest.mark.parametrize('name', WRONG)
 def test_a_wrong_points_file_is_refused_with_its_name_and_the_reason(tmp_path, name):
-    text, words = WRONG[name]
+    text, reason = WRONG[name]
     (tmp_path / name).write_text(text)
-    with pytest.raises(CalibrationError, match=words) as caught:
+    with pytest.raises(CalibrationError, match=reason) as caught:
         read_points(tmp_path / name)
     assert name in str(caught.value)
 
