@@ -1,1 +1,1 @@
-"""Networks in torch, shared by training and deployment; they import nothing else of ours."""
+"""Networks in torch, shared by training and deployment."""

@@ -1,4 +1,4 @@
-"""Pieces that more than one network needs: luma, box blur, convolution with BatchNorm."""
+"""Parts of several networks: luma, and convolutions with BatchNorm."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ def luma(rgb: Tensor) -> Tensor:
     Return the luma of RGB images.
 
     :param rgb: (B, 3, H, W) float, channel order R, G, B.
-    :returns: (B, 1, H, W), in the unit of the input.
+    :returns: (B, 1, H, W), in the unit of ``rgb``.
 
     Source: ITU-R BT.601 weights, as in OpenCV's ``COLOR_RGB2YCrCb``.
     """
@@ -21,7 +21,7 @@ def luma(rgb: Tensor) -> Tensor:
 
 def recolor(rgb: Tensor, fused_luma: Tensor) -> Tensor:
     """
-    Give a fused luma the colors of the RGB image: identical to replacing Y in YCrCb.
+    Return a fused luma in the colors of the RGB image; equals replacing Y in YCrCb.
 
     :param rgb: (B, 3, H, W) float in [0, 1].
     :param fused_luma: (B, 1, H, W) float in [0, 1].
@@ -31,7 +31,7 @@ def recolor(rgb: Tensor, fused_luma: Tensor) -> Tensor:
 
 
 class ConvNorm(nn.Module):
-    """Convolution, BatchNorm and ReLU; ``fold`` merges the first two for deployment."""
+    """Convolution, BatchNorm and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class ConvNorm(nn.Module):
         return functional.relu(self.norm(self.conv(x)))
 
     def fold(self) -> None:
-        """Replace conv + norm by one equal convolution; valid for inference only."""
+        """Merge BatchNorm into the convolution, for inference only."""
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = nn.utils.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
             self.norm = nn.Identity()

@@ -1,4 +1,4 @@
-"""Small anchor-free single-stage detector on strides 8, 16 and 32."""
+"""Small anchor-free single-stage detector at strides 8, 16 and 32."""
 
 from dataclasses import dataclass
 import math
@@ -16,12 +16,12 @@ STRIDES = (8, 16, 32)
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """Size of the detector; stored with the weights so that they can be loaded."""
+    """Settings of the detector, stored with its weights."""
 
     classes: int = 3
     """Number of classes."""
     inputs: int = 3
-    """Channels of the image."""
+    """Channels of the image: 3 for the fused image, 2 for luma and infrared."""
     widths: tuple[int, ...] = (16, 24, 56, 96, 128)
     """Channels at strides 2, 4, 8, 16 and 32."""
     repeats: tuple[int, ...] = (0, 1, 2, 2, 1)
@@ -34,9 +34,9 @@ class DetectorConfig:
 
 def anchor_points(grid_hw: tuple[int, int], stride: int, device: torch.device) -> Tensor:
     """
-    Return the image points that the cells of a feature map stand for.
+    Return the image points of the cells of a feature map.
 
-    :param grid_hw: height and width of the feature map; symbolic while exporting.
+    :param grid_hw: height and width of the feature map; symbolic during an export.
     :returns: (h * w, 2) float32 x, y in pixels of the image, row by row.
     """
     y, x = (
@@ -54,19 +54,19 @@ class Head(nn.Module):
         self.class_logits = nn.Conv2d(width, classes, 1)
         self.border_branch = ConvNorm(inputs, width)
         self.borders = nn.Conv2d(width, 4, 1)
-        # Start from a probability of 0.01, so that background does not swamp the first steps.
+        # Start at a probability of 0.01, or background would dominate the first steps.
         nn.init.constant_(self.class_logits.bias, -math.log(99.0))  # type: ignore[arg-type]
         nn.init.constant_(self.borders.bias, 2.0)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (B, h * w, C) and distances (B, h * w, 4) in strides, >= 0."""
+        """Return logits (B, h * w, C) and border distances (B, h * w, 4) >= 0, in strides."""
         logits = self.class_logits(self.class_branch(x))
         borders = functional.softplus(self.borders(self.border_branch(x)).float())
         return logits.flatten(2).transpose(1, 2), borders.flatten(2).transpose(1, 2)
 
 
 class Detector(nn.Module):
-    """Backbone, top-down feature pyramid and one light head per level."""
+    """Backbone, top-down feature pyramid and one small head per level."""
 
     def __init__(self, config: DetectorConfig | None = None) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Detector(nn.Module):
 
     @property
     def reads_sources(self) -> bool:
-        """True if its two channels are luma and infrared, False if it reads a color image."""
+        """True if the input is luma and infrared, False if it is the fused image."""
         return self.config.inputs == 2
 
     def pyramid(self, image: Tensor) -> list[Tensor]:
@@ -105,11 +105,11 @@ class Detector(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Detect on images.
+        Detect objects.
 
         :param image: (B, inputs, H, W) in [0, 1], RGB if there are three, H and W multiples of 32.
         :returns: ``boxes_xyxy`` (B, A, 4) float32 in pixels, not clipped to the image, and class
-            logits (B, A, C), one row per anchor point, from the finest level to the coarsest.
+            logits (B, A, C); one row per anchor point, stride 8 first.
         """
         boxes, logits = [], []
         for feature, head, stride in zip(self.pyramid(image), self.heads, STRIDES, strict=True):

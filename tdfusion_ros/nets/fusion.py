@@ -2,7 +2,7 @@
 The fusion network of the paper: Restormer blocks at full resolution, two encoders.
 
 Source: Bai et al., Task-driven Image Fusion with Learnable Fusion Loss, CVPR 2025, section 3 and
-supplement; 59 856 parameters and 60 kMAC per pixel, so a teacher rather than a robot's network.
+supplement. 59 856 parameters and 60 kMAC per pixel: too slow for a robot, but a reference.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ HEADS = 8
 
 @dataclass(frozen=True)
 class FusionPaperConfig:
-    """Size of the paper's network; stored with the weights so that they can be loaded."""
+    """Settings of the paper's network, stored with its weights."""
 
     width: int = 16
     """Channels of each encoder; a multiple of the 8 heads."""
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Conv2d:
-    """Return a convolution as the paper uses it: no bias, zero padding, same size."""
+    """Return a convolution without bias that keeps the size."""
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
 
 
@@ -42,10 +42,10 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        # Written out: moving channels last and back is slower, and jvp knows these operations.
-        centerd = x - x.mean(1, keepdim=True)
-        scale = torch.rsqrt(centerd.square().mean(1, keepdim=True) + 1e-5)
-        return centerd * scale * self.weight[:, None, None] + self.bias[:, None, None]
+        # Not layer_norm, which needs channels last and is slower; jvp supports all of these.
+        centered = x - x.mean(1, keepdim=True)
+        scale = torch.rsqrt(centered.square().mean(1, keepdim=True) + 1e-5)
+        return centered * scale * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class RestormerBlock(nn.Module):
 
 
 class CrossFusion(nn.Module):
-    """The paper's adaptive fusion module: each stream is asked by the other, then gated."""
+    """The paper's adaptive fusion module: cross attention in both directions, then gates."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -98,9 +98,9 @@ class CrossFusion(nn.Module):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return (B, 2C, H, W) from two (B, C, H, W)."""
         streams = [first, second]
-        asked = [self.qkv[i](streams[i]).chunk(3, 1) for i in (0, 1)]
+        qkv = [self.qkv[i](streams[i]).chunk(3, 1) for i in (0, 1)]
         for i in (0, 1):
-            (_, k, v), other_q = asked[i], asked[1 - i][0]
+            (_, k, v), other_q = qkv[i], qkv[1 - i][0]
             mixed = channel_attention(other_q, k, v, self.temperature[i])
             streams[i] = streams[i] + self.attention_out[i](mixed)
         joined = torch.cat(streams, 1)
@@ -117,7 +117,7 @@ def encoder(width: int) -> nn.Sequential:
 
 
 class FusionPaper(nn.Module):
-    """Fuse infrared and luma as the paper does; any height and width."""
+    """Fuse infrared and luma as in the paper, at any height and width."""
 
     def __init__(self, config: FusionPaperConfig | None = None) -> None:
         super().__init__()

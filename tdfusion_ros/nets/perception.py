@@ -1,4 +1,4 @@
-"""The deployed graph: what the robot has goes in, what the robot needs comes out."""
+"""The deployed graph: from the images of a pair to the fused image and detections."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,15 +15,21 @@ from tdfusion_ros.nets.fusion import FusionPaperConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 
+NETWORKS: dict[str, tuple[Any, Any]] = {
+    'fusion_rt': (FusionRT, FusionRTConfig),
+    'fusion': (FusionPaper, FusionPaperConfig),
+    'detector': (Detector, DetectorConfig),
+}
+
 
 class Perception(nn.Module):
-    """Color, fusion and detection in one graph, so that no backend can differ in them."""
+    """Color, fusion and detection in one graph, so that all backends compute the same."""
 
     def __init__(self, fusion: nn.Module, detector: nn.Module) -> None:
         super().__init__()
         self.fusion = fusion
         self.detector = detector
-        # Of luma and infrared themselves, that is: the fused image is then for people alone.
+        # Then detections do not depend on the fused image.
         self.reads_sources = bool(detector.reads_sources)
 
     def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,37 +41,37 @@ class Perception(nn.Module):
         :returns: ``fused`` (H, W, 3) uint8 RGB, ``boxes_xyxy`` (A, 4) float32 in pixels and
             ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression.
         """
-        levels, y, ir = self._opened(rgb, ir)
-        # As recolor does, but of gray levels: three channels fewer to divide and to multiply.
+        levels, y, ir = self._sources(rgb, ir)
+        # As recolor, but in gray levels: saves a division and a product of three channels.
         change = 255.0 * (self.fusion(y, ir) - y)
         if self.reads_sources:
-            found = self._found(torch.cat((y, ir), 1))
+            detections = self._detections(torch.cat((y, ir), 1))
         else:
-            found = self._found((levels + change).clamp(0.0, 255.0) / 255.0)
-        # Half a level more and cut off is rounded, in one channel instead of three.
+            detections = self._detections((levels + change).clamp(0.0, 255.0) / 255.0)
+        # Adding half a level here rounds, in one channel instead of three.
         fused = (levels + (change + 0.5)).clamp(0.0, 255.0)
-        return fused[0].to(torch.uint8).permute(1, 2, 0), *found
+        return fused[0].to(torch.uint8).permute(1, 2, 0), *detections
 
     def detect(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``boxes_xyxy`` and ``scores`` alone; nothing is fused unless they need it."""
+        """Return only ``boxes_xyxy`` and ``scores``; fuse only if the detector needs it."""
         if not self.reads_sources:
             return self(rgb, ir)[1:]
-        _, y, ir = self._opened(rgb, ir)
-        return self._found(torch.cat((y, ir), 1))
+        _, y, ir = self._sources(rgb, ir)
+        return self._detections(torch.cat((y, ir), 1))
 
     @staticmethod
-    def _opened(rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _sources(rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return rgb in gray levels, (1, 3, H, W), and luma and ir, (1, 1, H, W) in [0, 1]."""
         levels = rgb.permute(2, 0, 1).unsqueeze(0).to(ir.dtype)
         return levels, luma(levels) / 255.0, ir[None, None]
 
-    def _found(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def _detections(self, image: Tensor) -> tuple[Tensor, Tensor]:
         boxes_xyxy, logits = self.detector(image)
         return boxes_xyxy[0], logits[0].float().sigmoid()
 
 
 class Detection(nn.Module):
-    """The same without the fused image, to be exported."""
+    """The graph without the fused image, to be exported."""
 
     def __init__(self, perception: Perception) -> None:
         super().__init__()
@@ -80,28 +86,23 @@ def build_network(settings: Mapping[str, Any]) -> nn.Module:
     """
     Build one network with untrained weights.
 
-    :param settings: ``name`` (fusion_rt, fusion or detector) and the fields of its config, as JSON
-        holds them.
+    :param settings: ``name`` (fusion_rt, fusion or detector) and the fields of its config, as in
+        JSON.
     :raises ValueError: if the name is unknown.
     """
-    values: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()
-    }
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     name = values.pop('name')
-    if name == 'fusion_rt':
-        return FusionRT(FusionRTConfig(**values))
-    if name == 'fusion':
-        return FusionPaper(FusionPaperConfig(**values))
-    if name == 'detector':
-        return Detector(DetectorConfig(**values))
-    raise ValueError(f'unknown network {name!r}; known: fusion_rt, fusion, detector')
+    if name not in NETWORKS:
+        raise ValueError(f'unknown network {name!r}; known: {", ".join(NETWORKS)}')
+    network, config = NETWORKS[name]
+    return network(config(**values))
 
 
 def build_perception(architecture: Mapping[str, Mapping[str, Any]]) -> Perception:
     """
     Build the deployed graph with untrained weights.
 
-    :param architecture: ``{'fusion': {...}, 'detector': {...}}``, as a contract holds it.
+    :param architecture: ``{'fusion': {...}, 'detector': {...}}``, as in a contract.
     """
     fusion, detector = (build_network(architecture[key]) for key in ('fusion', 'detector'))
     return Perception(fusion, detector)

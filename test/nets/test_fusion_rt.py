@@ -15,9 +15,9 @@ def seed():
     torch.manual_seed(0)
 
 
-def constant(bias):
-    """Return a network whose maps depend on nothing but ``bias``: of ir, luma, gain, offset."""
-    network = FusionRT()
+def constant(*bias, scale=2):
+    """Return a network whose maps depend only on the biases of ir, luma, gain and offset."""
+    network = FusionRT(FusionRTConfig(scale=scale))
     torch.nn.init.zeros_(network.head.weight)
     network.head.bias.data = torch.tensor(bias)
     for values in network.scene[-2].parameters():
@@ -25,54 +25,55 @@ def constant(bias):
     return network
 
 
-def test_fused_luma_stays_in_range_and_keeps_the_shape():
-    y, ir = torch.rand(2, 1, 32, 64), torch.rand(2, 1, 32, 64)
+def test_fused_luma_keeps_range_and_shape():
+    y, ir = torch.rand(2, 2, 1, 32, 64)
     fused = FusionRT()(y, ir)
     assert fused.shape == y.shape
-    assert fused.min() >= 0
-    assert fused.max() <= 1
+    assert 0 <= fused.min() <= fused.max() <= 1
 
 
 @pytest.mark.parametrize('scale', [2, 4])
 def test_first_convolution_equals_a_3x3_one_on_the_unshuffled_image(scale):
-    network = FusionRT(FusionRTConfig(width=5, depth=2, scale=scale))
-    first = network.body[0]
-    folded = torch.nn.functional.pixel_unshuffle(first.weight, scale)
-    sources = torch.rand(1, 2, 32, 64) - 0.5
-    unshuffled = torch.nn.functional.pixel_unshuffle(sources, scale)
-    expected = torch.nn.functional.conv2d(unshuffled, folded, first.bias, padding=1)
+    first = FusionRT(FusionRTConfig(width=5, depth=2, scale=scale)).body[0]
+    unshuffle, sources = torch.nn.functional.pixel_unshuffle, torch.rand(1, 2, 32, 64)
+    expected = torch.nn.functional.conv2d(
+        unshuffle(sources, scale), unshuffle(first.weight, scale), first.bias, padding=1
+    )
     torch.testing.assert_close(first(sources), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize('scale', [2, 4])
 def test_maps_have_the_size_of_the_image(scale):
-    network = FusionRT(FusionRTConfig(scale=scale))
-    for found in network.maps(torch.rand(1, 1, 32, 64), torch.rand(1, 1, 32, 64)):
-        assert found.shape == (1, 1, 32, 64)
+    maps = FusionRT(FusionRTConfig(scale=scale)).maps(*torch.rand(2, 1, 1, 32, 64))
+    assert [tuple(found.shape) for found in maps] == [(1, 1, 32, 64)] * 4
 
 
-def test_a_blend_without_gain_and_offset_leaves_equal_sources_as_they_are():
-    network = constant([1.0, -1.0, -100.0, 0.0])  # weights s(1) + s(-1) = 1
-    image = torch.full((1, 1, 32, 32), 0.4)
-    torch.testing.assert_close(network(image, image), image)
-
-
-def test_weight_maps_hold_no_checkerboard():
-    maps = FusionRT().maps(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32))
+def test_maps_have_no_checkerboard():
+    maps = FusionRT().maps(*torch.rand(2, 1, 1, 32, 32))
     checkerboard = 1.0 - 2.0 * (torch.arange(32)[:, None] + torch.arange(32)).remainder(2)
     for logits in (*(found.logit() for found in maps[:3]), (maps[3] + 0.5).logit()):
         inner = (logits * checkerboard)[..., 2:-2, 2:-2]
         assert inner.mean().abs() < 0.02 * logits.std()
 
 
-def test_weights_are_independent_and_the_offset_stays_within_a_half():
-    network = constant([100.0, 100.0, -100.0, -100.0])
+def test_blend_without_gain_and_offset_keeps_equal_sources():
+    network = constant(1.0, -1.0, -100.0, 0.0)  # weights s(1) + s(-1) = 1
+    image = torch.full((1, 1, 32, 32), 0.4)
+    torch.testing.assert_close(network(image, image), image)
+
+
+@pytest.mark.parametrize(('bias', 'offset'), [(-100.0, -0.5), (100.0, 0.5)])
+def test_weights_are_independent_the_offset_is_at_most_a_half_and_only_forward_clamps(
+    bias, offset
+):
+    network = constant(100.0, 100.0, -100.0, bias)
     y, ir = torch.full((1, 1, 32, 32), 0.6), torch.full((1, 1, 32, 32), 0.5)
-    torch.testing.assert_close(network(y, ir), y + ir - 0.5)
+    torch.testing.assert_close(network.mix(y, ir), y + ir + offset)
+    torch.testing.assert_close(network(y, ir), (y + ir + offset).clamp(max=1.0))
 
 
-def test_a_pixel_depends_on_the_far_side_of_the_scene():
-    y, ir = torch.rand(1, 1, 32, 192), torch.rand(1, 1, 32, 192)
+def test_each_pixel_depends_on_the_far_side_of_the_scene():
+    y, ir = torch.rand(2, 1, 1, 32, 192)
     changed = ir.clone()
     changed[..., 160:] = 1.0
     network = FusionRT(FusionRTConfig(depth=3))
@@ -82,34 +83,20 @@ def test_a_pixel_depends_on_the_far_side_of_the_scene():
     torch.testing.assert_close(network(y, changed)[..., :32], network(y, ir)[..., :32])
 
 
-def gain_alone(scale):
-    """Return a network of which nothing but the details is left."""
-    network = constant([-100.0, -100.0, 100.0, 0.0])
-    network.config = FusionRTConfig(scale=scale)
-    return network
-
-
-def test_a_constant_image_has_no_details_also_at_the_border():
+def test_constant_image_has_no_detail_even_at_the_border():
     image = torch.full((1, 1, 32, 32), 0.7)
-    assert gain_alone(2).mix(image, image).abs().max() < 1e-6
+    assert constant(-100.0, -100.0, 100.0, 0.0).mix(image, image).abs().max() < 1e-6
 
 
-def test_detail_is_what_differs_from_the_cells_around_of_the_source_where_it_is_stronger():
+def test_detail_is_the_difference_from_surrounding_cells_in_the_source_where_it_is_larger():
     y, ir = torch.rand(1, 1, 32, 64), 0.01 * torch.rand(1, 1, 32, 64)
     cells = y.unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
     around = cells.unfold(2, 3, 1).unfold(3, 3, 1).mean((-2, -1))  # of inner cells
     smooth = torch.nn.functional.interpolate(around, scale_factor=2, mode='bilinear')
-    detail = gain_alone(2).mix(y, ir)[..., 4:-4, 4:-4]
+    detail = constant(-100.0, -100.0, 100.0, 0.0).mix(y, ir)[..., 4:-4, 4:-4]
     expected = y[..., 4:-4, 4:-4] - smooth[..., 2:-2, 2:-2]
     strong = expected.abs() > 0.02  # more than infrared can have
     torch.testing.assert_close(detail[strong], expected[strong])
-
-
-def test_mix_is_the_fused_luma_before_it_is_cut_off():
-    network = constant([100.0, 100.0, -100.0, 100.0])  # y + ir + 1/2
-    y, ir = torch.full((1, 1, 32, 32), 0.6), torch.full((1, 1, 32, 32), 0.5)
-    torch.testing.assert_close(network.mix(y, ir), y + ir + 0.5)
-    assert (network(y, ir) == 1).all()
 
 
 def test_recolor_with_its_own_luma_returns_the_image():
