@@ -34,7 +34,7 @@ FILES = {
 }
 """What the modules beside the folders may import of the package."""
 
-COMMON = {'config', 'distributed', 'checkpoint', 'markdown'}
+COMMON = {'config', 'distributed', 'checkpoint'}
 TRAINING = {
     'data': {'config', 'distributed', 'data'},
     'method': {*COMMON, 'data', 'method'},

@@ -1,17 +1,17 @@
 """
-Measure runs or bundles: prints a table and, with -o, writes it as JSON.
+Measure runs or bundles: print a table, and write it as JSON with -o.
 
 DATA is a data set in a layout of training/data/layouts.py. Where day and night or several sources
-are known, each has rows of its own. Detection (AP), segmentation (IoU and accuracy; all: mIoU and
-mean accuracy), or fusion (the loss it was trained with) on a split:
+are known, each has its own rows. Detection (AP), segmentation (IoU and accuracy; all: mIoU and
+mean accuracy), or fusion (its training loss) on a split:
 
-    python -m training.evaluate --detector runs/detector_fused --bootstrap 1000
+    python -m training.evaluate --detector runs/detector_fused --data DATA --bootstrap 1000
     python -m training.evaluate --bundle models/msrs_rt --data DATA --split test
     python -m training.evaluate --segmenter runs/segmenter --data DATA --split test
-    python -m training.evaluate --fusion runs/fusion
+    python -m training.evaluate --fusion runs/fusion --data DATA
 
 The eight figures of fusion quality, on a split or on two folders of pairs, of any number of runs
-and bundles beside average and maximum:
+and bundles, with average and maximum for comparison:
 
     python -m training.evaluate --quality --bundle models/msrs_rt --data DATA --split test
     python -m training.evaluate --fusion runs/fusion --images DATA/vi DATA/ir --pictures out
@@ -55,11 +55,11 @@ from training.measure.tables import Table
 from training.method.tasks import read_detector
 
 PICTURES = 8
-"""At most so many pairs, spread over the set, are shown."""
+"""Largest number of pairs that --pictures writes, spread over the data set."""
 
 
 def write_pictures(folder: str, fusers: Mapping[str, Fuser], samples: Sequence[Sample]) -> None:
-    """Write some pairs as ``NAME.png``: rgb, infrared, then what each fuser makes of them."""
+    """Write some pairs as ``NAME.png``: rgb, ir, then the output of each fuser."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     for index in range(0, len(samples), -(-len(samples) // PICTURES)):
         sample = samples[index]
@@ -70,47 +70,47 @@ def write_pictures(folder: str, fusers: Mapping[str, Fuser], samples: Sequence[S
 
 
 def measure_quality(options: Namespace) -> tuple[str, Table]:
-    """Return how good fused images are, what was measured in a line, and the figures."""
+    """Return a title and the fusion quality of runs and bundles."""
     if options.images:
-        what, samples = ' '.join(options.images), open_folders(*options.images)
+        title, samples = ' '.join(options.images), open_folders(*options.images)
     else:
-        what = f'{options.data}, {options.split}'
+        title = f'{options.data}, {options.split}'
         samples = open_dataset(options.data, options.split)
-    trained = {run: run_fuser(run) for run in options.fusion}
-    trained |= {model: bundle_fuser(model) for model in options.bundle}
+    fusers = {run: run_fuser(run) for run in options.fusion}
+    fusers |= {model: bundle_fuser(model) for model in options.bundle}
     if options.pictures:
-        write_pictures(options.pictures, trained, samples)
-    table = quality_table({'average': average, 'maximum': maximum, **trained}, samples)
-    return f'{what}, {len(samples)} pairs; {HOW}', table
+        write_pictures(options.pictures, fusers, samples)
+    table = quality_table({'average': average, 'maximum': maximum, **fusers}, samples)
+    return f'{title}, {len(samples)} pairs; {HOW}', table
 
 
 def measure_task(options: Namespace) -> tuple[str, Table]:
-    """Return what was measured on a split of a data set, in a line, and the figures."""
+    """Return a title and the figures of one run or bundle on a split of a data set."""
     data, split = options.data, options.split
-    [what] = options.fusion + options.segmenter + options.bundle + options.detector
+    [name] = options.fusion + options.segmenter + options.bundle + options.detector
     if options.fusion:
         samples = open_dataset(data, split)
-        table = loss_table(what, samples)
+        table = loss_table(name, samples)
     elif options.segmenter:
         classes = mask_classes(data, split)
         samples = open_dataset(data, split)
-        table = segmentation_table(run_segmenter(what, classes), samples, classes)
-    else:
-        classes = bundle_classes(what) if options.bundle else read_detector(what)[1]
-        samples = open_labeled(data, split, what, classes)
-        predict = (
-            bundle_predictor(what, options.without, stretched=options.stretched)
-            if options.bundle
-            else run_predictor(what)
-        )
+        table = segmentation_table(run_segmenter(name, classes), samples, classes)
+    elif options.bundle:
+        classes = bundle_classes(name)
+        samples = open_labeled(data, split, name, classes)
+        predict = bundle_predictor(name, options.without, stretched=options.stretched)
         table = detection_table(predict, samples, classes, options.bootstrap)
+    else:
+        classes = read_detector(name)[1]
+        samples = open_labeled(data, split, name, classes)
+        table = detection_table(run_predictor(name), samples, classes, options.bootstrap)
     changed = f', {options.without} black' if options.without else ''
     changed += ', ir stretched' if options.stretched else ''
-    return f'{what} on {split}{changed}, {len(samples)} pairs', table
+    return f'{name} on {split}{changed}, {len(samples)} pairs', table
 
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
-    """Return the options; combinations that mean nothing end the program with a sentence."""
+    """Return the options; contradicting ones end the program with a message."""
     parser = ArgumentParser(
         prog='python -m training.evaluate',
         description=__doc__,
@@ -120,34 +120,36 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     for name, what in (
         ('--detector', 'run folder of a detector'),
         ('--segmenter', 'run folder of a segmenter'),
-        ('--bundle', 'an exported model bundle; for fusion quality more than one'),
-        ('--fusion', 'run folder of a fusion network; for fusion quality more than one'),
+        ('--bundle', 'an exported model bundle; repeatable for fusion quality'),
+        ('--fusion', 'run folder of a fusion network; repeatable for fusion quality'),
     ):
         add(name, action='append', default=[], metavar='FOLDER', help=what)
-    add('--data', default='../shared/data/msrs_det', help='folder of the data set')
+    add('--data', help='folder of the data set')
     add('--split', default='val', help='name of the split')
     add('--bootstrap', type=int, default=0, metavar='N', help='AP50: 95 %% interval, N resamples')
-    add('--without', choices=('rgb', 'ir'), default='', help='a bundle: one image is black')
-    add('--stretched', action='store_true', help='a bundle: ir as that of a 16-bit camera')
+    add('--without', choices=('rgb', 'ir'), default='', help='with a bundle: one image is black')
+    add('--stretched', action='store_true', help='with a bundle: ir scaled as 16-bit counts')
     add('--quality', action='store_true', help='fusion quality on the split')
     add('--images', nargs=2, metavar=('RGB', 'IR'), help='fusion quality on two folders of pairs')
-    add('--pictures', metavar='FOLDER', help='with quality: where to write some pairs, fused')
+    add('--pictures', metavar='FOLDER', help='with quality: write some fused pairs there')
     add('-o', '--output', help='JSON file to write')
     options = parser.parse_args(arguments)
     options.quality = options.quality or bool(options.images)
     tasks = options.detector + options.segmenter
     given = len(tasks + options.bundle + options.fusion)
     if options.quality and (tasks or options.bootstrap):
-        parser.error('fusion quality is that of --fusion and --bundle, without --bootstrap')
+        parser.error('fusion quality takes --fusion and --bundle, and no --bootstrap')
     if not options.quality and (given != 1 or options.pictures):
         parser.error(
             'give one of --detector, --segmenter, --bundle, --fusion; '
-            'or --quality or --images and any of the last two'
+            'or --quality or --images and any number of the last two'
         )
     if (options.without or options.stretched) and (options.quality or not options.bundle):
         parser.error('--without and --stretched need one --bundle and no fusion quality')
     if options.bootstrap < 0 or (options.bootstrap and options.fusion + options.segmenter):
         parser.error('--bootstrap takes a positive number and needs a --detector or --bundle')
+    if not (options.data or options.images):
+        parser.error('--data DATA is missing: the folder of the data set')
     return options
 
 
@@ -165,5 +167,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 if __name__ == '__main__':
     try:
         main()
-    except FusionError as error:
-        sys.exit(str(error))
+    except (FusionError, OSError) as error:
+        sys.exit(f'evaluate: {error}')

@@ -1,10 +1,10 @@
 """
-Turn the run of a detector, and of the fusion network before it, into a model bundle.
+Export the run of a detector, and of the fusion network before it, as a model bundle.
 
     python -m training.export runs/detector_fused -o models/NAME
 
-The bundle is measured as it will run (ONNX Runtime), on --split of the data that the run was
-trained on or of --data; contract and model card say what was found.
+The bundle is measured with ONNX Runtime, as on the robot, on --split of the training data or of
+--data; the contract (model.json) and the model card contain the figures.
 """
 
 from argparse import ArgumentParser
@@ -24,7 +24,6 @@ from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.nets.perception import Detection
 from tdfusion_ros.nets.perception import Perception
 from training.bundle.card import CARD
 from training.bundle.card import check_card
@@ -33,14 +32,15 @@ from training.bundle.card import rights
 from training.bundle.graph import check_parity
 from training.bundle.graph import cost
 from training.bundle.graph import export_onnx
+from training.bundle.graph import extract_detector
 from training.bundle.graph import PARITY_HW
 from training.bundle.graph import SIZE_MULTIPLE
 from training.bundle.history import ancestors
 from training.bundle.history import contents
+from training.bundle.history import evaluation_facts
+from training.bundle.history import is_run
 from training.bundle.history import training_facts
-from training.bundle.history import verdict
 from training.checkpoint import architecture
-from training.checkpoint import DESCRIPTION
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.datasets import DataSet
@@ -61,7 +61,7 @@ RESAMPLES = 1000
 
 
 def write_contract(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Write and return the contract of a bundle whose files lie in ``folder``."""
+    """Write and return the contract of the bundle in ``folder``."""
     contract = {
         'schema': 1,
         'name': folder.name,
@@ -91,58 +91,48 @@ def write_contract(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     return contract
 
 
-def fusion_of(run: str, fusion_run: str = '') -> str:
+def find_fusion(run: str, fusion_run: str = '') -> str:
     """
     Return the run of the fusion network that belongs to a detector.
 
-    :param fusion_run: where it lies now, if not where the detector's run says; for a detector that
-        reads both sources (early), which one makes the fused image.
+    :param fusion_run: the fusion network, if not where the detector's run says; required for a
+        detector that reads both sources (early).
     """
     source, named = input_of(run)
     if source == 'early' and not fusion_run:
         raise ModelError(
-            f'{run} reads both sources: say with --fusion RUN what makes the fused image'
+            f'{run} reads both sources: name the fusion network of the bundle with --fusion RUN'
         )
     if source not in ('fused', 'early'):
         raise ModelError(
             f'{run} reads {source}: train the detector with source=fused or source=early'
         )
-    place = fusion_run or named
-    if not (Path(place) / DESCRIPTION).is_file():
+    folder = fusion_run or named
+    if not is_run(folder):
         raise ModelError(
-            f'{place}, the fusion network that {run} was trained behind, is not a finished run '
-            'here: say with --fusion RUN where it is'
+            f'{folder}, the fusion network of {run}, is not a finished run: '
+            'name its folder with --fusion RUN'
         )
-    return place
-
-
-def to_measure(root: str, split: str, run: str, classes: Sequence[str]) -> DataSet:
-    """Return the split to measure on; if there is none, say what else can be done."""
-    try:
-        return open_labeled(root, split, run, classes)
-    except FusionError as error:
-        raise FusionError(
-            f'{error}; or take other data to measure on with --data and --split, or --no-metrics'
-        ) from None
+    return folder
 
 
 def write_weights(model: Perception, folder: Path) -> dict[str, float]:
-    """Write the weights and both graphs; return how far these are from torch."""
+    """Write the weights and both graphs; return the largest differences from torch."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)  # it is that of the bundle that was here
+    (folder / CARD).unlink(missing_ok=True)  # of an earlier bundle
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / 'weights.safetensors')
     (folder / 'weights.safetensors').chmod(0o644)
     export_onnx(model, folder / GRAPH_FILE)
-    export_onnx(Detection(model), folder / DETECTOR_FILE)
+    extract_detector(folder)
     return check_parity(model, folder, PARITY_HW)
 
 
 def measure(folder: Path, data: DataSet, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of a bundle as it runs: what it detects and how good fused images are."""
-    ways = {'average': average, 'maximum': maximum, folder.name: bundle_fuser(str(folder))}
+    """Return the figures of a bundle: average precision and fusion quality."""
+    fusers = {'average': average, 'maximum': maximum, folder.name: bundle_fuser(str(folder))}
     found = detection_table(bundle_predictor(str(folder)), data, classes, RESAMPLES)
-    return {'detection': rounded(found), 'fusion': rounded(quality_table(ways, data))}
+    return {'detection': rounded(found), 'fusion': rounded(quality_table(fusers, data))}
 
 
 def export(
@@ -157,7 +147,7 @@ def export(
     Write the bundle ``output``, check it against torch, measure it, and write its card.
 
     :param run: folder of a detector's run.
-    :param fusion_run: where its fusion network lies, if not where the run says.
+    :param fusion_run: folder of its fusion network, if not where the run says.
     :param measure_on: folder of a data set and split; None: nothing is measured.
     :param note: a file to append to the card.
     """
@@ -165,9 +155,16 @@ def export(
     check_card(folder)
     appended = read_text(Path(note)) if note else ''
     detector, classes = read_detector(run)
-    fusion_run = fusion_of(run, fusion_run)
+    fusion_run = find_fusion(run, fusion_run)
     fusion = load_fusion(fusion_run)
-    data = to_measure(*measure_on, run, classes) if measure_on else None
+    data = None
+    if measure_on:
+        try:
+            data = open_labeled(*measure_on, run, classes)
+        except FusionError as error:
+            raise FusionError(
+                f'{error}; or choose other data with --data and --split, or use --no-metrics'
+            ) from None
     lineage = ancestors(run, fusion_run)
     training = training_facts(lineage, fusion_run, measure_on[0] if measure_on else '')
     facts: dict[str, Any] = {
@@ -181,12 +178,10 @@ def export(
         'licence': {'code': 'Apache-2.0', 'weights': rights(training)},
         'metrics': {'onnx_parity': write_weights(Perception(fusion, detector).eval(), folder)},
     }
-    contract = write_contract(folder, facts)
+    contract = write_contract(folder, facts)  # measuring reads it
     if data is not None and measure_on is not None:
-        facts['metrics'] |= {
-            'on': {**verdict(measure_on, data, lineage, fusion_run), **contents(data)},
-            **measure(folder, data, classes),
-        }
+        on = evaluation_facts(measure_on, data, lineage, fusion_run) | contents(data)
+        facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
         contract = write_contract(folder, facts)
     (folder / CARD).write_text(model_card(contract, appended), encoding='utf-8')
     print(f'{folder}: onnx differs from torch by at most {facts["metrics"]["onnx_parity"]}')
@@ -200,21 +195,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add(
-        'run',
-        metavar='RUN',
-        help='run folder of a detector; of a learned run its folder detector_a',
-    )
+    add('run', metavar='RUN', help='run of a detector; in a learned run its folder detector_a')
     add('-o', '--output', required=True, help='bundle folder to write')
-    add(
-        '--fusion',
-        default='',
-        metavar='RUN',
-        help='its fusion network, if that was moved or not read',
-    )
-    add('--data', default='', help='folder of the data set to measure on, if not that of the run')
+    add('--fusion', default='', metavar='RUN', help='its fusion network, if moved or not read')
+    add('--data', default='', help='data set to measure on; default: that of the run')
     add('--split', default='val', help='split to measure on')
-    add('--no-metrics', action='store_true', help='measure nothing: the data are not at hand')
+    add('--no-metrics', action='store_true', help='measure nothing, without data')
     add('--note', default='', metavar='FILE', help='Markdown to append to the model card')
     options = parser.parse_args(arguments)
     data = options.data or read_description(options.run)['config']['data']
@@ -230,5 +216,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 if __name__ == '__main__':
     try:
         main()
-    except FusionError as error:
-        sys.exit(str(error))
+    except (FusionError, OSError) as error:
+        sys.exit(f'export: {error}')

@@ -70,18 +70,6 @@ class Perception(nn.Module):
         return boxes_xyxy[0], logits[0].float().sigmoid()
 
 
-class Detection(nn.Module):
-    """The graph without the fused image, to be exported."""
-
-    def __init__(self, perception: Perception) -> None:
-        super().__init__()
-        self.perception = perception
-
-    def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``boxes_xyxy`` and ``scores`` as :class:`Perception` does."""
-        return self.perception.detect(rgb, ir)
-
-
 def build_network(settings: Mapping[str, Any]) -> nn.Module:
     """
     Build one network with untrained weights.

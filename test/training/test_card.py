@@ -1,4 +1,5 @@
 import copy
+import json
 
 import pytest
 
@@ -65,16 +66,23 @@ def changed(part, **values):
     return ' '.join(model_card(contract).split())
 
 
-def test_card_tells_figures_with_the_commands_that_give_them():
+def test_card_has_figures_with_the_commands_that_measure_them():
     text = model_card(CONTRACT)
-    assert '**AP50 0.500** (95 % interval 0.400 to 0.600) on 9 pairs of set/val' in text
-    assert '--bundle BUNDLE --data DATA/set --split val --bootstrap 1000' in text
-    assert '--quality --bundle BUNDLE --data DATA/set --split val' in text
-    assert 'python -m training.train data=DATA/set seed=5 run=runs/f    # 90 s' in text
-    assert '12 345 | 1.0 kMAC | 0.31 GMAC' in text
+    assert '**AP50 0.500** (95 % interval 0.400 to 0.600) on 9 pairs of set/val.\n' in text
+    assert '--bundle BUNDLE --data DATA/set --split val --bootstrap 1000\n' in text
+    assert '--quality --bundle BUNDLE --data DATA/set --split val\n' in text
+    assert 'python -m training.train data=DATA/set seed=5 run=runs/f    # 90 s\n' in text
+    assert '| detector |  | 12,345 | 1.0 kMAC | 0.31 GMAC |\n' in text
+    assert '\n| cat | 7 | 0.500 | 0.250 | - | 0.400 to 0.600 |\n| all |' in text
+    assert '\n|  | EN |\n|---|---|\n| average | 6.500 |\n| small | 7.000 |\n' in text
     assert 'None of them was trained on.' in text
-    assert 'Fewest boxes to learn from: cat, 1 of 7.' in text
-    assert 'Trained on pictures by day only.' in text
+    assert '\n* Fewest boxes in training: cat, 1 of 7.\n' in text
+    assert '\n* Trained on images by day only.\n' in text
+
+
+def test_card_of_the_shipped_bundle_can_be_written(bundle):
+    contract = json.loads((bundle / 'model.json').read_text(encoding='utf-8'))
+    assert '`msrs_det/val`: 48 pairs of 640x480; 24 day, 24 night; 208' in model_card(contract)
 
 
 def test_card_without_figures_says_that_nothing_was_measured():
@@ -82,28 +90,28 @@ def test_card_without_figures_says_that_nothing_was_measured():
     for key in ('on', 'detection', 'fusion'):
         del contract['metrics'][key]
     text = model_card(contract)
-    assert 'How well it detects was **not measured**.' in text
+    assert 'Detection quality was **not measured**.' in text
     assert 'Detection and fusion: not measured.' in text
     assert 'training.evaluate' not in text
 
 
-def test_card_warns_of_figures_that_flatter():
+def test_card_warns_of_figures_that_are_too_good():
     assert '**2 of these pairs were trained on' in changed('on', trained_on=2)
-    assert '**The weights were chosen by this split' in changed('on', chose=True)
+    assert '**The weights were selected by this split' in changed('on', chose=True)
     unknown = changed('on', trained_on=None)
-    assert '**Whether some of these pairs were trained on is not known' in unknown
+    assert '**Some of these pairs may have been trained on' in unknown
     assert 'None of them' not in unknown
 
 
-def test_card_tells_what_of_the_training_is_not_known():
+def test_card_says_what_is_unknown_about_the_training():
     text = changed('training', missing=['runs/lost'], data={'set/train': None})
-    assert '`runs/lost`, from which one began, was not at hand' in text
-    assert '`set/train`: not at hand at export' in text
-    assert 'only.' not in text  # nothing is derived from what is not known
+    assert '`runs/lost`, a run that was used, was not available' in text
+    assert '`set/train`: not available at export' in text
+    assert 'only.' not in text  # nothing is concluded from unknown data
 
 
-def test_card_tells_the_settings_of_the_learned_loss_and_which_weights_were_kept():
-    config = {**CONFIG, 'task': 'learned', 'method': 'pixel', 'pull': 0.25}
+def test_card_has_the_settings_of_the_learned_loss_and_says_which_weights_were_kept():
+    config = {**CONFIG, 'task': 'learned', 'method': 'pixel'}
     run = {**RUN, 'config': config, 'best': {'step': 19, 'split': 'val'}}
     text = changed('training', fusion=run)
     assert 'Learnable Fusion Loss' in text
@@ -111,16 +119,14 @@ def test_card_tells_the_settings_of_the_learned_loss_and_which_weights_were_kept
     assert '| weights | best on val, step 20 | last |' in text
 
 
-def test_card_says_whom_a_fusion_network_imitated():
+def test_card_names_the_network_that_was_imitated():
     config = {**CONFIG, 'task': 'imitation', 'imitate': 'runs/shown', 'fusion_width': 8}
-    detector = {**RUN, 'config': {**DETECTOR['config'], 'fusion_width': 16}}
-    text = changed('training', fusion={**RUN, 'config': config}, detector=detector)
-    assert 'learned to make what `runs/shown` makes' in text
+    text = changed('training', fusion={**RUN, 'config': config})
+    assert 'to reproduce the output of `runs/shown`' in text
     assert '| fusion_width | 8 | - |' in text
-    assert '`runs/shown`' not in changed('training', fusion={**RUN, 'config': CONFIG})
 
 
-def test_command_of_the_export_names_the_fusion_that_a_detector_of_both_sources_does_not():
+def test_export_command_names_the_fusion_network_of_a_detector_that_reads_both_sources():
     early = {**DETECTOR, 'config': {**DETECTOR['config'], 'source': 'early'}}
     assert 'training.export runs/d -o BUNDLE' in model_card(CONTRACT)
     assert 'training.export runs/d --fusion runs/f -o BUNDLE' in changed(
@@ -128,21 +134,22 @@ def test_command_of_the_export_names_the_fusion_that_a_detector_of_both_sources_
     )
 
 
-def test_note_stands_at_the_end():
-    assert model_card(CONTRACT, '\n## By hand\n\nText.\n').endswith('\n\n## By hand\n\nText.\n')
+def test_note_is_at_the_end():
+    note = '## By hand\n\nText.\n'
+    assert model_card(CONTRACT, f'\n{note}').endswith(f'nobody knows\n\n{note}')
 
 
 @pytest.mark.parametrize(
-    ('names', 'begin'),
-    [(['msrs_det/train'], 'Data rights of MSRS'), (['mine/all'], 'Set by whoever trained it')],
+    ('names', 'texts'),
+    [
+        (['msrs_det/train'], ['Data rights of MSRS']),
+        (['mine/all', 'mine/more'], ['Set by whoever trained it']),
+        (['MSRS/train', 'mine/all'], ['Data rights of MSRS', 'Set by whoever trained it']),
+    ],
 )
-def test_rights_are_those_of_the_data(names, begin):
-    assert rights({'data': dict.fromkeys(names)}).startswith(begin)
-
-
-def test_rights_of_two_data_sets_are_both_told():
-    text = rights({'data': {'MSRS/train': None, 'mine/all': None, 'mine/more': None}})
-    assert text.count('MSRS') == text.count('whoever') == 1
+def test_rights_are_those_of_all_training_data(names, texts):
+    text = rights({'data': dict.fromkeys(names)})
+    assert [text.count(one) for one in texts] == [1] * len(texts)
 
 
 def test_a_card_that_was_written_by_hand_is_not_overwritten(tmp_path):

@@ -1,4 +1,4 @@
-"""The graph of a bundle: what it costs, written as ONNX, and held against torch."""
+"""The ONNX graph of a bundle: its cost, its export, and a comparison with torch."""
 
 from collections.abc import Sequence
 import copy
@@ -13,28 +13,27 @@ from torch.utils.flop_counter import FlopCounterMode
 from tdfusion_ros.backends.cpu import CpuBackend
 from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
+from tdfusion_ros.core.contract import INPUTS
 from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import fold_batchnorm
-from tdfusion_ros.nets.perception import Detection
 from tdfusion_ros.nets.perception import Perception
 
 SIZE_MULTIPLE = 32
 OPSET = 18
-"""Not above: from 19 on, ONNX Runtime has no fast AveragePool on a CPU."""
+"""Not higher: from opset 19 on, ONNX Runtime has no fast AveragePool on the CPU."""
 EXPORT_HW = (480, 640)
 PARITY_HW = ((480, 640), (256, 320), (544, 96))
 
 
-def export_onnx(model: Perception | Detection, path: Path) -> None:
+def export_onnx(model: Perception, path: Path) -> None:
     """Write the folded graph, in fp32, for every H and W that are multiples of 32."""
-    outputs = list(OUTPUTS) if isinstance(model, Perception) else list(OUTPUTS)[1:]
     folded = fold_batchnorm(copy.deepcopy(model)).requires_grad_(False)
     example = (
         torch.zeros(*EXPORT_HW, 3, dtype=torch.uint8),
         torch.zeros(*EXPORT_HW),
     )
-    # The same named dimensions for both inputs: equal sizes are then part of the graph.
+    # The same named dimensions for both inputs, so that the graph requires equal sizes.
     height = SIZE_MULTIPLE * torch.export.Dim('rows', min=2, max=128)
     width = SIZE_MULTIPLE * torch.export.Dim('columns', min=2, max=128)
     shapes = {'rgb': {0: height, 1: width}, 'ir': {0: height, 1: width}}
@@ -43,30 +42,36 @@ def export_onnx(model: Perception | Detection, path: Path) -> None:
         example,
         dynamo=True,
         opset_version=OPSET,
-        input_names=['rgb', 'ir'],
-        output_names=outputs,
+        input_names=list(INPUTS),
+        output_names=list(OUTPUTS),
         dynamic_shapes=shapes,
         verbose=False,
     )
-    assert program is not None  # only the older exporter returns nothing
+    assert program is not None  # only the old exporter returns None
     program.save(str(path), external_data=False)
     exported = onnx.load(str(path))
-    for node in exported.graph.node:  # else every line of code on the way, with its folder
+    for node in exported.graph.node:  # source lines with their folders
         del node.metadata_props[:]
     onnx.checker.check_model(exported)
     onnx.save(exported, str(path))
     versions = {entry.domain: entry.version for entry in exported.opset_import}
     if versions.get('') != OPSET:
-        raise ModelError(f'asked for opset {OPSET}, the exporter wrote {versions}')
+        raise ModelError(f'expected opset {OPSET}, the exporter wrote {versions}')
+
+
+def extract_detector(folder: Path) -> None:
+    """Write the part of the exported graph that detects, without the fused image."""
+    graph, detector = (str(folder / name) for name in (GRAPH_FILE, DETECTOR_FILE))
+    onnx.utils.extract_model(graph, detector, list(INPUTS), list(OUTPUTS)[1:])
 
 
 def check_parity(model: Perception, folder: Path, sizes_hw: Sequence[tuple[int, int]]) -> dict:
     """
-    Compare both exported graphs with torch on noise, whose output is the hardest to agree on.
+    Compare both exported graphs with torch on noise, where rounding differs most.
 
-    :param folder: has them.
+    :param folder: of the graphs.
     :returns: the largest differences over all sizes.
-    :raises ModelError: if they exceed what rounding explains.
+    :raises ModelError: if they are larger than rounding can explain.
     """
     backend = CpuBackend(*((folder / name).read_bytes() for name in (GRAPH_FILE, DETECTOR_FILE)))
     rng = np.random.default_rng(0)
@@ -93,9 +98,9 @@ def check_parity(model: Perception, folder: Path, sizes_hw: Sequence[tuple[int, 
 
 def cost(network: nn.Module, channels: Sequence[int]) -> dict[str, int]:
     """
-    Return the number of parameters, and of multiply-accumulates at 640x480.
+    Return the numbers of parameters and of multiply-accumulates at 640x480.
 
-    :param channels: those of each input.
+    :param channels: of each input.
     """
     inputs = [torch.zeros(1, c, *EXPORT_HW) for c in channels]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

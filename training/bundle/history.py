@@ -1,4 +1,4 @@
-"""Where a bundle comes from: its runs, the runs before those, and the data of all of them."""
+"""The history of a bundle: its runs, the runs that they started from, and their data."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 import json
 from pathlib import Path
+import shlex
 import subprocess
 from typing import Any
 
@@ -20,27 +21,30 @@ from training.config import recorded_settings
 from training.config import TASKS
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
-from training.markdown import lasting
-from training.markdown import spelt
 
 Description = dict[str, Any]
 
-CARRIED_OUT = ('run', *EXECUTION)
-"""Settings that say how a run is carried out, not what it is; ``run`` is said last."""
-ELSEWHERE = ('task', 'source', 'data', 'split', 'limit', 'network', 'segmenter_channels')
-"""Settings that a card tells in other words."""
-FACTS = {
-    'device': 'What it was trained on.',
-    'torch': 'Version of torch.',
-    'git_commit': 'Version of this code.',
+NOT_IN_COMMAND = ('run', *EXECUTION)
+"""Settings that do not change the result; ``run`` is written last."""
+NOT_IN_TABLE = {
+    *('task', 'source', 'data', 'split', 'limit', 'network', 'segmenter_channels'),
+    *NETWORK_RUNS,
+    *NOT_IN_COMMAND,
 }
+"""Settings that a card mentions elsewhere or that do not change the result."""
+FACTS = {
+    'device': 'Device of the training.',
+    'torch': 'Version of torch.',
+    'git_commit': 'Commit of this code.',
+}
+WIDTH = 96
 
 
-def named(run: str, fusion_run: str = '') -> list[str]:
+def required_runs(run: str, fusion_run: str = '') -> list[str]:
     """
-    Return the runs that a run needed or started from.
+    Return the runs that a run read or started from.
 
-    :param fusion_run: the fusion network before it, if not the one that its settings name.
+    :param fusion_run: its fusion network, if not the one that its settings name.
     """
     config = read_description(run)['config']
     if fusion_run:
@@ -49,91 +53,100 @@ def named(run: str, fusion_run: str = '') -> list[str]:
 
 
 def ancestors(run: str, fusion_run: str = '') -> list[str]:
-    """Return the runs that led to a run, as far as they are at hand, in order; itself last."""
-    there = [name for name in named(run, fusion_run) if (Path(name) / DESCRIPTION).is_file()]
-    return list(dict.fromkeys([a for name in there for a in ancestors(name)] + [run]))
+    """Return the available runs that led to a run, oldest first; the run itself is last."""
+    found = [name for name in required_runs(run, fusion_run) if is_run(name)]
+    return list(dict.fromkeys([a for name in found for a in ancestors(name)] + [run]))
 
 
-def public(description: Mapping[str, Any]) -> Description:
-    """Return a run's description without where things lay on the machine: nobody's business."""
+def is_run(folder: str) -> bool:
+    """Tell whether a folder has a finished run."""
+    return (Path(folder) / DESCRIPTION).is_file()
+
+
+def without_paths(description: Mapping[str, Any]) -> Description:
+    """Return the description of a run without folders of this machine."""
     config = dict(description['config'])
     config['data'] = Path(config['data']).name
-    config |= {key: _alias(config[key]) for key in ('run', *NETWORK_RUNS) if config.get(key)}
+    config |= {key: _short_path(config[key]) for key in ('run', *NETWORK_RUNS) if config.get(key)}
     rest = {key: value for key, value in description.items() if key != 'architecture'}
     return {**rest, 'config': config}
 
 
-def _alias(run: str) -> str:
+def _short_path(run: str) -> str:
     return f'runs/{Path(run).name}' if Path(run).is_absolute() else run
 
 
-def command(config: Mapping[str, Any]) -> list[str]:
+def command_line(config: Mapping[str, Any]) -> str:
     """
-    Return the words of the command that trains a run again.
+    Return the shell command that trains a run again, with every setting that is not the default.
 
-    :param config: as ``public`` gives it. Every setting that is not the default is written.
+    :param config: as ``without_paths`` returns it.
     """
-    usual = {field.name: field.default for field in fields(TASKS[config['task']])}
-    usual = json.loads(json.dumps(usual | {'task': 'fusion'}))
-    told = {
+    default = {field.name: field.default for field in fields(TASKS[config['task']])}
+    default = json.loads(json.dumps(default | {'task': 'fusion'}))
+    values = {
         key: json.dumps(value, separators=(',', ':')) if isinstance(value, list) else value
         for key, value in recorded_settings(config).items()
-        if key not in CARRIED_OUT and value != usual[key]
+        if key not in NOT_IN_COMMAND and value != default[key]
     }
-    told |= {'data': f'DATA/{config["data"]}', 'run': config['run']}
-    return ['python', '-m', 'training.train', *(f'{key}={value}' for key, value in told.items())]
+    values |= {'data': f'DATA/{config["data"]}', 'run': config['run']}
+    lines = ['python -m training.train']
+    for word in (shlex.quote(f'{key}={value}') for key, value in values.items()):
+        if len(lines[-1]) + len(word) > WIDTH:
+            lines.append('   ')
+        lines[-1] += f' {word}'
+    return ' \\\n'.join(lines)
 
 
-def settings(descriptions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return a row for each setting that matters to one of the runs: name, values, meaning."""
+def setting_rows(descriptions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return a row for each setting of the runs that changes the result: name, values, meaning."""
     rows = [
-        ['data', *(f'`{name_of(d)}`' for d in descriptions), 'What it was trained on.'],
-        ['pairs', *(str(d['pairs']) for d in descriptions), 'Number of them.'],
-        ['weights', *(kept(d) for d in descriptions), 'Which running average of them was kept.'],
+        ['data', *(f'`{data_name(d)}`' for d in descriptions), 'Training data.'],
+        ['pairs', *(str(d['pairs']) for d in descriptions), 'Number of pairs.'],
+        ['weights', *(_weights(d) for d in descriptions), 'Which averaged weights were kept.'],
     ]
-    hidden = {*ELSEWHERE, *NETWORK_RUNS, *CARRIED_OUT}
-    told = [recorded_settings(description['config']) for description in descriptions]
+    configs = [recorded_settings(description['config']) for description in descriptions]
     declared = {field.name: field for task in TASKS.values() for field in fields(task)}
-    for field in declared.values():
-        if field.name not in hidden and any(field.name in one for one in told):
-            cells = [spelt(one.get(field.name, '-')) for one in told]
-            rows.append([field.name, *cells, field.metadata['doc']])
-    rows.append(['time', *(lasting(d['seconds']) for d in descriptions), 'Of the training.'])
+    for name, field in declared.items():
+        if name not in NOT_IN_TABLE and any(name in config for config in configs):
+            cells = [plain(config.get(name, '-')) for config in configs]
+            rows.append([name, *cells, field.metadata['doc']])
+    rows.append(['time', *(duration(d['seconds']) for d in descriptions), 'Of the training.'])
     for key, meaning in FACTS.items():
         if any(key in d for d in descriptions):
             rows.append([key, *(str(d.get(key, '-')) for d in descriptions), meaning])
     return rows
 
 
-def kept(description: Mapping[str, Any]) -> str:
-    """Return which weights of a training were kept."""
+def _weights(description: Mapping[str, Any]) -> str:
     best = description.get('best', {})
-    if 'split' not in best:
-        return 'last'
-    return f'best on {best["split"]}, step {best["step"] + 1}'
+    return f'best on {best["split"]}, step {best["step"] + 1}' if 'split' in best else 'last'
 
 
-def root_of(config: Mapping[str, Any], elsewhere: str = '') -> str:
+def plain(value: object) -> str:
+    """Return a setting as text, a list in round brackets."""
+    return f'({", ".join(map(str, value))})' if isinstance(value, list | tuple) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in a unit that fits: 90 s, 46 min, 3.5 h."""
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
+
+
+def training_pairs(description: Mapping[str, Any], elsewhere: str = '') -> DataSet | None:
     """
-    Return where the data of a run lie now.
+    Return the pairs that a run was trained on; None if they are missing or have changed.
 
-    :param elsewhere: where to look, too, if that folder has the same name: the data moved.
-    :returns: '' if they are not at hand.
+    :param elsewhere: a folder that is used if it has the name of the data set: the data moved.
     """
-    roots = [config['data']]
-    if elsewhere and Path(elsewhere).resolve().name == Path(config['data']).name:
-        roots.insert(0, elsewhere)
-    return next((root for root in roots if Path(root).is_dir()), '')
-
-
-def trained_on(description: Mapping[str, Any], elsewhere: str = '') -> DataSet | None:
-    """Return the pairs that a run saw; None if they are not at hand, or are not what they were."""
     config = description['config']
-    root = root_of(config, elsewhere)
-    if not root:
-        return None
+    roots = [Path(config['data'])]
+    if elsewhere and Path(elsewhere).resolve().name == roots[0].name:
+        roots.insert(0, Path(elsewhere))
     try:
-        data = open_dataset(root, config['split'])
+        data = open_dataset(next(filter(Path.is_dir, roots), roots[-1]), config['split'])
     except FusionError:
         return None
     data = data[: config['limit']] if config['limit'] else data
@@ -141,7 +154,7 @@ def trained_on(description: Mapping[str, Any], elsewhere: str = '') -> DataSet |
 
 
 def contents(data: DataSet) -> dict[str, Any]:
-    """Return what a data set holds: numbers of pairs by size, light and source, and of boxes."""
+    """Return the numbers of pairs by size, light and source, and of boxes by class."""
     sizes: Counter[str] = Counter()
     boxes: Counter[str] = Counter(dict.fromkeys(data.classes, 0))
     strata: dict[str, Counter[str]] = {}
@@ -156,69 +169,69 @@ def contents(data: DataSet) -> dict[str, Any]:
 
 def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> dict[str, Any]:
     """
-    Return what is known of the training of a bundle, for its contract.
+    Return what is known about the training of a bundle, for its contract.
 
-    :param lineage: all runs that led to it, the detector's last.
-    :param elsewhere: where the data may lie now.
+    :param lineage: all available runs that led to it, the detector's last.
+    :param elsewhere: another folder in which the data may be now.
     """
-    told = {run: read_description(run) for run in lineage}
+    descriptions = {run: read_description(run) for run in lineage}
     data: dict[str, Any] = {}
-    for description in told.values():
-        if data.get(name_of(description)) is None:
-            pairs = trained_on(description, elsewhere)
-            data[name_of(description)] = None if pairs is None else contents(pairs)
-    *_, detector_run = lineage
+    for description in descriptions.values():
+        if data.get(data_name(description)) is None:
+            pairs = training_pairs(description, elsewhere)
+            data[data_name(description)] = None if pairs is None else contents(pairs)
     return {
         'git_commit': git_commit(),
-        'fusion': public(told.pop(fusion_run)),
-        'detector': public(told.pop(detector_run)),
-        'before': [public(description) for description in told.values()],
-        'missing': [_alias(run) for run in missing(lineage, fusion_run)],
+        'fusion': without_paths(descriptions.pop(fusion_run)),
+        'detector': without_paths(descriptions.pop(lineage[-1])),
+        'before': [without_paths(description) for description in descriptions.values()],
+        'missing': [_short_path(run) for run in missing_runs(lineage, fusion_run)],
         'data': data,
     }
 
 
-def missing(lineage: Sequence[str], fusion_run: str) -> list[str]:
-    """Return the runs that are named but not at hand, so that their data are not known."""
+def missing_runs(lineage: Sequence[str], fusion_run: str) -> list[str]:
+    """Return the runs that others name but that are not available, so their data are unknown."""
     *others, detector_run = lineage
-    wanted = [*named(detector_run, fusion_run), *(n for run in others for n in named(run))]
-    return list(dict.fromkeys(n for n in wanted if not (Path(n) / DESCRIPTION).is_file()))
+    wanted = [*required_runs(detector_run, fusion_run)]
+    wanted += [name for run in others for name in required_runs(run)]
+    return list(dict.fromkeys(name for name in wanted if not is_run(name)))
 
 
-def name_of(description: Mapping[str, Any]) -> str:
-    """Return what to call the pairs that a run saw: data set, split, and how many of them."""
+def data_name(description: Mapping[str, Any]) -> str:
+    """Return the name of the training pairs of a run: data set, split, and limit if any."""
     config = description['config']
     first = f', first {config["limit"]}' if config['limit'] else ''
     return f'{Path(config["data"]).name}/{config["split"]}{first}'
 
 
-def verdict(
+def evaluation_facts(
     measure_on: tuple[str, str], data: DataSet, lineage: Sequence[str], fusion_run: str
 ) -> dict[str, Any]:
     """
-    Return on what a bundle is measured, and whether that is fair.
+    Return what a bundle is measured on, and whether the figures may be too good.
 
     :param measure_on: folder of the data set, and split.
-    :returns: ``trained_on``: how many of the pairs some run was trained on, None if that is not
-        known; ``chose``: whether weights were chosen by how well they did on this split.
+    :returns: ``data``, ``split``; ``trained_on``: number of pairs that some run was trained on,
+        None if unknown; ``chose``: whether weights were selected by their figure on this split.
     """
     root, split = measure_on
     name = Path(root).resolve().name
-    told = [read_description(run) for run in lineage]
-    told = [d for d in told if Path(d['config']['data']).name == name]
-    learned = [trained_on(description, root) for description in told]
+    runs = [read_description(run) for run in lineage]
+    runs = [run for run in runs if Path(run['config']['data']).name == name]
+    learned = [training_pairs(run, root) for run in runs]
     count = None
-    if not missing(lineage, fusion_run) and None not in learned:
-        names = {n for pairs in learned if pairs is not None for n in pairs.names}
+    if not missing_runs(lineage, fusion_run) and None not in learned:
+        names = {name for pairs in learned if pairs is not None for name in pairs.names}
         count = len(names & set(data.names))
-    chose = any(description.get('best', {}).get('split') == split for description in told)
+    chose = any(run.get('best', {}).get('split') == split for run in runs)
     return {'data': name, 'split': split, 'trained_on': count, 'chose': chose}
 
 
 def git_commit() -> str:
-    """Return the commit of this code, with ``-dirty`` if it was changed since, or ``unknown``."""
-    here = str(Path(__file__).parent)
-    words = ['git', '-C', here, 'describe', '--match=', '--always', '--abbrev=40', '--dirty']
+    """Return the commit of this code, with ``-dirty`` if files changed since, or ``unknown``."""
+    folder = str(Path(__file__).parent)
+    words = ['git', '-C', folder, 'describe', '--match=', '--always', '--abbrev=40', '--dirty']
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except FileNotFoundError:
