@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch import Tensor
 
-from tdfusion_ros.nets.fusion import FusionPaper
+from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.perception import build_network
 from tdfusion_ros.nets.perception import Perception
 from training.bundle.graph import export_onnx

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.detector import Detector
-from tdfusion_ros.nets.fusion import FusionPaper
+from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_network
 from training.method.loss_net import LossNetPaper

@@ -12,7 +12,7 @@ from torch import Tensor
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import fold_batchnorm
 from tdfusion_ros.nets.detector import Detector
-from tdfusion_ros.nets.fusion import FusionPaper
+from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_perception
 from tdfusion_ros.nets.perception import Perception

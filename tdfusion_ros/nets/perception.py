@@ -10,8 +10,8 @@ from torch import Tensor
 from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
-from tdfusion_ros.nets.fusion import FusionPaper
-from tdfusion_ros.nets.fusion import FusionPaperConfig
+from tdfusion_ros.nets.fusion_paper import FusionPaper
+from tdfusion_ros.nets.fusion_paper import FusionPaperConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 

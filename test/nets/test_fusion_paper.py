@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from tdfusion_ros.nets.fusion import FusionPaper  # noqa: E402
+from tdfusion_ros.nets.fusion_paper import FusionPaper  # noqa: E402
 from training.method.loss_net import LossNetPaper  # noqa: E402
 from training.method.loss_net import LossNetRT  # noqa: E402
 

@@ -6,7 +6,7 @@ torch = pytest.importorskip('torch')
 
 from oracle.double_backward import double_backward  # noqa: E402
 
-from tdfusion_ros.nets.fusion import FusionPaper  # noqa: E402
+from tdfusion_ros.nets.fusion_paper import FusionPaper  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 from training.method.loss_net import LossNetPaper  # noqa: E402

@@ -10,9 +10,9 @@ from torch import nn
 from torch import Tensor
 from torch.nn import functional
 
-from tdfusion_ros.nets.fusion import conv
-from tdfusion_ros.nets.fusion import encoder
-from tdfusion_ros.nets.fusion import RestormerBlock
+from tdfusion_ros.nets.fusion_paper import conv
+from tdfusion_ros.nets.fusion_paper import encoder
+from tdfusion_ros.nets.fusion_paper import RestormerBlock
 
 
 class LossNetPaper(nn.Module):

@@ -15,7 +15,7 @@ from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.blocks import recolor
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
-from tdfusion_ros.nets.fusion import FusionPaper
+from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training import distributed

@@ -23,7 +23,7 @@ def measure(way, crop):
     from oracle.double_backward import double_backward
     from tdfusion_ros.nets.blocks import luma
     from tdfusion_ros.nets.detector import Detector
-    from tdfusion_ros.nets.fusion import FusionPaper
+    from tdfusion_ros.nets.fusion_paper import FusionPaper
     from training.data.augmentation import Batch
     from training.method.loss_net import LossNetPaper
     from training.method.meta import constant_preconditioner
