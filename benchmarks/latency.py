@@ -38,12 +38,12 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.bench.benchmark import demo_bag
-from tdfusion_ros.tools.bench.benchmark import described
 from tdfusion_ros.tools.bench.benchmark import write_report
+from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
-from tdfusion_ros.tools.bench.pairs import kind
-from tdfusion_ros.tools.bench.pairs import load_pairs
-from tdfusion_ros.tools.bench.pairs import Source
+from tdfusion_ros.tools.bench.message_pairs import image_encoding
+from tdfusion_ros.tools.bench.message_pairs import load_pairs
+from tdfusion_ros.tools.bench.message_pairs import PairSource
 from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import sizes_hw
 
@@ -133,14 +133,14 @@ def measure(options: Namespace, log: Path) -> dict[str, Any]:
     if options.hz <= 0 or options.seconds <= 0:
         raise ConfigError('--hz and --seconds must be above 0')
     (size_hw,) = sizes_hw([options.size]) if options.size else (None,)
-    source = Source(tuple(options.input) or (demo_bag(),), size_hw=size_hw, raw=options.raw)
+    source = PairSource(tuple(options.input) or (demo_bag(),), size_hw=size_hw, raw=options.raw)
     pairs = load_pairs(source, SyncConfig())
     report = {
         'schema': 1,
         'what': 'age of results of the live node',
         'environment': environment(),
         'input': [str(path) for path in source.paths],
-        'images': ' + '.join(map(kind, pairs[0])),
+        'images': ' + '.join(map(image_encoding, pairs[0])),
         'size': '{1}x{0}'.format(*to_frame(pairs[0][0]).size_hw),
         'asked_hz': options.hz,
         'seconds': options.seconds,
@@ -178,7 +178,7 @@ def text(report: dict[str, Any]) -> str:
     )
     return '\n'.join(
         [
-            described(report['environment']),
+            describe_environment(report['environment']),
             f'{report["size"]} {report["images"]} of {" + ".join(report["input"])}, backend '
             f'{report["backend"]}, {report["sent_hz"]:.1f} of {report["asked_hz"]:g} Hz for '
             f'{report["seconds"]:g} s after a warm-up of {WARM_UP_S:g} s',

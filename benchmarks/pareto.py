@@ -13,7 +13,6 @@ from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 import sys
@@ -27,13 +26,11 @@ from benchmarks.graphs import export_fusion
 from tdfusion_ros.backends.cpu import CpuBackend
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.tools.bench.benchmark import described
 from tdfusion_ros.tools.bench.benchmark import write_report
+from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
-from tdfusion_ros.tools.bench.subjects import Graph
-from tdfusion_ros.tools.bench.turns import Child
-from tdfusion_ros.tools.bench.turns import percentiles_ms
-from tdfusion_ros.tools.bench.turns import take_turns
+from tdfusion_ros.tools.bench.turns import time_in_turns
+from tdfusion_ros.tools.bench.workloads import Graph
 from tdfusion_ros.tools.options import check_output
 from training.checkpoint import load_fusion
 from training.data.datasets import DataSet
@@ -70,14 +67,13 @@ def graph_fuser(path: Path) -> Fuser:
 
 def times_ms(paths: Mapping[str, Path], rounds: int) -> dict[str, dict[str, float]]:
     """Return p50, p95, p99 and mean of each graph, timed in turns [ms]."""
-    with ExitStack() as stack:
-        children = {}
-        for name, path in paths.items():
-            children[name] = Child(partial(Graph, path, SIZE_HW))
-            stack.callback(children[name].close)
-            children[name].work(2)
-        turns = take_turns(children, FRAMES_A_TURN * rounds, FRAMES_A_TURN)
-    return {name: percentiles_ms(turns[name])['network'] for name in paths}
+    timings = time_in_turns(
+        {name: partial(Graph, path, SIZE_HW) for name, path in paths.items()},
+        frames=FRAMES_A_TURN * rounds,
+        block=FRAMES_A_TURN,
+        warm_up=2,
+    )
+    return {name: timing.percentiles_ms()['network'] for name, timing in timings.items()}
 
 
 def quality(
@@ -163,7 +159,7 @@ def compare(runs: Sequence[str], sets: Mapping[str, DataSet], every: int, rounds
 
 def text(report: Mapping[str, Any]) -> str:
     """Return a report as tables."""
-    parts = [described(report['environment'])]
+    parts = [describe_environment(report['environment'])]
     for place, by_run in report['quality'].items():
         lines = [[run, *(f'{row[k]:.3f}' for k in FIGURES)] for run, row in by_run.items()]
         parts.append(f'{place}\n' + markdown_table(['network', *FIGURES], lines))

@@ -11,7 +11,6 @@ its own; they take turns, so that a ratio is one of neighbors in time. Takes min
 
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 import sys
@@ -23,14 +22,12 @@ from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.tools.bench.benchmark import described
 from tdfusion_ros.tools.bench.benchmark import write_report
+from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
-from tdfusion_ros.tools.bench.subjects import Graph
-from tdfusion_ros.tools.bench.turns import Child
-from tdfusion_ros.tools.bench.turns import percentiles_ms
 from tdfusion_ros.tools.bench.turns import ratio
-from tdfusion_ros.tools.bench.turns import take_turns
+from tdfusion_ros.tools.bench.turns import time_in_turns
+from tdfusion_ros.tools.bench.workloads import Graph
 from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import sizes_hw
 
@@ -50,17 +47,17 @@ def compare(model: str, size_hw: tuple[int, int], rounds: int, folder: Path) -> 
     except ImportError as error:
         raise ModelError(f'exporting needs torch: {error}; see `make bench`') from None
     bundle = read_bundle(find_bundle(model))
-    with ExitStack() as stack:
-        children = {}
-        for name, path in export_graphs(bundle.architecture, folder).items():
-            children[name] = Child(partial(Graph, path, size_hw))
-            stack.callback(children[name].close)
-            children[name].work(2)
-        turns = take_turns(children, FRAMES_A_TURN * rounds, FRAMES_A_TURN)
-        graphs = {
-            name: {**child.facts, **child.process(), **percentiles_ms(turns[name])['network']}
-            for name, child in children.items()
-        }
+    paths = export_graphs(bundle.architecture, folder)
+    timings = time_in_turns(
+        {name: partial(Graph, path, size_hw) for name, path in paths.items()},
+        frames=FRAMES_A_TURN * rounds,
+        block=FRAMES_A_TURN,
+        warm_up=2,
+    )
+    graphs = {
+        name: {**timing.facts, **timing.usage, **timing.percentiles_ms()['network']}
+        for name, timing in timings.items()
+    }
     return {
         'schema': 1,
         'what': 'paper network against that of a bundle, random weights',
@@ -72,7 +69,7 @@ def compare(model: str, size_hw: tuple[int, int], rounds: int, folder: Path) -> 
         'frames_a_turn': FRAMES_A_TURN,
         'graphs': graphs,
         'ratios': {
-            what: dict(zip(MARKS, ratio(turns[a], turns[b], 'network'), strict=True))
+            what: dict(zip(MARKS, ratio(timings[a], timings[b], 'network'), strict=True))
             for what, (a, b) in RATIOS.items()
         },
     }
@@ -84,7 +81,7 @@ def text(report: dict[str, Any]) -> str:
     lines = [
         f'paper: FusionPaper; student: {report["model"]}, {report["architecture"]["fusion"]};',
         'both with random weights, which time does not depend on',
-        described(report['environment']),
+        describe_environment(report['environment']),
         f'{report["size"]}, {first["engine"]}, {report["rounds"]} rounds in turns, each 1 + '
         f'{report["frames_a_turn"]} frames of which the first is not timed',
         '',

@@ -1,4 +1,4 @@
-"""The ``tdfusion`` command: what can be done without a robot running."""
+"""The ``tdfusion`` command: everything that needs no running node."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ COMMANDS = (fuse, view, calibrate, bench, params, build, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; the exit status is 0, or 1 with one sentence on standard error."""
+    """Run a subcommand; return 0, or 1 after printing one error line."""
     options = parser().parse_args(argv)
     try:
         return options.run(options)
@@ -30,8 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands."""
-    top = argparse.ArgumentParser(prog='tdfusion', description='Infrared + RGB fusion.')
-    commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    top = argparse.ArgumentParser(
+        prog='tdfusion',
+        usage='tdfusion COMMAND ...',
+        description='Fuse thermal and RGB images; tdfusion COMMAND --help describes a command.',
+    )
+    # The width of this metavar makes room for the longest name beside its help.
+    commands = top.add_subparsers(
+        prog='tdfusion', dest='command', required=True, metavar='COMMAND [-h]'
+    )
     for command in COMMANDS:
         command.add(commands)
     return top

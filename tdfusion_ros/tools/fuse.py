@@ -1,4 +1,4 @@
-"""``tdfusion fuse``: a bag or folders in, a bag or a folder out."""
+"""``tdfusion fuse``: fuse a bag or two folders of images into a bag or a folder."""
 
 import argparse
 from collections import Counter
@@ -14,21 +14,21 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
-from tdfusion_ros.tools.options import source_of
+from tdfusion_ros.tools.options import open_source
 
 
 def add(commands: Any) -> None:
-    """Say what the command takes."""
+    """Add the command."""
     fuse = commands.add_parser(
         'fuse',
         help='fuse a bag, or two folders of images',
-        description='Fuse every pair of a ROS 2 bag (mcap or sqlite3), or of two folders '
-        'whose images have the same names. The same input gives the same output.',
+        description='Fuse every pair of a ROS 2 bag (mcap or sqlite3), or of two folders whose '
+        'images have the same names. The same input gives the same output.',
     )
     fuse.add_argument(
-        'input', nargs='+', type=Path, metavar='INPUT', help='BAG, or RGB_FOLDER IR_FOLDER'
+        'input', nargs='+', type=Path, metavar='INPUT', help='a bag, or RGB_FOLDER IR_FOLDER'
     )
-    fuse.add_argument('-o', '--output', required=True, type=Path, help='new bag or folder')
+    fuse.add_argument('-o', '--output', required=True, type=Path, help='bag or folder to create')
     fuse.add_argument(
         '--to',
         choices=('bag', 'folder'),
@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Fuse every pair of the source."""
+    """Fuse every pair of the input; return the exit status."""
     from tqdm import tqdm
 
     from tdfusion_ros.build import build_pipeline
@@ -49,16 +49,15 @@ def run(options: argparse.Namespace) -> int:
     from tdfusion_ros.formats.sinks import Sink
 
     config = config_of(options)
-    from_bag = len(options.input) == 1
-    to_bag = options.to == 'bag' or (options.to is None and from_bag)
-    if to_bag and not from_bag:
+    if options.to == 'bag' and len(options.input) > 1:
         raise ConfigError(
-            'folders of images have no stamps, so they cannot become a bag; leave --to bag out'
+            'folders of images have no stamps, so they cannot become a bag; leave out --to bag'
         )
     with ExitStack() as stack:
-        source = source_of(options, config, stack)
+        source = open_source(options, config, stack)
         pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
         classes = pipeline.contract.classes
+        to_bag = len(options.input) == 1 and options.to != 'folder'
         if to_bag:
             sink: Sink = BagSink(options.output, classes, config.score_threshold, source)
         else:
@@ -72,26 +71,25 @@ def run(options: argparse.Namespace) -> int:
                 modes[pair.mode] += 1
             except FrameError as error:
                 dropped[error.cause] += 1
-    dropped += source.dropped
     fused = modes.pop('fused', 0)
-    causes = ', '.join(f'{number} {cause}' for cause, number in sorted(dropped.items()))
+    causes = ', '.join(f'{n} {cause}' for cause, n in sorted((dropped + source.dropped).items()))
     print(f'{fused} pairs -> {options.output}; frames without a pair: {causes or "none"}')
     for mode, number in sorted(modes.items()):
         print(f'while a camera stalled: {number} results {mode} (see docs/thermal.md)')
     if not fused and not modes:
         raise BagError(
-            'no pair was fused; compare the stamps of both cameras, see '
-            'sync.max_skew_ms and sync.ir_time_offset_ms'
+            'no pair was fused; compare the stamps of both cameras, then set '
+            'sync.ir_time_offset_ms or sync.max_skew_ms'
         )
     if to_bag:
-        print(f'look at it: {_next(options)}')
+        print(f'look at it: {_view_command(options)}')
     return 0
 
 
-def _next(options: argparse.Namespace) -> str:
-    """Return the command that shows the result, with the topics that were named."""
-    call = ['tdfusion', 'view', str(options.output), '--inputs', str(options.input[0])]
+def _view_command(options: argparse.Namespace) -> str:
+    """Return the command that shows the result, with the same image topics."""
+    command = ['tdfusion', 'view', str(options.output), '--inputs', str(options.input[0])]
     for name in ('rgb', 'ir'):
         if topic := getattr(options, f'{name}_topic'):
-            call += [f'--{name}-topic', topic]
-    return shlex.join(call)
+            command += [f'--{name}-topic', topic]
+    return shlex.join(command)

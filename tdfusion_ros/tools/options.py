@@ -1,10 +1,13 @@
-"""What several subcommands take: parameters, a bag or folders, sizes."""
+"""Command-line options that several subcommands share: parameters, topics, input, sizes."""
 
 import argparse
+from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 import re
+from typing import Any
 from typing import TYPE_CHECKING
 
 import yaml
@@ -19,49 +22,65 @@ if TYPE_CHECKING:
 
 
 def add_config(command: argparse.ArgumentParser) -> None:
-    """Let a command take parameters."""
-    command.add_argument('--config', type=Path, help='parameters as in config/fusion.yaml')
+    """Add ``--config`` and ``--param``."""
+    command.add_argument(
+        '--config', type=Path, metavar='FILE', help='parameter file, such as config/fusion.yaml'
+    )
     command.add_argument(
         '-p',
         '--param',
         action='append',
         default=[],
         metavar='NAME=VALUE',
-        help='set a parameter, as -p score_threshold=0.5',
+        help='set one parameter, such as -p score_threshold=0.5; may be repeated',
     )
 
 
 def add_topics(command: argparse.ArgumentParser) -> None:
-    """Let a command take the image topics of its bag."""
+    """Add ``--rgb-topic`` and ``--ir-topic``."""
     for stream in ('rgb', 'ir'):
         command.add_argument(
             f'--{stream}-topic',
             default='',
-            help=f'of the bag; default: the one ending in {stream}/image_raw[/compressed]',
+            metavar='TOPIC',
+            help=f'{stream} image topic of the bag; default: the one that ends in '
+            f'{stream}/image_raw or {stream}/image_raw/compressed',
         )
 
 
+def add_sizes(command: argparse.ArgumentParser, meaning: str) -> None:
+    """Add ``--size``, which :func:`sizes_hw` reads."""
+    command.add_argument(
+        '--size',
+        action='append',
+        default=[],
+        metavar='WIDTHxHEIGHT',
+        help=f'{meaning}; may be repeated',
+    )
+
+
 def config_of(options: argparse.Namespace) -> FusionConfig:
-    """Return the config that ``--config`` and ``--param`` say."""
-    values = {}
+    """
+    Return the config that ``--config`` and ``--param`` give; ``--param`` wins.
+
+    :raises ConfigError: if a file, a name or a value is wrong.
+    """
+    values: dict[str, Any] = {}
     if options.config:
         try:
-            raw = read_yaml(options.config.read_text(encoding='utf-8'))
-            values = _flat(next(iter(raw.values()))['ros__parameters'])
-        except (
-            OSError,
-            UnicodeDecodeError,
-            yaml.YAMLError,
-            AttributeError,
-            KeyError,
-            TypeError,
-            StopIteration,
-        ) as error:
+            tree = read_yaml(options.config.read_text(encoding='utf-8'))
+            values = dict(_flatten(next(iter(tree.values()))['ros__parameters']))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f'{options.config} is not a parameter file: {error!r}') from None
+        except (AttributeError, KeyError, TypeError, StopIteration):
+            raise ConfigError(
+                f'{options.config} is not a parameter file: expected NODE: ros__parameters: '
+                'NAME: VALUE; print one with: tdfusion params'
+            ) from None
     for given in options.param:
         name, equals, value = given.partition('=')
         if not equals:
-            raise ConfigError(f"--param wants NAME=VALUE, got '{given}'")
+            raise ConfigError(f"--param must be NAME=VALUE, got '{given}'")
         try:
             values[name] = read_yaml(value)
         except yaml.YAMLError as error:
@@ -69,23 +88,29 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
     return from_mapping(values)
 
 
-def _flat(tree: dict, prefix: str = '') -> dict:
-    out = {}
+def _flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
-        out |= (
-            _flat(value, f'{prefix}{name}.') if isinstance(value, dict) else {prefix + name: value}
-        )
-    return out
+        if isinstance(value, dict):
+            yield from _flatten(value, f'{prefix}{name}.')
+        else:
+            yield prefix + name, value
 
 
-def source_of(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> 'Source':
-    """Return the pairs of the bag or the folders; ``stack`` closes them."""
+def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> 'Source':
+    """
+    Open the bag or the two folders that are the input.
+
+    :param stack: closes them.
+    :raises FusionError: if they cannot be read, or if there are more than two.
+    """
     from tdfusion_ros.formats.bags import BagReader
     from tdfusion_ros.formats.sources import BagSource
     from tdfusion_ros.formats.sources import FolderSource
 
     if len(options.input) > 2:
-        raise ConfigError(f'{options.command} takes one bag or two folders')
+        raise ConfigError(
+            f'{options.command} takes one bag or two folders, got {len(options.input)} paths'
+        )
     if len(options.input) == 2:
         return FolderSource(*options.input)
     reader = stack.enter_context(BagReader(options.input[0]))
@@ -93,17 +118,25 @@ def source_of(options: argparse.Namespace, config: FusionConfig, stack: ExitStac
 
 
 def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Return height and width of sizes that were given as ``640x480`` [px]."""
-    found = []
-    for size in sizes:
+    """
+    Return height and width of sizes such as ``640x480`` [px]; each once.
+
+    :raises ConfigError: if one is not WIDTHxHEIGHT.
+    """
+    parsed = []
+    for size in dict.fromkeys(sizes):
         if not re.fullmatch(r'[1-9]\d{0,4}x[1-9]\d{0,4}', size):
-            raise ConfigError(f"--size wants WIDTHxHEIGHT, as 640x480, got '{size}'")
+            raise ConfigError(f"--size must be WIDTHxHEIGHT, such as 640x480, got '{size}'")
         width, height = map(int, size.split('x'))
-        found.append((height, width))
-    return tuple(found)
+        parsed.append((height, width))
+    return tuple(parsed)
 
 
 def check_output(path: Path | None) -> None:
-    """Refuse before the work what could not be written after it."""
+    """
+    Check before the work that a file can be written after it.
+
+    :raises ConfigError: if it is a folder, or if its folder does not exist.
+    """
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise ConfigError(f'{path} cannot be written: name a file in a folder that exists')

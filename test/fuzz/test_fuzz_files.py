@@ -22,7 +22,7 @@ from tdfusion_ros.tools.calibrate import cameras
 from tdfusion_ros.tools.calibrate import picked_points
 from tdfusion_ros.tools.calibrate.plausibility import check_transform
 from tdfusion_ros.tools.options import config_of
-from tdfusion_ros.tools.parameter_reference import parameter_yaml
+from tdfusion_ros.tools.params import parameter_yaml
 
 ROOT = Path(__file__).parents[2]
 

@@ -33,8 +33,8 @@ from benchmarks.stream import SKEW_NS
 from benchmarks.stream import Stream
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.tools.bench.benchmark import demo_bag
-from tdfusion_ros.tools.bench.pairs import load_pairs
-from tdfusion_ros.tools.bench.pairs import Source
+from tdfusion_ros.tools.bench.message_pairs import load_pairs
+from tdfusion_ros.tools.bench.message_pairs import PairSource
 from tdfusion_ros.tools.options import sizes_hw
 
 POLL_S = 0.02  # of the standard input
@@ -83,7 +83,7 @@ class Camera:
     """A publisher of images that follows its settings."""
 
     def __init__(self, name: str, size: str) -> None:
-        source = Source((demo_bag(),), size_hw=sizes_hw([size])[0], raw=True)
+        source = PairSource((demo_bag(),), size_hw=sizes_hw([size])[0], raw=True)
         images = [pair[name == 'ir'] for pair in load_pairs(source, SyncConfig())]
 
         @cache

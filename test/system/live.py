@@ -22,7 +22,7 @@ from std_msgs.msg import Float64
 
 from benchmarks.stream import stamp_of
 from tdfusion_ros.core.config import SyncConfig
-from tdfusion_ros.tools.bench.host import process
+from tdfusion_ros.tools.bench.host import process_usage
 
 HERE = Path(__file__).parent
 START_S = 60.0  # for a process to start on a busy machine
@@ -225,7 +225,7 @@ class Live:
     def resources(self) -> dict[str, float]:
         """Return what the node's process uses: memory, threads, descriptors, shared memory."""
         folder, shared = Path('/proc', str(self.node.pid)), 0
-        used = process(self.node.pid)
+        used = process_usage(self.node.pid)
         for line in (folder / 'maps').read_text(encoding='utf-8').splitlines():
             if '/dev/shm/' in line:
                 first, last = line.split(maxsplit=1)[0].split('-')

@@ -18,7 +18,7 @@ from observation import table
 from observation import timing_problems
 from rig.stage import Stage
 
-from tdfusion_ros.tools.bench.benchmark import described
+from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 
 pytestmark = pytest.mark.ros
@@ -76,7 +76,8 @@ def session(tmp_path_factory, command_line, publish):
             live = Live(stage, options, script=(str(HERE / 'faulty_engine_node.py'),))
             session = Session(live)
             yield session
-            head = f'{described(facts)}\n{options.size}, both cameras at {options.hz:g} Hz\n\n'
+            cameras = f'{options.size}, both cameras at {options.hz:g} Hz'
+            head = f'{describe_environment(facts)}\n{cameras}\n\n'
             given = {'schema': 1, 'environment': facts, 'size': options.size, 'hz': options.hz}
             publish('faults', head + session.text(), {**given, **session.values()})
         finally:

@@ -20,7 +20,7 @@ from rig.stage import Stage
 
 from benchmarks.latency import fit_line
 from benchmarks.latency import grows
-from tdfusion_ros.tools.bench.benchmark import described
+from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 
 pytestmark = pytest.mark.ros
@@ -133,7 +133,7 @@ def text(report):
         [
             ''.join(f'{name:>12}' for name in (*COLUMNS, *COUNTS)),
             *(row(samples[i : i + each]) for i in range(0, len(samples), each)),
-            described(report['environment']),
+            describe_environment(report['environment']),
             f'{report["size"]} at {report["hz"]:g} Hz for {report["minutes"]:g} minutes: '
             f'{report["made"]} results of {report["offered"]} pairs; dropped: {dropped}',
             f'memory {after}: {report["memory_growth"]:+.2%}, '

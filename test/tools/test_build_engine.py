@@ -41,7 +41,7 @@ def test_build_prepares_every_size_that_is_named(opened, capsys):
 @pytest.mark.parametrize('size', ['640', '640x', 'x480', '0x480', '640*480', '-1x5', '640x480x3'])
 def test_size_that_is_none_is_refused(opened, size, capsys):
     assert main(['build', f'--size={size}']) == 1
-    assert f"WIDTHxHEIGHT, as 640x480, got '{size}'" in capsys.readouterr().err
+    assert f"WIDTHxHEIGHT, such as 640x480, got '{size}'" in capsys.readouterr().err
     assert not opened
 
 

@@ -1,23 +1,33 @@
-from pathlib import Path
+"""``tdfusion params``: the shipped parameter file and the page of the docs come from it."""
 
+import pytest
+
+from tdfusion_ros.cli import main
 from tdfusion_ros.cli import parser
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.tools.options import config_of
-from tdfusion_ros.tools.parameter_reference import parameter_table
-from tdfusion_ros.tools.parameter_reference import parameter_yaml
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_shipped_parameter_file_is_what_the_config_says():
-    assert (ROOT / 'config' / 'fusion.yaml').read_text() == parameter_yaml()
+def test_shipped_parameter_file_is_generated(root, capsys):
+    assert main(['params']) == 0
+    assert capsys.readouterr().out == (root / 'config' / 'fusion.yaml').read_text()
 
 
-def test_shipped_parameter_file_holds_the_defaults():
-    file = str(ROOT / 'config' / 'fusion.yaml')
-    options = parser().parse_args(['bench', 'bag', '--config', file])
+def test_shipped_parameter_file_has_the_defaults(root):
+    options = parser().parse_args(['bench', '--config', str(root / 'config' / 'fusion.yaml')])
     assert config_of(options) == FusionConfig()
 
 
-def test_readme_lists_every_parameter_as_the_config_says():
-    assert parameter_table() in (ROOT / 'docs' / 'parameters.md').read_text()
+def test_parameter_table_of_the_docs_is_generated(root, capsys):
+    assert main(['params', '--markdown']) == 0
+    assert capsys.readouterr().out in (root / 'docs' / 'parameters.md').read_text()
+
+
+def test_help_has_one_line_per_command(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    lines = capsys.readouterr().out.split('COMMAND [-h]\n')[1].split('\n\n')[0].splitlines()
+    assert [line.split()[0] for line in lines] == [
+        *('fuse', 'view', 'calibrate', 'bench', 'params', 'build', 'doctor')
+    ]

@@ -1,7 +1,7 @@
-"""Time the robot's path at one or several sizes of image, and say what came out."""
+"""Time the robot's path at one or several image sizes and format the report."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 import json
@@ -13,17 +13,16 @@ import numpy as np
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
-from tdfusion_ros.tools.bench.pairs import Source
-from tdfusion_ros.tools.bench.subjects import RobotPath
-from tdfusion_ros.tools.bench.turns import Child
-from tdfusion_ros.tools.bench.turns import percentiles_ms
-from tdfusion_ros.tools.bench.turns import take_turns
+from tdfusion_ros.tools.bench.message_pairs import PairSource
+from tdfusion_ros.tools.bench.turns import time_in_turns
+from tdfusion_ros.tools.bench.turns import Timing
+from tdfusion_ros.tools.bench.workloads import RobotPath
 
 WARM_UP = 10  # frames: caches, allocators and pairing settle
 BLOCK = 10  # timed frames of one turn
 DEMO_BAG = Path(__file__).resolve().parents[3] / 'demo' / 'msrs_drive'
-BUSY = 0.25  # load per core of others from which times are not to be believed
 COLUMNS = ('p50', 'p95', 'p99', 'mean')
 
 Report = dict[str, Any]
@@ -31,17 +30,17 @@ Report = dict[str, Any]
 
 def demo_bag() -> Path:
     """
-    Return the bag to time with where none is named.
+    Return the bag that is used if none is named.
 
     :raises ConfigError: if there is no source tree, which alone has it.
     """
     if not DEMO_BAG.is_dir():
-        raise ConfigError('the demo bag is not here: name a bag, or two folders of images')
+        raise ConfigError('the demo bag is not installed: name a bag, or two folders of images')
     return DEMO_BAG
 
 
-def bench(
-    source: Source,
+def run_benchmark(
+    source: PairSource,
     config: FusionConfig,
     frames: int,
     sizes_hw: Sequence[tuple[int, int]] = (),
@@ -51,39 +50,65 @@ def bench(
     """
     Time the robot's path.
 
-    :param frames: to time at each size.
-    :param sizes_hw: to resize both images to; empty: as they are.
-    :param fused: False: as where nobody subscribes to the fused image.
+    :param frames: timed frames at each size.
+    :param sizes_hw: sizes to which both images are resized; empty: as they are.
+    :param fused: False: without the fused image, as if nobody subscribes to it.
     :raises FusionError: if the input, the model or the engine cannot be used.
     """
-    described = environment()  # its load is that of others, so before the work
-    with ExitStack() as stack:
-        children = {}
-        for size_hw in dict.fromkeys(sizes_hw or (source.size_hw,)):
-            build = partial(RobotPath, replace(source, size_hw=size_hw), config, fused=fused)
-            children[str(size_hw)] = child = Child(build)
-            stack.callback(child.close)
-            child.work(WARM_UP)
-        turns = take_turns(children, frames, BLOCK)
-        runs = []
-        for name, child in children.items():
-            stages_ms = percentiles_ms(turns[name])
-            rate_hz = round(1e3 / stages_ms['total']['mean'], 2)
-            taken = {'stages_ms': stages_ms, 'frames_per_second': rate_hz, **child.process()}
-            runs.append({**child.facts, **taken})
+    machine = environment()
+    builds = {
+        str(size_hw): partial(RobotPath, replace(source, size_hw=size_hw), config, fused=fused)
+        for size_hw in sizes_hw or (source.size_hw,)
+    }
+    timings = time_in_turns(builds, frames=frames, block=BLOCK, warm_up=WARM_UP).values()
+    runs = []
+    for timing in timings:
+        stages_ms = timing.percentiles_ms()
+        rate_hz = round(1e3 / stages_ms['total']['mean'], 2)
+        times = {'stages_ms': stages_ms, 'frames_per_second': rate_hz}
+        runs.append({**timing.facts, **times, **timing.usage})
     return {
         'schema': 1,
         'what': 'the robot path without DDS, one pair at a time',
-        'environment': described,
+        'environment': machine,
         'input': [str(path) for path in source.paths],
         'warm_up': WARM_UP,
         'frames': frames,
         'runs': runs,
+        'growth': fit_growth(list(timings)),
     }
 
 
+def fit_growth(timings: Sequence[Timing]) -> dict[str, dict[str, float]]:
+    """
+    Fit lines of time and memory over megapixels; empty below three sizes.
+
+    :returns: for each figure ``fixed``, ``per_mpx`` with its 5th and 95th percentile ``low`` and
+        ``high`` over the rounds (memory is measured once), and ``deviation``, the largest
+        distance of a size from the line as a share of the largest value.
+    """
+    if len(timings) < 3:
+        return {}
+    mpx = np.array([timing.facts['megapixels'] for timing in timings])
+    memory = [[t.usage['peak_mib'] - t.facts['before_model_mib']] for t in timings]
+    figures = {
+        f'{stage} ms': np.stack([timing.turn_medians_ms(stage) for timing in timings])
+        for stage in ('network', 'total')
+    }
+    growth = {}
+    for name, rounds in (figures | {'model MiB': np.array(memory)}).items():
+        slopes = np.polyfit(mpx, rounds, 1)[0]
+        values = np.median(rounds, axis=1)
+        per_mpx, fixed = np.polyfit(mpx, values, 1)
+        low, high = np.percentile(slopes, (5, 95))
+        deviation = np.abs(fixed + per_mpx * mpx - values).max() / values.max()
+        line = {'fixed': fixed, 'per_mpx': per_mpx, 'low': low, 'high': high}
+        growth[name] = {k: float(v) for k, v in (line | {'deviation': deviation}).items()}
+    return growth
+
+
 def write_report(report: Report, path: Path | None) -> None:
-    """Write a report as JSON, if anywhere."""
+    """Write a report as JSON; do nothing without a path."""
     if path is None:
         return
     try:
@@ -92,64 +117,43 @@ def write_report(report: Report, path: Path | None) -> None:
         raise BagError(f'{path} cannot be written: {error}') from None
 
 
-def text(report: Report) -> str:
+def format_report(report: Report) -> str:
     """Return a report as tables for a terminal."""
     first = report['runs'][0]
     lines = [
         f'{first["model"]} ({first["sha256"][:12]}) on {first["backend"]}, {first["engine"]}',
-        described(report['environment']),
+        describe_environment(report['environment']),
         f'{first["pairs"]} pairs ({first["images"]}) of {" + ".join(report["input"])}: '
         f'{report["frames"]} frames after {report["warm_up"]} to warm up, one at a time, '
         f'without DDS; published: {first["published"]}',
     ]
     for run in report['runs']:
-        lines += ['', *_stages(run)]
-    if len(report['runs']) > 1:
-        lines += ['', *_growth(report['runs'])]
-    return '\n'.join(lines)
+        lines += ['', f'{run["size"] + " [ms]":<16}' + ''.join(f'{c:>10}' for c in COLUMNS)]
+        for stage, times in run['stages_ms'].items():
+            lines.append(f'{stage:<16}' + ''.join(f'{times[c]:>10.3f}' for c in COLUMNS))
+        lines.append(
+            f'{run["frames_per_second"]:.1f} frames per second; {run["threads"]} threads; peak '
+            f'memory {run["peak_mib"]:.0f} MiB, {run["before_model_mib"]:.0f} of it before the '
+            'model was loaded'
+        )
+    return '\n'.join([*lines, *_format_growth(report['runs'], report['growth'])])
 
 
-def described(facts: Report) -> str:
-    """Return in a line what machine that was, and what else it did."""
-    busy = facts['load_1_min'] > BUSY * facts['cores_usable']
-    return (
-        f'{facts["cpu"]}, {facts["cores_usable"]} of {facts["cores"]} cores, load '
-        f'{facts["load_1_min"]} before{" (BUSY: times are too long)" if busy else ""}; Python '
-        f'{facts["python"]}, numpy {facts["numpy"]}, OpenCV {facts["opencv"]}; {facts["date"]}'
-    )
-
-
-def _stages(run: Report) -> list[str]:
-    rows = [f'{run["size"] + " [ms]":<16}' + ''.join(f'{name:>10}' for name in COLUMNS)]
-    for stage, found in run['stages_ms'].items():
-        rows.append(f'{stage:<16}' + ''.join(f'{found[name]:>10.3f}' for name in COLUMNS))
-    return [
-        *rows,
-        f'{run["frames_per_second"]:.1f} frames a second; {run["threads"]} threads; memory '
-        f'{run["peak_mib"]:.0f} MiB at its peak, {run["before_model_mib"]:.0f} of it before the '
-        'model was loaded',
-    ]
-
-
-def _growth(runs: Sequence[Report]) -> list[str]:
-    """Return time and memory by size, and how well a straight line tells both."""
-    megapixels = (
-        np.array([np.prod([int(n) for n in run['size'].split('x')]) for run in runs]) / 1e6
-    )
-    figures = {
-        'network ms': [run['stages_ms']['network']['p50'] for run in runs],
-        'total ms': [run['stages_ms']['total']['p50'] for run in runs],
-        'model MiB': [run['peak_mib'] - run['before_model_mib'] for run in runs],
-    }
-    rows = [f'{"growth":<12}{"Mpx":>8}' + ''.join(f'{name:>12}' for name in figures)]
-    for run, size, *values in zip(runs, megapixels, *figures.values(), strict=True):
-        rows.append(f'{run["size"]:<12}{size:>8.3f}' + ''.join(f'{v:>12.2f}' for v in values))
-    if len(runs) > 2:  # two points lie on a line whatever they are
-        for name, values in figures.items():
-            each, fixed = np.polyfit(megapixels, values, 1)
-            off = np.abs(fixed + each * megapixels - values).max() / max(values)
-            rows.append(
-                f'{name}: {fixed:.1f} + {each:.1f} per Mpx; the line misses by at most '
-                f'{off:.1%} of the largest'
-            )
-    return rows
+def _format_growth(runs: Sequence[Report], growth: Mapping[str, Mapping[str, float]]) -> list[str]:
+    if len(runs) < 2:
+        return []
+    lines = ['', f'{"growth":<12}{"Mpx":>8}{"network ms":>12}{"total ms":>12}{"model MiB":>12}']
+    for run in runs:
+        network, total = (run['stages_ms'][stage]['p50'] for stage in ('network', 'total'))
+        memory = run['peak_mib'] - run['before_model_mib']
+        cells = ''.join(f'{value:>12.2f}' for value in (network, total, memory))
+        lines.append(f'{run["size"]:<12}{run["megapixels"]:>8.3f}{cells}')
+    for name, line in growth.items():
+        spread = f' ({line["low"]:.1f} to {line["high"]:.1f})' if 'ms' in name else ''
+        lines.append(
+            f'{name}: {line["fixed"]:.1f} + {line["per_mpx"]:.1f}{spread} per Mpx; the line '
+            f'deviates by at most {line["deviation"]:.1%} of the largest value'
+        )
+    if growth:
+        lines.append('in parentheses: 5th to 95th percentile over the rounds')
+    return lines

@@ -1,4 +1,4 @@
-"""What a figure was measured on, and what this process takes of it; Linux, as /proc tells it."""
+"""Describe the machine that was measured on and the resources of a process (Linux, /proc)."""
 
 from datetime import datetime
 from datetime import timezone
@@ -11,56 +11,61 @@ from typing import Any
 import cv2
 import numpy as np
 
+BUSY = 0.25  # load per core by other work from which times are not reliable
+
 
 def environment() -> dict[str, Any]:
-    """Return what is needed to compare a figure with one of another day or machine."""
+    """Return what is needed to compare a figure with that of another day or machine."""
+    try:
+        version = metadata.version('tdfusion_ros')
+    except metadata.PackageNotFoundError:
+        version = 'not installed'
     return {
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'cpu': cpu_name(),
         'cores': os.cpu_count(),
         'cores_usable': len(os.sched_getaffinity(0)),
-        'load_1_min': round(os.getloadavg()[0], 2),  # of whatever else runs here
+        'load_1_min': round(os.getloadavg()[0], 2),  # of other work: read it before measuring
         'system': platform.platform(),
-        'tdfusion_ros': _version('tdfusion_ros'),
+        'tdfusion_ros': version,
         'python': platform.python_version(),
         'numpy': np.__version__,
         'opencv': cv2.__version__,
     }
 
 
+def describe_environment(facts: dict[str, Any]) -> str:
+    """Return one line about the machine and the load that it had."""
+    busy = facts['load_1_min'] > BUSY * facts['cores_usable']
+    return (
+        f'{facts["cpu"]}, {facts["cores_usable"]} of {facts["cores"]} cores, load '
+        f'{facts["load_1_min"]} before{" (BUSY: times are too long)" if busy else ""}; Python '
+        f'{facts["python"]}, numpy {facts["numpy"]}, OpenCV {facts["opencv"]}; {facts["date"]}'
+    )
+
+
 def cpu_name() -> str:
-    """Return the model of the processor, or of the board where only that has a name (Arm)."""
-    for path, key in (('/proc/cpuinfo', 'model name'), ('/proc/device-tree/model', '')):
-        try:
-            text = Path(path).read_text(encoding='utf-8', errors='replace')
-        except OSError:
-            continue
-        if not key:
-            return text.strip('\0\n')
-        names = [line.partition(':')[2].strip() for line in text.splitlines() if key in line]
-        if names:
-            return names[0]
+    """Return the model of the processor, or of the board if only that has a name (Arm)."""
+    cpuinfo, board = Path('/proc/cpuinfo'), Path('/proc/device-tree/model')
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding='utf-8', errors='replace').splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    if board.is_file():
+        return board.read_text(encoding='utf-8', errors='replace').strip('\0\n')
     return platform.machine()
 
 
-def process(pid: int | None = None) -> dict[str, float]:
+def process_usage(pid: int | None = None) -> dict[str, float]:
     """
-    Return threads, memory and peak of the memory of a process, of this one by default [MiB].
+    Return threads, memory and peak memory [MiB] of a process, by default of this one.
 
-    The peak is VmHWM: ``getrusage`` would also count the process that this one was started by.
+    The peak is VmHWM: ``getrusage`` would include the process that started this one.
     """
-    path = Path('/proc', 'self' if pid is None else str(pid), 'status')
-    lines = path.read_text(encoding='ascii').splitlines()
-    found = {name: rest.split() for name, _, rest in (line.partition(':') for line in lines)}
+    text = Path('/proc', 'self' if pid is None else str(pid), 'status').read_text('ascii')
+    values = {name: rest.split() for name, _, rest in (s.partition(':') for s in text.split('\n'))}
     return {
-        'threads': int(found['Threads'][0]),
-        'memory_mib': round(int(found['VmRSS'][0]) / 1024, 1),
-        'peak_mib': round(int(found['VmHWM'][0]) / 1024, 1),
+        'threads': int(values['Threads'][0]),
+        'memory_mib': round(int(values['VmRSS'][0]) / 1024, 1),
+        'peak_mib': round(int(values['VmHWM'][0]) / 1024, 1),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return 'not installed'

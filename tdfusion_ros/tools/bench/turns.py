@@ -1,13 +1,16 @@
 """
-Let subjects work in turns, each in a process of its own.
+Time workloads in turns, each in a process of its own.
 
-So the memory of each is its own, and what else this machine does touches all of them alike: a
-ratio of two that are timed one after the other would hold its mood as well.
+So each workload has memory of its own, and other work on the machine affects all of them alike,
+which a ratio of two workloads timed one after the other would not.
 """
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from contextlib import closing
+from contextlib import ExitStack
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 import signal
@@ -17,124 +20,155 @@ import numpy as np
 from tqdm import tqdm
 
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.tools.bench import host as machine
-from tdfusion_ros.tools.bench.subjects import Subject
+from tdfusion_ros.tools.bench.host import process_usage
+from tdfusion_ros.tools.bench.workloads import Workload
 
-PATIENCE_S = 5
-SETTLE = 1  # untimed frames of each turn: the others had the caches
+END_TIMEOUT_S = 5
+UNTIMED = 1  # frames at the start of each turn: the caches belong to the previous workload
 
 Turns = list[list[dict[str, int]]]
-"""Of each turn, of each frame: stage to time [ns]."""
+"""For each turn and frame, the time of each stage [ns]."""
 
 
-class Child:
+@dataclass(frozen=True)
+class Timing:
     """
-    A subject in a process of its own, idle unless asked.
+    What is known of a workload after its turns.
 
-    :param build: makes the subject there; must be picklable.
+    :param facts: what the workload says about itself.
+    :param usage: of its process, as :func:`tdfusion_ros.tools.bench.host.process_usage`.
+    """
+
+    facts: dict[str, Any]
+    usage: dict[str, float]
+    turns: Turns
+
+    def percentiles_ms(self) -> dict[str, dict[str, float]]:
+        """Return p50, p95, p99 and mean of every stage [ms]."""
+        table = {}
+        for stage in self.turns[0][0]:
+            times = np.array([frame[stage] for turn in self.turns for frame in turn]) / 1e6
+            values = [*np.percentile(times, (50, 95, 99)), times.mean()]
+            names = ('p50', 'p95', 'p99', 'mean')
+            table[stage] = {n: round(float(v), 4) for n, v in zip(names, values, strict=True)}
+        return table
+
+    def turn_medians_ms(self, stage: str) -> np.ndarray:
+        """Return the median time of a stage in each turn, (N,) float64 [ms]."""
+        return np.array([np.median([frame[stage] for frame in turn]) for turn in self.turns]) / 1e6
+
+
+def time_in_turns(
+    builds: Mapping[str, Callable[[], Workload]], *, frames: int, block: int, warm_up: int
+) -> dict[str, Timing]:
+    """
+    Time workloads in turns.
+
+    :param builds: makes each workload in its process; must be picklable.
+    :param frames: timed frames of each, in turns of ``block`` frames.
+    :param warm_up: frames before the first turn.
+    :raises FusionError: what building or running a workload raises.
+    """
+    with ExitStack() as stack:
+        workers = {}
+        for name, build in builds.items():
+            workers[name] = stack.enter_context(closing(WorkerProcess(build)))
+            workers[name].run(warm_up)
+        turns = take_turns(workers, frames, block)
+        return {
+            name: Timing(worker.facts, worker.usage(), turns[name])
+            for name, worker in workers.items()
+        }
+
+
+def take_turns(
+    workers: Mapping[str, 'WorkerProcess'], frames: int, block: int
+) -> dict[str, Turns]:
+    """
+    Return the times of ``frames`` frames of each worker, in turns of ``block`` frames.
+
+    Every other round is in reverse order, so that a steady drift cancels in a ratio.
+    """
+    sizes = [block] * (frames // block) + ([frames % block] if frames % block else [])
+    turns: dict[str, Turns] = {name: [] for name in workers}
+    for number, size in enumerate(tqdm(sizes, unit='round', disable=None)):
+        for name in list(workers)[:: -1 if number % 2 else 1]:
+            turns[name].append(workers[name].run(UNTIMED + size)[UNTIMED:])
+    return turns
+
+
+def ratio(slow: Timing, fast: Timing, stage: str) -> tuple[float, float, float]:
+    """Return median, 5th and 95th percentile over the rounds of how much longer one takes."""
+    ratios = slow.turn_medians_ms(stage) / fast.turn_medians_ms(stage)
+    median, low, high = np.percentile(ratios, (50, 5, 95)).tolist()
+    return median, low, high
+
+
+class WorkerProcess:
+    """
+    A workload in a process of its own, idle until it is asked to run.
+
+    :param build: makes the workload there; must be picklable.
     :raises FusionError: what building it raises.
     """
 
-    def __init__(self, build: Callable[[], Subject]) -> None:
-        # Not forked: a forked child would begin with the memory of this process.
-        context = get_context('spawn')
-        self._pipe, there = context.Pipe()
-        # A daemon ends with this process, whatever that dies of.
-        self._process = context.Process(target=_serve, args=(there, build), daemon=True)
+    def __init__(self, build: Callable[[], Workload]) -> None:
+        context = get_context('spawn')  # a forked process would begin with this one's memory
+        self._pipe, remote = context.Pipe()
+        self._process = context.Process(target=_serve, args=(remote, build), daemon=True)
         self._process.start()
-        there.close()  # so that the end of the child is the end of the pipe
+        remote.close()  # so that the end of the worker closes the pipe
         try:
-            self.facts: dict[str, Any] = self._answer()
+            self.facts: dict[str, Any] = self._receive()
         except BaseException:
             self.close()
             raise
 
-    def work(self, frames: int) -> list[dict[str, int]]:
-        """Return the times of as many frames [ns]."""
+    def run(self, frames: int) -> list[dict[str, int]]:
+        """Run as many frames and return the times of their stages [ns]."""
         return self._ask(frames)
 
-    def process(self) -> dict[str, float]:
-        """Return what the process has taken, as :func:`tdfusion_ros.tools.bench.host.process`."""
+    def usage(self) -> dict[str, float]:
+        """Return the usage of the process."""
         return self._ask(None)
 
     def close(self) -> None:
         """End the process."""
         self._process.terminate()
-        self._process.join(PATIENCE_S)
-        self._process.kill()  # if it is still there
+        self._process.join(END_TIMEOUT_S)
+        self._process.kill()
         self._process.join()
         self._pipe.close()
 
     def _ask(self, frames: int | None) -> Any:
-        with suppress(OSError):  # a child that ended may have said why
+        with suppress(OSError):  # a worker that ended may have sent the reason
             self._pipe.send(frames)
-        return self._answer()
+        return self._receive()
 
-    def _answer(self) -> Any:
+    def _receive(self) -> Any:
         try:
             answer = self._pipe.recv()
         except (EOFError, OSError):
             raise FusionError(
-                'the process that was timed ended; was there too little memory?'
+                'the timed process ended unexpectedly; is there enough memory?'
             ) from None
         if isinstance(answer, FusionError):
             raise answer
         return answer
 
 
-def take_turns(children: Mapping[str, Child], frames: int, block: int) -> dict[str, Turns]:
-    """
-    Return the times of ``frames`` frames of each child, in turns of ``block`` frames.
-
-    Every other round goes backwards, so that a steady drift, too, cancels in a ratio.
-    """
-    sizes = [block] * (frames // block) + ([frames % block] if frames % block else [])
-    turns: dict[str, Turns] = {name: [] for name in children}
-    for number, size in enumerate(tqdm(sizes, unit='round', disable=None)):
-        for name in list(children)[:: -1 if number % 2 else 1]:
-            turns[name].append(children[name].work(SETTLE + size)[SETTLE:])
-    return turns
-
-
-def times_ms(turns: Turns, stage: str) -> np.ndarray:
-    """Return the time of a stage of every frame [ms]."""
-    return np.array([frame[stage] for turn in turns for frame in turn]) / 1e6
-
-
-def percentiles_ms(turns: Turns) -> dict[str, dict[str, float]]:
-    """Return p50, p95, p99 and mean of every stage [ms]."""
-    out = {}
-    for stage in turns[0][0]:
-        times = times_ms(turns, stage)
-        p50, p95, p99 = np.percentile(times, (50, 95, 99))
-        found = {'p50': p50, 'p95': p95, 'p99': p99, 'mean': times.mean()}
-        out[stage] = {name: round(float(ms), 4) for name, ms in found.items()}
-    return out
-
-
-def ratio(slow: Turns, fast: Turns, stage: str) -> tuple[float, float, float]:
-    """Return median, 5th and 95th percentile over the rounds of how much longer one takes."""
-    ratios = _medians(slow, stage) / _medians(fast, stage)
-    median, low, high = np.percentile(ratios, (50, 5, 95)).tolist()
-    return median, low, high
-
-
-def _medians(turns: Turns, stage: str) -> np.ndarray:
-    return np.array([np.median([frame[stage] for frame in turn]) for turn in turns])
-
-
-def _serve(pipe: Connection, build: Callable[[], Subject]) -> None:
-    """Build a subject and answer until the parent goes: facts, then times or what was taken."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends this one
+def _serve(pipe: Connection, build: Callable[[], Workload]) -> None:
+    """Build a workload, send its facts, then answer with times, or usage for None, until EOF."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends this one
     try:
-        subject = build()
-        pipe.send(subject.facts())
+        workload = build()
+        pipe.send(workload.facts())
         while True:
             frames = pipe.recv()
             if frames is None:
-                pipe.send(machine.process())
+                pipe.send(process_usage())
             else:
-                pipe.send([subject.frame() for _ in range(frames)])
+                pipe.send([workload.run_frame() for _ in range(frames)])
     except FusionError as error:
         pipe.send(error)
     except EOFError:

@@ -32,7 +32,7 @@ from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import config_of
-from tdfusion_ros.tools.options import source_of
+from tdfusion_ros.tools.options import open_source
 
 if TYPE_CHECKING:
     from tdfusion_ros.formats.bags import BagReader
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
 def _pairs(options: argparse.Namespace, number: int) -> ImagePairs:
     config = config_of(options)
     with ExitStack() as stack:
-        return read_pairs(source_of(options, config, stack), number, config.ir)
+        return read_pairs(open_source(options, config, stack), number, config.ir)
 
 
 def _models(options: argparse.Namespace) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""``tdfusion view``: a bag in, a report to look at out."""
+"""``tdfusion view``: make an HTML report of a bag."""
 
 import argparse
 from contextlib import ExitStack
@@ -10,33 +10,37 @@ from tdfusion_ros.tools.options import add_topics
 
 
 def add(commands: Any) -> None:
-    """Say what the command takes."""
+    """Add the command."""
     view = commands.add_parser(
         'view',
-        help='make a report of a bag: pictures, timing, detections',
-        description='Write one HTML file, which needs no network, about a bag with results: '
-        'recorded from the live node, or written by tdfusion fuse.',
+        help='make an HTML report of a bag: images, timing, detections',
+        description='Write one HTML file, readable without a network, about a bag with results '
+        'of the live node or of tdfusion fuse.',
     )
-    view.add_argument('input', type=Path, metavar='BAG', help='with results')
-    view.add_argument(
-        '-o', '--output', type=Path, default=Path('report.html'), help='default: report.html'
+    add = view.add_argument
+    add('input', type=Path, metavar='BAG', help='bag with results')
+    add(
+        '-o',
+        '--output',
+        type=Path,
+        default=Path('report.html'),
+        metavar='FILE',
+        help='HTML file to write; default: report.html',
     )
-    view.add_argument(
+    add(
         '--inputs',
         type=Path,
         metavar='BAG',
-        help="with the cameras' images, where they are not in the same bag",
+        help="bag with the cameras' images, if they are not in the same bag",
     )
-    view.add_argument('--namespace', help='of the rig; default: the first with results')
-    view.add_argument(
-        '--moments', type=int, default=8, metavar='N', help='rows of pictures, 0 to 24; default: 8'
-    )
+    add('--namespace', help='namespace of the rig; default: the first one with results')
+    add('--moments', type=int, default=8, metavar='N', help='rows of images, 0 to 24; default: 8')
     add_topics(view)
     view.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the report and say where it is."""
+    """Write the report; return the exit status."""
     from tdfusion_ros.formats.bags import BagReader
     from tdfusion_ros.tools.view.report import MAX_MOMENTS
     from tdfusion_ros.tools.view.report import render_report
@@ -45,11 +49,9 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.moments <= MAX_MOMENTS:
         raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
     with ExitStack() as stack:
-        bag = stack.enter_context(BagReader(options.input))
-        inputs = stack.enter_context(BagReader(options.inputs)) if options.inputs else None
         text = render_report(
-            bag,
-            inputs,
+            stack.enter_context(BagReader(options.input)),
+            stack.enter_context(BagReader(options.inputs)) if options.inputs else None,
             namespace=options.namespace,
             rgb=options.rgb_topic,
             ir=options.ir_topic,

@@ -1,4 +1,4 @@
-"""What is timed: the robot's path, from two messages to those that are published, or a graph."""
+"""Work to be timed: the robot's path from two messages to the published ones, or a graph alone."""
 
 from dataclasses import replace
 from functools import partial
@@ -25,52 +25,52 @@ from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
-from tdfusion_ros.tools.bench import host as machine
-from tdfusion_ros.tools.bench.pairs import kind
-from tdfusion_ros.tools.bench.pairs import load_pairs
-from tdfusion_ros.tools.bench.pairs import Source
+from tdfusion_ros.tools.bench.host import process_usage
+from tdfusion_ros.tools.bench.message_pairs import image_encoding
+from tdfusion_ros.tools.bench.message_pairs import load_pairs
+from tdfusion_ros.tools.bench.message_pairs import PairSource
 
 PERIOD_NS = 33_333_333
 
 
-class Subject(Protocol):
-    """Something to time; it may live in another process."""
+class Workload(Protocol):
+    """Something to be timed; it may live in another process."""
 
-    def frame(self) -> dict[str, int]:
+    def run_frame(self) -> dict[str, int]:
         """Do the work of one frame; return the time of each stage [ns]."""
 
     def facts(self) -> dict[str, Any]:
-        """Say what this is."""
+        """Return what this is and what memory was used before its model was loaded."""
 
 
 class RobotPath:
     """
-    The way of a pair through the node, but for DDS: decode, pair, fuse, fill messages.
+    The path of a pair through the node without DDS: decode, pair, fuse, fill messages.
 
-    :param fused: False: as where nobody subscribes to the fused image.
+    :param fused: False: without the fused image, as if nobody subscribes to it.
     :raises FusionError: if the input, the model or the engine cannot be used.
     """
 
-    def __init__(self, source: Source, config: FusionConfig, *, fused: bool = True) -> None:
+    def __init__(self, source: PairSource, config: FusionConfig, *, fused: bool = True) -> None:
         self._fused = fused
         self._pairs = load_pairs(source, config.sync)
         self._endless = cycle(self._pairs)
         self._size_hw = messages.to_frame(self._pairs[0][0]).size_hw
-        self._before = machine.process()
+        self._before_mib = process_usage()['memory_mib']
         contract, _ = load_bundle(find_bundle(config.model))
-        # Warmed up at this size and no other: 640x480 would be the peak of all smaller sizes.
+        # Warm up at this size only: the default size would be the memory peak of smaller ones.
         engine = build_engines(config, (self._size_hw,), partial(print, file=sys.stderr))
         self._engine = engine.engine
         self._pipeline = Pipeline(config, contract, load_calibration(config.calibration), engine)
         self._synchronizer = Synchronizer(config)
-        # rclpy's classes would need ROS; its way to fill in bytes does not.
+        # The message classes of rosbags, filled the way that those of rclpy are.
         self._types = messages.MessageTypes(bag_types().get, messages.ros_types().pack)
         self._stamp_ns = 0
 
-    def frame(self) -> dict[str, int]:
-        """Take the next pair all the way; return the time of each stage [ns]."""
+    def run_frame(self) -> dict[str, int]:
+        """Process the next pair; return the time of each stage [ns]."""
         rgb_message, ir_message = next(self._endless)
-        self._stamp_ns += PERIOD_NS  # a bag that begins anew must not look like a jump in time
+        self._stamp_ns += PERIOD_NS  # stamps must not jump back when the pairs repeat
         skew_ns = messages.stamp_ns(ir_message.header) - messages.stamp_ns(rgb_message.header)
         marks = [perf_counter_ns()]
         rgb, ir = messages.to_frame(rgb_message), messages.to_frame(ir_message)
@@ -101,40 +101,38 @@ class RobotPath:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Say what runs on what, and what memory was taken before the model was loaded."""
+        """Return size, input, model, engine, and the memory before the model was loaded."""
         contract = self._pipeline.contract
         return {
             'size': f'{self._size_hw[1]}x{self._size_hw[0]}',
+            'megapixels': self._size_hw[0] * self._size_hw[1] / 1e6,
             'pairs': len(self._pairs),
             'published': 'fused image, detections' if self._fused else 'detections',
-            'images': ' + '.join(kind(message) for message in self._pairs[0]),
+            'images': ' + '.join(image_encoding(message) for message in self._pairs[0]),
             'model': contract.name,
             'sha256': contract.sha256[GRAPH_FILE],
             'backend': self._pipeline.backend.name,
             'engine': self._engine,
-            'before_model_mib': self._before['memory_mib'],
+            'before_model_mib': self._before_mib,
         }
 
 
 class Graph:
-    """A graph alone, run as the cpu backend runs it, on noise."""
+    """A graph alone, run on noise by the cpu backend."""
 
     def __init__(self, path: Path, size_hw: tuple[int, int]) -> None:
         rng = np.random.default_rng(0)
         self._rgb = rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8)
         self._ir = rng.random(size_hw, dtype=np.float32)
-        self._before = machine.process()
+        self._before_mib = process_usage()['memory_mib']
         self._backend = CpuBackend(path.read_bytes())
 
-    def frame(self) -> dict[str, int]:
+    def run_frame(self) -> dict[str, int]:
         """Run the graph once; return its time [ns]."""
-        begun = perf_counter_ns()
+        start_ns = perf_counter_ns()
         self._backend.run(self._rgb, self._ir)
-        return {'network': perf_counter_ns() - begun}
+        return {'network': perf_counter_ns() - start_ns}
 
     def facts(self) -> dict[str, Any]:
-        """Say what runs it, and what memory was taken before."""
-        return {
-            'engine': self._backend.engine,
-            'before_model_mib': self._before['memory_mib'],
-        }
+        """Return the engine and the memory before the graph was loaded."""
+        return {'engine': self._backend.engine, 'before_model_mib': self._before_mib}

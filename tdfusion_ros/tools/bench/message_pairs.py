@@ -1,4 +1,4 @@
-"""Pairs of messages to time with: recorded ones, or images of folders, resized where asked."""
+"""Load pairs of messages to time with: recorded ones or images of folders, resized on request."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.sources import FolderSource
 
-LIMIT = 40  # held in memory; the demo bag has 37
+MAX_PAIRS = 40  # all stay in memory; the demo bag has 37
 JPEG_QUALITY = 92  # as in the demo bag
 
 Pair = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
-class Source:
+class PairSource:
     """
     Where pairs come from.
 
     :param paths: a bag, or a folder of rgb and one of ir images.
     :param topics: rgb and ir topic of the bag; empty: found by their names.
-    :param size_hw: both images are resized to it [px]; None: they stay as they are.
-    :param raw: make raw images of compressed ones, as most camera drivers send them.
+    :param size_hw: size to which both images are resized [px]; None: not resized.
+    :param raw: convert compressed images to raw ones, which most camera drivers send.
     """
 
     paths: tuple[Path, ...]
@@ -42,7 +42,7 @@ class Source:
     raw: bool = False
 
 
-def load_pairs(source: Source, sync: SyncConfig) -> list[Pair]:
+def load_pairs(source: PairSource, sync: SyncConfig) -> list[Pair]:
     """
     Return up to 40 pairs of messages (rosbags' classes), in the order of their stamps or names.
 
@@ -50,30 +50,32 @@ def load_pairs(source: Source, sync: SyncConfig) -> list[Pair]:
     """
     if len(source.paths) not in (1, 2):
         raise BagError('pairs come from one bag or two folders')
-    found = _recorded(source, sync) if len(source.paths) == 1 else _stored(source)
+    found = _from_bag(source, sync) if len(source.paths) == 1 else _from_folders(source)
     pairs, sizes = [], set()
     for rgb, ir in found:
         try:
-            pair = _wanted(rgb, source), _wanted(ir, source)
+            pair = _converted(rgb, source), _converted(ir, source)
             sizes.add(tuple(messages.to_frame(message).size_hw for message in pair))
-        except FrameError:  # the node would drop it, too
+        except FrameError:  # the node would drop it too
             continue
         pairs.append(pair)
-        if len(pairs) == LIMIT:
+        if len(pairs) == MAX_PAIRS:
             break
     if not pairs:
-        raise BagError('no pairs to time')
+        raise BagError('no pairs to time: no frames match within sync.max_skew_ms')
     if len(sizes) > 1:
-        raise BagError('the images are of different sizes; choose one, as --size 640x480')
+        raise BagError(
+            'the images have different sizes; choose one with --size, such as --size 640x480'
+        )
     return pairs
 
 
-def kind(message: Any) -> str:
-    """Return how a message carries its image, as ``mono8`` or ``jpg``."""
+def image_encoding(message: Any) -> str:
+    """Return the encoding or format of an image message, such as ``mono8`` or ``jpg``."""
     return message.format if hasattr(message, 'format') else message.encoding
 
 
-def _recorded(source: Source, sync: SyncConfig) -> Iterable[Pair]:
+def _from_bag(source: PairSource, sync: SyncConfig) -> Iterable[Pair]:
     policy = NearestPolicy(sync)
     with BagReader(source.paths[0]) as reader:
         topics = reader.find(*source.topics)
@@ -85,12 +87,13 @@ def _recorded(source: Source, sync: SyncConfig) -> Iterable[Pair]:
             yield pair.rgb, pair.ir
 
 
-def _stored(source: Source) -> Iterable[Pair]:
-    for _, match in islice(FolderSource(*source.paths), LIMIT):
-        yield _message(match.rgb), _message(match.ir)
+def _from_folders(source: PairSource) -> Iterable[Pair]:
+    for _, pair in islice(FolderSource(*source.paths), MAX_PAIRS):
+        if pair.rgb is not None and pair.ir is not None:
+            yield _message(pair.rgb), _message(pair.ir)
 
 
-def _wanted(message: Any, source: Source) -> Any:
+def _converted(message: Any, source: PairSource) -> Any:
     compressed = hasattr(message, 'format')
     if source.size_hw is None and not (source.raw and compressed):
         return message
@@ -108,7 +111,7 @@ def _message(frame: Frame, suffix: str = '') -> Any:
     types, pixels = bag_types(), frame.pixels
     head = messages.header(types, frame)
     if pixels.ndim == 3 and pixels.dtype != np.uint8:
-        raise BagError('a color image has 16 bits per channel; cameras send 8')
+        raise BagError('a color image has 16 bits per channel, expected 8')
     if not suffix:
         return messages.image(types, head, pixels)
     if pixels.ndim == 3:
