@@ -17,7 +17,6 @@ from tdfusion_ros.formats.plain_yaml import read_yaml
 if TYPE_CHECKING:
     from tdfusion_ros.formats.bags import BagReader
 
-INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 TF_TYPE = 'tf2_msgs/msg/TFMessage'
 MODELS = ('plumb_bob', 'rational_polynomial')
 MAX_TRANSLATION_M = 1e6  # a frame may be a distant map; more than this is an error
@@ -37,6 +36,8 @@ def camera_from_bag(
     :param image_hw: size of the images, if known.
     :raises CalibrationError: if there is none, the images are rectified, or it does not fit.
     """
+    from tdfusion_ros.formats.bags import INFO_TYPE
+
     if 'rect' in image_topic.rpartition('/')[2] or '_rect/' in image_topic:
         raise CalibrationError(
             f'{image_topic} looks rectified, so K and D of its camera_info do not apply; give the '

@@ -1,6 +1,7 @@
 """``tdfusion doctor``: check this machine, the model, ROS and the cameras."""
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator
 import os
 import sys
@@ -41,16 +42,18 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print every finding; return 1 if one is a failure."""
-    from tdfusion_ros.tools.doctor import finding
+    from tdfusion_ros.tools.doctor.finding import FAIL
+    from tdfusion_ros.tools.doctor.finding import WARN
 
     if not 0.0 < options.seconds <= 600.0:
         raise ConfigError(f'--seconds must be above 0 and at most 600, got {options.seconds}')
-    findings = []
-    for one in _findings(options, config_of(options)):
-        findings.append(one)
-        print(one, flush=True)
-    print(finding.summary(findings))
-    return int(any(one.level == finding.FAIL for one in findings))
+    count: Counter[str] = Counter()
+    for finding in _findings(options, config_of(options)):
+        count[finding.level] += 1
+        print(finding, flush=True)
+    problems = f'{count[FAIL]} to fix (FAIL), {count[WARN]} to be aware of (WARN)'
+    print(problems if count[FAIL] or count[WARN] else 'no problems found')
+    return int(count[FAIL] > 0)
 
 
 def _findings(options: argparse.Namespace, config: FusionConfig) -> 'Iterator[Finding]':
@@ -62,7 +65,7 @@ def _findings(options: argparse.Namespace, config: FusionConfig) -> 'Iterator[Fi
 
     yield from installation.check(config, lambda text: print(f'      {text}', file=sys.stderr))
     yield from (ros := ros_environment.check_packages())
-    if options.no_topics or any(one.level != OK for one in ros):
+    if options.no_topics or any(finding.level != OK for finding in ros):
         return
     names = {
         stream: getattr(options, f'{stream}_topic')

@@ -1,6 +1,5 @@
 """The result of one check of the doctor."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 OK, WARN, FAIL = 'OK', 'WARN', 'FAIL'
@@ -38,11 +37,3 @@ def warn(subject: str, found: str, remedy: str) -> Finding:
 def fail(subject: str, found: str, remedy: str) -> Finding:
     """Return a finding that must be fixed."""
     return Finding(FAIL, subject, found, remedy)
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    """Return the last line of the report."""
-    fails, warns = (sum(f.level == level for f in findings) for level in (FAIL, WARN))
-    if not fails and not warns:
-        return 'no problems found'
-    return f'{fails} to fix (FAIL), {warns} to be aware of (WARN)'
