@@ -49,7 +49,7 @@ class TrtBackend:
         self._bundle = bundle
         self._report = report
         self._cache = Cache(cache_folder(), report)
-        self._engines: dict[Size, Backend | ModelError] = {}
+        self._engines: dict[Size, Backend | str] = {}  # or why there can be none
         if not sizes_hw:
             last = self._cache.latest(self._key((0, 0)), 'size_hw')
             sizes_hw = (tuple(last) if last else gate.padded(gate.WARM_UP_HW, bundle.contract),)
@@ -68,10 +68,10 @@ class TrtBackend:
             try:
                 self._engines[size_hw] = self._checked_engine(size_hw)
             except ModelError as error:  # do not try again with every pair, for minutes
-                self._engines[size_hw] = error
+                self._engines[size_hw] = str(error)
         engine = self._engines[size_hw]
-        if isinstance(engine, ModelError):
-            raise engine
+        if isinstance(engine, str):
+            raise ModelError(engine)
         return engine.run(rgb, ir)
 
     def _checked_engine(self, size_hw: Size) -> Backend:

@@ -137,9 +137,12 @@ def test_first_pair_of_a_new_size_waits_for_its_engine(machine, shipped, noise):
 def test_size_that_cannot_be_built_is_tried_once(machine, shipped, noise):
     backend = open_backend('trt', shipped, print, (SIZE,))
     machine.plan = ModelError('no tactic')
+    errors = []
     for _ in range(3):
-        with pytest.raises(ModelError, match='no tactic'):
+        with pytest.raises(ModelError, match='no tactic') as caught:
             backend.run(*noise((32, 64)))
+        errors.append(caught.value)
+    assert len(set(map(id, errors))) == 3, 'raised again, an error collects frames and images'
     assert machine.built == [SIZE, (32, 64)]
     backend.run(*noise(SIZE))
 
