@@ -88,7 +88,7 @@ def _from_bag(source: PairSource, sync: SyncConfig) -> Iterable[Pair]:
 
 
 def _from_folders(source: PairSource) -> Iterable[Pair]:
-    for _, pair in islice(FolderSource(*source.paths), MAX_PAIRS):
+    for pair in islice(FolderSource(*source.paths), MAX_PAIRS):
         if pair.rgb is not None and pair.ir is not None:
             yield _message(pair.rgb), _message(pair.ir)
 
