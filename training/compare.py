@@ -39,15 +39,11 @@ from training.config_reader import load_config
 from training.data.batches import cache_samples
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
+from training.measure import predictors
+from training.measure import tables
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.bootstrap import bootstrap_difference
 from training.measure.metrics import average_precision
-from training.measure.predictors import open_labeled
-from training.measure.predictors import run_predictor
-from training.measure.tables import indices_by_stratum
-from training.measure.tables import markdown_table
-from training.measure.tables import rounded
-from training.measure.tables import Table
 from training.method.tasks import read_detector
 from training.train import train
 
@@ -63,7 +59,7 @@ class Row:
 
     runs: list[TrainConfig]
     found: list[list[Detections]] = field(default_factory=list)
-    precision: list[Table] = field(default_factory=list)
+    precision: list[tables.Table] = field(default_factory=list)
     """Of each class and all, then of all by stratum."""
 
 
@@ -111,12 +107,12 @@ def check_runs(rows: Mapping[str, Row], split: str) -> Sequence[Sample]:
     """
     config = next(iter(rows.values())).runs[0]
     classes = open_dataset(config.data, config.split).classes
-    data = open_labeled(config.data, split, 'the detector', classes)
+    data = predictors.open_labeled(config.data, split, 'the detector', classes)
     for config in (config for row in rows.values() for config in row.runs):
         if fusion := asdict(config)['fusion']:
             load_fusion(fusion)
         if is_finished(config):
-            open_labeled(config.data, split, config.run, read_detector(config.run)[1])
+            predictors.open_labeled(config.data, split, config.run, read_detector(config.run)[1])
     return list(data)
 
 
@@ -130,10 +126,10 @@ def train_and_measure(
                 print(f'training {config.run}')
                 data = open_dataset(config.data, config.split)
                 train(config, cache_samples(data[: config.limit] if config.limit else data))
-            predict = run_predictor(config.run)
+            predict = predictors.run_predictor(config.run)
             found = [predict(sample) for sample in samples]
             precision = average_precision(samples, found, classes=classes)
-            for suffix, chosen in indices_by_stratum([s.strata for s in samples]).items():
+            for suffix, chosen in tables.indices_by_stratum([s.strata for s in samples]).items():
                 if suffix:
                     part = [samples[i] for i in chosen], [found[i] for i in chosen]
                     precision[f'all{suffix}'] = average_precision(*part, classes=classes)['all']
@@ -201,9 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     head = ['input', *FIGURES, 'AP50, 95 %', f'minus {reference}, 95 %', *others]
     body = [format_row(name, row, intervals[name], reference) for name, row in rows.items()]
     print(f'{len(samples)} pairs of {options.split}, seeds {options.seeds}, {config.steps} steps')
-    print(markdown_table(head, body))
+    print(tables.markdown_table(head, body))
     content = {
-        name: {'seeds': [rounded(p) for p in row.precision], 'first seed': intervals[name]}
+        name: {'seeds': [tables.rounded(p) for p in row.precision], 'first seed': intervals[name]}
         for name, row in rows.items()
     }
     text = json.dumps(content, indent=2) + '\n'

@@ -32,78 +32,65 @@ from tdfusion_ros.core.errors import FusionError
 from training.data.datasets import mask_classes
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
-from training.measure.fusers import average
-from training.measure.fusers import bundle_fuser
-from training.measure.fusers import Fuser
-from training.measure.fusers import maximum
-from training.measure.fusers import open_folders
-from training.measure.fusers import run_fuser
-from training.measure.fusers import side_by_side
-from training.measure.predictors import bundle_classes
-from training.measure.predictors import bundle_predictor
-from training.measure.predictors import open_labeled
-from training.measure.predictors import run_predictor
-from training.measure.predictors import run_segmenter
-from training.measure.tables import detection_table
-from training.measure.tables import format_table
-from training.measure.tables import HOW
-from training.measure.tables import loss_table
-from training.measure.tables import quality_table
-from training.measure.tables import rounded
-from training.measure.tables import segmentation_table
-from training.measure.tables import Table
+from training.measure import fusers
+from training.measure import predictors
+from training.measure import tables
 from training.method.tasks import read_detector
 
 PICTURES = 8
 """Largest number of pairs that --pictures writes, spread over the data set."""
 
 
-def write_pictures(folder: str, fusers: Mapping[str, Fuser], samples: Sequence[Sample]) -> None:
+def write_pictures(
+    folder: str, methods: Mapping[str, fusers.Fuser], samples: Sequence[Sample]
+) -> None:
     """Write some pairs as ``NAME.png``: rgb, ir, then the output of each fuser."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     for index in range(0, len(samples), -(-len(samples) // PICTURES)):
         sample = samples[index]
-        picture = side_by_side(sample, [fuse(sample) for fuse in fusers.values()])
+        picture = fusers.side_by_side(sample, [fuse(sample) for fuse in methods.values()])
         path = Path(folder) / f'{sample.name}.png'
         if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
             raise FusionError(f'{path} cannot be written')
 
 
-def measure_quality(options: Namespace) -> tuple[str, Table]:
+def measure_quality(options: Namespace) -> tuple[str, tables.Table]:
     """Return a title and the fusion quality of runs and bundles."""
     if options.images:
-        title, samples = ' '.join(options.images), open_folders(*options.images)
+        title, samples = ' '.join(options.images), fusers.open_folders(*options.images)
     else:
         title = f'{options.data}, {options.split}'
         samples = open_dataset(options.data, options.split)
-    fusers = {run: run_fuser(run) for run in options.fusion}
-    fusers |= {model: bundle_fuser(model) for model in options.bundle}
+    methods = {run: fusers.run_fuser(run) for run in options.fusion}
+    methods |= {model: fusers.bundle_fuser(model) for model in options.bundle}
     if options.pictures:
-        write_pictures(options.pictures, fusers, samples)
-    table = quality_table({'average': average, 'maximum': maximum, **fusers}, samples)
-    return f'{title}, {len(samples)} pairs; {HOW}', table
+        write_pictures(options.pictures, methods, samples)
+    table = tables.quality_table({**fusers.BASELINES, **methods}, samples)
+    return f'{title}, {len(samples)} pairs; {tables.HOW}', table
 
 
-def measure_task(options: Namespace) -> tuple[str, Table]:
+def measure_task(options: Namespace) -> tuple[str, tables.Table]:
     """Return a title and the figures of one run or bundle on a split of a data set."""
     data, split = options.data, options.split
     [name] = options.fusion + options.segmenter + options.bundle + options.detector
     if options.fusion:
         samples = open_dataset(data, split)
-        table = loss_table(name, samples)
+        table = tables.loss_table(name, samples)
     elif options.segmenter:
         classes = mask_classes(data, split)
         samples = open_dataset(data, split)
-        table = segmentation_table(run_segmenter(name, classes), samples, classes)
-    elif options.bundle:
-        classes = bundle_classes(name)
-        samples = open_labeled(data, split, name, classes)
-        predict = bundle_predictor(name, options.without, stretched=options.stretched)
-        table = detection_table(predict, samples, classes, options.bootstrap)
+        segment = predictors.run_segmenter(name, classes)
+        table = tables.segmentation_table(segment, samples, classes)
     else:
-        classes = read_detector(name)[1]
-        samples = open_labeled(data, split, name, classes)
-        table = detection_table(run_predictor(name), samples, classes, options.bootstrap)
+        if options.bundle:
+            classes = predictors.bundle_classes(name)
+            detect = predictors.bundle_predictor(
+                name, options.without, stretched=options.stretched
+            )
+        else:
+            classes, detect = read_detector(name)[1], predictors.run_predictor(name)
+        samples = predictors.open_labeled(data, split, name, classes)
+        table = tables.detection_table(detect, samples, classes, options.bootstrap)
     changed = f', {options.without} black' if options.without else ''
     changed += ', ir stretched' if options.stretched else ''
     return f'{name} on {split}{changed}, {len(samples)} pairs', table
@@ -117,13 +104,13 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
         formatter_class=RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    for name, what in (
+    for name, text in (
         ('--detector', 'run folder of a detector'),
         ('--segmenter', 'run folder of a segmenter'),
         ('--bundle', 'an exported model bundle; repeatable for fusion quality'),
         ('--fusion', 'run folder of a fusion network; repeatable for fusion quality'),
     ):
-        add(name, action='append', default=[], metavar='FOLDER', help=what)
+        add(name, action='append', default=[], metavar='FOLDER', help=text)
     add('--data', help='folder of the data set')
     add('--split', default='val', help='name of the split')
     add('--bootstrap', type=int, default=0, metavar='N', help='AP50: 95 %% interval, N resamples')
@@ -158,9 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     title, table = measure_quality(options) if options.quality else measure_task(options)
     print(title)
-    print(format_table(table))
+    print(tables.format_table(table))
     if options.output:
-        text = json.dumps(rounded(table), indent=2) + '\n'
+        text = json.dumps(tables.rounded(table), indent=2) + '\n'
         Path(options.output).write_text(text, encoding='utf-8')
 
 

@@ -25,35 +25,20 @@ from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.perception import Perception
+from training.bundle import graph
+from training.bundle import history
 from training.bundle.card import CARD
 from training.bundle.card import check_card
 from training.bundle.card import model_card
 from training.bundle.card import rights
-from training.bundle.graph import check_parity
-from training.bundle.graph import cost
-from training.bundle.graph import export_onnx
-from training.bundle.graph import extract_detector
-from training.bundle.graph import PARITY_HW
-from training.bundle.graph import SIZE_MULTIPLE
-from training.bundle.history import ancestors
-from training.bundle.history import contents
-from training.bundle.history import evaluation_facts
-from training.bundle.history import is_run
-from training.bundle.history import training_facts
 from training.checkpoint import architecture
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.datasets import DataSet
 from training.data.pair_files import read_text
-from training.measure.fusers import average
-from training.measure.fusers import bundle_fuser
-from training.measure.fusers import maximum
-from training.measure.predictors import bundle_predictor
-from training.measure.predictors import input_of
-from training.measure.predictors import open_labeled
-from training.measure.tables import detection_table
-from training.measure.tables import quality_table
-from training.measure.tables import rounded
+from training.measure import fusers
+from training.measure import predictors
+from training.measure import tables
 from training.method.tasks import read_detector
 
 FILES = (GRAPH_FILE, DETECTOR_FILE, 'weights.safetensors')
@@ -65,7 +50,7 @@ def write_contract(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     contract = {
         'schema': 1,
         'name': folder.name,
-        'size_multiple': SIZE_MULTIPLE,
+        'size_multiple': graph.SIZE_MULTIPLE,
         'inputs': [
             {'name': 'rgb', 'shape': ['H', 'W', 3], 'dtype': 'uint8', 'range': [0, 255]},
             {'name': 'ir', 'shape': ['H', 'W'], 'dtype': 'float32', 'range': [0, 1]},
@@ -98,7 +83,7 @@ def find_fusion(run: str, fusion_run: str = '') -> str:
     :param fusion_run: the fusion network, if not where the detector's run says; required for a
         detector that reads both sources (early).
     """
-    source, named = input_of(run)
+    source, named = predictors.input_of(run)
     if source == 'early' and not fusion_run:
         raise ModelError(
             f'{run} reads both sources: name the fusion network of the bundle with --fusion RUN'
@@ -108,12 +93,22 @@ def find_fusion(run: str, fusion_run: str = '') -> str:
             f'{run} reads {source}: train the detector with source=fused or source=early'
         )
     folder = fusion_run or named
-    if not is_run(folder):
+    if not history.is_run(folder):
         raise ModelError(
             f'{folder}, the fusion network of {run}, is not a finished run: '
             'name its folder with --fusion RUN'
         )
     return folder
+
+
+def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]) -> DataSet:
+    """Return the data to measure on; an error says which options choose others."""
+    try:
+        return predictors.open_labeled(*measure_on, run, classes)
+    except FusionError as error:
+        raise FusionError(
+            f'{error}; or choose other data with --data and --split, or use --no-metrics'
+        ) from None
 
 
 def write_weights(model: Perception, folder: Path) -> dict[str, float]:
@@ -123,16 +118,18 @@ def write_weights(model: Perception, folder: Path) -> dict[str, float]:
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / 'weights.safetensors')
     (folder / 'weights.safetensors').chmod(0o644)
-    export_onnx(model, folder / GRAPH_FILE)
-    extract_detector(folder)
-    return check_parity(model, folder, PARITY_HW)
+    graph.export_onnx(model, folder / GRAPH_FILE)
+    graph.extract_detector(folder)
+    return graph.check_parity(model, folder, graph.PARITY_HW)
 
 
 def measure(folder: Path, data: DataSet, classes: Sequence[str]) -> dict[str, Any]:
     """Return the figures of a bundle: average precision and fusion quality."""
-    fusers = {'average': average, 'maximum': maximum, folder.name: bundle_fuser(str(folder))}
-    found = detection_table(bundle_predictor(str(folder)), data, classes, RESAMPLES)
-    return {'detection': rounded(found), 'fusion': rounded(quality_table(fusers, data))}
+    methods = {**fusers.BASELINES, folder.name: fusers.bundle_fuser(str(folder))}
+    detect = predictors.bundle_predictor(str(folder))
+    detection = tables.detection_table(detect, data, classes, RESAMPLES)
+    fusion = tables.quality_table(methods, data)
+    return {'detection': tables.rounded(detection), 'fusion': tables.rounded(fusion)}
 
 
 def export(
@@ -157,22 +154,15 @@ def export(
     detector, classes = read_detector(run)
     fusion_run = find_fusion(run, fusion_run)
     fusion = load_fusion(fusion_run)
-    data = None
-    if measure_on:
-        try:
-            data = open_labeled(*measure_on, run, classes)
-        except FusionError as error:
-            raise FusionError(
-                f'{error}; or choose other data with --data and --split, or use --no-metrics'
-            ) from None
-    lineage = ancestors(run, fusion_run)
-    training = training_facts(lineage, fusion_run, measure_on[0] if measure_on else '')
+    data = open_test_data(measure_on, run, classes) if measure_on else None
+    lineage = history.ancestors(run, fusion_run)
+    training = history.training_facts(lineage, fusion_run, measure_on[0] if measure_on else '')
     facts: dict[str, Any] = {
         'classes': list(classes),
         'architecture': {'fusion': architecture(fusion), 'detector': architecture(detector)},
         'cost': {
-            'fusion': cost(fusion, (1, 1)),
-            'detector': cost(detector, (detector.config.inputs,)),
+            'fusion': graph.cost(fusion, (1, 1)),
+            'detector': graph.cost(detector, (detector.config.inputs,)),
         },
         'training': training,
         'licence': {'code': 'Apache-2.0', 'weights': rights(training)},
@@ -180,7 +170,8 @@ def export(
     }
     contract = write_contract(folder, facts)  # measuring reads it
     if data is not None and measure_on is not None:
-        on = evaluation_facts(measure_on, data, lineage, fusion_run) | contents(data)
+        on = history.evaluation_facts(measure_on, data, lineage, fusion_run)
+        on |= history.contents(data)
         facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
         contract = write_contract(folder, facts)
     (folder / CARD).write_text(model_card(contract, appended), encoding='utf-8')

@@ -137,3 +137,33 @@ def write_mask(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def labeled():
+    """Return a black sample with boxes: ``labeled([[0, 0, 20, 20]], class_ids=[0])``."""
+    import numpy as np
+
+    from training.data.datasets import Sample
+
+    def make(boxes, class_ids):
+        ir = np.zeros((64, 64), np.uint8)
+        boxes = np.array(boxes, np.float32).reshape(-1, 4)
+        return Sample('a', np.dstack([ir] * 3), ir, boxes, np.array(class_ids, np.int64))
+
+    return make
+
+
+@pytest.fixture
+def detected():
+    """Return detections, best first: ``detected([[0, 0, 20, 20]], class_ids=[0])``."""
+    import numpy as np
+
+    from tdfusion_ros.core.data import Detections
+
+    def make(boxes, class_ids):
+        boxes = np.array(boxes, np.float32).reshape(-1, 4)
+        scores = np.linspace(0.9, 0.5, len(boxes)).astype(np.float32)
+        return Detections(boxes, scores, np.array(class_ids, np.int64))
+
+    return make

@@ -179,9 +179,7 @@ def test_names_that_do_not_fit_the_data_set_are_an_error(write_pairs, write_text
 
 
 @pytest.mark.parametrize('lost', ['rgb', 'ir', 'labels', 'masks'])
-def test_a_missing_partner_is_named_with_its_folder(
-    write_pairs, write_text, write_mask, mask, lost
-):
+def test_a_missing_file_is_named_with_its_folder(write_pairs, write_text, write_mask, mask, lost):
     root = write_pairs('rgb', 'ir', ['a', 'b', 'c'])
     write_text('classes.txt', 'goat\n')
     write_text('mask_classes.txt', 'ground\nrock\ngoat\n')
@@ -224,7 +222,7 @@ def test_two_files_of_one_stem_are_an_error(write_pairs):
         open_dataset(root, 'all')
 
 
-def test_a_pair_of_two_sizes_is_an_error_that_says_both(write_pairs, write_mask):
+def test_a_pair_of_two_sizes_is_an_error_with_both(write_pairs, write_mask):
     root = write_pairs('rgb', 'ir', ['a'])
     write_mask('ir/a.png', np.zeros((48, 128), np.uint8))
     with pytest.raises(FusionError, match=r'ir/a\.png is 128x48, .*rgb/a\.png is 128x96'):

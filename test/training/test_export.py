@@ -28,7 +28,7 @@ from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
-from training import export  # noqa: E402
+from training.bundle import graph  # noqa: E402
 from training.bundle.graph import cost  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
 from training.config_reader import config_from_mapping  # noqa: E402
@@ -176,7 +176,7 @@ def test_a_bundle_can_be_exported_with_moved_runs_and_without_data(tmp_path, mon
     assert not Path(output).exists()
     # Saves ten seconds; it is the graph that the export would write.
     monkeypatch.setattr(
-        export, 'export_onnx', lambda _, path: shutil.copy(shipped / 'model.onnx', path)
+        graph, 'export_onnx', lambda _, path: shutil.copy(shipped / 'model.onnx', path)
     )
     main([of_both, '-o', output, '--fusion', fusion, '--no-metrics', '--note', note])
     card = (tmp_path / 'bundle' / 'MODEL_CARD.md').read_text(encoding='utf-8')

@@ -22,43 +22,41 @@ pytestmark = pytest.mark.torch
 ODD_HW = (67, 91)
 
 
-@pytest.fixture
-def sample():
-    rng = np.random.default_rng(0)
-    rgb = rng.integers(0, 256, (*ODD_HW, 3), dtype=np.uint8)
-    ir = rng.integers(0, 256, ODD_HW, dtype=np.uint8)
+def unlabeled(rgb, ir):
     return Sample('a', rgb, ir, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
 
-def gray(luma, ir):
-    rgb = np.full((1, 1, 3), luma, np.uint8)
-    none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    return Sample('a', rgb, np.full((1, 1), ir, np.uint8), *none)
+@pytest.fixture
+def odd():
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (*ODD_HW, 3), dtype=np.uint8)
+    return unlabeled(rgb, rng.integers(0, 256, ODD_HW, dtype=np.uint8))
 
 
 def test_baselines_are_the_mean_and_the_brighter_of_both_sources():
-    assert average(gray(250, 254)).tolist() == [[252]]
-    assert maximum(gray(250, 254)).tolist() == [[254]]
+    pixel = unlabeled(np.full((1, 1, 3), 250, np.uint8), np.full((1, 1), 254, np.uint8))
+    assert average(pixel).tolist() == [[252]]
+    assert maximum(pixel).tolist() == [[254]]
 
 
-def test_a_run_fuses_a_pair_of_odd_size_as_it_fuses_its_even_part(sample, tmp_path):
+def test_a_run_fuses_a_pair_of_odd_size_like_its_even_part(odd, tmp_path):
     torch.manual_seed(0)
     network = FusionRT().eval()
     save_run(tmp_path, network, {})
-    fused = run_fuser(str(tmp_path))(sample)
+    fused = run_fuser(str(tmp_path))(odd)
     assert fused.shape == ODD_HW
     assert fused.dtype == np.uint8
     weights = torch.tensor([0.299, 0.587, 0.114])
-    luma = (torch.from_numpy(sample.rgb[:64, :64]).float() / 255 @ weights)[None, None]
-    ir = torch.from_numpy(sample.ir[:64, :64]).float()[None, None] / 255
+    luma = (torch.from_numpy(odd.rgb[:64, :64]).float() / 255 @ weights)[None, None]
+    ir = torch.from_numpy(odd.ir[:64, :64]).float()[None, None] / 255
     with torch.inference_mode():
-        alone = network(luma, ir)[0, 0].numpy() * 255
-    inner = slice(0, 40)  # farther from the cut than the network looks
-    assert np.abs(fused[inner, inner] - alone[inner, inner]).max() < 1
+        even = network(luma, ir)[0, 0].numpy() * 255
+    inner = slice(0, 40)  # farther from the border than the receptive field
+    assert np.abs(fused[inner, inner] - even[inner, inner]).max() < 1
 
 
-def test_a_bundle_fuses_a_pair_of_odd_size(sample):
-    fused = bundle_fuser('msrs_rt')(sample)
+def test_a_bundle_fuses_a_pair_of_odd_size(odd):
+    fused = bundle_fuser('msrs_rt')(odd)
     assert fused.shape == ODD_HW
     assert fused.dtype == np.uint8
 
@@ -69,14 +67,11 @@ def test_a_detector_cannot_fuse(tmp_path):
         run_fuser(str(tmp_path))
 
 
-def test_pairs_of_two_folders_belong_together_by_stem_whatever_the_suffix(data_root):
+def test_pairs_of_two_folders_are_matched_by_stem(data_root):
     samples = open_folders(str(data_root / 'vi'), str(data_root / 'ir'))
     assert [sample.name for sample in samples] == ['a', 'b', 'c', 'empty']
     assert samples[0].rgb.shape == (96, 128, 3)
     assert samples[0].ir.shape == (96, 128)
-
-
-def test_a_picture_without_a_partner_is_named(data_root):
     (data_root / 'ir' / 'b.png').unlink()
     with pytest.raises(FusionError, match="'b'"):
         open_folders(str(data_root / 'vi'), str(data_root / 'ir'))
@@ -90,9 +85,8 @@ def test_names_that_merely_end_in_d_say_nothing_about_daylight(data_root):
     assert 'light' not in samples[0].strata
 
 
-def test_pictures_give_the_fused_luma_the_colors_of_rgb(sample):
-    fused = maximum(sample)
-    picture = side_by_side(sample, [fused])
-    assert picture.shape == (ODD_HW[0], 3 * ODD_HW[1], 3)
-    same = side_by_side(gray(90, 200), [np.full((1, 1), 200, np.uint8)])
-    assert same.tolist() == [[[90] * 3, [200] * 3, [200] * 3]]
+def test_pictures_give_the_fused_luma_the_colors_of_rgb(odd):
+    assert side_by_side(odd, [maximum(odd)]).shape == (ODD_HW[0], 3 * ODD_HW[1], 3)
+    pixel = unlabeled(np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 200, np.uint8))
+    picture = side_by_side(pixel, [np.full((1, 1), 200, np.uint8)])
+    assert picture.tolist() == [[[90] * 3, [200] * 3, [200] * 3]]

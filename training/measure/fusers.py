@@ -58,6 +58,9 @@ def maximum(sample: Sample) -> np.ndarray:
     return np.maximum(luma_levels(sample.rgb), sample.ir)
 
 
+BASELINES: dict[str, Fuser] = {'average': average, 'maximum': maximum}
+
+
 def run_fuser(run: str) -> Fuser:
     """
     Return a fuser that uses the fusion network of a run.
