@@ -19,7 +19,7 @@ import numpy as np
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.nearest_policy import NearestPolicy
-from tdfusion_ros.core.synchronizer import PairingPolicy
+from tdfusion_ros.core.pairing_policy import PairingPolicy
 from tdfusion_ros.node.approximate_policy import ApproximatePolicy
 
 RATES_HZ = {'rgb': 30.0, 'ir': 9.0}

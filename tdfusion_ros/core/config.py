@@ -1,8 +1,8 @@
 """
-What an operator may choose. Each name, default, range and sentence stands here and nowhere else.
+The settings: the only place of their names, defaults, ranges and descriptions.
 
-ROS parameters, the README's table and ``config/fusion.yaml`` are made from these classes. Groups
-are nested classes; outside they are written with dots, as ``sync.max_skew_ms``.
+ROS parameters, ``docs/parameters.md`` and ``config/fusion.yaml`` are generated from these classes.
+A group is a nested class; its settings are named with dots, as ``sync.max_skew_ms``.
 """
 
 from collections.abc import Mapping
@@ -30,9 +30,10 @@ def setting(
     live: bool = False,
 ) -> Any:
     """
-    Declare one field: its default, its one sentence, and what it may be.
+    Declare a setting.
 
-    :param live: whether it may change while the node runs; the others need a new configuration.
+    :param doc: its description, one sentence.
+    :param live: whether it may change while the node runs.
     """
     return field(
         default=default,
@@ -42,38 +43,38 @@ def setting(
 
 @dataclass(frozen=True)
 class SyncConfig:
-    """How rgb and ir frames become pairs."""
+    """How rgb and ir frames are paired."""
 
     policy: str = setting(
         'nearest',
-        'nearest: our pairing; approximate: message_filters, where installed.',
+        'Pairing policy: nearest in time, or approximate as message_filters pairs.',
         choices=('nearest', 'approximate'),
     )
     mode: str = setting(
         'paired',
-        'paired: each frame in one result at most; rgb_hold: a result for each rgb frame.',
+        'paired: use each frame once; rgb_hold: fuse every rgb frame, with the nearest ir.',
         choices=('paired', 'rgb_hold'),
     )
     hold_max_age_ms: float = setting(
-        150.0, 'rgb_hold: ir further away than this is not used [ms].', low=0.0, high=10_000.0
+        150.0, 'Largest stamp difference in mode rgb_hold [ms].', low=0.0, high=10_000.0
     )
     stall_ms: float = setting(
         200.0,
-        'Nothing new from one camera this long while the other goes on: a stall; 0: never [ms].',
+        'A camera that shows nothing new for this long has stalled; 0: never [ms].',
         low=0.0,
         high=60_000.0,
     )
     max_skew_ms: float = setting(
-        20.0, 'Largest stamp difference within a pair [ms].', low=0.0, high=10_000.0
+        20.0, 'Largest stamp difference of a pair [ms].', low=0.0, high=10_000.0
     )
     max_age_ms: float = setting(
         500.0,
-        'A frame this much older than the newest of its stream is given up [ms].',
+        'Drop a frame that is this much older than the newest one of its stream [ms].',
         low=1.0,
         high=60_000.0,
     )
     queue_size: int = setting(
-        10, 'Frames of one stream that may wait for a partner.', low=1, high=1000
+        10, 'Number of frames of a stream that may wait for a partner.', low=1, high=1000
     )
     rgb_time_offset_ms: float = setting(
         0.0, 'Added to every rgb stamp before pairing [ms].', low=-10_000.0, high=10_000.0
@@ -82,17 +83,25 @@ class SyncConfig:
         0.0, 'Added to every ir stamp before pairing [ms].', low=-10_000.0, high=10_000.0
     )
 
+    @property
+    def offsets_ns(self) -> dict[str, int]:
+        """The time offset of each stream [ns]."""
+        return {
+            'rgb': round(self.rgb_time_offset_ms * 1e6),
+            'ir': round(self.ir_time_offset_ms * 1e6),
+        }
+
 
 @dataclass(frozen=True)
 class RgbConfig:
     """The rgb camera."""
 
     image_transport: str = setting(
-        'raw', 'Subscribe to rgb/image_raw, or to rgb/image_raw/compressed.', choices=TRANSPORTS
+        'raw', 'Subscribe to rgb/image_raw or rgb/image_raw/compressed.', choices=TRANSPORTS
     )
     on_stall: str = setting(
         'ir_only',
-        'While rgb stalls: ir_only shows and searches the ir image alone, drop publishes nothing.',
+        'While rgb stalls: show and search the ir image alone, or publish nothing.',
         choices=('ir_only', 'drop'),
     )
 
@@ -102,34 +111,42 @@ class IrConfig:
     """The thermal camera and how its counts become [0, 1]."""
 
     image_transport: str = setting(
-        'raw', 'Subscribe to ir/image_raw, or to ir/image_raw/compressed.', choices=TRANSPORTS
+        'raw', 'Subscribe to ir/image_raw or ir/image_raw/compressed.', choices=TRANSPORTS
     )
     on_stall: str = setting(
         'hold',
-        'While ir stalls: its last good image up to sync.max_age_ms, then rgb_only; or nothing.',
+        'While ir stalls: use its last image up to sync.max_age_ms, rgb alone, or nothing.',
         choices=('hold', 'rgb_only', 'drop'),
     )
     color: str = setting(
         'refuse',
-        'Of an ir image in false colors: refuse it, or take its luma, which is no temperature.',
+        'Ir images in false colors: refuse them, or use their luma instead of temperature.',
         choices=('refuse', 'luma'),
         live=True,
     )
     normalization: str = setting(
         'auto',
-        'auto: passthrough for 8 bit, percentile for 16 bit; or one of the others always.',
+        'How counts are scaled; auto: passthrough for 8 bits, percentile for 16 bits.',
         choices=('auto', 'passthrough', 'percentile', 'fixed'),
         live=True,
     )
     percentile_low: float = setting(
-        1.0, 'percentile: this share of the pixels becomes 0 [%].', low=0.0, high=100.0, live=True
+        1.0,
+        'percentile: this percentile of the pixels becomes 0 [%].',
+        low=0.0,
+        high=100.0,
+        live=True,
     )
     percentile_high: float = setting(
-        99.0, 'percentile: all above this share becomes 1 [%].', low=0.0, high=100.0, live=True
+        99.0,
+        'percentile: this percentile of the pixels becomes 1 [%].',
+        low=0.0,
+        high=100.0,
+        live=True,
     )
     smoothing: float = setting(
         0.9,
-        'percentile: weight of the past range per frame, 0 follows every frame.',
+        'percentile: weight of the range of past frames; 0: scale each frame alone.',
         low=0.0,
         high=0.999,
         live=True,
@@ -140,40 +157,50 @@ class IrConfig:
     range_max: float = setting(
         65_535.0, 'fixed: the count that becomes 1.', low=0.0, high=65_535.0, live=True
     )
-    invert: bool = setting(False, 'Set where the camera shows hot as dark (black-hot).', live=True)
+    invert: bool = setting(
+        False, 'Set this for a camera that shows hot as dark (black-hot).', live=True
+    )
 
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """What an operator may choose; what the model needs is in its contract."""
+    """All settings of the user; what the model requires is in its contract."""
 
     model: str = setting('msrs_rt', 'Model bundle: a folder, or the name of a shipped one.')
     backend: str = setting(
         'auto',
-        'Engine that runs the model; auto takes the best there is and says which.',
+        'Engine that runs the model; auto uses the fastest available one and logs it.',
         choices=BACKENDS,
     )
     calibration: str = setting(
-        '', 'Calibration YAML (ir to rgb); empty: both cameras see the same field of view.'
+        '', 'Calibration file; empty: both cameras have the same field of view.'
     )
     score_threshold: float = setting(
-        0.3, 'Detections below this score are left out.', low=0.0, high=1.0, live=True
+        0.3, 'Report only detections of at least this score.', low=0.0, high=1.0, live=True
     )
     nms_threshold: float = setting(
         0.5,
-        'Of two boxes of a class that overlap more (IoU), the better one stays.',
+        'Keep the better of two boxes of a class that overlap more than this (IoU).',
         low=0.0,
         high=1.0,
         live=True,
     )
     max_detections: int = setting(
-        100, 'At most this many detections an image, the best ones.', low=1, high=10_000, live=True
+        100,
+        'Largest number of detections per image; the best are kept.',
+        low=1,
+        high=10_000,
+        live=True,
     )
     class_filter: tuple[str, ...] = setting(
         (), 'Names of the classes to report; empty: all.', live=True
     )
     max_rate_hz: float = setting(
-        0.0, 'Fuse at most so many pairs a second; 0: all [Hz].', low=0.0, high=1000.0, live=True
+        0.0,
+        'Largest number of pairs fused per second; 0: no limit [Hz].',
+        low=0.0,
+        high=1000.0,
+        live=True,
     )
     input_qos: str = setting(
         'AUTO', 'QoS of the image subscriptions; AUTO follows the publishers.', choices=QOS
@@ -182,16 +209,17 @@ class FusionConfig:
         'DEFAULT', 'QoS of the image and detection publishers.', choices=QOS[1:]
     )
     input_timeout_s: float = setting(
-        2.0, 'A stream silent for this long is reported [s].', low=0.1, high=3600.0
+        2.0, 'Report a stream that sends nothing for this long [s].', low=0.1, high=3600.0
     )
     diagnostics_period_s: float = setting(
         1.0, 'Time between two diagnostics messages [s].', low=0.1, high=60.0
     )
     save_folder: str = setting(
-        '~/.local/share/tdfusion_ros/pairs', 'Where the service save_pair puts its pairs.'
+        '~/.local/share/tdfusion_ros/pairs',
+        'Folder of the pairs that the service save_pair writes.',
     )
     autostart: bool = setting(
-        True, 'Configure and activate at start; false: a lifecycle manager does it.'
+        True, 'Configure and activate at startup; false: leave it to a lifecycle manager.'
     )
     sync: SyncConfig = field(default_factory=SyncConfig)
     rgb: RgbConfig = field(default_factory=RgbConfig)
@@ -200,19 +228,16 @@ class FusionConfig:
     def __post_init__(self) -> None:
         for name, value, facts in _flat(self):
             _check(name, value, facts)
-        if self.ir.percentile_low >= self.ir.percentile_high:
-            raise ConfigError(
-                'ir.percentile_low must be below ir.percentile_high, got '
-                f'{self.ir.percentile_low} and {self.ir.percentile_high}'
-            )
-        if self.ir.range_min >= self.ir.range_max:
-            raise ConfigError(
-                'ir.range_min must be below ir.range_max, got '
-                f'{self.ir.range_min} and {self.ir.range_max}'
-            )
+        for low, high in (('percentile_low', 'percentile_high'), ('range_min', 'range_max')):
+            values = getattr(self.ir, low), getattr(self.ir, high)
+            if values[0] >= values[1]:
+                raise ConfigError(
+                    f'ir.{low} must be below ir.{high}, got {values[0]} and {values[1]}'
+                )
         if self.sync.mode == 'rgb_hold' and self.sync.policy != 'nearest':
             raise ConfigError(
-                "sync.mode 'rgb_hold' is done by our own pairing: set sync.policy to 'nearest'"
+                "sync.mode 'rgb_hold' needs sync.policy 'nearest', "
+                f"got '{self.sync.policy}': change one of them"
             )
 
 
@@ -221,10 +246,10 @@ GROUPS = {'sync': SyncConfig, 'rgb': RgbConfig, 'ir': IrConfig}
 
 def from_mapping(values: Mapping[str, Any]) -> FusionConfig:
     """
-    Make a config from dotted names; what is not named keeps its default.
+    Return a config with the given settings; the others have their defaults.
 
     :param values: as ``{'ir.invert': True}`` or, nested, ``{'ir': {'invert': True}}``.
-    :raises ConfigError: naming the misspelt, mistyped or out-of-range setting.
+    :raises ConfigError: naming the setting that is unknown, of a wrong type or out of range.
     """
     known = {name: value for name, value, _ in _flat(FusionConfig())}
     groups: dict[str, dict[str, Any]] = {}

@@ -1,13 +1,13 @@
 """
-Pairs of rgb and ir frames that belong together in time.
+Pair rgb and ir frames that are each other's nearest in time.
 
-A pair is two frames that are each other's nearest, closer than the largest skew. The older of the
-two knows its nearest partner as soon as the newer one is there. Whether the newer one would find
-a still nearer partner is known when the next frame of the older one's stream arrives; as that
-frame is one period away, a gap of up to half a period need not wait for it. So at equal rates a
-pair leaves with its later frame, and at unequal ones after at most one frame of the faster stream.
+A pair is final when no later frame can be nearer. The older frame of a pair knows its nearest
+partner as soon as the newer frame is there. The newer frame may still find a nearer partner: the
+next frame of the older one's stream, which is due one period later. A gap of up to half a period
+therefore need not wait for it. So a pair leaves with its later frame if the rates are equal, and
+after at most one frame of the faster stream if they differ.
 
-Stamps decide, not arrival times: the same bag gives the same pairs, live, looped and offline.
+Only stamps count, not arrival times: a bag gives the same pairs live, looped and offline.
 """
 
 from collections import Counter
@@ -18,28 +18,21 @@ from statistics import median
 from typing import Any
 
 from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.pairing_policy import OTHER
+from tdfusion_ros.core.pairing_policy import PolicyPair
 
-# A gap this share of a period counts as nearest at once. Above one half, so that two cameras of
+# A gap up to this share of a period is final at once. It is above one half, so that two cameras of
 # the same rate half a period apart do not lose frames to the jitter of their stamps.
 HALF_PERIOD = 0.55
 
 
 @dataclass(frozen=True)
-class PolicyPair:
-    """
-    Two frames that belong together.
-
-    :param skew_ns: stamp of ir minus stamp of rgb, offsets applied [ns].
-    """
-
-    rgb: Any
-    ir: Any
-    skew_ns: int
-
-
-@dataclass(frozen=True)
 class _Waiting:
-    """A frame, and its stream's period as known when it came: later frames must not decide."""
+    """
+    A frame without a partner.
+
+    :param period_ns: of its stream when it arrived; later frames must not change the outcome.
+    """
 
     stamp_ns: int
     frame: Any
@@ -48,135 +41,117 @@ class _Waiting:
 
 @dataclass
 class _Stream:
-    offset_ns: int
+    """
+    What is known of one stream.
+
+    :param abandoned_ns: its latest stamp before the other stream jumped back in time.
+    """
+
     waiting: deque[_Waiting] = field(default_factory=deque)
-    latest_ns: int | None = None
     intervals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=15))
-    left_behind_ns: int | None = None  # where it stood when the other stream jumped back
+    latest_ns: int | None = None
+    abandoned_ns: int | None = None
 
-    def reset(self) -> None:
-        self.waiting.clear()
-        self.intervals_ns.clear()
-        self.latest_ns = None
-        self.left_behind_ns = None
-
-    @property
-    def period_ns(self) -> float | None:
-        return median(self.intervals_ns) if len(self.intervals_ns) >= 3 else None
+    def append(self, stamp_ns: int, frame: Any) -> None:
+        if self.latest_ns is not None:
+            self.intervals_ns.append(stamp_ns - self.latest_ns)
+        period_ns = median(self.intervals_ns) if len(self.intervals_ns) >= 3 else None
+        self.waiting.append(_Waiting(stamp_ns, frame, period_ns))
+        self.latest_ns = stamp_ns
 
 
 class NearestPolicy:
     """
-    Find pairs among frames as they arrive; count every frame that ends without a partner.
+    The policy ``nearest``, see :class:`tdfusion_ros.core.pairing_policy.PairingPolicy`.
 
-    ``dropped`` counts by cause: ``no_partner`` (none within the skew), ``too_old``,
-    ``queue_full``, ``out_of_order`` (older than its predecessor), ``time_jump`` (waiting when
-    time jumped back, as in a looping bag), ``reset`` (waiting when somebody asked for that).
+    Causes of ``dropped``: ``no_partner`` (none within the skew), ``too_old``, ``queue_full``,
+    ``out_of_order`` (older than the frame before), ``time_jump`` (waiting when time jumped back,
+    as in a looping bag), ``reset``.
     """
 
     def __init__(self, config: SyncConfig) -> None:
         self._max_skew_ns = round(config.max_skew_ms * 1e6)
         self._max_age_ns = round(config.max_age_ms * 1e6)
         self._queue_size = config.queue_size
-        self._streams = {
-            'rgb': _Stream(round(config.rgb_time_offset_ms * 1e6)),
-            'ir': _Stream(round(config.ir_time_offset_ms * 1e6)),
-        }
+        self._offsets_ns = config.offsets_ns
+        self._streams = {'rgb': _Stream(), 'ir': _Stream()}
         self.dropped: Counter[str] = Counter()
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
-        """
-        Take the next frame of a stream and return the pairs that are certain now, oldest first.
-
-        :param stream: ``rgb`` or ``ir``.
-        :param stamp_ns: its stamp, before the stream's time offset [ns].
-        :param frame: anything; it comes back in the pair.
-        """
-        own = self._streams[stream]
-        other = self._streams['ir' if stream == 'rgb' else 'rgb']
-        stamp_ns += own.offset_ns
-        if self._is_left_behind(own, other, stamp_ns):
+        """Take the next frame of a stream and return the pairs that are final now."""
+        stamp_ns += self._offsets_ns[stream]
+        if self._is_abandoned(stream, stamp_ns):
             self.dropped['time_jump'] += 1
             return []
         pairs: list[PolicyPair] = []
-        if own.latest_ns is not None:
-            step_ns = stamp_ns - own.latest_ns
-            if -self._max_skew_ns <= step_ns <= 0:
+        latest_ns = self._streams[stream].latest_ns
+        if latest_ns is not None and stamp_ns <= latest_ns:
+            if latest_ns - stamp_ns <= self._max_skew_ns:
                 self.dropped['out_of_order'] += 1
                 return []
-            if step_ns < 0:
-                pairs = self._jump_back(other)
-            else:
-                own.intervals_ns.append(step_ns)
-        own.latest_ns = stamp_ns
-        own.waiting.append(_Waiting(stamp_ns, frame, own.period_ns))
-        # Rather a pair that might have had a nearer partner than a frame given up for nothing.
-        pairs += self._certain(flush=self._is_overdue(own))
-        while self._is_overdue(own):
-            full = len(own.waiting) > self._queue_size
-            self._drop(own, 'queue_full' if full else 'too_old')
+            pairs = self._restart(OTHER[stream])
+        own = self._streams[stream]
+        own.append(stamp_ns, frame)
+        # An overdue frame takes the partner that it has: a nearer one may never come.
+        pairs += self._final_pairs(flush=self._overdue(own) != '')
+        while cause := self._overdue(own):
+            self._drop(own, cause)
         return pairs
 
     def flush(self) -> list[PolicyPair]:
-        """Return the pairs that only wait for a still nearer partner: no more frames come."""
-        return self._certain(flush=True)
+        """Return the pairs that wait for a nearer partner."""
+        return self._final_pairs(flush=True)
 
     def reset(self, cause: str = 'reset') -> None:
-        """Forget all waiting frames, counted by the cause, and what is known of the rates."""
-        for stream in self._streams.values():
-            self.dropped[cause] += len(stream.waiting)
-            stream.reset()
+        """Forget the rates and all waiting frames, which are counted under the cause."""
+        self.dropped[cause] += sum(len(stream.waiting) for stream in self._streams.values())
+        self._streams = {'rgb': _Stream(), 'ir': _Stream()}
 
-    def _jump_back(self, other: _Stream) -> list[PolicyPair]:
-        """Begin anew at an earlier time; what the other stream still sends of the old is late."""
-        pairs = self.flush()
-        behind_ns = other.latest_ns
+    def _restart(self, other: str) -> list[PolicyPair]:
+        """Start again at an earlier time; frames of the other stream may still be from before."""
+        pairs, abandoned_ns = self.flush(), self._streams[other].latest_ns
         self.reset('time_jump')
-        other.left_behind_ns = behind_ns
+        self._streams[other].abandoned_ns = abandoned_ns
         return pairs
 
-    def _is_left_behind(self, own: _Stream, other: _Stream, stamp_ns: int) -> bool:
-        """Tell whether a frame still belongs to the time before the other stream jumped back."""
-        if own.left_behind_ns is None:
+    def _is_abandoned(self, stream: str, stamp_ns: int) -> bool:
+        """Return whether a frame is still from before the other stream jumped back in time."""
+        own, other = self._streams[stream], self._streams[OTHER[stream]]
+        if own.abandoned_ns is None:
             return False
-        reached_ns = own.left_behind_ns - self._max_skew_ns
-        if stamp_ns >= own.left_behind_ns and (other.latest_ns or 0) < reached_ns:
+        caught_up = (other.latest_ns or 0) >= own.abandoned_ns - self._max_skew_ns
+        if stamp_ns >= own.abandoned_ns and not caught_up:
             return True
-        own.left_behind_ns = None
+        own.abandoned_ns = None
         return False
 
-    def _certain(self, *, flush: bool) -> list[PolicyPair]:
-        rgb, ir = self._streams['rgb'], self._streams['ir']
+    def _final_pairs(self, *, flush: bool) -> list[PolicyPair]:
+        rgb, ir = self._streams['rgb'].waiting, self._streams['ir'].waiting
         pairs = []
-        while rgb.waiting and ir.waiting:
-            rgb_first, ir_first = rgb.waiting[0], ir.waiting[0]
-            older, newer = (rgb, ir) if rgb_first.stamp_ns <= ir_first.stamp_ns else (ir, rgb)
-            newer_ns, period_ns = newer.waiting[0].stamp_ns, older.waiting[0].period_ns
-            gap_ns = newer_ns - older.waiting[0].stamp_ns
+        while rgb and ir:
+            older, newer = (rgb, ir) if rgb[0].stamp_ns <= ir[0].stamp_ns else (ir, rgb)
+            gap_ns, period_ns = newer[0].stamp_ns - older[0].stamp_ns, older[0].period_ns
             near = period_ns is not None and gap_ns <= HALF_PERIOD * period_ns
-            after_ns = older.waiting[1].stamp_ns - newer_ns if len(older.waiting) > 1 else None
-            outdone = after_ns is not None and (after_ns <= 0 or (after_ns < gap_ns and not near))
-            if gap_ns > self._max_skew_ns or outdone:
-                self._drop(older, 'no_partner')
-            elif near or flush or after_ns is not None:
-                pairs.append(
-                    PolicyPair(
-                        rgb_first.frame, ir_first.frame, ir_first.stamp_ns - rgb_first.stamp_ns
-                    )
-                )
-                rgb.waiting.popleft()
-                ir.waiting.popleft()
+            # From the newer frame to the next one of the older frame's stream.
+            next_ns = older[1].stamp_ns - newer[0].stamp_ns if len(older) > 1 else None
+            nearer = next_ns is not None and (next_ns <= 0 or (next_ns < gap_ns and not near))
+            if gap_ns > self._max_skew_ns or nearer:
+                older.popleft()
+                self.dropped['no_partner'] += 1
+            elif near or flush or next_ns is not None:
+                one, other = rgb.popleft(), ir.popleft()
+                pairs.append(PolicyPair(one.frame, other.frame, other.stamp_ns - one.stamp_ns))
             else:
                 break
         return pairs
 
-    def _is_overdue(self, stream: _Stream) -> bool:
-        """Tell whether the oldest waiting frame must go: too many wait, or it is too old."""
+    def _overdue(self, stream: _Stream) -> str:
+        """Return why the oldest waiting frame must leave; empty if it need not."""
         waiting = stream.waiting
-        if not waiting:
-            return False
-        age_ns = waiting[-1].stamp_ns - waiting[0].stamp_ns
-        return len(waiting) > self._queue_size or age_ns > self._max_age_ns
+        if len(waiting) > self._queue_size:
+            return 'queue_full'
+        too_old = waiting and waiting[-1].stamp_ns - waiting[0].stamp_ns > self._max_age_ns
+        return 'too_old' if too_old else ''
 
     def _drop(self, stream: _Stream, cause: str) -> None:
         stream.waiting.popleft()

@@ -6,7 +6,7 @@ from typing import Any
 
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.core.nearest_policy import PolicyPair
+from tdfusion_ros.core.pairing_policy import PolicyPair
 
 
 class ApproximatePolicy:

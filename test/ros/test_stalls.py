@@ -85,8 +85,8 @@ def test_ir_that_stands_still_or_shows_a_shutter_is_left_out_and_comes_back(rig,
     client.forget()
     sent = drive(client, 2.0, **{fault: True})
     client.wait_until(lambda: client.latest().level == WARN, 'a warning')
-    sentence = {'frozen': 'the ir picture stands still', 'flat': 'the ir picture shows nothing'}
-    assert sentence[fault] in client.latest().message
+    sentence = {'frozen': 'has not changed', 'flat': 'has shown no detail'}
+    assert f'the ir image {sentence[fault]}' in client.latest().message
     assert client.statuses['ir stream'].message.endswith(': rgb_only')
     assert client.statuses['inference'].message.startswith('rgb_only: ')
     values = client.status().values

@@ -70,7 +70,7 @@ def missing(camera: str, mode: str) -> Expected:
 
 def stalled(text: str) -> Expected:
     """Return the reaction to an ir camera that sends useless images."""
-    return Expected('rgb_only', warning=f'ir stream: the ir picture {text}', counter='stalls.ir')
+    return Expected('rgb_only', warning=f'ir stream: the ir image {text}', counter='stalls.ir')
 
 
 def dropped(mode: str, camera: str, cause: str) -> Expected:
@@ -104,8 +104,8 @@ FAULTS = (
         4,
         Expected('', warning='(rgb|ir) stream: no usable'),
     ),
-    Fault('ir image frozen', {}, shows('frozen'), 3, stalled('stands still')),
-    Fault('ir image flat', {}, shows('flat'), 3, stalled('shows nothing')),
+    Fault('ir image frozen', {}, shows('frozen'), 3, stalled('has not changed')),
+    Fault('ir image flat', {}, shows('flat'), 3, stalled('has shown no detail')),
     Fault('both clocks jump back 10 s', BACK, BACK, 0),
     Fault('both clocks jump forward 10 s', {}, {}, 0),
     Fault('ir clock off by an hour', {}, HOUR, 5, APART),

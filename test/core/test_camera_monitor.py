@@ -1,14 +1,14 @@
-"""Whether a picture is new, shows anything, and how long a camera may be silent. Times in ms."""
+"""When an image is new or flat, and when a camera has stalled. Times in ms."""
 
 import cv2
 import numpy as np
 import pytest
 
-from tdfusion_ros.core.camera_health import CameraMonitor
-from tdfusion_ros.core.camera_health import is_flat
-from tdfusion_ros.core.camera_health import is_repeated
-from tdfusion_ros.core.camera_health import light
-from tdfusion_ros.core.camera_health import probe
+from tdfusion_ros.core.camera_monitor import CameraMonitor
+from tdfusion_ros.core.camera_monitor import exposure
+from tdfusion_ros.core.camera_monitor import is_flat
+from tdfusion_ros.core.camera_monitor import is_repeated
+from tdfusion_ros.core.camera_monitor import probe
 from tdfusion_ros.core.data import Frame
 
 NS = 1_000_000  # in a millisecond
@@ -35,8 +35,8 @@ def run(pictures, period_ms=33.3, other='new', **settings):
     made, faults = watch(**settings), []
     for i, picture in enumerate(pictures):
         at_ns = round(i * period_ms * NS)
-        made.witness(at_ns, new=other == 'new')
-        made.see(Frame(picture, at_ns))
+        made.update_other(at_ns, new=other == 'new')
+        made.update(Frame(picture, at_ns))
         faults.append(made.fault)
     return faults
 
@@ -120,10 +120,10 @@ def test_a_scene_without_contrast_is_not_flat_while_it_stands_out_of_the_noise()
     ],
 )
 def test_rgb_by_night_and_against_the_sun_is_noted(pixels, said):
-    assert light(probe(pixels)) == said
+    assert exposure(probe(pixels)) == said
     made = watch(is_ir=False)
-    made.see(Frame(pixels, 0))
-    assert (made.picture, made.fault) == (said, '')
+    made.update(Frame(pixels, 0))
+    assert (made.image_state, made.fault) == (said, '')
 
 
 def test_a_camera_that_shows_new_pictures_has_no_fault():
@@ -167,7 +167,7 @@ def silence(made, until_ms, period_ms=33.3, start_ms=0.0):
     """Let only the other camera send; return when the fault began [ms]."""
     at_ms = start_ms
     while at_ms < until_ms:
-        made.witness(round(at_ms * NS), new=True)
+        made.update_other(round(at_ms * NS), new=True)
         if made.fault == 'missing':
             return at_ms
         at_ms += period_ms
@@ -177,11 +177,11 @@ def silence(made, until_ms, period_ms=33.3, start_ms=0.0):
 def test_a_camera_that_sends_nothing_is_missing_after_the_time():
     made = watch()
     for i in range(10):
-        made.witness(i * 33 * NS, new=True)
-        made.see(Frame(NEW[i % 8], i * 33 * NS))
+        made.update_other(i * 33 * NS, new=True)
+        made.update(Frame(NEW[i % 8], i * 33 * NS))
     begun = silence(made, 2000, start_ms=330.0)
     assert STALL_MS < begun - 9 * 33 <= STALL_MS + 34
-    made.see(Frame(NEW[0], 3000 * NS))
+    made.update(Frame(NEW[0], 3000 * NS))
     assert made.fault == ''
 
 
@@ -189,8 +189,8 @@ def test_a_slow_camera_is_missing_only_after_two_and_a_half_of_its_periods():
     made = watch()
     for ms in range(0, 5000, 1000):
         silence(made, ms + 900, start_ms=float(ms))
-        made.see(Frame(NEW[ms // 1000], ms * NS))
-    made.see(Frame(NEW[7], 5000 * NS))
+        made.update(Frame(NEW[ms // 1000], ms * NS))
+    made.update(Frame(NEW[7], 5000 * NS))
     begun = silence(made, 9000, start_ms=5000.0)
     assert 2400 < begun - 5000 < 2600
 
@@ -201,9 +201,9 @@ def test_a_camera_that_never_sent_is_given_the_time_of_the_start():
 
 def test_a_pause_of_both_cameras_is_no_stall_of_either():
     made = watch()
-    made.see(Frame(NEW[0], 0))
-    made.witness(10 * NS, new=True)
-    made.witness(60_000 * NS, new=True)
+    made.update(Frame(NEW[0], 0))
+    made.update_other(10 * NS, new=True)
+    made.update_other(60_000 * NS, new=True)
     assert made.fault == ''
 
 
@@ -211,9 +211,9 @@ def test_a_bag_that_begins_anew_is_no_stall():
     made = watch()
     for _ in range(3):
         for i in range(20):
-            made.witness(i * 50 * NS, new=True)
+            made.update_other(i * 50 * NS, new=True)
             assert made.fault == ''
-            made.see(Frame(NEW[i % 8], i * 50 * NS))
+            made.update(Frame(NEW[i % 8], i * 50 * NS))
             assert made.fault == ''
 
 
@@ -221,7 +221,7 @@ def test_a_bag_that_begins_anew_is_no_stall():
 def test_with_a_stall_time_of_zero_nothing_is_a_fault(pictures):
     made = CameraMonitor(0, 2000 * NS, is_ir=True)
     for i, picture in enumerate(pictures):
-        made.witness(i * 50 * NS, new=True)
-        made.see(Frame(picture, i * 50 * NS))
+        made.update_other(i * 50 * NS, new=True)
+        made.update(Frame(picture, i * 50 * NS))
         assert made.fault == ''
     assert silence(made, 60_000) is None
