@@ -23,16 +23,17 @@ QOS = ('AUTO', 'SENSOR_DATA', 'DEFAULT', 'SYSTEM_DEFAULT', 'RELIABLE')
 def setting(
     default: Any,
     doc: str,
-    *,
-    choices: tuple[Any, ...] = (),
     low: float | None = None,
     high: float | None = None,
+    *,
+    choices: tuple[Any, ...] = (),
     live: bool = False,
 ) -> Any:
     """
-    Declare a setting.
+    Declare a setting, for this module and for the configs of the training.
 
     :param doc: its description, one sentence.
+    :param low: its smallest value; None: it has no range.
     :param live: whether it may change while the node runs.
     """
     return field(
@@ -56,31 +57,29 @@ class SyncConfig:
         choices=('paired', 'rgb_hold'),
     )
     hold_max_age_ms: float = setting(
-        150.0, 'Largest stamp difference in mode rgb_hold [ms].', low=0.0, high=10_000.0
+        150.0, 'Largest stamp difference in mode rgb_hold [ms].', 0.0, 10_000.0
     )
     stall_ms: float = setting(
         200.0,
         'A camera that shows nothing new for this long has stalled; 0: never [ms].',
-        low=0.0,
-        high=60_000.0,
+        0.0,
+        60_000.0,
     )
-    max_skew_ms: float = setting(
-        20.0, 'Largest stamp difference of a pair [ms].', low=0.0, high=10_000.0
-    )
+    max_skew_ms: float = setting(20.0, 'Largest stamp difference of a pair [ms].', 0.0, 10_000.0)
     max_age_ms: float = setting(
         500.0,
         'Drop a frame that is this much older than the newest one of its stream [ms].',
-        low=1.0,
-        high=60_000.0,
+        1.0,
+        60_000.0,
     )
     queue_size: int = setting(
-        10, 'Number of frames of a stream that may wait for a partner.', low=1, high=1000
+        10, 'Number of frames of a stream that may wait for a partner.', 1, 1000
     )
     rgb_time_offset_ms: float = setting(
-        0.0, 'Added to every rgb stamp before pairing [ms].', low=-10_000.0, high=10_000.0
+        0.0, 'Added to every rgb stamp before pairing [ms].', -10_000.0, 10_000.0
     )
     ir_time_offset_ms: float = setting(
-        0.0, 'Added to every ir stamp before pairing [ms].', low=-10_000.0, high=10_000.0
+        0.0, 'Added to every ir stamp before pairing [ms].', -10_000.0, 10_000.0
     )
 
     @property
@@ -131,31 +130,21 @@ class IrConfig:
         live=True,
     )
     percentile_low: float = setting(
-        1.0,
-        'percentile: this percentile of the pixels becomes 0 [%].',
-        low=0.0,
-        high=100.0,
-        live=True,
+        1.0, 'percentile: this percentile of the pixels becomes 0 [%].', 0.0, 100.0, live=True
     )
     percentile_high: float = setting(
-        99.0,
-        'percentile: this percentile of the pixels becomes 1 [%].',
-        low=0.0,
-        high=100.0,
-        live=True,
+        99.0, 'percentile: this percentile of the pixels becomes 1 [%].', 0.0, 100.0, live=True
     )
     smoothing: float = setting(
         0.9,
         'percentile: weight of the range of past frames; 0: scale each frame alone.',
-        low=0.0,
-        high=0.999,
+        0.0,
+        0.999,
         live=True,
     )
-    range_min: float = setting(
-        0.0, 'fixed: the count that becomes 0.', low=0.0, high=65_535.0, live=True
-    )
+    range_min: float = setting(0.0, 'fixed: the count that becomes 0.', 0.0, 65_535.0, live=True)
     range_max: float = setting(
-        65_535.0, 'fixed: the count that becomes 1.', low=0.0, high=65_535.0, live=True
+        65_535.0, 'fixed: the count that becomes 1.', 0.0, 65_535.0, live=True
     )
     invert: bool = setting(
         False, 'Set this for a camera that shows hot as dark (black-hot).', live=True
@@ -176,31 +165,23 @@ class FusionConfig:
         '', 'Calibration file; empty: both cameras have the same field of view.'
     )
     score_threshold: float = setting(
-        0.3, 'Report only detections of at least this score.', low=0.0, high=1.0, live=True
+        0.3, 'Report only detections of at least this score.', 0.0, 1.0, live=True
     )
     nms_threshold: float = setting(
         0.5,
         'Keep the better of two boxes of a class that overlap more than this (IoU).',
-        low=0.0,
-        high=1.0,
+        0.0,
+        1.0,
         live=True,
     )
     max_detections: int = setting(
-        100,
-        'Largest number of detections per image; the best are kept.',
-        low=1,
-        high=10_000,
-        live=True,
+        100, 'Largest number of detections per image; the best are kept.', 1, 10_000, live=True
     )
     class_filter: tuple[str, ...] = setting(
         (), 'Names of the classes to report; empty: all.', live=True
     )
     max_rate_hz: float = setting(
-        0.0,
-        'Largest number of pairs fused per second; 0: no limit [Hz].',
-        low=0.0,
-        high=1000.0,
-        live=True,
+        0.0, 'Largest number of pairs fused per second; 0: no limit [Hz].', 0.0, 1000.0, live=True
     )
     input_qos: str = setting(
         'AUTO', 'QoS of the image subscriptions; AUTO follows the publishers.', choices=QOS
@@ -209,10 +190,10 @@ class FusionConfig:
         'DEFAULT', 'QoS of the image and detection publishers.', choices=QOS[1:]
     )
     input_timeout_s: float = setting(
-        2.0, 'Report a stream that sends nothing for this long [s].', low=0.1, high=3600.0
+        2.0, 'Report a stream that sends nothing for this long [s].', 0.1, 3600.0
     )
     diagnostics_period_s: float = setting(
-        1.0, 'Time between two diagnostics messages [s].', low=0.1, high=60.0
+        1.0, 'Time between two diagnostics messages [s].', 0.1, 60.0
     )
     save_folder: str = setting(
         '~/.local/share/tdfusion_ros/pairs',
