@@ -1,4 +1,4 @@
-"""Small bags whose every number is known, and a reader for what a report says."""
+"""Small bags with known contents, and a parser for the text of a report."""
 
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -17,98 +17,90 @@ BEGIN_NS = 1_700_000_000_000_000_000
 TYPES = bag_types()
 
 
-class Said(HTMLParser):
-    """What a page says: its text, its tables, its tags and their attributes."""
+class Page(HTMLParser):
+    """The text, tables, tags and attributes of a page."""
 
-    def __init__(self, page):
+    def __init__(self, html):
         super().__init__()
-        self.page, self.tags, self.attributes = page, [], []
-        self.words, self.tables, self._in = [], [], []
-        self.feed(page)
+        self.html, self.tags, self.attributes, self.words, self.tables = html, [], [], [], []
+        self.feed(html)
         self.text = ' '.join(self.words)
+        self.images = [
+            value for tag, name, value in self.attributes if (tag, name) == ('img', 'src')
+        ]
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.attributes += [(tag, name, value) for name, value in attributes]
-        self._in.append(tag)
         if tag == 'table':
             self.tables.append([])
         elif tag == 'tr':
             self.tables[-1].append([])
-
-    def handle_endtag(self, tag):
-        while self._in and self._in.pop() != tag:
-            pass
+        elif tag in ('td', 'th'):
+            self.tables[-1][-1].append('')
 
     def handle_data(self, data):
-        if 'style' in self._in or not data.strip():
-            return
-        self.words.append(' '.join(data.split()))
-        if {'td', 'th'} & set(self._in):
-            self.tables[-1][-1].append(data)
+        words = ' '.join(data.split())
+        if words and self.tags[-1] != 'style':
+            self.words.append(words)
+            if self.tags[-1] in ('td', 'th'):
+                self.tables[-1][-1][-1] += words
 
     def table(self, title):
         """Return the rows of the table whose first column has this title, by that column."""
-        (found,) = (rows for rows in self.tables if rows[0][0] == title)
-        return {row[0]: dict(zip(found[0], row, strict=True)) for row in found[1:]}
+        (table,) = (rows for rows in self.tables if rows[0][0] == title)
+        return {row[0]: dict(zip(table[0], row, strict=True)) for row in table[1:]}
 
-    @property
-    def pictures(self):
-        return [value for tag, name, value in self.attributes if (tag, name) == ('img', 'src')]
+
+def header(stamp_ns):
+    return messages.header(TYPES, Frame(np.zeros((1, 1), np.uint8), stamp_ns, 'cam'))
 
 
 def image(stamp_ns, pixels=None):
-    """Return a message; six by eight pixels where none are given."""
+    """Return an image message; six by eight pixels by default."""
     pixels = np.full((6, 8, 3), 90, np.uint8) if pixels is None else pixels
-    return messages.image(TYPES, messages.header(TYPES, Frame(pixels, stamp_ns, 'cam')), pixels)
+    return messages.image(TYPES, header(stamp_ns), pixels)
 
 
 def detections(stamp_ns, found):
     """Return a message of [(class name, score)], each with the same box."""
+    boxes = np.array([(1, 1, 4, 5)] * len(found), np.float32).reshape(-1, 4)
+    scores = np.array([score for _, score in found], np.float32)
     names = [name for name, _ in found]
-    return messages.detection_array(
-        TYPES,
-        messages.header(TYPES, Frame(np.zeros((1, 1), np.uint8), stamp_ns)),
-        Detections(
-            np.array([(1, 1, 4, 5)] * len(found), np.float32).reshape(-1, 4),
-            np.array([score for _, score in found], np.float32),
-            np.arange(len(found)),
-        ),
-        names,
-    )
+    every = Detections(boxes, scores, np.arange(len(found)))
+    return messages.detection_array(TYPES, header(stamp_ns), every, names)
 
 
 def status(time_ns, values, level=0, message='fine', name='/tdfusion: inference'):
-    """Return a diagnostics message of one status."""
-    kind = 'diagnostic_msgs/msg/'
-    pairs = [TYPES.get(kind + 'KeyValue')(key=k, value=str(v)) for k, v in values.items()]
-    one = TYPES.get(kind + 'DiagnosticStatus')(
+    """Return a diagnostics message with one status."""
+    prefix = 'diagnostic_msgs/msg/'
+    pairs = [TYPES.get(prefix + 'KeyValue')(key=k, value=str(v)) for k, v in values.items()]
+    one = TYPES.get(prefix + 'DiagnosticStatus')(
         level=level, name=name, message=message, hardware_id='msrs_rt', values=pairs
     )
-    head = messages.header(TYPES, Frame(np.zeros((1, 1), np.uint8), time_ns))
-    return TYPES.get(kind + 'DiagnosticArray')(header=head, status=[one])
+    return TYPES.get(prefix + 'DiagnosticArray')(header=header(time_ns), status=[one])
 
 
 @pytest.fixture(scope='session')
 def make():
-    """Return what makes the messages of a bag."""
+    """Return functions that make messages, and the time at which the bags begin."""
     return SimpleNamespace(
-        image=image, detections=detections, status=status, begin_ns=BEGIN_NS, said=Said
+        image=image, detections=detections, status=status, begin_ns=BEGIN_NS, page=Page
     )
 
 
 @pytest.fixture
-def said(tmp_path, write_bag):
-    """Write records to a bag and return what its report says."""
+def view(tmp_path, write_bag):
+    """Write records to a bag and return its parsed report."""
 
-    def read(records, inputs=None, **options):
+    def render(records, inputs=None, **options):
         number = len(list(tmp_path.iterdir()))
         bag = write_bag(tmp_path / f'bag{number}', sorted(records, key=lambda r: r[1]))
         with BagReader(bag) as reader:
             if inputs is None:
-                return Said(render_report(reader, **options))
+                return Page(render_report(reader, **options))
             source = write_bag(tmp_path / f'inputs{number}', sorted(inputs, key=lambda r: r[1]))
             with BagReader(source) as other:
-                return Said(render_report(reader, other, **options))
+                return Page(render_report(reader, other, **options))
 
-    return read
+    return render

@@ -15,36 +15,36 @@ from tdfusion_ros.tools.view import moments
 from tdfusion_ros.tools.view.report import render_report
 
 MS = 1_000_000
-RGB, IR, FUSED, FOUND = '/rgb/image_raw', '/ir/image_raw', '/fused/image_raw', '/detections'
+RGB, IR, FUSED, DETECTIONS = '/rgb/image_raw', '/ir/image_raw', '/fused/image_raw', '/detections'
 HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'&\x00\u202e'
 
 
-def test_text_of_a_bag_never_becomes_markup(said, make):
+def test_text_of_a_bag_is_escaped_printable_and_bounded(view, make):
     at = make.begin_ns
 
-    def told(text):
-        return said(
+    def view_with(text):
+        return view(
             [
                 (FUSED, at, make.image(at)),
-                (FOUND, at, make.detections(at, [(text, 0.5), (text * 200, 0.7)])),
+                (DETECTIONS, at, make.detections(at, [(text, 0.5), (text * 200, 0.7)])),
                 (f'/{text}/image_raw', at, make.image(at)),
                 ('/diagnostics', at, make.status(at, {f'dropped.{text}': 3, 'backend': text})),
                 ('/diagnostics', at + 1, make.status(at, {}, 1, text)),
             ]
         )
 
-    hostile, harmless = told(HOSTILE), told('harmless')
+    hostile, harmless = view_with(HOSTILE), view_with('harmless')
     assert hostile.text.count('<script>alert(1)</script>') >= 5  # shown as text
     assert hostile.tags == harmless.tags
     assert {name for _, name, _ in hostile.attributes} == {
         name for _, name, _ in harmless.attributes
     }
-    assert hostile.pictures == harmless.pictures
-    assert not {'\x00', '\u202e'} & set(hostile.page)
+    assert hostile.images == harmless.images
+    assert not {'\x00', '\u202e'} & set(hostile.html)
     assert max(map(len, hostile.words)) < 700
 
 
-def test_pictures_are_those_of_the_bag_with_boxes(
+def test_images_show_the_frames_of_the_bag_with_boxes(
     write_bag, demo_records, tmp_path, demo_pairs, pipeline
 ):
     demo, out = write_bag(tmp_path / 'bag', demo_records), tmp_path / 'fused'
@@ -69,26 +69,26 @@ def test_pictures_are_those_of_the_bag_with_boxes(
             assert (np.percentile(error, 99.9) > 60) == (cell == 2 and len(result.detections) > 0)
 
 
-def test_boxes_that_are_no_numbers_or_far_away_do_not_stop_the_report(said, make):
+def test_boxes_that_are_not_finite_or_far_outside_are_skipped(view, make):
     at = make.begin_ns
     wild = make.detections(at, [('person', 0.5)] * 3 + [('car', float('nan'))])
     for detection, size in zip(wild.detections, (float('nan'), 1e300, 0.0, 3.0), strict=True):
         detection.bbox.size_x = size
-    told = said([(FUSED, at, make.image(at)), (FOUND, at, wild)])
-    assert told.table('class')['car']['median score'] == '-'
-    assert len(told.pictures) == 1
+    page = view([(FUSED, at, make.image(at)), (DETECTIONS, at, wild)])
+    assert page.table('class')['car']['median score'] == '-'
+    assert len(page.images) == 1
 
 
-def test_picture_that_cannot_be_read_is_said_in_its_place(said, make):
+def test_unreadable_image_is_replaced_by_the_reason(view, make):
     at = make.begin_ns
     odd = make.image(at)
     odd.encoding = 'yuv<422>'
-    told = said([(RGB, at, odd), (FUSED, at, make.image(at))])
-    assert "cannot be read: encoding 'yuv<422>'" in told.text
-    assert len(told.pictures) == 1
+    page = view([(RGB, at, odd), (FUSED, at, make.image(at))])
+    assert "cannot be read: encoding 'yuv<422>'" in page.text
+    assert len(page.images) == 1
 
 
-def test_report_reads_a_long_bag_in_little_memory(tmp_path, write_bag, make, monkeypatch):
+def test_long_bag_is_read_in_little_memory(tmp_path, write_bag, make, monkeypatch):
     count, pixels = 150, np.zeros((480, 640, 3), np.uint8)
     records = (
         (topic, make.begin_ns + n * 33 * MS, make.image(make.begin_ns + n * 33 * MS, pixels))
@@ -112,41 +112,43 @@ def test_report_reads_a_long_bag_in_little_memory(tmp_path, write_bag, make, mon
     assert peak < 0.1 * 2 * count * pixels.nbytes
 
 
-def test_size_is_bounded_even_for_noise(said, make):
+def test_size_of_a_report_is_bounded_even_for_noise(view, make):
     rng, records = np.random.default_rng(0), []
     for n in range(30):
         at = make.begin_ns + n * 100 * MS
         noise = rng.integers(0, 256, (480, 640, 3), np.uint8)
         records += [(topic, at, make.image(at, noise)) for topic in (RGB, IR, FUSED)]
-    told = said(records, moments=1000)
-    assert len(told.pictures) == 3 * 24
-    assert len(told.page) < 10e6
+    page = view(records, moments=1000)
+    assert len(page.images) == 3 * 24
+    assert len(page.html) < 10e6
 
 
-def test_bag_that_breaks_off_is_shown_up_to_there(demo, tmp_path, make):
+def test_damaged_bag_is_shown_up_to_the_damage(demo, tmp_path, make):
     data = bytearray((demo / 'msrs_drive.mcap').read_bytes())
     data[4_000_000:5_000_000] = bytes(1_000_000)
     bag = tmp_path / 'broken.mcap'
     bag.write_bytes(data)
     with BagReader(bag) as reader:
-        told = make.said(render_report(reader))
-    assert 'Everything after the damage: bag' in told.text
-    number = int(told.table('topic')['/rgb/image_raw/compressed']['messages'])
+        page = make.page(render_report(reader))
+    assert 'Everything after the damage: bag' in page.text
+    number = int(page.table('topic')['/rgb/image_raw/compressed']['messages'])
     assert 5 < number < 40
-    assert len(told.pictures) == 2 * 8
+    assert len(page.images) == 2 * 8
 
 
-def test_damaged_messages_are_counted_and_left_out(make, tmp_path):
+def test_damaged_messages_are_counted_and_skipped(make, tmp_path):
     at = make.begin_ns
     with BagWriter(tmp_path / 'bag') as writer:
-        writer.write(FOUND, 'vision_msgs/msg/Detection2DArray', at, b'\0\1\0\0')
-        writer.write(FOUND, 'vision_msgs/msg/Detection2DArray', at, b'\0\1\0\0' + b'\xff' * 60)
+        writer.write(DETECTIONS, 'vision_msgs/msg/Detection2DArray', at, b'\0\1\0\0')
+        writer.write(
+            DETECTIONS, 'vision_msgs/msg/Detection2DArray', at, b'\0\1\0\0' + b'\xff' * 60
+        )
         good = make.detections(at, [('car', 0.5)])
-        writer.write(FOUND, 'vision_msgs/msg/Detection2DArray', at, good)
+        writer.write(DETECTIONS, 'vision_msgs/msg/Detection2DArray', at, good)
     with BagReader(tmp_path / 'bag') as reader:
-        told = make.said(render_report(reader))
-    assert f'2 messages of {FOUND} that cannot be read' in told.text
-    assert told.table('class')['car']['detections'] == '1'
+        page = make.page(render_report(reader))
+    assert f'2 messages of {DETECTIONS} that cannot be read' in page.text
+    assert page.table('class')['car']['detections'] == '1'
 
 
 def test_sqlite3_bag_gives_the_same_report_as_the_mcap_bag(write_bag, demo_records, tmp_path):
@@ -159,7 +161,7 @@ def test_sqlite3_bag_gives_the_same_report_as_the_mcap_bag(write_bag, demo_recor
     assert pages[0].count('data:image/jpeg') == 2 * 6
 
 
-def test_command_writes_the_report_and_says_where(demo, tmp_path, capsys):
+def test_command_creates_the_folder_and_prints_the_path(demo, tmp_path, capsys):
     path = tmp_path / 'new' / 'report.html'
     assert main(['view', str(demo), '-o', str(path)]) == 0
     assert f'{demo} -> {path}, ' in capsys.readouterr().out
@@ -177,7 +179,7 @@ def test_command_writes_the_report_and_says_where(demo, tmp_path, capsys):
         ('0 to 24', ['DEMO', '--moments', '25']),
     ],
 )
-def test_what_is_wrong_is_one_sentence(words, given, demo, tmp_path, capsys, monkeypatch):
+def test_wrong_argument_is_one_error_line(words, given, demo, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(['view', *(str(demo) if word == 'DEMO' else word for word in given)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
