@@ -1,4 +1,4 @@
-"""ONNX graphs of the paper's network and of a bundle's, alike in all but the network; torch."""
+"""ONNX graphs of the paper's fusion network and of a bundle's, which differ in nothing else."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,13 +15,13 @@ from tdfusion_ros.nets.perception import Perception
 from training.bundle.graph import export_onnx
 
 
-class Blind(nn.Module):
-    """A detector that finds nothing and costs nothing."""
+class NoDetector(nn.Module):
+    """A detector that finds nothing and takes no time."""
 
     reads_sources = True
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return no boxes and no logits; a trace of the image, else they would be constants."""
+        """Return no boxes and no logits, made from the image: the export drops constants."""
         nothing = image[:, 0, 0, :0]
         return nothing.reshape(1, 0, 1).expand(1, 0, 4), nothing.reshape(1, 0, 1)
 
@@ -29,8 +29,8 @@ class Blind(nn.Module):
 def export_fusion(fusion: nn.Module, path: Path, detector: nn.Module | None = None) -> Path:
     """Write the graph of a fusion network, alone or with a detector, and return its path."""
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of torch, to its developers
-        export_onnx(Perception(fusion, detector or Blind()).eval(), path)
+        warnings.simplefilter('ignore')  # torch's notes to its developers
+        export_onnx(Perception(fusion, detector or NoDetector()).eval(), path)
     return path
 
 
@@ -38,15 +38,15 @@ def export_graphs(architecture: Mapping[str, Any], folder: Path) -> dict[str, Pa
     """
     Write four graphs with random weights.
 
-    :param architecture: of the bundle, as its contract holds it.
+    :param architecture: of the bundle, as in its contract.
     :returns: by name: paper and student, each alone and with the bundle's detector.
     """
     torch.manual_seed(0)
     paths = {}
-    for name, with_detector in (('fusion', False), ('fusion + detector', True)):
+    for suffix in ('fusion', 'fusion + detector'):
         for network in ('paper', 'student'):
             fusion = FusionPaper() if network == 'paper' else build_network(architecture['fusion'])
-            detector = build_network(architecture['detector']) if with_detector else None
+            detector = build_network(architecture['detector']) if '+' in suffix else None
             path = folder / f'{len(paths)}.onnx'
-            paths[f'{network}, {name}'] = export_fusion(fusion, path, detector)
+            paths[f'{network}, {suffix}'] = export_fusion(fusion, path, detector)
     return paths

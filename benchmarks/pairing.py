@@ -1,10 +1,10 @@
 """
-Feed the same arrivals to our pairing and to that of message_filters, and print both.
+Compare our pairing with that of message_filters on the same arrivals.
 
     python -m benchmarks.pairing
     python -m benchmarks.pairing --max-skew-ms 50
 
-rgb at 30 Hz, ir at 9 Hz, for a minute. No pictures, no DDS: stamps only, made with a fixed seed.
+rgb at 30 Hz and ir at 9 Hz for a minute: stamps with a fixed seed, without images and DDS.
 """
 
 from argparse import ArgumentParser
@@ -30,7 +30,7 @@ LINE = '{:<26} {:<12} {:>5} {:>5} {:>7} {:>6} {:>6} {:>6}  {:<20} {:>5}'
 
 
 class Arrival(NamedTuple):
-    """A frame reaches the node; ``stamp_ns`` begins anew in each loop, ``at_ms`` goes on."""
+    """A frame that reaches the node; ``stamp_ns`` restarts in each loop, ``at_ms`` does not."""
 
     at_ms: float
     stream: str
@@ -45,8 +45,8 @@ class Scene:
 
     :param jitter_ms: standard deviation of the stamps.
     :param delay_ms: from stamp to arrival, of rgb and ir.
-    :param spread_ms: up to so much more for each frame: above a period, frames overtake.
-    :param loops: how often the same bag is played.
+    :param spread_ms: largest random addition to the delay; above a period, frames overtake.
+    :param loops: how often the same frames are played.
     """
 
     name: str
@@ -83,7 +83,7 @@ SCENES = (
 
 
 def best_skews_ms(arrivals: list[Arrival], max_skew_ms: float) -> np.ndarray:
-    """Return the skew of every ir frame to its nearest rgb frame, where that is allowed [ms]."""
+    """Return the skew of every ir frame to its nearest rgb frame, up to the limit [ms]."""
     stamps = {
         stream: np.array([(a.loop, a.stamp_ns) for a in arrivals if a.stream == stream])
         for stream in RATES_HZ
@@ -98,8 +98,8 @@ def row(scene: Scene, arrivals: list[Arrival], policy: PairingPolicy) -> dict[st
     """
     Return what a policy makes of the arrivals.
 
-    ``wait_ms`` (mean) and ``most_ms`` run from the arrival of a pair's later frame until the pair
-    leaves, without what only the end lets go; ``mixed`` are pairs of frames of two loops.
+    ``wait_ms`` (mean) and ``most_ms`` are the time from the arrival of a pair's later frame until
+    the policy returns the pair, except at the end; ``mixed`` counts pairs of two loops.
     """
     pairs, waits_ms = [], []
     for arrival in arrivals:

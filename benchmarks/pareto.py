@@ -1,19 +1,18 @@
 """
-Hold fusion networks against each other: how good, how fast; a table and a plot.
+Compare fusion networks by quality and speed, in a table and a plot.
 
     python -m benchmarks.pareto PAPER_RUN RUN... --images RGB IR --data DATA val -o students.png
 
-The first run is what the others are measured by. All are exported and run as the robot runs them
-(ONNX Runtime on the CPU), one process each, in turns. Quality is the mean over pairs of SCD, VIF,
-Qabf and SSIM on each pair of folders and each split of a data set, as a share of the first run's;
-what counts is the lowest of them. Needs torch and matplotlib (`make bench` has them).
+The first run is the reference. All networks are exported and run as on the robot (ONNX Runtime on
+the CPU), each in its own process, in turns. Quality is the mean SCD, VIF, Qabf and SSIM of each
+pair of folders and each split of a data set, as a fraction of the reference's; the lowest counts.
+This needs torch and matplotlib (`make bench` installs them).
 """
 
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 import sys
 from tempfile import TemporaryDirectory
@@ -23,14 +22,13 @@ import cv2
 import numpy as np
 
 from benchmarks.graphs import export_fusion
+from benchmarks.speed import time_graphs
 from tdfusion_ros.backends.cpu import CpuBackend
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.tools.bench.benchmark import write_report
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
-from tdfusion_ros.tools.bench.turns import time_in_turns
-from tdfusion_ros.tools.bench.workloads import Graph
 from tdfusion_ros.tools.options import check_output
 from training.checkpoint import load_fusion
 from training.data.datasets import DataSet
@@ -43,12 +41,11 @@ from training.measure.tables import markdown_table
 from training.measure.tables import quality_table
 
 SIZE_HW = (480, 640)
-FRAMES_A_TURN = 3
 FIGURES = ('SCD', 'VIF', 'Qabf', 'SSIM')
 
 
 def graph_fuser(path: Path) -> Fuser:
-    """Return a way to fuse that runs an exported graph."""
+    """Return a function that fuses with an exported graph, as 8-bit luma."""
     backend = CpuBackend(path.read_bytes())
 
     def fuse(sample: Sample) -> np.ndarray:
@@ -59,27 +56,16 @@ def graph_fuser(path: Path) -> Fuser:
             for image in (sample.rgb, sample.ir)
         )
         raw = backend.run(rgb, ir.astype(np.float32) / 255)
-        assert raw.fused is not None  # it was asked for
+        assert raw.fused is not None  # the default outputs include it
         return luma_levels(raw.fused[:height, :width])
 
     return fuse
 
 
-def times_ms(paths: Mapping[str, Path], rounds: int) -> dict[str, dict[str, float]]:
-    """Return p50, p95, p99 and mean of each graph, timed in turns [ms]."""
-    timings = time_in_turns(
-        {name: partial(Graph, path, SIZE_HW) for name, path in paths.items()},
-        frames=FRAMES_A_TURN * rounds,
-        block=FRAMES_A_TURN,
-        warm_up=2,
-    )
-    return {name: timing.percentiles_ms()['network'] for name, timing in timings.items()}
-
-
 def quality(
     paths: Mapping[str, Path], sets: Mapping[str, DataSet], every: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return FIGURES by name of set and name of graph."""
+    """Return the quality by name of data set and name of graph."""
     fusers = {name: graph_fuser(path) for name, path in paths.items()}
     out = {}
     for place, samples in sets.items():
@@ -89,17 +75,17 @@ def quality(
 
 
 def shares(found: Mapping[str, Any], name: str, reference: str) -> dict[str, float]:
-    """Return each figure as a share of the reference's, by ``set figure``; of nothing, none."""
+    """Return each positive figure as a fraction of the reference's, by ``set figure``."""
     return {
         f'{place} {key}': rows[name][key] / rows[reference][key]
         for place, rows in found.items()
         for key in FIGURES
-        if rows[reference][key] > 0  # SCD may be below
+        if rows[reference][key] > 0  # SCD may be negative
     }
 
 
 def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Draw quality against time; who has nobody above and to the left is joined by a line."""
+    """Plot quality over time; a line joins the networks that no other beats in both."""
     import matplotlib
 
     matplotlib.use('Agg')
@@ -118,14 +104,9 @@ def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
         [rows[n]['ms'] for n in front], [100 * rows[n]['lowest'] for n in front], color='0.7'
     )
     for name, row in rows.items():
-        axes.scatter(row['ms'], 100 * row['lowest'], color='C0' if name in front else '0.5')
-        axes.annotate(
-            Path(name).name,
-            (row['ms'], 100 * row['lowest']),
-            (4, 5),
-            textcoords='offset points',
-            fontsize=8,
-        )
+        point = row['ms'], 100 * row['lowest']
+        axes.scatter(*point, color='C0' if name in front else '0.5')
+        axes.annotate(Path(name).name, point, (4, 5), textcoords='offset points', fontsize=8)
     axes.axhline(97, color='C3', linewidth=0.8, linestyle=':')
     axes.set(
         xscale='log',
@@ -137,15 +118,16 @@ def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
 
 
 def compare(runs: Sequence[str], sets: Mapping[str, DataSet], every: int, rounds: int) -> dict:
-    """Export, time, measure, and return the report; the first run is the measure of the others."""
-    facts = environment()  # its load is that of others, so before the work
+    """Export the networks, measure time and quality; return the report."""
+    facts = environment()  # includes the load of other work, so call it first
     with TemporaryDirectory() as place:
         paths = {
             run: export_fusion(load_fusion(run), Path(place) / f'{i}.onnx')
             for i, run in enumerate(runs)
         }
-        times = times_ms(paths, rounds)
+        timings = time_graphs(paths, SIZE_HW, rounds)
         found = quality(paths, sets, every)
+    times = {run: timing.percentiles_ms()['network'] for run, timing in timings.items()}
     rows = {
         run: {
             'ms': times[run]['p50'],
@@ -181,12 +163,17 @@ def main() -> int:
         formatter_class=RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('runs', nargs='+', metavar='RUN', help='runs of fusion networks; the first is the measure')
+    add(
+        'runs',
+        nargs='+',
+        metavar='RUN',
+        help='runs of networks; the first is the reference',
+    )
     add('--images', nargs=2, action='append', default=[], metavar=('RGB', 'IR'))
     add('--data', nargs=2, action='append', default=[], metavar=('DATA', 'SPLIT'))
-    add('--every', type=int, default=1, metavar='N', help='only every so-many-th pair')
+    add('--every', type=int, default=1, metavar='N', help='use every Nth pair only')
     add('--rounds', type=int, default=20, help='default 20')
-    add('-o', '--output', type=Path, metavar='PNG', help='plot; beside it NAME.json')
+    add('-o', '--output', type=Path, metavar='PNG', help='write the plot, and NAME.json')
     options = parser.parse_args()
     try:
         check_output(options.output)
@@ -195,7 +182,7 @@ def main() -> int:
         sets = {rgb: open_folders(rgb, ir) for rgb, ir in options.images}
         sets |= {' '.join(place): open_dataset(*place) for place in options.data}
         if not sets:
-            raise ConfigError('name images to fuse: --images RGB IR, or --data DATA SPLIT')
+            raise ConfigError('no images: add --images RGB IR or --data DATA SPLIT')
         report = compare(options.runs, sets, options.every, options.rounds)
         print(text(report))
         if options.output:

@@ -1,16 +1,18 @@
 """
-Compare the paper's fusion network with that of a bundle, in the same runtime, in turns.
+Compare the speed of the paper's fusion network with that of a bundle, in the same runtime.
 
     python -m benchmarks.speed [--model msrs_rt] [--size 640x480]
 
-Needs torch (`make bench` has it) to export both, with random weights: on time and memory these
-have no influence. Both graphs take uint8 RGB and infrared and return the uint8 fused image; a
-second pair of graphs ends in the same detector. ONNX Runtime on the CPU runs each in a process of
-its own; they take turns, so that a ratio is one of neighbors in time. Takes minutes, and 6 GB.
+Both networks are exported with random weights, which do not affect time and memory; this needs
+torch (`make bench` installs it). Both graphs take uint8 rgb and ir and return the uint8 fused
+image; a second pair of graphs ends in the same detector. ONNX Runtime runs each graph on the CPU
+in its own process; they take turns, so that a ratio compares neighbors in time. This takes minutes
+and 6 GB.
 """
 
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 import sys
@@ -27,11 +29,12 @@ from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 from tdfusion_ros.tools.bench.turns import ratio
 from tdfusion_ros.tools.bench.turns import time_in_turns
+from tdfusion_ros.tools.bench.turns import Timing
 from tdfusion_ros.tools.bench.workloads import Graph
 from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import sizes_hw
 
-FRAMES_A_TURN = 3
+FRAMES_PER_TURN = 3
 MARKS = ('median', 'p5', 'p95')
 RATIOS = {
     'fusion': ('paper, fusion', 'student, fusion'),
@@ -39,25 +42,30 @@ RATIOS = {
 }
 
 
-def compare(model: str, size_hw: tuple[int, int], rounds: int, folder: Path) -> dict[str, Any]:
-    """Export, time, and return the report."""
-    facts = environment()  # its load is that of others, so before the work
+def time_graphs(
+    paths: Mapping[str, Path], size_hw: tuple[int, int], rounds: int
+) -> dict[str, Timing]:
+    """Time graphs on the CPU, in turns."""
+    builds = {name: partial(Graph, path, size_hw) for name, path in paths.items()}
+    frames = FRAMES_PER_TURN * rounds
+    return time_in_turns(builds, frames=frames, block=FRAMES_PER_TURN, warm_up=2)
+
+
+def compare(model: str, size_hw: tuple[int, int], rounds: int) -> dict[str, Any]:
+    """
+    Export and time all four graphs; return the report.
+
+    :raises FusionError: if there is no such bundle, or no torch.
+    """
+    facts = environment()  # includes the load of other work, so call it first
     try:
         from benchmarks.graphs import export_graphs
     except ImportError as error:
-        raise ModelError(f'exporting needs torch: {error}; see `make bench`') from None
+        raise ModelError(f'the export needs torch: {error}; use `make bench`') from None
     bundle = read_bundle(find_bundle(model))
-    paths = export_graphs(bundle.architecture, folder)
-    timings = time_in_turns(
-        {name: partial(Graph, path, size_hw) for name, path in paths.items()},
-        frames=FRAMES_A_TURN * rounds,
-        block=FRAMES_A_TURN,
-        warm_up=2,
-    )
-    graphs = {
-        name: {**timing.facts, **timing.usage, **timing.percentiles_ms()['network']}
-        for name, timing in timings.items()
-    }
+    with TemporaryDirectory() as folder:
+        paths = export_graphs(bundle.architecture, Path(folder))
+        timings = time_graphs(paths, size_hw, rounds)
     return {
         'schema': 1,
         'what': 'paper network against that of a bundle, random weights',
@@ -66,8 +74,11 @@ def compare(model: str, size_hw: tuple[int, int], rounds: int, folder: Path) -> 
         'architecture': bundle.architecture,
         'size': f'{size_hw[1]}x{size_hw[0]}',
         'rounds': rounds,
-        'frames_a_turn': FRAMES_A_TURN,
-        'graphs': graphs,
+        'frames_a_turn': FRAMES_PER_TURN,
+        'graphs': {
+            name: {**timing.facts, **timing.usage, **timing.percentiles_ms()['network']}
+            for name, timing in timings.items()
+        },
         'ratios': {
             what: dict(zip(MARKS, ratio(timings[a], timings[b], 'network'), strict=True))
             for what, (a, b) in RATIOS.items()
@@ -80,10 +91,10 @@ def text(report: dict[str, Any]) -> str:
     first = next(iter(report['graphs'].values()))
     lines = [
         f'paper: FusionPaper; student: {report["model"]}, {report["architecture"]["fusion"]};',
-        'both with random weights, which time does not depend on',
+        'both with random weights, which do not affect the time',
         describe_environment(report['environment']),
-        f'{report["size"]}, {first["engine"]}, {report["rounds"]} rounds in turns, each 1 + '
-        f'{report["frames_a_turn"]} frames of which the first is not timed',
+        f'{report["size"]}, {first["engine"]}, {report["rounds"]} rounds in turns, each of 1 '
+        f'untimed and {report["frames_a_turn"]} timed frames',
         '',
         f'{"graph alone [ms]":<28}{"p50":>10}{"p95":>10}{"p99":>10}{"model MiB":>12}',
     ]
@@ -118,8 +129,7 @@ def main() -> int:
         if options.rounds < 1:
             raise ConfigError(f'--rounds must be at least 1, got {options.rounds}')
         (size_hw,) = sizes_hw([options.size])
-        with TemporaryDirectory() as folder:
-            report = compare(options.model, size_hw, options.rounds, Path(folder))
+        report = compare(options.model, size_hw, options.rounds)
         print(text(report))
         write_report(report, options.output)
     except FusionError as error:

@@ -1,25 +1,14 @@
 """``python -m benchmarks.pairing``: our pairing and message_filters on the same arrivals."""
 
-from pathlib import Path
 import sys
 
 import pytest
 
+from benchmarks import pairing
 from tdfusion_ros.core.config import SyncConfig
 
-ROOT = Path(__file__).parents[2]
 
-
-@pytest.fixture
-def pairing(monkeypatch):
-    """Return the module; it lies beside the package."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks import pairing
-
-    return pairing
-
-
-def run(pairing, monkeypatch, capsys):
+def run(monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['pairing'])
     assert pairing.main() == 0
     return capsys.readouterr().out.splitlines()[1:]
@@ -27,9 +16,7 @@ def run(pairing, monkeypatch, capsys):
 
 @pytest.mark.parametrize('max_skew_ms', [20.0, 50.0])
 @pytest.mark.parametrize('number', range(5))
-def test_our_pairing_comes_within_a_millisecond_of_the_nearest_possible(
-    pairing, number, max_skew_ms
-):
+def test_our_pairing_comes_within_a_millisecond_of_the_nearest_possible(number, max_skew_ms):
     scene, sync = pairing.SCENES[number], SyncConfig(max_skew_ms=max_skew_ms)
     arrivals = scene.arrivals()
     best_ms = pairing.best_skews_ms(arrivals, max_skew_ms)
@@ -39,7 +26,7 @@ def test_our_pairing_comes_within_a_millisecond_of_the_nearest_possible(
         assert found['pairs'] == len(best_ms)
 
 
-def test_our_pairing_keeps_every_pair_of_every_loop_of_a_bag(pairing):
+def test_our_pairing_keeps_every_pair_of_every_loop_of_a_bag():
     (scene,) = (scene for scene in pairing.SCENES if scene.loops == 4)
     arrivals = scene.arrivals()
     found = pairing.row(scene, arrivals, pairing.NearestPolicy(SyncConfig()))
@@ -47,18 +34,16 @@ def test_our_pairing_keeps_every_pair_of_every_loop_of_a_bag(pairing):
     assert found['mixed'] == 0
 
 
-def test_missing_message_filters_are_said_in_every_scene(pairing, monkeypatch, capsys):
+def test_missing_message_filters_are_said_in_every_scene(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'message_filters', None)
-    lines = run(pairing, monkeypatch, capsys)
+    lines = run(monkeypatch, capsys)
     assert sum('nearest' in line for line in lines) == len(pairing.SCENES)
     assert sum('is not installed' in line for line in lines) == len(pairing.SCENES)
 
 
-def test_message_filters_pair_the_same_arrivals_where_they_are_installed(
-    pairing, monkeypatch, capsys
-):
+def test_message_filters_pair_the_same_arrivals_where_they_are_installed(monkeypatch, capsys):
     pytest.importorskip('message_filters')
-    lines = run(pairing, monkeypatch, capsys)
+    lines = run(monkeypatch, capsys)
     for line in (line for line in lines if ' approximate ' in line):
         pairs, possible = (int(word) for word in line.split(' approximate ')[1].split()[:2])
         assert possible / 2 < pairs <= possible

@@ -1,43 +1,33 @@
 """``python -m benchmarks.speed``: the paper's network against that of a bundle."""
 
 import json
-from pathlib import Path
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def speed(monkeypatch):
-    """Return the module; it lies beside the package."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks import speed
-
-    return speed
+from benchmarks import speed
 
 
 @pytest.fixture
 def shipped_graphs(monkeypatch, bundle):
-    """Let the shipped graph stand for all four, so that nothing is exported."""
+    """Use the shipped graph for all four, so that nothing is exported."""
     names = [f'{n}, {w}' for w in ('fusion', 'fusion + detector') for n in ('paper', 'student')]
     fake = SimpleNamespace(export_graphs=lambda *_: dict.fromkeys(names, bundle / 'model.onnx'))
     monkeypatch.setitem(sys.modules, 'benchmarks.graphs', fake)
 
 
-def run(speed, monkeypatch, *arguments):
+def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, 'argv', ['speed', '--size', '96x64', '--rounds', '3', *arguments])
     return speed.main()
 
 
-def test_four_graphs_are_timed_and_two_ratios_told_with_their_spread(
-    speed, shipped_graphs, monkeypatch, tmp_path, capsys
+def test_four_graphs_are_timed_and_two_ratios_printed_with_their_spread(
+    shipped_graphs, monkeypatch, tmp_path, capsys
 ):
     path = tmp_path / 'report.json'
-    assert run(speed, monkeypatch, '-o', str(path)) == 0
+    assert run(monkeypatch, '-o', str(path)) == 0
     report, printed = json.loads(path.read_text()), capsys.readouterr().out
     assert list(report['graphs']) == [name for pair in speed.RATIOS.values() for name in pair]
     for found in report['graphs'].values():
@@ -49,16 +39,15 @@ def test_four_graphs_are_timed_and_two_ratios_told_with_their_spread(
     assert 'random weights' in printed
 
 
-def test_unknown_bundle_is_said_in_one_sentence(speed, shipped_graphs, monkeypatch, capsys):
-    assert run(speed, monkeypatch, '--model', 'nowhere') == 1
+def test_unknown_bundle_is_an_error_of_one_line(shipped_graphs, monkeypatch, capsys):
+    assert run(monkeypatch, '--model', 'nowhere') == 1
     assert "model 'nowhere' is neither" in capsys.readouterr().err
 
 
 @pytest.mark.torch
-def test_graph_without_detector_returns_the_same_fused_image_and_no_boxes(monkeypatch):
+def test_graph_without_detector_returns_the_same_fused_image_and_no_boxes():
     torch = pytest.importorskip('torch')
-    monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks.graphs import Blind
+    from benchmarks.graphs import NoDetector
     from tdfusion_ros.nets.detector import Detector
     from tdfusion_ros.nets.fusion_rt import FusionRT
     from tdfusion_ros.nets.perception import Perception
@@ -69,6 +58,6 @@ def test_graph_without_detector_returns_the_same_fused_image_and_no_boxes(monkey
     ir = torch.rand(64, 96)
     with torch.inference_mode():
         seeing = Perception(fusion, Detector()).eval()(rgb, ir)
-        blind = Perception(fusion, Blind()).eval()(rgb, ir)
+        blind = Perception(fusion, NoDetector()).eval()(rgb, ir)
     np.testing.assert_array_equal(blind[0], seeing[0])
     assert (blind[1].shape, blind[2].shape) == ((0, 4), (0, 1))
