@@ -1,11 +1,11 @@
 """
 Measure ``tdfusion calibrate`` on real pairs whose misregistration is known.
 
-    python -m benchmarks.calibration_error --data ../shared/data [--pictures out]
+    python -m benchmarks.calibration_error --data DATA [--pictures out]
 
+DATA has the folders misreg_landmarks, misreg_flow, m3svd_seq and msrs_det, or some of them.
 Errors are medians in pixels of ir, over landmarks or over a grid of points: before (ir stretched
-over rgb), with picked points, and from the images alone. Data sets that are not in the folder are
-left out.
+over rgb), with picked points, and from the images alone.
 """
 
 import argparse
@@ -17,10 +17,11 @@ import cv2
 import numpy as np
 
 from tdfusion_ros.core.calibration import Homography
-from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.registration import inside
+from tdfusion_ros.formats.image_files import image_files
+from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import calibrate
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument('--data', type=Path, default=Path('../shared/data'))
+    parser.add_argument('--data', type=Path, required=True, help='folder of the data sets')
     parser.add_argument('--pictures', type=Path, help='folder for overlays')
     options = parser.parse_args(argv)
     if options.pictures:
@@ -95,31 +96,32 @@ def sequences(data: Path, pictures: Path | None) -> int:
 
 def msrs(data: Path, pictures: Path | None) -> int:
     """Measure pairs of MSRS, by day and by night, under a known warp."""
-    pairs = list(read(data / 'msrs_det', 'ir').values())
-    half = len(pairs) // 2
-    for name, some in (('msrs day', pairs[:half]), ('msrs night', pairs[half:])):
-        if some:
-            known_warp(name, some, pictures)
-    return len(pairs)
+    rows = 0
+    for name, ending in (('msrs day', 'D'), ('msrs night', 'N')):
+        pairs = list(read(data / 'msrs_det', 'ir', ending).values())
+        if pairs:
+            known_warp(name, pairs, pictures)
+            rows += 1
+    return rows
 
 
-def read(folder: Path, ir: str) -> dict[str, GrayPair]:
+def read(folder: Path, ir: str, ending: str = '') -> dict[str, GrayPair]:
     """Return up to 24 pairs of the folders ``vi`` and ``ir`` by name, spread evenly."""
-    files = sorted((folder / 'vi').glob('*.[pj][np]g'))
-    spread = np.linspace(0, len(files) - 1, min(MAX_PAIRS, len(files))).round().astype(int)
-    ir_files = {file.stem: file for file in (folder / ir).glob('*')}
+    if not folder.is_dir():
+        return {}
+    rgb_files, ir_files = image_files(folder / 'vi'), image_files(folder / ir)
+    names = sorted(name for name in rgb_files if name.endswith(ending))
+    spread = np.linspace(0, len(names) - 1, min(MAX_PAIRS, len(names))).round().astype(int)
     return {
-        file.stem: (gray(file), gray(ir_files[file.stem]).astype(np.float32) / 255)
-        for file in (files[i] for i in spread)
+        name: (gray(rgb_files[name]), gray(ir_files[name]).astype(np.float32) / 255)
+        for name in (names[i] for i in spread)
     }
 
 
 def gray(file: Path) -> np.ndarray:
-    """Return an image as (H, W) uint8."""
-    image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise BagError(f'{file} cannot be read')
-    return image
+    """Return an image as (H, W) uint8; some ir images have a marking in color."""
+    pixels = read_image(file)
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
 
 
 def single_pair(

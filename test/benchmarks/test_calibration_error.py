@@ -25,18 +25,19 @@ def calibration_error(monkeypatch):
 def write_pairs(pairs, rgb_folder, ir_folder):
     for folder in (rgb_folder, ir_folder):
         folder.mkdir(parents=True)
-    for name, pair in zip('ab', pairs, strict=False):
+    for name, pair in pairs.items():
         cv2.imwrite(str(rgb_folder / f'{name}.png'), cv2.resize(pair.rgb.pixels, SIZE))
         cv2.imwrite(str(ir_folder / f'{name}.png'), cv2.resize(pair.ir.pixels, SIZE))
 
 
 @pytest.fixture
 def data(demo_pairs, tmp_path):
-    """Write a pair of the demo, 320x240, as each of the data sets; two as MSRS."""
+    """Write a pair of the demo, 320x240, as each of the data sets; two for MSRS."""
     sets = {'misreg_landmarks': 'ir', 'misreg_flow': 'ir_warp', 'm3svd_seq/a': 'ir'}
     for name, ir in sets.items():
-        write_pairs(demo_pairs[:1], tmp_path / name / 'vi', tmp_path / name / ir)
-    write_pairs(demo_pairs[:2], tmp_path / 'msrs_det' / 'vi', tmp_path / 'msrs_det' / 'ir')
+        write_pairs({'a': demo_pairs[0]}, tmp_path / name / 'vi', tmp_path / name / ir)
+    msrs = {'1D': demo_pairs[0], '2N': demo_pairs[1]}
+    write_pairs(msrs, tmp_path / 'msrs_det' / 'vi', tmp_path / 'msrs_det' / 'ir')
     points = [[x, y] for x in range(40, 300, 40) for y in range(40, 220, 40)]
     (tmp_path / 'misreg_landmarks' / 'landmarks').mkdir()
     (tmp_path / 'misreg_landmarks' / 'landmarks' / 'a.json').write_text(
