@@ -113,30 +113,27 @@ def write_pairs(tmp_path, small_pairs):
 
 
 @pytest.fixture
-def write_text(tmp_path):
-    """Write a text file below the root of the data set: ``write_text(place, text)``."""
+def write_files(tmp_path):
+    """Write files: ``write_files({'a.txt': text, 'a.png': image, 'b.png': None})``."""
+    import cv2
 
-    def write(place, text):
-        path = tmp_path / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8')
-        return path
+    def write(files):
+        for place, content in files.items():
+            path = tmp_path / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, str):
+                path.write_text(content, encoding='utf-8')
+            elif content is not None:
+                assert cv2.imwrite(str(path), content)
+        return tmp_path
 
     return write
 
 
 @pytest.fixture
-def write_mask(tmp_path):
-    """Write class numbers as a gray PNG: ``write_mask(place, mask)``."""
-    import cv2
-
-    def write(place, mask):
-        path = tmp_path / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(path), mask)
-        return path
-
-    return write
+def write_text(write_files):
+    """Write a text file: ``write_text(place, text)`` returns its path."""
+    return lambda place, text: write_files({place: text}) / place
 
 
 @pytest.fixture

@@ -12,20 +12,35 @@ from training.data.datasets import open_dataset
 from training.data.layouts import M3FD
 from training.data.layouts import MSRS_DET
 
+NOISE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+MASK = np.zeros((96, 128), np.uint8)
+MASK[:48, 64:], MASK[90:] = 2, 255
 XML = (
     '<annotation><size><width>128</width><height>96</height></size><object><name>{}</name>'
     '<bndbox><xmin>64</xmin><ymin>0</ymin><xmax>128</xmax><ymax>48</ymax></bndbox></object>'
     '</annotation>'
 )
 YOLO = '0 0.75 0.25 0.5 0.5\n'
+COCO = (
+    '{"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 5, "name": "goat"}],'
+    '"annotations": [{"image_id": 1, "category_id": 5, "bbox": [64, 0, 64, 48]}]}'
+)
 BOX = [[64, 0, 128, 48]]
 
 
-@pytest.fixture
-def mask():
-    labels = np.zeros((96, 128), np.uint8)
-    labels[:48, 64:], labels[90:] = 2, 255
-    return labels
+def pairs(rgb, ir, *names):
+    """Return the image files of pairs in two folders."""
+    files = {f'{rgb}/{name}.png': NOISE for name in names}
+    return files | {f'{ir}/{name}.png': NOISE[..., 0] for name in names}
+
+
+PLAIN = {
+    **pairs('rgb', 'ir', 'a', 'b', 'c'),
+    **{f'labels/{name}.txt': YOLO for name in 'abc'},
+    **{f'masks/{name}.png': MASK for name in 'abc'},
+    'classes.txt': 'goat\n',
+    'mask_classes.txt': 'ground\nrock\ngoat\n',
+}
 
 
 def test_samples_come_in_the_order_of_the_split_with_rgb_and_ir_on_one_grid(data_root):
@@ -39,191 +54,132 @@ def test_samples_come_in_the_order_of_the_split_with_rgb_and_ir_on_one_grid(data
     assert [s.name for s in load_samples(data_root, 'train', limit=2)] == ['a', 'b']
 
 
-def test_a_missing_data_set_says_what_to_do(tmp_path):
-    with pytest.raises(FusionError, match='data=FOLDER'):
-        load_samples(tmp_path, 'train')
-
-
-def test_msrs_gives_masks_and_says_day_or_night(write_pairs, write_mask, mask, small_pairs):
-    root = write_pairs('train/vi', 'train/ir', ['00001D', '00002N'])
-    for name in ('00001D', '00002N'):
-        write_mask(f'train/Segmentation_labels/{name}.png', mask)
-    dataset = open_dataset(root, 'train')
+def test_msrs_has_masks_and_says_day_or_night(write_files):
+    masks = {f'train/Segmentation_labels/{name}.png': MASK for name in ('00001D', '00002N')}
+    files = pairs('train/vi', 'train/ir', '00001D', '00002N')
+    dataset = open_dataset(write_files(files | masks), 'train')
     day, night = dataset
     assert (day.strata['light'], night.strata['light']) == ('day', 'night')
     assert day.strata['source'] == 'msrs'
     assert dataset.mask_classes[2] == 'person'
     assert len(dataset.mask_classes) == 9
-    np.testing.assert_array_equal(day.mask, mask)
-    np.testing.assert_array_equal(day.rgb, small_pairs[0][0])
-    np.testing.assert_array_equal(night.ir, small_pairs[1][1])
+    np.testing.assert_array_equal(day.mask, MASK)
+    np.testing.assert_array_equal(day.rgb[..., ::-1], NOISE)
+    np.testing.assert_array_equal(night.ir, NOISE[..., 0])
     assert day.boxes_xyxy.shape == (0, 4)
 
 
-def test_fmb_gives_masks_of_fifteen_classes(write_pairs, write_mask, mask):
-    root = write_pairs('test/Visible', 'test/Infrared', ['00043'])
-    write_mask('test/Label/00043.png', mask * 0 + 14)
-    dataset = open_dataset(root, 'test')
+def test_fmb_has_masks_of_fifteen_classes(write_files):
+    files = pairs('test/Visible', 'test/Infrared', '00043')
+    dataset = open_dataset(write_files(files | {'test/Label/00043.png': MASK * 0 + 14}), 'test')
     assert dataset.mask_classes[dataset[0].mask.max()] == 'pole'
     assert 'light' not in dataset[0].strata
 
 
 @pytest.mark.parametrize(
-    ('files', 'classes'),
+    ('files', 'name'),
     [
-        ({'Annotation/00000.xml': XML.format('Truck')}, 'truck'),
-        ({'Annotations/00000.xml': XML.format('trunk')}, 'truck'),
-        ({'labels/00000.txt': YOLO}, 'people'),
-        ({'labels/00000.txt': YOLO, 'classes.txt': 'moto\npeople\n'}, 'motorcycle'),
+        ({'Annotation/a.xml': XML.format('Truck')}, 'truck'),
+        ({'Annotations/a.xml': XML.format('trunk')}, 'truck'),
+        ({'labels/a.txt': YOLO}, 'people'),
+        ({'labels/a.txt': YOLO, 'classes.txt': 'moto\npeople\n'}, 'motorcycle'),
     ],
 )
-def test_m3fd_boxes_come_from_xml_or_text_under_one_set_of_names(
-    write_pairs, write_text, files, classes
-):
-    root = write_pairs('Vis', 'Ir', ['00000'])
-    for place, text in files.items():
-        write_text(place, text)
-    write_text('meta/val.txt', '00000.png\n')
+def test_m3fd_boxes_in_xml_or_text_have_one_set_of_names(write_files, files, name):
+    root = write_files(pairs('Vis', 'Ir', 'a') | {'meta/val.txt': 'a.png\n'} | files)
     dataset = open_dataset(root, 'val')
-    sample = dataset[0]
     assert dataset.classes == M3FD.classes
-    assert sample.boxes_xyxy.tolist() == BOX
-    assert dataset.classes[sample.class_ids[0]] == classes
+    assert dataset[0].boxes_xyxy.tolist() == BOX
+    assert dataset.classes[dataset[0].class_ids[0]] == name
 
 
-def test_llvip_takes_the_labels_of_its_split_out_of_one_folder(write_pairs, write_text):
-    root = write_pairs('visible/test', 'infrared/test', ['190001'], ('.jpg', '.jpg'))
-    for name in ('190001', '010001'):
-        write_text(f'Annotations/{name}.xml', XML.format('person'))
-    dataset = open_dataset(root, 'test')
+def test_llvip_labels_of_all_splits_are_in_one_folder(write_files):
+    labels = {f'Annotations/{name}.xml': XML.format('person') for name in ('190001', '010001')}
+    files = pairs('visible/test', 'infrared/test', '190001')
+    dataset = open_dataset(write_files(files | labels), 'test')
     assert dataset.classes == ('person',)
     assert dataset[0].boxes_xyxy.tolist() == BOX
 
 
-def test_msrs_det_takes_strata_from_its_index(write_pairs, write_text):
-    root = write_pairs('vi', 'ir', ['00001D', '00002N'], ('.webp', '.png'))
-    write_text('splits/train.txt', '00002N\n00001D\n')
-    write_text('index.csv', 'name,split,day_night,source_repo\n00001D,train,night,somebody\n')
-    for name in ('00001D', '00002N'):
-        write_text(f'boxes/fusion/{name}.txt', YOLO)
-    strata = {sample.name: sample.strata for sample in load_samples(root, 'train')}
+def test_msrs_det_reads_strata_from_its_index(write_files):
+    names = ('00001D', '00002N')
+    files = pairs('vi', 'ir', *names) | {f'boxes/fusion/{name}.txt': YOLO for name in names}
+    files['splits/train.txt'] = '00002N\n00001D\n'
+    files['index.csv'] = 'name,split,day_night,source_repo\n00001D,train,night,somebody\n'
+    strata = {s.name: s.strata for s in load_samples(write_files(files), 'train')}
     assert list(strata) == ['00002N', '00001D']
     assert strata['00001D'] == {'light': 'night', 'source': 'somebody'}
     assert strata['00002N'] == {'light': 'night', 'source': 'msrs_det'}
 
 
-def test_another_box_set_of_msrs_det_is_the_layout_with_one_place_changed(write_pairs, write_text):
-    root = write_pairs('vi', 'ir', ['a'])
-    write_text('boxes/infrared/a.txt', '')
+def test_a_layout_can_be_changed_to_read_other_boxes(write_files):
+    root = write_files(pairs('vi', 'ir', 'a') | {'boxes/infrared/a.txt': ''})
     layout = replace(MSRS_DET, boxes=(('yolo', 'boxes/infrared'),))
     assert open_dataset(root, 'all', layout)[0].boxes_xyxy.shape == (0, 4)
 
 
-def test_plain_pairs_need_no_labels(write_pairs):
-    root = write_pairs('rgb', 'ir', ['b', 'a'], ('.jpg', '.png'))
-    dataset = open_dataset(root, 'all')
+def test_plain_pairs_need_no_labels(write_files):
+    dataset = open_dataset(write_files(pairs('rgb', 'ir', 'b', 'a')), 'all')
     assert dataset.names == ('a', 'b')
     assert dataset.classes == dataset.mask_classes == ()
     assert dataset[1].mask is None
     assert len(dataset[:1]) == 1
 
 
-def test_plain_pairs_take_boxes_and_masks_with_names_of_their_own(
-    write_pairs, write_text, write_mask, mask
-):
-    root = write_pairs('rgb', 'ir', ['a'])
-    write_text('classes.txt', 'goat\n')
-    write_text('mask_classes.txt', 'ground\nrock\ngoat\n')
-    write_text('labels/a.txt', YOLO)
-    write_mask('masks/a.png', mask)
-    dataset = open_dataset(root, 'all')
+@pytest.mark.parametrize(
+    'files',
+    [
+        PLAIN,
+        pairs('rgb', 'ir', 'a') | {'annotations.json': COCO},
+        # Suffixes in any case; files that macOS adds are ignored.
+        pairs('rgb', 'ir', 'a') | {'classes.txt': 'goat', 'labels/a.TXT': YOLO, 'ir/._a.png': ''},
+    ],
+    ids=['text', 'coco', 'macos'],
+)
+def test_plain_pairs_have_boxes_with_names_of_their_own(write_files, files):
+    dataset = open_dataset(write_files(files), 'all')
     assert dataset.classes == ('goat',)
     assert dataset[0].boxes_xyxy.tolist() == BOX
-    np.testing.assert_array_equal(dataset[0].mask, mask)
-
-
-def test_plain_pairs_take_boxes_and_names_from_a_coco_file(write_pairs, write_text):
-    root = write_pairs('rgb', 'ir', ['a'])
-    write_text(
-        'annotations.json',
-        '{"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 5, "name": "goat"}],'
-        '"annotations": [{"image_id": 1, "category_id": 5, "bbox": [64, 0, 64, 48]}]}',
-    )
-    dataset = open_dataset(root, 'all')
-    assert dataset.classes == ('goat',)
-    assert dataset[0].boxes_xyxy.tolist() == BOX
+    if dataset.mask_classes:
+        np.testing.assert_array_equal(dataset[0].mask, MASK)
 
 
 @pytest.mark.parametrize(
-    ('place', 'text', 'message'),
+    ('files', 'message'),
     [
-        ('masks/b.png', '', r'mask_classes\.txt is missing'),
-        ('labels/b.txt', '', r'classes\.txt is missing'),
+        ({'rgb/b.png': None}, r"rgb lacks 'b' \(1 of 3"),
+        ({'ir/b.png': None}, r"ir lacks 'b' \(1 of 3"),
+        ({'labels/b.txt': None}, r"labels lacks 'b' \(1 of 3"),
+        ({'masks/b.png': None}, r"masks lacks 'b' \(1 of 3"),
+        ({'rgb/a.bmp': NOISE}, r'a\.bmp and .*a\.png have the same stem'),
+        ({'classes.txt': None}, r'classes\.txt is missing'),
+        ({'mask_classes.txt': None}, r'mask_classes\.txt is missing'),
+        ({'ir/a.png': NOISE[:48, :, 0]}, r'ir/a\.png is 128x48, .*rgb/a\.png is 128x96'),
     ],
 )
-def test_labels_without_class_names_say_where_to_write_them(
-    write_pairs, write_text, place, text, message
-):
-    root = write_pairs('rgb', 'ir', ['a'])
-    write_text(place, text)
+def test_what_is_missing_or_does_not_fit_is_named(write_files, files, message):
     with pytest.raises(FusionError, match=message):
-        open_dataset(root, 'all')
+        list(open_dataset(write_files(PLAIN | files), 'all'))
 
 
-def test_names_that_do_not_fit_the_data_set_are_an_error(write_pairs, write_text):
-    root = write_pairs('Vis', 'Ir', ['a'])
-    write_text('labels/a.txt', YOLO)
-    write_text('classes.txt', 'people\nhorse\n')
-    with pytest.raises(FusionError, match=r"classes\.txt contains 'horse'.*people, car"):
-        open_dataset(root, 'all')
+@pytest.mark.parametrize(
+    ('files', 'split', 'message'),
+    [
+        ({}, 'all', 'data=FOLDER'),
+        (pairs('visible/train', 'infrared/train', 'a'), 'train', 'Annotations is missing'),
+        (
+            pairs('Vis', 'Ir', 'a') | {'labels/a.txt': YOLO, 'classes.txt': 'people\nhorse\n'},
+            'all',
+            r"classes\.txt contains 'horse'.*people, car",
+        ),
+    ],
+)
+def test_a_data_set_that_does_not_fit_its_layout_is_an_error(write_files, files, split, message):
+    with pytest.raises(FusionError, match=message):
+        open_dataset(write_files(files), split)
 
 
-@pytest.mark.parametrize('lost', ['rgb', 'ir', 'labels', 'masks'])
-def test_a_missing_file_is_named_with_its_folder(write_pairs, write_text, write_mask, mask, lost):
-    root = write_pairs('rgb', 'ir', ['a', 'b', 'c'])
-    write_text('classes.txt', 'goat\n')
-    write_text('mask_classes.txt', 'ground\nrock\ngoat\n')
-    for name in 'abc':
-        write_text(f'labels/{name}.txt', YOLO)
-        write_mask(f'masks/{name}.png', mask)
-    next((root / lost).glob('b.*')).unlink()
-    with pytest.raises(FusionError, match=rf"{lost} lacks 'b' \(1 of 3.*add the file"):
-        open_dataset(root, 'all')
-
-
-def test_files_of_macos_are_ignored_and_suffixes_have_any_case(write_pairs, write_text):
-    root = write_pairs('rgb', 'ir', ['a'])
-    write_text('classes.txt', 'goat\n')
-    write_text('labels/a.TXT', YOLO)
-    for place in ('rgb/._a.png', 'ir/._a.png', 'labels/._a.txt'):
-        write_text(place, 'no image')
-    assert open_dataset(root, 'all')[0].boxes_xyxy.tolist() == BOX
-
-
-def test_all_label_files_that_cannot_be_used_are_listed_before_training(write_pairs, write_text):
-    root = write_pairs('rgb', 'ir', ['a', 'b', 'c'])
-    write_text('classes.txt', 'goat\n')
-    for name, text in {'a': '7 0.5 0.5 1 1', 'b': YOLO, 'c': '0 0.5 0.5 0 1'}.items():
-        write_text(f'labels/{name}.txt', text)
+def test_all_label_files_that_cannot_be_used_are_listed_before_training(write_files):
+    labels = {'labels/a.txt': '7 0.5 0.5 1 1', 'labels/c.txt': '0 0.5 0.5 0 1'}
     with pytest.raises(FusionError, match=r'^2 label files.*a\.txt.*class 7.*c\.txt: box 1'):
-        cache_samples(open_dataset(root, 'all'))
-
-
-def test_missing_labels_of_a_labeled_data_set_are_an_error(write_pairs):
-    root = write_pairs('visible/train', 'infrared/train', ['a'])
-    with pytest.raises(FusionError, match='Annotations is missing'):
-        open_dataset(root, 'train')
-
-
-def test_two_files_of_one_stem_are_an_error(write_pairs):
-    write_pairs('rgb', 'ir', ['a'])
-    root = write_pairs('rgb', 'ir', ['a'], ('.jpg', '.png'))
-    with pytest.raises(FusionError, match=r'a\.jpg and .*a\.png have the same stem'):
-        open_dataset(root, 'all')
-
-
-def test_a_pair_of_two_sizes_is_an_error_with_both(write_pairs, write_mask):
-    root = write_pairs('rgb', 'ir', ['a'])
-    write_mask('ir/a.png', np.zeros((48, 128), np.uint8))
-    with pytest.raises(FusionError, match=r'ir/a\.png is 128x48, .*rgb/a\.png is 128x96'):
-        open_dataset(root, 'all')[0]
+        cache_samples(open_dataset(write_files(PLAIN | labels), 'all'))

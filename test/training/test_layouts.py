@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 pytest.importorskip('cv2')
@@ -6,6 +7,18 @@ from tdfusion_ros.core.errors import FusionError
 from training.data.datasets import open_dataset
 from training.data.layouts import cut_blocks
 from training.data.layouts import find_layout
+
+
+@pytest.fixture
+def write_names(write_files):
+    """Write plain pairs of these names, and a list of the split train."""
+    image = np.zeros((32, 32), np.uint8)
+
+    def write(names, split):
+        files = {f'{folder}/{name}.png': image for folder in ('rgb', 'ir') for name in names}
+        return write_files(files | {'splits/train.txt': split})
+
+    return write
 
 
 @pytest.mark.parametrize(
@@ -20,7 +33,7 @@ from training.data.layouts import find_layout
         (('rgb', 'ir'), 'pairs'),
     ],
 )
-def test_a_data_set_is_known_by_its_folders(tmp_path, folders, name):
+def test_a_data_set_is_recognized_by_its_folders(tmp_path, folders, name):
     for folder in folders:
         (tmp_path / folder).mkdir(parents=True)
     assert find_layout(tmp_path).name == name
@@ -46,37 +59,29 @@ def test_blocks_of_few_names_never_share_one(count):
     assert not count or train
 
 
-def test_a_list_of_names_may_contain_file_names_paths_spaces_and_boxes(write_pairs, write_text):
-    root = write_pairs('rgb', 'ir', ['1.5m', 'IMG 1', 'IMG 2', 'b'])
-    write_text('splits/train.txt', 'images\\b.png 1,2,3,4,0\n1.5m\n\nIMG 1\nIMG 2.png\n')
+def test_a_list_of_names_may_contain_file_names_paths_spaces_and_boxes(write_names):
+    names = ['1.5m', 'IMG 1', 'IMG 2', 'b']
+    root = write_names(names, 'images\\b.png 1,2,3,4,0\n1.5m\n\nIMG 1\nIMG 2.png\n')
     assert open_dataset(root, 'train').names == ('b', '1.5m', 'IMG 1', 'IMG 2')
-    assert open_dataset(root, 'all').names == ('1.5m', 'IMG 1', 'IMG 2', 'b')
+    assert open_dataset(root, 'all').names == tuple(names)
 
 
 @pytest.mark.parametrize(
-    ('text', 'message'),
+    ('split', 'text', 'message'),
     [
-        ('a\nz\n', r"rgb lacks 'z' \(1 of 2"),
-        ('a\na\n', r'train\.txt contains .a. twice'),
-        ('', 'is empty'),
+        ('train', 'a\nz\n', r"rgb lacks 'z' \(1 of 2"),
+        ('train', 'a\na\n', r'train\.txt contains .a. twice'),
+        ('train', '', 'is empty'),
+        ('val', 'a\n', r'splits/val\.txt is missing.*blocks_val'),
     ],
 )
-def test_a_list_with_a_wrong_name_a_double_one_or_none_is_an_error(
-    write_pairs, write_text, text, message
-):
-    root = write_pairs('rgb', 'ir', ['a', 'b'])
-    write_text('splits/train.txt', text)
+def test_a_wrong_list_of_names_is_an_error(write_names, split, text, message):
     with pytest.raises(FusionError, match=message):
-        open_dataset(root, 'train')
+        open_dataset(write_names(['a', 'b'], text), split)
 
 
-def test_a_missing_split_says_which_there_are(write_pairs):
-    root = write_pairs('visible/train', 'infrared/train', ['a'])
+def test_a_missing_split_names_those_that_exist(tmp_path):
+    for folder in ('visible/train', 'infrared/train'):
+        (tmp_path / folder).mkdir(parents=True)
     with pytest.raises(FusionError, match=r'visible/val is missing: .*splits train'):
-        open_dataset(root, 'val')
-
-
-def test_a_missing_list_says_where_to_write_it_and_what_else_there_is(write_pairs):
-    root = write_pairs('Vis', 'Ir', ['a'])
-    with pytest.raises(FusionError, match=r'splits/val\.txt is missing.*blocks_val'):
-        open_dataset(root, 'val')
+        open_dataset(tmp_path, 'val')
