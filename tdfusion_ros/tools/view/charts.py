@@ -24,7 +24,7 @@ STYLE: Any = {
     'axes.linewidth': 0.8,
     'path.simplify': False,
 }
-# matplotlib needs numbers: each color of the style sheet has a stand-in that is replaced at last.
+# matplotlib cannot use CSS variables: it draws with these colors, which are replaced in the SVG.
 COLORS = {
     name: f'#0{index:x}0b0c'
     for index, name in enumerate(
@@ -56,7 +56,7 @@ def draw_stacked(
 
 def draw_samples(series: Mapping[str, Samples], origin_ns: int, x_label: str, y_label: str) -> str:
     """
-    Return a chart of values over time, with zero in sight; several series are joined by lines.
+    Return a chart of values over time, including zero; several series are joined by lines.
 
     :param series: samples by their color.
     :param origin_ns: where the time axis begins to count.
@@ -67,11 +67,14 @@ def draw_samples(series: Mapping[str, Samples], origin_ns: int, x_label: str, y_
         if len(values) > MAX_POINTS:
             _draw_ranges(axes, at_s, values, COLORS[color])
         else:
-            form = '.' if len(series) == 1 else '.-'
-            axes.plot(at_s, values, form, ms=5, lw=1.3, color=COLORS[color])
+            marks = '.' if len(series) == 1 else '.-'
+            axes.plot(at_s, values, marks, ms=5, lw=1.3, color=COLORS[color])
     axes.margins(x=0.01)
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(low, 0) if low < 0 else 0, max(high, 0))
+    every = np.concatenate([samples.values for samples in series.values()])
+    if every.min() >= 0:
+        axes.set_ylim(bottom=0)
+    elif every.max() <= 0:
+        axes.set_ylim(top=0)
     return _to_svg(figure, y_label)
 
 

@@ -50,7 +50,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class ReadBag:
+class RecordedBag:
     """A bag and what one pass through it found."""
 
     reader: BagReader
@@ -97,7 +97,7 @@ class ReadBag:
         return Thumbnail(jpeg_uri(image))
 
 
-def choose_moments(result: ReadBag, source: ReadBag, count: int) -> list[Moment]:
+def choose_moments(result: RecordedBag, source: RecordedBag, count: int) -> list[Moment]:
     """
     Return moments evenly spread over the results, or over the images if there are no results.
 
@@ -112,7 +112,7 @@ def choose_moments(result: ReadBag, source: ReadBag, count: int) -> list[Moment]
     return []
 
 
-def _moment(result: ReadBag, source: ReadBag, stamp: int) -> Moment:
+def _moment(result: RecordedBag, source: RecordedBag, stamp: int) -> Moment:
     ir_stamps, skew_ms = source.recording.times('ir').stamps_ns, None
     if ir_stamps:
         nearest = min(ir_stamps, key=lambda other: abs(other - stamp))

@@ -22,7 +22,7 @@ from tdfusion_ros.tools.view.charts import bin_edges_s
 from tdfusion_ros.tools.view.charts import draw_samples
 from tdfusion_ros.tools.view.charts import draw_stacked
 from tdfusion_ros.tools.view.moments import choose_moments
-from tdfusion_ros.tools.view.moments import ReadBag
+from tdfusion_ros.tools.view.moments import RecordedBag
 from tdfusion_ros.tools.view.recording import read_recording
 from tdfusion_ros.tools.view.recording import Recording
 from tdfusion_ros.tools.view.rig_topics import find_camera
@@ -56,11 +56,11 @@ def render_report(
     :raises BagError: if the bag lacks the namespace or an image topic.
     """
     rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))
-    result = source = ReadBag(bag, read_recording(bag, rig))
+    result = source = RecordedBag(bag, read_recording(bag, rig))
     if inputs:
         types, space = inputs.topics(), rig.namespace
         rgb, ir = find_camera(types, space, 'rgb', rgb), find_camera(types, space, 'ir', ir)
-        source = ReadBag(inputs, read_recording(inputs, RigTopics(space, rgb=rgb, ir=ir)))
+        source = RecordedBag(inputs, read_recording(inputs, RigTopics(space, rgb=rgb, ir=ir)))
     return _template().render(
         result=result,
         source=source,
