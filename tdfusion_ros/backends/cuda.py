@@ -39,12 +39,9 @@ class CudaBackend:
         except Exception as error:  # a broken installation may raise anything
             raise ConfigError(f'{NEEDS} ({error!r})') from error
         if not torch.cuda.is_available():
-            built = torch.version.cuda
             raise ConfigError(
-                f'torch {torch.__version__} sees no GPU (built for CUDA {built}); compare '
-                'nvidia-smi with that'
-                if built
-                else f'torch {torch.__version__} was built without CUDA; {NEEDS}'
+                f'torch {torch.__version__}, built for CUDA {torch.version.cuda}, '
+                f'finds no GPU; compare with nvidia-smi; {NEEDS}'
             )
         self._device = torch.device('cuda')
         model = network.to_half(network.load_network(bundle.architecture, bundle.weights()))

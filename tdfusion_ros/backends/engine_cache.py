@@ -13,7 +13,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
-from contextlib import ExitStack
 from contextlib import suppress
 from dataclasses import dataclass
 import errno
@@ -67,23 +66,23 @@ class Cache:
         """
         with suppress(OSError, ValueError):  # reported below, where the lock is held
             return self._read(key)
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._lock(key))
-                return self._read(key)
-            except FileNotFoundError:
-                pass
-            except ValueError as fault:
-                self.report(f'the engine {self._place(key)} is {fault}: building it again')
-            except OSError as error:
-                self._report_not_kept(error)
-                return _built(build)
-            files = _built(build)
-            try:
+        files: Files = {}
+        try:
+            with self._lock(key):
+                try:
+                    return self._read(key)
+                except FileNotFoundError:
+                    pass
+                except ValueError as fault:
+                    self.report(f'the engine {self._place(key)} is {fault}: building it again')
+                files = _built(build)
                 self._keep(key, files)
-            except OSError as error:
-                self._report_not_kept(error)
-            return files
+        except OSError as error:
+            self.report(
+                f'the engine cannot be kept in {self.folder} ({error.strerror or error}): every '
+                'start builds it again; make that folder yours and writable, or set XDG_CACHE_HOME'
+            )
+        return files or _built(build)
 
     def latest(self, key: Key, free: str) -> Any:
         """Return ``key[free]`` of the last used entry that equals ``key`` elsewhere, or None."""
@@ -143,12 +142,6 @@ class Cache:
             Path(name).unlink(missing_ok=True)
             raise
         _sync_folder(self.folder)
-
-    def _report_not_kept(self, error: OSError) -> None:
-        self.report(
-            f'the engine cannot be kept in {self.folder} ({error.strerror or error}), so every '
-            'start builds it again; make that folder yours and writable, or set XDG_CACHE_HOME'
-        )
 
     @contextmanager
     def _lock(self, key: Key) -> Iterator[None]:

@@ -24,14 +24,12 @@ def test_missing_package_is_an_error_that_says_what_to_install(
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize(
-    ('built', 'words'), [(None, 'was built without CUDA'), ('13.0', r'sees no GPU .*CUDA 13\.0')]
-)
-def test_torch_without_a_gpu_is_an_error_that_says_why(driver, shipped, monkeypatch, built, words):
+@pytest.mark.parametrize('built', [None, '13.0'])
+def test_torch_without_a_gpu_is_an_error_that_names_its_cuda(driver, shipped, monkeypatch, built):
     torch = pytest.importorskip('torch')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(torch.version, 'cuda', built)
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=f'built for CUDA {built}, finds no GPU'):
         open_backend('cuda', shipped)
 
 

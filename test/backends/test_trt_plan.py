@@ -5,7 +5,7 @@ import pytest
 
 from tdfusion_ros.core.errors import ModelError
 
-torch = pytest.importorskip('torch')
+pytest.importorskip('torch')
 pytestmark = pytest.mark.torch
 SIZE = (32, 64)
 SHAPES = {
@@ -19,51 +19,46 @@ SHAPES = {
 
 def compute(rgb, ir):
     """Return outputs of the right shapes that depend on both inputs."""
-    return rgb + ir[..., None], np.full((42, 4), rgb.sum()), np.full((42, 3), ir.sum())
+    return rgb * ir[..., None], np.full((42, 4), rgb.sum()), np.full((42, 3), ir.sum())
 
 
 @pytest.fixture
 def load(fake_tensorrt):
-    """Load a plan of a fake engine: ``load(shapes, dtype)``; return the plan and the engine."""
+    """Load a plan of a fake engine: ``load(shapes, dtype, succeeds)``."""
 
-    def loading(shapes, dtype='float32'):
+    def loading(shapes, dtype='float32', succeeds=True):
         engine = fake_tensorrt(shapes, compute, dtype)
-        from tdfusion_ros.backends.trt_plan import Plan
+        if engine:
+            engine.succeeds = succeeds
+        from tdfusion_ros.backends.trt_plan import PlanEngine
 
-        return Plan(b'plan', torch.device('cpu')), engine
+        return PlanEngine(b'plan', SIZE, 'cpu')
 
     return loading
 
 
-def test_engine_reads_and_writes_the_right_tensors(load):
-    plan, _ = load(SHAPES)
-    rgb, ir = torch.rand(SHAPES['rgb']), torch.rand(SIZE)
-    for got, expected in zip(plan(rgb, ir), compute(rgb.numpy(), ir.numpy()), strict=True):
-        np.testing.assert_allclose(got.numpy(), expected, rtol=1e-6)
-
-
-def test_input_of_another_size_is_refused(load):
-    plan, _ = load(SHAPES)
-    with pytest.raises(ModelError, match=r'rgb of the engine is \(32, 64, 3\), got \(64, 64, 3\)'):
-        plan(torch.zeros(64, 64, 3), torch.zeros(64, 64))
-
-
-def test_failed_run_is_an_error(load):
-    plan, engine = load(SHAPES)
-    engine.succeeds = False
-    with pytest.raises(ModelError, match='cannot run the engine'):
-        plan(torch.zeros(SHAPES['rgb']), torch.zeros(SIZE))
+def test_engine_reads_and_writes_the_right_tensors(load, noise):
+    engine = load(SHAPES)
+    for seed in (0, 1):
+        rgb, ir = noise(SIZE, seed)
+        fused, boxes_xyxy, scores = compute(rgb.astype(np.float32), ir)
+        raw = engine.run(rgb, ir)
+        np.testing.assert_array_equal(raw.fused, fused.astype(np.uint8))
+        np.testing.assert_allclose(raw.boxes_xyxy, boxes_xyxy, rtol=1e-6)
+        np.testing.assert_allclose(raw.scores, scores, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ('shapes', 'dtype', 'words'),
+    ('shapes', 'facts', 'words'),
     [
-        (None, 'float32', 'cannot read the engine'),
-        (SHAPES, 'float16', 'not float32'),
-        ({**SHAPES, 'output3': (1,)}, 'float32', 'must have the tensors'),
-        ({k: v for k, v in SHAPES.items() if k != 'ir'}, 'float32', 'must have the tensors'),
+        (None, {}, 'cannot read the engine'),
+        (SHAPES, {'succeeds': False}, 'cannot run the engine'),
+        (SHAPES, {'dtype': 'float16'}, 'not float32'),
+        ({**SHAPES, 'output3': (1,)}, {}, 'must have the tensors'),
+        ({k: v for k, v in SHAPES.items() if k != 'ir'}, {}, 'must have the tensors'),
+        ({**SHAPES, 'ir': (64, 64)}, {}, r'ir of the engine is \(64, 64\), expected \(32, 64\)'),
     ],
 )
-def test_engine_of_another_network_is_refused(load, shapes, dtype, words):
+def test_engine_that_fails_or_is_of_another_network_is_refused(load, shapes, facts, words):
     with pytest.raises(ModelError, match=words):
-        load(shapes, dtype=dtype)
+        load(shapes, **facts)
