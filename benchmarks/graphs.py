@@ -42,7 +42,7 @@ def export_graphs(architecture: Mapping[str, Any], folder: Path) -> dict[str, Pa
     :returns: by name: paper and student, each alone and with the bundle's detector.
     """
     torch.manual_seed(0)
-    paths = {}
+    paths: dict[str, Path] = {}
     for suffix in ('fusion', 'fusion + detector'):
         for network in ('paper', 'student'):
             fusion = FusionPaper() if network == 'paper' else build_network(architecture['fusion'])

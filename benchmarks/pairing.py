@@ -8,6 +8,7 @@ rgb at 30 Hz and ir at 9 Hz for a minute: stamps with a fixed seed, without imag
 """
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 import sys
@@ -24,7 +25,10 @@ from tdfusion_ros.node.approximate_policy import ApproximatePolicy
 
 RATES_HZ = {'rgb': 30.0, 'ir': 9.0}
 FAR_NS = 10**18
-POLICIES = {'nearest': NearestPolicy, 'approximate': ApproximatePolicy}
+POLICIES: dict[str, Callable[[SyncConfig], PairingPolicy]] = {
+    'nearest': NearestPolicy,
+    'approximate': ApproximatePolicy,
+}
 HEAD = ('scene', 'policy', 'pairs', 'of', '|skew|', 'best', 'wait', 'most', 'loops', 'mixed')
 LINE = '{:<26} {:<12} {:>5} {:>5} {:>7} {:>6} {:>6} {:>6}  {:<20} {:>5}'
 

@@ -1,18 +1,19 @@
-#!/usr/bin/env python3
 """
 Build the demo bag ``demo/msrs_drive`` from pairs of the MSRS validation split.
 
-For developers; the bag itself is in the repository. Run from the repository root:
-``python demo/make_bag.py [--data DIR] [--out DIR]``. The same data give the same stamps and the
-same pictures: nothing is random but a generator with a fixed seed.
+    python -m demo.make_bag --data DIR [--out DIR]
+
+For developers; the bag itself is in the repository. The same data give the same stamps and images:
+the random generator has a fixed seed.
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from rosbags.interfaces import Connection
 from rosbags.interfaces import Qos
 from rosbags.interfaces import QosDurability
 from rosbags.interfaces import QosHistory
@@ -27,22 +28,25 @@ from rosbags.typesys import get_typestore
 from rosbags.typesys import Stores
 from rosbags.typesys.store import Typestore
 
-# Pairs of the split with little to see: four by day, four by night, so that 20 of each remain.
+from tdfusion_ros.formats.bags import IMAGE_TYPES
+from tdfusion_ros.formats.bags import INFO_TYPE
+
+# Pairs with little content: four by day, four by night, so that 20 of each remain.
 LEFT_OUT = frozenset(
     ('00262D', '00270D', '00842N', '00846N', '00854N', '01270N', '01527D', '01551D')
 )
-MISSING_IR = frozenset((9, 18, 31))  # frames whose infrared picture never arrived
+MISSING_IR = frozenset((9, 18, 31))  # frames without an infrared image
 TOPICS = {'rgb': '/rgb/image_raw/compressed', 'ir': '/ir/image_raw'}
 HEIGHT, WIDTH = 480, 640
-FOCAL_PX = 554.0  # nominal, 60 degrees wide: MSRS ships no calibration
+FOCAL_PX = 554.0  # nominal, 60 degrees wide: MSRS has no calibration
 JPEG_QUALITY = 92
 
-START_NS = 1_704_067_200 * 10**9  # 2024-01-01 00:00 UTC, a round number and no recording date
+START_NS = 1_704_067_200 * 10**9  # 2024-01-01 00:00 UTC, arbitrary
 PERIOD_MS = 100.0
 IR_OFFSET_MS = 8.0
 JITTER_MS = {'rgb': 2.0, 'ir': 3.0}
 TRANSPORT_MS = {'rgb': 5.0, 'ir': 3.0}
-INFO_DELAY_MS = 0.2  # a driver sends the camera information right behind the picture
+INFO_DELAY_MS = 0.2  # a driver sends the camera info right after the image
 
 QOS = Qos(
     history=QosHistory.KEEP_LAST,
@@ -55,15 +59,7 @@ QOS = Qos(
     liveliness_lease_duration=QosTime(0, 0),
     avoid_ros_namespace_conventions=False,
 )
-
-
-@dataclass(frozen=True)
-class Record:
-    """One message of the bag, not yet serialized."""
-
-    received_ns: int
-    topic: str
-    message: object
+Record = tuple[int, str, Any]
 
 
 def choose_names(data: Path) -> list[str]:
@@ -91,57 +87,47 @@ def draw_stamps(count: int) -> dict[str, np.ndarray]:
     return stamps
 
 
-def read_picture(path: Path, flags: int) -> np.ndarray:
-    """Read a picture and check its size."""
-    picture = cv2.imread(str(path), flags)
-    if picture is None or picture.shape[:2] != (HEIGHT, WIDTH):
-        raise SystemExit(f'{path}: expected a {WIDTH}x{HEIGHT} picture')
-    return picture
+def read_image(path: Path, flags: int) -> np.ndarray:
+    """Read an image and check its size."""
+    image = cv2.imread(str(path), flags)
+    if image is None or image.shape[:2] != (HEIGHT, WIDTH):
+        raise SystemExit(f'{path}: expected an image of {WIDTH}x{HEIGHT}')
+    return image
 
 
 class MessageMaker:
     """Makes the messages of one frame with the types of one ROS distribution."""
 
     def __init__(self, typestore: Typestore) -> None:
-        self.types = typestore.types
+        self._types = typestore.types
 
-    def header(self, stamp_ns: int, camera: str) -> object:
-        """Return the header that a picture and its camera information share."""
-        sec, nanosec = divmod(int(stamp_ns), 10**9)
-        stamp = self.types['builtin_interfaces/msg/Time'](sec=sec, nanosec=nanosec)
-        return self.types['std_msgs/msg/Header'](stamp=stamp, frame_id=f'{camera}_optical_frame')
+    def header(self, stamp_ns: int, camera: str) -> Any:
+        """Return the header that an image and its camera info share."""
+        sec, nanosec = divmod(stamp_ns, 10**9)
+        stamp = self._types['builtin_interfaces/msg/Time'](sec=sec, nanosec=nanosec)
+        return self._types['std_msgs/msg/Header'](stamp=stamp, frame_id=f'{camera}_optical_frame')
 
-    def rgb(self, header: object, path: Path) -> object:
-        """Return the color picture as image_transport would compress it."""
+    def rgb(self, header: Any, path: Path) -> Any:
+        """Return the color image, compressed as by image_transport."""
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        _, data = cv2.imencode('.jpg', read_picture(path, cv2.IMREAD_COLOR), options)
-        return self.types['sensor_msgs/msg/CompressedImage'](
-            header=header, format='rgb8; jpeg compressed bgr8', data=data.reshape(-1)
+        data = cv2.imencode('.jpg', read_image(path, cv2.IMREAD_COLOR), options)[1].reshape(-1)
+        return self._types[IMAGE_TYPES[1]](
+            header=header, format='rgb8; jpeg compressed bgr8', data=data
         )
 
-    def ir(self, header: object, path: Path) -> object:
-        """Return the infrared picture, pixel for pixel."""
-        data = read_picture(path, cv2.IMREAD_GRAYSCALE).reshape(-1)
-        return self.types['sensor_msgs/msg/Image'](
-            header=header,
-            height=HEIGHT,
-            width=WIDTH,
-            encoding='mono8',
-            is_bigendian=0,
-            step=WIDTH,
-            data=data,
+    def ir(self, header: Any, path: Path) -> Any:
+        """Return the infrared image, pixel for pixel."""
+        size = {'height': HEIGHT, 'width': WIDTH, 'step': WIDTH}
+        data = read_image(path, cv2.IMREAD_GRAYSCALE).reshape(-1)
+        return self._types[IMAGE_TYPES[0]](
+            header=header, **size, encoding='mono8', is_bigendian=0, data=data
         )
 
-    def camera_info(self, header: object) -> object:
-        """Return the nominal camera: no distortion, one focal length, center of the picture."""
-        k = np.array(
-            [[FOCAL_PX, 0, WIDTH / 2 - 0.5], [0, FOCAL_PX, HEIGHT / 2 - 0.5], [0, 0, 1]],
-            dtype=np.float64,
-        )
-        region = self.types['sensor_msgs/msg/RegionOfInterest'](
-            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        )
-        return self.types['sensor_msgs/msg/CameraInfo'](
+    def camera_info(self, header: Any) -> Any:
+        """Return the nominal camera: no distortion, principal point in the center."""
+        k = np.array([[FOCAL_PX, 0, WIDTH / 2 - 0.5], [0, FOCAL_PX, HEIGHT / 2 - 0.5], [0, 0, 1]])
+        region = self._types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
+        return self._types[INFO_TYPE](
             header=header,
             height=HEIGHT,
             width=WIDTH,
@@ -157,46 +143,45 @@ class MessageMaker:
 
 
 def make_records(data: Path, names: list[str], typestore: Typestore) -> list[Record]:
-    """Make all messages, in the order of their arrival."""
-    maker = MessageMaker(typestore)
-    make = {'rgb': maker.rgb, 'ir': maker.ir}
-    files = {'rgb': 'vi/{}.webp', 'ir': 'ir/{}.png'}
-    stamps = draw_stamps(len(names))
-    records = []
+    """Return (arrival [ns], topic, message) of all messages, in the order of their arrival."""
+    maker, stamps, records = MessageMaker(typestore), draw_stamps(len(names)), []
     for i, name in enumerate(names):
-        for camera in TOPICS:
+        for camera, topic in TOPICS.items():
             if camera == 'ir' and i in MISSING_IR:
                 continue
-            stamp_ns, received_ns = (int(t) for t in stamps[camera][i])
+            stamp_ns, received_ns = stamps[camera][i].tolist()
             header = maker.header(stamp_ns, camera)
-            picture = make[camera](header, data / files[camera].format(name))
+            if camera == 'rgb':
+                image = maker.rgb(header, data / 'vi' / f'{name}.webp')
+            else:
+                image = maker.ir(header, data / 'ir' / f'{name}.png')
             info_ns = received_ns + round(INFO_DELAY_MS * 1e6)
-            records.append(Record(received_ns, TOPICS[camera], picture))
-            records.append(Record(info_ns, f'/{camera}/camera_info', maker.camera_info(header)))
-    return sorted(records, key=lambda record: record.received_ns)
+            records.append((received_ns, topic, image))
+            records.append((info_ns, f'/{camera}/camera_info', maker.camera_info(header)))
+    return sorted(records, key=lambda record: record[0])
 
 
-def write_bag(out: Path, records: list[Record], typestore: Typestore) -> None:
-    """Write an mcap bag whose chunks are compressed, which every reader undoes by itself."""
-    # Metadata of version 8 can be read from Humble on, that of version 9 only from Jazzy on.
-    writer = Writer(out, version=8, storage_plugin=StoragePlugin.MCAP)
+def write_bag(folder: Path, records: list[Record], typestore: Typestore) -> None:
+    """Write an mcap bag with compressed chunks, which every reader decompresses by itself."""
+    # Humble reads metadata of version 8, but only Jazzy and later read version 9.
+    writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     with writer:
-        connections = {}
-        for record in records:
-            kind = record.message.__msgtype__
-            if record.topic not in connections:
-                connections[record.topic] = writer.add_connection(
-                    record.topic, kind, typestore=typestore, offered_qos_profiles=[QOS]
+        connections: dict[str, Connection] = {}
+        for received_ns, topic, message in records:
+            kind = message.__msgtype__
+            if topic not in connections:
+                connections[topic] = writer.add_connection(
+                    topic, kind, typestore=typestore, offered_qos_profiles=[QOS]
                 )
-            raw = typestore.serialize_cdr(record.message, kind)
-            writer.write(connections[record.topic], record.received_ns, raw)
+            data = typestore.serialize_cdr(message, kind)
+            writer.write(connections[topic], received_ns, data)
 
 
 def main() -> None:
-    """Build the bag and say how large it became."""
+    """Build the bag and print its size."""
     parser = argparse.ArgumentParser(description='Build the demo bag from the MSRS pairs.')
-    parser.add_argument('--data', type=Path, default=Path('../shared/data/msrs_det'))
+    parser.add_argument('--data', type=Path, required=True, help='folder of the MSRS pairs')
     parser.add_argument('--out', type=Path, default=Path('demo/msrs_drive'))
     args = parser.parse_args()
     typestore = get_typestore(Stores.ROS2_HUMBLE)

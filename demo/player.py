@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -69,13 +70,9 @@ class Player:
             if kind in INPUTS
         }
         for topic, (_, cls) in OUTPUTS.items():
-            self._node.create_subscription(
-                cls,
-                topic,
-                lambda data, topic=topic: on_result(topic, data),
-                qos.latched() if topic in LATCHED else QoSProfile(depth=10),
-                raw=True,
-            )
+            profile = qos.latched() if topic in LATCHED else QoSProfile(depth=10)
+            take = partial(on_result, topic)
+            self._node.create_subscription(cls, topic, take, profile, raw=True)
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._show, 10)
         self._begun: float | None = None
 

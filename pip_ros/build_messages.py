@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """
-Build ``vision_msgs`` and ``foxglove_msgs`` for ROS 2 wheels that came from PyPI.
+Build ``vision_msgs`` and ``foxglove_msgs`` for the ROS 2 wheels of PyPI.
 
 Run with the Python of the virtual environment: ``python pip_ros/build_messages.py``. PyPI has
-neither, but the ROS wheels contain the interface generators, so the few messages that this
-project publishes are generated and compiled here, with gcc and g++ alone, into site-packages.
+neither package, but the ROS wheels contain the interface generators. This script generates the few
+messages that this project publishes and compiles them with gcc and g++ into site-packages.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +44,7 @@ LIBRARIES = (
     'rcutils',
 )
 
-# Of vision_msgs 4.x and foxglove_msgs 3.4.3 (REP-2016): nodes talk only if these agree.
+# Of vision_msgs 4.x and foxglove_msgs 3.4.3 (REP-2016): nodes connect only if these agree.
 TYPE_HASHES = {
     'vision_msgs': {
         'Detection2DArray': '214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968',
@@ -57,7 +57,7 @@ TYPE_HASHES = {
 
 
 class BuildError(Exception):
-    """The machine lacks something; the message says what to do."""
+    """Something is missing on this machine; the message says what to do."""
 
 
 def definitions(package: str) -> list[Path]:
@@ -66,7 +66,7 @@ def definitions(package: str) -> list[Path]:
 
 
 def build_key(package: str) -> str:
-    """Return what the built package depends on; it is built again when this changes."""
+    """Return a key that changes whenever the package must be built again."""
     digest = hashlib.sha256(Path(__file__).read_bytes() + DISPATCH.read_bytes())
     for path in definitions(package):
         digest.update(path.name.encode() + b'\0' + path.read_bytes())
@@ -76,16 +76,16 @@ def build_key(package: str) -> str:
 
 
 def installed_package(package: str) -> Path | None:
-    """Return the folder of a package that can be imported, whoever made it."""
+    """Return the folder of an installed package, from whatever source."""
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def check_machine(prefix: Path) -> None:
     """
-    Look for everything that the build needs.
+    Check that everything that the build needs is installed.
 
-    :raises BuildError: one sentence that says what is missing and where it comes from.
+    :raises BuildError: if something is missing.
     """
     if not (prefix / 'share' / 'rosidl_generator_py' / 'resource').is_dir():
         raise BuildError(
@@ -111,11 +111,10 @@ def write_idl(build: Path, package: str) -> list[str]:
 
     source = build / package
     shutil.copytree(DEFINITIONS / package / 'msg', source / 'msg')
-    names = [path.stem for path in definitions(package)]
-    with contextlib.redirect_stdout(io.StringIO()):  # it names every file it reads and writes
-        for name in names:
-            convert_msg_to_idl(source, package, Path('msg', f'{name}.msg'), source / 'msg')
-    return [f'msg/{name}.idl' for name in names]
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints every file name
+        for path in definitions(package):
+            convert_msg_to_idl(source, package, Path('msg', path.name), source / 'msg')
+    return [f'msg/{path.stem}.idl' for path in definitions(package)]
 
 
 def generate(build: Path, prefix: Path, package: str) -> dict[str, str]:
@@ -163,21 +162,15 @@ def generate(build: Path, prefix: Path, package: str) -> dict[str, str]:
 
 
 def write_visibility_headers(resource: Path, output: Path, package: str) -> None:
-    """Fill in the one header that a ROS build makes with CMake, where a generator has one."""
+    """Write the header that a ROS build makes with CMake, where a generator has one."""
     output.mkdir(parents=True)
     for template in resource.glob('*visibility_control.h.in'):
         text = template.read_text().replace('@PROJECT_NAME_UPPER@', package.upper())
         (output / template.stem).write_text(text.replace('@PROJECT_NAME@', package))
 
 
-def write_dispatch(build: Path, package: str, names: list[str]) -> None:
-    """Write the one function table that leads from a message to its two type supports."""
-    text = DISPATCH.read_text().replace('@PACKAGE@', package)
-    (build / 'dispatch.cpp').write_text(text + ''.join(f'DISPATCH({name})\n' for name in names))
-
-
 def run_compiler(command: list[str]) -> None:
-    """Run a compiler without the library path of the ROS wheels, which is not meant for it."""
+    """Run a compiler without the library path of the ROS wheels."""
     environment = {k: v for k, v in os.environ.items() if k != 'LD_LIBRARY_PATH'}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -190,8 +183,9 @@ def compile_module(build: Path, prefix: Path, output: Path) -> None:
 
     includes = [build / name for name in C_GENERATORS]
     includes += [path for path in (prefix / 'include').iterdir() if path.is_dir()]
-    includes += [prefix / 'include', numpy.get_include(), sysconfig.get_paths()['include']]
-    flags = ['-O1', '-fPIC', '-w', *(f'-I{path}' for path in includes)]
+    includes.append(prefix / 'include')
+    others = (numpy.get_include(), sysconfig.get_paths()['include'])
+    flags = ['-O1', '-fPIC', '-w', *(f'-I{path}' for path in (*includes, *others))]
 
     def compile_one(source: Path) -> str:
         target = str(source) + '.o'
@@ -199,20 +193,20 @@ def compile_module(build: Path, prefix: Path, output: Path) -> None:
         run_compiler([*compiler, *flags, '-c', str(source), '-o', target])
         return target
 
-    # The C++ sources take longest: first in the queue, they leave no core idle at the end.
+    # The C++ sources take longest, so they go first and no core is idle at the end.
     sources = sorted(build.rglob('*.cpp')) + sorted(build.rglob('*.c'))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile_one, sources))
 
     lib = prefix / 'lib'
-    up = os.path.relpath(lib, output.parent)  # a folder beside that in which it will lie
+    up = os.path.relpath(lib, output.parent)  # the staging folder lies beside the final one
     link = [f'-L{lib}', f'-Wl,-rpath,$ORIGIN/{up}', '-Wl,--as-needed']
     link += [f'-l{name}' for name in LIBRARIES]
     run_compiler(['g++', '-shared', *objects, *link, '-o', str(output)])
 
 
 def install(build: Path, prefix: Path, target: Path) -> None:
-    """Put the Python files and the extension module in place, the stamp last."""
+    """Install the Python files and the extension module, the stamp last."""
     package = target.name
     staging = target.with_name(f'.{package}-{os.getpid()}')
     generated = build / 'rosidl_generator_py' / package
@@ -230,7 +224,7 @@ def install(build: Path, prefix: Path, target: Path) -> None:
 
 
 def check_import(package: str) -> None:
-    """Load the type support of every message in a fresh process."""
+    """Load the type support of every message in a new process."""
     code = (
         f'import {package}.msg as m\n'
         'for kind in vars(m).values():\n'
@@ -240,14 +234,14 @@ def check_import(package: str) -> None:
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     if done.returncode:
-        raise BuildError(f'the compiled {package} does not load:\n{done.stderr}')
+        raise BuildError(f'the compiled {package} cannot be imported:\n{done.stderr}')
 
 
 def build_package(target: Path) -> None:
     """
     Generate, check, compile and install the package.
 
-    :raises BuildError: if the machine lacks something or a type hash is not the released one.
+    :raises BuildError: if something is missing or a type hash differs from the released one.
     """
     prefix, package = Path(sys.prefix), target.name
     check_machine(prefix)
@@ -257,25 +251,28 @@ def build_package(target: Path) -> None:
         for name, expected in TYPE_HASHES[package].items():
             if hashes[name] != f'RIHS01_{expected}':
                 raise BuildError(
-                    f'{package}/{name} is not the released one: {hashes[name]}, not {expected}'
+                    f'type hash of {package}/{name}: expected {expected}, got {hashes[name]}'
                 )
-        write_dispatch(build, package, list(hashes))
+        # The function table from a message to its two type supports.
+        text = DISPATCH.read_text().replace('@PACKAGE@', package)
+        text += ''.join(f'DISPATCH({name})\n' for name in hashes)
+        (build / 'dispatch.cpp').write_text(text)
         install(build, prefix, target)
     check_import(package)
 
 
 def main() -> int:
-    """Build what is missing; return the exit status."""
+    """Build both packages if necessary; return the exit status."""
     return int(any(build_missing(package) for package in TYPE_HASHES))
 
 
 def build_missing(package: str) -> int:
-    """Build a package unless it is there; return the exit status."""
+    """Build a package unless it is installed; return the exit status."""
     start = time.monotonic()
     target = Path(sysconfig.get_paths()['platlib']) / package
     found = installed_package(package)
     if found and not (found / STAMP).is_file():
-        print(f'{package}: the one of the ROS installation is used ({found})')
+        print(f'{package}: using the ROS installation ({found})')
         return 0
     try:
         if found and (found / STAMP).read_text() == build_key(package):
@@ -283,7 +280,7 @@ def build_missing(package: str) -> int:
             return 0
         build_package(target)
     except importlib.metadata.PackageNotFoundError as error:
-        fault = f'{error.name} is not there: run "pip install -r pip_ros/requirements.txt" first'
+        fault = f'no {error.name}: run "pip install -r pip_ros/requirements.txt" first'
     except BuildError as error:
         fault = str(error)
     else:
