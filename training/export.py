@@ -34,6 +34,7 @@ from training.bundle.card import rights
 from training.checkpoint import architecture
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
+from training.data.augmentation import SIZE_MULTIPLE
 from training.data.datasets import DataSet
 from training.data.pair_files import read_text
 from training.measure import fusers
@@ -50,7 +51,7 @@ def write_contract(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     contract = {
         'schema': 1,
         'name': folder.name,
-        'size_multiple': graph.SIZE_MULTIPLE,
+        'size_multiple': SIZE_MULTIPLE,
         'inputs': [
             {'name': 'rgb', 'shape': ['H', 'W', 3], 'dtype': 'uint8', 'range': [0, 255]},
             {'name': 'ir', 'shape': ['H', 'W'], 'dtype': 'float32', 'range': [0, 1]},

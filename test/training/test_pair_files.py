@@ -17,14 +17,12 @@ HW = (6, 10)
 
 
 @pytest.fixture
-def numbers():
-    """Return class numbers 0 to 3 and some unlabeled pixels."""
-    mask = np.random.default_rng(0).integers(0, 4, HW, dtype=np.uint8)
-    mask[0, :3] = 255
-    return mask
+def mask():
+    """Return class indices 0 to 3."""
+    return np.random.default_rng(0).integers(0, 4, HW, dtype=np.uint8)
 
 
-def png(samples, depth=8, kind=3, extra=b''):
+def png(samples, depth=8, kind=3):
     """Return an index PNG, made by hand: kind 3 with a palette of random colors, 0 without."""
 
     def chunk(name, data):
@@ -37,63 +35,39 @@ def png(samples, depth=8, kind=3, extra=b''):
     header = struct.pack('>IIBBBBB', samples.shape[1], samples.shape[0], depth, kind, 0, 0, 0)
     palette = chunk(b'PLTE', colors.tobytes()) + chunk(b'tRNS', bytes([0, 9])) if kind else b''
     data = chunk(b'IDAT', zlib.compress(rows))
-    end = chunk(b'IEND', b'')
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + palette + data + end
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + palette + data + chunk(b'IEND', b'')
 
 
-def test_a_gray_mask_comes_back_as_written(tmp_path, numbers):
-    cv2.imwrite(str(tmp_path / 'a.png'), numbers)
-    np.testing.assert_array_equal(read_mask(tmp_path / 'a.png', HW, 4, 255), numbers)
-
-
-def test_a_palette_mask_keeps_its_indices_whatever_its_colors(tmp_path, numbers):
-    path = tmp_path / 'a.png'
-    path.write_bytes(png(numbers))
-    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).ndim == 3  # why OpenCV alone will not do
-    np.testing.assert_array_equal(read_mask(path, HW, 4, 255), numbers)
-
-
-@pytest.mark.parametrize('kind', [0, 3])
-@pytest.mark.parametrize('depth', [1, 2, 4])
-def test_a_mask_of_few_bits_keeps_its_numbers(tmp_path, depth, kind):
+@pytest.mark.parametrize('kind', [0, 3], ids=['gray', 'palette'])
+@pytest.mark.parametrize('depth', [1, 2, 4, 8])
+def test_a_mask_keeps_its_indices_whatever_its_bits_and_colors(tmp_path, depth, kind):
     mask = np.random.default_rng(0).integers(0, 2**depth, HW, dtype=np.uint8)
     path = tmp_path / 'a.png'
     path.write_bytes(png(mask, depth, kind))
     np.testing.assert_array_equal(read_mask(path, HW, 2**depth, 255), mask)
 
 
-def test_another_ignore_index_becomes_255(tmp_path, numbers):
-    numbers[numbers == 255] = 3
-    cv2.imwrite(str(tmp_path / 'a.png'), numbers)
-    mask = read_mask(tmp_path / 'a.png', HW, 3, ignore_index=3)
-    np.testing.assert_array_equal(mask == 255, numbers == 3)
-
-
-def test_an_unknown_mask_value_is_named_with_its_file(tmp_path, numbers):
-    cv2.imwrite(str(tmp_path / 'a.png'), numbers)
-    with pytest.raises(FusionError, match=r'a\.png contains the value 3.*0 to 2.*correct'):
-        read_mask(tmp_path / 'a.png', HW, 3, 255)
-
-
-def test_a_mask_of_another_size_than_its_pair_says_both_sizes(tmp_path, numbers):
-    cv2.imwrite(str(tmp_path / 'a.png'), numbers)
-    with pytest.raises(FusionError, match=r'a\.png is 10x6, its pair is 6x10'):
-        read_mask(tmp_path / 'a.png', (10, 6), 4, 255)
+def test_another_ignore_index_becomes_255(tmp_path, mask):
+    cv2.imwrite(str(tmp_path / 'a.png'), mask)
+    read = read_mask(tmp_path / 'a.png', HW, 3, ignore_index=3)
+    np.testing.assert_array_equal(read == 255, mask == 3)
 
 
 @pytest.mark.parametrize(
-    'image', [np.zeros((*HW, 3), np.uint8), np.zeros(HW, np.uint16)], ids=['color', '16 bits']
+    ('name', 'change', 'message'),
+    [
+        ('a.png', lambda mask: mask, r'a\.png contains the value 3.*0 to 2.*correct'),
+        ('a.png', lambda mask: mask.T, r'a\.png is 6x10, its pair is 10x6'),
+        ('a.png', lambda mask: np.dstack([mask] * 3), 'one class index'),
+        ('a.png', lambda mask: mask.astype(np.uint16), 'one class index'),
+        ('a.jpg', lambda mask: mask, 'as a PNG'),
+    ],
+    ids=['value', 'size', 'color', '16 bits', 'jpeg'],
 )
-def test_a_mask_that_is_not_an_index_image_is_refused(tmp_path, image):
-    cv2.imwrite(str(tmp_path / 'a.png'), image)
-    with pytest.raises(FusionError, match='one class index'):
-        read_mask(tmp_path / 'a.png', HW, 4, 255)
-
-
-def test_a_mask_in_a_lossy_format_is_refused(tmp_path, numbers):
-    cv2.imwrite(str(tmp_path / 'a.jpg'), numbers)
-    with pytest.raises(FusionError, match='as a PNG'):
-        read_mask(tmp_path / 'a.jpg', HW, 4, 255)
+def test_a_wrong_mask_is_named_with_what_is_wrong(tmp_path, mask, name, change, message):
+    cv2.imwrite(str(tmp_path / name), change(mask))
+    with pytest.raises(FusionError, match=message):
+        read_mask(tmp_path / name, HW, 3, 255)
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.webp'])

@@ -18,8 +18,8 @@ from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import fold_batchnorm
 from tdfusion_ros.nets.perception import Perception
+from training.data.augmentation import SIZE_MULTIPLE
 
-SIZE_MULTIPLE = 32
 OPSET = 18
 """Not higher: from opset 19 on, ONNX Runtime has no fast AveragePool on the CPU."""
 EXPORT_HW = (480, 640)

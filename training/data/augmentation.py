@@ -15,6 +15,8 @@ from torch import Tensor
 from training.data.datasets import Sample
 from training.data.pair_files import IGNORE
 
+SIZE_MULTIPLE = 32
+"""Multiple of the sides of images for networks, as in bundles."""
 PADDING = 114
 """Gray level outside of the image: neither hot nor cold."""
 

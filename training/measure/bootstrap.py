@@ -10,8 +10,7 @@ from training.data.datasets import CLASSES
 from training.data.datasets import Sample
 from training.measure.metrics import match
 from training.measure.metrics import mean_of_known
-
-Intervals = dict[str, dict[str, float]]
+from training.measure.metrics import Table
 
 
 def bootstrap_ap50(
@@ -20,8 +19,7 @@ def bootstrap_ap50(
     *,
     classes: Sequence[str] = CLASSES,
     resamples: int = 1000,
-    seed: int = 0,
-) -> Intervals:
+) -> Table:
     """
     Return the 95 % interval of AP50 per class and of their mean, ``all``.
 
@@ -31,7 +29,7 @@ def bootstrap_ap50(
     :param classes: names of the class ids of the data.
     :returns: ``AP50 low`` and ``AP50 high``; NaN for a class that does not occur.
     """
-    draws = _draws(len(samples), resamples, seed)
+    draws = _draws(len(samples), resamples)
     columns = resampled_ap50(samples, found, classes, draws)
     intervals = {name: _interval(values) for name, values in columns.items()}
     return {name: {'AP50 low': low, 'AP50 high': high} for name, (low, high) in intervals.items()}
@@ -44,8 +42,7 @@ def bootstrap_difference(
     *,
     classes: Sequence[str] = CLASSES,
     resamples: int = 1000,
-    seed: int = 0,
-) -> Intervals:
+) -> Table:
     """
     Return AP50(a) - AP50(b) with its 95 % interval, per class and for their mean, ``all``.
 
@@ -55,7 +52,7 @@ def bootstrap_difference(
     :returns: ``difference`` on the samples themselves, ``low``, ``high``, and ``a better``: the
         share of resamples in which it is above 0. NaN for a class that does not occur.
     """
-    draws = _draws(len(samples), resamples, seed)
+    draws = _draws(len(samples), resamples)
     draws = np.vstack((np.ones((1, len(samples)), draws.dtype), draws))
     ap_a, ap_b = (resampled_ap50(samples, found, classes, draws) for found in (found_a, found_b))
     table = {}
@@ -88,8 +85,8 @@ def resampled_ap50(
     return columns
 
 
-def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
+def _draws(count: int, resamples: int) -> np.ndarray:
+    rng = np.random.default_rng(0)  # the same images for all that is compared
     return rng.multinomial(count, [1 / count] * count, size=resamples)
 
 

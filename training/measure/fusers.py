@@ -16,6 +16,7 @@ from tdfusion_ros.nets.blocks import luma
 from training.checkpoint import load_fusion
 from training.data.augmentation import collate
 from training.data.augmentation import pad
+from training.data.augmentation import SIZE_MULTIPLE
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -24,9 +25,6 @@ from training.data.pair_files import list_files
 
 Fuser = Callable[[Sample], np.ndarray]
 """Returns the fused luma, (H, W) uint8."""
-
-SIZE_MULTIPLE = 32
-"""Multiple of the sides of images for networks, as in bundles."""
 
 
 def open_folders(rgb: str, ir: str) -> DataSet:

@@ -16,6 +16,9 @@ from training.data.datasets import CLASSES
 from training.data.datasets import Sample
 from training.data.pair_files import IGNORE
 
+Table = dict[str, dict[str, float]]
+"""Figures by row, then by column."""
+
 # COCO integrates the whole precision-recall curve, so boxes of low score count, too.
 EVERYTHING = FusionConfig(score_threshold=0.001, nms_threshold=0.6, max_detections=100)
 
@@ -74,7 +77,7 @@ def match(
 
 def average_precision(
     samples: Sequence[Sample], found: Sequence[Detections], *, classes: Sequence[str] = CLASSES
-) -> dict[str, dict[str, float]]:
+) -> Table:
     """
     Return AP50, AP75 and AP50-95 (0 to 1) per class and their mean over classes, ``all``.
 

@@ -19,10 +19,10 @@ from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.augmentation import collate
 from training.data.augmentation import pad
+from training.data.augmentation import SIZE_MULTIPLE
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
-from training.measure.fusers import SIZE_MULTIPLE
 from training.measure.metrics import select
 from training.method.segmentation import enlarge
 from training.method.tasks import load_segmenter

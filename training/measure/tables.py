@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.blocks import luma
 from training.checkpoint import load_run
 from training.data.augmentation import collate
@@ -25,11 +26,12 @@ from training.measure.metrics import class_scores
 from training.measure.metrics import count_pixels
 from training.measure.metrics import mean_of_known
 from training.measure.metrics import segmentation_scores
+from training.measure.metrics import Table
 from training.measure.predictors import Predictor
 from training.measure.quality import fusion_quality
+from training.measure.quality import VIF_MIN_SIDE
 from training.method.losses import fusion_loss
 
-Table = dict[str, dict[str, float]]
 HOW = (
     'luma and ir as 8-bit levels, not stretched; VIF, SSIM: mean over the two sources; '
     'VIF sum, SSIM sum: as many papers print them'
@@ -129,6 +131,8 @@ def quality_table(fusers: Mapping[str, Fuser], samples: Sequence[Sample]) -> Tab
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in fusers}
     strata = []
     for sample in tqdm(samples, unit='pair', disable=None):
+        if min(sample.ir.shape) < VIF_MIN_SIDE:
+            raise FusionError(f'{sample.name}: fusion quality needs sides of {VIF_MIN_SIDE} px')
         strata.append(sample.strata)
         sources = luma_levels(sample.rgb), sample.ir
         for name, fuse in fusers.items():
