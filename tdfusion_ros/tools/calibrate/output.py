@@ -18,10 +18,8 @@ from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.core.overlay import EDGES
 from tdfusion_ros.core.registration import Registration
+from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import Estimate
-from tdfusion_ros.tools.calibrate.geometry import center
-from tdfusion_ros.tools.calibrate.geometry import DISTANCES_M
-from tdfusion_ros.tools.calibrate.geometry import jacobians
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
 from tdfusion_ros.tools.calibrate.picked_points import PointFit
 from tdfusion_ros.tools.calibrate.plausibility import halves_apart_px
@@ -61,7 +59,7 @@ def point_figures(fit: PointFit, rgb_hw: Size | None) -> list[str]:
 
 def distance_table(errors_px: Sequence[float]) -> list[str]:
     """Return the errors at each of ``DISTANCES_M``, a line each."""
-    names = ['infinity' if np.isinf(d) else f'{d:g} m' for d in DISTANCES_M]
+    names = ['infinity' if np.isinf(d) else f'{d:g} m' for d in geometry.DISTANCES_M]
     return [
         'error by distance, if the scene is not at the distance where the images line up:',
         '  distance ' + ''.join(f'{name:>10}' for name in names),
@@ -70,7 +68,7 @@ def distance_table(errors_px: Sequence[float]) -> list[str]:
 
 
 def _transform_line(model: str, matrix: np.ndarray, rgb_hw: Size) -> str:
-    at_center = jacobians(matrix, np.array([center(rgb_hw)]))[0]
+    at_center = geometry.jacobians(matrix, np.array([geometry.center(rgb_hw)]))[0]
     zoom = np.sqrt(abs(np.linalg.det(at_center)))
     angle = np.degrees(np.arctan2(at_center[1, 0], at_center[0, 0]))
     return f'{model}: {zoom:.3f} ir px per rgb px, rotated by {angle:.1f} degrees'

@@ -14,13 +14,8 @@ import cv2
 import numpy as np
 
 from tdfusion_ros.core.calibration import Size
+from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.edge_field import edge_field
-from tdfusion_ros.tools.calibrate.geometry import center
-from tdfusion_ros.tools.calibrate.geometry import jacobians
-from tdfusion_ros.tools.calibrate.geometry import mapped
-from tdfusion_ros.tools.calibrate.geometry import resized
-from tdfusion_ros.tools.calibrate.geometry import resizing
-from tdfusion_ros.tools.calibrate.geometry import scaled
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
 
 GRID_PX = 640  # longest side of the working grid, at most
@@ -55,10 +50,10 @@ def working_grid(matrix: np.ndarray, rgb_hw: Size) -> tuple[Size, float]:
 
     The grid is not finer than ir, because patches of a magnified image are empty.
     """
-    area = np.linalg.det(jacobians(matrix, np.array([center(rgb_hw)])))[0]
+    area = np.linalg.det(geometry.jacobians(matrix, np.array([geometry.center(rgb_hw)])))[0]
     zoom = float(np.sqrt(abs(area)))
     scale = min(1.0, zoom, GRID_PX / max(rgb_hw))
-    return scaled(rgb_hw, scale), zoom / scale
+    return geometry.scaled(rgb_hw, scale), zoom / scale
 
 
 def match(
@@ -74,20 +69,20 @@ def match(
     """
     rgb_hw = pairs[0][0].shape[:2]
     grid_hw, _ = working_grid(matrix, rgb_hw)
-    to_rgb = resizing(grid_hw, rgb_hw)
+    to_rgb = geometry.resizing(grid_hw, rgb_hw)
     step = int(np.clip(np.sqrt(grid_hw[0] * grid_hw[1] * len(pairs) / PATCHES), 10, 32))
     found = [
         (*place, number)
         for number, (rgb, ir) in enumerate(pairs)
         for place in _places(
-            edge_field(resized(rgb, grid_hw)),
+            edge_field(geometry.resized(rgb, grid_hw)),
             *_warped_edges(ir, matrix @ to_rgb, grid_hw),
             (half_px, reach_px, step),
         )
     ]
     table = np.array(found, np.float64).reshape(-1, 5)
     rgb_xy, ir_xy, pair = table[:, :2], table[:, 2:4], table[:, 4].astype(int)
-    return Matches(mapped(to_rgb, rgb_xy), mapped(matrix @ to_rgb, ir_xy), pair)
+    return Matches(geometry.mapped(to_rgb, rgb_xy), geometry.mapped(matrix @ to_rgb, ir_xy), pair)
 
 
 def _warped_edges(

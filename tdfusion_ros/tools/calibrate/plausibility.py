@@ -5,11 +5,8 @@ import numpy as np
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.registration import inside
+from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import Estimate
-from tdfusion_ros.tools.calibrate.geometry import center
-from tdfusion_ros.tools.calibrate.geometry import grid
-from tdfusion_ros.tools.calibrate.geometry import jacobians
-from tdfusion_ros.tools.calibrate.geometry import mapped
 
 MIN_INLIERS = 25
 MIN_SHARE = 0.2  # of held-out matches within the limit; random matches reach 3 %
@@ -60,9 +57,9 @@ def check_transform(matrix: np.ndarray, rgb_hw: Size, ir_hw: Size) -> None:
 
     :raises CalibrationError: with the reason.
     """
-    depths = grid(rgb_hw) @ matrix[2, :2] + matrix[2, 2]
-    corners = grid(rgb_hw, 2, 2)
-    around = jacobians(matrix, np.vstack([center(rgb_hw), corners]))
+    depths = geometry.grid(rgb_hw) @ matrix[2, :2] + matrix[2, 2]
+    corners = geometry.grid(rgb_hw, 2, 2)
+    around = geometry.jacobians(matrix, np.vstack([geometry.center(rgb_hw), corners]))
     areas = np.linalg.det(around)
     zoom = float(np.sqrt(abs(areas[0]))) * rgb_hw[1] / ir_hw[1]
     if not np.isfinite(areas).all() or depths.min() <= 0 < depths.max():
@@ -85,14 +82,14 @@ def check_transform(matrix: np.ndarray, rgb_hw: Size, ir_hw: Size) -> None:
 def halves_apart_px(found: Estimate, rgb_hw: Size, ir_hw: Size) -> np.ndarray:
     """Return (n,) distances between the halves' transforms, spread over what both cameras see."""
     points = _visible(found.matrix, rgb_hw, ir_hw)
-    first, second = (mapped(matrix, points) for matrix in found.halves)
+    first, second = (geometry.mapped(matrix, points) for matrix in found.halves)
     return np.linalg.norm(first - second, axis=1)
 
 
 def _visible(matrix: np.ndarray, rgb_hw: Size, ir_hw: Size) -> np.ndarray:
     """Return points spread over the part of the rgb image that ir covers."""
-    points = grid(rgb_hw, 41, 31)
-    visible = inside(mapped(matrix, points), ir_hw)
+    points = geometry.grid(rgb_hw, 41, 31)
+    visible = inside(geometry.mapped(matrix, points), ir_hw)
     if not visible.any():
         raise CalibrationError(f'the estimate maps no pixel of rgb into the ir image; {ADVICE}')
     return points[visible]

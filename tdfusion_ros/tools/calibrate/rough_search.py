@@ -11,11 +11,8 @@ import cv2
 import numpy as np
 
 from tdfusion_ros.core.calibration import Size
+from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.edge_field import edge_field
-from tdfusion_ros.tools.calibrate.geometry import center
-from tdfusion_ros.tools.calibrate.geometry import resized
-from tdfusion_ros.tools.calibrate.geometry import resizing
-from tdfusion_ros.tools.calibrate.geometry import scaled
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
 
 WIDTH_PX = 160
@@ -33,16 +30,17 @@ def search(pairs: Sequence[GrayPair]) -> np.ndarray:
     :returns: (3, 3), ir pixel = matrix * rgb pixel; accurate to a few percent of the image.
     """
     rgb_hw, ir_hw = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
-    rgb_small_hw = scaled(rgb_hw, min(1.0, WIDTH_PX / max(rgb_hw)))
-    rgb = np.dstack([edge_field(resized(rgb, rgb_small_hw)) for rgb, _ in pairs])
+    rgb_small_hw = geometry.scaled(rgb_hw, min(1.0, WIDTH_PX / max(rgb_hw)))
+    rgb = np.dstack([edge_field(geometry.resized(rgb, rgb_small_hw)) for rgb, _ in pairs])
     best, best_matrix = -1.0, np.eye(3)
     for zoom in ZOOMS:
-        ir_small_hw = scaled(ir_hw, rgb_small_hw[1] / ir_hw[1] / zoom)
-        irs = [resized(ir, ir_small_hw) for _, ir in pairs]
+        ir_small_hw = geometry.scaled(ir_hw, rgb_small_hw[1] / ir_hw[1] / zoom)
+        shrink = geometry.resizing(ir_hw, ir_small_hw)
+        irs = [geometry.resized(ir, ir_small_hw) for _, ir in pairs]
         dft_hw = _dft_size(rgb_small_hw, ir_small_hw)
         rgb_spectra = _spectra(rgb, np.ones(rgb_small_hw), dft_hw)
         for angle in ANGLES_DEG:
-            turn = cv2.getRotationMatrix2D(center(ir_small_hw), angle, 1.0)
+            turn = cv2.getRotationMatrix2D(geometry.center(ir_small_hw), angle, 1.0)
             ir, visible = _turned_edges(irs, turn)
             min_area = MIN_OVERLAP * min(rgb_small_hw[0] * rgb_small_hw[1], visible.sum())
             ir_spectra = _spectra(ir, visible, dft_hw)
@@ -51,10 +49,9 @@ def search(pairs: Sequence[GrayPair]) -> np.ndarray:
                 x -= dft_hw[1] if x >= ir_small_hw[1] else 0  # negative shifts come last
                 y -= dft_hw[0] if y >= ir_small_hw[0] else 0
                 shift = np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
-                full_to_turned = np.vstack([turn, [0, 0, 1]]) @ resizing(ir_hw, ir_small_hw)
-                best = agreement
-                best_matrix = np.linalg.inv(full_to_turned) @ shift
-    matrix = best_matrix @ resizing(rgb_hw, rgb_small_hw)
+                turned = np.vstack([turn, [0, 0, 1]]) @ shrink
+                best, best_matrix = agreement, np.linalg.inv(turned) @ shift
+    matrix = best_matrix @ geometry.resizing(rgb_hw, rgb_small_hw)
     return matrix / matrix[2, 2]
 
 
