@@ -1,6 +1,6 @@
 """
-The pure heart of the package: frames in, fused image and detections out.
+The algorithms: frames in, fused image and detections out.
 
-numpy, OpenCV and the standard library only. No ROS, no torch, no engine, no file access: whoever
-reads files or messages hands over arrays, so every line here can be tested without a robot.
+NumPy, OpenCV and the standard library only; no ROS, no torch, no engine and no file access, so
+that everything here can be tested without a robot.
 """

@@ -1,4 +1,4 @@
-"""Where a pixel of rgb lies in ir: the values, and their YAML form in ``config/calibration/``."""
+"""Where a pixel of rgb is in ir: the types, and their YAML form (see ``config/calibration/``)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from tdfusion_ros.core.data import MAX_SIDE_PX
+from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import CalibrationError
-
-Size = tuple[int, int]  # height, width [px]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +27,17 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Identity:
-    """Both cameras see the same field of view; images of different size are stretched."""
+    """Both cameras have the same field of view; an ir image of another size is stretched."""
 
 
 @dataclass(frozen=True, eq=False)
 class Homography:
     """
-    One plane, or a scene far away.
+    A homography, for a plane or a distant scene.
 
     :param matrix: (3, 3), ir pixel = matrix · rgb pixel, for images of the sizes below.
-    :param rgb_size_hw: None where images of any size are taken as they are [px].
-    :param ir_size_hw: likewise.
+    :param rgb_size_hw: the image size that the matrix belongs to; None: any size [px].
+    :param ir_size_hw: the same for ir.
     """
 
     matrix: np.ndarray
@@ -49,11 +48,11 @@ class Homography:
 @dataclass(frozen=True, eq=False)
 class Extrinsics:
     """
-    Two calibrated cameras, and the distance at which their images shall line up.
+    Two calibrated cameras, and the distance at which their images line up.
 
-    :param rotation: (3, 3), takes a point of the rgb camera's frame to the ir camera's.
-    :param translation_m: (3,), likewise [m].
-    :param assumed_depth_m: distance of that plane, parallel to the rgb image [m].
+    :param rotation: (3, 3), from the frame of the rgb camera to that of the ir camera.
+    :param translation_m: (3,), the same [m].
+    :param assumed_depth_m: distance of the scene, a plane parallel to the rgb image [m].
     """
 
     rgb: Camera
@@ -68,13 +67,12 @@ Calibration = Identity | Homography | Extrinsics
 
 def parse_calibration(raw: Any) -> Calibration:
     """
-    Read a calibration as it stands in YAML (see ``config/calibration/``).
+    Return the calibration of a parsed YAML document.
 
-    :param raw: the parsed document.
     :raises CalibrationError: naming the key that is missing or wrong.
     """
     if not isinstance(raw, dict):
-        raise CalibrationError('a calibration is a mapping with the key mode')
+        raise CalibrationError('expected a mapping with the key mode')
     mode = raw.get('mode')
     if mode == 'identity':
         return Identity()
@@ -89,8 +87,8 @@ def parse_calibration(raw: Any) -> Calibration:
         )
     if mode == 'extrinsics':
         rotation = _numbers(raw.get('rotation'), 'rotation', (3, 3))
-        off = np.abs(rotation @ rotation.T - np.eye(3)).max()
-        if not off <= 1e-3 or np.linalg.det(rotation) < 0:  # off is NaN where numbers overflow
+        error = np.abs(rotation @ rotation.T - np.eye(3)).max()
+        if not error <= 1e-3 or np.linalg.det(rotation) < 0:  # NaN where numbers overflow
             raise CalibrationError('rotation is not a rotation matrix')
         depth = float(_numbers(raw.get('assumed_depth_m', 20.0), 'assumed_depth_m', ()))
         if depth <= 0:

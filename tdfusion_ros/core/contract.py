@@ -1,4 +1,4 @@
-"""The model contract: what a bundle promises about its graph, read from ``model.json``."""
+"""The model contract: what a bundle states about its graph, read from ``model.json``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tdfusion_ros.core.errors import ModelError
 
 SCHEMA = 1
 GRAPH_FILE = 'model.onnx'
-DETECTOR_FILE = 'detector.onnx'  # the same without the fused image; older bundles have none
+DETECTOR_FILE = 'detector.onnx'  # without the fused image; older bundles do not have it
 INPUTS = {'rgb': (['H', 'W', 3], 'uint8'), 'ir': (['H', 'W'], 'float32')}
 OUTPUTS = {
     'fused': (['H', 'W', 3], 'uint8'),
@@ -23,14 +23,14 @@ OUTPUTS = {
 @dataclass(frozen=True)
 class Contract:
     """
-    The part of ``model.json`` that running the model needs.
+    The part of ``model.json`` that is needed to run the model.
 
     The graph takes ``rgb`` (H, W, 3) uint8 and ``ir`` (H, W) float32 in [0, 1], white-hot, and
     returns ``fused`` (H, W, 3) uint8, ``boxes_xyxy`` (A, 4) float32 in pixels and ``scores``
     (A, C) float32; H and W are multiples of ``size_multiple``.
 
     :param classes: the C class names, in the order of ``scores``.
-    :param sha256: file name to hash of every file of the bundle that is used.
+    :param sha256: hash of each file of the bundle that is used, by file name.
     """
 
     name: str
@@ -41,10 +41,9 @@ class Contract:
 
 def parse_contract(text: str) -> Contract:
     """
-    Read a contract and hold it against the graph interface that this version runs.
+    Return the contract in ``model.json``, checked against the interface that this version runs.
 
-    :param text: the content of ``model.json``.
-    :raises ModelError: if it is no contract, or one for another interface.
+    :raises ModelError: if it is not a contract, or one for another interface.
     """
     try:
         raw = json.loads(text)
@@ -69,7 +68,7 @@ def parse_contract(text: str) -> Contract:
 
 
 def verify(contract: Contract, file_name: str, content: bytes) -> None:
-    """Refuse a file whose hash is not the contract's."""
+    """Raise ModelError for a file whose hash is not that of the contract."""
     got = sha256(content).hexdigest()
     if got != contract.sha256.get(file_name):
         raise ModelError(

@@ -1,4 +1,4 @@
-"""The values that cross borders: validated at birth, never changed afterwards."""
+"""The values that modules exchange: checked when they are made, never changed afterwards."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,11 +6,12 @@ from dataclasses import field
 
 import numpy as np
 
-MAX_SIDE_PX = 8192  # of an image: larger ones are refused
+Size = tuple[int, int]  # height, width [px]
+MAX_SIDE_PX = 8192  # larger images are refused
 
 
-def _require(holds: bool, expected: str, array: np.ndarray) -> None:
-    if not holds:
+def _require(condition: bool, expected: str, array: np.ndarray) -> None:
+    if not condition:
         raise ValueError(f'expected {expected}, got {array.dtype} {array.shape}')
 
 
@@ -19,12 +20,12 @@ class Frame:
     """
     One image as the sensor sent it.
 
-    :param pixels: (H, W) or (H, W, 3), uint8 or uint16; color is in the order R, G, B. An ir
-        image that is scaled to [0, 1] already may be (H, W) float32.
-    :param stamp_ns: time of exposure as the driver states it [ns].
+    :param pixels: (H, W) or (H, W, 3), uint8 or uint16, color in the order R, G, B; or an ir image
+        that is scaled to [0, 1] already: (H, W) float32.
+    :param stamp_ns: time of exposure, as the driver states it [ns].
     :param frame_id: the optical frame of the camera.
-    :param encoding: what its message called it, as ``mono16`` or ``jpeg``; to be told, not to be
-        gone by: ``pixels`` are decoded.
+    :param encoding: as the message stated it, for example ``mono16`` or ``jpeg``; ``pixels`` are
+        decoded.
     """
 
     pixels: np.ndarray
@@ -34,16 +35,16 @@ class Frame:
 
     def __post_init__(self) -> None:
         p = self.pixels
-        shaped = p.ndim == 2 or (p.ndim == 3 and p.shape[2] == 3)
-        counts = shaped and p.dtype in (np.uint8, np.uint16)
+        gray, color = p.ndim == 2, p.ndim == 3 and p.shape[2] == 3
+        counts = (gray or color) and p.dtype in (np.uint8, np.uint16)
         _require(
-            p.size > 0 and (counts or (p.ndim == 2 and p.dtype == np.float32)),
+            p.size > 0 and (counts or (gray and p.dtype == np.float32)),
             '(H, W) or (H, W, 3) uint8 or uint16, or (H, W) float32',
             p,
         )
 
     @property
-    def size_hw(self) -> tuple[int, int]:
+    def size_hw(self) -> Size:
         """Height and width [px]."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
@@ -51,11 +52,11 @@ class Frame:
 @dataclass(frozen=True, eq=False)
 class RegisteredPair:
     """
-    Both images on one grid, the rgb camera's.
+    Both images on one grid, that of the rgb camera.
 
     :param rgb: (H, W, 3) uint8, order R, G, B.
     :param ir: (H, W) float32 in [0, 1], hot is bright.
-    :param valid: (H, W) bool, where the ir camera sees at all; ``ir`` is 0 elsewhere.
+    :param valid: (H, W) bool; False where the ir camera does not see and ``ir`` is 0.
     """
 
     rgb: np.ndarray
@@ -63,24 +64,23 @@ class RegisteredPair:
     valid: np.ndarray
 
     def __post_init__(self) -> None:
-        _require(
-            self.rgb.ndim == 3 and self.rgb.shape[2] == 3 and self.rgb.dtype == np.uint8,
-            '(H, W, 3) uint8',
-            self.rgb,
-        )
-        grid = self.rgb.shape[:2]
-        _require(self.ir.shape == grid and self.ir.dtype == np.float32, f'{grid} float32', self.ir)
-        _require(
-            self.valid.shape == grid and self.valid.dtype == np.bool_, f'{grid} bool', self.valid
-        )
+        rgb, grid = self.rgb, self.rgb.shape[:2]
+        _require(rgb.shape == (*grid, 3) and rgb.dtype == np.uint8, '(H, W, 3) uint8', rgb)
+        for image, dtype in ((self.ir, np.dtype(np.float32)), (self.valid, np.dtype(bool))):
+            _require(image.shape == grid and image.dtype == dtype, f'{grid} {dtype}', image)
+
+    @property
+    def size_hw(self) -> Size:
+        """Height and width [px]."""
+        return self.ir.shape[0], self.ir.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
 class RawOutput:
     """
-    What the graph returns; shapes in :class:`tdfusion_ros.core.contract.Contract`.
+    What the graph returns; shapes are in :class:`tdfusion_ros.core.contract.Contract`.
 
-    :param fused: None where nobody asked for it and the engine could leave it out.
+    :param fused: None if it was not needed and the engine left it out.
     """
 
     fused: np.ndarray | None
@@ -91,11 +91,11 @@ class RawOutput:
 @dataclass(frozen=True, eq=False)
 class Detections:
     """
-    What was found, best first.
+    The detected objects, best first.
 
     :param boxes_xyxy: (N, 4) float32, pixels of the fused image: left, top, right, bottom.
     :param scores: (N,) float32 in [0, 1].
-    :param class_ids: (N,) int64, index into the contract's classes.
+    :param class_ids: (N,) int64, indices into the contract's classes.
     """
 
     boxes_xyxy: np.ndarray
@@ -103,7 +103,7 @@ class Detections:
     class_ids: np.ndarray
 
     def __post_init__(self) -> None:
-        count = len(self.scores)
+        count = len(self)
         _require(self.boxes_xyxy.shape == (count, 4), f'({count}, 4)', self.boxes_xyxy)
         _require(self.class_ids.shape == (count,), f'({count},)', self.class_ids)
 
@@ -120,12 +120,12 @@ class Detections:
 @dataclass(frozen=True, eq=False)
 class FusionResult:
     """
-    The fused image and what is seen in it.
+    The fused image and the objects in it.
 
-    :param fused: (H, W, 3) uint8, order R, G, B, on the rgb camera's grid; None where nobody
-        asked for it and the engine left it out.
+    :param fused: (H, W, 3) uint8, order R, G, B, on the rgb camera's grid; None if it was not
+        needed and the engine left it out.
     :param pair: the registered pair that it was made from.
-    :param stage_ns: time spent in each stage [ns].
+    :param stage_ns: the time of each stage [ns].
     """
 
     fused: np.ndarray | None

@@ -1,19 +1,19 @@
-"""What can be wrong with the world; programming mistakes stay ValueError and TypeError."""
+"""Errors in input, files and installation; programming errors are ValueError and TypeError."""
 
-MOST_CHARACTERS = 2000
+MAX_CHARACTERS = 2000
 
 
 class FusionError(Exception):
     """
-    The world is not as needed; the message says what was expected, what was got, what to do.
+    Something from outside is wrong; the message says what was expected, found, and what to do.
 
-    It is one line of printable characters, whatever it quotes, so that logs and standard error
-    show it whole; where it quotes far too much, its middle is left out.
+    The message is one line of printable characters, whatever it quotes, so that logs show all of
+    it; the middle of a very long message is left out.
     """
 
     def __init__(self, message: str) -> None:
-        if len(message) > MOST_CHARACTERS:
-            half = MOST_CHARACTERS // 2
+        if len(message) > MAX_CHARACTERS:
+            half = MAX_CHARACTERS // 2
             message = f'{message[:half]} … {message[-half:]}'
         line = ' '.join(message.split())
         if not line.isprintable():
@@ -22,7 +22,7 @@ class FusionError(Exception):
 
 
 class ConfigError(FusionError):
-    """A parameter is misspelt, out of range, or asks for what this machine does not have."""
+    """A parameter is unknown, out of range, or needs something that this machine does not have."""
 
 
 class CalibrationError(FusionError):
@@ -38,14 +38,14 @@ class BagError(FusionError):
 
 
 class RequestError(FusionError):
-    """A service asks for what the node cannot do now."""
+    """The node cannot do now what a service asks for."""
 
 
 class FrameError(FusionError):
     """
-    One frame cannot be used; it is dropped, counted by ``cause``, and the next one is awaited.
+    A frame cannot be used; it is dropped and counted by ``cause``.
 
-    :param cause: a short word for counters, as ``bad_encoding``.
+    :param cause: a short name for counters, for example ``bad_encoding``.
     """
 
     def __init__(self, cause: str, message: str) -> None:

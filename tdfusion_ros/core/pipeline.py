@@ -1,4 +1,4 @@
-"""The way of a pair through the house, on one screen."""
+"""From two frames to a fused image and detections, on one screen."""
 
 from dataclasses import replace
 from time import perf_counter_ns
@@ -21,6 +21,8 @@ from tdfusion_ros.core.registration import Registration
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.thermal import ThermalScaler
 
+STAGES = ('thermal', 'registration', 'network', 'postprocess')
+
 
 class Backend(Protocol):
     """An engine that runs the graph of a bundle."""
@@ -31,12 +33,12 @@ class Backend(Protocol):
         """
         Run the graph on (H, W, 3) uint8 and (H, W) float32, both contiguous.
 
-        :param fused: False: nobody wants the fused image; an engine may leave it out.
+        :param fused: False: the fused image is not needed; an engine may leave it out.
         """
 
 
 class Pipeline:
-    """Turn a pair of frames into a fused image and detections."""
+    """Turn frame pairs into fused images and detections."""
 
     def __init__(
         self, config: FusionConfig, contract: Contract, calibration: Calibration, backend: Backend
@@ -51,7 +53,7 @@ class Pipeline:
         self._last_ns = 0
 
     def fresh(self) -> 'Pipeline':
-        """Return a pipeline with the same settings and engine that has seen no frame."""
+        """Return a pipeline with the same settings and engine that has processed no frame."""
         return Pipeline(self._config, self.contract, self._calibration, self.backend)
 
     def reset(self) -> None:
@@ -61,9 +63,9 @@ class Pipeline:
 
     def reconfigure(self, config: FusionConfig) -> None:
         """
-        Take the live settings of another config from the next pair on; the engine stays.
+        Use the live settings of another config from the next pair on; the engine stays.
 
-        :raises ConfigError: if it names a class that the model does not know.
+        :raises ConfigError: if it names a class that the model does not have.
         """
         if config is self._config:
             return
@@ -72,109 +74,88 @@ class Pipeline:
             self._scaler = ThermalScaler(config.ir)
         self._config = config
 
-    def process_pair(self, match: FramePair, *, fused: bool = True) -> FusionResult:
-        """
-        Make a result of a pair, or of the one camera that is left.
-
-        :param fused: as of :meth:`process`; of one camera, its own image is always shown.
-        :raises FrameError: if a frame cannot be used.
-        """
-        if match.rgb is not None and match.ir is not None:
-            return self.process(match.rgb, match.ir, fused=fused)
-        if match.rgb is not None:
-            return self._rgb_only(match.rgb)
-        assert match.ir is not None
-        return self._ir_only(
-            match.ir, None if match.reference is match.ir else match.reference.size_hw
-        )
-
     def process(self, rgb: Frame, ir: Frame, *, fused: bool = True) -> FusionResult:
         """
         Fuse two frames that belong together.
 
-        :param fused: False: nobody wants the fused image, only the detections.
+        :param fused: False: only the detections are needed.
         :raises FrameError: if a frame cannot be used.
         """
-        begun = perf_counter_ns()
-        color, heat = _color(rgb.pixels), self._heat(ir, rgb.stamp_ns)
-        scaled = perf_counter_ns()
-        pair = RegisteredPair(color, *self._registration.apply(heat, rgb.size_hw))
-        marks = [begun, scaled, perf_counter_ns()]
-        return self._finish(pair, self._network(pair, fused), marks)
+        return self.process_pair(FramePair(rgb, ir, 'fused', rgb), fused=fused)
 
-    def _rgb_only(self, rgb: Frame) -> FusionResult:
-        """Show the rgb image as it is, and search it with a black ir image beside it."""
-        begun = perf_counter_ns()
-        self._scaler.reset()  # the shutter that hides ir now changes its offsets
-        nothing = np.zeros(rgb.size_hw, np.float32), np.zeros(rgb.size_hw, bool)
-        pair = RegisteredPair(_color(rgb.pixels), *nothing)
-        marks = [begun, perf_counter_ns(), perf_counter_ns()]
-        return self._finish(pair, self._search(pair, pair.rgb), marks)
-
-    def _ir_only(self, ir: Frame, size_hw: tuple[int, int] | None) -> FusionResult:
+    def process_pair(self, pair: FramePair, *, fused: bool = True) -> FusionResult:
         """
-        Show the ir image in gray on the rgb grid, and search it with a black rgb image.
+        Fuse a pair; if one camera is missing, detect in the other one's image and return that.
 
-        :param size_hw: of the rgb grid; None: no rgb image ever came, so it stays on its own.
+        :param fused: False: only the detections of a full pair are needed.
+        :raises FrameError: if a frame cannot be used.
         """
-        begun = perf_counter_ns()
-        heat = self._heat(ir, ir.stamp_ns)
-        scaled = perf_counter_ns()
-        if size_hw is None:
-            valid = np.ones(heat.shape, bool)
-        else:
-            heat, valid = self._registration.apply(heat, size_hw)
-        pair = RegisteredPair(np.zeros((*heat.shape, 3), np.uint8), heat, valid)
-        shown = cv2.cvtColor(cv2.convertScaleAbs(heat, alpha=255), cv2.COLOR_GRAY2RGB)
-        marks = [begun, scaled, perf_counter_ns()]
-        return self._finish(pair, self._search(pair, shown), marks)
+        marks_ns = [perf_counter_ns()]
+        rgb = None if pair.rgb is None else _rgb_image(pair.rgb)
+        ir = self._scale(pair)
+        marks_ns.append(perf_counter_ns())
+        registered = self._register(pair, rgb, ir)
+        marks_ns.append(perf_counter_ns())
+        raw = self._run(registered, fused=fused and rgb is not None and ir is not None)
+        image = raw.fused
+        if ir is None:
+            image = registered.rgb
+        elif rgb is None:
+            gray = cv2.convertScaleAbs(registered.ir, alpha=255)
+            image = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
+        marks_ns.append(perf_counter_ns())
+        found = detections(
+            raw.boxes_xyxy, raw.scores, registered.size_hw, self._config, self._wanted
+        )
+        marks_ns.append(perf_counter_ns())
+        stage_ns = dict(zip(STAGES, np.diff(marks_ns).tolist(), strict=True))
+        return FusionResult(image, found, registered, stage_ns)
 
-    def _heat(self, ir: Frame, stamp_ns: int) -> np.ndarray:
-        if stamp_ns < self._last_ns:  # a bag begins anew: what was learnt is of another time
+    def _scale(self, pair: FramePair) -> np.ndarray | None:
+        if pair.ir is None:
+            self._scaler.reset()  # the shutter that covers ir now changes its offsets
+            return None
+        stamp_ns = (pair.rgb or pair.ir).stamp_ns
+        if stamp_ns < self._last_ns:  # a bag loops: the range is of another time
             self._scaler.reset()
         self._last_ns = stamp_ns
-        return self._scaler.scale(ir.pixels)
+        return self._scaler.scale(pair.ir.pixels)
 
-    def _search(self, pair: RegisteredPair, shown: np.ndarray) -> RawOutput:
-        """Return what the network detects, and another image than what it would fuse."""
-        return replace(self._network(pair, fused=False), fused=shown)
+    def _register(
+        self, pair: FramePair, rgb: np.ndarray | None, ir: np.ndarray | None
+    ) -> RegisteredPair:
+        """Return both images on the rgb grid, a missing one as black."""
+        size_hw = pair.reference.size_hw
+        if ir is None:
+            ir, valid = np.zeros(size_hw, np.float32), np.zeros(size_hw, bool)
+        elif pair.reference is pair.ir:  # no rgb image has arrived so far: the grid is unknown
+            valid = np.ones(size_hw, bool)
+        else:
+            ir, valid = self._registration.apply(ir, size_hw)
+        return RegisteredPair(np.zeros((*size_hw, 3), np.uint8) if rgb is None else rgb, ir, valid)
 
-    def _finish(self, pair: RegisteredPair, raw: RawOutput, marks: list[int]) -> FusionResult:
-        """
-        Read the network's output.
-
-        :param marks: when the first stage began, and when each before the network ended [ns].
-        """
-        marks.append(perf_counter_ns())
-        size_hw = pair.ir.shape[0], pair.ir.shape[1]
-        found = detections(raw.boxes_xyxy, raw.scores, size_hw, self._config, self._wanted)
-        marks.append(perf_counter_ns())
-        names = ('thermal', 'registration', 'network', 'postprocess')
-        stage_ns = dict(zip(names, np.diff(marks).tolist(), strict=True))
-        return FusionResult(raw.fused, found, pair, stage_ns)
-
-    def _network(self, pair: RegisteredPair, fused: bool) -> RawOutput:
-        height, width = pair.ir.shape
-        multiple = self.contract.size_multiple
-        below, right = -height % multiple, -width % multiple
-        if not below and not right:
+    def _run(self, pair: RegisteredPair, *, fused: bool) -> RawOutput:
+        """Run the network on images padded to a multiple of its size."""
+        height, width = pair.size_hw
+        bottom, right = (-side % self.contract.size_multiple for side in pair.size_hw)
+        if not bottom and not right:
             return self.backend.run(pair.rgb, np.ascontiguousarray(pair.ir), fused=fused)
         rgb, ir = (
-            cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+            cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
             for image in (pair.rgb, pair.ir)
         )
         raw = self.backend.run(rgb, ir, fused=fused)
         if raw.fused is None:
             return raw
-        cut = np.ascontiguousarray(raw.fused[:height, :width])
-        return RawOutput(cut, raw.boxes_xyxy, raw.scores)
+        return replace(raw, fused=np.ascontiguousarray(raw.fused[:height, :width]))
 
 
-def _color(pixels: np.ndarray) -> np.ndarray:
+def _rgb_image(frame: Frame) -> np.ndarray:
+    pixels = frame.pixels
     if pixels.dtype != np.uint8:
         raise FrameError('bad_encoding', "the rgb image has 16 bits; is it the ir camera's?")
     if pixels.ndim == 2:
         return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_GRAY2RGB)
-    if pixels.strides[1:] == (3, -1):  # bgr8 read backwards: 30 times faster than NumPy
+    if pixels.strides[1:] == (3, -1):  # bgr8 as a reversed view: 30 times faster than NumPy
         return cv2.cvtColor(pixels[..., ::-1], cv2.COLOR_BGR2RGB)
     return np.ascontiguousarray(pixels)

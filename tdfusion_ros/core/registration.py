@@ -1,7 +1,7 @@
 """
-Bring the ir image onto the rgb camera's grid.
+Warp the ir image to the grid of the rgb camera.
 
-A map is computed once for a pair of image sizes; per frame there is one ``cv2.remap``. Sources:
+The map is computed once for each pair of image sizes; a frame costs one ``cv2.remap``. Source:
 Hartley and Zisserman, Multiple View Geometry, chapter 13 (the homography that a plane induces).
 """
 
@@ -12,14 +12,14 @@ from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Identity
-from tdfusion_ros.core.calibration import Size
+from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import CalibrationError
 
-LEAST_VIEW = 0.03
+MIN_VIEW = 0.03  # of the rgb image; a calibration that covers less is a mistake
 
 
 class Registration:
-    """Apply a calibration to ir frames; maps are kept until an image size changes."""
+    """Apply a calibration to ir frames; the map is computed again when an image size changes."""
 
     def __init__(self, calibration: Calibration) -> None:
         self._calibration = calibration
@@ -29,10 +29,11 @@ class Registration:
 
     def apply(self, ir: np.ndarray, rgb_size_hw: Size) -> tuple[np.ndarray, np.ndarray]:
         """
-        Return the ir image on the rgb grid and where it is valid.
+        Return the ir image on the rgb grid, and where it is valid.
 
         :param ir: (h, w) float32 in [0, 1].
         :returns: (H, W) float32 in [0, 1], 0 where the ir camera does not see; (H, W) bool.
+        :raises CalibrationError: if the calibration maps no pixel into the ir image.
         """
         sizes = (rgb_size_hw, (ir.shape[0], ir.shape[1]))
         if sizes != self._sizes:
@@ -48,54 +49,42 @@ class Registration:
             self._maps = None
             self._valid = np.ones(rgb_size_hw, bool)
         else:
-            points = rgb_to_ir(self._calibration, pixel_grid(rgb_size_hw), rgb_size_hw, ir_size_hw)
-            x, y = np.moveaxis(points.astype(np.float32), -1, 0)
-            self._valid = inside(points.astype(np.float32), ir_size_hw)
+            grid = np.moveaxis(np.indices(rgb_size_hw)[::-1], 0, -1).astype(np.float64)
+            points = rgb_to_ir(self._calibration, grid, rgb_size_hw, ir_size_hw)
+            points = points.astype(np.float32)
+            self._valid = inside(points, ir_size_hw)
             if not self._valid.any():
                 raise CalibrationError(
                     'the calibration maps no pixel of rgb into the ir image; '
                     'check the direction (rgb to ir) and the image sizes'
                 )
-            self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
+            self._maps = cv2.convertMaps(points[..., 0], points[..., 1], cv2.CV_16SC2)
         self._valid.flags.writeable = False  # every result shares it
         self._sizes = (rgb_size_hw, ir_size_hw)
 
 
-def pixel_grid(size_hw: Size) -> np.ndarray:
-    """Return (H, W, 2) float64: x and y of every pixel center."""
-    y, x = np.mgrid[0 : size_hw[0], 0 : size_hw[1]].astype(np.float64)
-    return np.stack([x, y], axis=-1)
-
-
 def check_view(calibration: Calibration) -> None:
     """
-    Refuse a calibration that cannot be meant, as far as it says for which images it is.
+    Refuse a calibration that must be a mistake, if it states the image sizes.
 
-    :raises CalibrationError: if ir covers less than ``LEAST_VIEW`` of the rgb image.
+    :raises CalibrationError: if ir covers less than ``MIN_VIEW`` of the rgb image.
     """
     if isinstance(calibration, Extrinsics):
-        sizes = calibration.rgb.size_hw, calibration.ir.size_hw
-    elif isinstance(calibration, Homography):
-        if calibration.rgb_size_hw is None or calibration.ir_size_hw is None:
-            return
-        sizes = calibration.rgb_size_hw, calibration.ir_size_hw
+        rgb_hw, ir_hw = calibration.rgb.size_hw, calibration.ir.size_hw
+    elif (
+        isinstance(calibration, Homography) and calibration.rgb_size_hw and calibration.ir_size_hw
+    ):
+        rgb_hw, ir_hw = calibration.rgb_size_hw, calibration.ir_size_hw
     else:
         return
-    share = view(calibration, *sizes)
-    if share < LEAST_VIEW:
+    x, y = (np.linspace(0, side - 1, 101) for side in rgb_hw[::-1])
+    points = np.stack(np.meshgrid(x, y), axis=-1)
+    share = inside(rgb_to_ir(calibration, points, rgb_hw, ir_hw), ir_hw).mean()
+    if share < MIN_VIEW:
         raise CalibrationError(
-            f'ir covers {share:.1%} of the rgb image, expected at least {LEAST_VIEW:.0%}; '
+            f'ir covers {share:.1%} of the rgb image, expected at least {MIN_VIEW:.0%}; '
             'check the direction (rgb to ir), the frames (optical ones) and the image sizes'
         )
-
-
-def view(calibration: Calibration, rgb_size_hw: Size, ir_size_hw: Size) -> float:
-    """Return the part of the rgb image that ir covers, from 0 to 1."""
-    x, y = (np.linspace(0, n - 1, 101) for n in rgb_size_hw[::-1])
-    points = np.stack(np.meshgrid(x, y), axis=-1)
-    return float(
-        inside(rgb_to_ir(calibration, points, rgb_size_hw, ir_size_hw), ir_size_hw).mean()
-    )
 
 
 def inside(points: np.ndarray, size_hw: Size) -> np.ndarray:
@@ -124,43 +113,46 @@ def rgb_to_ir(
         )
     else:
         flat = _rescale(flat, rgb_size_hw, calibration.rgb.size_hw)
-        mapped = _rescale(_through_plane(calibration, flat), calibration.ir.size_hw, ir_size_hw)
+        mapped = _rescale(_project(calibration, flat), calibration.ir.size_hw, ir_size_hw)
     return mapped.reshape(points.shape)
 
 
-def _through_plane(calibration: Extrinsics, flat: np.ndarray) -> np.ndarray:
+def _project(calibration: Extrinsics, flat: np.ndarray) -> np.ndarray:
+    """Map rgb pixels to points on the plane of the assumed depth, and these to ir pixels."""
     rgb, ir, depth = calibration.rgb, calibration.ir, calibration.assumed_depth_m
-    # undistortPoints would stop after five steps, 3 px off in the corners of a wide lens.
-    enough = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-9)
-    rays = cv2.undistortPointsIter(flat, rgb.k, rgb.d, np.eye(3), np.eye(3), enough)
+    # undistortPoints would stop after five iterations, 3 px off in the corners of a wide lens.
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-9)
+    rays = cv2.undistortPointsIter(flat, rgb.k, rgb.d, np.eye(3), np.eye(3), criteria)
     rays = np.nan_to_num(rays.reshape(-1, 2), nan=1e6).clip(-1e6, 1e6)
     world = np.concatenate([rays * depth, np.full((len(rays), 1), depth)], axis=1)
     rotation = cv2.Rodrigues(calibration.rotation)[0]
-    seen, _ = cv2.projectPoints(world, rotation, calibration.translation_m, ir.k, ir.d)
-    there = world @ calibration.rotation.T + calibration.translation_m
-    again, _ = cv2.projectPoints(world, np.zeros(3), np.zeros(3), rgb.k, rgb.d)
-    astray = np.linalg.norm((again - flat).reshape(-1, 2), axis=1) > 0.5
+    projected, _ = cv2.projectPoints(world, rotation, calibration.translation_m, ir.k, ir.d)
+    in_ir = world @ calibration.rotation.T + calibration.translation_m
+    back, _ = cv2.projectPoints(world, np.zeros(3), np.zeros(3), rgb.k, rgb.d)
+    diverged = np.linalg.norm((back - flat).reshape(-1, 2), axis=1) > 0.5
     with np.errstate(divide='ignore', invalid='ignore'):
-        folded = np.hypot(there[:, 0], there[:, 1]) / there[:, 2] > fold(ir.d)
-    seen[(there[:, 2] <= 0) | astray | folded] = -1e6  # outside of any image
-    return seen
+        folded = np.hypot(in_ir[:, 0], in_ir[:, 1]) / in_ir[:, 2] > fold(ir.d)
+    projected[(in_ir[:, 2] <= 0) | diverged | folded] = -1e6  # outside of any image
+    return projected
 
 
 def fold(d: np.ndarray) -> float:
     """
-    Return the tangent of the angle at which a distortion model turns back inwards.
+    Return the tangent of the angle beyond which a distortion model maps inwards again.
 
-    Beyond it, what lies outside of the image would be mapped into it once more.
+    Points further out are outside of the image, but the model would map them into it.
 
     :param d: (n,) as in :class:`tdfusion_ros.core.calibration.Camera`.
     """
     radius = np.linspace(0.0, 10.0, 10001)
     k1, k2, _, _, k3, k4, k5, k6 = np.concatenate([d, np.zeros(8 - len(d))])
     r2 = radius**2
-    below = 1 + k4 * r2 + k5 * r2**2 + k6 * r2**3
-    seen = radius * (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / np.where(below == 0, np.nan, below)
-    turned = ~(np.diff(seen) > 0)
-    return float(radius[turned.argmax()]) if turned.any() else np.inf
+    divisor = 1 + k4 * r2 + k5 * r2**2 + k6 * r2**3
+    mapped = (
+        radius * (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / np.where(divisor == 0, np.nan, divisor)
+    )
+    inwards = ~(np.diff(mapped) > 0)
+    return float(radius[inwards.argmax()]) if inwards.any() else np.inf
 
 
 def _rescale(points: np.ndarray, from_hw: Size | None, to_hw: Size | None) -> np.ndarray:

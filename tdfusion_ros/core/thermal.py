@@ -1,4 +1,4 @@
-"""Thermal counts to [0, 1], hot is bright: one function for training, robot and offline run."""
+"""Scale thermal counts to [0, 1], hot is bright; for the robot, offline commands and training."""
 
 import cv2
 import numpy as np
@@ -6,18 +6,19 @@ import numpy as np
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FrameError
 
-JUMP = 0.5  # of the smoothed range, by the median
-SHRUNK = 0.25  # of the smoothed range
+# Shares of the smoothed range: the median moves further, or the new range is smaller.
+JUMP = 0.5
+SHRUNK = 0.25
 
 
 class ThermalScaler:
     """
     Scale thermal frames to [0, 1] without flicker.
 
-    8-bit images are taken as the camera scaled them (value / 255). 16-bit counts have no fixed
-    meaning, so their percentiles become 0 and 1, smoothed over time: a range that followed every
-    frame would let one hot spot darken the whole picture. What moves the whole picture, as a
-    change of gain or the shutter does, begins a new range at once.
+    8-bit images keep the scale of the camera (value / 255). 16-bit counts have no fixed meaning,
+    so two of their percentiles become 0 and 1. This range is smoothed over time, or one hot spot
+    would darken the whole image. A change of the whole image, by another gain or by the shutter,
+    starts a new range at once.
     """
 
     def __init__(self, config: IrConfig) -> None:
@@ -25,7 +26,7 @@ class ThermalScaler:
         self._range: np.ndarray | None = None  # low percentile, median, high percentile
 
     def reset(self) -> None:
-        """Forget the smoothed range, as after a jump in time."""
+        """Forget the smoothed range, for example after a jump in time."""
         self._range = None
 
     def scale(self, counts: np.ndarray) -> np.ndarray:
@@ -35,7 +36,7 @@ class ThermalScaler:
         :param counts: (H, W) uint8 or uint16; or (H, W, 3), order R, G, B; or (H, W) float32 in
             [0, 1], which is used as it is.
         :returns: (H, W) float32 in [0, 1].
-        :raises FrameError: ``bad_encoding`` if the channels differ and ``ir.color`` is refuse.
+        :raises FrameError: ``bad_encoding`` if the channels differ and ``ir.color`` is ``refuse``.
         """
         if counts.ndim == 3:
             counts = gray(counts, luma=self._config.color == 'luma')
@@ -72,11 +73,11 @@ class ThermalScaler:
 
 def _is_jump(before: np.ndarray, now: np.ndarray) -> bool:
     """
-    Tell whether the whole picture has changed its range, rather than a part its temperature.
+    Return whether the range of the whole image changed, and not only the temperature of a part.
 
-    A hot spot moves one end of the range and hardly the median; an offset or a gain moves the
-    median, too. Where a gain falls around the median, the range shrinks far beyond what a hot spot
-    does that was smoothed before it could widen it.
+    A hot spot moves one end of the range and hardly the median; another offset or gain moves the
+    median, too. A lower gain around the median shrinks the range. A hot spot that leaves does not
+    shrink it as much, because smoothing had kept it from widening the range.
     """
     spread = before[2] - before[0]
     moved = abs(now[1] - before[1])
@@ -85,10 +86,10 @@ def _is_jump(before: np.ndarray, now: np.ndarray) -> bool:
 
 def gray(pixels: np.ndarray, *, luma: bool = False) -> np.ndarray:
     """
-    Return the one channel of a thermal image that is stored as three equal ones.
+    Return one channel of a thermal image that is stored as three equal ones.
 
     :param pixels: (H, W, 3), order R, G, B.
-    :param luma: return the luma of an image in false colors instead of refusing it.
+    :param luma: return the luma of an image in false colors instead of an error.
     :raises FrameError: ``bad_encoding`` if the channels differ by more than JPEG makes them.
     """
     if is_gray(pixels):
@@ -97,13 +98,13 @@ def gray(pixels: np.ndarray, *, luma: bool = False) -> np.ndarray:
         return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
     raise FrameError(
         'bad_encoding',
-        'the ir image is in false colors, which cannot be read back as temperature: switch the '
-        'camera to gray (white-hot), or set ir.color to luma to take what there is',
+        'the ir image is in false colors, which cannot be converted back to temperature: switch '
+        'the camera to gray (white-hot), or set ir.color to luma',
     )
 
 
 def is_gray(pixels: np.ndarray) -> bool:
-    """Tell whether the channels of (H, W, 3) differ by no more than JPEG makes them, 8 levels."""
+    """Return whether the channels of (H, W, 3) differ by at most 8 levels, as JPEG makes them."""
     probe = pixels[::8, ::8].astype(np.int32)
     return bool(np.abs(probe - probe[..., :1]).max() <= 8)
 

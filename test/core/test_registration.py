@@ -10,7 +10,6 @@ from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.registration import check_view
 from tdfusion_ros.core.registration import Registration
 from tdfusion_ros.core.registration import rgb_to_ir
-from tdfusion_ros.core.registration import view
 
 TILT = np.array([[0.9, 0.05, 12.0], [-0.04, 0.95, 6.0], [1e-4, -5e-5, 1.0]])
 
@@ -224,8 +223,3 @@ def test_cameras_that_look_in_different_directions_are_refused_before_the_first_
     check_view(rig())
     with pytest.raises(CalibrationError, match='frames'):
         check_view(rig(turn=(0, np.pi / 2, 0)))
-
-
-@pytest.mark.parametrize(('dx', 'share'), [(0, 1.0), (320, 0.5), (640, 0.0)])
-def test_view_is_the_part_of_rgb_that_ir_covers(dx, share):
-    assert view(shift(dx, 0), (480, 640), (480, 640)) == pytest.approx(share, abs=0.01)
