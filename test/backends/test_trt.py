@@ -1,5 +1,6 @@
 """The trt backend without TensorRT: which engine is built, kept, checked, and used when."""
 
+from dataclasses import replace
 from functools import partial
 import json
 from pathlib import Path
@@ -109,22 +110,21 @@ def test_first_start_builds_for_640x480(machine, shipped, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'fact', ['torch', 'torch_tensorrt', 'tensorrt', 'gpu', 'driver', 'the code']
+    'change', ['torch', 'torch_tensorrt', 'tensorrt', 'gpu', 'driver', 'code', 'weights']
 )
-def test_another_machine_version_or_code_needs_another_engine(machine, shipped, monkeypatch, fact):
+def test_another_machine_version_code_or_model_needs_another_engine(
+    machine, shipped, monkeypatch, change
+):
     open_backend('trt', shipped, print, (SIZE,))
-    if fact == 'the code':
+    if change == 'code':
         monkeypatch.setattr(trt, '_code_hash', lambda: 'other')
+    elif change == 'weights':
+        hashes = {**shipped.contract.sha256, 'weights.safetensors': 'other'}
+        shipped = replace(shipped, contract=replace(shipped.contract, sha256=hashes))
     else:
-        machine.facts[fact] = 'other'
+        machine.facts[change] = 'other'
     open_backend('trt', shipped, print, (SIZE,))
     assert machine.built == [SIZE, SIZE]
-
-
-def test_another_bundle_needs_another_engine(machine, shipped):
-    backend = open_backend('trt', shipped, print, (SIZE,))
-    assert backend._key(SIZE)['files'] == shipped.contract.sha256
-    assert {'model.onnx', 'weights.safetensors'} <= set(shipped.contract.sha256)
 
 
 def test_first_pair_of_a_new_size_waits_for_its_engine(machine, shipped, noise):
