@@ -1,4 +1,6 @@
-"""``tdfusion build``: engines ahead of time."""
+"""``tdfusion build``: build engines ahead of time."""
+
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,22 +11,19 @@ from tdfusion_ros.cli import main
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Return what the command opens, and play it."""
+    """Replace the backend; return the arguments with which it is opened."""
     calls = []
 
-    class Played:
-        name, engine = 'trt', 'TensorRT 10.3.0'
-
-    def opening(name, bundle, report, sizes_hw):
+    def open_backend(name, bundle, report, sizes_hw):
         calls.append((name, bundle.contract.name, sizes_hw))
         report('building …: 5 s so far')
-        return Played()
+        return SimpleNamespace(name='trt', engine='TensorRT 10.3.0')
 
-    monkeypatch.setattr(build, 'open_backend', opening)
+    monkeypatch.setattr(build, 'open_backend', open_backend)
     return calls
 
 
-def test_build_prepares_the_usual_size(opened, capsys):
+def test_build_prepares_the_default_size(opened, capsys):
     assert main(['build', '-p', 'backend=trt']) == 0
     assert opened == [('trt', 'msrs_rt', ((480, 640),))]
     out, err = capsys.readouterr()
@@ -32,26 +31,26 @@ def test_build_prepares_the_usual_size(opened, capsys):
     assert err == 'building …: 5 s so far\n'
 
 
-def test_build_prepares_every_size_that_is_named(opened, capsys):
+def test_build_prepares_every_given_size(opened, capsys):
     assert main(['build', '--size', '640x512', '--size', '1280x1024']) == 0
     assert opened[0][2] == ((512, 640), (1024, 1280))
     assert 'ready for 640x512, 1280x1024' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('size', ['640', '640x', 'x480', '0x480', '640*480', '-1x5', '640x480x3'])
-def test_size_that_is_none_is_refused(opened, size, capsys):
+def test_malformed_size_is_refused(opened, size, capsys):
     assert main(['build', f'--size={size}']) == 1
     assert f"WIDTHxHEIGHT, such as 640x480, got '{size}'" in capsys.readouterr().err
     assert not opened
 
 
-def test_build_of_an_engine_that_is_not_there_says_so_with_exit_status_1(capsys, monkeypatch):
+def test_missing_engine_is_one_error_line_with_exit_status_1(capsys, monkeypatch):
     monkeypatch.setattr(trt.importlib.util, 'find_spec', lambda name: None)
     assert main(['build', '-p', 'backend=trt']) == 1
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith("tdfusion: backend 'trt' cannot be used: ")
 
 
-def test_build_on_the_cpu_has_nothing_to_build_and_runs_once(capsys):
+def test_build_on_the_cpu_only_runs_once(capsys):
     assert main(['build', '-p', 'backend=cpu', '--size', '90x60']) == 0
     assert 'is ready for 90x60' in capsys.readouterr().out

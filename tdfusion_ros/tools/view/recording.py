@@ -16,7 +16,7 @@ from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.tools.view.rig_topics import RigTopics
 
-STATUS_NAMES = ('rgb stream', 'ir stream', 'sync', 'inference')  # of the node
+OWN_STATUS = '{}/[^/]*: (rgb stream|ir stream|sync|inference)'  # NAMESPACE/NODE: SUBJECT
 BAD_LEVELS = (1, 2)  # WARN and ERROR; a STALE status only waits for a cause reported elsewhere
 
 
@@ -56,16 +56,14 @@ class NodeStatus:
 
     :param drops: by cause, how far the counter rose within the bag, and its last value.
     :param warnings: how often each warning came, numbers in it replaced by an ellipsis.
-    :param latency_p50_ms: of each message that has latencies, recorded at ``latency_times_ns``.
+    :param latencies: of each message that has them: when it was recorded [ns], p50, p95 [ms].
     """
 
     messages: int = 0
     drops: dict[str, tuple[float, float]] = field(default_factory=dict)
     warnings: Counter[str] = field(default_factory=Counter)
     backend: str = ''
-    latency_times_ns: array = field(default_factory=partial(array, 'q'))
-    latency_p50_ms: array = field(default_factory=partial(array, 'd'))
-    latency_p95_ms: array = field(default_factory=partial(array, 'd'))
+    latencies: list[tuple[int, float, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -169,8 +167,8 @@ def _add_labels(recording: Recording, time_ns: int, message: Any) -> None:
 
 
 def _add_status(recording: Recording, time_ns: int, message: Any) -> None:
-    prefix = f'{recording.rig.namespace}/'
-    own = [status for status in message.status if _is_own(status.name, prefix)]
+    pattern = OWN_STATUS.format(re.escape(recording.rig.namespace))
+    own = [status for status in message.status if re.fullmatch(pattern, status.name)]
     if not own:
         return
     node, values = recording.node, {pair.key: pair.value for s in own for pair in s.values}
@@ -179,9 +177,7 @@ def _add_status(recording: Recording, time_ns: int, message: Any) -> None:
         node.warnings[re.sub(r'\d+(\.\d+)?', '…', warning)] += 1
     p50, p95 = _number(values, 'latency_ms_p50'), _number(values, 'latency_ms_p95')
     if math.isfinite(p50) and math.isfinite(p95):
-        node.latency_times_ns.append(time_ns)
-        node.latency_p50_ms.append(p50)
-        node.latency_p95_ms.append(p95)
+        node.latencies.append((time_ns, p50, p95))
     for key in {*node.drops, *values}:
         if key.startswith(('dropped.', 'exceptions')):
             count = _number(values, key)
@@ -199,9 +195,3 @@ def _number(values: dict[str, str], key: str) -> float:
         return float(values[key])
     except (KeyError, ValueError):
         return math.nan
-
-
-def _is_own(name: str, prefix: str) -> bool:
-    """Return whether a status ``NAMESPACE/NODE: SUBJECT`` comes from the node of this rig."""
-    node, _, subject = name.removeprefix(prefix).partition(': ')
-    return name.startswith(prefix) and '/' not in node and subject in STATUS_NAMES

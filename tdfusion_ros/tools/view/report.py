@@ -128,12 +128,10 @@ def _figures(result: Recording, source: Recording) -> dict[str, Any]:
     rgb = analysis.find_lost(*cameras, results)
     skew = analysis.measure_skew(*cameras, results)
     latency = analysis.measure_latency(cameras[0], results) if result is source else None
-    node, node_latency = result.node, None
-    if node.latency_times_ns:
-        at_ns = np.array(node.latency_times_ns)
-        node_latency = [
-            Samples(at_ns, np.array(v)) for v in (node.latency_p50_ms, node.latency_p95_ms)
-        ]
+    node_latency = None
+    if result.node.latencies:
+        at_ns, p50_ms, p95_ms = map(np.array, zip(*result.node.latencies, strict=True))
+        node_latency = {'blue': Samples(at_ns, p50_ms), 'red': Samples(at_ns, p95_ms)}
     classes = analysis.summarize_classes(result, MAX_ROWS['classes'])
     class_keys = [(f'c{one.color % len(COLORS)}', one.name) for one in classes[:COLORED_CLASSES]]
     return {
@@ -156,12 +154,7 @@ def _figures(result: Recording, source: Recording) -> dict[str, Any]:
         'latency_chart': latency
         and draw_samples({'blue': latency}, first_ns, BY_CLOCK, 'latency [ms]'),
         'node_latency_chart': node_latency
-        and draw_samples(
-            dict(zip(('blue', 'red'), node_latency, strict=True)),
-            first_ns,
-            BY_CLOCK,
-            'latency [ms]',
-        ),
+        and draw_samples(node_latency, first_ns, BY_CLOCK, 'latency [ms]'),
         'detection_chart': classes and _detection_chart(result, class_keys, first_stamp_ns),
     }
 

@@ -1,4 +1,4 @@
-"""The ``tdfusion`` command as people call it: files in, files out, one sentence when wrong."""
+"""``tdfusion fuse``: bags and folders in, bags and folders out, one error line."""
 
 import shlex
 import shutil
@@ -55,7 +55,7 @@ def test_the_same_bag_gives_the_same_bytes(fused):
     assert same_files(*fused)
 
 
-def test_fused_bag_holds_what_the_pipeline_makes_of_every_pair(fused, demo_pairs, pipeline):
+def test_fused_bag_has_the_results_of_the_pipeline_for_every_pair(fused, demo_pairs, pipeline):
     types, wire = bag_types(), typestore().serialize_cdr
     with BagReader(fused[0]) as reader:
         images = [m for _, _, m in reader.messages('/fused/image_raw')]
@@ -90,14 +90,14 @@ def test_folders_of_images_give_a_folder_the_same_each_time(folders, tmp_path, d
     }
 
 
-def test_bag_may_become_a_folder(write_bag, demo_records, tmp_path, capsys):
+def test_bag_can_become_a_folder(write_bag, demo_records, tmp_path, capsys):
     bag = write_bag(tmp_path / 'bag', demo_records)
     assert fuse(bag, '-o', tmp_path / 'out', '--to', 'folder') == 0
     assert len(list((tmp_path / 'out').glob('*.png'))) == 6
     assert capsys.readouterr().out.startswith(f'6 pairs -> {tmp_path / "out"}; frames without')
 
 
-def test_fuse_names_the_command_that_shows_its_result_with_the_topics_of_the_bag(
+def test_fuse_prints_a_view_command_that_works_with_the_topics_of_the_bag(
     write_bag, demo_records, tmp_path, capsys, monkeypatch
 ):
     names = {'/ir/image_raw': '/boson/image'}
@@ -128,7 +128,7 @@ def test_parameter_file_and_command_line_reach_the_pipeline(folders, tmp_path):
     assert '"car"' not in text
 
 
-def test_backend_auto_says_on_standard_error_what_it_took(folders, tmp_path, capsys):
+def test_backend_auto_reports_its_choice_on_standard_error(folders, tmp_path, capsys):
     assert main(['fuse', *map(str, folders), '-o', str(tmp_path / 'out')]) == 0
     assert 'backend auto: took cpu' in capsys.readouterr().err
 
@@ -157,7 +157,7 @@ def places(demo, folders, write_bag, demo_records, tmp_path):
     }
 
 
-# What the sentence must contain: what is given, with the words that name a place.
+# Part of the error line: arguments, in which the keys of ``places`` are replaced by paths.
 WRONG = {
     'nowhere does not exist': 'nowhere -o new',
     'empty cannot be opened': 'empty -o new',
@@ -180,17 +180,17 @@ WRONG = {
 
 
 @pytest.mark.parametrize(('words', 'given'), WRONG.items(), ids=list(WRONG))
-def test_what_is_wrong_is_said_in_one_sentence_with_exit_status_1(places, words, given, capsys):
+def test_wrong_input_is_one_error_line_with_exit_status_1(places, words, given, capsys):
     assert fuse(*(places.get(word, word) for word in given.split())) == 1
-    (sentence,) = capsys.readouterr().err.splitlines()
-    assert sentence.startswith('tdfusion: ')
-    assert words in sentence
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('tdfusion: ')
+    assert words in line
 
 
-def test_unmatched_stems_are_named(folders, tmp_path, capsys):
+def test_unmatched_file_is_named(folders, tmp_path, capsys):
     rgb, ir = folders
     first = sorted(rgb.iterdir())[0]
     first.unlink()
     assert fuse(rgb, ir, '-o', tmp_path / 'out') == 1
-    (sentence,) = capsys.readouterr().err.splitlines()
-    assert f"no partner of the same stem, the first is '{first.stem}' in {ir}" in sentence
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no partner of the same stem, the first is '{first.stem}' in {ir}" in line
