@@ -50,26 +50,28 @@ def add(commands: Any) -> None:
         'camera_info of both cameras, the pose between them, and a distance (--depth-m with '
         '--cameras or --rgb-info and --ir-info). See docs/calibration.md.',
     )
-    one = parser.add_argument
-    one('input', nargs='*', type=Path, metavar='INPUT', help='BAG, or RGB_FOLDER IR_FOLDER')
-    one('-o', '--output', required=True, type=Path, metavar='FILE', help='calibration to write')
-    one('--overlay', type=Path, metavar='PNG', help='picture to check; default: beside FILE')
-    one('--pairs', type=int, default=PAIRS, help=f'pairs to use, spread evenly (default {PAIRS})')
-    one(
+    option = parser.add_argument
+    option('input', nargs='*', type=Path, metavar='INPUT', help='BAG, or RGB_FOLDER IR_FOLDER')
+    option('-o', '--output', required=True, type=Path, metavar='FILE', help='calibration to write')
+    option('--overlay', type=Path, metavar='PNG', help='picture to check; default: beside FILE')
+    option(
+        '--pairs', type=int, default=PAIRS, help=f'pairs to use, spread evenly (default {PAIRS})'
+    )
+    option(
         '--model',
         choices=('auto', *MODELS),
         default='auto',
         help='auto: the simplest with a low held-out error',
     )
-    one('--start', type=Path, metavar='POINTS', help='rough points, where matching starts')
-    one('--points', type=Path, metavar='FILE', help='picked points: YAML, JSON or CSV')
-    one('--cameras', action='store_true', help="use the bag's camera_info and /tf_static")
+    option('--start', type=Path, metavar='POINTS', help='rough points, where matching starts')
+    option('--points', type=Path, metavar='FILE', help='picked points: YAML, JSON or CSV')
+    option('--cameras', action='store_true', help="use the bag's camera_info and /tf_static")
     for stream in ('rgb', 'ir'):
-        one(f'--{stream}-info', type=Path, metavar='FILE', help='camera_calibration YAML')
-    one('--extrinsics', type=Path, metavar='FILE', help='pose from rgb to ir, instead of TF')
-    one('--depth-m', type=float, help='distance at which the images line up [m]')
-    one('--baseline-m', type=float, help='between the lenses, for the error by distance [m]')
-    one('--focal-px', type=float, help='focal length of ir, for the error by distance [px]')
+        option(f'--{stream}-info', type=Path, metavar='FILE', help='camera_calibration YAML')
+    option('--extrinsics', type=Path, metavar='FILE', help='pose from rgb to ir, instead of TF')
+    option('--depth-m', type=float, help='distance at which the images line up [m]')
+    option('--baseline-m', type=float, help='between the lenses, for the error by distance [m]')
+    option('--focal-px', type=float, help='focal length of ir, for the error by distance [px]')
     add_topics(parser)
     add_config(parser)
     parser.set_defaults(run=run)

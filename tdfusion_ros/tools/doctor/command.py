@@ -25,12 +25,12 @@ def add(commands: Any) -> None:
         description='Check this machine, the model, ROS and the cameras as the node would use '
         'them. The exit status is 1 if something must be fixed.',
     )
-    one = doctor.add_argument
-    one('--seconds', type=float, default=5.0, help='to listen to the cameras (default 5)')
-    one('--no-topics', action='store_true', help='check the machine only, not the cameras')
-    one('--namespace', default='', help='of the node')
+    option = doctor.add_argument
+    option('--seconds', type=float, default=5.0, help='to listen to the cameras (default 5)')
+    option('--no-topics', action='store_true', help='check the machine only, not the cameras')
+    option('--namespace', default='', help='of the node')
     for stream in ('rgb', 'ir'):
-        one(
+        option(
             f'--{stream}-topic',
             default=f'{stream}/image_raw',
             metavar='TOPIC',
