@@ -38,6 +38,17 @@ def save(tmp_path, data_root):
     return save_one
 
 
+@pytest.fixture
+def evaluated(data_root):
+    """Return what is known about a bundle measured on a split of ``data_root``."""
+
+    def on(lineage, fusion, split='val'):
+        data = open_dataset(data_root, split)
+        return evaluation_facts((str(data_root), split), data, lineage, fusion)
+
+    return on
+
+
 def test_ancestors_are_listed_once_and_before_the_runs_that_used_them(save):
     fusion = save('fusion')
     start = save('start', task='detection', fusion=fusion)
@@ -47,13 +58,12 @@ def test_ancestors_are_listed_once_and_before_the_runs_that_used_them(save):
     assert ancestors(detector, fusion) == [fusion, detector]
 
 
-def test_a_missing_run_is_listed(save, data_root):
+def test_a_missing_run_is_listed(save, evaluated):
     fusion = save('fusion', fusion='runs/lost')
     detector = save('detector', task='detection', fusion=fusion)
     lineage = ancestors(detector, fusion)
     assert training_facts(lineage, fusion, '')['missing'] == ['runs/lost']
-    data = open_dataset(data_root, 'val')
-    assert evaluation_facts((str(data_root), 'val'), data, lineage, fusion)['trained_on'] is None
+    assert evaluated(lineage, fusion)['trained_on'] is None
 
 
 def test_the_command_has_the_settings_of_the_run():
@@ -81,30 +91,25 @@ def test_contents_count_pairs_by_what_is_known_and_boxes_by_class(data_root):
     assert found['boxes'] == {'person': 0, 'bicycle': 0, 'car': 3}
 
 
-def test_pairs_that_were_trained_on_are_counted_in_every_run(save, data_root):
+def test_pairs_that_were_trained_on_are_counted_in_every_run(save, evaluated, data_root):
     (data_root / 'splits' / 'train.txt').write_text('a\nb')
     (data_root / 'splits' / 'more.txt').write_text('b\nc')
     fusion = save('fusion', pairs=2)
     detector = save('detector', task='detection', fusion=fusion, split='more', pairs=2)
-    where, lineage = (str(data_root), 'val'), ancestors(detector)
-    assert evaluation_facts(where, open_dataset(*where), lineage, fusion)['trained_on'] == 3
+    assert evaluated(ancestors(detector), fusion)['trained_on'] == 3
     (data_root / 'splits' / 'val.txt').write_text('empty')
-    assert evaluation_facts(where, open_dataset(*where), lineage, fusion)['trained_on'] == 0
+    assert evaluated(ancestors(detector), fusion)['trained_on'] == 0
 
 
-def test_data_that_changed_since_are_not_taken_for_the_training_data(save, data_root):
+def test_data_that_changed_since_are_not_taken_for_the_training_data(save, evaluated):
     fusion = save('fusion', pairs=5)
     detector = save('detector', task='detection', fusion=fusion)
     facts = training_facts(ancestors(detector), fusion, '')
     assert facts['data']['data/train'] is not None  # of the detector, which saw four
-    where = (str(data_root), 'val')
-    assert (
-        evaluation_facts(where, open_dataset(*where), [fusion, detector], fusion)['trained_on']
-        is None
-    )
+    assert evaluated([fusion, detector], fusion)['trained_on'] is None
 
 
-def test_data_that_moved_are_found_where_they_are_measured(save, data_root, tmp_path):
+def test_data_that_moved_are_found_where_they_are_measured(save, data_root):
     fusion = save('fusion', data='/gone/data')
     detector = save('detector', task='detection', fusion=fusion, data='/gone/data')
     lineage = ancestors(detector)
@@ -113,10 +118,8 @@ def test_data_that_moved_are_found_where_they_are_measured(save, data_root, tmp_
     assert found['pairs'] == 4
 
 
-def test_a_split_that_selected_the_weights_is_reported(save, data_root):
+def test_a_split_that_selected_the_weights_is_reported(save, evaluated):
     fusion = save('fusion')
     detector = save('detector', best={'step': 3, 'split': 'val'}, task='detection', fusion=fusion)
-    for split, chose in (('val', True), ('train', False)):
-        where = (str(data_root), split)
-        found = evaluation_facts(where, open_dataset(*where), ancestors(detector), fusion)
-        assert found['chose'] is chose
+    assert evaluated(ancestors(detector), fusion, 'val')['chose']
+    assert not evaluated(ancestors(detector), fusion, 'train')['chose']

@@ -42,11 +42,10 @@ def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> 
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
     for number, fields in enumerate(lines, start=1):
         if len(fields) != 5:
-            hint = {6: ' (a sixth is a confidence: remove it)'}.get(len(fields), '')
-            hint = ' (a polygon: convert it to a box)' if len(fields) > 6 else hint
+            hint = 'a sixth value is a confidence: remove it; more are a polygon: make it a box'
             raise FusionError(
-                f'{path}: line {number} has {len(fields)} values{hint}, '
-                'expected "class cx cy w h": correct it'
+                f'{path}: line {number} has {len(fields)} values, expected "class cx cy w h"'
+                f'{f" ({hint})" if len(fields) > 5 else ""}: correct it'
             )
     try:
         values = np.array(lines, dtype=np.float64).reshape(-1, 5)

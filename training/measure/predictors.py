@@ -43,7 +43,7 @@ def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -
 
     :param detector: its name in error messages.
     :param classes: what it detects.
-    :raises FusionError: if the data have no boxes, or boxes of other classes.
+    :raises FusionError: if the data have no boxes, boxes of other classes, or wrong label files.
     """
     data = open_dataset(root, split)
     if data.boxes is None:
@@ -56,6 +56,7 @@ def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -
             f'{detector} detects {", ".join(classes)}; the classes of {root} are '
             f'{", ".join(data.classes)}: use a detector trained on such data, or other data'
         )
+    data.check_boxes()
     return data
 
 
