@@ -43,7 +43,6 @@ from training.measure import predictors
 from training.measure import tables
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.bootstrap import bootstrap_difference
-from training.measure.metrics import average_precision
 from training.method.tasks import read_detector
 from training.train import train
 
@@ -128,13 +127,10 @@ def train_and_measure(
                 train(config, cache_samples(data[: config.limit] if config.limit else data))
             predict = predictors.run_predictor(config.run)
             found = [predict(sample) for sample in samples]
-            precision = average_precision(samples, found, classes=classes)
-            for suffix, chosen in tables.indices_by_stratum([s.strata for s in samples]).items():
-                if suffix:
-                    part = [samples[i] for i in chosen], [found[i] for i in chosen]
-                    precision[f'all{suffix}'] = average_precision(*part, classes=classes)['all']
+            table = tables.precision_table(samples, found, classes)
+            kept = [*classes, *(name for name in table if name.startswith('all'))]
             row.found.append(found)
-            row.precision.append(precision)
+            row.precision.append({name: table[name] for name in kept})
 
 
 def format_row(

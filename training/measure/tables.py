@@ -67,24 +67,28 @@ def detection_table(
     for sample in tqdm(samples, unit='pair', disable=None):
         found.append(predict(sample))
         labels.append(replace(sample, rgb=NO_RGB, ir=NO_IR, mask=None))  # saves memory
-    rows: Table = {}
-    for suffix, chosen in indices_by_stratum([sample.strata for sample in labels]).items():
-        part = [labels[i] for i in chosen], [found[i] for i in chosen]
-        of_part = _precision(*part, classes, resamples)
-        rows |= {f'{name}{suffix}': row for name, row in of_part.items()}
-    return rows
+    return precision_table(labels, found, classes, resamples)
 
 
-def _precision(
-    samples: Sequence[Sample], found: Sequence[Detections], classes: Sequence[str], resamples: int
+def precision_table(
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    classes: Sequence[str],
+    resamples: int = 0,
 ) -> Table:
-    rows = average_precision(samples, found, classes=classes)
-    if resamples:
-        intervals = bootstrap_ap50(samples, found, classes=classes, resamples=resamples)
-        rows = {name: row | intervals[name] for name, row in rows.items()}
-    ids = np.concatenate([sample.class_ids for sample in samples])
-    boxes = {name: int((ids == i).sum()) for i, name in enumerate(classes)} | {'all': len(ids)}
-    return {name: {'boxes': boxes[name], **row} for name, row in rows.items()}
+    """Return the table of ``detection_table`` for detections that exist already."""
+    table: Table = {}
+    for suffix, chosen in indices_by_stratum([sample.strata for sample in samples]).items():
+        part = [samples[i] for i in chosen], [found[i] for i in chosen]
+        rows = average_precision(*part, classes=classes)
+        if resamples:
+            intervals = bootstrap_ap50(*part, classes=classes, resamples=resamples)
+            rows = {name: row | intervals[name] for name, row in rows.items()}
+        ids = np.concatenate([sample.class_ids for sample in part[0]])
+        boxes = {name: int((ids == i).sum()) for i, name in enumerate(classes)}
+        boxes['all'] = len(ids)
+        table |= {f'{name}{suffix}': {'boxes': boxes[name], **rows[name]} for name in rows}
+    return table
 
 
 def segmentation_table(
