@@ -30,7 +30,7 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 
 sys.path.insert(0, str(Path(__file__).parent))  # for damage
-FEW = 2000
+FEW = 1000
 SLOW_S = 2.0  # of processor time, for one input
 HANG_S = 20.0
 MAX_MESSAGE = 3000  # characters
@@ -124,17 +124,17 @@ class Reader:
 @pytest.fixture
 def fuzz(request, record_property, pytestconfig):
     """
-    Read inputs: ``fuzz(strategy, read, share, good)``.
+    Read inputs: ``fuzz(strategy, read, share, good, found)``.
 
-    ``share`` is the percentage of all inputs; ``read`` must accept ``good``.
+    ``share`` is the percentage of all inputs. ``read`` must accept ``good`` and refuse ``found``,
+    inputs that once crashed, or took too long, too much memory, or effect.
     """
     inputs = pytestconfig.getoption('inputs', FEW)
     name = request.node.name.removeprefix('test_')
     current = Path('out', 'fuzz', f'{name}.pickle') if inputs > FEW else Path(os.devnull)
     current.parent.mkdir(parents=True, exist_ok=True)
 
-    def run(strategy, read, share, good):
-        read(good)
+    def run(strategy, read, share, good, found=()):
         reader = Reader(read, current)
         options = settings(
             max_examples=math.ceil(inputs * share / 100),
@@ -147,6 +147,10 @@ def fuzz(request, record_property, pytestconfig):
         try:
             with limited_memory(), warnings.catch_warnings():
                 warnings.simplefilter('ignore')
+                read(good)
+                for value in found:
+                    with pytest.raises(FusionError):
+                        read(value)
                 options(given(strategy)(lambda value: reader(value)))()
         finally:
             record_property('fuzz', reader.row(name))

@@ -164,6 +164,8 @@ def test_bag_metadata(fuzz, tmp_path):
     text = path.read_text()
     aliased = text.replace('name: /ir/image_raw', 'name: *a9').replace('message_count:', 'x:')
     bombs = [f'{LISTS}\n{text}', f'{MERGES}\n{text}', f'{LISTS}\n{aliased}']
+    bombs.append(text.replace('name: /ir/image_raw', 'name: 7'))
+    bombs.append(text.replace('message_count: 4', 'message_count: many'))
 
     def read(data):
         path.write_bytes(data)
@@ -172,7 +174,7 @@ def test_bag_metadata(fuzz, tmp_path):
     inputs = st.one_of(
         *[document(yaml.safe_load(text))] * 9, st.sampled_from(bombs).map(str.encode)
     )
-    fuzz(inputs, read, 0.8, good=text.encode())
+    fuzz(inputs, read, 0.8, good=text.encode(), found=map(str.encode, bombs))
 
 
 def with_faults(records):
@@ -192,7 +194,13 @@ def test_messages_in_a_bag(fuzz, tmp_path):
     def read(records):
         read_bag(write(tmp_path / 'bag', records).parent)
 
-    fuzz(with_faults(RECORDS[:8]), read, 1, good=RECORDS[:8])
+    fuzz(
+        with_faults(RECORDS[:8]),
+        read,
+        1,
+        good=RECORDS[:8],
+        found=[[(*RECORDS[0][:2], 2**63 + 5, RECORDS[0][3])]],
+    )
 
 
 def test_report_of_a_bag(fuzz, tmp_path):

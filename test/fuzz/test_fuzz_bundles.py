@@ -123,4 +123,7 @@ def test_safetensors(fuzz, tmp_path):
         st.tuples(tree(ARCHITECTURE), st.just(good)),
         st.tuples(st.just(ARCHITECTURE), tree(header).map(with_header) | damaged(good)),
     )
-    fuzz(inputs, read, 0.65, good=(ARCHITECTURE, good))
+    changes = ({'width': 4096}, {'depth': 10**9}, {'width': 1e300}, {'width': -1})
+    fusion = ARCHITECTURE['fusion']
+    found = [({**ARCHITECTURE, 'fusion': fusion | change}, good) for change in changes]
+    fuzz(inputs, read, 0.65, good=(ARCHITECTURE, good), found=found)

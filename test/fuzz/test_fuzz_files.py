@@ -9,6 +9,8 @@ from damage import anything
 from damage import document
 from damage import floats
 from damage import HOSTILE_YAML
+from damage import LISTS
+from damage import to_yaml
 from hypothesis import strategies as st
 import numpy as np
 import yaml
@@ -43,7 +45,15 @@ def test_calibration_file(fuzz, tmp_path):
             assert ((ir >= 0) & (ir <= 1)).all()
 
     documents = [document(yaml.safe_load(text)) for text in samples]
-    fuzz(st.one_of(documents), read, 2, good=samples[0].encode())
+    sample = yaml.safe_load(samples[0])
+    overflows = (
+        {'rotation': [[1e200, 1e200, 0], [-1e200, 1e200, 0], [0, 0, 1]]},
+        {'rgb': {**sample['rgb'], 'size_hw': [480, 1e300]}},
+        {'ir': {**sample['ir'], 'size_hw': [480, 2**40]}},
+    )
+    found = [f'{LISTS}\nmode: homography\nhomography: *a9\n'.encode()]
+    found += [json.dumps(sample | overflow).encode() for overflow in overflows]
+    fuzz(st.one_of(documents), read, 2, good=samples[0].encode(), found=found)
 
 
 def test_camera_info_file(fuzz, tmp_path):
@@ -81,7 +91,10 @@ def test_extrinsics_file(fuzz, tmp_path):
         path.write_bytes(data)
         check_pose(cameras.pose_from_file(path))
 
-    fuzz(document(quaternion) | document(matrix), read, 1.5, good=json.dumps(matrix).encode())
+    changes = [{'translation_m': [float('nan'), 0, 0]}, {'translation_m': [10**400, 0, 0]}]
+    changes += [{'rotation': [[1, 0, 0], [0, 1, 0], [0, 0, n]]} for n in (float('nan'), 9)]
+    good, *found = [to_yaml(matrix | change).encode() for change in ({}, *changes)]
+    fuzz(document(quaternion) | document(matrix), read, 1.5, good, found)
 
 
 @st.composite
@@ -147,7 +160,10 @@ def test_picked_points_file(fuzz, tmp_path):
         'csv': document(rows, to_csv),
     }
     inputs = [st.tuples(st.just(suffix), form) for suffix, form in forms.items()]
-    fuzz(st.one_of(inputs), read, 1.5, good=('json', json.dumps(sample).encode()))
+    found = [('json', b'[' * 100_000), ('csv', b'1,2,3,' + b'9' * 200_000)]
+    found += [('csv', b'1,2,3,4\n' * 5000), ('json', b'{"rgb_xy": [[' + b'9' * 5000 + b', 1]]}')]
+    found += [('json', f'{{"rgb_xy": [], "ir_xy": [], "ir_size_hw": [1, {10**400}]}}'.encode())]
+    fuzz(st.one_of(inputs), read, 1.5, ('json', json.dumps(sample).encode()), found)
 
 
 def test_parameters(fuzz, tmp_path):
@@ -167,7 +183,9 @@ def test_parameters(fuzz, tmp_path):
     parameters = st.tuples(st.sampled_from(names), st.sampled_from(('=', '=', '')), values)
     whole = document(yaml.safe_load(parameter_yaml()))
     inputs = st.one_of(document(small), document(small), whole, parameters)
-    fuzz(inputs, read, 2, good=json.dumps(small).encode())
+    found = [f'{LISTS}\n/**: *a9\n'.encode(), ('score_threshold', '=', str(10**400))]
+    found.append(('model', '=', '0b_'))
+    fuzz(inputs, read, 2, good=json.dumps(small).encode(), found=found)
 
 
 def test_model_contract(fuzz):
@@ -179,4 +197,7 @@ def test_model_contract(fuzz):
         ', '.join((contract.name, *contract.classes)).encode()  # as a message would carry them
         assert 1 <= contract.size_multiple <= 256
 
-    fuzz(document(sample, json.dumps), read, 4, good=json.dumps(sample).encode())
+    names = ('\ud800', 'a\x00b', 'a\nb', '\u202e')  # no message could carry them
+    changes = ({}, *({'classes': [name]} for name in names))
+    good, *found = [json.dumps(sample | change).encode() for change in changes]
+    fuzz(document(sample, json.dumps), read, 4, good, found)

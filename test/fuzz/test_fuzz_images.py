@@ -182,4 +182,5 @@ def test_camera_info_message(fuzz):
         st.sampled_from((0, 1, 4, 5, 8, 10)),
         st.sampled_from((None, (480, 640), (240, 320), (1, 8192))),
     )
-    fuzz(inputs, read, 6, good=('plumb_bob', {}, 5, None))
+    found = [('plumb_bob', {15: float('nan')}, 5, None)]
+    fuzz(inputs, read, 6, good=('plumb_bob', {}, 5, None), found=found)
