@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from typing import TypeVar
 
 from safetensors import safe_open
 from safetensors import SafetensorError
@@ -20,11 +21,13 @@ from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_network
+from training.config import RENAMED
 from training.method.loss_net import LossNetPaper
 from training.method.loss_net import LossNetRT
 from training.method.segmentation import Segmenter
 from training.method.segmentation import SegmenterConfig
 
+N = TypeVar('N', bound=nn.Module)
 WEIGHTS = 'weights.safetensors'
 DESCRIPTION = 'run.json'
 UNFINISHED = 'unfinished.safetensors'
@@ -87,11 +90,29 @@ def weights_hash(folder: str | Path) -> str:
     return hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()[:16]
 
 
+def load_network(folder: str | Path, expected: type[N]) -> N:
+    """
+    Return the network of a run folder, ready for inference.
+
+    :raises ModelError: if it is not of the expected class.
+    """
+    network = load_run(folder)
+    if not isinstance(network, expected):
+        raise ModelError(
+            f'{folder} contains a {type(network).__name__}, not a {expected.__name__.lower()}: '
+            'choose another run'
+        )
+    return network
+
+
 def load_fusion(folder: str | Path) -> FusionRT | FusionPaper:
-    """Return the network of a run folder, which must be one that fuses."""
+    """Return the fusion network of a run folder; as ``load_network``."""
     network = load_run(folder)
     if not isinstance(network, FusionRT | FusionPaper):
-        raise ModelError(f'{folder} holds a {type(network).__name__}, not a fusion network')
+        raise ModelError(
+            f'{folder} contains a {type(network).__name__}, not a fusion network: choose another '
+            'run'
+        )
     return network
 
 
@@ -138,18 +159,19 @@ def load_unfinished(
     :raises ModelError: if it was made under other ``facts``, or the run is finished.
     """
     if (folder / DESCRIPTION).is_file():
-        raise ModelError(f'{folder} holds a finished run: choose another run=FOLDER')
+        raise ModelError(f'{folder} contains a finished run: choose another run=FOLDER')
     path = folder / UNFINISHED
     if not path.is_file():
         return {}
     tensors, notes = _read_tensors(path)
-    before, now = json.loads(notes['facts']), json.loads(json.dumps(facts))
-    if changed := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
-        values = ', '.join(f'{n} was {before.get(n)}, is {now.get(n)}' for n in changed)
-        raise ModelError(
-            f'{folder} was started with other settings ({values}): use the same settings to '
-            'resume it, or choose another run=FOLDER'
-        )
+    stored = json.loads(notes['facts'])
+    before = {RENAMED.get(name, name): value for name, value in stored.items()}
+    for name, now in json.loads(json.dumps(facts)).items():
+        if before.get(name, now) != now:  # a setting that is new since then is no difference
+            raise ModelError(
+                f'{folder} was started with other settings: {name} was {before[name]}, is {now}. '
+                'Resume it with the same, or choose another run=FOLDER'
+            )
     for name, network in networks.items():
         network.load_state_dict(_below(tensors, f'network/{name}/'))
     for name, optimizer in optimizers.items():

@@ -43,7 +43,7 @@ from training.measure import predictors
 from training.measure import tables
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.bootstrap import bootstrap_difference
-from training.method.tasks import read_detector
+from training.method.task_networks import read_detector
 from training.train import train
 
 SCHEDULE = Path(__file__).parents[1] / 'config' / 'train' / 'detector.yaml'

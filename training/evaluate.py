@@ -35,7 +35,7 @@ from training.data.datasets import Sample
 from training.measure import fusers
 from training.measure import predictors
 from training.measure import tables
-from training.method.tasks import read_detector
+from training.method.task_networks import read_detector
 
 PICTURES = 8
 """Largest number of pairs that --pictures writes, spread over the data set."""

@@ -40,7 +40,7 @@ from training.data.pair_files import read_text
 from training.measure import fusers
 from training.measure import predictors
 from training.measure import tables
-from training.method.tasks import read_detector
+from training.method.task_networks import read_detector
 
 FILES = (GRAPH_FILE, DETECTOR_FILE, 'weights.safetensors')
 RESAMPLES = 1000

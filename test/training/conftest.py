@@ -4,6 +4,7 @@ Small data sets, built on the spot: noise in the layout of msrs_det, real pairs 
 What needs rosbags or OpenCV is imported where it is used, so that every tier can be collected.
 """
 
+import json
 from pathlib import Path
 import sys
 
@@ -79,6 +80,49 @@ def samples(data_root):
     from training.data.datasets import load_samples
 
     return load_samples(data_root, 'train')
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Train until the power fails at a step: ``interrupt(config, samples, 3)``."""
+    from training import train
+
+    def run(config, samples, at):
+        def make_batch(samples, config, step):
+            if step == at:
+                raise KeyboardInterrupt
+            return train_batch(samples, config, step)
+
+        train_batch = train.make_batch
+        with monkeypatch.context() as patch:
+            patch.setattr(train, 'make_batch', make_batch)
+            with pytest.raises(KeyboardInterrupt):
+                train.train(config, samples)
+
+    return run
+
+
+@pytest.fixture
+def tiny_detector(monkeypatch):
+    """Let new detectors be as small as possible."""
+    from functools import partial
+
+    from tdfusion_ros.nets.detector import DetectorConfig
+
+    sizes = {'widths': (4, 4, 8, 8, 8), 'repeats': (0, 0, 1, 0, 0), 'neck': 8, 'head': 8}
+    tiny = partial(DetectorConfig, **sizes)
+    monkeypatch.setattr('training.method.task_networks.DetectorConfig', tiny)
+
+
+@pytest.fixture
+def logged():
+    """Return the lines of a log of a run: ``logged(run)`` or ``logged(run, 'validation')``."""
+
+    def read(run, name='log'):
+        lines = (Path(run) / f'{name}.jsonl').read_text(encoding='utf-8').splitlines()
+        return [json.loads(line) for line in lines]
+
+    return read
 
 
 @pytest.fixture(scope='session')

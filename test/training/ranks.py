@@ -1,9 +1,9 @@
 """
 What one of several processes computes from its share of a batch, written to a file of its own.
 
-    python -m torch.distributed.run --standalone --nproc_per_node 2 ranks.py FOLDER RUN DATA
+    python -m torch.distributed.run --standalone --nproc_per_node 2 ranks.py FOLDER DATA
 
-Run without torchrun, it is the single process to compare with.
+Without torchrun, ``everything`` is what a single process computes.
 """
 
 from dataclasses import replace
@@ -21,16 +21,15 @@ from training import distributed
 from training.config import LearnedTask
 from training.data.augmentation import Batch
 from training.data.datasets import load_samples
-from training.method.combine import normalized
 from training.method.loss_net import LossNetRT
 from training.method.losses import fusion_loss
 from training.method.meta import constant_preconditioner
 from training.method.meta import meta_gradient
-from training.method.meta import MetaConfig
 from training.method.meta import pixel_gradient
-from training.method.tasks import descend
-from training.method.tasks import detect
-from training.method.tasks import segment
+from training.method.optimization import descend
+from training.method.task_networks import detect
+from training.method.task_networks import segment
+from training.train import main
 from training.train import train
 
 TINY = DetectorConfig(widths=(4, 4, 8, 8, 8), repeats=(0, 0, 1, 0, 0), neck=8, head=8)
@@ -54,38 +53,6 @@ def labeled():
     return Batch(('',) * 4, *rows)
 
 
-def networks():
-    """Return F, G and a small convolutional task, in float64."""
-    torch.manual_seed(1)
-    fusion, loss_net = FusionRT(FusionRTConfig(width=8, depth=3)), LossNetRT(width=8, depth=3)
-    torch.nn.init.normal_(loss_net.head.weight, std=0.3)
-    judge = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 1, 3)
-    )
-    return fusion.double(), loss_net.double(), judge.double()
-
-
-def gradients_of(network):
-    return {name: p.grad for name, p in network.named_parameters()}
-
-
-def fusion_gradients():
-    fusion, loss_net, _ = networks()
-    pair = images(3)
-    weight = loss_net(*pair).detach()
-    optimizer = torch.optim.SGD(fusion.parameters(), lr=0.0)
-    descend(optimizer, fusion, fusion_loss(fusion(*pair), *pair, weight)['loss'])
-    return gradients_of(fusion)
-
-
-def detection_gradients(batch):
-    torch.manual_seed(2)
-    detector = Detector(TINY).eval()
-    optimizer = torch.optim.SGD(detector.parameters(), lr=0.0)
-    descend(optimizer, detector, detect(detector, batch.rgb, batch)['loss'])
-    return gradients_of(detector)
-
-
 def hardly_labeled():
     """Return as ``labeled``, with a single object that is worth less than one point."""
     batch = labeled()
@@ -93,6 +60,34 @@ def hardly_labeled():
     valid = torch.zeros_like(batch.valid)
     valid[0, 0] = distributed.rank() == 0
     return replace(batch, boxes_xyxy=small, valid=valid)
+
+
+def networks():
+    """Return F, G and a small convolutional task network, in float64."""
+    torch.manual_seed(1)
+    fusion, loss_net = FusionRT(FusionRTConfig(width=8, depth=3)), LossNetRT(width=8, depth=3)
+    torch.nn.init.normal_(loss_net.head.weight, std=0.3)
+    layers = torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 1, 3)
+    return fusion.double(), loss_net.double(), torch.nn.Sequential(*layers).double()
+
+
+def gradients_of(network, loss):
+    """Return the gradients of a step, by parameter name."""
+    descend(torch.optim.SGD(network.parameters(), lr=0.0), network, loss)
+    return {name: p.grad for name, p in network.named_parameters()}
+
+
+def fusion_gradients():
+    fusion, loss_net, _ = networks()
+    pair = images(3)
+    weight = loss_net(*pair).detach()
+    return gradients_of(fusion, fusion_loss(fusion(*pair), *pair, weight)['loss'])
+
+
+def detection_gradients(batch):
+    torch.manual_seed(2)
+    detector = Detector(TINY).eval()
+    return gradients_of(detector, detect(detector, batch.rgb, batch)['loss'])
 
 
 def segmentation_gradients():
@@ -103,52 +98,34 @@ def segmentation_gradients():
     mask[0, :50] = 255
     mask[2] = 255
     batch = replace(batch, mask=distributed.share(mask))
-    optimizer = torch.optim.SGD(segmenter.parameters(), lr=0.0)
-    descend(optimizer, segmenter, segment(segmenter, batch.rgb, batch)['loss'])
-    return gradients_of(segmenter)
+    return gradients_of(segmenter, segment(segmenter, batch.rgb, batch)['loss'])
 
 
 def statistics():
     """Return BatchNorm's running statistics after a step in training mode."""
     torch.manual_seed(2)
     detector, batch = Detector(TINY).train(), labeled()
-    optimizer = torch.optim.SGD(detector.parameters(), lr=0.0)
-    descend(optimizer, detector, detect(detector, batch.rgb, batch)['loss'])
+    gradients_of(detector, detect(detector, batch.rgb, batch)['loss'])
     return {name: b for name, b in detector.named_buffers() if name.endswith('running_mean')}
 
 
-def meta_gradients(method):
-    """Return the gradient for G: two tasks, two steps ahead, the pull that needs a mean signal."""
-    fusion, loss_net, judge = networks()
+def meta_gradients(method, tasks=2, prior_strength=0.5):
+    """Return the gradient for G; the prior needs a mean over all processes."""
+    fusion, loss_net, task_network = networks()
     seen = images(5)
-
-    def mean_task(fuse):
-        return judge(fuse(*seen)).square().mean()
-
-    def other_task(fuse):
-        return (judge(fuse(*seen)) - 0.3).abs().mean()
-
+    losses = [
+        lambda fuse: task_network(fuse(*seen)).square().mean(),
+        lambda fuse: (task_network(fuse(*seen)) - 0.3).abs().mean(),
+    ][:tasks]
     if method == 'pixel':
-        result = pixel_gradient(fusion, loss_net, [mean_task, other_task], MetaConfig(pull=0.5))
-    else:
-        result = meta_gradient(
-            fusion,
-            loss_net,
-            [images(3), images(4)],
-            [mean_task, other_task],
-            precondition=constant_preconditioner(fusion, 0.05),
-            config=MetaConfig(
-                pull=0.5, combine=normalized, difference=method == 'central difference'
-            ),
-        )
-    return result.gradient
-
-
-def plain_pixel_gradient():
-    fusion, loss_net, judge = networks()
-    seen = images(5)
-    judges = [lambda fuse: judge(fuse(*seen)).square().mean()]
-    return pixel_gradient(fusion, loss_net, judges, MetaConfig()).gradient
+        config = LearnedTask(prior_strength=prior_strength)
+        return pixel_gradient(fusion, loss_net, losses, config)[0]
+    config = LearnedTask(
+        prior_strength=prior_strength, combine='normalized', difference=method == 'difference'
+    )
+    arguments = (fusion, loss_net, [images(3), images(4)], losses)
+    precondition = constant_preconditioner(fusion, 0.05)
+    return meta_gradient(*arguments, precondition=precondition, config=config)[0]
 
 
 def everything():
@@ -159,14 +136,20 @@ def everything():
         'detection of little': detection_gradients(hardly_labeled()),
         'segmentation': segmentation_gradients(),
         'statistics': statistics(),
-        'plain pixel': plain_pixel_gradient(),
-        **{f'meta {way}': meta_gradients(way) for way in ('adam', 'pixel', 'central difference')},
+        'plain pixel': meta_gradients('pixel', tasks=1, prior_strength=0.0),
+        **{f'meta {method}': meta_gradients(method) for method in ('adam', 'pixel', 'difference')},
     }
     return {f'{what}: {name}': g for what, part in found.items() for name, g in part.items()}
 
 
+def fusion_settings(run, data):
+    """Return the arguments of the command for a short run."""
+    settings = f'run={run} data={data} steps=3 batch=2 crop_hw=[64,64] threads=1 device=cpu'
+    return settings.split()
+
+
 def trained(run, data):
-    """Train all networks for some steps; return those of this process."""
+    """Train all networks for some steps; return the fusion network of this process."""
     config = LearnedTask(
         data=data,
         run=run,
@@ -185,11 +168,11 @@ def trained(run, data):
 
 if __name__ == '__main__':
     torch.set_num_threads(1)
-    folder, run, data = sys.argv[1:]
+    folder, data = sys.argv[1:]
     distributed.start(torch.device('cpu'))
-    tensors = {**everything(), **trained(run, data)}
+    tensors = {**everything(), **trained(f'{folder}/learned', data)}
     save_file(
         {name: value.contiguous() for name, value in tensors.items()},
         Path(folder) / f'{distributed.rank()}.safetensors',
     )
-    distributed.finish()
+    main(fusion_settings(f'{folder}/two', data))

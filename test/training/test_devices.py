@@ -1,59 +1,60 @@
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip('torch')
 for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
-from variants import variant  # noqa: E402
-
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
 from training.data.augmentation import split  # noqa: E402
-from training.method.learned import learned_task  # noqa: E402
-from training.method.learned import teach  # noqa: E402
-from training.method.task_networks import judge  # noqa: E402
-from training.method.task_networks import pair_of  # noqa: E402
-from training.method.tasks import run_network  # noqa: E402
+from training.method.learned import compute_gradient  # noqa: E402
+from training.method.learned import held_out_loss  # noqa: E402
+from training.method.learned import learned_training  # noqa: E402
+from training.method.losses import pair_of  # noqa: E402
+from training.method.optimization import run_network  # noqa: E402
 from training.train import make_batch  # noqa: E402
-from training.train import TASK  # noqa: E402
 from training.train import train  # noqa: E402
+from training.train import TRAININGS  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
+CPU = torch.device('cpu')
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 
 
 @pytest.fixture
-def config(short_run):
-    return variant(short_run(), task='learned', source='ir', steps=5, meta_every=2)
+def gradient(samples):
+    """Return the meta gradient after a step of F: ``gradient(config, device, autocast)``."""
 
+    def compute(config, device=CPU, autocast=False):
+        torch.manual_seed(0)
+        training = learned_training(config, device)
+        before, batch = (make_batch(samples, config, step).to(device) for step in (0, 1))
+        training.networks['fusion'](*pair_of(before)).mean().backward()
+        training.optimizers['fusion'].step()
+        detectors = [training.networks['detector_a'], training.networks['detector_b']]
+        losses = [held_out_loss(detectors, split(batch, 2))]
+        with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+            arguments = (config, training.networks, training.optimizers, [before], losses)
+            found, _ = compute_gradient(*arguments)
+        return torch.cat([g.flatten().cpu() for g in found.values()])
 
-def detectors(task):
-    return [task.networks['detector_a'], task.networks['detector_b']]
+    return compute
 
 
 @pytest.mark.parametrize('method', ['adam', 'pixel'])
 @pytest.mark.parametrize('difference', [False, True])
 def test_the_meta_gradient_is_the_same_to_the_bit_under_bfloat16(
-    config, samples, method, difference
+    short_run, gradient, method, difference
 ):
-    found = []
-    for amp in (False, True):
-        torch.manual_seed(0)
-        changed = variant(config, amp=amp, method=method, difference=difference)
-        task = learned_task(changed, torch.device('cpu'))
-        before, batch = make_batch(samples, config, 0), make_batch(samples, config, 1)
-        fusion = task.networks['fusion']
-        fusion(*pair_of(before)).mean().backward()
-        task.optimizers['fusion'].step()
-        judges = [judge('detector', detectors(task), split(batch, 2))]
-        with torch.autocast('cpu', torch.bfloat16, enabled=amp):  # whoever calls, whatever is on
-            gradient = teach(changed, task.networks, task.optimizers, judges, [before]).gradient
-        found.append(gradient)
-    for name, value in found[0].items():
-        assert value.abs().max() > 0
-        assert torch.equal(value, found[1][name])
+    config = short_run('learned', method=method, difference=difference)
+    exact = gradient(config)
+    assert exact.abs().max() > 0
+    assert torch.equal(exact, gradient(replace(config, amp=True), autocast=True))
 
 
-def test_bfloat16_changes_what_a_network_computes_but_not_what_it_returns():
+def test_bfloat16_changes_what_a_network_computes_but_not_the_type_of_its_output():
     network, image = torch.nn.Conv2d(1, 4, 3), torch.rand(1, 1, 8, 8)
     exact, coarse = (run_network(network, (image,), amp) for amp in (False, True))
     assert coarse.dtype == torch.float32
@@ -61,51 +62,43 @@ def test_bfloat16_changes_what_a_network_computes_but_not_what_it_returns():
 
 
 @pytest.mark.parametrize(
-    'changes',
+    ('task', 'changes'),
     [
-        {'task': 'fusion'},
-        {'task': 'detection'},
-        {'task': 'learned'},
-        {'task': 'learned', 'difference': True, 'network': 'fusion', 'loss_net': 'paper'},
-        {'task': 'learned', 'method': 'pixel', 'squared': True},
-        {'task': 'learned', 'method': 'paper', 'prior_strength': 0.0},
+        ('fusion', {}),
+        ('detection', {'source': 'ir'}),
+        ('learned', {}),
+        ('learned', {'difference': True, 'network': 'fusion', 'loss_net': 'paper'}),
+        ('learned', {'method': 'pixel', 'squared': True}),
+        ('learned', {'method': 'paper', 'prior_strength': 0.0}),
     ],
-    ids=lambda changes: '-'.join(map(str, changes.values())),
 )
-def test_a_step_leaves_no_tensor_on_another_device(config, samples, monkeypatch, changes):
-    # The device "meta" only knows shapes, and refuses to be mixed, as a GPU does: so this can be
-    # tested without one. It has no numbers to give back.
+def test_a_step_leaves_no_tensor_on_another_device(short_run, samples, monkeypatch, task, changes):
+    # The device "meta" only knows shapes and refuses to be mixed, as a GPU does: no GPU is needed.
+    # It has no numbers to return.
     monkeypatch.setattr(torch.Tensor, 'item', lambda _: 0.5)
-    config, meta, earlier = variant(config, meta_every=1, **changes), torch.device('meta'), []
-    task = TASK[config.task](config, meta)
+    meta, earlier = torch.device('meta'), []
+    changes |= {'meta_every': 1} if task == 'learned' else {}
+    config = short_run(task, crop_hw=(32, 64), **changes)
+    training = TRAININGS[task](config, meta)
     for step in range(2):
         batch = make_batch(samples, config, step).to(meta)
-        losses = task.step(step, batch, earlier)
-        earlier = [batch] if task.memory else []
+        losses = training.step(step, batch, earlier)
+        earlier = [batch] if training.memory else []
     tensors = [*losses.values()]
-    tensors += [t for network in task.networks.values() for t in network.state_dict().values()]
+    tensors += [t for network in training.networks.values() for t in network.state_dict().values()]
     assert {tensor.device.type for tensor in tensors} == {'meta'}
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+@needs_cuda
 @pytest.mark.parametrize('amp', [False, True])
 @pytest.mark.parametrize('task', ['fusion', 'detection', 'learned'])
-def test_every_task_trains_on_cuda_and_goes_on_there(config, samples, monkeypatch, task, amp):
-    changed = variant(
-        config, task=task, amp=amp, device='cuda', save_every=2, validate_every=2, panel_every=2
-    )
-
-    def make_batch_until_the_power_fails(samples, config, step):
-        if step == 3:
-            raise KeyboardInterrupt
-        return make_batch(samples, config, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr('training.train.make_batch', make_batch_until_the_power_fails)
-        with pytest.raises(KeyboardInterrupt):
-            train(changed, samples)
-    network = train(changed, samples)
+def test_every_task_trains_on_cuda_and_resumes_there(short_run, samples, interrupt, task, amp):
+    settings = {'save_every': 2, 'validate_every': 2, 'panel_every': 2, 'steps': 5}
+    settings |= {'source': 'ir'} if task == 'detection' else {}
+    config = short_run(task, amp=amp, device='cuda', **settings)
+    interrupt(config, samples, 3)
+    network = train(config, samples)
     assert next(network.parameters()).device.type == 'cuda'
     assert read_description(config.run)['device'] == torch.cuda.get_device_name()
     for value in load_run(config.run).state_dict().values():
@@ -113,18 +106,9 @@ def test_every_task_trains_on_cuda_and_goes_on_there(config, samples, monkeypatc
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+@needs_cuda
 @pytest.mark.parametrize('difference', [False, True])
-def test_the_meta_gradient_on_cuda_is_that_of_the_cpu(config, samples, difference):
-    config = variant(config, difference=difference)
-    found = []
-    for device in (torch.device('cpu'), torch.device('cuda')):
-        torch.manual_seed(0)
-        task = learned_task(config, device)
-        before, batch = (make_batch(samples, config, step).to(device) for step in (0, 1))
-        task.networks['fusion'](*pair_of(before)).mean().backward()
-        task.optimizers['fusion'].step()
-        judges = [judge('detector', detectors(task), split(batch, 2))]
-        found.append(teach(config, task.networks, task.optimizers, judges, [before]).gradient)
-    cpu, cuda = (torch.cat([g.flatten().cpu() for g in gradient.values()]) for gradient in found)
+def test_the_meta_gradient_on_cuda_is_that_of_the_cpu(short_run, gradient, difference):
+    config = short_run('learned', difference=difference)
+    cpu, cuda = gradient(config), gradient(config, torch.device('cuda'))
     assert torch.cosine_similarity(cpu, cuda, 0) > 0.99

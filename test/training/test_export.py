@@ -177,8 +177,8 @@ def test_a_bundle_can_be_exported_with_moved_runs_and_without_data(tmp_path, mon
     [
         (['of_ir'], 'reads ir: train the detector with source=fused or source=early'),
         (['of_both'], 'with --fusion RUN'),
-        (['fusion'], 'holds a FusionRT, not a detector'),
-        (['detector', '--fusion', 'of_ir'], 'holds a Detector, not a fusion network'),
+        (['fusion'], 'contains a FusionRT, not a detector'),
+        (['detector', '--fusion', 'of_ir'], 'contains a Detector, not a fusion network'),
         (['detector', '--split', 'test'], 'test.txt is missing'),
     ],
 )

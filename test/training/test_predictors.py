@@ -24,7 +24,7 @@ from training.evaluate import main  # noqa: E402
 from training.measure.metrics import EVERYTHING  # noqa: E402
 from training.measure.predictors import bundle_predictor  # noqa: E402
 from training.measure.predictors import run_predictor  # noqa: E402
-from training.method.tasks import read_detector  # noqa: E402
+from training.method.task_networks import read_detector  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -9,26 +9,25 @@ for package in ('cv2', 'safetensors', 'yaml'):
 
 from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from training.config import LearnedTask  # noqa: E402
 from training.data.augmentation import split  # noqa: E402
 from training.data.batches import halves  # noqa: E402
 from training.data.batches import make_batch  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
-from training.method.learned import learned_task  # noqa: E402
-from training.method.task_networks import judge  # noqa: E402
-from training.method.task_networks import judging  # noqa: E402
-from training.method.task_networks import learn  # noqa: E402
-from training.method.task_networks import loss_of  # noqa: E402
-from training.method.task_networks import pair_of  # noqa: E402
-from training.method.tasks import make_optimizer  # noqa: E402
+from training.method.learned import held_out_loss  # noqa: E402
+from training.method.learned import learned_training  # noqa: E402
+from training.method.learned import task_step  # noqa: E402
+from training.method.losses import pair_of  # noqa: E402
+from training.method.optimization import make_optimizer  # noqa: E402
+from training.method.task_networks import evaluation_mode  # noqa: E402
+from training.method.task_networks import loss_on_fused  # noqa: E402
 
 pytestmark = pytest.mark.torch
 CPU = torch.device('cpu')
 
 
 @pytest.fixture
-def config(data_root):
-    return LearnedTask(data=str(data_root), batch=4, crop_hw=(64, 64), meta_every=1, threads=1)
+def config(short_run):
+    return short_run('learned', batch=4, meta_every=1)
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def parts(config, samples):
 
 
 @pytest.fixture
-def teachers():
+def detectors():
     torch.manual_seed(0)
     return {'detector_a': Detector(), 'detector_b': Detector()}
 
@@ -46,21 +45,20 @@ def average(luma, ir):
     return (luma + ir) / 2
 
 
-def test_each_teacher_judges_what_the_other_one_learns_from(parts, teachers):
-    first, second = teachers.values()
-    with judging(first), judging(second):
-        of_first = loss_of('detector', first, average(*pair_of(parts[1])), parts[1])
-        of_second = loss_of('detector', second, average(*pair_of(parts[0])), parts[0])
-    found = judge('detector', [first, second], parts)(average)
+def test_each_network_is_evaluated_on_what_the_other_one_is_trained_on(parts, detectors):
+    first, second = detectors.values()
+    with evaluation_mode(first), evaluation_mode(second):
+        of_first = loss_on_fused(first, average(*pair_of(parts[1])), parts[1])
+        of_second = loss_on_fused(second, average(*pair_of(parts[0])), parts[0])
+    found = held_out_loss([first, second], parts)(average)
     torch.testing.assert_close(found, (of_first + of_second) / 2)
 
 
-def test_a_teacher_never_learns_from_what_it_judges(parts, teachers):
+def test_a_network_is_never_trained_on_what_it_is_evaluated_on(parts, detectors):
     def weights_of_first(parts):
-        networks = copy.deepcopy(teachers)
+        networks = copy.deepcopy(detectors)
         optimizers = {name: make_optimizer(n, 1e-2, 0.0) for name, n in networks.items()}
-        images = [average(*pair_of(part)) for part in parts]
-        learn('detector', networks, optimizers, parts, images, amp=False)
+        task_step(networks, optimizers, parts, [average(*pair_of(part)) for part in parts], False)
         return networks['detector_a'].state_dict()
 
     before = weights_of_first(parts)
@@ -90,8 +88,8 @@ def test_within_its_half_every_pair_is_used_once_before_any_is_used_twice(config
 
 def test_halves_have_the_same_share_of_every_light_and_keep_neighbors_together(samples):
     lights = ['day', 'night', 'day', 'day', 'night', 'day', 'night', 'night', 'day', 'day']
-    told = [replace(samples[0], strata={'light': light}) for light in lights]
-    first, second = halves(told)
+    labeled = [replace(samples[0], strata={'light': light}) for light in lights]
+    first, second = halves(labeled)
     assert sorted(first + second) == list(range(10))
     assert [lights[i] for i in first].count('day') == [lights[i] for i in second].count('day')
     for light in ('day', 'night'):
@@ -99,29 +97,29 @@ def test_halves_have_the_same_share_of_every_light_and_keep_neighbors_together(s
         assert max(of_first) < min(i for i in second if lights[i] == light)
 
 
-def test_halves_of_a_set_that_is_not_read_are_those_of_the_set_in_memory(data_root, samples):
+def test_halves_of_a_lazy_set_are_those_of_the_set_in_memory(data_root, samples):
     assert halves(open_dataset(data_root, 'train')) == halves(samples)
 
 
 def test_one_pair_of_each_light_is_enough_and_a_single_pair_is_refused(samples):
-    told = [replace(samples[0], strata={'light': light}) for light in ('day', 'night')]
-    assert sorted(halves(told)) == [[0], [1]]
+    labeled = [replace(samples[0], strata={'light': light}) for light in ('day', 'night')]
+    assert sorted(halves(labeled)) == [[0], [1]]
     with pytest.raises(ConfigError, match='cross_fit=false'):
-        halves(told[:1])
+        halves(labeled[:1])
 
 
-def test_the_loss_net_learns_nothing_before_its_first_meta_step(config, samples):
-    task = learned_task(replace(config, first_meta_step=2), CPU)
-    before = copy.deepcopy(task.networks['loss_net'].state_dict())
+def test_the_loss_net_does_not_change_before_the_first_meta_step(config, samples, tiny_detector):
+    training = learned_training(replace(config, first_meta_step=2), CPU)
+    loss_net = training.networks['loss_net']
+    before = copy.deepcopy(loss_net.state_dict())
     batches = [make_batch(samples, config, step) for step in range(3)]
     for step in (0, 1):
-        task.step(step, batches[step], batches[step - 1 : step] if step else [])
-    torch.testing.assert_close(task.networks['loss_net'].state_dict(), before, rtol=0, atol=0)
-    task.step(2, batches[2], batches[1:2])
-    after = task.networks['loss_net'].state_dict()
-    assert any(not torch.equal(before[name], value) for name, value in after.items())
+        training.step(step, batches[step], batches[step - 1 : step] if step else [])
+    torch.testing.assert_close(loss_net.state_dict(), before, rtol=0, atol=0)
+    training.step(2, batches[2], batches[1:2])
+    assert any(not torch.equal(before[name], v) for name, v in loss_net.state_dict().items())
 
 
-def test_without_crossing_one_teacher_learns_from_all_and_judges_all(config):
-    task = learned_task(replace(config, cross_fit=False), CPU)
-    assert list(task.networks) == ['fusion', 'detector', 'loss_net']
+def test_without_cross_fit_there_is_one_network_of_a_kind(config):
+    training = learned_training(replace(config, cross_fit=False), CPU)
+    assert list(training.networks) == ['fusion', 'detector', 'loss_net']

@@ -1,4 +1,7 @@
-import json
+from dataclasses import replace
+from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
@@ -6,228 +9,225 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
-from variants import variant  # noqa: E402
+from safetensors import safe_open  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
+from training.checkpoint import UNFINISHED  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
 from training.train import learning_rate  # noqa: E402
 from training.train import main  # noqa: E402
-from training.train import make_batch  # noqa: E402
 from training.train import train  # noqa: E402
 
-pytestmark = pytest.mark.torch
-
-
-@pytest.fixture
-def config(short_run, tmp_path):
-    return variant(short_run(), run=str(tmp_path / 'fusion'))
-
-
-def detector_config(config, tmp_path):
-    return variant(
-        config,
-        task='detection',
-        source='fused',
-        fusion=config.run,
-        run=str(tmp_path / 'detector'),
-        mosaic=0.5,
-    )
-
-
-def test_both_networks_train_from_files_to_a_run_folder(config, data_root, tmp_path):
-    samples = load_samples(data_root, 'train')
-    train(config, samples)
-    train(detector_config(config, tmp_path), samples)
-    for run in ('fusion', 'detector'):
-        log = (tmp_path / run / 'log.jsonl').read_text(encoding='utf-8').splitlines()
-        assert [json.loads(line)['step'] for line in log] == [0, 1, 2]
-        network = load_run(tmp_path / run)
-        assert all(value.isfinite().all() for value in network.state_dict().values())
-
-
-def test_a_saved_run_loads_as_the_network_that_was_returned(config, data_root):
-    trained = train(config, load_samples(data_root, 'train'))
-    loaded = load_run(config.run)
-    y, ir = torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32)
-    torch.testing.assert_close(loaded(y, ir), trained(y, ir))
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(config, data_root):
-    samples = load_samples(data_root, 'train', limit=1)
-    with pytest.raises(FusionError, match=r'not finite at step 0.*batch: a, a'):
-        train(variant(config, gradient_weight=float('nan')), samples)
-    assert not (data_root.parent / 'fusion' / 'run.json').exists()
-
-
-def test_learning_rate_warms_up_to_its_peak_and_ends_near_zero(config):
-    config = variant(config, steps=100, warmup_steps=10)
-    rates = [learning_rate(step, config) for step in range(100)]
-    assert max(rates) == rates[9] == 1.0
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[-1] < 0.02
-
-
-def learned_config(config, tmp_path, **changes):
-    values = {'task': 'learned', 'run': str(tmp_path / 'learned'), 'steps': 6, 'meta_every': 2}
-    return variant(config, batch=2, **{**values, **changes})
-
-
-@pytest.mark.parametrize('method', ['adam', 'pixel', 'paper'])
-def test_the_learned_loss_trains_fusion_detector_and_loss_net(config, data_root, tmp_path, method):
-    config = learned_config(config, tmp_path, method=method, inner_steps=2)
-    train(config, load_samples(data_root, 'train'))
-    log = [json.loads(line) for line in (tmp_path / 'learned/log.jsonl').read_text().splitlines()]
-    taught = [line['step'] for line in log if 'after_look_ahead' in line]
-    assert taught == [2, 4]
-    assert log[-1]['weight_ir'] != log[0]['weight_ir']
-    for place in ('', 'detector_a', 'detector_b', 'loss_net'):
-        load_run(tmp_path / 'learned' / place)
-
-
-@pytest.mark.parametrize(
-    'changes',
-    [
-        {'task': 'fusion'},
-        {'task': 'learned'},
-        {'task': 'learned', 'workers': 2, 'validate_every': 2},
-        {'task': 'learned', 'task_networks': 'both', 'combine': 'pcgrad'},
-        {'task': 'segmentation', 'source': 'ir'},
-    ],
-    ids=lambda changes: '-'.join(map(str, changes.values())),
-)
-def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
-    config, masked_root, tmp_path, monkeypatch, changes
-):
-    if 'task_networks' in changes or changes['task'] == 'segmentation':
-        pytest.importorskip('transformers')  # its network drops at random: that goes on, too
-    samples = load_samples(masked_root, 'train')
-    changes = {**changes, 'save_every': 2, 'inner_steps': 2}
-    whole, broken = (
-        learned_config(config, tmp_path, run=str(tmp_path / name), **changes)
-        for name in ('whole', 'broken')
-    )
-    train(whole, samples)
-
-    def make_batch_until_the_power_fails(samples, config, step):
-        if step == 5:
-            raise KeyboardInterrupt
-        return make_batch(samples, config, step)
-
-    with monkeypatch.context() as patch:
-        patch.setattr('training.train.make_batch', make_batch_until_the_power_fails)
-        with pytest.raises(KeyboardInterrupt):
-            train(broken, samples)
-    train(broken, samples)
-    files = ['weights.safetensors', 'log.jsonl']
-    files += ['validation.jsonl'] if 'validate_every' in changes else []
-    for file in files:
-        assert (tmp_path / 'broken' / file).read_bytes() == (
-            tmp_path / 'whole' / file
-        ).read_bytes()
-    assert read_description(broken.run)['best'] == read_description(whole.run)['best']
-
-
-def test_a_run_does_not_go_on_under_other_settings(config, data_root, monkeypatch):
-    samples = load_samples(data_root, 'train')
-    config = variant(config, save_every=1)
-    with monkeypatch.context() as patch:
-        patch.setattr('training.loop.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
-        with pytest.raises(OSError):  # noqa: PT011
-            train(config, samples)
-    with pytest.raises(ModelError, match='other settings'):
-        train(variant(config, lr=1.0), samples)
-    train(config, samples)
-    with pytest.raises(ModelError, match='finished'):
-        train(config, samples)
-
-
-def test_a_run_goes_on_with_other_threads_workers_and_intervals_of_saving(
-    config, data_root, monkeypatch
-):
-    samples = load_samples(data_root, 'train')
-    with monkeypatch.context() as patch:
-        patch.setattr('training.loop.state.save_run', lambda *_: (_ for _ in ()).throw(OSError))
-        with pytest.raises(OSError):  # noqa: PT011
-            train(variant(config, save_every=1), samples)
-    others = {'threads': 2, 'workers': 1, 'save_every': 7, 'panel_every': 3, 'device': 'cpu'}
-    train(variant(config, **others), samples)
-    assert read_description(config.run)['config']['save_every'] == 7
-
-
-def test_a_run_from_disk_ends_as_one_from_memory(config, data_root, tmp_path):
-    train(config, load_samples(data_root, 'train'))
-    train(variant(config, run=str(tmp_path / 'lazy')), open_dataset(data_root, 'train'))
-    runs = [(tmp_path / name / 'weights.safetensors').read_bytes() for name in ('fusion', 'lazy')]
-    assert runs[0] == runs[1]
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
 
 
 def with_classes(root, *names):
     (root / 'classes.txt').write_text('\n'.join(names), encoding='utf-8')
 
 
-@pytest.mark.parametrize('task', ['detection', 'learned'])
-def test_a_detector_learns_the_classes_of_the_data(config, masked_root, tmp_path, task):
+def test_both_networks_train_to_a_run_folder(short_run, samples, tmp_path, logged):
+    fusion = short_run(run=str(tmp_path / 'fusion'))
+    trained = train(fusion, samples)
+    train(short_run('detection', fusion=fusion.run, mosaic=0.5), samples)
+    for run in ('fusion', 'run'):
+        assert [line['step'] for line in logged(tmp_path / run)] == [0, 1, 2]
+        network = load_run(tmp_path / run)
+        assert all(value.isfinite().all() for value in network.state_dict().values())
+    y, ir = torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32)
+    torch.testing.assert_close(load_run(fusion.run)(y, ir), trained(y, ir))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(short_run, samples):
+    config = short_run(gradient_weight=float('nan'))
+    with pytest.raises(FusionError, match=r'not finite at step 0.*batch: a, a'):
+        train(config, samples[:1])
+    assert not (Path(config.run) / 'run.json').exists()
+
+
+def test_learning_rate_warms_up_to_its_peak_and_ends_near_zero(short_run):
+    config = short_run(steps=100, warmup_steps=10)
+    rates = [learning_rate(step, config) for step in range(100)]
+    assert max(rates) == rates[9] == 1.0
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[-1] < 0.02
+
+
+@pytest.mark.parametrize('method', ['adam', 'pixel', 'paper'])
+def test_the_learned_loss_trains_fusion_detector_and_loss_net(short_run, samples, logged, method):
+    config = short_run('learned', steps=5, meta_every=2, method=method, inner_steps=2)
+    train(config, samples)
+    log = logged(config.run)
+    assert [line['step'] for line in log if 'after_inner_update' in line] == [2, 4]
+    assert log[-1]['weight_ir'] != log[0]['weight_ir']
+    for place in ('', 'detector_a', 'detector_b', 'loss_net'):
+        load_run(Path(config.run) / place)
+
+
+@pytest.mark.parametrize(
+    ('task', 'changes'),
+    [
+        ('fusion', {}),
+        ('learned', {'meta_every': 1}),
+        ('learned', {'inner_steps': 2, 'meta_every': 2, 'workers': 2, 'validate_every': 2}),
+        (
+            'learned',
+            {'task_networks': 'both', 'combine': 'pcgrad', 'cross_fit': False, 'meta_every': 1},
+        ),
+        ('segmentation', {'source': 'ir'}),
+    ],
+)
+def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
+    short_run, masked_root, tmp_path, interrupt, task, changes
+):
+    if 'task_networks' in changes or task == 'segmentation':
+        pytest.importorskip('transformers')  # its random dropout continues, too
+    samples = load_samples(masked_root, 'train')
+    whole, broken = (
+        short_run(task, run=str(tmp_path / name), steps=4, save_every=2, panel_every=0, **changes)
+        for name in ('whole', 'broken')
+    )
+    train(whole, samples)
+    interrupt(broken, samples, 3)
+    train(broken, samples)
+    names = ['weights.safetensors', 'log.jsonl']
+    for name in names + (['validation.jsonl'] if 'validate_every' in changes else []):
+        assert Path(broken.run, name).read_bytes() == Path(whole.run, name).read_bytes()
+    assert read_description(broken.run)['best'] == read_description(whole.run)['best']
+
+
+def test_a_run_resumes_after_a_move_with_other_threads_but_not_with_other_settings(
+    short_run, samples, data_root, tmp_path, interrupt
+):
+    start = short_run(run=str(tmp_path / 'start'), steps=1)
+    train(start, samples)
+    config = short_run(fusion=start.run, save_every=1)
+    interrupt(config, samples, 2)
+    with pytest.raises(FusionError, match=r'other settings: lr was 0\.002, is 1\.0'):
+        train(replace(config, lr=1.0), samples)
+    other = short_run(run=str(tmp_path / 'other'), steps=1, seed=5)
+    train(other, samples)
+    with pytest.raises(FusionError, match='weights of fusion was'):
+        train(replace(config, fusion=other.run), samples)
+    for name, place in (('data', data_root), ('run', tmp_path / 'run'), ('start', start.run)):
+        Path(place).rename(tmp_path / f'moved_{name}')
+    moved = {'data': 'moved_data', 'run': 'moved_run', 'fusion': 'moved_start'}
+    config = replace(config, **{name: str(tmp_path / folder) for name, folder in moved.items()})
+    config = replace(config, threads=2, workers=1, save_every=7, panel_every=3, device='cpu')
+    train(config, samples)
+    assert read_description(config.run)['config']['save_every'] == 7
+    with pytest.raises(FusionError, match='finished'):
+        train(config, samples)
+
+
+def test_a_state_of_an_earlier_version_resumes(short_run, samples, interrupt):
+    config = short_run(save_every=1)
+    interrupt(config, samples, 2)
+    path = Path(config.run) / UNFINISHED
+    with safe_open(path, 'pt') as file:
+        tensors, notes = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    old = notes['facts'].replace('{', '{"data": "/gone", "source": "fused", "pull": 0.5, ', 1)
+    save_file(tensors, path, {**notes, 'facts': old})
+    train(config, samples)
+
+
+def test_a_missing_settings_file_ends_the_command_with_one_line(root):
+    call = [sys.executable, '-m', 'training.train', 'nowhere.yaml']
+    done = subprocess.run(call, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith('training: cannot read the settings file nowhere.yaml')
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('missing', ['data=nowhere', 'fusion=nowhere'])
+def test_missing_data_and_runs_are_refused(data_root, tmp_path, missing):
+    settings = [f'data={data_root}', f'run={tmp_path / "run"}', 'task=detection', 'fusion=A']
+    with pytest.raises(FusionError, match='nowhere'):
+        main([*settings, missing])
+
+
+def test_a_damaged_state_is_refused_with_the_file(short_run, samples, interrupt):
+    config = short_run(save_every=1)
+    interrupt(config, samples, 2)
+    path = Path(config.run) / UNFINISHED
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(FusionError, match=rf'{UNFINISHED} cannot be read'):
+        train(config, samples)
+
+
+def test_a_run_from_disk_ends_as_one_from_memory(short_run, samples, data_root, tmp_path):
+    configs = [short_run(run=str(tmp_path / name), steps=2) for name in ('memory', 'disk')]
+    for config, source in zip(configs, (samples, open_dataset(data_root, 'train')), strict=True):
+        train(config, source)
+    memory, disk = ((Path(config.run) / 'weights.safetensors').read_bytes() for config in configs)
+    assert memory == disk
+
+
+@pytest.mark.parametrize(('task', 'settings'), [('detection', {'source': 'ir'}), ('learned', {})])
+def test_a_detector_learns_the_classes_of_the_data(short_run, masked_root, task, settings):
     with_classes(masked_root, 'deer', 'boar', 'hare', 'fox')
-    config = learned_config(config, tmp_path, task=task, source='ir', steps=1)
+    config = short_run(task, steps=1, **settings)
     train(config, load_samples(masked_root, 'train'))
-    run = tmp_path / 'learned' / ('detector_a' if task == 'learned' else '')
+    run = Path(config.run) / ('detector_a' if task == 'learned' else '')
     assert load_run(run).config.classes == 4
     for folder in (run, config.run):
         assert read_description(folder)['classes'] == ['deer', 'boar', 'hare', 'fox']
 
 
-def test_a_segmentation_run_names_the_classes_of_its_masks(config, masked_root):
-    pytest.importorskip('transformers')
-    config = variant(config, task='segmentation', source='ir', steps=1)
-    train(config, load_samples(masked_root, 'train'))
-    assert read_description(config.run)['classes'] == ['road', 'car']
-
-
-def test_a_teacher_of_other_classes_is_refused(config, masked_root, tmp_path):
+def test_a_task_network_of_other_classes_is_refused(short_run, masked_root, tmp_path):
     samples = load_samples(masked_root, 'train')
-    detector = variant(config, task='detection', source='ir', steps=1)
+    detector = short_run('detection', source='ir', steps=1, run=str(tmp_path / 'detector'))
     train(detector, samples)
     with_classes(masked_root, 'person', 'bicycle', 'lorry')
-    with pytest.raises(FusionError, match=r'bicycle, car; those of .* bicycle, lorry'):
-        train(learned_config(config, tmp_path, detector=detector.run), samples)
+    with pytest.raises(FusionError, match=r'bicycle, car, but the data have .* bicycle, lorry'):
+        train(short_run('learned', detector=detector.run), samples)
 
 
-def test_detection_asks_for_boxes(config, masked_root):
-    (masked_root / 'labels').rename(masked_root / 'elsewhere')
-    samples = load_samples(masked_root, 'train')
-    with pytest.raises(FusionError, match='has no boxes'):
-        train(variant(config, task='detection', source='ir'), samples)
+@pytest.mark.parametrize(
+    ('task', 'settings', 'folder', 'message'),
+    [
+        ('detection', {'source': 'ir'}, 'labels', 'has no boxes'),
+        ('learned', {'task_networks': 'both'}, 'labels', 'has no boxes'),
+        ('segmentation', {'source': 'ir'}, 'masks', 'has no masks'),
+    ],
+)
+def test_a_task_asks_for_its_labels(short_run, masked_root, task, settings, folder, message):
+    (masked_root / folder).rename(masked_root / 'elsewhere')
+    with pytest.raises(FusionError, match=message):
+        train(short_run(task, **settings), load_samples(masked_root, 'train'))
 
 
-def test_a_device_that_is_not_there_is_refused_and_auto_says_what_it_took(
-    config, data_root, capsys, monkeypatch
+def test_a_missing_device_is_refused_and_auto_prints_its_choice(
+    short_run, samples, capsys, monkeypatch
 ):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    samples = load_samples(data_root, 'train')
     with pytest.raises(FusionError, match='device=cpu'):
-        train(variant(config, device='cuda'), samples)
-    train(config, samples)
+        train(short_run(device='cuda'), samples)
+    train(short_run(steps=1), samples)
     assert 'on CPU' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('task', ['fusion', 'detection', 'learned'])
-def test_bfloat16_trains_to_finite_float32_weights(config, data_root, tmp_path, task):
-    config = learned_config(config, tmp_path, task=task, source='ir', amp=True)
-    train(config, load_samples(data_root, 'train'))
+@pytest.mark.parametrize(
+    ('task', 'settings'), [('fusion', {}), ('detection', {'source': 'ir'}), ('learned', {})]
+)
+def test_bfloat16_trains_to_finite_float32_weights(short_run, samples, task, settings):
+    config = short_run(task, amp=True, **settings)
+    train(config, samples)
     for value in load_run(config.run).state_dict().values():
         assert value.dtype != torch.bfloat16
         assert value.isfinite().all()
 
 
-def test_the_smoke_configuration_trains_the_learned_loss(root, data_root, tmp_path, capsys):
+def test_the_smoke_configuration_trains_the_learned_loss(
+    root, data_root, tmp_path, capsys, logged
+):
     run = tmp_path / 'smoke'
     changes = [f'data={data_root}', f'run={run}', 'steps=5', 'validate_every=2']
     main([str(root / 'config' / 'train' / 'smoke.yaml'), *changes])
     assert '4 pairs' in capsys.readouterr().out
     for place in ('', 'detector_a', 'detector_b', 'loss_net'):
         load_run(run / place)
-    assert len((run / 'validation.jsonl').read_text(encoding='utf-8').splitlines()) == 3
+    assert len(logged(run, 'validation')) == 3

@@ -1,5 +1,4 @@
 from dataclasses import replace
-import json
 
 import numpy as np
 import pytest
@@ -8,9 +7,6 @@ torch = pytest.importorskip('torch')
 for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
-from variants import variant  # noqa: E402
-
-from tdfusion_ros.core.errors import ConfigError  # noqa: E402
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
@@ -21,7 +17,7 @@ from training.data.datasets import open_dataset  # noqa: E402
 from training.loop.validation import Best  # noqa: E402
 from training.measure.metrics import average_precision  # noqa: E402
 from training.measure.metrics import select  # noqa: E402
-from training.method.tasks import task_input  # noqa: E402
+from training.method.task_networks import task_input  # noqa: E402
 from training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -29,51 +25,53 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def config(short_run):
-    return variant(short_run(), source='ir', steps=5, validate_every=2)
-
-
-def validated(config):
-    with open(f'{config.run}/validation.jsonl', encoding='utf-8') as file:
-        return [json.loads(line) for line in file]
+    return lambda task='fusion', **changes: short_run(
+        task, **{'steps': 5, 'validate_every': 2, 'panel_every': 0, **changes}
+    )
 
 
 @pytest.mark.parametrize(
-    ('task', 'measure', 'best'),
-    [('fusion', 'loss', min), ('learned', 'task', min), ('detection', 'AP50', max)],
+    ('task', 'settings', 'measure', 'best'),
+    [
+        ('fusion', {}, 'loss', min),
+        ('learned', {}, 'task', min),
+        ('detection', {'source': 'ir'}, 'AP50', max),
+        ('segmentation', {'source': 'ir'}, 'mIoU', max),
+    ],
 )
-def test_the_best_averaged_weights_become_those_of_the_run(config, data_root, task, measure, best):
-    train(variant(config, task=task), load_samples(data_root, 'train'))
-    lines = validated(config)
+def test_the_best_averaged_weights_become_those_of_the_run(
+    config, masked_root, logged, task, settings, measure, best
+):
+    if task == 'segmentation':
+        pytest.importorskip('transformers')
+    config = config(task, **settings)
+    train(config, load_samples(masked_root, 'train'))
+    lines = logged(config.run, 'validation')
     assert [line['step'] for line in lines] == [1, 3, 4]
     chosen = best(lines, key=lambda line: line[measure])
     assert read_description(config.run)['best'] == {**chosen, 'split': 'val'}
 
 
-def test_segmentation_is_validated_by_its_mean_iou(config, masked_root):
-    pytest.importorskip('transformers')
-    config = variant(config, task='segmentation')
-    train(config, load_samples(masked_root, 'train'))
-    assert all(0 <= line['mIoU'] <= 1 for line in validated(config))
-
-
-def test_without_validation_the_last_averaged_weights_are_kept(config, data_root):
-    train(variant(config, validate_every=0), load_samples(data_root, 'train'))
+def test_without_validation_the_last_averaged_weights_are_kept(config, samples):
+    config = config(validate_every=0)
+    train(config, samples)
     assert read_description(config.run)['best'] == {'step': 4}
 
 
-def test_earlier_weights_are_kept_if_later_ones_are_worse(config, data_root, monkeypatch):
-    samples = load_samples(data_root, 'train')
-    short = variant(config, run=f'{config.run}_short', validate_every=0, warmup_steps=9)
-    long = variant(config, warmup_steps=9)  # the same rates in the steps that both take
+def test_earlier_weights_are_kept_if_later_ones_are_worse(config, samples, tmp_path, monkeypatch):
     found = iter([1.0, 2.0, 3.0])
     monkeypatch.setattr('training.loop.validation.Validation.__call__', lambda *_: next(found))
-    kept = train(long, samples)
-    expected = train(variant(short, steps=2), samples)
+    kept = train(config(warmup_steps=9), samples)  # the same rates in the steps that both take
+    short = config(warmup_steps=9, steps=2, validate_every=0, run=str(tmp_path / 'short'))
+    expected = train(short, samples)
     torch.testing.assert_close(kept.state_dict(), expected.state_dict(), rtol=0, atol=0)
 
 
-def test_the_figure_of_a_detector_is_the_ap50_of_the_run_that_is_written(config, data_root):
-    train(variant(config, task='detection', steps=20), load_samples(data_root, 'train'))
+def test_the_figure_of_a_detector_is_the_ap50_of_the_run_that_is_written(
+    config, samples, data_root
+):
+    config = config('detection', source='ir', steps=20, validate_every=10)
+    train(config, samples)
     samples, detector = load_samples(data_root, 'val'), load_run(config.run)
     found = []
     with torch.inference_mode():
@@ -97,19 +95,18 @@ def test_the_first_of_equals_is_the_best(higher, kept):
     assert best.step == best.networks['network'].weight.item() == (2 if higher else 1)
 
 
-def test_a_split_with_other_classes_is_refused(config, data_root, monkeypatch):
+def test_a_split_with_other_classes_is_refused(config, samples, data_root, monkeypatch):
     data = replace(open_dataset(data_root, 'val'), classes=('person', 'car'))
     monkeypatch.setattr('training.loop.validation.open_dataset', lambda *_: data)
-    with pytest.raises(
-        FusionError, match=r'split val .* has the classes person, car, split train'
-    ):
-        train(variant(config, task='detection'), load_samples(data_root, 'train'))
+    message = r'split val .* has the classes person, car, split train'
+    with pytest.raises(FusionError, match=message):
+        train(config('detection', source='ir'), samples)
 
 
-def test_a_split_without_any_object_cannot_tell_what_is_best(config, data_root):
+def test_a_split_without_any_object_cannot_show_what_is_best(config, samples, data_root):
     (data_root / 'splits' / 'val.txt').write_text('empty\n', encoding='utf-8')
     with pytest.raises(FusionError, match='AP50 of split val is nan'):
-        train(variant(config, task='detection'), load_samples(data_root, 'train'))
+        train(config('detection', source='ir'), samples)
 
 
 def test_images_are_padded_to_what_networks_take_and_labels_stay(masked_root):
@@ -123,19 +120,3 @@ def test_images_are_padded_to_what_networks_take_and_labels_stay(masked_root):
     assert (padded.mask[90:] == 255).all()
     np.testing.assert_array_equal(padded.boxes_xyxy, small.boxes_xyxy)
     assert pad(sample, 32) is sample
-
-
-def test_validation_is_a_curve_on_the_board(config, data_root):
-    pytest.importorskip('tensorboard')
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    train(config, load_samples(data_root, 'train'))
-    events = EventAccumulator(config.run)
-    events.Reload()
-    shown = {event.step: event.value for event in events.Scalars('val/loss')}
-    assert shown == pytest.approx({line['step']: line['loss'] for line in validated(config)})
-
-
-def test_an_interval_below_zero_is_refused(config):
-    with pytest.raises(ConfigError, match='validate_every must be 0 or more'):
-        variant(config, validate_every=-1)

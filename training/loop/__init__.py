@@ -1,1 +1,1 @@
-"""What a training run keeps, writes and looks at, on one process or several."""
+"""State, validation and logs of a run, on one process or several."""

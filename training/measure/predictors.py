@@ -25,9 +25,9 @@ from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.measure.metrics import select
 from training.method.segmentation import enlarge
-from training.method.tasks import load_segmenter
-from training.method.tasks import read_detector
-from training.method.tasks import task_input
+from training.method.task_networks import load_segmenter
+from training.method.task_networks import read_detector
+from training.method.task_networks import task_input
 
 Predictor = Callable[[Sample], Detections]
 

@@ -1,4 +1,4 @@
-"""How the gradients of several tasks become one; the rows of ``gradients`` are the tasks."""
+"""Combine the gradients of several tasks into one; the rows of ``gradients`` are the tasks."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ Combine = Callable[[Tensor], Tensor]
 
 
 def total(gradients: Tensor) -> Tensor:
-    """Return the sum: the gradient of the sum of the losses, which the largest one rules."""
+    """Return the sum: the gradient of the sum of the losses; the largest gradient dominates."""
     return gradients.sum(0)
 
 
 def normalized(gradients: Tensor) -> Tensor:
-    """Return the sum of the gradients at unit norm: every task has the same say."""
+    """Return the sum of the gradients at unit norm: every task has the same weight."""
     return (gradients / gradients.norm(dim=1, keepdim=True).clamp(min=1e-30)).sum(0)
 
 
 def pcgrad(gradients: Tensor) -> Tensor:
     """
-    Return the sum after each gradient lost what points against another one.
+    Return the sum after removing from each gradient its components against the others.
 
-    Source: Yu et al., Gradient Surgery for Multi-Task Learning, NeurIPS 2020; the others are
-    taken in their order, not in a random one, which is the same for two tasks.
+    Source: Yu et al., Gradient Surgery for Multi-Task Learning, NeurIPS 2020; in a fixed order,
+    not a random one, which makes no difference for two tasks.
     """
     result = torch.zeros_like(gradients[0])
     for index, own in enumerate(gradients):
@@ -36,15 +36,19 @@ def pcgrad(gradients: Tensor) -> Tensor:
     return result
 
 
-def combined(gradients: Sequence[Sequence[Tensor]], combine: Combine) -> list[Tensor]:
+COMBINE: dict[str, Combine] = {'sum': total, 'normalized': normalized, 'pcgrad': pcgrad}
+
+
+def combined(gradients: Sequence[Sequence[Tensor]], how: str) -> list[Tensor]:
     """
-    Return one gradient for those of all tasks; that of a single task stays as it is.
+    Return one gradient for all tasks; the gradient of a single task stays unchanged.
 
     :param gradients: for each task a list of tensors; the shapes are the same for all tasks.
+    :param how: a name in ``COMBINE``.
     """
     first = gradients[0]
     if len(gradients) == 1:
         return list(first)
     flat = torch.stack([torch.cat([g.flatten() for g in gradient]) for gradient in gradients])
-    parts = combine(flat).split([g.numel() for g in first])
+    parts = COMBINE[how](flat).split([g.numel() for g in first])
     return [part.view_as(g) for part, g in zip(parts, first, strict=True)]

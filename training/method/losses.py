@@ -1,12 +1,22 @@
-"""Loss of the fusion network: intensity and gradient terms of the TDFusion paper (Eq. 4-6)."""
+"""Losses of the fusion network: that of the TDFusion paper (Eq. 4-6), and of imitation."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tdfusion_ros.nets.blocks import luma as luma_of
+from training.data.augmentation import Batch
+
+Pair = tuple[Tensor, Tensor]
+"""Luma and infrared, (B, 1, H, W) each, in [0, 1]."""
 DARK = 0.1
-"""Intensity at which a difference counts half of what it does in the dark."""
+"""Intensity at which a difference has half the weight that it has at 0."""
 SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
+
+
+def pair_of(batch: Batch) -> Pair:
+    """Return luma and infrared of a batch: the input of F and G."""
+    return luma_of(batch.rgb), batch.ir
 
 
 def sobel(image: Tensor) -> Tensor:
@@ -14,7 +24,7 @@ def sobel(image: Tensor) -> Tensor:
     Return the un-normalized Sobel derivatives in x and y.
 
     :param image: (B, 1, H, W).
-    :returns: (B, 2, H, W). Replicate border: with zeros a constant image would have an edge.
+    :returns: (B, 2, H, W). The border is replicated, so that a constant image has no edge.
     """
     kernel = torch.tensor(SOBEL_X, dtype=image.dtype, device=image.device)
     kernels = torch.stack((kernel, kernel.T)).unsqueeze(1)
@@ -29,7 +39,7 @@ def intensity_loss(
 
     :param weight_ir: weight of the infrared source in [0, 1], a (B, 1, H, W) map or a scalar
         tensor; luma gets ``1 - weight_ir``.
-    :param squared: False: weights enter as the paper writes; True: squared, as its code does.
+    :param squared: square the weights, as the released code does; the paper does not.
     """
     weight_luma = 1 - weight_ir
     if squared:
@@ -41,8 +51,8 @@ def gradient_loss(fused: Tensor, luma: Tensor, ir: Tensor) -> Tensor:
     """
     Return the L1 distance of the gradients to the stronger source gradient, with its sign.
 
-    x and y are separate choices; at a tie the infrared source wins. Sum over the two directions,
-    mean over pixels.
+    x and y are chosen separately; a tie goes to infrared. Sum over the two directions, mean over
+    pixels.
     """
     of_luma, of_ir = sobel(luma), sobel(ir)
     target = torch.where(of_luma.abs() > of_ir.abs(), of_luma, of_ir)
@@ -69,18 +79,18 @@ def fusion_loss(
 
 
 def imitation_loss(
-    mixed: Tensor, shown: Tensor, gradient_weight: float = 1.0
+    mixed: Tensor, target: Tensor, gradient_weight: float = 1.0
 ) -> dict[str, Tensor]:
     """
-    Return ``loss`` and its two terms: how far an image is from the one to imitate.
+    Return ``loss`` and its two terms: the distance of an image to the image to imitate.
 
-    Differences of intensity count more in the dark, as they do for an eye, and for SSIM and VIF.
+    Intensity differences have more weight in the dark, as in human vision, SSIM and VIF.
 
-    :param mixed: (B, 1, H, W), also below 0 and above 1: clamped, it would have no gradient there.
-    :param shown: (B, 1, H, W) in [0, 1].
+    :param mixed: (B, 1, H, W), not clamped to [0, 1], because clamping removes the gradient.
+    :param target: (B, 1, H, W) in [0, 1].
     """
-    distance = ((mixed - shown).abs() / (shown + DARK)).mean()
-    gradient = 2 * sobel(mixed - shown).abs().mean()
+    distance = ((mixed - target).abs() / (target + DARK)).mean()
+    gradient = 2 * sobel(mixed - target).abs().mean()
     return {
         'loss': distance + gradient_weight * gradient,
         'distance': distance.detach(),

@@ -1,25 +1,27 @@
 """
-The meta-step: how the weights of the fusion loss must change so that the task's loss falls.
+The meta gradient: how to change the loss generator G so that the task loss falls.
 
-G proposes w; the fusion network F takes K steps on the fusion loss under w; the task judges the F
-that results. As w enters the loss only through its intensity term, the gradient of the task's loss
-with respect to G needs no second derivatives (design notes in the README, "The learned loss"):
+Bai et al., Task-driven Image Fusion with Learnable Fusion Loss, CVPR 2025. For luma y, infrared
+ir, the fused image f = F_theta(y, ir) and the loss weight w = G_phi(y, ir) of infrared:
 
-    theta' = theta - P * grad_theta L_f          the look-ahead; P is constant and diagonal
-    v      = grad_theta' L_t                     one backward pass through task and F; the v of
-                                                 several tasks are combined into one
-    u      = d/de F_(theta + e P v)(x)  at 0     one forward-mode pass: how the fused pixels move
-    S      = 2 mean[(w (f - ir) + (1 - w)(f - y)) u]
-    grad_phi L_t = -grad_phi S                   one backward pass through G alone
+    theta' = theta - P grad_theta L_f(f; w)     inner update: F on the generated fusion loss
+    phi <- phi - lr grad_phi L_t(F_theta')      outer update: G on the task loss of the updated F
 
-Nothing is changed in place: F, the tasks and their optimizers are as before when this returns.
+P is the constant, diagonal preconditioner of F's optimizer. As w enters L_f only in the intensity
+term, grad_phi has a closed form without second derivatives:
+
+    v = grad_theta' L_t                         one backward pass through T and F
+    u = d/de F_(theta + e P v)(y, ir), e = 0    one forward-mode pass: how the fused pixels move
+    S = 2 mean[(w (f - ir) + (1 - w)(f - y)) u]
+    grad_phi L_t = -grad_phi S                  one backward pass through G
+
+Nothing is changed in place: F, G, the task networks and the optimizers stay as they are.
 """
 
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -27,44 +29,19 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.func import jvp
 
+from training.config import LearnedTask
 from training.distributed import average
 from training.distributed import world_size
-from training.method.combine import Combine
 from training.method.combine import combined
-from training.method.combine import total
 from training.method.losses import fusion_loss
+from training.method.losses import Pair
 
 Params = dict[str, Tensor]
-Pair = tuple[Tensor, Tensor]
-"""luma and infrared, (B, 1, H, W) each."""
 Fuse = Callable[[Tensor, Tensor], Tensor]
 TaskLoss = Callable[[Fuse], Tensor]
-"""Fuses its own images with what it is given and returns the task's loss, a scalar."""
-
-
-@dataclass(frozen=True)
-class MetaConfig:
-    """The form of the loss and how its derivative is taken."""
-
-    squared: bool = False
-    """False: weights enter the loss as in the paper; True: squared, as in the released code."""
-    gradient_weight: float = 1.0
-    """Weight of the gradient term, which does not depend on w."""
-    difference: bool = False
-    """True: central difference instead of forward-mode differentiation."""
-    pull: float = 0.0
-    """Strength of the pull of w towards 1/2; 0 gives the meta-gradient as it is."""
-    combine: Combine = total
-    """How the gradients of several tasks become one."""
-
-
-@dataclass(frozen=True)
-class MetaGradient:
-    """The gradient for G, and what it was taken from."""
-
-    gradient: Params
-    task_losses: tuple[float, ...]
-    """The loss of each task after the look-ahead."""
+"""Fuses its own images with the given function and returns the task loss L_t, a scalar."""
+MetaGradient = tuple[Params, list[float]]
+"""The gradient for G, and the loss of each task after the inner update."""
 
 
 @contextmanager
@@ -82,14 +59,15 @@ def meta_gradient(
     task_losses: Sequence[TaskLoss],
     *,
     precondition: Params,
-    config: MetaConfig,
+    config: LearnedTask,
 ) -> MetaGradient:
     """
-    Return the gradient of the tasks' losses, after one step of F per pair, for G's parameters.
+    Return the gradient of the task losses after an inner update, for the parameters of G.
 
     :param fusion: F, without buffers that a forward pass changes.
-    :param pairs: K batches; for K > 1 the path of theta counts as constant (truncation).
-    :param precondition: by parameter name of F, the factor of its gradient in a step.
+    :param pairs: a batch for each step of the inner update; with more than one, the path of theta
+        is taken as constant (truncation).
+    :param precondition: P: the factor of each gradient of F, by parameter name.
     """
     theta = {name: p.detach() for name, p in fusion.named_parameters()}
     path = []
@@ -97,33 +75,32 @@ def meta_gradient(
         path.append(theta)
         with torch.no_grad():
             weight = loss_net(*pair)
-        theta = look_ahead(fusion, theta, pair, weight, precondition=precondition, config=config)
-    leaves = {name: p.requires_grad_() for name, p in theta.items()}
+        theta = inner_update(fusion, theta, pair, weight, precondition=precondition, config=config)
+    updated = {name: p.requires_grad_() for name, p in theta.items()}
     losses, gradients = [], []
     for task_loss in task_losses:
-        loss = task_loss(lambda luma, ir: functional_call(fusion, leaves, (luma, ir)))
-        gradients.append(average(torch.autograd.grad(loss, list(leaves.values()))))
+        loss = task_loss(lambda luma, ir: functional_call(fusion, updated, (luma, ir)))
+        gradients.append(average(torch.autograd.grad(loss, list(updated.values()))))
         losses.append(loss.item())
     v = combined(gradients, config.combine)
-    steps = {name: precondition[name] * value for name, value in zip(leaves, v, strict=True)}
+    direction = {name: precondition[name] * g for name, g in zip(updated, v, strict=True)}
     result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
     for pair, theta in zip(pairs, path, strict=True):
-        fused, motion = motion_of(fusion, theta, steps, pair, difference=config.difference)
-        for name, value in _through_loss_net(loss_net, pair, fused, motion, config).items():
-            result[name] -= value
-    return MetaGradient(result, tuple(losses))
+        fused, u = motion(fusion, theta, direction, pair, difference=config.difference)
+        subtract_s_gradient(result, loss_net, pair, (fused, u), config)
+    return result, losses
 
 
 @in_float32()
 def pixel_gradient(
-    fusion: nn.Module, loss_net: nn.Module, task_losses: Sequence[TaskLoss], config: MetaConfig
+    fusion: nn.Module, loss_net: nn.Module, task_losses: Sequence[TaskLoss], config: LearnedTask
 ) -> MetaGradient:
     """
-    Return the gradient if F could move each pixel freely: the cheap baseline.
+    Return the gradient for G if F could move each pixel freely: a cheap baseline.
 
-    No look-ahead and no F: the fused image itself is moved against the tasks' gradient.
+    There is no inner update; the fused image itself moves against the gradient of the tasks.
 
-    :param task_losses: all must fuse the same images, so that their gradients can be combined.
+    :param task_losses: must fuse the same images, so that their gradients can be combined.
     """
     seen: list[tuple[Pair, Tensor]] = []
 
@@ -139,27 +116,23 @@ def pixel_gradient(
         loss = task_loss(fuse)
         gradients.append(torch.autograd.grad(loss, [fused for _, fused in seen]))
         losses.append(loss.item())
-    motions = combined(gradients, config.combine)
     result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
-    for (pair, fused), motion in zip(seen, motions, strict=True):
-        # Seen from the whole batch, a process's own rows weigh less.
-        motion = motion / world_size()
-        gradient = _through_loss_net(loss_net, pair, fused.detach(), motion, config)
-        for name, value in gradient.items():
-            result[name] -= value
-    return MetaGradient(result, tuple(losses))
+    for (pair, fused), u in zip(seen, combined(gradients, config.combine), strict=True):
+        # The loss is a mean over the rows of this process: scale it to the whole batch.
+        subtract_s_gradient(result, loss_net, pair, (fused.detach(), u / world_size()), config)
+    return result, losses
 
 
-def look_ahead(
+def inner_update(
     fusion: nn.Module,
     theta: Params,
     pair: Pair,
     weight_ir: Tensor,
     *,
     precondition: Params,
-    config: MetaConfig,
+    config: LearnedTask,
 ) -> Params:
-    """Return F's parameters after one preconditioned step on the fusion loss."""
+    """Return theta' = theta - P grad_theta L_f: F's parameters after a step on the fusion loss."""
     leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
     fused = functional_call(fusion, leaves, pair)
     losses = fusion_loss(fused, *pair, weight_ir, config.gradient_weight, squared=config.squared)
@@ -171,75 +144,76 @@ def look_ahead(
 
 
 @torch.no_grad()
-def motion_of(
-    fusion: nn.Module, theta: Params, steps: Params, pair: Pair, *, difference: bool
+def motion(
+    fusion: nn.Module, theta: Params, direction: Params, pair: Pair, *, difference: bool
 ) -> Pair:
     """
-    Return the fused image and how it moves if theta moves along ``steps``.
+    Return the fused image and how it moves when theta moves along ``direction``.
 
-    :returns: f and u = d/de F_(theta + e steps) at e = 0, (B, 1, H, W) each.
+    :param difference: central difference instead of forward-mode differentiation.
+    :returns: f and u = d/de F_(theta + e direction) at e = 0, (B, 1, H, W) each.
     """
 
     def fuse(parameters: Params) -> Tensor:
         return functional_call(fusion, parameters, pair)
 
     if not difference:
-        fused, motion = jvp(fuse, (theta,), (steps,))[:2]
-        return fused, motion
-    # Small against theta, large against rounding; section 6.1 of the design measured it.
-    length = torch.stack([s.square().sum() for s in steps.values()]).sum().sqrt()
+        fused, u = jvp(fuse, (theta,), (direction,))[:2]
+        return fused, u
+    # Small against theta, large against rounding: relative error about 1 %.
+    length = torch.stack([d.square().sum() for d in direction.values()]).sum().sqrt()
     epsilon = 1e-2 / length.clamp(min=1e-30)
     ahead, behind = (
-        fuse({name: p + sign * epsilon * steps[name] for name, p in theta.items()})
+        fuse({name: p + sign * epsilon * direction[name] for name, p in theta.items()})
         for sign in (1, -1)
     )
     return fuse(theta), (ahead - behind) / (2 * epsilon)
 
 
-def coupling(
-    fused: Tensor, motion: Tensor, pair: Pair, weight_ir: Tensor, squared: bool
-) -> Tensor:
-    """Return S: how the intensity term of the fusion loss changes along ``motion``."""
-    luma, ir = pair
-    towards_ir, towards_luma = weight_ir, 1 - weight_ir
-    if squared:
-        towards_ir, towards_luma = towards_ir.square(), towards_luma.square()
-    return 2 * ((towards_ir * (fused - ir) + towards_luma * (fused - luma)) * motion).mean()
+def subtract_s_gradient(
+    result: Params, loss_net: nn.Module, pair: Pair, moving: Pair, config: LearnedTask
+) -> None:
+    """
+    Subtract grad_phi S from ``result``, in place.
 
+    :param moving: the fused image f and its motion u.
 
-def _through_loss_net(
-    loss_net: nn.Module, pair: Pair, fused: Tensor, motion: Tensor, config: MetaConfig
-) -> Params:
-    parameters = dict(loss_net.named_parameters())
-    weight = loss_net(*pair)
-    s = coupling(fused, motion, pair, weight, config.squared)
-    if config.pull:
-        # Without it w runs into 0 or 1 all over the image: the slightest mean signal has the last
-        # word. Against the root mean square of the signal (at w = 1/2), only pixels that matter
-        # to the task, and always in the same direction, leave 1/2.
-        signal = average([((pair[0] - pair[1]) * motion / 2).square().mean()])[0].sqrt()
-        s = s / signal.clamp(min=1e-30) - config.pull * weight.logit(1e-6).square().mean() / 2
-    gradients = average(torch.autograd.grad(s, list(parameters.values())))
-    return dict(zip(parameters, gradients, strict=True))
+    S is the change of the intensity term along u. With ``prior_strength`` it is divided by its
+    root mean square at w = 1/2, and a quadratic prior on the logit of w is added. Without it w
+    runs into 0 or 1 in the whole image, because the slightest mean of u decides; with it only
+    pixels leave 1/2 that matter to the task, and always in the same direction.
+    """
+    (luma, ir), (fused, u) = pair, moving
+    w = loss_net(luma, ir)
+    w_ir, w_luma = w, 1 - w
+    if config.squared:
+        w_ir, w_luma = w_ir.square(), w_luma.square()
+    s = 2 * ((w_ir * (fused - ir) + w_luma * (fused - luma)) * u).mean()
+    if config.prior_strength:
+        size = average([((luma - ir) * u / 2).square().mean()])[0].sqrt()
+        s = s / size.clamp(min=1e-30) - config.prior_strength * w.logit(1e-6).square().mean() / 2
+    gradients = average(torch.autograd.grad(s, list(loss_net.parameters())))
+    for name, gradient in zip(result, gradients, strict=True):
+        result[name] -= gradient
 
 
 def constant_preconditioner(fusion: nn.Module, lr: float) -> Params:
-    """Return the factor of plain gradient descent, as in the paper."""
+    """Return P of plain gradient descent, as in the paper."""
     return {name: torch.full_like(p, lr) for name, p in fusion.named_parameters()}
 
 
 def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> Params:
     """
-    Return the factor of each parameter in the next step of F's own Adam, taken as constant.
+    Return P of the next step of F's own Adam, taken as constant.
 
-    With it the look-ahead is as long as F's real steps (gradient descent's is 500 times shorter).
+    The inner update is then as long as the real steps of F; plain descent is 500 times shorter.
     """
     factors = {}
     groups = {p: group for group in optimizer.param_groups for p in group['params']}
     for name, p in fusion.named_parameters():
         group, state = groups[p], optimizer.state.get(p, {})
         if not state:
-            raise ValueError('F must have taken a step before its optimizer is looked at')
+            raise ValueError('F must take a step before its optimizer has a preconditioner')
         variance = state['exp_avg_sq'] / (1 - group['betas'][1] ** float(state['step']))
         factors[name] = group['lr'] / (variance.sqrt() + group['eps'])
     return factors

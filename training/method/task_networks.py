@@ -1,9 +1,6 @@
-"""The task networks that teach the fusion loss: what each one learns from, and what it judges."""
+"""The task networks T, a detector and a segmenter: classes, input, task loss, and loading."""
 
-from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,89 +8,96 @@ from torch import nn
 from torch import Tensor
 
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.nets.blocks import luma
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets.blocks import recolor
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
+from training import distributed
+from training.checkpoint import load_network
+from training.checkpoint import read_description
 from training.config import TrainConfig
 from training.data.augmentation import Batch
-from training.distributed import world_size
-from training.method.meta import Fuse
-from training.method.meta import Pair
-from training.method.meta import TaskLoss
+from training.data.datasets import CLASSES
+from training.data.datasets import open_dataset
+from training.data.pair_files import IGNORE
+from training.method.detection import detection_loss
+from training.method.detection import image_points
+from training.method.losses import pair_of
+from training.method.optimization import channels_last
+from training.method.optimization import Losses
+from training.method.optimization import run_network
+from training.method.segmentation import segmentation_loss
 from training.method.segmentation import Segmenter
-from training.method.tasks import box_classes
-from training.method.tasks import descend
-from training.method.tasks import detect
-from training.method.tasks import fast_on_cpu
-from training.method.tasks import load_detector
-from training.method.tasks import Losses
-from training.method.tasks import make_segmenter
-from training.method.tasks import segment
-from training.method.tasks import with_colors
+from training.method.segmentation import SegmenterConfig
 
-TEACHERS = {
-    'detection': ('detector',),
-    'segmentation': ('segmenter',),
-    'both': ('detector', 'segmenter'),
-}
-Teacher = Detector | Segmenter
-LossOf = Callable[..., Losses]
-LOSS: dict[str, LossOf] = {'detector': detect, 'segmenter': segment}
+TaskNetwork = Detector | Segmenter
 
 
-def pair_of(batch: Batch) -> Pair:
-    """Return what F and G read."""
-    return luma(batch.rgb), batch.ir
-
-
-def make_teachers(config: TrainConfig, device: torch.device) -> dict[str, dict[str, Teacher]]:
+@torch.no_grad()
+def task_input(batch: Batch, source: str, fusion: nn.Module | None, channels: int = 3) -> Tensor:
     """
-    Return the networks that teach, those of runs or fresh ones, by kind and name.
+    Return the input of a task network, (B, C, H, W) in [0, 1].
 
-    :raises FusionError: if the data lack what one of them learns from.
+    :param source: ``rgb``; ``ir`` in equal channels; ``early``: luma and ir, two channels;
+        ``average``, ``maximum`` or ``fused`` (by ``fusion``) luma with the colors of rgb.
+    :param channels: 3; or 1: luma without colors. Ignored for ``early``.
     """
-    several = world_size() > 1 and config.task_networks == 'both'
-    if several and config.method == 'pixel' and config.combine != 'sum':
-        raise ConfigError(
-            f'combine={config.combine} with method=pixel compares gradients of all pixels, and '
-            'these lie in several processes: take another method, combine=sum, or one process'
-        )
-    make: dict[str, Callable[[TrainConfig], Teacher]] = {
-        'detector': make_detector,
-        'segmenter': make_segmenter,
-    }
-    suffixes = ('_a', '_b') if config.parts == 2 else ('',)
-    return {
-        kind: {f'{kind}{suffix}': make[kind](config).to(device) for suffix in suffixes}
-        for kind in TEACHERS[config.task_networks]
-    }
+    y, ir = pair_of(batch)
+    if source == 'rgb':
+        return batch.rgb if channels == 3 else y
+    if source == 'ir':
+        return ir.expand(-1, channels, -1, -1)
+    if source == 'early':
+        return torch.cat((y, ir), 1)
+    if source == 'average':
+        return with_colors(batch, (y + ir) / 2, channels)
+    if source == 'maximum':
+        return with_colors(batch, torch.maximum(y, ir), channels)
+    if fusion is None:
+        raise ConfigError('source fused needs a fusion network')
+    return with_colors(batch, fusion(y, ir), channels)
 
 
-def make_detector(config: TrainConfig) -> Detector:
-    """Return a detector for the classes of the data: that of a run, or a fresh one."""
-    classes = box_classes(config)
-    if config.detector:
-        detector = load_detector(config.detector, classes)
-    else:
-        detector = Detector(DetectorConfig(len(classes)))
-    fast_on_cpu(detector.train())
-    return detector
+def with_colors(batch: Batch, fused: Tensor, channels: int) -> Tensor:
+    """Return a fused luma with the colors of ``batch.rgb``; for one channel, the luma itself."""
+    return fused if channels == 1 else recolor(batch.rgb, fused)
 
 
-def kind_of(name: str) -> str:
-    """Return the kind of a network of a run; ``detector_a`` is a detector."""
-    return name.partition('_')[0]
+def detect(detector: nn.Module, image: Tensor, batch: Batch, amp: bool = False) -> Losses:
+    """Return the detection loss of an image, (B, C, H, W), for the boxes of ``batch``."""
+    image = image.contiguous(memory_format=torch.channels_last)
+    boxes, logits = run_network(detector, (image,), amp)
+    points = image_points(image.shape[-2], image.shape[-1], image.device)
+    return detection_loss(boxes, logits, points, (batch.boxes_xyxy, batch.class_ids, batch.valid))
 
 
-def loss_of(kind: str, teacher: Teacher, fused: Tensor, batch: Batch, amp: bool = False) -> Tensor:
-    """Return the loss of one teacher on a fused luma, (B, 1, H, W)."""
-    image = with_colors(batch, fused, teacher.config.inputs)
-    return LOSS[kind](teacher, image, batch, amp)['loss']
+def segment(segmenter: nn.Module, image: Tensor, batch: Batch, amp: bool = False) -> Losses:
+    """Return the segmentation loss of an image, (B, C, H, W), for the mask of ``batch``."""
+    if batch.mask is None:
+        raise FusionError(f'{", ".join(batch.names)}: no masks, and segmentation needs them')
+    losses = segmentation_loss(run_network(segmenter, (image,), amp), batch.mask)
+    # The loss is a mean over labeled pixels: weight each process by its share of them.
+    own = (batch.mask != IGNORE).sum().float()
+    mean = distributed.average([own])[0].clamp(min=1 / distributed.world_size())
+    return {name: loss * (own.clamp(min=1) / mean) for name, loss in losses.items()}
+
+
+def task_losses(network: TaskNetwork, image: Tensor, batch: Batch, amp: bool = False) -> Losses:
+    """Return ``loss`` and its terms of a task network on its input, (B, C, H, W)."""
+    compute = segment if isinstance(network, Segmenter) else detect
+    return compute(network, image, batch, amp)
+
+
+def loss_on_fused(network: TaskNetwork, fused: Tensor, batch: Batch, amp: bool = False) -> Tensor:
+    """Return the task loss L_t, a scalar, of a network on a fused luma, (B, 1, H, W)."""
+    image = with_colors(batch, fused, network.config.inputs)
+    return task_losses(network, image, batch, amp)['loss']
 
 
 @contextmanager
-def judging(network: nn.Module) -> Iterator[None]:
-    """Keep statistics as they are and nothing dropped, so that every batch is judged alike."""
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Fix statistics and switch dropout off for a while, so that the loss is deterministic."""
     before = network.training
     network.eval()
     try:
@@ -102,40 +106,73 @@ def judging(network: nn.Module) -> Iterator[None]:
         network.train(before)
 
 
-def judge(kind: str, teachers: Sequence[Teacher], parts: Sequence[Batch]) -> TaskLoss:
+def box_classes(config: TrainConfig) -> tuple[str, ...]:
     """
-    Return the mean loss of the teachers of a kind as a function of how images are fused.
+    Return the class names of the boxes of the data.
 
-    Each judges the part of the batch that the other one learns from. What a network knows by heart
-    it finds in any fusion, and its gradient there is noise: if a fused image follows infrared
-    more, the loss falls by 0.037 ± 0.012 where the detector does not know it, and by 0.000 ± 0.010
-    where it does (``test/training/oracle/by_heart.py``).
+    :raises FusionError: if the data have no boxes.
     """
-
-    def task_loss(fuse: Fuse) -> Tensor:
-        losses = []
-        for teacher, part in zip(teachers, reversed(parts), strict=True):
-            fused = fuse(*pair_of(part))
-            with judging(teacher):
-                losses.append(loss_of(kind, teacher, fused, part))
-        return torch.stack(losses).mean()
-
-    return task_loss
+    data = open_dataset(config.data, config.split)
+    if data.boxes is None:
+        raise FusionError(
+            f'{config.data} has no boxes, and detection needs them: add them, or set data=FOLDER '
+            'to a data set with boxes'
+        )
+    return data.classes
 
 
-def learn(
-    kind: str,
-    teachers: Mapping[str, Teacher],
-    optimizers: Mapping[str, torch.optim.Optimizer],
-    parts: Sequence[Batch],
-    fused: Sequence[Tensor],
-    *,
-    amp: bool,
-) -> Tensor:
-    """Let every teacher of a kind learn from its own part of the batch; return the mean loss."""
-    losses = []
-    for (name, teacher), part, image in zip(teachers.items(), parts, fused, strict=True):
-        loss = loss_of(kind, teacher, image, part, amp)
-        descend(optimizers[name], teacher, loss)
-        losses.append(loss.detach())
-    return torch.stack(losses).mean()
+def make_detector(classes: tuple[str, ...], run: str = '', inputs: int = 3) -> Detector:
+    """Return the detector of a run, or without run a new one, to train on ``classes``."""
+    if run:
+        detector, known = read_detector(run)
+        check_classes(run, known, classes)
+    else:
+        detector = Detector(DetectorConfig(len(classes), inputs=inputs))
+    channels_last(detector.train())
+    return detector
+
+
+def make_segmenter(classes: tuple[str, ...], run: str = '', inputs: int = 3) -> Segmenter:
+    """Return the segmenter of a run, or without run a new one, to train on ``classes``."""
+    network = load_segmenter(run, classes) if run else Segmenter(SegmenterConfig(classes, inputs))
+    return network.train()
+
+
+def read_detector(run: str) -> tuple[Detector, tuple[str, ...]]:
+    """
+    Return the detector of a run and its class names; without names, those of the shipped detector.
+
+    :raises ModelError: if the run has another network, or a wrong number of names.
+    """
+    network = load_network(run, Detector)
+    classes = tuple(read_description(run).get('classes', CLASSES))
+    if len(classes) != network.config.classes:
+        raise ModelError(
+            f'{run} has a detector of {network.config.classes} classes but {len(classes)} class '
+            'names: write "classes": [names, in order] into its run.json, or train it again'
+        )
+    return network, classes
+
+
+def load_segmenter(run: str, classes: tuple[str, ...]) -> Segmenter:
+    """
+    Return the segmenter of a run, ready for inference.
+
+    :raises FusionError: if the run has another network, or one for other classes.
+    """
+    network = load_network(run, Segmenter)
+    check_classes(run, network.config.classes, classes)
+    return network
+
+
+def check_classes(run: str, known: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    """
+    Check that the network of a run was trained for the classes of the data.
+
+    :raises FusionError: if its classes or their order differ.
+    """
+    if known != classes:
+        raise FusionError(
+            f'{run} was trained for the classes {", ".join(known)}, but the data have '
+            f'{", ".join(classes)}: choose another run or other data'
+        )

@@ -1,11 +1,11 @@
 """
-What a detector would gain if the fused image followed infrared more, on images it knows or not.
+What a detector gains if the fused image follows infrared more, on seen and unseen images.
 
-    python test/training/oracle/by_heart.py FUSION_RUN DETECTOR_RUN [DATA]
+    python test/training/oracle/by_heart.py FUSION_RUN DETECTOR_RUN DATA
 
 Prints by how much the detector's loss changes when the fused pixels of one kind of object, or of
 the background, move towards infrared (or away from it) by 0.3 of the difference to luma: mean and
-standard error over 48 images of train, which the detector has learned from, and of val.
+standard error over 48 images of train, which the detector was trained on, and of val.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def masks_of(batch):
     return {**masks, 'background': background, 'everything': torch.ones_like(batch.ir)}
 
 
-def main(fusion_run, detector_run, data='../shared/data/msrs_det'):
+def main(fusion_run, detector_run, data):
     """Print the table."""
     import numpy as np
     import torch
@@ -38,8 +38,8 @@ def main(fusion_run, detector_run, data='../shared/data/msrs_det'):
     from training.checkpoint import load_run
     from training.data.augmentation import collate
     from training.data.datasets import open_dataset
-    from training.method.task_networks import loss_of
-    from training.method.task_networks import pair_of
+    from training.method.losses import pair_of
+    from training.method.task_networks import loss_on_fused
 
     fusion, detector = load_run(fusion_run), load_run(detector_run)
     for split in ('train', 'val'):
@@ -50,11 +50,11 @@ def main(fusion_run, detector_run, data='../shared/data/msrs_det'):
             y, ir = pair_of(batch)
             with torch.inference_mode():
                 fused = fusion(y, ir)
-                plain = loss_of('detector', detector, fused, batch)
+                plain = loss_on_fused(detector, fused, batch)
                 for what, mask in masks_of(batch).items():
                     for sign in (1, -1):
                         moved = (fused + sign * SHARE * mask * (ir - y)).clamp(0, 1)
-                        change = loss_of('detector', detector, moved, batch) - plain
+                        change = loss_on_fused(detector, moved, batch) - plain
                         changes.setdefault((what, sign), []).append(change.item())
         print(f'{split}, {len(chosen)} images: change of the loss')
         print('| | images | towards ir | away from ir |\n|---|---|---|---|')

@@ -1,4 +1,4 @@
-"""The meta-gradient by differentiating through the inner steps: slow, hungry, and surely right."""
+"""The meta gradient by differentiating through the inner update: slow, large, and simple."""
 
 import torch
 from torch.func import functional_call
@@ -7,7 +7,7 @@ from training.method.losses import fusion_loss
 
 
 def double_backward(fusion, loss_net, pairs, task_losses, precondition, config):
-    """Return what ``meta.meta_gradient`` returns for K = 1, without its algebra."""
+    """Return the gradient of ``meta.meta_gradient`` without its algebra."""
     theta = {name: p.detach().requires_grad_() for name, p in fusion.named_parameters()}
     for pair in pairs:
         fused = functional_call(fusion, theta, pair)

@@ -1,5 +1,5 @@
 """
-Time and memory of one meta-step: closed form against double backward, the paper's networks.
+Time and memory of one meta-step: closed form and double backward with the networks of the paper.
 
     python test/training/oracle/meta_cost.py [CROP]
 
@@ -24,12 +24,12 @@ def measure(way, crop):
     from tdfusion_ros.nets.blocks import luma
     from tdfusion_ros.nets.detector import Detector
     from tdfusion_ros.nets.fusion_paper import FusionPaper
+    from training.config import LearnedTask
     from training.data.augmentation import Batch
+    from training.method.learned import held_out_loss
     from training.method.loss_net import LossNetPaper
     from training.method.meta import constant_preconditioner
     from training.method.meta import meta_gradient
-    from training.method.meta import MetaConfig
-    from training.method.task_networks import judge
 
     torch.manual_seed(0)
     fusion, loss_net, detector = FusionPaper(), LossNetPaper(), Detector().eval()
@@ -37,14 +37,14 @@ def measure(way, crop):
     boxes = torch.tensor([[[10.0, 10.0, 60.0, 90.0]]] * 2)
     ids, valid = torch.zeros(2, 1, dtype=torch.int64), torch.ones(2, 1, dtype=torch.bool)
     images = (torch.rand(2, 3, 128, 160), torch.rand(2, 1, 128, 160))
-    task = judge('detector', [detector], [Batch(('a', 'b'), *images, boxes, ids, valid)])
+    task = held_out_loss([detector], [Batch(('a', 'b'), *images, boxes, ids, valid)])
     precondition = constant_preconditioner(fusion, 1e-4)
+    config = LearnedTask(prior_strength=0.0, difference=way == 'difference')
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
     if way == 'double_backward':
-        double_backward(fusion, loss_net, [pair], [task], precondition, MetaConfig())
+        double_backward(fusion, loss_net, [pair], [task], precondition, config)
     else:
-        config = MetaConfig(difference=way == 'difference')
         meta_gradient(fusion, loss_net, [pair], [task], precondition=precondition, config=config)
     seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

@@ -1,0 +1,94 @@
+"""What a run writes while it trains: log.jsonl, validation.jsonl, panels/ and TensorBoard."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from contextlib import ExitStack
+import json
+from pathlib import Path
+import sys
+from typing import Any
+from typing import TextIO
+
+import cv2
+from torch import Tensor
+
+from tdfusion_ros.core.errors import FusionError
+from training import distributed
+
+PANEL = 'rgb, ir, fused, w'
+
+
+class RunLog:
+    """The open files of a run; a process that is not the main one has none and writes nothing."""
+
+    def __init__(self, folder: Path, logs: Mapping[str, TextIO], board: Any) -> None:
+        self._folder = folder
+        self._logs = logs
+        self._board = board  # a SummaryWriter, or None
+
+    def losses(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the losses of a step."""
+        self._write('log', step, values)
+
+    def validation(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        """Add the result of the averaged networks on a split after a step."""
+        self._write('validation', step, values, f'{split}/')
+
+    def panel(self, step: int, image: Tensor | None) -> None:
+        """Add a picture, (3, H, W) in [0, 1], if there is one."""
+        if image is None or not self._logs:
+            return
+        path = self._folder / 'panels' / f'{step:06}.png'
+        path.parent.mkdir(exist_ok=True)
+        levels = (image.flip(0) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        if not cv2.imwrite(str(path), levels):
+            raise FusionError(f'{path} cannot be written: check free space and permissions')
+        if self._board:
+            self._board.add_image(PANEL, image, step)
+
+    def flush(self) -> None:
+        """Write what is still in memory, so that an interrupted run has it."""
+        for file in (*self._logs.values(), self._board):
+            if file is not None:
+                file.flush()
+
+    def _write(self, name: str, step: int, values: Mapping[str, float], prefix: str = '') -> None:
+        if self._logs:
+            self._logs[name].write(json.dumps({'step': step, **values}) + '\n')
+        if self._board:
+            for key, value in values.items():
+                self._board.add_scalar(f'{prefix}{key}', value, step)
+
+
+@contextmanager
+def open_run_log(folder: Path, lines: Mapping[str, int]) -> Iterator[RunLog]:
+    """
+    Open the log of a run and cut off what was written after its last saved state.
+
+    :param lines: how many lines to keep: steps (``log``) and ``validation``.
+    """
+    if not distributed.is_main():
+        yield RunLog(folder, {}, None)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        logs = {
+            name: stack.enter_context(_open_lines(folder / f'{name}.jsonl', kept))
+            for name, kept in lines.items()
+        }
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            board = SummaryWriter(str(folder), purge_step=lines['log'] or None)
+            stack.callback(board.close)
+        except ImportError:
+            print('tensorboard is not installed: all values are in log.jsonl', file=sys.stderr)
+            board = None
+        yield RunLog(folder, logs, board)
+
+
+def _open_lines(path: Path, count: int) -> TextIO:
+    kept = path.read_text(encoding='utf-8').splitlines(keepends=True)[:count] if count else []
+    path.write_text(''.join(kept), encoding='utf-8')
+    return path.open('a', encoding='utf-8')

@@ -1,0 +1,71 @@
+"""Networks in training, their optimizers, and one descent step shared by all processes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch import Tensor
+
+from training import distributed
+from training.data.augmentation import Batch
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Training:
+    """
+    What a run trains, and how one step changes it.
+
+    :param networks: by name; the first is the main network of the run.
+    :param optimizers: by the name of their network.
+    :param step: takes the number of the step, its batch, and the ``memory`` batches before it
+        (oldest first); returns the losses by name.
+    :param classes: class names of the boxes, or, without boxes, of the mask values.
+    """
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+    step: Callable[[int, Batch, list[Batch]], Losses]
+    memory: int = 0
+    classes: tuple[str, ...] = ()
+
+
+def make_optimizer(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """Return AdamW that decays convolution weights but neither biases nor norms."""
+    parameters = list(network.parameters())
+    groups = [
+        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': weight_decay},
+        {'params': [p for p in parameters if p.ndim <= 1], 'weight_decay': 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr)
+
+
+def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> None:
+    """Take one optimizer step with clipped gradients, the same in all processes."""
+    optimizer.zero_grad()
+    loss.backward()
+    distributed.average_gradients(network)
+    nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+    optimizer.step()
+
+
+def run_network(network: Callable[..., Any], inputs: tuple[Tensor, ...], amp: bool) -> Any:
+    """
+    Return the output of a network.
+
+    :param amp: compute in bfloat16 where autocast considers it safe. The output is float32 in any
+        case: no loss is computed in bfloat16.
+    """
+    if not amp:
+        return network(*inputs)
+    with torch.autocast(inputs[0].device.type, torch.bfloat16):
+        output = network(*inputs)
+    return output.float() if isinstance(output, Tensor) else tuple(o.float() for o in output)
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Store weights channels last, in place: 1.5 times faster on the CPU."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
