@@ -93,7 +93,7 @@ def _nearest_ns(stamps_ns: np.ndarray, others_ns: np.ndarray) -> np.ndarray:
     return np.where(np.abs(before) < np.abs(after), before, after)
 
 
-def find_lost(rgb: TopicTimes, ir: TopicTimes, results: TopicTimes) -> RgbImages | None:
+def classify_rgb_images(rgb: TopicTimes, ir: TopicTimes, results: TopicTimes) -> RgbImages | None:
     """Return what happened to the rgb images, None if none or no results were recorded."""
     if not rgb.stamps_ns or not results.stamps_ns:
         return None

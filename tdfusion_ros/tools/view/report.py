@@ -125,7 +125,7 @@ def _figures(result: Recording, source: Recording) -> dict[str, Any]:
     times = [topic.times_ns for topic in result.topics.values() if topic.times_ns]
     first_stamp_ns, first_ns = min(map(min, stamps), default=0), min(map(min, times), default=0)
 
-    rgb = analysis.find_lost(*cameras, results)
+    rgb = analysis.classify_rgb_images(*cameras, results)
     skew = analysis.measure_skew(*cameras, results)
     latency = analysis.measure_latency(cameras[0], results) if result is source else None
     node_latency = None
