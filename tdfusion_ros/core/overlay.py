@@ -1,4 +1,4 @@
-"""Pictures for people: boxes with names on the fused image, edges of ir on the rgb image."""
+"""Draw for people: labeled boxes on the fused image, edges of ir on the rgb image."""
 
 from collections.abc import Sequence
 
@@ -16,6 +16,7 @@ COLORS = (
     (213, 94, 0),
     (204, 121, 167),
 )
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 WARNING = (180, 0, 0)
 EDGES = (255, 220, 0)
 
@@ -26,17 +27,17 @@ def color_of(class_id: int) -> tuple[int, int, int]:
 
 
 def label_of(name: str, score: float) -> str:
-    """Return what is written at a box."""
+    """Return the text at a box."""
     return f'{name} {score:.2f}'
 
 
 def line_px(size_hw: tuple[int, int]) -> int:
-    """Return how thick the lines are in an image of this size [px]."""
+    """Return the thickness of lines in an image of this size [px]."""
     return max(1, round(min(size_hw) / 240))
 
 
 def text_scale(size_hw: tuple[int, int]) -> float:
-    """Return how large text is in an image of this size; at 1, capitals are 21 px tall."""
+    """Return the OpenCV font scale for an image of this size; at 1, capitals are 21 px tall."""
     return max(0.35, min(size_hw) / 1200)
 
 
@@ -44,45 +45,37 @@ def draw(
     image: np.ndarray, found: Detections, classes: Sequence[str], warning: str = ''
 ) -> np.ndarray:
     """
-    Return a copy of the image with its detections drawn in.
+    Return a copy of the image with its detections.
 
     :param image: (H, W, 3) uint8, order R, G, B.
     :param classes: names by class id.
-    :param warning: what is wrong with the cameras, written across the top; empty: nothing.
+    :param warning: a text to write across the top; empty: none.
     """
     canvas = image.copy()
     width, size = line_px(image.shape[:2]), text_scale(image.shape[:2])
-    for box, score, class_id in zip(found.boxes_xyxy, found.scores, found.class_ids, strict=True):
+    for box, score, class_id in found.rows():
         color = color_of(class_id)
-        left, top, right, bottom = (int(v) for v in np.round(box))
+        left, top, right, bottom = (round(v) for v in box)
         cv2.rectangle(canvas, (left, top), (right, bottom), color, width)
         text = label_of(classes[class_id], score)
-        (text_w, text_h), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+        (text_w, text_h), _ = cv2.getTextSize(text, FONT, size, 1)
         base = top - 3 if top > text_h + 6 else min(bottom + text_h + 4, image.shape[0] - 2)
         left = max(0, min(left, image.shape[1] - text_w - 2))
         cv2.rectangle(canvas, (left, base - text_h - 3), (left + text_w + 2, base + 3), color, -1)
-        cv2.putText(
-            canvas,
-            text,
-            (left + 1, base),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            size,
-            (0, 0, 0),
-            1,
-            cv2.LINE_AA,
-        )
+        at = left + 1, base
+        cv2.putText(canvas, text, at, FONT, size, (0, 0, 0), 1, cv2.LINE_AA)
     if warning:
-        _write_across(canvas, warning)
+        _write_banner(canvas, warning)
     return canvas
 
 
 def draw_edges(gray: np.ndarray, ir: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """
-    Return the rgb image in gray with the edges of ir in a color, to see whether they agree.
+    Return the rgb image in gray with the edges of ir in yellow, to check a calibration.
 
     :param gray: (H, W) uint8.
     :param ir: (H, W) float32, on the grid of ``gray``.
-    :param valid: (H, W) bool, where the ir camera sees at all; elsewhere the image is dark.
+    :param valid: (H, W) bool; the image is dark where the ir camera does not see.
     :returns: (H, W, 3) uint8, order R, G, B.
     """
     width = gray.shape[1]
@@ -99,14 +92,12 @@ def draw_edges(gray: np.ndarray, ir: np.ndarray, valid: np.ndarray) -> np.ndarra
     return canvas
 
 
-def _write_across(canvas: np.ndarray, text: str) -> None:
-    """Write a text on a band at the top, as large as the band and the image's width allow."""
+def _write_banner(canvas: np.ndarray, text: str) -> None:
+    """Write a text on a band at the top, as large as band and image allow."""
     height = max(12, canvas.shape[0] // 12)
-    (width, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 2)
+    (width, tall), _ = cv2.getTextSize(text, FONT, 1.0, 2)
     size = min(0.7 * height / tall, 0.95 * canvas.shape[1] / width)
     canvas[:height] = WARNING
     at = round((canvas.shape[1] - size * width) / 2), round((height + size * tall) / 2)
     thickness = max(1, round(2 * size))
-    cv2.putText(
-        canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), thickness, cv2.LINE_AA
-    )
+    cv2.putText(canvas, text, at, FONT, size, (255, 255, 255), thickness, cv2.LINE_AA)

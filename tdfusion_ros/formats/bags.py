@@ -1,4 +1,4 @@
-"""Read and write ROS 2 bags (mcap, sqlite3) with rosbags: no ROS installation is needed."""
+"""Read and write ROS 2 bags (mcap, sqlite3) with rosbags, without a ROS installation."""
 
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def bag_types() -> MessageTypes:
 
 @dataclass(frozen=True)
 class ImageTopics:
-    """Names of the topics in a bag; ``rgb_info`` is empty where there is none."""
+    """Image topics of a bag, and the camera_info of rgb; empty if the bag has none."""
 
     rgb: str
     ir: str
@@ -61,9 +61,9 @@ class ImageTopics:
 
 class BagReader:
     """
-    Read messages in the order in which they were recorded.
+    Read messages in the order of recording.
 
-    :param path: the bag's folder, or the file in it.
+    :param path: the folder of the bag, or the file in it.
     :raises BagError: if it cannot be opened.
     """
 
@@ -80,7 +80,7 @@ class BagReader:
             self._reader = Reader(folder)
             self._reader.open()
             _check_connections(self._reader.connections)
-        except Exception as error:  # rosbags has no common base for what a damaged bag raises
+        except Exception as error:  # rosbags raises errors of many kinds for a damaged bag
             raise BagError(f'bag {path} cannot be opened: {error!r}') from error
 
     def __enter__(self) -> 'BagReader':
@@ -95,9 +95,11 @@ class BagReader:
 
     def find(self, rgb: str = '', ir: str = '') -> ImageTopics:
         """
-        Return the topics to read: the ones named, else ``…rgb/image_raw[/compressed]`` and so on.
+        Return the topics to read.
 
-        :raises BagError: naming the image topics that the bag has.
+        :param rgb: a topic; empty: the shortest that ends in rgb/image_raw[/compressed].
+        :param ir: the same for ir.
+        :raises BagError: naming the image topics of the bag.
         """
         kinds = self.topics()
         images = [topic for topic, kind in kinds.items() if kind in IMAGE_TYPES]
@@ -123,13 +125,13 @@ class BagReader:
         self, *topics: str, at_ns: int | None = None
     ) -> Iterator[tuple[str, int, bytes]]:
         """
-        Yield topic, time of recording [ns] and the message as it is on the wire (CDR).
+        Yield topic, time of recording [ns] and the serialized message (CDR).
 
-        :param at_ns: only what was recorded at this time, found without reading the rest [ns].
-        :raises BagError: where the bag breaks off.
+        :param at_ns: only the messages of this time, without reading the others [ns].
+        :raises BagError: where the bag is damaged.
         """
         wanted = [c for c in self._reader.connections if c.topic in topics]
-        if not wanted:  # rosbags would take that for all
+        if not wanted:  # for rosbags, an empty list means all
             return
         stop_ns = None if at_ns is None else at_ns + 1
         try:
@@ -143,7 +145,7 @@ class BagReader:
         """
         Yield topic, time of recording [ns] and message.
 
-        :raises BagError: where the bag breaks off or a message cannot be read.
+        :raises BagError: where the bag is damaged.
         """
         kinds = self.topics()
         for topic, time_ns, data in self.serialized(*topics, at_ns=at_ns):
@@ -159,14 +161,14 @@ class BagWriter:
     """
     Write messages to a new mcap bag.
 
-    :param folder: is made; must not exist.
-    :raises BagError: if it cannot be made.
+    :param folder: a folder that does not exist.
+    :raises BagError: if it cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._connections: dict[str, Any] = {}
         try:
-            # Version 8 is what ROS 2 from Iron on reads; 9 would need Jazzy.
+            # ROS 2 can read version 8 from Iron on, and version 9 from Jazzy on.
             self._writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         except (WriterError, OSError) as error:
@@ -188,8 +190,8 @@ class BagWriter:
         """
         Write one message.
 
-        :param kind: its type, as ``sensor_msgs/msg/Image``.
-        :param message: one of rosbags' classes, or the serialized bytes of any.
+        :param kind: its type, for example ``sensor_msgs/msg/Image``.
+        :param message: of a class of rosbags, or serialized.
         """
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
@@ -203,17 +205,17 @@ class BagWriter:
 
 
 def _check_connections(connections: Sequence[Connection]) -> None:
-    """Refuse what metadata.yaml may say and rosbags hands on as it stands."""
+    """Raise ValueError for entries of metadata.yaml that rosbags does not check."""
     for c in connections:
         if not (isinstance(c.topic, str) and isinstance(c.msgtype, str)):
-            raise ValueError(f'topic {c.topic!r} of type {c.msgtype!r}: expected names')
+            raise ValueError(f'expected names, got topic {c.topic!r} of type {c.msgtype!r}')
         if type(c.msgcount) is not int or c.msgcount < 0:
-            raise ValueError(f'{c.msgcount!r} messages on {c.topic}')
+            raise ValueError(f'expected a number of messages on {c.topic}, got {c.msgcount!r}')
 
 
 def _check_time(time_ns: Any) -> None:
     if type(time_ns) is not int or not -(2**63) <= time_ns < 2**63:
-        raise ValueError(f'a time of recording is {time_ns!r}')
+        raise ValueError(f'expected a time of recording in ns, got {time_ns!r}')
 
 
 def _qos(latched: bool) -> Qos:

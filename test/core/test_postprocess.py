@@ -136,7 +136,7 @@ def test_empty_class_filter_keeps_all():
 
 
 def test_class_filter_names_the_unknown_class_and_the_known_ones():
-    with pytest.raises(ConfigError, match='names cat; the model knows person, car'):
+    with pytest.raises(ConfigError, match='has cat; the classes of the model are person, car'):
         wanted_classes(('person', 'cat'), ('person', 'car'))
 
 
