@@ -163,11 +163,11 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     add = parser.add_argument
     add('settings', nargs='*', metavar='KEY=VALUE', help='settings of the detector; first')
     add('--fused', nargs='*', default=[], metavar='NAME=RUN', help='fusion runs')
-    add('--simple', nargs='*', default=list(SIMPLE), choices=SIMPLE)
-    add('--seeds', nargs='+', type=int, default=[0])
-    add('--split', default='val', help='split to measure on')
+    add('--simple', nargs='*', default=list(SIMPLE), choices=SIMPLE, help='default: all')
+    add('--seeds', nargs='+', type=int, default=[0], help='default: 0')
+    add('--split', default='val', help='split to measure on; default: val')
     add('--against', help='row that the others are compared with; default: the first')
-    add('-o', '--output', default='runs/compare', help='folder of the runs')
+    add('-o', '--output', default='runs/compare', help='folder of the runs; default: runs/compare')
     return parser.parse_args(arguments)
 
 

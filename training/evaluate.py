@@ -112,7 +112,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     ):
         add(name, action='append', default=[], metavar='FOLDER', help=text)
     add('--data', help='folder of the data set')
-    add('--split', default='val', help='name of the split')
+    add('--split', default='val', help='name of the split; default: val')
     add('--bootstrap', type=int, default=0, metavar='N', help='AP50: 95 %% interval, N resamples')
     add('--without', choices=('rgb', 'ir'), default='', help='with a bundle: one image is black')
     add('--stretched', action='store_true', help='with a bundle: ir scaled as 16-bit counts')

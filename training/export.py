@@ -21,6 +21,8 @@ from safetensors.torch import save_file
 
 from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
+from tdfusion_ros.core.contract import INPUTS
+from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
@@ -43,6 +45,7 @@ from training.measure import tables
 from training.method.task_networks import read_detector
 
 FILES = (GRAPH_FILE, DETECTOR_FILE, 'weights.safetensors')
+RANGES = {'rgb': [0, 255], 'ir': [0, 1]}
 RESAMPLES = 1000
 
 
@@ -53,13 +56,12 @@ def write_contract(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         'name': folder.name,
         'size_multiple': SIZE_MULTIPLE,
         'inputs': [
-            {'name': 'rgb', 'shape': ['H', 'W', 3], 'dtype': 'uint8', 'range': [0, 255]},
-            {'name': 'ir', 'shape': ['H', 'W'], 'dtype': 'float32', 'range': [0, 1]},
+            {'name': name, 'shape': shape, 'dtype': dtype, 'range': RANGES[name]}
+            for name, (shape, dtype) in INPUTS.items()
         ],
         'outputs': [
-            {'name': 'fused', 'shape': ['H', 'W', 3], 'dtype': 'uint8'},
-            {'name': 'boxes_xyxy', 'shape': ['A', 4], 'dtype': 'float32'},
-            {'name': 'scores', 'shape': ['A', 'C'], 'dtype': 'float32'},
+            {'name': name, 'shape': shape, 'dtype': dtype}
+            for name, (shape, dtype) in OUTPUTS.items()
         ],
         'thermal': {
             'polarity': 'white_hot',
@@ -191,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('-o', '--output', required=True, help='bundle folder to write')
     add('--fusion', default='', metavar='RUN', help='its fusion network, if moved or not read')
     add('--data', default='', help='data set to measure on; default: that of the run')
-    add('--split', default='val', help='split to measure on')
+    add('--split', default='val', help='split to measure on; default: val')
     add('--no-metrics', action='store_true', help='measure nothing, without data')
     add('--note', default='', metavar='FILE', help='Markdown to append to the model card')
     options = parser.parse_args(arguments)

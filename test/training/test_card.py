@@ -126,12 +126,19 @@ def test_card_names_the_network_that_was_imitated():
     assert '| fusion_width | 8 | - |' in text
 
 
-def test_export_command_names_the_fusion_network_of_a_detector_that_reads_both_sources():
-    early = {**DETECTOR, 'config': {**DETECTOR['config'], 'source': 'early'}}
-    assert 'training.export runs/d -o BUNDLE' in model_card(CONTRACT)
-    assert 'training.export runs/d --fusion runs/f -o BUNDLE' in changed(
-        'training', detector=early
-    )
+@pytest.mark.parametrize(
+    ('changes', 'arguments'),
+    [
+        ({'source': 'fused'}, 'runs/d'),
+        ({'source': 'early'}, 'runs/d --fusion runs/f'),
+        ({'task': 'learned', 'cross_fit': False}, 'runs/d/detector'),
+        ({'task': 'learned', 'cross_fit': True}, 'runs/d/detector_a'),
+    ],
+)
+def test_export_command_names_the_run_of_the_detector(changes, arguments):
+    config = {**CONFIG, 'task': 'detection', 'run': 'runs/d', **changes}
+    text = changed('training', detector={**RUN, 'config': config})
+    assert f'training.export {arguments} -o BUNDLE' in text
 
 
 def test_note_is_at_the_end():

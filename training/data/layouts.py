@@ -112,7 +112,7 @@ def find_layout(root: Path) -> Layout:
         places = (layout.rgb, layout.ir, *layout.required)
         if all(any(root.glob(place.replace('{split}', '*'))) for place in places):
             return layout
-    known = '; '.join(f'{layout.rgb} and {layout.ir}' for layout in LAYOUTS)
+    known = '; '.join(dict.fromkeys(f'{layout.rgb} and {layout.ir}' for layout in LAYOUTS))
     raise FusionError(f'{root} is not a data set: data=FOLDER must point to one with {known}')
 
 
