@@ -55,6 +55,10 @@ def test_ages_that_grow_differ_from_ages_that_scatter(growth_ms_per_s, grows):
     assert found['slope_ms_per_s'] == pytest.approx(growth_ms_per_s, abs=0.2)
 
 
+def test_machine_that_becomes_slower_once_is_not_growth():
+    assert not summary([0.05] * 150 + [0.075] * 150)['grows']
+
+
 def test_correlated_values_make_a_slope_less_certain():
     rng = np.random.default_rng(0)
     at_s = np.arange(5, 1200, 5.0)
