@@ -1,4 +1,4 @@
-"""Composition root: read the files that a config names and make the pipeline from them."""
+"""Build the pipeline from a config: find and read the model and the calibration."""
 
 from collections.abc import Callable
 import os
@@ -26,14 +26,14 @@ PACKAGE = 'tdfusion_ros'
 
 def build_pipeline(config: FusionConfig, report: Callable[[str], None] = print) -> Pipeline:
     """
-    Make a pipeline that is ready for its first pair, warmed up.
+    Return a pipeline whose engine has already run.
 
-    :param report: takes one-sentence messages about what was chosen.
+    :param report: is called with a sentence for the log, as on the choice of ``backend: auto``.
     :raises FusionError: if the model, the calibration or the engine cannot be used.
     """
     bundle = read_bundle(find_bundle(config.model))
     calibration = load_calibration(config.calibration)
-    wanted_classes(config.class_filter, bundle.contract.classes)  # before an engine takes minutes
+    wanted_classes(config.class_filter, bundle.contract.classes)  # before an engine is built
     backend = open_backend(config.backend, bundle, report)
     return Pipeline(config, bundle.contract, calibration, backend)
 
@@ -44,8 +44,9 @@ def build_engines(
     report: Callable[[str], None] = print,
 ) -> Engine:
     """
-    Build now what the node would build at its start, for cameras of these sizes, and keep it.
+    Build and cache the engines that the node would build at startup.
 
+    :param sizes_hw: the image sizes of the cameras.
     :raises FusionError: if the model or the engine cannot be used.
     """
     bundle = read_bundle(find_bundle(config.model))
@@ -54,17 +55,15 @@ def build_engines(
 
 def share_folders() -> list[Path]:
     """
-    Return where the package's models and config may lie: the source tree, then installs.
+    Return where models and config may be: the source tree, then installations.
 
-    Every installer puts ``share/`` beside or above the package: a virtual environment, ``pip
-    install --user`` or ``--target``, apt and colcon.
+    Every installer puts ``share/`` beside or above the package: ``pip install``, also with
+    ``--user`` or ``--target``, and colcon.
     """
     here = Path(__file__).resolve()
-    prefixes = [p for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
-    return [
-        here.parents[1],
-        *(Path(prefix) / 'share' / PACKAGE for prefix in (*prefixes, *here.parents[1:])),
-    ]
+    ament = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+    prefixes = [*(Path(prefix) for prefix in ament if prefix), *here.parents[1:]]
+    return [here.parents[1], *(prefix / 'share' / PACKAGE for prefix in prefixes)]
 
 
 def find_bundle(model: str) -> Path:
@@ -72,7 +71,7 @@ def find_bundle(model: str) -> Path:
     Return the folder of a bundle.
 
     :param model: a folder, or the name of a shipped bundle.
-    :raises ModelError: naming the shipped ones.
+    :raises ModelError: if there is none; the message lists the shipped ones.
     """
     if model and (Path(model).expanduser() / 'model.json').is_file():
         return Path(model).expanduser()
@@ -90,13 +89,13 @@ def find_bundle(model: str) -> Path:
 
 
 def load_bundle(folder: Path) -> tuple[Contract, bytes]:
-    """Read a bundle and check its graph against its contract."""
+    """Return the contract of a bundle, and its graph, which has the hash of the contract."""
     bundle = read_bundle(folder)
     return bundle.contract, bundle.graph
 
 
 def load_calibration(path: str) -> Calibration:
-    """Read a calibration file; an empty path means that both cameras see the same."""
+    """Read a calibration file; an empty path means that both cameras have the same view."""
     if not path:
         return Identity()
     try:

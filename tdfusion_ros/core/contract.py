@@ -1,5 +1,6 @@
 """The model contract: what a bundle states about its graph, read from ``model.json``."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -55,26 +56,54 @@ def parse_contract(text: str) -> Contract:
             f'model.json must have schema {SCHEMA}, got {found!r}; '
             'export the model again with this version'
         )
-    for key, wanted in (('inputs', INPUTS), ('outputs', OUTPUTS)):
+    value: Callable[[str], Any] = raw.get
+    for key, expected in (('inputs', INPUTS), ('outputs', OUTPUTS)):
         found = _signature(raw.get(key), key)
-        if found != wanted or list(found) != list(wanted):
-            raise ModelError(f'model.json: {key} must be {wanted}, got {found}')
-    thermal = raw.get('thermal')
-    if not isinstance(thermal, dict) or thermal.get('polarity') != 'white_hot':
-        raise ModelError("model.json: thermal.polarity must be 'white_hot'")
-    return Contract(
-        name=_name(raw), size_multiple=_multiple(raw), classes=_classes(raw), sha256=_hashes(raw)
+        if found != expected or list(found) != list(expected):
+            raise ModelError(f'model.json: {key} must be {expected}, got {found}')
+    thermal, name, multiple = value('thermal'), value('name'), value('size_multiple')
+    _require(
+        isinstance(thermal, dict) and thermal.get('polarity') == 'white_hot',
+        "thermal.polarity must be 'white_hot'",
     )
+    _require(
+        isinstance(name, str) and bool(re.fullmatch(r'[\w.-]{1,64}', name)),
+        f'name must be a short word, got {name!r}',
+    )
+    _require(
+        type(multiple) is int and 1 <= multiple <= 256,
+        f'size_multiple must be 1 to 256, got {multiple!r}',
+    )
+    classes, files = value('classes'), value('files')
+    _require(
+        isinstance(classes, list)
+        and classes != []
+        and all(isinstance(n, str) and n and n.isprintable() for n in classes)
+        and len(set(classes)) == len(classes),
+        f'classes must be a list of different names, got {classes!r}',
+    )
+    _require(
+        isinstance(files, dict)
+        and GRAPH_FILE in files
+        and all(isinstance(v, str) and re.fullmatch(r'[0-9a-f]{64}', v) for v in files.values()),
+        f'files must give the sha256 of {GRAPH_FILE}',
+    )
+    return Contract(name, multiple, tuple(classes), files)
 
 
 def verify(contract: Contract, file_name: str, content: bytes) -> None:
     """Raise ModelError for a file whose hash is not that of the contract."""
-    got = sha256(content).hexdigest()
-    if got != contract.sha256.get(file_name):
+    found = sha256(content).hexdigest()
+    if found != contract.sha256.get(file_name):
         raise ModelError(
             f'{file_name} is not the file that model.json describes (sha256 '
-            f'{got[:12]}…); restore the bundle or export it again'
+            f'{found[:12]}…); restore the bundle or export it again'
         )
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ModelError(f'model.json: {message}')
 
 
 def _signature(tensors: Any, key: str) -> dict[str, Any]:
@@ -82,40 +111,3 @@ def _signature(tensors: Any, key: str) -> dict[str, Any]:
         return {t['name']: (t['shape'], t['dtype']) for t in tensors}
     except (TypeError, KeyError):
         raise ModelError(f'model.json: {key} must list name, shape and dtype') from None
-
-
-def _name(raw: dict[str, Any]) -> str:
-    name = raw.get('name')
-    if not isinstance(name, str) or not re.fullmatch(r'[\w.-]{1,64}', name):
-        raise ModelError(f'model.json: name must be a short word, got {name!r}')
-    return name
-
-
-def _multiple(raw: dict[str, Any]) -> int:
-    value = raw.get('size_multiple')
-    if type(value) is not int or not 1 <= value <= 256:
-        raise ModelError(f'model.json: size_multiple must be 1 to 256, got {value!r}')
-    return value
-
-
-def _classes(raw: dict[str, Any]) -> tuple[str, ...]:
-    names = raw.get('classes')
-    if (
-        not isinstance(names, list)
-        or not names
-        or len(set(map(str, names))) != len(names)
-        or not all(isinstance(n, str) and n and n.isprintable() for n in names)
-    ):
-        raise ModelError(f'model.json: classes must be a list of different names, got {names!r}')
-    return tuple(names)
-
-
-def _hashes(raw: dict[str, Any]) -> dict[str, str]:
-    files = raw.get('files')
-    if (
-        not isinstance(files, dict)
-        or GRAPH_FILE not in files
-        or not all(isinstance(v, str) and re.fullmatch(r'[0-9a-f]{64}', v) for v in files.values())
-    ):
-        raise ModelError(f'model.json: files must give the sha256 of {GRAPH_FILE}')
-    return dict(files)

@@ -59,7 +59,7 @@ class Layout:
 
 def decode_raw(layout: Layout, data: np.ndarray) -> np.ndarray:
     """
-    Return the pixels of a sensor_msgs/Image, a view of its bytes wherever that is possible.
+    Return the pixels of a sensor_msgs/Image, as a view of its bytes where that is possible.
 
     :param data: (n,) uint8.
     :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
@@ -130,7 +130,7 @@ def decode_image(data: np.ndarray) -> np.ndarray:
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse dimensions that no camera has, before anything of that size is allocated."""
+    """Raise FrameError for sizes that no camera has, before memory is allocated."""
     if not (1 <= height <= MAX_SIDE_PX and 1 <= width <= MAX_SIDE_PX):
         raise FrameError('bad_size', f'{width}x{height} pixels: sides must be 1 to {MAX_SIDE_PX}')
 
@@ -151,7 +151,7 @@ class _HeaderBytes(BytesIO):
 
 
 def _check_header(kind: str, data: np.ndarray) -> None:
-    """Refuse an image by its header, before OpenCV allocates memory for its pixels."""
+    """Raise FrameError for an image by its header, before memory for its pixels is allocated."""
     content, bits, channels, tile_hw = data.tobytes(), 8, 1, [1, 1]
     limit = MAX_HEADER_BYTES + len(content) * (kind == 'WEBP')  # of which Pillow reads all
     try:
@@ -177,7 +177,7 @@ def _check_header(kind: str, data: np.ndarray) -> None:
 
 
 def _check_chunks(data: np.ndarray) -> None:
-    """Refuse a PNG that is cut off: OpenCV allocates what a chunk states, up to 2 GB."""
+    """Raise FrameError for a PNG that is cut off: OpenCV allocates what a chunk states."""
     at = 8  # behind the signature
     for _ in range(MAX_CHUNKS):
         length, kind = data[at : at + 4].tobytes(), data[at + 4 : at + 8].tobytes()
@@ -191,9 +191,9 @@ def _check_chunks(data: np.ndarray) -> None:
 
 class SizeGuard:
     """
-    Hold a stream to one image size, so that one odd frame does not rebuild maps and engines.
+    Keep a stream at one image size, so that a single odd frame does not rebuild maps and engines.
 
-    A camera that was really reconfigured is believed after ``patience`` frames of the new size.
+    If a camera was reconfigured, its new size is accepted after ``patience`` such frames.
     """
 
     def __init__(self, patience: int = 10) -> None:
@@ -202,14 +202,13 @@ class SizeGuard:
         self._odd = 0
 
     def check(self, size_hw: tuple[int, int]) -> None:
-        """Raise FrameError ``size_changed`` for a frame that is not of the stream's size."""
+        """Raise FrameError ``size_changed`` for a frame of another size than the stream."""
         if self._size_hw is None or size_hw == self._size_hw or self._odd + 1 >= self._patience:
             self._size_hw, self._odd = size_hw, 0
             return
         self._odd += 1
         raise FrameError(
             'size_changed',
-            f'the image is {size_hw[1]}x{size_hw[0]}, the stream '
-            f'was {self._size_hw[1]}x{self._size_hw[0]}; if the camera was reconfigured, the '
-            f'new size is taken after {self._patience} such images',
+            f'the image is {size_hw[1]}x{size_hw[0]}, expected {self._size_hw[1]}x'
+            f'{self._size_hw[0]}; a new size is accepted after {self._patience} such images',
         )
