@@ -40,8 +40,8 @@ class CudaBackend:
             raise ConfigError(f'{NEEDS} ({error!r})') from error
         if not torch.cuda.is_available():
             raise ConfigError(
-                f'torch {torch.__version__}, built for CUDA {torch.version.cuda}, '
-                f'finds no GPU; compare with nvidia-smi; {NEEDS}'
+                f'torch {torch.__version__} was built for CUDA {torch.version.cuda} and finds no '
+                f'GPU; compare that version with nvidia-smi; {NEEDS}'
             )
         self._device = torch.device('cuda')
         model = network.to_half(network.load_network(bundle.architecture, bundle.weights()))

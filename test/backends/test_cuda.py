@@ -29,7 +29,7 @@ def test_torch_without_a_gpu_is_an_error_that_names_its_cuda(driver, shipped, mo
     torch = pytest.importorskip('torch')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(torch.version, 'cuda', built)
-    with pytest.raises(ConfigError, match=f'built for CUDA {built}, finds no GPU'):
+    with pytest.raises(ConfigError, match=f'built for CUDA {built} and finds no GPU'):
         open_backend('cuda', shipped)
 
 
