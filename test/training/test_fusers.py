@@ -11,12 +11,7 @@ from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
 from training.data.datasets import Sample  # noqa: E402
-from training.measure.fusers import average  # noqa: E402
-from training.measure.fusers import bundle_fuser  # noqa: E402
-from training.measure.fusers import maximum  # noqa: E402
-from training.measure.fusers import open_folders  # noqa: E402
-from training.measure.fusers import run_fuser  # noqa: E402
-from training.measure.fusers import side_by_side  # noqa: E402
+from training.measure import fusers  # noqa: E402
 
 pytestmark = pytest.mark.torch
 ODD_HW = (67, 91)
@@ -35,15 +30,15 @@ def odd():
 
 def test_baselines_are_the_mean_and_the_brighter_of_both_sources():
     pixel = unlabeled(np.full((1, 1, 3), 250, np.uint8), np.full((1, 1), 254, np.uint8))
-    assert average(pixel).tolist() == [[252]]
-    assert maximum(pixel).tolist() == [[254]]
+    assert fusers.average(pixel).tolist() == [[252]]
+    assert fusers.maximum(pixel).tolist() == [[254]]
 
 
 def test_a_run_fuses_a_pair_of_odd_size_like_its_even_part(odd, tmp_path):
     torch.manual_seed(0)
     network = FusionRT().eval()
     save_run(tmp_path, network, {})
-    fused = run_fuser(str(tmp_path))(odd)
+    fused = fusers.run_fuser(str(tmp_path))(odd)
     assert fused.shape == ODD_HW
     assert fused.dtype == np.uint8
     weights = torch.tensor([0.299, 0.587, 0.114])
@@ -56,7 +51,7 @@ def test_a_run_fuses_a_pair_of_odd_size_like_its_even_part(odd, tmp_path):
 
 
 def test_a_bundle_fuses_a_pair_of_odd_size(odd):
-    fused = bundle_fuser('msrs_rt')(odd)
+    fused = fusers.bundle_fuser('msrs_rt')(odd)
     assert fused.shape == ODD_HW
     assert fused.dtype == np.uint8
 
@@ -64,29 +59,29 @@ def test_a_bundle_fuses_a_pair_of_odd_size(odd):
 def test_a_detector_cannot_fuse(tmp_path):
     save_run(tmp_path, Detector(), {})
     with pytest.raises(ModelError, match='Detector, not a fusion network'):
-        run_fuser(str(tmp_path))
+        fusers.run_fuser(str(tmp_path))
 
 
 def test_pairs_of_two_folders_are_matched_by_stem(data_root):
-    samples = open_folders(str(data_root / 'vi'), str(data_root / 'ir'))
+    samples = fusers.open_folders(str(data_root / 'vi'), str(data_root / 'ir'))
     assert [sample.name for sample in samples] == ['a', 'b', 'c', 'empty']
     assert samples[0].rgb.shape == (96, 128, 3)
     assert samples[0].ir.shape == (96, 128)
     (data_root / 'ir' / 'b.png').unlink()
     with pytest.raises(FusionError, match="'b'"):
-        open_folders(str(data_root / 'vi'), str(data_root / 'ir'))
+        fusers.open_folders(str(data_root / 'vi'), str(data_root / 'ir'))
 
 
 def test_names_that_merely_end_in_d_say_nothing_about_daylight(data_root):
     for folder in ('vi', 'ir'):
         for path in (data_root / folder).iterdir():
             path.rename(path.with_stem(path.stem + 'D'))
-    samples = open_folders(str(data_root / 'vi'), str(data_root / 'ir'))
+    samples = fusers.open_folders(str(data_root / 'vi'), str(data_root / 'ir'))
     assert 'light' not in samples[0].strata
 
 
 def test_pictures_give_the_fused_luma_the_colors_of_rgb(odd):
-    assert side_by_side(odd, [maximum(odd)]).shape == (ODD_HW[0], 3 * ODD_HW[1], 3)
+    assert fusers.side_by_side(odd, [fusers.maximum(odd)]).shape == (ODD_HW[0], 3 * ODD_HW[1], 3)
     pixel = unlabeled(np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 200, np.uint8))
-    picture = side_by_side(pixel, [np.full((1, 1), 200, np.uint8)])
+    picture = fusers.side_by_side(pixel, [np.full((1, 1), 200, np.uint8)])
     assert picture.tolist() == [[[90] * 3, [200] * 3, [200] * 3]]

@@ -9,12 +9,7 @@ for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
     pytest.importorskip(package)
 
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from training.bundle.history import ancestors  # noqa: E402
-from training.bundle.history import command_line  # noqa: E402
-from training.bundle.history import contents  # noqa: E402
-from training.bundle.history import evaluation_facts  # noqa: E402
-from training.bundle.history import training_facts  # noqa: E402
-from training.bundle.history import without_paths  # noqa: E402
+from training.bundle import history  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
 from training.config import DetectionTask  # noqa: E402
 from training.config_reader import config_from_mapping  # noqa: E402
@@ -44,7 +39,7 @@ def evaluated(data_root):
 
     def on(lineage, fusion, split='val'):
         data = open_dataset(data_root, split)
-        return evaluation_facts((str(data_root), split), data, lineage, fusion)
+        return history.evaluation_facts((str(data_root), split), data, lineage, fusion)
 
     return on
 
@@ -54,22 +49,22 @@ def test_ancestors_are_listed_once_and_before_the_runs_that_used_them(save):
     start = save('start', task='detection', fusion=fusion)
     learned = save('learned', task='learned', fusion=fusion, detector=start)
     detector = save('detector', task='detection', fusion=learned)
-    assert ancestors(detector) == [fusion, start, learned, detector]
-    assert ancestors(detector, fusion) == [fusion, detector]
+    assert history.ancestors(detector) == [fusion, start, learned, detector]
+    assert history.ancestors(detector, fusion) == [fusion, detector]
 
 
 def test_a_missing_run_is_listed(save, evaluated):
     fusion = save('fusion', fusion='runs/lost')
     detector = save('detector', task='detection', fusion=fusion)
-    lineage = ancestors(detector, fusion)
-    assert training_facts(lineage, fusion, '')['missing'] == ['runs/lost']
+    lineage = history.ancestors(detector, fusion)
+    assert history.training_facts(lineage, fusion, '')['missing'] == ['runs/lost']
     assert evaluated(lineage, fusion)['trained_on'] is None
 
 
 def test_the_command_has_the_settings_of_the_run():
     config = DetectionTask(source='ir', crop_hw=(64, 96), lr=1e-5, run='runs/a b', data='x/set')
     description = {'config': json.loads(json.dumps(asdict(config)))}
-    command = command_line(without_paths(description)['config'])
+    command = history.command_line(history.without_paths(description)['config'])
     again = load_config(shlex.split(command.replace('\\\n', ''))[3:])
     assert asdict(again) == asdict(config) | {'data': 'DATA/set'}
     assert 'batch=' not in command  # it has its default
@@ -77,7 +72,9 @@ def test_the_command_has_the_settings_of_the_run():
 
 def test_no_folder_of_this_machine_is_published():
     paths = {key: f'/home/me/{key}' for key in ('data', 'run', 'fusion', 'detector', 'segmenter')}
-    published = without_paths({'config': {**paths, 'seed': 3}, 'architecture': {}, 'pairs': 7})
+    published = history.without_paths(
+        {'config': {**paths, 'seed': 3}, 'architecture': {}, 'pairs': 7}
+    )
     assert '/home' not in json.dumps(published)
     assert published['config']['fusion'] == 'runs/fusion'
     assert published['pairs'] == 7
@@ -85,7 +82,7 @@ def test_no_folder_of_this_machine_is_published():
 
 def test_contents_count_pairs_by_what_is_known_and_boxes_by_class(data_root):
     (data_root / 'index.csv').write_text('name,day_night\na,day\nb,night\nc,night\n')
-    found = contents(open_dataset(data_root, 'val'))
+    found = history.contents(open_dataset(data_root, 'val'))
     assert found['sizes'] == {'128x96': 4}
     assert found['light'] == {'night': 2, 'day': 1}
     assert found['boxes'] == {'person': 0, 'bicycle': 0, 'car': 3}
@@ -96,15 +93,15 @@ def test_pairs_that_were_trained_on_are_counted_in_every_run(save, evaluated, da
     (data_root / 'splits' / 'more.txt').write_text('b\nc')
     fusion = save('fusion', pairs=2)
     detector = save('detector', task='detection', fusion=fusion, split='more', pairs=2)
-    assert evaluated(ancestors(detector), fusion)['trained_on'] == 3
+    assert evaluated(history.ancestors(detector), fusion)['trained_on'] == 3
     (data_root / 'splits' / 'val.txt').write_text('empty')
-    assert evaluated(ancestors(detector), fusion)['trained_on'] == 0
+    assert evaluated(history.ancestors(detector), fusion)['trained_on'] == 0
 
 
 def test_data_that_changed_since_are_not_taken_for_the_training_data(save, evaluated):
     fusion = save('fusion', pairs=5)
     detector = save('detector', task='detection', fusion=fusion)
-    facts = training_facts(ancestors(detector), fusion, '')
+    facts = history.training_facts(history.ancestors(detector), fusion, '')
     assert facts['data']['data/train'] is not None  # of the detector, which saw four
     assert evaluated([fusion, detector], fusion)['trained_on'] is None
 
@@ -112,14 +109,14 @@ def test_data_that_changed_since_are_not_taken_for_the_training_data(save, evalu
 def test_data_that_moved_are_found_where_they_are_measured(save, data_root):
     fusion = save('fusion', data='/gone/data')
     detector = save('detector', task='detection', fusion=fusion, data='/gone/data')
-    lineage = ancestors(detector)
-    assert training_facts(lineage, fusion, '')['data'] == {'data/train': None}
-    found = training_facts(lineage, fusion, str(data_root))['data']['data/train']
+    lineage = history.ancestors(detector)
+    assert history.training_facts(lineage, fusion, '')['data'] == {'data/train': None}
+    found = history.training_facts(lineage, fusion, str(data_root))['data']['data/train']
     assert found['pairs'] == 4
 
 
 def test_a_split_that_selected_the_weights_is_reported(save, evaluated):
     fusion = save('fusion')
     detector = save('detector', best={'step': 3, 'split': 'val'}, task='detection', fusion=fusion)
-    assert evaluated(ancestors(detector), fusion, 'val')['chose']
-    assert not evaluated(ancestors(detector), fusion, 'train')['chose']
+    assert evaluated(history.ancestors(detector), fusion, 'val')['chose']
+    assert not evaluated(history.ancestors(detector), fusion, 'train')['chose']

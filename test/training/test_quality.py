@@ -8,15 +8,7 @@ pytest.importorskip('skimage')
 
 from skimage.metrics import structural_similarity
 
-from training.measure.quality import average_gradient
-from training.measure.quality import entropy
-from training.measure.quality import fusion_quality
-from training.measure.quality import qabf
-from training.measure.quality import scd
-from training.measure.quality import spatial_frequency
-from training.measure.quality import ssim
-from training.measure.quality import standard_deviation
-from training.measure.quality import vif
+from training.measure import quality
 
 RAMP = np.array([[0, 3], [4, 7], [8, 11]], np.uint8)  # 3 across, 4 down
 
@@ -70,15 +62,15 @@ def slow_edge(image, y, x):
 
 def test_entropy_of_all_gray_levels_once_is_eight_bits_and_of_one_level_none():
     levels = np.arange(256).reshape(16, 16)
-    assert entropy(levels) == pytest.approx(8)
-    assert entropy(np.clip(levels + 0.4, 0, 255)) == pytest.approx(8)
-    assert entropy(np.full((8, 8), 7, np.uint8)) == 0
+    assert quality.entropy(levels) == pytest.approx(8)
+    assert quality.entropy(np.clip(levels + 0.4, 0, 255)) == pytest.approx(8)
+    assert quality.entropy(np.full((8, 8), 7, np.uint8)) == 0
 
 
 def test_figures_of_one_image_are_those_computed_by_hand():
-    assert spatial_frequency(RAMP) == pytest.approx(5)
-    assert average_gradient(RAMP) == pytest.approx(math.sqrt(12.5))
-    assert standard_deviation(np.array([[1, 3], [1, 3]], np.uint8)) == pytest.approx(1)
+    assert quality.spatial_frequency(RAMP) == pytest.approx(5)
+    assert quality.average_gradient(RAMP) == pytest.approx(math.sqrt(12.5))
+    assert quality.standard_deviation(np.array([[1, 3], [1, 3]], np.uint8)) == pytest.approx(1)
 
 
 def test_scd_is_the_sum_of_two_pearson_correlations(luma, ir):
@@ -87,62 +79,64 @@ def test_scd_is_the_sum_of_two_pearson_correlations(luma, ir):
         np.corrcoef(one.ravel().astype(float), (fused - other).ravel())[0, 1]
         for one, other in ((luma, ir), (ir, luma))
     )
-    assert scd(fused, (luma, ir)) == pytest.approx(expected)
+    assert quality.scd(fused, (luma, ir)) == pytest.approx(expected)
 
 
 def test_scd_is_two_for_the_sum_of_the_sources_and_half_if_a_source_is_missing(luma, ir):
     half = (luma // 2, ir // 2)
-    assert scd(half[0] + half[1], half) == pytest.approx(2)
+    assert quality.scd(half[0] + half[1], half) == pytest.approx(2)
     difference = luma.astype(float) - ir
     alone = np.corrcoef(luma.ravel(), difference.ravel())[0, 1]
-    assert scd(luma, (luma, ir)) == pytest.approx(alone)
+    assert quality.scd(luma, (luma, ir)) == pytest.approx(alone)
 
 
 def test_vif_equals_that_of_an_independent_library(luma, ir):
     sewar = pytest.importorskip('sewar.full_ref')
     for fused in (ir, cv2.blur(luma, (5, 5)), 255 - luma, np.maximum(luma, ir)):
-        assert vif(luma, fused) == pytest.approx(sewar.vifp(luma, fused), rel=1e-6, abs=1e-9)
+        assert quality.vif(luma, fused) == pytest.approx(
+            sewar.vifp(luma, fused), rel=1e-6, abs=1e-9
+        )
 
 
 def test_vif_of_the_source_itself_is_one_falls_with_noise_and_blur_and_rises_with_contrast(luma):
     rng = np.random.default_rng(3)
     quiet, loud = (luma + rng.normal(0, sigma, luma.shape) for sigma in (5, 20))
-    assert vif(luma, luma) == pytest.approx(1)
-    assert 1 > vif(luma, quiet) > vif(luma, loud) > 0
-    assert vif(luma, cv2.blur(luma, (5, 5))) < 1
-    assert vif(luma, 1.5 * luma) > 1
-    assert vif(luma, np.full_like(luma, 9)) == pytest.approx(0, abs=1e-6)
-    assert math.isnan(vif(np.full_like(luma, 9), luma))
+    assert quality.vif(luma, luma) == pytest.approx(1)
+    assert 1 > quality.vif(luma, quiet) > quality.vif(luma, loud) > 0
+    assert quality.vif(luma, cv2.blur(luma, (5, 5))) < 1
+    assert quality.vif(luma, 1.5 * luma) > 1
+    assert quality.vif(luma, np.full_like(luma, 9)) == pytest.approx(0, abs=1e-6)
+    assert math.isnan(quality.vif(np.full_like(luma, 9), luma))
 
 
 def test_vif_refuses_an_image_that_is_too_small_for_four_scales():
-    assert vif(scene(0, (41, 41)), scene(1, (41, 41))) > 0
+    assert quality.vif(scene(0, (41, 41)), scene(1, (41, 41))) > 0
     with pytest.raises(ValueError, match='41 px'):
-        vif(scene(0, (40, 64)), scene(1, (40, 64)))
+        quality.vif(scene(0, (40, 64)), scene(1, (40, 64)))
 
 
 def test_qabf_follows_the_formulas_pixel_by_pixel():
     luma, ir = scene(4, (16, 20)), scene(5, (16, 20))
     luma[4:9, 4:9] = 100  # without any edge inside
     for fused in (np.maximum(luma, ir), (luma // 2 + ir // 2), luma):
-        assert qabf(fused, (luma, ir)) == pytest.approx(slow_qabf(fused, (luma, ir)))
+        assert quality.qabf(fused, (luma, ir)) == pytest.approx(slow_qabf(fused, (luma, ir)))
 
 
 def test_qabf_is_nearly_one_for_three_equal_images_and_zero_for_a_black_one(luma, ir):
-    assert qabf(luma, (luma, luma)) == pytest.approx(0.98, abs=0.01)
-    assert qabf(np.zeros_like(luma), (luma, ir)) < 0.01
+    assert quality.qabf(luma, (luma, luma)) == pytest.approx(0.98, abs=0.01)
+    assert quality.qabf(np.zeros_like(luma), (luma, ir)) < 0.01
 
 
 def test_ssim_is_one_with_the_source_itself_and_cuts_to_whole_levels(luma, ir):
-    assert ssim(luma, luma) == pytest.approx(1)
-    assert ssim(luma, ir + 0.9 * (ir < 255)) == structural_similarity(luma, ir)
+    assert quality.ssim(luma, luma) == pytest.approx(1)
+    assert quality.ssim(luma, ir + 0.9 * (ir < 255)) == structural_similarity(luma, ir)
 
 
 def test_the_order_of_the_sources_does_not_matter_and_sums_are_twice_the_means(luma, ir):
     fused = np.maximum(luma, ir)
-    figures = fusion_quality(fused, (luma, ir))
-    assert figures == pytest.approx(fusion_quality(fused, (ir, luma)))
-    assert figures['VIF sum'] == pytest.approx(vif(luma, fused) + vif(ir, fused))
+    figures = quality.fusion_quality(fused, (luma, ir))
+    assert figures == pytest.approx(quality.fusion_quality(fused, (ir, luma)))
+    assert figures['VIF sum'] == pytest.approx(quality.vif(luma, fused) + quality.vif(ir, fused))
     assert figures['VIF'] == pytest.approx(figures['VIF sum'] / 2)
     assert figures['SSIM'] == pytest.approx(figures['SSIM sum'] / 2)
 
@@ -152,4 +146,4 @@ def test_the_order_of_the_sources_does_not_matter_and_sums_are_twice_the_means(l
 )
 def test_images_of_another_size_or_range_are_refused(luma, shape, value, message):
     with pytest.raises(ValueError, match=message):
-        fusion_quality(np.full(shape, value), (luma, luma))
+        quality.fusion_quality(np.full(shape, value), (luma, luma))
