@@ -1,6 +1,7 @@
 """Read and write ROS 2 bags (mcap, sqlite3) with rosbags, without a ROS installation."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -48,6 +49,30 @@ def typestore() -> Typestore:
 def bag_types() -> MessageTypes:
     """Return rosbags' message classes."""
     return MessageTypes(lambda name: typestore().types[name], np.asarray)
+
+
+def image_topics(types: Mapping[str, str]) -> list[str]:
+    """Return the image topics among topics with their message types."""
+    return [topic for topic, kind in types.items() if kind in IMAGE_TYPES]
+
+
+def find_image_topic(
+    types: Mapping[str, str], stream: str, wanted: str = '', namespace: str = ''
+) -> str:
+    """
+    Return the image topic of a camera, empty if there is none.
+
+    :param types: message type of every topic.
+    :param wanted: its name; empty: the shortest one ending in ``STREAM/image_raw[/compressed]``.
+    :param namespace: topics in it are preferred.
+    """
+    images = image_topics(types)
+    if wanted:
+        return wanted if wanted in images else ''
+    ends = (f'/{stream}/image_raw', f'/{stream}/image_raw/compressed')
+    matches = [topic for topic in images if topic.endswith(ends)]
+    own = [topic for topic in matches if topic.startswith(f'{namespace}/')]
+    return min(own or matches, key=len, default='')
 
 
 @dataclass(frozen=True)
@@ -101,19 +126,15 @@ class BagReader:
         :param ir: the same for ir.
         :raises BagError: naming the image topics of the bag.
         """
-        kinds = self.topics()
-        images = [topic for topic, kind in kinds.items() if kind in IMAGE_TYPES]
-        found = {}
+        kinds, found = self.topics(), {}
         for stream, wanted in (('rgb', rgb), ('ir', ir)):
-            ends = (f'/{stream}/image_raw', f'/{stream}/image_raw/compressed')
-            matches = [t for t in images if t == wanted or (not wanted and t.endswith(ends))]
-            if not matches:
+            found[stream] = find_image_topic(kinds, stream, wanted)
+            if not found[stream]:
                 raise BagError(
                     f'bag {self.path} has no {stream} topic '
-                    f'{wanted or "ending in " + ends[0]}; its image topics are '
-                    f'{", ".join(images) or "none"}; name one with --{stream}-topic'
+                    f'{wanted or f"ending in /{stream}/image_raw"}; its image topics are '
+                    f'{", ".join(image_topics(kinds)) or "none"}; name one with --{stream}-topic'
                 )
-            found[stream] = min(matches, key=len)
         info = found['rgb'].removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
         return ImageTopics(found['rgb'], found['ir'], info if kinds.get(info) == INFO_TYPE else '')
 

@@ -13,7 +13,6 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.overlay import color_of
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import IMAGE_TYPES
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.recording import best_hypothesis
@@ -55,10 +54,6 @@ class RecordedBag:
 
     reader: BagReader
     recording: Recording
-
-    def image_topics(self) -> list[str]:
-        """Return all image topics of the bag."""
-        return [topic for topic, kind in self.reader.topics().items() if kind in IMAGE_TYPES]
 
     def message(self, role: str, stamp: int) -> Any:
         """Return the message of a role with this stamp, None if there is none."""

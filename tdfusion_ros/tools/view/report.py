@@ -16,6 +16,7 @@ from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.overlay import COLORS
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import image_topics
 from tdfusion_ros.tools.view import analysis
 from tdfusion_ros.tools.view.analysis import Samples
 from tdfusion_ros.tools.view.charts import bin_edges_s
@@ -25,7 +26,7 @@ from tdfusion_ros.tools.view.moments import choose_moments
 from tdfusion_ros.tools.view.moments import RecordedBag
 from tdfusion_ros.tools.view.recording import read_recording
 from tdfusion_ros.tools.view.recording import Recording
-from tdfusion_ros.tools.view.rig_topics import find_camera
+from tdfusion_ros.tools.view.rig_topics import find_cameras
 from tdfusion_ros.tools.view.rig_topics import find_rig
 from tdfusion_ros.tools.view.rig_topics import RigTopics
 
@@ -58,13 +59,14 @@ def render_report(
     rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))
     result = source = RecordedBag(bag, read_recording(bag, rig))
     if inputs:
-        types, space = inputs.topics(), rig.namespace
-        rgb, ir = find_camera(types, space, 'rgb', rgb), find_camera(types, space, 'ir', ir)
-        source = RecordedBag(inputs, read_recording(inputs, RigTopics(space, rgb=rgb, ir=ir)))
+        cameras = find_cameras(inputs.topics(), rig.namespace, rgb=rgb, ir=ir)
+        rig = RigTopics(rig.namespace, rgb=cameras['rgb'], ir=cameras['ir'])
+        source = RecordedBag(inputs, read_recording(inputs, rig))
     return _template().render(
         result=result,
         source=source,
         moments=choose_moments(result, source, min(moments, MAX_MOMENTS)),
+        image_topics=image_topics(source.reader.topics()),
         max_rows=MAX_ROWS,
         max_skew_ms=SyncConfig().max_skew_ms,
         rate_hz=analysis.rate_hz,

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.bags import find_image_topic
+from tdfusion_ros.formats.bags import image_topics
 from tdfusion_ros.formats.bags import IMAGE_TYPES
 
 ARRAY_TYPE = 'vision_msgs/msg/Detection2DArray'
@@ -73,30 +75,26 @@ def find_rig(
     return RigTopics(
         namespace=space,
         other_rigs=tuple(rig for rig in rigs if rig != space),
-        rgb=find_camera(types, space, 'rgb', rgb),
-        ir=find_camera(types, space, 'ir', ir),
         diagnostics='/diagnostics' if diagnostics else '',
         **outputs,
+        **find_cameras(types, space, rgb=rgb, ir=ir),
     )
 
 
-def find_camera(types: Mapping[str, str], namespace: str, stream: str, topic: str = '') -> str:
+def find_cameras(
+    types: Mapping[str, str], namespace: str, *, rgb: str = '', ir: str = ''
+) -> dict[str, str]:
     """
-    Return the image topic of a camera, empty where the bag has none.
+    Return the rgb and ir image topics, each empty if the bag has none.
 
-    :param namespace: namespace of the rig; its own camera is preferred to any other.
-    :param topic: name of the topic if it is known.
-    :raises BagError: if the bag has no image topic of this name.
+    :param namespace: namespace of the rig; its own cameras are preferred to others.
+    :param rgb, ir: names of the topics, if known.
+    :raises BagError: if the bag has no image topic of such a name.
     """
-    images = [name for name, topic_type in types.items() if topic_type in IMAGE_TYPES]
-    if topic:
-        if topic not in images:
-            known = ', '.join(images) or 'none'
-            raise BagError(f'no image topic {topic}; the image topics are {known}')
-        return topic
-    ends = (f'/{stream}/image_raw', f'/{stream}/image_raw/compressed')
-    for prefix in (f'{namespace}/', '/'):
-        matches = [name for name in images if name.startswith(prefix) and name.endswith(ends)]
-        if matches:
-            return min(matches, key=len)
-    return ''
+    cameras = {}
+    for stream, wanted in (('rgb', rgb), ('ir', ir)):
+        cameras[stream] = find_image_topic(types, stream, wanted, namespace)
+        if wanted and not cameras[stream]:
+            known = ', '.join(image_topics(types)) or 'none'
+            raise BagError(f'no image topic {wanted}; the image topics are {known}')
+    return cameras
