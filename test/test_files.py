@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ('tdfusion_ros', 'training', 'test', 'launch', 'demo', 'pip_ros')
+FOLDERS = ('tdfusion_ros', 'training', 'test', 'launch', 'demo', 'benchmarks', 'pip_ros')
 MODULES = sorted(
     str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob('*.py')
 )

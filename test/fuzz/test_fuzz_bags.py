@@ -180,27 +180,23 @@ def test_bag_metadata(fuzz, tmp_path):
 def with_faults(records):
     """Return lists of messages, some with damaged bytes, another type, or an absurd time."""
     kinds = st.sampled_from(sorted({kind for _, kind, _, _ in records}))
-    choices = []
-    for topic, kind, time_ns, data in records:
-        good = st.just((topic, kind, time_ns, data))
-        bytes_wrong = st.tuples(st.just(topic), st.just(kind), st.just(time_ns), damaged(data))
-        type_wrong = st.tuples(st.just(topic), kinds, st.just(time_ns), st.just(data))
-        time_wrong = st.tuples(st.just(topic), st.just(kind), unsigned(64), st.just(data))
-        choices.append(st.one_of(*[good] * 9, *[bytes_wrong] * 3, type_wrong, time_wrong))
-    return st.tuples(*choices)
+
+    def one(record):
+        topic, kind, time_ns, data = map(st.just, record)
+        damaged_data = st.tuples(topic, kind, time_ns, damaged(record[3]))
+        wrong = st.tuples(topic, kinds, time_ns, data), st.tuples(topic, kind, unsigned(64), data)
+        return st.one_of(*[st.just(record)] * 9, *[damaged_data] * 3, *wrong)
+
+    return st.tuples(*map(one, records))
 
 
 def test_messages_in_a_bag(fuzz, tmp_path):
     def read(records):
         read_bag(write(tmp_path / 'bag', records).parent)
 
-    fuzz(
-        with_faults(RECORDS[:8]),
-        read,
-        1,
-        good=RECORDS[:8],
-        found=[[(*RECORDS[0][:2], 2**63 + 5, RECORDS[0][3])]],
-    )
+    topic, kind, _, data = RECORDS[0]
+    found = [[(topic, kind, 2**63 + 5, data)]]
+    fuzz(with_faults(RECORDS[:8]), read, 1, good=RECORDS[:8], found=found)
 
 
 def test_report_of_a_bag(fuzz, tmp_path):

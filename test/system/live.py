@@ -27,6 +27,7 @@ from tdfusion_ros.tools.bench.host import process_usage
 HERE = Path(__file__).parent
 START_S = 60.0  # for a process to start on a busy machine
 STREAMS = ('rgb', 'ir')
+NODE = ('-m', 'tdfusion_ros.node.fusion_node')
 OK = b'\x00'  # of diagnostic_msgs/DiagnosticStatus
 
 
@@ -155,36 +156,41 @@ class CameraProcess:
 
 
 class Live:
-    """The node, two cameras that already send, and a listener."""
+    """
+    The node, two cameras that send already, and a listener; use it in a ``with`` statement.
 
-    def __init__(
-        self,
-        stage: Stage,
-        options: Options,
-        script: tuple[str, ...] = ('-m', 'tdfusion_ros.node.fusion_node'),
-    ) -> None:
+    :param folder: for the node's log.
+    :param script: what Python runs as the node.
+    """
+
+    def __init__(self, folder: Path, options: Options, script: tuple[str, ...] = NODE) -> None:
         self.options = options
         self.normal = CameraSettings(hz=options.hz)
         self.record = Record()
-        self.node = stage.start_node(options.parameters, script=script)
-        self.client = stage.client()
+        self._stage = Stage(folder)
+        self.node = self._stage.start_node(options.parameters, script=script)
+        self.client = self._stage.client()
         create = self.client.node.create_subscription
         create(Image, '/fused/image_raw', self.record.add_result, 10, raw=True)
         create(DiagnosticArray, '/diagnostics', self.record.add_diagnostics, 10)
         create(Float64, '/tdfusion/debug/skew_ms', self.record.add_skew, 10)
         self._manager = Manager(self.client)
         self._cameras = {s: CameraProcess(s, options.size, self.record.sent[s]) for s in STREAMS}
+
+    def __enter__(self) -> 'Live':
         try:
             self.set_cameras(self.normal, self.normal)
             self.wait_for(lambda: self.record.fresh, 'a first result')
         except BaseException:
-            self.close()
+            self.__exit__()
             raise
+        return self
 
-    def close(self) -> None:
-        """Kill the cameras; the stage ends the rest."""
+    def __exit__(self, *_: object) -> None:
+        """End everything; fail unless the node ends with status 0 and without a traceback."""
         for camera in self._cameras.values():
             camera.kill()
+        self._stage.close()
 
     def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = START_S) -> None:
         """Receive until a condition is true; fail after the timeout or when the node ends."""

@@ -16,7 +16,6 @@ pytest.importorskip('rclpy')
 
 from live import Live
 from live import Options
-from rig.stage import Stage
 
 from benchmarks.latency import fit_line
 from benchmarks.latency import grows
@@ -85,19 +84,14 @@ def growth(samples):
 
 def soak(options, minutes, every_s, folder):
     """Run the node and return the report."""
-    facts, stage, samples, live = environment(), Stage(folder), [], None
-    try:
-        live = Live(stage, options)
+    facts, samples = environment(), []
+    with Live(folder, options) as live:
         live.watch(1.0)
         live.record.clear()
         start = monotonic()
         for _ in range(round(minutes * 60 / every_s)):
             samples.append(sample(live, start, every_s))
         values, state = live.record.values, live.state()
-    finally:
-        if live:
-            live.close()
-        stage.close()
     assert state == 'active'
     return {
         'schema': 1,
