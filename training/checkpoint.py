@@ -42,7 +42,7 @@ NAMES: dict[type[nn.Module], str] = {
 
 
 def architecture(network: nn.Module) -> dict[str, Any]:
-    """Return the name and the settings from which the network can be made again."""
+    """Return the name and the settings from which the network can be rebuilt."""
     if type(network) not in NAMES:
         raise ValueError(f'{type(network).__name__} is not a network that can be saved')
     config = getattr(network, 'config', None)
@@ -53,13 +53,17 @@ def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, A
     """Write weights and their description; the description says how to rebuild the network."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(_on_cpu(network.state_dict()), folder / WEIGHTS)
+    _write_tensors(folder / WEIGHTS, _on_cpu(network.state_dict()))
     content = {'architecture': architecture(network), **description}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
-    """Return what ``save_run`` wrote beside the weights."""
+    """
+    Return what ``save_run`` wrote beside the weights.
+
+    :raises ModelError: if it is missing or damaged.
+    """
     path = Path(folder) / DESCRIPTION
     if not path.is_file():
         raise ModelError(f'{path} is missing: {folder} is not a finished training run')
@@ -70,17 +74,22 @@ def read_description(folder: str | Path) -> dict[str, Any]:
 
 
 def load_run(folder: str | Path) -> nn.Module:
-    """Return the network of a run folder, ready for inference."""
+    """
+    Return the network of a run folder, ready for inference.
+
+    :raises ModelError: if the folder is not a finished run, or a file is damaged.
+    """
     settings = read_description(folder)['architecture']
     network: nn.Module
-    if settings['name'] == 'loss_net_rt':
-        network = LossNetRT()
-    elif settings['name'] == 'loss_net':
-        network = LossNetPaper()
-    elif settings['name'] == 'segformer':
-        network = Segmenter(SegmenterConfig(tuple(settings['classes']), settings['inputs']))
-    else:
-        network = build_network(settings)
+    match settings['name']:
+        case 'loss_net_rt':
+            network = LossNetRT()
+        case 'loss_net':
+            network = LossNetPaper()
+        case 'segformer':
+            network = Segmenter(SegmenterConfig(tuple(settings['classes']), settings['inputs']))
+        case _:
+            network = build_network(settings)
     network.load_state_dict(_read_tensors(Path(folder) / WEIGHTS)[0])
     return network.eval()
 
@@ -96,23 +105,18 @@ def load_network(folder: str | Path, expected: type[N]) -> N:
 
     :raises ModelError: if it is not of the expected class.
     """
-    network = load_run(folder)
-    if not isinstance(network, expected):
-        raise ModelError(
-            f'{folder} contains a {type(network).__name__}, not a {expected.__name__.lower()}: '
-            'choose another run'
-        )
-    return network
+    return _expect(folder, load_run(folder), (expected,), expected.__name__.lower())
 
 
 def load_fusion(folder: str | Path) -> FusionRT | FusionPaper:
     """Return the fusion network of a run folder; as ``load_network``."""
-    network = load_run(folder)
-    if not isinstance(network, FusionRT | FusionPaper):
-        raise ModelError(
-            f'{folder} contains a {type(network).__name__}, not a fusion network: choose another '
-            'run'
-        )
+    return _expect(folder, load_run(folder), (FusionRT, FusionPaper), 'fusion network')
+
+
+def _expect(folder: str | Path, network: nn.Module, classes: tuple[Any, ...], what: str) -> Any:
+    if not isinstance(network, classes):
+        name = type(network).__name__
+        raise ModelError(f'{folder} contains a {name}, not a {what}: choose another run')
     return network
 
 
@@ -128,12 +132,12 @@ def save_unfinished(
     facts: Mapping[str, Any],
 ) -> None:
     """
-    Write all that a run needs to go on as if it had never stopped, on whatever device.
+    Write the state that a run needs to resume as if it had never stopped, on any device.
 
-    Random numbers are no part of it: those of a step depend on its number alone.
+    Random numbers are not part of it: those of a step depend only on its number.
 
-    :param progress: how far it is (JSON), given back by ``load_unfinished``.
-    :param facts: what must be the same then (JSON), as the run's configuration.
+    :param progress: how far the run is (JSON), returned by ``load_unfinished``.
+    :param facts: what must be the same to resume (JSON), as the settings of the run.
     """
     tensors: dict[str, Tensor] = {}
     for name, network in networks.items():
@@ -143,20 +147,18 @@ def save_unfinished(
         for index, state in optimizer.state_dict()['state'].items():
             for key, value in _on_cpu(state).items():
                 tensors[f'optimizer/{name}/{index}/{key}'] = value
-    half_written = folder / f'{UNFINISHED}.tmp'
     notes = {'progress': json.dumps(progress), 'facts': json.dumps(facts)}
-    save_file(tensors, half_written, notes)
-    half_written.replace(folder / UNFINISHED)
+    _write_tensors(folder / UNFINISHED, tensors, notes)
 
 
 def load_unfinished(
     folder: Path, networks: Networks, optimizers: Optimizers, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Put an interrupted run's state back, if there is one, and return its ``progress``.
+    Load the state of an interrupted run, if there is one, and return its ``progress``.
 
     :returns: empty if there is none.
-    :raises ModelError: if it was made under other ``facts``, or the run is finished.
+    :raises ModelError: if its ``facts`` were different, the run is finished, or a file is damaged.
     """
     if (folder / DESCRIPTION).is_file():
         raise ModelError(f'{folder} contains a finished run: choose another run=FOLDER')
@@ -196,6 +198,24 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f'{path} cannot be read ({error}): restore it, or delete it and train again'
+        ) from None
+
+
+def _write_tensors(
+    path: Path, tensors: dict[str, Tensor], notes: dict[str, str] | None = None
+) -> None:
+    """
+    Write a safetensors file at once: an interruption leaves the previous file.
+
+    :raises ModelError: if it cannot be written, as on a full disk.
+    """
+    partial = path.with_name(f'{path.name}.tmp')
+    try:
+        save_file(tensors, partial, notes)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f'{path} cannot be written ({error}): check free space and permissions'
         ) from None
 
 

@@ -1,15 +1,13 @@
 """
-Several GPUs or machines: each process takes its rows of one batch; means go over all processes.
+Several GPUs or machines: each process takes its rows of a batch; means are over all processes.
 
     python -m torch.distributed.run --nproc_per_node 4 -m training.train config/train/...yaml
 
-torchrun starts the processes and tells each one its rank; alone, everything here does nothing.
-Gradients are averaged by hand, not by DistributedDataParallel: the meta-step takes gradients that
-no ``backward`` sees. All processes then hold the same networks, and the gradients are those of a
-single process with the whole batch.
-
-Except for BatchNorm on the CPU: on GPUs it becomes SyncBatchNorm, which does not exist for the
-CPU. There each process normalizes by its own rows, and only the running statistics are averaged.
+torchrun starts the processes; in a single process nothing here has an effect. Gradients are
+averaged explicitly, not by DistributedDataParallel, because a meta step takes gradients without
+``backward``. They equal those of a single process with the whole batch, except for BatchNorm on
+the CPU, where SyncBatchNorm does not exist: each process normalizes by its own rows, and only the
+running statistics are averaged.
 """
 
 from collections.abc import Iterator
@@ -29,7 +27,7 @@ from tdfusion_ros.core.errors import ConfigError
 
 T = TypeVar('T')
 
-# A ContextVar, not a plain flag: threads that prepare batches meanwhile must not see it.
+# A ContextVar, not a plain flag: threads that prepare batches must not see it.
 _ALONE = ContextVar('alone', default=False)
 
 
@@ -38,12 +36,12 @@ def choose_device(wanted: str) -> torch.device:
     Return the device of this process: with several GPUs, the one of its rank on this machine.
 
     :param wanted: cpu; cuda; or auto: cuda if there is one.
-    :raises ConfigError: if cuda is wanted and there is none.
+    :raises ConfigError: for cuda, if there is none.
     """
-    there = torch.cuda.is_available()
-    if wanted == 'cuda' and not there:
-        raise ConfigError('device cuda: torch finds none; take device=cpu, or a torch with CUDA')
-    if wanted == 'cpu' or not there:
+    available = torch.cuda.is_available()
+    if wanted == 'cuda' and not available:
+        raise ConfigError('device=cuda: torch finds no GPU; set device=cpu, or install CUDA')
+    if wanted == 'cpu' or not available:
         return torch.device('cpu')
     return torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
 
@@ -74,13 +72,13 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Tell whether this is the process that writes."""
+    """Return whether this is the process that writes."""
     return rank() == 0
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Count only this process, as where each one measures other images, and not equally many."""
+    """Count only this process for a while, as in a validation of different images."""
     token = _ALONE.set(True)
     try:
         yield
@@ -89,13 +87,13 @@ def alone() -> Iterator[None]:
 
 
 def share(items: Sequence[T]) -> Sequence[T]:
-    """Return what of ``items`` falls to this process: every n-th."""
+    """Return the items of this process: every n-th."""
     return items[rank() :: world_size()]
 
 
 def average(tensors: Sequence[Tensor]) -> list[Tensor]:
     """
-    Return the mean over all processes of each tensor, the same to the bit in all of them.
+    Return the mean of each tensor over all processes, the same to the bit in each of them.
 
     :param tensors: of one dtype, on the device of the process; not changed.
     """
@@ -108,7 +106,7 @@ def average(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def gather(values: list[T]) -> list[T]:
-    """Return the values of all processes, in the order of the ranks, to each of them."""
+    """Return the values of all processes, in the order of the ranks."""
     if world_size() == 1:
         return values
     lists: list[list[T]] = [[] for _ in range(world_size())]
@@ -118,7 +116,7 @@ def gather(values: list[T]) -> list[T]:
 
 @torch.no_grad()
 def average_gradients(network: nn.Module) -> None:
-    """Average the gradients of a network and what its last forward pass changed in its buffers."""
+    """Average the gradients of a network, and the buffers that its forward pass changed."""
     if world_size() == 1:
         return
     tensors = [p.grad for p in network.parameters() if p.grad is not None]
@@ -128,7 +126,7 @@ def average_gradients(network: nn.Module) -> None:
 
 
 def synchronize_norms(networks: Mapping[str, nn.Module], device: torch.device) -> None:
-    """Let BatchNorm see the rows of all processes, in place, where that exists: on GPUs."""
+    """Replace BatchNorm by one over the rows of all processes, in place; only on GPUs."""
     if world_size() > 1 and device.type == 'cuda':
         for network in networks.values():
             nn.SyncBatchNorm.convert_sync_batchnorm(network)

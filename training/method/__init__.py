@@ -1,1 +1,1 @@
-"""The learned fusion loss: its networks, the meta-step, and the tasks that teach it."""
+"""What a run trains: tasks, losses, task networks, and the meta step of the learned loss."""

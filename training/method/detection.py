@@ -13,7 +13,7 @@ from training import distributed
 
 @dataclass(frozen=True)
 class Targets:
-    """What each anchor point should predict."""
+    """The targets of each anchor point."""
 
     quality: Tensor
     """(B, A, C) in [0, 1]; zero is background."""
@@ -35,7 +35,7 @@ def pair_iou(a: Tensor, b: Tensor, generalized: bool = False) -> Tensor:
     Return the IoU of boxes that broadcast against each other, (..., 4) in xyxy.
 
     :param generalized: subtract the empty share of the hull (Rezatofighi et al., 2019), which
-        gives a gradient even where the boxes do not meet.
+        gives a gradient even if the boxes do not overlap.
     """
     left_top, right_bottom = torch.maximum(a, b)[..., :2], torch.minimum(a, b)[..., 2:]
     common = (right_bottom - left_top).clamp(min=0).prod(-1)
@@ -59,14 +59,13 @@ def assign(
     iou_power: float = 4.0,
 ) -> Targets:
     """
-    Give every object the points inside it whose prediction fits best in class and place.
+    Assign to every object the points inside it with the best prediction of class and box.
 
     :param scores: (B, A, C) probabilities. :param boxes: (B, A, 4). :param points: (A, 2).
     :param truth: boxes (B, G, 4), class_ids (B, G), valid (B, G).
 
-    Source: the idea of task alignment in TOOD (Feng et al., 2021): alignment
-    ``t = score * IoU ** power``; targets are ``t`` scaled so that the best point of an object is
-    asked for its IoU.
+    Source: task alignment of TOOD (Feng et al., 2021), ``t = score * IoU ** power``; targets are
+    ``t`` scaled so that the target of the best point of an object is its IoU.
     """
     true_boxes, class_ids, valid = truth
     batch, objects = class_ids.shape
@@ -79,7 +78,7 @@ def assign(
     alignment = scores.transpose(1, 2).gather(1, index) * iou**iou_power + 1e-9
     best = (alignment * inside).topk(min(top_k, len(points)), -1).indices
     chosen = torch.zeros_like(inside).scatter_(-1, best, True) & inside
-    # A point inside several objects belongs to the one that it already overlaps most.
+    # A point inside several objects belongs to the one that its box overlaps most.
     owner = torch.where(chosen, iou, -1.0).argmax(1)
     chosen = chosen & functional.one_hot(owner, objects).transpose(1, 2).bool()
     alignment, iou = alignment * chosen, iou * chosen
@@ -101,8 +100,8 @@ def detection_loss(
     """
     Return ``loss`` and its two terms for the raw output of the detector.
 
-    An image without objects only pushes scores down; without any object in the whole batch the
-    box term is zero and keeps its graph.
+    An image without objects only lowers scores; without any object in the whole batch the box
+    term is zero.
     """
     scores = logits.sigmoid()
     targets = assign(scores.detach(), boxes.detach(), points, truth)
@@ -110,7 +109,7 @@ def detection_loss(
         logits, targets.quality, reduction='none'
     )
     weight = targets.quality.sum(-1)
-    # Of the whole batch, shared among processes: the mean of their losses is then its loss.
+    # The total of the whole batch: the mean of the losses of all processes is then its loss.
     total = distributed.average([weight.sum()])[0].clamp(min=1 / distributed.world_size())
     classes = ((targets.quality - scores).abs() ** 2 * entropy).sum() / total
     giou = pair_iou(boxes, targets.boxes_xyxy, generalized=True)

@@ -1,5 +1,5 @@
 """
-The loss generator G: it looks at both images and says which source the fused one should follow.
+The loss generator G: it gives each pixel the weight of each source in the fusion loss.
 
 Needed in training only. Source: Bai et al., CVPR 2025, section 3.2; the layers before the softmax
 as in the released network.
@@ -16,7 +16,7 @@ from tdfusion_ros.nets.fusion_paper import RestormerBlock
 
 
 class LossNetPaper(nn.Module):
-    """G as the paper has it: 44 529 parameters, 44 kMAC per pixel."""
+    """G of the paper: 44 529 parameters, 44 kMAC per pixel."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class LossNetPaper(nn.Module):
         """
         Return the weight of the infrared source; luma gets one minus it.
 
-        :param luma: (B, 1, H, W) in [0, 1]; ``ir`` likewise.
+        :param luma: (B, 1, H, W) in [0, 1]; ``ir`` the same.
         :returns: (B, 1, H, W) in (0, 1).
         """
         logits = self.decode(torch.cat((self.encode_ir(ir), self.encode_luma(luma)), 1))
@@ -42,7 +42,7 @@ class LossNetPaper(nn.Module):
 
 
 class LossNetRT(nn.Module):
-    """G for those without a GPU: plain 3x3 convolutions at half resolution, 4 kMAC per pixel."""
+    """G for training without a GPU: 3x3 convolutions at half resolution, 4 kMAC per pixel."""
 
     def __init__(self, width: int = 16, depth: int = 8) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class LossNetRT(nn.Module):
             inputs = width
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(width, 1, 3, padding=1)
-        # The default start shrinks what the layers see of the images to a hundredth, and G then
-        # learns one weight for all pixels.
+        # The default initialization shrinks the signal to a hundredth, and G then learns one
+        # weight for all pixels.
         for layer in self.body:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        # Start near one half everywhere, as the paper's G does: plain averaging.
+        # Start near one half everywhere, as G of the paper does: plain averaging.
         nn.init.normal_(self.head.weight, std=1e-3)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""SegFormer-B0, the segmentation network that teaches and measures fusion, and its loss."""
+"""SegFormer-B0, the segmentation network, and its loss."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from training.data.pair_files import IGNORE
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """What the segmenter reads and tells apart; stored with the weights."""
+    """Input channels and classes of the segmenter; stored with the weights."""
 
     classes: tuple[str, ...]
     """Names of the mask values, 0 first."""
@@ -24,13 +24,13 @@ class Segmenter(nn.Module):
     """
     SegFormer with the MiT-B0 backbone, random weights; 3.7 million parameters.
 
-    Source: Xie et al., NeurIPS 2021, as in the transformers library, all of whose numbers for B0
-    are written down here because its defaults may change. Needed in training only.
+    Source: Xie et al., NeurIPS 2021, as in the transformers library; all sizes of B0 are set here
+    because its defaults may change. Needed in training only.
     """
 
     def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()
-        # Here, not above: it takes seconds to import, and only segmentation needs it.
+        # Imported here because it takes seconds, and only segmentation needs it.
         from transformers import SegformerConfig
         from transformers import SegformerForSemanticSegmentation
 
@@ -67,10 +67,10 @@ def segmentation_loss(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
     """
     Return the mean cross-entropy of the labeled pixels; no class weights.
 
-    Without any labeled pixel it is 0: a crop beside the labels teaches nothing.
+    Without any labeled pixel it is 0.
 
     :param logits: (B, C, h, w); enlarged to the size of ``mask``.
-    :param mask: (B, H, W) int64; ``IGNORE`` does not count.
+    :param mask: (B, H, W) int64; pixels of value ``IGNORE`` are ignored.
     """
     height, width = mask.shape[-2:]
     logits = enlarge(logits, (height, width))

@@ -1,5 +1,5 @@
 """
-Time and memory of one meta-step: closed form and double backward with the networks of the paper.
+Time and memory of one meta step: closed form and double backward with the networks of the paper.
 
     python test/training/oracle/meta_cost.py [CROP]
 
