@@ -15,10 +15,11 @@ NS = 1_000_000  # in a millisecond
 STALL_MS = 200
 RNG = np.random.default_rng(0)
 SCENE = cv2.resize(RNG.integers(0, 256, (6, 8)).astype(np.uint8), (320, 256))
+BLACK = np.zeros((256, 320), np.uint8)
 
 
 def noisy(seed):
-    """Return the scene as a sensor sees it, with a noise of less than a level."""
+    """Return the scene as a sensor measures it, with a noise of less than a level."""
     noise = np.random.default_rng(seed).normal(0, 0.3, SCENE.shape)
     return np.clip(np.rint(SCENE + noise), 0, 255).astype(np.uint8)
 
@@ -26,59 +27,62 @@ def noisy(seed):
 NEW = [noisy(seed) for seed in range(8)]
 
 
-def watch(**settings):
-    return CameraMonitor(STALL_MS * NS, 2000 * NS, **{'is_ir': True, **settings})
+def new_images(count):
+    return [NEW[i % len(NEW)] for i in range(count)]
 
 
-def run(pictures, period_ms=33.3, other='new', **settings):
-    """Show a camera pictures beside another one; return its faults, one per frame."""
-    made, faults = watch(**settings), []
-    for i, picture in enumerate(pictures):
-        at_ns = round(i * period_ms * NS)
-        made.update_other(at_ns, new=other == 'new')
-        made.update(Frame(picture, at_ns))
-        faults.append(made.fault)
+def monitor_of(*, is_ir=True, stall_ms=STALL_MS):
+    return CameraMonitor(stall_ms * NS, 2000 * NS, is_ir=is_ir)
+
+
+def faults_of(images, period_ms=33.3, *, other_changes=True, **settings):
+    """Send images beside another camera; return the fault after each."""
+    monitor, faults = monitor_of(**settings), []
+    for i, image in enumerate(images):
+        stamp_ns = round(i * period_ms * NS)
+        monitor.update_other(stamp_ns, new=other_changes)
+        monitor.update(Frame(image, stamp_ns))
+        faults.append(monitor.fault)
     return faults
 
 
-def moving(count):
-    return [NEW[i % len(NEW)] for i in range(count)]
+def missing_from(monitor, until_ms, period_ms=33.3, start_ms=0.0):
+    """Let only the other camera send; return when this one counts as missing [ms]."""
+    for ms in np.arange(start_ms, until_ms, period_ms):
+        monitor.update_other(round(ms * NS), new=True)
+        if monitor.fault == 'missing':
+            return ms
+    return None
 
 
 @pytest.mark.parametrize('size_hw', [(120, 160), (256, 320), (480, 640), (1024, 1280), (1, 1)])
 @pytest.mark.parametrize('channels', [(), (3,)])
-def test_cost_of_a_probe_does_not_grow_with_the_image(size_hw, channels):
+def test_size_of_a_probe_does_not_grow_with_the_image(size_hw, channels):
     grid = probe(np.zeros((*size_hw, *channels), np.uint16))
     assert grid.ndim == 2
-    assert grid.size <= 40_000
-    assert grid.size >= min(10_000, size_hw[0] * size_hw[1])
+    assert min(10_000, size_hw[0] * size_hw[1]) <= grid.size <= 40_000
 
 
-def test_noise_of_a_third_of_a_level_makes_a_picture_new():
+def test_noise_of_a_third_of_a_level_makes_an_image_new():
     assert not is_repeated(probe(NEW[0]), probe(NEW[1]))
 
 
-def test_a_frozen_picture_with_a_running_clock_in_its_corner_is_a_repeated_one():
-    clock = NEW[0].copy()
-    clock[4:8, 4:20] = 255
-    assert is_repeated(probe(clock), probe(NEW[0]))
-
-
-def test_a_telemetry_row_at_the_top_does_not_hide_a_frozen_picture():
+def test_clock_or_telemetry_row_does_not_hide_a_frozen_image():
     large = cv2.resize(NEW[0], (640, 512))
-    with_row = large.copy()
-    with_row[:2] = RNG.integers(0, 256, (2, 640))
-    assert is_repeated(probe(with_row), probe(large))
+    clock, telemetry = large.copy(), large.copy()
+    clock[8:16, 8:40] = 255
+    telemetry[:2] = RNG.integers(0, 256, (2, 640))
+    for changed in (clock, telemetry):
+        assert is_repeated(probe(changed), probe(large))
 
 
-def test_a_picture_of_another_size_or_type_is_new():
-    assert not is_repeated(probe(NEW[0]), None)
-    assert not is_repeated(probe(NEW[0]), probe(NEW[0][:100]))
-    assert not is_repeated(probe(NEW[0]), probe(NEW[0].astype(np.uint16)))
+def test_image_of_another_size_or_type_is_new():
+    for before in (None, probe(NEW[0][:100]), probe(NEW[0].astype(np.uint16))):
+        assert not is_repeated(probe(NEW[0]), before)
 
 
 def shutter(dtype, sigma, columns=0.0):
-    """Return what a sensor makes of a closed shutter: noise, perhaps with a column pattern."""
+    """Return the image of a closed shutter: noise, perhaps with a column pattern."""
     rng = np.random.default_rng(1)
     level = 128 if dtype == np.uint8 else 8000
     counts = rng.normal(level, sigma, (256, 320)) + rng.normal(0, columns, 320)
@@ -86,142 +90,118 @@ def shutter(dtype, sigma, columns=0.0):
 
 
 @pytest.mark.parametrize(
-    'picture',
+    'image',
     [
-        np.zeros((256, 320), np.uint8),
+        BLACK,
         np.full((256, 320), 8000, np.uint16),
         shutter(np.uint8, 0.5),
-        shutter(np.uint8, 20),  # an automatic gain control has stretched it
+        shutter(np.uint8, 20),  # stretched by an automatic gain control
         shutter(np.uint16, 8),
         shutter(np.uint16, 8, columns=20),
     ],
 )
-def test_a_closed_shutter_is_flat_whatever_its_level_and_noise(picture):
-    assert is_flat(probe(picture))
+def test_closed_shutter_is_flat_at_any_level_and_noise(image):
+    assert is_flat(probe(image))
 
 
-def test_no_real_ir_picture_is_flat(demo_pairs):
+def test_no_real_ir_image_is_flat(demo_pairs):
     for pair in demo_pairs:
         assert not is_flat(probe(pair.ir.pixels))
         assert not is_flat(probe(pair.ir.pixels.astype(np.uint16) + 21000))
 
 
-def test_a_scene_without_contrast_is_not_flat_while_it_stands_out_of_the_noise():
+def test_faint_scene_above_the_noise_is_not_flat():
     faint = SCENE / 255 * 60 + RNG.normal(8000, 5, SCENE.shape)
     assert not is_flat(probe(faint.astype(np.uint16)))
 
 
 @pytest.mark.parametrize(
-    ('pixels', 'said'),
+    ('pixels', 'state'),
     [
         (np.full((64, 64, 3), 3, np.uint8), 'dark'),
         (np.full((64, 64, 3), 255, np.uint8), 'saturated'),
         (np.dstack([SCENE] * 3), 'ok'),
     ],
 )
-def test_rgb_by_night_and_against_the_sun_is_noted(pixels, said):
-    assert exposure(probe(pixels)) == said
-    made = watch(is_ir=False)
-    made.update(Frame(pixels, 0))
-    assert (made.image_state, made.fault) == (said, '')
+def test_rgb_at_night_or_against_the_sun_has_a_state_and_no_fault(pixels, state):
+    assert exposure(probe(pixels)) == state
+    monitor = monitor_of(is_ir=False)
+    monitor.update(Frame(pixels, 0))
+    assert (monitor.image_state, monitor.fault) == (state, '')
 
 
-def test_a_camera_that_shows_new_pictures_has_no_fault():
-    assert set(run(moving(40))) == {''}
+ONE_REPEATED = new_images(10)
+ONE_REPEATED[7] = ONE_REPEATED[6]
 
 
-def test_a_picture_that_stands_still_is_a_fault_after_the_time_and_until_the_next_new_one():
-    faults = run([*moving(10), *[NEW[1]] * 20, *moving(5)], period_ms=50)
-    # The tenth picture is NEW[1]; the others repeat it, 50 ms apart.
-    assert faults[:14] == [''] * 14
-    assert faults[14:30] == ['frozen'] * 16
-    assert faults[30:] == [''] * 5
+@pytest.mark.parametrize(
+    ('images', 'settings'),
+    [
+        pytest.param(new_images(40), {}, id='new images'),
+        pytest.param(
+            [image for image in new_images(30) for _ in range(3)],
+            {'period_ms': 1000 / 27},
+            id='slow core whose driver sends each image three times',
+        ),
+        pytest.param(ONE_REPEATED, {'period_ms': 117}, id='slow camera repeats one image'),
+        pytest.param(ONE_REPEATED, {'period_ms': 1000}, id='1 Hz camera repeats one image'),
+        pytest.param([NEW[0]] * 40, {'other_changes': False}, id='stills in both cameras'),
+        pytest.param([np.dstack([BLACK] * 3)] * 60, {'is_ir': False}, id='rgb at night'),
+        pytest.param([NEW[0]] * 60, {'stall_ms': 0, 'period_ms': 50}, id='frozen, check off'),
+        pytest.param([BLACK] * 60, {'stall_ms': 0, 'period_ms': 50}, id='flat, check off'),
+    ],
+)
+def test_working_camera_has_no_fault(images, settings):
+    assert set(faults_of(images, **settings)) == {''}
 
 
-def test_a_slow_core_whose_driver_sends_each_picture_three_times_is_not_frozen():
-    pictures = [NEW[(i // 3) % len(NEW)] for i in range(90)]
-    assert set(run(pictures, period_ms=1000 / 27)) == {''}
+def test_frozen_image_is_a_fault_after_the_stall_time_until_the_next_new_one():
+    faults = faults_of([*new_images(10), *[NEW[1]] * 20, *new_images(5)], period_ms=50)
+    # The tenth image is NEW[1]; the others repeat it, 50 ms apart.
+    assert faults == [''] * 14 + ['frozen'] * 16 + [''] * 5
 
 
-@pytest.mark.parametrize('period_ms', [117, 1000])
-def test_a_slow_camera_may_repeat_one_picture(period_ms):
-    pictures = moving(10)
-    pictures[7] = pictures[6]
-    assert set(run(pictures, period_ms=period_ms)) == {''}
-
-
-def test_stills_in_both_cameras_are_no_stall():
-    assert set(run([NEW[0]] * 40, other='still')) == {''}
-
-
-def test_a_flat_ir_picture_is_a_fault_at_once():
-    faults = run([*moving(3), *[np.zeros_like(SCENE)] * 2, *moving(3)])
+def test_flat_ir_image_is_a_fault_at_once():
+    faults = faults_of([*new_images(3), BLACK, BLACK, *new_images(3)])
     assert faults == ['', '', '', 'flat', 'flat', '', '', '']
 
 
-def test_a_black_night_in_rgb_is_no_stall_however_long_it_is():
-    assert set(run([np.zeros((256, 320, 3), np.uint8)] * 60, is_ir=False)) == {''}
-
-
-def silence(made, until_ms, period_ms=33.3, start_ms=0.0):
-    """Let only the other camera send; return when the fault began [ms]."""
-    at_ms = start_ms
-    while at_ms < until_ms:
-        made.update_other(round(at_ms * NS), new=True)
-        if made.fault == 'missing':
-            return at_ms
-        at_ms += period_ms
-    return None
-
-
-def test_a_camera_that_sends_nothing_is_missing_after_the_time():
-    made = watch()
+def test_camera_that_sends_nothing_is_missing_after_the_stall_time():
+    monitor = monitor_of()
     for i in range(10):
-        made.update_other(i * 33 * NS, new=True)
-        made.update(Frame(NEW[i % 8], i * 33 * NS))
-    begun = silence(made, 2000, start_ms=330.0)
-    assert STALL_MS < begun - 9 * 33 <= STALL_MS + 34
-    made.update(Frame(NEW[0], 3000 * NS))
-    assert made.fault == ''
+        monitor.update_other(i * 33 * NS, new=True)
+        monitor.update(Frame(NEW[i % 8], i * 33 * NS))
+    assert STALL_MS < missing_from(monitor, 2000, start_ms=330.0) - 9 * 33 <= STALL_MS + 34
+    monitor.update(Frame(NEW[0], 3000 * NS))
+    assert monitor.fault == ''
 
 
-def test_a_slow_camera_is_missing_only_after_two_and_a_half_of_its_periods():
-    made = watch()
+def test_slow_camera_is_missing_only_after_two_and_a_half_of_its_periods():
+    monitor = monitor_of()
     for ms in range(0, 5000, 1000):
-        silence(made, ms + 900, start_ms=float(ms))
-        made.update(Frame(NEW[ms // 1000], ms * NS))
-    made.update(Frame(NEW[7], 5000 * NS))
-    begun = silence(made, 9000, start_ms=5000.0)
-    assert 2400 < begun - 5000 < 2600
+        missing_from(monitor, ms + 900, start_ms=float(ms))
+        monitor.update(Frame(NEW[ms // 1000], ms * NS))
+    monitor.update(Frame(NEW[7], 5000 * NS))
+    assert 2400 < missing_from(monitor, 9000, start_ms=5000.0) - 5000 < 2600
 
 
-def test_a_camera_that_never_sent_is_given_the_time_of_the_start():
-    assert 2000 < silence(watch(), 5000) < 2100
+def test_camera_that_never_sent_is_missing_after_the_start_time():
+    assert 2000 < missing_from(monitor_of(), 5000) < 2100
+    assert missing_from(monitor_of(stall_ms=0), 60_000) is None
 
 
-def test_a_pause_of_both_cameras_is_no_stall_of_either():
-    made = watch()
-    made.update(Frame(NEW[0], 0))
-    made.update_other(10 * NS, new=True)
-    made.update_other(60_000 * NS, new=True)
-    assert made.fault == ''
+def test_pause_of_both_cameras_is_no_stall_of_either():
+    monitor = monitor_of()
+    monitor.update(Frame(NEW[0], 0))
+    monitor.update_other(10 * NS, new=True)
+    monitor.update_other(60_000 * NS, new=True)
+    assert monitor.fault == ''
 
 
-def test_a_bag_that_begins_anew_is_no_stall():
-    made = watch()
-    for _ in range(3):
-        for i in range(20):
-            made.update_other(i * 50 * NS, new=True)
-            assert made.fault == ''
-            made.update(Frame(NEW[i % 8], i * 50 * NS))
-            assert made.fault == ''
-
-
-@pytest.mark.parametrize('pictures', [[NEW[0]] * 60, [np.zeros_like(SCENE)] * 60])
-def test_with_a_stall_time_of_zero_nothing_is_a_fault(pictures):
-    made = CameraMonitor(0, 2000 * NS, is_ir=True)
-    for i, picture in enumerate(pictures):
-        made.update_other(i * 50 * NS, new=True)
-        made.update(Frame(picture, i * 50 * NS))
-        assert made.fault == ''
-    assert silence(made, 60_000) is None
+def test_looping_bag_is_no_stall():
+    monitor = monitor_of()
+    for i in [*range(20)] * 3:
+        monitor.update_other(i * 50 * NS, new=True)
+        assert monitor.fault == ''
+        monitor.update(Frame(NEW[i % 8], i * 50 * NS))
+        assert monitor.fault == ''

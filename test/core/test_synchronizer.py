@@ -1,4 +1,4 @@
-"""What results are made of while both cameras work, and while one of them stalls."""
+"""What results are made of while both cameras work, and while one of them stalls. Times in ms."""
 
 from collections import Counter
 
@@ -15,211 +15,197 @@ NS = 1_000_000  # in a millisecond
 PERIOD_MS = 50
 RNG = np.random.default_rng(0)
 SOFT = [cv2.resize(RNG.integers(0, 256, (6, 8)).astype(np.uint8), (160, 120)) for _ in range(7)]
-COLOR = [np.dstack([soft] * 3) for soft in SOFT]
-FLAT = np.zeros((120, 160), np.uint8)
+IMAGES = {'ir': SOFT, 'rgb': [np.dstack([soft] * 3) for soft in SOFT]}
 
 
-def frame(stream, ms, picture=None):
-    pictures = SOFT if stream == 'ir' else COLOR
-    pixels = pictures[ms // PERIOD_MS % 7] if picture is None else picture
-    return Frame(pixels, ms * NS, f'{stream}_optical_frame')
+class Rig:
+    """Two cameras of 20 Hz and a synchronizer."""
+
+    def __init__(self, **settings):
+        self.synchronizer = Synchronizer(from_mapping(settings))
+        self.ms = 0
+
+    def run(self, until_ms, *, without='', frozen='', flat=''):
+        """Send until a time, one camera perhaps with a fault; return (time, pair) of each."""
+        start, pairs = self.ms // PERIOD_MS, []
+        for i in range(start, until_ms // PERIOD_MS):
+            for stream in ('rgb', 'ir'):
+                if stream == without:
+                    continue
+                pixels = IMAGES[stream][(start - 1 if stream == frozen else i) % 7]
+                pixels = np.zeros((120, 160), np.uint8) if stream == flat else pixels
+                frame = Frame(pixels, i * PERIOD_MS * NS, f'{stream}_optical_frame')
+                pairs += [(i * PERIOD_MS, p) for p in self.synchronizer.push(stream, frame)]
+        self.ms = until_ms
+        return pairs
 
 
-def drive(synchronizer, until_ms, *, without=(), frozen=(), flat=(), start_ms=0):
-    """Send both cameras at 20 Hz but for one's fault; return (time, match) of each result."""
-    found = []
-    for ms in range(start_ms, until_ms, PERIOD_MS):
-        for stream in ('rgb', 'ir'):
-            if stream in without:
-                continue
-            picture = None
-            if stream in frozen:
-                picture = (SOFT if stream == 'ir' else COLOR)[start_ms // PERIOD_MS % 7 - 1]
-            if stream in flat:
-                picture = FLAT
-            found += [(ms, m) for m in synchronizer.push(stream, frame(stream, ms, picture))]
-    return found
+@pytest.fixture
+def rig():
+    """Return a function that makes a rig which has worked for a second."""
+
+    def make(**settings):
+        made = Rig(**settings)
+        made.before = made.run(1000)
+        return made
+
+    return make
 
 
-def modes(found):
-    return Counter(match.mode for _, match in found)
+def modes(pairs):
+    return Counter(pair.mode for _, pair in pairs)
 
 
-def make_synchronizer(**settings):
-    return Synchronizer(from_mapping(settings))
+def stamps(pairs):
+    return [pair.reference.stamp_ns for _, pair in pairs]
 
 
-def test_pairing_of_another_package_is_refused_not_replaced_by_ours_without_a_word():
+def test_policy_of_another_package_is_refused():
     with pytest.raises(ConfigError, match=r"'approximate' .* works in the live node only"):
-        make_synchronizer(**{'sync.policy': 'approximate'})
+        Rig(**{'sync.policy': 'approximate'})
 
 
-def test_while_both_cameras_work_every_pair_is_fused_without_a_mark():
-    synchronizer = make_synchronizer()
-    found = drive(synchronizer, 2000)
-    assert modes(found) == {'fused': 40}
-    assert {match.warning for _, match in found} == {''}
-    assert all(match.reference is match.rgb for _, match in found)
-    assert synchronizer.faults == {}
+def test_while_both_cameras_work_every_pair_is_fused_without_a_warning():
+    rig = Rig()
+    pairs = rig.run(2000)
+    assert modes(pairs) == {'fused': 40}
+    assert {pair.warning for _, pair in pairs} == {''}
+    assert all(pair.reference is pair.rgb for _, pair in pairs)
+    assert rig.synchronizer.faults == {}
 
 
 FAULTS = {'without': 'NO IR', 'frozen': 'IR STALLED', 'flat': 'IR FLAT'}
 
 
 @pytest.mark.parametrize('fault', FAULTS)
-def test_while_ir_stalls_rgb_alone_goes_on_with_a_mark_and_the_pairs_return(fault):
-    synchronizer = make_synchronizer(**{'ir.on_stall': 'rgb_only'})
-    drive(synchronizer, 1000)
-    during = drive(synchronizer, 2000, start_ms=1000, **{fault: ('ir',)})
-    alone = [(ms, m) for ms, m in during if m.mode == 'rgb_only']
-    assert len(alone) >= 14  # of 20: the first 200 ms tell nothing, or are still pairs
-    assert all(m.ir is None and m.warning.startswith(FAULTS[fault]) for _, m in alone)
-    assert all(m.reference is m.rgb for _, m in alone)
-    lasted = float(alone[-1][1].warning.split()[-2])
-    assert lasted == pytest.approx(1.0, abs=0.11)
-    assert 'rgb_only' in synchronizer.faults['ir']
-    after = drive(synchronizer, 3000, start_ms=2000)
+def test_while_ir_stalls_rgb_continues_alone_with_a_warning_until_ir_is_back(rig, fault):
+    rig = rig(**{'ir.on_stall': 'rgb_only'})
+    alone = [pair for _, pair in rig.run(2000, **{fault: 'ir'}) if pair.mode == 'rgb_only']
+    assert len(alone) >= 14  # of 20: the first 200 ms show no fault, or are still pairs
+    assert all(pair.ir is None and pair.warning.startswith(FAULTS[fault]) for pair in alone)
+    assert all(pair.reference is pair.rgb for pair in alone)
+    assert float(alone[-1].warning.split()[-2]) == pytest.approx(1.0, abs=0.11)
+    assert 'rgb_only' in rig.synchronizer.faults['ir']
+    after = rig.run(3000)
     assert modes(after)['fused'] >= 19
     assert after[-1][1].warning == ''
-    assert synchronizer.faults == {}
+    assert rig.synchronizer.faults == {}
 
 
-def test_no_pair_of_a_frozen_ir_picture_is_fused_once_it_counts_as_frozen():
-    synchronizer = make_synchronizer()
-    drive(synchronizer, 1000)
-    during = drive(synchronizer, 2000, start_ms=1000, frozen=('ir',))
-    late = [(m.mode, bool(m.warning)) for ms, m in during if ms > 1000 + 200 + PERIOD_MS]
+def test_no_pair_with_a_frozen_ir_image_is_fused_after_the_stall_time(rig):
+    during = rig().run(2000, frozen='ir')
+    late = [(pair.mode, bool(pair.warning)) for ms, pair in during if ms > 1200 + PERIOD_MS]
     assert set(late) == {('held', True), ('rgb_only', True)}
 
 
-def test_rgb_frames_that_went_out_alone_do_not_come_again_when_ir_comes_late():
-    synchronizer = make_synchronizer()
-    drive(synchronizer, 1000)
-    alone = drive(synchronizer, 1600, start_ms=1000, without=('ir',))
-    late = drive(synchronizer, 1600, start_ms=1000, without=('rgb',))
-    rest = drive(synchronizer, 2000, start_ms=1600)
-    stamps = [m.reference.stamp_ns for _, m in [*alone, *late, *rest]]
-    assert stamps == sorted(set(stamps))
-    assert synchronizer.dropped['too_late'] > 0
+def test_rgb_frames_that_left_alone_do_not_leave_again_when_ir_comes_late(rig):
+    rig = rig()
+    alone = rig.run(1600, without='ir')
+    rig.ms = 1000
+    pairs = [*alone, *rig.run(1600, without='rgb'), *rig.run(2000)]
+    assert stamps(pairs) == sorted(set(stamps(pairs)))
+    assert rig.synchronizer.dropped['too_late'] > 0
 
 
-def test_hold_fuses_the_last_good_ir_picture_up_to_its_age_and_then_goes_on_alone():
-    synchronizer = make_synchronizer(**{'sync.max_age_ms': 600.0})
-    before = drive(synchronizer, 1000)
-    during = drive(synchronizer, 2000, start_ms=1000, flat=('ir',))
-    held = [m for _, m in during if m.mode == 'held']
-    assert all(m.ir is before[-1][1].ir and m.warning for m in held)
-    ages_ms = [-m.skew_ns / NS for m in held]
-    assert ages_ms == list(range(50, 601, 50))
+def test_hold_uses_the_last_good_ir_image_up_to_its_age_and_then_rgb_alone(rig):
+    rig = rig(**{'sync.max_age_ms': 600.0})
+    during = rig.run(2000, flat='ir')
+    held = [pair for _, pair in during if pair.mode == 'held']
+    assert all(pair.ir is rig.before[-1][1].ir and pair.warning for pair in held)
+    assert [-pair.skew_ns / NS for pair in held] == list(range(50, 601, 50))
     assert modes(during)['rgb_only'] == 20 - len(held)
 
 
-def test_a_held_picture_is_as_old_as_the_first_of_the_equal_ones():
-    synchronizer = make_synchronizer()
-    drive(synchronizer, 1000)
-    during = drive(synchronizer, 2000, start_ms=1000, frozen=('ir',))
-    held = [(ms, m) for ms, m in during if m.mode == 'held']
+def test_held_image_is_as_old_as_the_first_of_the_repeated_ones(rig):
+    held = [(ms, pair) for ms, pair in rig().run(2000, frozen='ir') if pair.mode == 'held']
     assert held
-    for ms, match in held:
-        assert match.skew_ns == (950 - ms) * NS  # the picture of 950 ms was sent again and again
+    for ms, pair in held:
+        assert pair.skew_ns == (950 - ms) * NS  # the image of 950 ms was repeated
         assert ms <= 1450
 
 
-def test_drop_publishes_nothing_and_counts():
-    synchronizer = make_synchronizer(**{'ir.on_stall': 'drop'})
-    drive(synchronizer, 1000)
-    assert drive(synchronizer, 2000, start_ms=1000, flat=('ir',)) == []
-    assert synchronizer.dropped['ir_stalled'] == 20
-
-
 @pytest.mark.parametrize('fault', ['without', 'frozen'])
-def test_while_rgb_stalls_ir_alone_goes_on_on_the_rgb_grid(fault):
-    synchronizer = make_synchronizer()
-    drive(synchronizer, 1000)
-    during = drive(synchronizer, 2000, start_ms=1000, **{fault: ('rgb',)})
-    alone = [m for _, m in during if m.mode == 'ir_only']
+def test_while_rgb_stalls_ir_continues_alone_on_the_rgb_grid(rig, fault):
+    rig = rig()
+    alone = [p for _, p in rig.run(2000, **{fault: 'rgb'}) if p.mode == 'ir_only']
     assert len(alone) >= 14
-    for match in alone:
-        assert match.rgb is None
-        assert match.warning.startswith(('NO RGB', 'RGB STALLED'))
-        assert match.reference.stamp_ns == match.ir.stamp_ns
-        assert match.reference.frame_id == 'rgb_optical_frame'
-        assert match.reference.size_hw == (120, 160)
-    assert modes(drive(synchronizer, 3000, start_ms=2000))['fused'] >= 19
+    for pair in alone:
+        assert pair.rgb is None
+        assert pair.warning.startswith(('NO RGB', 'RGB STALLED'))
+        assert pair.reference.stamp_ns == pair.ir.stamp_ns
+        assert pair.reference.frame_id == 'rgb_optical_frame'
+        assert pair.reference.size_hw == (120, 160)
+    assert modes(rig.run(3000))['fused'] >= 19
 
 
-def test_without_any_rgb_image_ir_keeps_its_own_header():
-    found = drive(make_synchronizer(), 4000, without=('rgb',))
-    assert modes(found).keys() == {'ir_only'}
-    assert all(m.reference is m.ir for _, m in found)
+def test_before_any_rgb_image_ir_keeps_its_own_header():
+    pairs = Rig().run(4000, without='rgb')
+    assert modes(pairs).keys() == {'ir_only'}
+    assert all(pair.reference is pair.ir for _, pair in pairs)
 
 
-def test_rgb_stall_can_publish_nothing():
-    synchronizer = make_synchronizer(**{'rgb.on_stall': 'drop'})
-    drive(synchronizer, 1000)
-    assert drive(synchronizer, 2000, start_ms=1000, without=('rgb',)) == []
-    assert synchronizer.dropped['rgb_stalled'] > 10
-
-
-def test_with_both_cameras_stalled_nothing_is_published():
-    synchronizer = make_synchronizer()
-    drive(synchronizer, 1000)
-    found = drive(synchronizer, 3000, start_ms=1000, flat=('ir',), without=('rgb',))
-    assert found == []
-    assert synchronizer.dropped['both_stalled'] > 10
-    assert set(synchronizer.faults) == {'rgb', 'ir'}
+@pytest.mark.parametrize(
+    ('settings', 'fault', 'cause', 'faulty'),
+    [
+        ({'ir.on_stall': 'drop'}, {'flat': 'ir'}, 'ir_stalled', {'ir'}),
+        ({'rgb.on_stall': 'drop'}, {'without': 'rgb'}, 'rgb_stalled', {'rgb'}),
+        ({}, {'flat': 'ir', 'without': 'rgb'}, 'both_stalled', {'rgb', 'ir'}),
+    ],
+)
+def test_nothing_is_published_if_asked_for_or_if_both_cameras_stall(
+    rig, settings, fault, cause, faulty
+):
+    rig = rig(**settings)
+    assert rig.run(3000, **fault) == []
+    assert rig.synchronizer.dropped[cause] > 10
+    assert set(rig.synchronizer.faults) == faulty
 
 
 @pytest.mark.parametrize('mode', ['paired', 'rgb_hold'])
-def test_stamps_of_results_never_repeat_or_go_back_whatever_stalls(mode):
-    synchronizer = make_synchronizer(**{'sync.mode': mode})
-    found, ms = [], 0
-    for fault in ({}, {'without': ('ir',)}, {'frozen': ('ir',)}, {}, {'without': ('rgb',)}, {}):
-        found += drive(synchronizer, ms + 1000, start_ms=ms, **fault)
-        ms += 1000
-    stamps = [m.reference.stamp_ns for _, m in found]
-    assert stamps == sorted(set(stamps))
-    assert len(stamps) > 80
+def test_stamps_of_results_never_repeat_or_go_back_during_stalls(mode):
+    rig, pairs = Rig(**{'sync.mode': mode}), []
+    faults = ({}, {'without': 'ir'}, {'frozen': 'ir'}, {}, {'without': 'rgb'}, {})
+    for second, fault in enumerate(faults, start=1):
+        pairs += rig.run(1000 * second, **fault)
+    assert stamps(pairs) == sorted(set(stamps(pairs)))
+    assert len(pairs) > 80
 
 
-def test_a_clock_that_is_an_hour_off_is_no_stall():
-    synchronizer = make_synchronizer()
-    for ms in range(0, 3000, PERIOD_MS):
-        assert synchronizer.push('rgb', frame('rgb', ms)) == []
-        assert synchronizer.push('ir', frame('ir', ms + 3_600_000)) == []
+def test_clock_that_is_an_hour_off_is_no_stall():
+    synchronizer = Rig().synchronizer
+    for i in range(60):
+        for stream, offset_ms in (('rgb', 0), ('ir', 3_600_000)):
+            frame = Frame(IMAGES[stream][i % 7], (i * PERIOD_MS + offset_ms) * NS)
+            assert synchronizer.push(stream, frame) == []
     assert synchronizer.faults == {}
 
 
-def test_looping_bag_gives_the_same_results_each_time_with_a_stall_in_it():
-    def loop(synchronizer):
-        found = drive(synchronizer, 1000)
-        found += drive(synchronizer, 2000, start_ms=1000, without=('ir',))
-        found += drive(synchronizer, 3000, start_ms=2000)
-        return [(m.reference.stamp_ns, m.mode) for _, m in found]
-
-    synchronizer = make_synchronizer()
-    first = loop(synchronizer)
-    assert loop(synchronizer) == first
-    assert loop(synchronizer) == first
+def test_looping_bag_with_a_stall_gives_the_same_results_each_time():
+    rig, loops = Rig(), []
+    for _ in range(3):
+        rig.ms = 0
+        pairs = [*rig.run(1000), *rig.run(2000, without='ir'), *rig.run(3000)]
+        loops.append([(pair.reference.stamp_ns, pair.mode) for _, pair in pairs])
+    assert loops[0] == loops[1] == loops[2]
 
 
-def test_a_reset_forgets_the_stall_and_the_good_image_but_not_the_grid_of_rgb():
-    synchronizer = make_synchronizer(**{'sync.max_age_ms': 60_000.0})
-    drive(synchronizer, 1000)
-    assert set(modes(drive(synchronizer, 3000, flat=('ir',), start_ms=1000))) == {'held'}
-    synchronizer.reset()
-    assert synchronizer.faults == {}
-    assert modes(drive(synchronizer, 4000, flat=('ir',), start_ms=3000)) == {'rgb_only': 20}
-    assert modes(drive(synchronizer, 5000, start_ms=4000)) == {'fused': 20}
-    synchronizer.reset()
-    alone = drive(synchronizer, 10_000, without=('rgb',), start_ms=5000)
+def test_reset_forgets_the_stall_and_the_good_image_but_not_the_grid_of_rgb(rig):
+    rig = rig(**{'sync.max_age_ms': 60_000.0})
+    assert set(modes(rig.run(3000, flat='ir'))) == {'held'}
+    rig.synchronizer.reset()
+    assert rig.synchronizer.faults == {}
+    assert modes(rig.run(4000, flat='ir')) == {'rgb_only': 20}
+    assert modes(rig.run(5000)) == {'fused': 20}
+    rig.synchronizer.reset()
+    alone = rig.run(10_000, without='rgb')
     assert set(modes(alone)) == {'ir_only'}
-    assert {match.reference.frame_id for _, match in alone} == {'rgb_optical_frame'}
+    assert {pair.reference.frame_id for _, pair in alone} == {'rgb_optical_frame'}
 
 
-def test_a_reset_counts_what_waited():
-    synchronizer = make_synchronizer()
-    synchronizer.push('rgb', frame('rgb', 0))
-    synchronizer.reset()
-    assert synchronizer.dropped == {'reset': 1}
-    assert synchronizer.push('ir', frame('ir', 0)) == []
+def test_reset_counts_waiting_frames():
+    rig = Rig()
+    rig.run(PERIOD_MS, without='ir')
+    rig.synchronizer.reset()
+    assert rig.synchronizer.dropped == {'reset': 1}
+    rig.ms = 0
+    assert rig.run(PERIOD_MS, without='rgb') == []
