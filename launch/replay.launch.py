@@ -1,12 +1,12 @@
 """
-Play a bag to the fusion node and look at the result.
+Play a bag to the fusion node and show the result.
 
     ros2 launch tdfusion_ros replay.launch.py bag:=BAG
     ros2 launch tdfusion_ros replay.launch.py bag:=demo/msrs_drive rgb.image_transport:=compressed
     ros2 launch tdfusion_ros replay.launch.py bag:=BAG topics:='/rgb/image_raw /ir/image_raw'
 
-Every argument of fusion.launch.py works here too. A bag that holds results already is played with
-``topics:=``, or its old results come on the same topics as the new ones.
+Every argument of fusion.launch.py works here too. If the bag contains results, select the input
+topics with ``topics:=``; otherwise old and new results are published on the same topics.
 """
 
 from pathlib import Path
@@ -25,21 +25,25 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-YES = ('true', '1')
+TRUE = ('true', '1')
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the node, the player and rviz, all on the bag's clock."""
     share = Path(get_package_share_directory('tdfusion_ros'))
+    arguments = (
+        ('loop', 'false', 'Repeat the bag until the launch is stopped.'),
+        ('topics', '', 'Topics to play, separated by spaces; empty: all.'),
+        ('rviz', 'true', 'Start rviz.'),
+    )
     return LaunchDescription(
         [
             DeclareLaunchArgument('bag', description='Folder of the bag.'),
-            DeclareLaunchArgument('loop', default_value='false', description='Play for ever.'),
-            DeclareLaunchArgument(
-                'topics', default_value='', description='To play, with blanks between; empty: all.'
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, default, description in arguments
             ),
-            DeclareLaunchArgument('rviz', default_value='true', description='Start rviz.'),
-            OpaqueFunction(function=_check),  # first: what has started would outlive the launch
+            OpaqueFunction(function=_check),  # first: started processes would outlive the launch
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(share / 'launch' / 'fusion.launch.py')),
                 launch_arguments={'use_sim_time': 'true'}.items(),
@@ -50,32 +54,32 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
+def _value(context: LaunchContext, name: str) -> str:
+    return LaunchConfiguration(name).perform(context)
+
+
 def _check(context: LaunchContext) -> None:
-    bag = LaunchConfiguration('bag').perform(context)
-    if not Path(bag).exists():
-        raise FileNotFoundError(f'bag {bag} does not exist')
+    if not Path(_value(context, 'bag')).exists():
+        raise FileNotFoundError(f'bag {_value(context, "bag")} does not exist')
 
 
 def _player(context: LaunchContext) -> list[ExecuteProcess]:
-    def given(name: str) -> str:
-        return LaunchConfiguration(name).perform(context)
-
-    # The delay lets the node load its model, or the first seconds of the bag would be lost.
-    play = ['ros2', 'bag', 'play', given('bag'), '--clock', '--delay', '5']
-    if given('loop').lower() in YES:
-        play.append('--loop')
-    if topics := given('topics').split():
-        play += ['--topics', *topics]
-    return [ExecuteProcess(cmd=play, output='screen')]
+    # During the delay the node loads its model; otherwise the first seconds would be lost.
+    command = ['ros2', 'bag', 'play', _value(context, 'bag'), '--clock', '--delay', '5']
+    if _value(context, 'loop').lower() in TRUE:
+        command.append('--loop')
+    if topics := _value(context, 'topics').split():
+        command += ['--topics', *topics]
+    return [ExecuteProcess(cmd=command, output='screen')]
 
 
 def _rviz(context: LaunchContext, share: Path) -> list[Node | LogInfo]:
-    if LaunchConfiguration('rviz').perform(context).lower() not in YES:
+    if _value(context, 'rviz').lower() not in TRUE:
         return []
     try:
         get_package_prefix('rviz2')
     except PackageNotFoundError:
-        return [LogInfo(msg='rviz2 is not installed: the bag is played without a picture of it')]
+        return [LogInfo(msg='rviz2 is not installed: playing the bag without it')]
     return [
         Node(
             package='rviz2',

@@ -1,4 +1,4 @@
-"""Pairing by message_filters, for those who want what the rest of their robot does."""
+"""Pairing by message_filters, for results equal to those of other nodes that use it."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -11,13 +11,12 @@ from tdfusion_ros.core.pairing_policy import PolicyPair
 
 class ApproximatePolicy:
     """
-    ``message_filters.ApproximateTimeSynchronizer`` with the face of ``NearestPolicy``.
+    A ``PairingPolicy`` based on ``message_filters.ApproximateTimeSynchronizer``.
 
-    It pairs the first frames within the slop, not the nearest, does not say what it drops, and
-    loses most pairs of a looping bag; ``nearest`` is the better choice unless results must equal
-    another node's.
+    It pairs the first frames within the slop instead of the nearest ones, does not report what it
+    drops, and loses most pairs of a looping bag; prefer ``NearestPolicy``.
 
-    :raises ConfigError: where message_filters is not installed.
+    :raises ConfigError: if message_filters is not installed.
     """
 
     def __init__(self, config: SyncConfig) -> None:
@@ -28,7 +27,7 @@ class ApproximatePolicy:
                 "sync.policy 'approximate' needs the ROS package message_filters; "
                 f"install it or use 'nearest' ({error})"
             ) from None
-        self._filters_of = message_filters
+        self._package = message_filters
         self._config = config
         self.dropped: Counter[str] = Counter()
         self._offset_ns = {
@@ -39,40 +38,32 @@ class ApproximatePolicy:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all waiting frames; message_filters does not say how many."""
-        package = self._filters_of
-        self._filters = {stream: package.SimpleFilter() for stream in ('rgb', 'ir')}
-        self._sync = package.ApproximateTimeSynchronizer(
-            [self._filters['rgb'], self._filters['ir']],
+        """Discard all waiting frames; message_filters does not report how many."""
+        self._filters = {stream: self._package.SimpleFilter() for stream in ('rgb', 'ir')}
+        self._sync = self._package.ApproximateTimeSynchronizer(
+            list(self._filters.values()),
             self._config.queue_size,
-            self._config.max_skew_ms / 1e3 + 1e-9,  # the slop itself is too far apart there
+            self._config.max_skew_ms / 1e3 + 1e-9,  # the slop itself is excluded there
         )
         self._sync.registerCallback(self._matched)
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
-        """Take the next frame of a stream and return the pairs that it completes."""
-        sec, nanosec = divmod(stamp_ns + self._offset_ns[stream], 1_000_000_000)
-        stamp = _time(sec, nanosec)
+        """Add the next frame of a stream and return the pairs that it completes."""
+        from builtin_interfaces.msg import Time
+
+        stamp_ns += self._offset_ns[stream]
+        sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+        header = SimpleNamespace(stamp=Time(sec=sec, nanosec=nanosec))
         self._filters[stream].signalMessage(
-            SimpleNamespace(
-                header=SimpleNamespace(stamp=stamp),
-                frame=frame,
-                stamp_ns=stamp_ns + self._offset_ns[stream],
-            )
+            SimpleNamespace(header=header, frame=frame, stamp_ns=stamp_ns)
         )
         pairs, self._pairs = self._pairs, []
         return pairs
 
     def flush(self) -> list[PolicyPair]:
-        """Return nothing: no pair waits here."""
+        """Return an empty list: no pair waits here."""
         return []
 
     def _matched(self, rgb: Any, ir: Any) -> None:
-        # Called inside the synchronizer's lock: only take note, raise nothing.
+        # Called inside the synchronizer's lock: only record, raise nothing.
         self._pairs.append(PolicyPair(rgb.frame, ir.frame, ir.stamp_ns - rgb.stamp_ns))
-
-
-def _time(sec: int, nanosec: int) -> Any:
-    from builtin_interfaces.msg import Time
-
-    return Time(sec=sec, nanosec=nanosec)

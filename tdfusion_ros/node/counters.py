@@ -1,50 +1,33 @@
-"""What the node counts and measures."""
+"""Counters, rates and latencies of the node."""
 
 from collections import Counter
 from collections import defaultdict
 from collections import deque
-from dataclasses import dataclass
-from dataclasses import field
+from collections.abc import Callable
 from threading import Lock
 from time import monotonic
 
 import numpy as np
 
-WINDOW = 300  # samples a percentile looks back
+WINDOW = 300  # samples per percentile
 RATE_WINDOW_S = 5.0
-OK, WARN, ERROR, STALE = 0, 1, 2, 3  # diagnostic_msgs/DiagnosticStatus
-
-
-@dataclass(frozen=True)
-class Status:
-    """
-    One diagnostic_msgs/DiagnosticStatus: its subject, level, a sentence, named values as text.
-
-    STALE says that the values are old because something before it in the path is silent, which
-    has a status of its own.
-    """
-
-    name: str
-    level: int
-    message: str
-    values: dict[str, str] = field(default_factory=dict)
 
 
 class Counters:
     """
-    Rates, drops by cause and latencies; both threads of the node write here.
+    Totals, rates, samples and current problems; both threads of the node write here.
 
-    :param clock: returns seconds that never go back.
+    :param clock: returns monotonic seconds.
     """
 
-    def __init__(self, clock=monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._lock = Lock()
         self._clock = clock
         self._totals: Counter[str] = Counter()
         self._times: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=2000))
         self._samples: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
-        self._notes: dict[str, str] = {}
-        self._facts: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
 
     def count(self, name: str, times: int = 1) -> None:
         """Add to a total."""
@@ -62,86 +45,85 @@ class Counters:
         with self._lock:
             self._samples[name].append(value)
 
-    def note(self, name: str, text: str) -> None:
-        """Keep a sentence to be shown until it is replaced; empty text removes it."""
+    def set_problem(self, name: str, message: str) -> None:
+        """Replace the message of a problem; an empty message removes it."""
         with self._lock:
-            self._notes[name] = text
-            if not text:
-                del self._notes[name]
+            self._problems[name] = message
 
-    def begin(self) -> None:
-        """Forget when things happened last: what was before a pause is no silence."""
+    def set_text(self, name: str, text: str) -> None:
+        """Replace a text that is reported among the values."""
+        with self._lock:
+            self._texts[name] = text
+
+    def restart_rates(self) -> None:
+        """Discard the times of all ticks, so that no gap spans a pause."""
         with self._lock:
             self._times.clear()
-
-    def tell(self, name: str, text: str) -> None:
-        """Keep a text to be shown among the values until it is replaced."""
-        with self._lock:
-            self._facts[name] = text
-
-    def recent(self, name: str) -> np.ndarray:
-        """Return the samples of a percentile window, (n,) float64."""
-        with self._lock:
-            return np.array(self._samples.get(name, ()), np.float64)
 
     def total(self, name: str) -> int:
         """Return a total."""
         with self._lock:
             return self._totals[name]
 
-    def silent_s(self, name: str) -> float:
-        """Return the time since the last tick, infinite before the first [s]."""
+    def samples(self, name: str) -> np.ndarray:
+        """Return a percentile window, (n,) float64."""
+        with self._lock:
+            return np.array(self._samples.get(name, ()), np.float64)
+
+    def problems(self, suffix: str) -> list[str]:
+        """Return the messages of all problems whose name ends with a suffix, as ``.rgb``."""
+        with self._lock:
+            named = sorted(self._problems.items())
+        return [message for name, message in named if name.endswith(suffix) and message]
+
+    def idle_s(self, name: str) -> float:
+        """Return the time since the last tick [s], infinite before the first one."""
         with self._lock:
             times = self._times[name]
             return self._clock() - times[-1] if times else float('inf')
 
-    def since_s(self, name: str, silence_s: float) -> float:
-        """Return the time since the first tick after the last silence so long, 0 before it [s]."""
+    def running_s(self, name: str, max_gap_s: float) -> float:
+        """Return how long before now the ticks without a longer gap began [s], 0 without ticks."""
         with self._lock:
             times = self._times[name]
-            begun = times[-1] if times else self._clock()
+            if not times:
+                return 0.0
+            start = times[-1]
             for at in reversed(times):
-                if begun - at > silence_s:
+                if start - at > max_gap_s:
                     break
-                begun = at
-            return self._clock() - begun
+                start = at
+            return self._clock() - start
 
-    def lately(self, name: str) -> int:
-        """Return how many ticks there were in the last five seconds."""
+    def recent(self, name: str) -> int:
+        """Return the number of ticks within the last five seconds."""
         with self._lock:
-            now = self._clock()
-            return sum(now - t <= RATE_WINDOW_S for t in self._times[name])
+            since = self._clock() - RATE_WINDOW_S
+            return sum(at >= since for at in self._times[name])
 
     def rate_hz(self, name: str) -> float:
-        """Return ticks per second over the last five seconds [Hz]."""
+        """Return the rate of the ticks within the last five seconds [Hz]."""
         with self._lock:
             now = self._clock()
-            recent = [t for t in self._times[name] if now - t <= RATE_WINDOW_S]
-        if len(recent) < 2:
+            times = [at for at in self._times[name] if now - at <= RATE_WINDOW_S]
+        if len(times) < 2:
             return 0.0
-        intervals, span = len(recent) - 1, recent[-1] - recent[0]
-        silence = now - recent[-1] - span / intervals  # only what is overdue lowers the rate
-        return intervals / max(span + max(silence, 0.0), 1e-9)
+        intervals, span = len(times) - 1, times[-1] - times[0]
+        overdue = now - times[-1] - span / intervals  # lowers the rate once it is positive
+        return intervals / max(span + max(overdue, 0.0), 1e-9)
 
-    def values(self, drops: Counter[str]) -> dict[str, str]:
-        """Return everything as named text, for a diagnostics message or a table."""
+    def values(self, dropped: Counter[str]) -> dict[str, str]:
+        """
+        Return all values as text by name.
+
+        :param dropped: additional drops by cause.
+        """
         out = {f'{name}_rate_hz': f'{self.rate_hz(name):.2f}' for name in ('rgb', 'ir', 'pairs')}
         with self._lock:
-            totals = Counter(self._totals)
-            for cause, number in drops.items():
-                totals[f'dropped.{cause}'] += number
-            out |= {name: str(number) for name, number in sorted(totals.items())}
-            out |= self._facts
+            totals = self._totals + Counter({f'dropped.{c}': n for c, n in dropped.items()})
+            out |= {name: str(number) for name, number in sorted(totals.items())} | self._texts
             for name, window in sorted(self._samples.items()):
                 p50, p95 = np.percentile(window, (50, 95))
-                out |= {
-                    f'{name}_p50': f'{p50:.3f}',
-                    f'{name}_p95': f'{p95:.3f}',
-                    f'{name}_mean': f'{np.mean(window):.3f}',
-                }
+                for suffix, value in (('p50', p50), ('p95', p95), ('mean', np.mean(window))):
+                    out[f'{name}_{suffix}'] = f'{value:.3f}'
         return out
-
-    def problems(self, end: str = '') -> list[str]:
-        """Return the sentences that were noted under names with this end, as ``.rgb``."""
-        with self._lock:
-            return [text for name, text in sorted(self._notes.items()) if name.endswith(end)]

@@ -1,65 +1,62 @@
-"""What the node says on /diagnostics, in whatever state it is."""
+"""Publish the node's statuses on /diagnostics, in every state of the node."""
 
 from collections import Counter
+from collections.abc import Callable
+import socket
 from time import monotonic
 
 from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import KeyValue
+from rclpy.clock import Clock
+from rclpy.clock import ClockType
 from rclpy.lifecycle import Node
 
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.node.counters import Counters
-from tdfusion_ros.node.counters import ERROR
-from tdfusion_ros.node.counters import Status
-from tdfusion_ros.node.counters import WARN
-from tdfusion_ros.node.diagnostics import idle
-from tdfusion_ros.node.diagnostics import judge
-from tdfusion_ros.node.inputs import Inputs
-from tdfusion_ros.node.inputs import STEADY
-from tdfusion_ros.node.outputs import diagnostic_array
+from tdfusion_ros.node.diagnostics import ERROR
+from tdfusion_ros.node.diagnostics import evaluate
+from tdfusion_ros.node.diagnostics import not_receiving
+from tdfusion_ros.node.diagnostics import Status
+from tdfusion_ros.node.diagnostics import WARN
 
-TROUBLE_S = 10.0  # between two warnings in the log
-PATIENCE_S = 10.0  # that cameras and discovery get before the first one
+LOG_PERIOD_S = 10.0  # between two warnings in the log
+STARTUP_S = 10.0  # for cameras and discovery, before the first warning
+# The clock of a bag does not run before it plays, after its end, or while it is paused.
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
-class Reporter:
-    """Publish how the node is doing, regularly and whenever :meth:`publish` is called."""
+class DiagnosticsPublisher:
+    """Publish the statuses periodically and on every call of :meth:`publish`."""
 
     def __init__(self, node: Node, period_s: float) -> None:
         self._node = node
         self._counters = Counters()
-        self._inputs: Inputs | None = None
-        self._timeout_s, self._since = 0.0, 0.0
-        self._facts: dict[str, str] = {}
-        self._said = ''
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._timer = node.create_timer(period_s, self.publish, clock=STEADY)
-        self.unconfigured()
+        self.set_unconfigured()
 
     @property
-    def facts(self) -> dict[str, str]:
-        """Return what runs which model."""
-        return {**self._facts, 'engine_said': self._said}
+    def engine_values(self) -> dict[str, str]:
+        """Return which engine runs which model."""
+        return {**self._model_values, 'engine_said': self._engine_message}
 
-    def unconfigured(self) -> None:
-        """Say so from now on."""
-        self._facts, self._said = {}, ''
-        self.stand(WARN, 'not configured: a lifecycle manager has to')
+    def set_unconfigured(self) -> None:
+        """Forget the model and report that the node is not configured."""
+        self._model_values: dict[str, str] = {}
+        self._engine_message = ''
+        self.set_status(WARN, 'not configured: waiting for a lifecycle manager')
 
-    def stand(self, level: int, sentence: str) -> None:
-        """Say this from now on, for the node does not receive."""
-        self._inputs = None
-        self._standing = level, sentence
-
-    def configure(self, counters: Counters) -> None:
-        """Tell of a new start."""
+    def set_loading(self, counters: Counters) -> None:
+        """Report that the model is being loaded, and use these counters from now on."""
         self._counters = counters
-        self.stand(WARN, 'loading the model')
+        self.set_status(WARN, 'loading the model')
         self.publish()
 
-    def configured(self, pipeline: Pipeline, model: str, period_s: float) -> None:
-        """Tell what was loaded, at the period that the config wants [s]."""
-        self._facts = {
+    def set_model(self, pipeline: Pipeline, model: str, period_s: float) -> None:
+        """Report this model from now on, every ``period_s`` seconds."""
+        self._model_values = {
             'backend': pipeline.backend.name,
             'engine': getattr(pipeline.backend, 'engine', ''),
             'model': model,
@@ -68,33 +65,54 @@ class Reporter:
         self._node.destroy_timer(self._timer)
         self._timer = self._node.create_timer(period_s, self.publish, clock=STEADY)
 
-    def receive(self, inputs: Inputs, timeout_s: float) -> None:
-        """Judge both streams from now on; a silence of ``timeout_s`` is told."""
-        self._counters.begin()
-        self._timeout_s, self._inputs, self._since = timeout_s, inputs, monotonic()
+    def set_engine_message(self, message: str) -> None:
+        """Report and log a message of the engine; callable from any thread."""
+        self._engine_message = message
+        self._node.get_logger().info(message)
 
-    def engine_says(self, sentence: str) -> None:
-        """Keep what the engine is at, and log it; in whatever thread."""
-        self._said = sentence
-        self._node.get_logger().info(sentence)
+    def set_status(self, level: int, message: str) -> None:
+        """Report from now on why the node does not receive."""
+
+        def statuses() -> list[Status]:
+            is_loading = level == WARN and self._engine_message
+            text = f'{message}: {self._engine_message}' if is_loading else message
+            values = self.engine_values | self._counters.values(Counter())
+            return not_receiving(level, text, values)
+
+        self._statuses = statuses
+
+    def set_receiving(self, dropped: Callable[[], Counter[str]], timeout_s: float) -> None:
+        """
+        Evaluate the counters from now on.
+
+        :param dropped: returns what pairing dropped, by cause.
+        :param timeout_s: a stream without images for this long is an error [s].
+        """
+        self._counters.restart_rates()
+        quiet_until = monotonic() + max(timeout_s, STARTUP_S)
+
+        def statuses() -> list[Status]:
+            out = evaluate(self._counters, dropped(), timeout_s, self.engine_values)
+            problems = [f'{s.name}: {s.message}' for s in out if s.level in (WARN, ERROR)]
+            if problems and monotonic() > quiet_until:
+                text = '; '.join(problems)
+                self._node.get_logger().warn(text, throttle_duration_sec=LOG_PERIOD_S)
+            return out
+
+        self._statuses = statuses
 
     def publish(self) -> None:
-        """Publish what is to be said now."""
-        if self._inputs is None:
-            level, sentence = self._standing
-            if level == WARN and self._said:
-                sentence += f': {self._said}'
-            values = self.facts | self._counters.values(Counter())
-            statuses = idle(level, sentence, values)
-        else:
-            statuses = judge(self._counters, self._inputs.dropped, self._timeout_s, self.facts)
-            self._warn(statuses)
-        self._publisher.publish(diagnostic_array(self._node, statuses))
-
-    def _warn(self, statuses: list[Status]) -> None:
-        """Log what is wrong with the cameras: not everybody looks at /diagnostics."""
-        if monotonic() - self._since < max(self._timeout_s, PATIENCE_S):
-            return  # they may still be starting
-        told = [f'{s.name}: {s.message}' for s in statuses if s.level in (WARN, ERROR)]
-        if told:
-            self._node.get_logger().warn('; '.join(told), throttle_duration_sec=TROUBLE_S)
+        """Publish all statuses now, named as by diagnostic_updater: ``node: subject``."""
+        out = DiagnosticArray()
+        out.header.stamp = self._node.get_clock().now().to_msg()
+        out.status = [
+            DiagnosticStatus(
+                level=bytes([status.level]),
+                name=f'{self._node.get_fully_qualified_name()}: {status.name}',
+                message=status.message,
+                hardware_id=socket.gethostname(),
+                values=[KeyValue(key=k, value=v) for k, v in status.values.items()],
+            )
+            for status in self._statuses()
+        ]
+        self._publisher.publish(out)

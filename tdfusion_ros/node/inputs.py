@@ -1,14 +1,14 @@
-"""The receiving side of the node: subscriptions, decoding, matching. One thread only."""
+"""Receive both cameras: subscriptions, decoding and pairing, in one thread."""
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
-from rclpy.clock import Clock
-from rclpy.clock import ClockType
 from rclpy.lifecycle import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
@@ -22,31 +22,30 @@ from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.node import qos
 from tdfusion_ros.node.approximate_policy import ApproximatePolicy
 from tdfusion_ros.node.counters import Counters
+from tdfusion_ros.node.diagnostics import STREAMS
+from tdfusion_ros.node.diagnostics_publisher import STEADY
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-STREAMS = ('rgb', 'ir')
-QUIET_S = 10.0  # after a stall that was logged: a loose cable must not fill the disk
-SILENCE_S = 0.2  # no frame for this long: pairs that wait for a nearer partner leave
-# A bag's clock does not run before it plays, after its end, or while it pauses.
-STEADY = Clock(clock_type=ClockType.STEADY_TIME)
+STALL_LOG_PERIOD_S = 10.0  # a loose cable must not fill the disk
+SILENCE_S = 0.2  # without any frame for this long, pairs stop waiting for a nearer partner
 
 
 def make_synchronizer(config: FusionConfig) -> Synchronizer:
-    """Return what the config names; ConfigError where message_filters is not installed."""
-    foreign = config.sync.policy == 'approximate'
-    return Synchronizer(config, ApproximatePolicy(config.sync) if foreign else None)
+    """Return the configured synchronizer; ConfigError where message_filters is not installed."""
+    is_approximate = config.sync.policy == 'approximate'
+    return Synchronizer(config, ApproximatePolicy(config.sync) if is_approximate else None)
 
 
 class Inputs:
     """
-    Receive both cameras and hand on what is to be made into results.
+    Subscribe to both cameras and pair their frames.
 
-    :param on_match: called with each match and its arrival, the monotonic time at which its last
-        message came in [s].
+    :param on_pair: called with each pair and the monotonic time at which its last message
+        arrived [s].
     """
 
     def __init__(
@@ -54,73 +53,68 @@ class Inputs:
         node: Node,
         config: FusionConfig,
         counters: Counters,
-        on_match: Callable[[FramePair, float], None],
+        on_pair: Callable[[FramePair, float], None],
     ) -> None:
         self._node = node
         self._config = config
         self._counters = counters
-        self._on_match = on_match
+        self._on_pair = on_pair
         self._synchronizer = make_synchronizer(config)
         self._stalled_at: dict[str, float] = {}
-        self._told_at: dict[str, float] = {}
-        notes = (f'{what}.{stream}' for what in ('stalled', 'refused') for stream in STREAMS)
-        for name in ('last.inference', *notes):
-            counters.note(name, '')  # of before a pause
-        self._guards = {stream: SizeGuard() for stream in STREAMS}
+        self._stall_logged_at: dict[str, float] = {}
+        for name in (
+            'last.inference',
+            *(f'{p}.{s}' for p in ('stalled', 'refused') for s in STREAMS),
+        ):
+            counters.set_problem(name, '')  # left over from before a pause
+        self._size_guards = {stream: SizeGuard() for stream in STREAMS}
+        self._profiles: dict[str, QoSProfile] = {}
         self._subscriptions: dict[str, Any] = {}
-        self._profiles: dict[str, Any] = {}
         self._infos: dict[str, CameraInfo] = {}
-        # Of its own, or a throttled warning of one camera would hide the other one's.
+        # One logger per camera: throttling a warning of one must not hide those of the other.
         self._loggers = {stream: node.get_logger().get_child(stream) for stream in STREAMS}
         self._last_arrival = monotonic()
-        self._info_subscriptions = [
-            node.create_subscription(
+        for stream in STREAMS:
+            self._subscriptions[f'{stream}_info'] = node.create_subscription(
                 CameraInfo,
                 f'{stream}/camera_info',
-                lambda info, stream=stream: self._infos.__setitem__(stream, info),
+                partial(self._infos.__setitem__, stream),
                 qos_profile_sensor_data,
             )
-            for stream in STREAMS
-        ]
         rgb, ir = (node.resolve_topic_name(self._topic(stream)) for stream in STREAMS)
-        node.get_logger().info(f'receives rgb from {rgb}, ir from {ir}')
-        self._timer = node.create_timer(SILENCE_S, self._attend, clock=STEADY)
-        self._attend()
-
-    def camera_info(self, stream: str) -> CameraInfo | None:
-        """Return the latest camera info of a stream, None before the first."""
-        return self._infos.get(stream)
+        node.get_logger().info(f'receiving rgb images from {rgb}, ir images from {ir}')
+        self._timer = node.create_timer(SILENCE_S, self._check_periodically, clock=STEADY)
+        self._check_periodically()
 
     def camera_infos(self) -> dict[str, CameraInfo]:
         """Return the latest camera info of each stream that has sent one."""
         return dict(self._infos)
 
-    @property
     def dropped(self) -> Counter[str]:
-        """Frames and pairs that became no result, by cause."""
+        """Return the number of frames and pairs without a result, by cause."""
         return self._synchronizer.dropped
 
     def reset(self) -> None:
-        """Forget waiting frames, and what is known of both cameras."""
+        """Discard waiting frames and everything learned about both cameras."""
         self._synchronizer.reset()
         self._stalled_at.clear()
         for stream in STREAMS:
-            self._counters.note(f'stalled.{stream}', '')
+            self._counters.set_problem(f'stalled.{stream}', '')
 
     def destroy(self) -> None:
-        """Stop receiving; what was dropped is counted for good."""
-        for cause, number in self.dropped.items():
+        """Unsubscribe, and add the drops to the counters."""
+        for cause, number in self.dropped().items():
             self._counters.count(f'dropped.{cause}', number)
         self._node.destroy_timer(self._timer)
-        for subscription in (*self._info_subscriptions, *self._subscriptions.values()):
+        for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
 
-    def _attend(self) -> None:
-        """Follow the publishers' QoS, and let waiting pairs go when the cameras fall silent."""
+    def _check_periodically(self) -> None:
+        """Follow the publishers' QoS, and release waiting pairs when the cameras are silent."""
         for stream in STREAMS:
             self._subscribe(stream)
         if monotonic() - self._last_arrival > SILENCE_S:
-            self._hand_on(self._synchronizer.flush(), self._last_arrival)
+            self._forward(self._synchronizer.flush(), self._last_arrival)
 
     def _is_compressed(self, stream: str) -> bool:
         return getattr(self._config, stream).image_transport == 'compressed'
@@ -128,19 +122,20 @@ class Inputs:
     def _topic(self, stream: str) -> str:
         return f'{stream}/image_raw' + ('/compressed' if self._is_compressed(stream) else '')
 
+    def _profile(self, stream: str, name: str) -> QoSProfile | None:
+        """Return the profile to subscribe with; None while AUTO knows no publisher."""
+        if self._config.input_qos != 'AUTO':
+            return qos.named(self._config.input_qos)
+        profile = qos.matching(self._node.get_publishers_info_by_topic(name))
+        is_waiting = profile is None and stream not in self._profiles
+        problem = f'waiting for a publisher on {name} (tdfusion doctor lists all image topics)'
+        self._counters.set_problem(f'publisher.{stream}', problem if is_waiting else '')
+        return profile
+
     def _subscribe(self, stream: str) -> None:
         topic = self._topic(stream)
         name = self._node.resolve_topic_name(topic)
-        if self._config.input_qos == 'AUTO':
-            profile = qos.following(self._node.get_publishers_info_by_topic(name))
-            self._counters.note(
-                f'publisher.{stream}',
-                ''
-                if profile or stream in self._profiles
-                else f'waiting for a publisher on {name} (tdfusion doctor lists what there is)',
-            )
-        else:
-            profile = qos.named(self._config.input_qos, qos.INPUT_DEPTH)
+        profile = self._profile(stream, name)
         if profile is None or self._profiles.get(stream) == profile:
             return
         if stream in self._subscriptions:
@@ -148,70 +143,72 @@ class Inputs:
         self._profiles[stream] = profile
         self._subscriptions[stream] = self._node.create_subscription(
             CompressedImage if self._is_compressed(stream) else Image,
-            topic,  # not the name: ROS would remap it once more
-            lambda message, stream=stream: self._receive(stream, message),
+            topic,  # not the resolved name: ROS would remap it a second time
+            partial(self._receive, stream),
             profile,
             event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=lambda _, name=name: self._incompatible(name),
-                message_lost=lambda event, stream=stream: self._counters.tick(
-                    f'dropped.{stream}.transport', event.total_count_change
-                ),
+                incompatible_qos=lambda _: self._warn_incompatible(name),
+                message_lost=partial(self._count_lost, stream),
             ),
         )
 
-    def _incompatible(self, name: str) -> None:
-        if self._config.input_qos == 'AUTO':
-            return  # the next look at the publishers follows them
-        self._node.get_logger().warn(
-            f'a publisher of {name} offers best effort, but input_qos is '
-            f"'{self._config.input_qos}': set input_qos to AUTO or SENSOR_DATA to receive it"
-        )
+    def _count_lost(self, stream: str, event: Any) -> None:
+        self._counters.tick(f'dropped.{stream}.transport', event.total_count_change)
+
+    def _warn_incompatible(self, name: str) -> None:
+        if self._config.input_qos != 'AUTO':  # AUTO follows the publishers at its next check
+            self._node.get_logger().warn(
+                f'a publisher of {name} offers best effort, but input_qos is '
+                f"'{self._config.input_qos}': set input_qos to AUTO or SENSOR_DATA to receive it"
+            )
 
     def _receive(self, stream: str, message: Any) -> None:
         self._last_arrival = arrived = monotonic()
         try:
             frame = to_frame(message)
-            self._guards[stream].check(frame.size_hw)
+            self._size_guards[stream].check(frame.size_hw)
         except FrameError as error:
-            said = f'{stream} image dropped ({error.cause}): {error}'
+            problem = f'{stream} image dropped ({error.cause}): {error}'
             self._counters.count(f'dropped.{stream}.{error.cause}')
-            self._counters.note(f'refused.{stream}', said)
-            self._loggers[stream].warn(said, throttle_duration_sec=5.0)
+            self._counters.set_problem(f'refused.{stream}', problem)
+            self._loggers[stream].warn(problem, throttle_duration_sec=5.0)
             return
-        self._counters.note(f'refused.{stream}', '')
+        self._counters.set_problem(f'refused.{stream}', '')
         self._counters.tick(stream)
-        if now_ns := self._node.get_clock().now().nanoseconds:  # simulated time may not run yet
+        if now_ns := self._node.get_clock().now().nanoseconds:  # 0: simulated time not started
             self._counters.sample(f'{stream}_stamp_age_ms', (now_ns - frame.stamp_ns) / 1e6)
-        matches = self._synchronizer.push(stream, frame)
-        self._tell_faults(arrived)
-        self._hand_on(matches, arrived)
+        pairs = self._synchronizer.push(stream, frame)
+        self._report_stalls(arrived)
+        self._forward(pairs, arrived)
 
-    def _hand_on(self, matches: list[FramePair], arrived: float) -> None:
-        for match in matches:
-            if match.skew_ns is not None:
-                self._counters.sample('ir_age_ms', max(0, -match.skew_ns) / 1e6)
-                if match.mode == 'fused':
+    def _forward(self, pairs: list[FramePair], arrived: float) -> None:
+        for pair in pairs:
+            if pair.skew_ns is not None:
+                self._counters.sample('ir_age_ms', max(0, -pair.skew_ns) / 1e6)
+                if pair.mode == 'fused':
                     self._counters.tick('paired')
-                    self._counters.sample('skew_ms', match.skew_ns / 1e6)
-                    self._counters.sample('abs_skew_ms', abs(match.skew_ns) / 1e6)
-            self._counters.tell('mode', match.mode)
-            self._on_match(match, arrived)
+                    self._counters.sample('skew_ms', pair.skew_ns / 1e6)
+                    self._counters.sample('abs_skew_ms', abs(pair.skew_ns) / 1e6)
+            self._counters.set_text('mode', pair.mode)
+            self._on_pair(pair, arrived)
 
-    def _tell_faults(self, arrived: float) -> None:
-        """Log when a camera stalls and is back, not each time; diagnostics always know."""
-        faults, pictures = self._synchronizer.faults, self._synchronizer.image_states
+    def _report_stalls(self, arrived: float) -> None:
+        """Report stalls in the diagnostics, and log their begin and end at a limited rate."""
+        faults, states = self._synchronizer.faults, self._synchronizer.image_states
         for stream in STREAMS:
             fault = faults.get(stream, '')
-            self._counters.tell(f'{stream}.picture', pictures[stream])
-            self._counters.note(f'stalled.{stream}', fault)
+            self._counters.set_text(f'{stream}.picture', states[stream])
+            self._counters.set_problem(f'stalled.{stream}', fault)
             if fault and stream not in self._stalled_at:
                 self._stalled_at[stream] = arrived
                 self._counters.count(f'stalls.{stream}')
-                if arrived - self._told_at.get(stream, -QUIET_S) >= QUIET_S:
-                    self._told_at[stream] = arrived
+                last = self._stall_logged_at.get(stream, float('-inf'))
+                if arrived - last >= STALL_LOG_PERIOD_S:
+                    self._stall_logged_at[stream] = arrived
                     self._node.get_logger().warn(fault)
             elif not fault and stream in self._stalled_at:
                 since = self._stalled_at.pop(stream)
-                if self._told_at.get(stream) == since:
-                    lasted = f'is back after {arrived - since:.1f} s'
-                    self._node.get_logger().info(f'the {stream} camera {lasted}')
+                if self._stall_logged_at.get(stream) == since:
+                    self._node.get_logger().info(
+                        f'the {stream} camera is back after {arrived - since:.1f} s'
+                    )

@@ -1,4 +1,4 @@
-"""The config dataclass as ROS parameters: declared, described, read, changed while running."""
+"""The config dataclass as ROS parameters: declare, describe, read, and change while running."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -18,152 +18,146 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.core.errors import ConfigError
 
-KNOWN = {name: facts for name, _, facts in settings()}
-FRACTIONS = {name for name, default, _ in settings() if isinstance(default, float)}
-# Parameters that ROS itself puts on a node.
-FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
+SETTINGS = {name: facts for name, _, facts in settings()}
+FLOATS = {name for name, default, _ in settings() if isinstance(default, float)}
+ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 
 
 class Parameters:
     """
-    A node's parameters.
+    The node's parameters.
 
-    While unconfigured everything may be set, and is held against the config at the next
-    configuration. While configured only live settings change, and only to what makes a config.
+    While unlocked everything may be set and is checked at the next configuration. While locked
+    only live settings may change, and only to a valid config.
 
-    A value that ROS refuses, or a misspelt name, is no exception here: the node must live until it
-    is configured, so that a lifecycle manager sees the failure, can correct it (set the value,
-    delete the misspelt one) and configure again.
+    A value that ROS refuses, or a misspelled name, does not raise before :meth:`read`: a lifecycle
+    manager must see the failure, correct it (set the value, delete the misspelled one) and
+    configure again.
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._refused = _declare(node)
-        self._running: FusionConfig | None = None
-        self._check: Callable[[FusionConfig], object] = lambda config: None
         self._changed = False
-        node.add_on_set_parameters_callback(self._judge)
-        if hasattr(node, 'add_pre_set_parameters_callback'):  # Humble keeps 20 as a whole number
-            node.add_pre_set_parameters_callback(lambda given: [_as_declared(p) for p in given])
+        self._check_locked: Callable[[dict[str, Parameter]], str] = lambda given: ''
+        node.add_on_set_parameters_callback(self._on_set)
+        if hasattr(node, 'add_pre_set_parameters_callback'):  # Humble stores 20 as an integer
+            node.add_pre_set_parameters_callback(lambda given: [_with_type(p) for p in given])
 
     def read(self) -> FusionConfig:
         """
-        Return the config that the node's parameters say.
+        Return the config that the parameters describe.
 
-        :raises ConfigError: naming the parameter that is misspelt, mistyped or out of range.
+        :raises ConfigError: naming the parameter that is unknown, mistyped or out of range.
         """
-        values = {p.name: p.value for p in self._node.get_parameters_by_prefix('').values()}
-        own = {name: v for name, v in values.items() if not name.startswith(FOREIGN)}
-        strangers = sorted(own.keys() - KNOWN.keys())
+        given: Mapping[str, Any] = self._node.get_parameters_by_prefix('')
+        own = {n: p.value for n, p in given.items() if not n.startswith(ROS_PARAMETERS)}
+        unknown = sorted(own.keys() - SETTINGS.keys())
         try:
             return from_mapping(own | self._refused)
         except ConfigError as error:
-            again = f'; or delete the parameter {strangers[0]}' if strangers else ''
-            raise ConfigError(f'parameter: {error}{again}') from None
+            remedy = f'; or delete the parameter {unknown[0]}' if unknown else ''
+            raise ConfigError(f'parameter: {error}{remedy}') from None
 
-    def hold(self, config: FusionConfig, check: Callable[[FusionConfig], object]) -> None:
+    def lock(self, check: Callable[[FusionConfig], object]) -> None:
         """
-        Let only live settings change from now on.
+        Allow changes of live settings only.
 
-        :param check: raises ConfigError for a config that the model cannot follow.
+        :param check: raises ConfigError for a config that the model does not support.
         """
-        self._running, self._check, self._changed = config, check, False
 
-    def release(self) -> None:
-        """Let everything be set again."""
-        self._running = None
+        def locked(given: dict[str, Parameter]) -> str:
+            current = {name: self._node.get_parameter(name).value for name in SETTINGS}
+            for name, parameter in given.items():
+                if not SETTINGS[name]['live'] and parameter.value != current[name]:
+                    return (
+                        f'{name} cannot change while the node is configured: deactivate, clean '
+                        'up, set it, configure and activate again'
+                    )
+            try:
+                check(from_mapping(current | {name: p.value for name, p in given.items()}))
+            except ConfigError as error:
+                return str(error)
+            return ''
 
-    def changed(self) -> FusionConfig | None:
-        """Return the config anew if a live setting was set since it was last asked for."""
-        if self._running is None or not self._changed:
+        self._changed, self._check_locked = False, locked
+
+    def unlock(self) -> None:
+        """Allow all changes."""
+        self._check_locked = lambda given: ''
+
+    def take_changes(self) -> FusionConfig | None:
+        """Return the new config if a live setting was set since the last call, else None."""
+        if not self._changed:
             return None
         self._changed = False
-        # Not taken over where it was judged: another callback may still have refused it there.
-        self._running = self.read()
-        return self._running
+        # Read now, not when it was set: another callback may have refused the change.
+        return self.read()
 
-    def _judge(self, given: list[Parameter]) -> SetParametersResult:
-        reason = self._objection(given)
-        if reason:
-            for name in (p.name for p in given if p.name in KNOWN):
-                # rclpy has already noted the type of what is refused here.
-                kept = self._node.get_parameter(name).type_.value
-                self._node.describe_parameter(name).type = kept
+    def _on_set(self, given: list[Parameter]) -> SetParametersResult:
+        own = {p.name: p for p in given if p.name in SETTINGS}
+        if reason := self._check_deleted(own) or self._check_locked(own):
+            for name in own:  # rclpy has already stored the type of the refused value
+                current = self._node.get_parameter(name).type_.value
+                self._node.describe_parameter(name).type = current
             return SetParametersResult(successful=False, reason=reason)
         for parameter in given:
             self._refused.pop(parameter.name, None)
         self._changed = True
         return SetParametersResult(successful=True)
 
-    def _objection(self, given: list[Parameter]) -> str:
-        """Return why these values cannot be set together, empty if they can."""
-        own = {p.name: p for p in given if p.name in KNOWN}
-        for name, parameter in own.items():
+    def _check_deleted(self, given: dict[str, Parameter]) -> str:
+        for name, parameter in given.items():
             if parameter.type_ == Parameter.Type.NOT_SET:
                 return f'{name} cannot be deleted; set it to another value'
-        if self._running is None:
-            return ''
-        now = {name: self._node.get_parameter(name).value for name in KNOWN}
-        for name, parameter in own.items():
-            if not KNOWN[name]['live'] and parameter.value != now[name]:
-                return (
-                    f'{name} cannot change while the node is configured: deactivate, clean up, '
-                    'set it, configure and activate again'
-                )
-        try:
-            self._check(from_mapping(now | {name: p.value for name, p in own.items()}))
-        except ConfigError as error:
-            return str(error)
         return ''
 
 
 def _declare(node: Node) -> dict[str, Any]:
-    """Declare every setting, and what else was given; return the values that ROS refused."""
+    """Declare all settings and all other given parameters; return the values that ROS refused."""
     refused: dict[str, Any] = {}
     for name, default, facts in settings():
         value = list(default) or [''] if isinstance(default, tuple) else default
         descriptor = _descriptor(default, facts)
         try:
             given = node.declare_parameter(name, value, descriptor)
-            if (meant := _as_declared(given)) is not given:
-                node.set_parameters([meant])
+            if (typed := _with_type(given)) is not given:
+                node.set_parameters([typed])
         except (InvalidParameterTypeException, InvalidParameterValueException):
-            refused[name] = _given(node)[name].value
+            refused[name] = _overrides(node)[name].value
             node.declare_parameter(name, value, descriptor, ignore_override=True)
-    for name in _given(node):
-        if not node.has_parameter(name) and not name.startswith(FOREIGN):
-            stranger = ParameterDescriptor(
-                description='Unknown: delete it, then configure.', dynamic_typing=True
-            )
-            node.declare_parameter(name, None, stranger)
+    unknown = ParameterDescriptor(
+        description='Unknown: delete it, then configure.', dynamic_typing=True
+    )
+    for name in _overrides(node):
+        if not node.has_parameter(name) and not name.startswith(ROS_PARAMETERS):
+            node.declare_parameter(name, None, unknown)
     return refused
 
 
-def _as_declared(parameter: Parameter) -> Parameter:
-    """Return 20.0 for 20 where that is meant: tools offer what is set as the type from then on."""
-    whole = parameter.type_ == Parameter.Type.INTEGER and abs(parameter.value) < 2**53
-    if whole and parameter.name in FRACTIONS:
+def _with_type(parameter: Parameter) -> Parameter:
+    """Return 20.0 for 20 if the setting is a float: tools keep the type of the current value."""
+    is_whole = parameter.type_ == Parameter.Type.INTEGER and abs(parameter.value) < 2**53
+    if is_whole and parameter.name in FLOATS:
         return Parameter(parameter.name, Parameter.Type.DOUBLE, float(parameter.value))
     return parameter
 
 
-def _given(node: Node) -> Mapping[str, Parameter]:
-    # rclpy has no public way to see values that were given but not declared, or refused.
+def _overrides(node: Node) -> Mapping[str, Parameter]:
+    # rclpy has no public access to values that were given but not declared, or refused.
     return getattr(node, '_parameter_overrides', {})
 
 
 def _descriptor(default: Any, facts: Any) -> ParameterDescriptor:
-    # Dynamic, so that 20 is taken where 20.0 is meant; from_mapping holds the types.
+    # Dynamic typing accepts 20 for 20.0; from_mapping checks the types.
     descriptor = ParameterDescriptor(description=facts['doc'], dynamic_typing=True)
     if facts['choices']:
         descriptor.additional_constraints = 'one of ' + ', '.join(facts['choices'])
-    if facts['low'] is not None:
-        if isinstance(default, int):
-            descriptor.integer_range = [
-                IntegerRange(from_value=int(facts['low']), to_value=int(facts['high']), step=0)
-            ]
-        else:
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=facts['low'], to_value=facts['high'], step=0.0)
-            ]
+    low, high = facts['low'], facts['high']
+    if low is not None and isinstance(default, int):
+        bounds = IntegerRange(from_value=int(low), to_value=int(high), step=0)
+        descriptor.integer_range = [bounds]
+    elif low is not None:
+        bounds = FloatingPointRange(from_value=low, to_value=high, step=0.0)
+        descriptor.floating_point_range = [bounds]
     return descriptor

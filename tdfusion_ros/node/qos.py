@@ -1,38 +1,34 @@
-"""Quality of service by name, and following what the publishers offer."""
+"""Quality of service by name, and QoS that follows the publishers."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from rclpy.qos import DurabilityPolicy
-from rclpy.qos import HistoryPolicy
 from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-# Images wait here only while the receiving thread decodes another one.
-INPUT_DEPTH = 5
-OUTPUT_DEPTH = 5
+DEPTH = 5  # input images only wait while the receiving thread decodes another one
+RELIABILITY = {
+    'SENSOR_DATA': ReliabilityPolicy.BEST_EFFORT,
+    'DEFAULT': ReliabilityPolicy.RELIABLE,
+    'RELIABLE': ReliabilityPolicy.RELIABLE,
+    'SYSTEM_DEFAULT': ReliabilityPolicy.SYSTEM_DEFAULT,
+}
 
 
-def named(name: str, depth: int) -> QoSProfile:
+def named(name: str) -> QoSProfile:
     """
-    Return a profile by name.
+    Return a volatile profile that keeps the last five messages.
 
-    :param name: SENSOR_DATA (best effort), DEFAULT or RELIABLE, or SYSTEM_DEFAULT.
+    :param name: a key of ``RELIABILITY``.
     """
-    reliability = {
-        'SENSOR_DATA': ReliabilityPolicy.BEST_EFFORT,
-        'SYSTEM_DEFAULT': ReliabilityPolicy.SYSTEM_DEFAULT,
-    }
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=depth,
-        durability=DurabilityPolicy.VOLATILE,
-        reliability=reliability.get(name, ReliabilityPolicy.RELIABLE),
+        depth=DEPTH, durability=DurabilityPolicy.VOLATILE, reliability=RELIABILITY[name]
     )
 
 
 def latched() -> QoSProfile:
-    """Return the profile of a message that late subscribers still get."""
+    """Return the profile of a message that late subscribers still receive."""
     return QoSProfile(
         depth=1,
         durability=DurabilityPolicy.TRANSIENT_LOCAL,
@@ -40,14 +36,9 @@ def latched() -> QoSProfile:
     )
 
 
-def following(publishers: Iterable[Any]) -> QoSProfile | None:
-    """
-    Return the best profile that every publisher can serve, or None where there is none yet.
-
-    :param publishers: TopicEndpointInfo of each.
-    """
-    offered = [p.qos_profile.reliability for p in publishers]
+def matching(publishers: Iterable[TopicEndpointInfo]) -> QoSProfile | None:
+    """Return the best profile that every publisher can serve, or None without publishers."""
+    offered = {publisher.qos_profile.reliability for publisher in publishers}
     if not offered:
         return None
-    reliable = all(r == ReliabilityPolicy.RELIABLE for r in offered)
-    return named('RELIABLE' if reliable else 'SENSOR_DATA', INPUT_DEPTH)
+    return named('RELIABLE' if offered == {ReliabilityPolicy.RELIABLE} else 'SENSOR_DATA')

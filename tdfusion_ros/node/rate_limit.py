@@ -3,18 +3,16 @@
 from collections.abc import Callable
 from time import monotonic
 
-# A camera at just the limit must not lose every frame that comes a little early.
-CREDIT = 0.5  # of a period
+# Tolerated earliness in periods: a camera exactly at the limit must not lose early frames.
+TOLERANCE = 0.5
 
 
 class RateLimit:
     """
-    Admit at most ``rate_hz`` a second on the average, and the newest rather than the next in line.
-
-    What is not admitted is gone: whoever waited for its turn would be older than what comes then.
+    Admit at most ``rate_hz`` calls per second on average; nothing is queued.
 
     :param rate_hz: 0 admits everything [Hz].
-    :param clock: returns seconds that never go back.
+    :param clock: returns monotonic seconds.
     """
 
     def __init__(self, rate_hz: float, clock: Callable[[], float] = monotonic) -> None:
@@ -22,10 +20,10 @@ class RateLimit:
         self._clock = clock
         self._due = float('-inf')
 
-    def admits(self) -> bool:
-        """Tell whether one more may pass now, and count it if so."""
+    def admit(self) -> bool:
+        """Return whether a call may pass now, and count it if so."""
         now = self._clock()
         if now < self._due:
             return False
-        self._due = max(self._due, now - CREDIT * self._period_s) + self._period_s
+        self._due = max(self._due, now - TOLERANCE * self._period_s) + self._period_s
         return True

@@ -1,36 +1,38 @@
-"""How the node ends when it is told to."""
+"""Signal handling of the node's process."""
 
 import signal
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 def interrupt_once() -> list[int]:
     """
-    Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and no other.
+    Raise KeyboardInterrupt on the first SIGINT or SIGTERM only.
 
-    :returns: the signals so far; once there is anything in it, none raises any more.
+    :returns: the signals received so far; once it is not empty, no signal raises any more.
 
-    ``ros2 launch`` sends SIGINT twice; the second must not disturb an orderly end. rclpy's own
+    ``ros2 launch`` sends SIGINT twice; the second must not disturb the shutdown. rclpy's own
     handlers call these and wake the executor.
     """
-    seen: list[int] = []
+    received: list[int] = []
 
     def interrupt(number: int, frame: Any) -> None:
-        seen.append(number)
-        if len(seen) == 1:
+        received.append(number)
+        if len(received) == 1:
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, interrupt)
-    return seen
+    return received
 
 
 def ignore() -> None:
     """
-    Ignore SIGINT and SIGTERM from now on: everything is released, only Python has to end.
+    Ignore SIGINT and SIGTERM from now on; call it when everything is released.
 
-    While it does, it gives signals back their default, and the second SIGINT of ``ros2 launch``
-    would kill what has ended well; but one that is ignored stays ignored.
+    While Python exits it restores default handlers, and the second SIGINT of ``ros2 launch`` would
+    kill the process; ignored signals stay ignored.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -91,7 +91,7 @@ def test_a_transport_profile_of_the_user_is_left_alone(execute, monkeypatch):
 
 def test_a_misspelt_argument_is_named_and_one_of_an_including_file_is_not(act):
     said, node = act('fusion.launch.py', modle='mine', bag='drive', rviz='true')
-    assert said.named['msg'] == "no argument 'modle' is known: did you mean 'model'?"
+    assert said.named['msg'] == "unknown argument 'modle': did you mean 'model'?"
     assert node.kind == 'LifecycleNode'
 
 

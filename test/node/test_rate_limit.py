@@ -14,7 +14,7 @@ def admitted(rate_hz, times):
     limit = RateLimit(rate_hz, lambda: current)
     passed = []
     for current in now:
-        if limit.admits():
+        if limit.admit():
             passed.append(current)
     return passed
 

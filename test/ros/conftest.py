@@ -1,4 +1,4 @@
-"""The surroundings of the ``ros`` tier: a DDS domain of its own, on this machine only."""
+"""Fixtures of the ``ros`` tier: its own DDS domain on this machine, nodes and clients."""
 
 from pathlib import Path
 import random
@@ -40,24 +40,101 @@ def ros_environment(tmp_path_factory):
         yield
 
 
+def stage_fixture(scope, namespace=''):
+    @pytest.fixture(scope=scope)
+    def stage(tmp_path_factory):
+        from rig.stage import Stage
+
+        made = Stage(tmp_path_factory.mktemp('stage'), namespace)
+        yield made
+        made.close()
+
+    return stage
+
+
+stage = stage_fixture('function')
+shared_stage = stage_fixture('module', '/shared')
+session_stage = stage_fixture('session', '/session')
+
+
+@pytest.fixture(scope='session')
+def session_client(session_stage):
+    """Return a client of a node for all tests that need no parameters of their own."""
+    from rig.client import OUTPUTS
+
+    parameters = {'ir.normalization': 'passthrough'}
+    client = session_stage.run(parameters)
+    client.offer('rgb_info', 'ir_info')
+    client.listen(*OUTPUTS)
+    client.warm_up(client.pair_with_infos())
+    client.drive_frames(4)  # then the node knows the frame rates
+    return client
+
+
 @pytest.fixture
-def stage(tmp_path):
-    """Yield the nodes and clients of one test."""
-    from rig.stage import Stage
-
-    made = Stage(tmp_path)
-    yield made
-    made.close()
+def client(session_client):
+    """Return the shared client without earlier messages."""
+    session_client.forget()
+    return session_client
 
 
-@pytest.fixture(scope='module')
-def shared_stage(tmp_path_factory):
-    """Yield the nodes and clients of all tests of a file."""
-    from rig.stage import Stage
+@pytest.fixture(scope='session')
+def compressed_client(session_stage):
+    """Return a client of a node for compressed images."""
+    from rig import pictures
 
-    made = Stage(tmp_path_factory.mktemp('stage'))
-    yield made
-    made.close()
+    return session_stage.run(
+        {
+            'ir.normalization': 'passthrough',
+            'rgb.image_transport': 'compressed',
+            'ir.image_transport': 'compressed',
+        },
+        namespace='/compressed',
+        listen=('detections', 'fused/image_raw'),
+        make_pair=pictures.compressed_pair,
+    )
+
+
+@pytest.fixture
+def make_node():
+    """Return a function that makes an unconfigured node with parameters in this process."""
+    import rclpy
+    from rig.stage import ros_arguments
+
+    from tdfusion_ros.node.fusion_node import FusionNode
+
+    nodes = []
+
+    def make(parameters):
+        context = rclpy.Context()
+        rclpy.init(context=context)
+        node = FusionNode(
+            context=context,
+            namespace='/in_process',  # rclpy keeps its lifecycle services after destroy_node
+            cli_args=ros_arguments(parameters),
+            use_global_arguments=False,
+            enable_rosout=False,
+        )
+        nodes.append(node)
+        return node
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+        rclpy.try_shutdown(context=node.context)
+
+
+@pytest.fixture
+def block(tmp_path, monkeypatch):
+    """Return a function that blocks a stage of SLOW_NODE: its path exists until it is deleted."""
+    monkeypatch.setenv('BLOCK', str(tmp_path / 'block'))
+
+    def create(stage):
+        path = tmp_path / f'block.{stage}'
+        path.touch()
+        return path
+
+    return create
 
 
 @pytest.fixture(scope='session')

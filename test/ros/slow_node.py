@@ -1,40 +1,44 @@
 """
-The node with a slow or faulty engine, as the environment says.
+The node with an engine that blocks or fails when a test asks for it.
 
-SLOW_INFERENCE_S for each pair, SLOW_START_S to load the model. What nobody foresaw is raised while
-loading where FAULTY_START is set, and for every pair whose rgb frame_id is ``faulty``.
+While the file ``$BLOCK.load`` exists the model is not loaded, while ``$BLOCK.pair`` exists a pair
+that has begun is not fused; every begun pair adds a line to ``$BLOCK.begun``. Pairs whose rgb
+frame_id is ``faulty`` raise an unexpected error.
 """
 
 import os
+from pathlib import Path
 import sys
-from time import monotonic
 from time import sleep
 
 from tdfusion_ros.core.pipeline import Pipeline
-from tdfusion_ros.node import fusion_node as node
+from tdfusion_ros.node import configured
+from tdfusion_ros.node import fusion_node
 
-INFERENCE_S = float(os.environ.get('SLOW_INFERENCE_S', '0'))
-START_S = float(os.environ.get('SLOW_START_S', '0'))
-take, build_pipeline = Pipeline.take, node.build_pipeline
-
-
-def slow_take(pipeline, match, **options):
-    begun = monotonic()
-    if match.reference.frame_id == 'faulty':
-        raise ZeroDivisionError('nobody foresaw this')
-    result = take(pipeline, match, **options)
-    sleep(max(0.0, begun + INFERENCE_S - monotonic()))
-    return result
+BLOCK = os.environ['BLOCK']
+process_pair, build_pipeline = Pipeline.process_pair, configured.build_pipeline
 
 
-def slow_build(config, report):
+def wait_while_exists(path):
+    while Path(path).exists():
+        sleep(0.01)
+
+
+def blocking_process(pipeline, pair, **options):
+    with Path(f'{BLOCK}.begun').open('a') as file:
+        file.write(f'{pair.reference.stamp_ns}\n')
+    wait_while_exists(f'{BLOCK}.pair')
+    if pair.reference.frame_id == 'faulty':
+        raise ZeroDivisionError('an unexpected error')
+    return process_pair(pipeline, pair, **options)
+
+
+def blocking_build(config, report):
     report('loading')
-    sleep(START_S)
-    if 'FAULTY_START' in os.environ:
-        raise ZeroDivisionError('nobody foresaw this')
+    wait_while_exists(f'{BLOCK}.load')
     return build_pipeline(config, report)
 
 
-Pipeline.take = slow_take
-node.build_pipeline = slow_build
-sys.exit(node.main())
+Pipeline.process_pair = blocking_process
+configured.build_pipeline = blocking_build
+sys.exit(fusion_node.main())

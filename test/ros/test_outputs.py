@@ -1,38 +1,40 @@
-"""Images cost time; they are only made while somebody looks."""
+"""Images and annotations are only computed while somebody subscribes."""
+
+import sys
 
 import numpy as np
 import pytest
 from rig import pictures
-from rig.client import Client
 
 pytestmark = pytest.mark.ros
 
-FUSED, DRAWN, GRAY = 'fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw'
-EDGES = 'ir_registered/edges'
+FUSED, OVERLAY, IR = 'fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw'
+EDGES, ANNOTATIONS = 'ir_registered/edges', 'fused/annotations'
 
 
 @pytest.fixture
-def outputs(stage, monkeypatch):
-    """Return the node's outputs in this process, and counts of what they make."""
+def foxglove():
+    return pytest.importorskip(
+        'foxglove_msgs.msg', reason='no foxglove_msgs: run pip_ros/build_messages.py'
+    )
+
+
+def make_outputs(client):
+    """Return the node's outputs in this process."""
     from tdfusion_ros.core.config import FusionConfig
-    from tdfusion_ros.formats import messages
-    from tdfusion_ros.node import outputs as module
+    from tdfusion_ros.node.outputs import Outputs
 
-    made = {'draw': 0, 'image': 0}
-
-    def counted(name, function):
-        def counting(*args):
-            made[name] += 1
-            return function(*args)
-
-        return counting
-
-    monkeypatch.setattr(module, 'draw', counted('draw', module.draw))
-    monkeypatch.setattr(messages, 'image', counted('image', messages.image))
-    return module.Outputs(stage.client().node, FusionConfig(), ('person',)), made
+    return Outputs(client.node, FusionConfig(), ('person',))
 
 
-def publish(outputs, stamp_ns):
+def count_calls(monkeypatch, module, name):
+    """Return a list that grows with each call of a function."""
+    calls, function = [], getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args: calls.append(function(*args)) or calls[-1])
+    return calls
+
+
+def publish(outputs, client):
     """Publish a result without detections."""
     from tdfusion_ros.core.data import Detections
     from tdfusion_ros.core.data import Frame
@@ -40,74 +42,113 @@ def publish(outputs, stamp_ns):
     from tdfusion_ros.core.data import RegisteredPair
     from tdfusion_ros.core.synchronizer import FramePair
 
-    rgb, ir = pictures.scene()
-    heat = (ir / 65535).astype(np.float32)
-    nothing = Detections(
-        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
-    )
-    pair = RegisteredPair(rgb, heat, np.ones_like(heat, bool))
+    (rgb, ir), stamp_ns = pictures.scene(), client.next_stamp_ns()
+    none = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    pair = RegisteredPair(rgb, (ir / 65535).astype(np.float32), np.ones_like(ir, bool))
     frame = Frame(rgb, stamp_ns, 'rgb')
-    match = FramePair(frame, Frame(ir, stamp_ns, 'ir'), 'fused', frame)
-    outputs.publish(FusionResult(rgb, nothing, pair), match, lambda stream: None)
+    frames = FramePair(frame, Frame(ir, stamp_ns, 'ir'), 'fused', frame)
+    outputs.publish(FusionResult(rgb, none, pair), frames, {})
 
 
-def made_for(outputs, made, client):
-    """Publish once and return how often something was drawn, and how many images were made."""
-    made.update(draw=0, image=0)
-    publish(outputs, client.next_stamp_ns())
-    return made['draw'], made['image']
+def test_images_are_only_computed_while_somebody_subscribes(stage, monkeypatch):
+    from tdfusion_ros.formats import messages
+    from tdfusion_ros.node import outputs as module
 
+    drawn = count_calls(monkeypatch, module, 'draw')
+    images = count_calls(monkeypatch, messages, 'image')
+    sender, viewer = stage.client(), stage.client()
+    outputs = make_outputs(sender)
 
-def test_images_are_only_made_while_somebody_subscribes(stage, outputs):
-    outputs, made = outputs
-    alone = stage.client()
-    assert made_for(outputs, made, alone) == (0, 0)
+    def computed():
+        drawn.clear()
+        images.clear()
+        publish(outputs, sender)
+        return len(drawn), len(images)
+
+    assert computed() == (0, 0)
     assert not outputs.wants_fused()
-    viewer = Client()
-    try:
-        for topic, wanted in ((FUSED, (0, 1)), (DRAWN, (1, 2)), (GRAY, (1, 3)), (EDGES, (1, 4))):
-            viewer.listen(topic)
-            alone.wait_until(lambda w=wanted: made_for(outputs, made, alone) == w, topic)
-            viewer.wait_until(lambda t=topic: viewer.received[t], f'{topic} to arrive')
-            assert outputs.wants_fused()
-    finally:
-        viewer.close()
-    alone.wait_until(lambda: made_for(outputs, made, alone) == (0, 0), 'an end of all')
+    for topic, wanted in ((IR, (0, 1)), (EDGES, (0, 2)), (OVERLAY, (1, 3)), (FUSED, (1, 4))):
+        viewer.listen(topic)
+        sender.wait_until(lambda w=wanted: computed() == w, topic)
+        viewer.wait_until(lambda t=topic: viewer.received[t], f'{topic} to arrive')
+        assert outputs.wants_fused() == (topic in (OVERLAY, FUSED))
+    viewer.close()
+    sender.wait_until(lambda: computed() == (0, 0), 'the end of all subscriptions')
 
 
-@pytest.mark.parametrize('topic', [FUSED, DRAWN])
-def test_either_picture_of_the_fused_image_makes_the_network_compute_it(stage, outputs, topic):
-    outputs, _ = outputs
-    viewer = stage.client()
-    viewer.listen(topic)
-    viewer.wait_until(outputs.wants_fused, topic)
+def test_annotations_are_only_computed_while_somebody_subscribes(stage, monkeypatch, foxglove):
+    from tdfusion_ros.formats import foxglove as module
+
+    made = count_calls(monkeypatch, module, 'image_annotations')
+    sender, viewer, received = stage.client(), stage.client(), []
+    outputs = make_outputs(sender)
+    publish(outputs, sender)
+    assert not made
+    viewer.node.create_subscription(foxglove.ImageAnnotations, ANNOTATIONS, received.append, 50)
+    viewer.wait_until(lambda: publish(outputs, sender) or received, 'annotations')
+    assert not received[0].points
+    assert not outputs.wants_fused()  # annotations need no fused image
 
 
-def test_detections_are_the_same_whether_anybody_sees_the_fused_image_or_not(stage, demo_pairs):
-    stage.start_node()
+def test_there_is_no_annotations_topic_without_foxglove_msgs(stage, monkeypatch):
+    for name in ('foxglove_msgs', 'foxglove_msgs.msg'):
+        monkeypatch.setitem(sys.modules, name, None)
     client = stage.client()
-    client.offer('rgb', 'ir')
-    client.listen('detections')
-    shown = demo_pairs[0]
+    make_outputs(client)
+    topics = dict(client.node.get_publisher_names_and_types_by_node('client', '/'))
+    assert '/detections' in topics
+    assert f'/{ANNOTATIONS}' not in topics
 
-    def pair(stamp_ns):
-        return [
-            pictures.image(frame.pixels, encoding, pictures.header(stamp_ns, stream))
-            for stream, frame, encoding in (('rgb', shown.rgb, 'rgb8'), ('ir', shown.ir, 'mono8'))
-        ]
+
+@pytest.fixture(scope='module')
+def demo_client(shared_stage, demo_pairs):
+    """Return a client of a node that sees a real pair, and that pair by its stamp."""
+
+    def make_pair(stamp_ns):
+        frames = (('rgb', demo_pairs[0].rgb), ('ir', demo_pairs[0].ir))
+        return [pictures.frame_message(frame, stream, stamp_ns) for stream, frame in frames]
+
+    return shared_stage.run(make_pair=make_pair), make_pair
+
+
+def test_annotations_are_the_detections_of_the_same_image(demo_client, foxglove):
+    client, make_pair = demo_client
+    received = []
+    client.node.create_subscription(foxglove.ImageAnnotations, ANNOTATIONS, received.append, 50)
+    client.drive(lambda: received, make_pair)
+    rgb, ir = make_pair(client.next_stamp_ns())
+    found = client.fuse(rgb, ir, 'detections')['detections'].detections
+    (made,) = client.wait_until(
+        lambda: [one for one in received if one.timestamp == rgb.header.stamp], ANNOTATIONS
+    )
+    assert found
+    assert len(made.points) == len(made.texts) == len(found)
+    for box, text, detection in zip(made.points, made.texts, found, strict=True):
+        hypothesis = detection.results[0].hypothesis
+        assert text.text == f'{hypothesis.class_id} {hypothesis.score:.2f}'
+        assert text.timestamp == box.timestamp == rgb.header.stamp
+        xs, ys = ([getattr(point, axis) for point in box.points] for axis in 'xy')
+        center = detection.bbox.center.position
+        assert (sum(xs) / 4, sum(ys) / 4) == pytest.approx((center.x, center.y))
+        assert (max(xs) - min(xs), max(ys) - min(ys)) == pytest.approx(
+            (detection.bbox.size_x, detection.bbox.size_y)
+        )
+
+
+def test_detections_do_not_depend_on_subscribers_to_the_fused_image(demo_client):
+    client, make_pair = demo_client
 
     def boxes():
-        message = client.fuse(*pair(client.next_stamp_ns()), 'detections')['detections']
+        found = client.fuse(*make_pair(client.next_stamp_ns()), 'detections')['detections']
         return [
             (d.results[0].hypothesis.class_id, d.bbox.center.position.x, d.bbox.size_x)
-            for d in message.detections
+            for d in found.detections
         ]
 
-    client.warm_up(pair)
     alone = boxes()
     assert alone
     client.listen(FUSED)
-    client.wait_until(lambda: boxes() and client.received[FUSED], 'the fused image')
+    client.drive(lambda: client.received[FUSED], make_pair)
     for one, other in zip(alone, boxes(), strict=True):
         assert one[0] == other[0]
         np.testing.assert_allclose(one[1:], other[1:], atol=1e-2)

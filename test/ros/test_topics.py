@@ -1,4 +1,4 @@
-"""What the node publishes for a pair: headers, infos, labels, detections."""
+"""What the node publishes for a pair: headers, camera infos, labels, detections."""
 
 import numpy as np
 import pytest
@@ -8,32 +8,6 @@ from rig.client import OUTPUTS
 pytestmark = pytest.mark.ros
 
 CLASSES = ['person', 'bicycle', 'car']
-
-
-@pytest.fixture(scope='module')
-def client(shared_stage):
-    """Return a client that listens to every output of a running node."""
-    shared_stage.start_node({'ir.normalization': 'passthrough'})
-    client = shared_stage.client()
-    client.offer('rgb', 'ir', 'rgb_info', 'ir_info')
-    client.listen(*OUTPUTS)
-    client.connect()
-    client.warm_up(with_infos(client))
-    for _ in range(4):  # from here on the node knows the rate
-        client.fuse(*pictures.pair(client.next_stamp_ns()))
-    client.forget()
-    return client
-
-
-def with_infos(client):
-    """Return what makes a pair and sends both infos ahead of it."""
-
-    def make_pair(stamp_ns):
-        client.send('rgb_info', pictures.camera_info(pictures.header(stamp_ns, 'rgb')))
-        client.send('ir_info', pictures.camera_info(pictures.header(stamp_ns, 'ir'), (9, 9)))
-        return pictures.pair(stamp_ns)
-
-    return make_pair
 
 
 @pytest.mark.parametrize('order', [('rgb', 'ir'), ('ir', 'rgb')], ids=lambda o: f'{o[1]}_last')
@@ -53,7 +27,7 @@ def test_every_output_carries_the_rgb_header_whichever_image_arrives_last(client
     assert all(d.header == rgb.header for d in found['detections'].detections)
 
 
-def test_fused_image_is_what_the_pipeline_makes_of_the_pair(client, oracle):
+def test_outputs_are_what_the_pipeline_computes_from_the_pair(client, oracle):
     from tdfusion_ros.core.data import Frame
 
     rgb, ir = pictures.pair(client.next_stamp_ns(), seed=3)
@@ -63,12 +37,16 @@ def test_fused_image_is_what_the_pipeline_makes_of_the_pair(client, oracle):
     np.testing.assert_array_equal(
         pictures.pixels(found['ir_registered/image_raw']), np.round(expected.pair.ir * 255)
     )
-
-
-def test_fused_camera_info_equals_the_rgb_cameras_info(client):
-    rgb, ir = pictures.pair(client.next_stamp_ns())
-    info = client.fuse(rgb, ir)['fused/camera_info']
-    assert info == pictures.camera_info(rgb.header)
+    assert found['fused/camera_info'] == pictures.camera_info(rgb.header)
+    images = {topic: found[topic] for topic in OUTPUTS if topic.endswith('image_raw')}
+    assert {topic: m.encoding for topic, m in images.items()} == {
+        'fused/image_raw': 'rgb8',
+        'overlay/image_raw': 'rgb8',
+        'ir_registered/image_raw': 'mono8',
+    }
+    for message in images.values():
+        assert (message.height, message.width) == pictures.SMALL_HW
+        assert len(message.data) == message.height * message.step
 
 
 def test_an_empty_scene_publishes_an_empty_array(client):
@@ -83,8 +61,8 @@ def test_an_empty_scene_publishes_an_empty_array(client):
     )
 
 
-def test_label_info_reaches_a_late_subscriber(client, shared_stage):
-    late = shared_stage.client()
+def test_label_info_reaches_a_late_subscriber(client, stage):
+    late = stage.client('/session')
     late.listen('label_info')
     late.wait_until(lambda: late.received['label_info'], 'label_info')
     (labels,) = late.received['label_info']
@@ -93,25 +71,8 @@ def test_label_info_reaches_a_late_subscriber(client, shared_stage):
     assert labels.header.stamp.sec > 0
 
 
-def test_output_images_are_rgb8_and_mono8_of_the_rgb_size(client):
-    found = client.fuse(*pictures.pair(client.next_stamp_ns()))
-    images = {topic: found[topic] for topic in OUTPUTS if topic.endswith('image_raw')}
-    assert {topic: m.encoding for topic, m in images.items()} == {
-        'fused/image_raw': 'rgb8',
-        'overlay/image_raw': 'rgb8',
-        'ir_registered/image_raw': 'mono8',
-    }
-    for message in images.values():
-        assert (message.height, message.width) == pictures.SMALL_HW
-        assert len(message.data) == message.height * message.step
-
-
 def test_a_camera_info_of_another_size_is_not_passed_on(client):
-    head = pictures.header(client.next_stamp_ns(), 'rgb')
-    client.send('rgb_info', pictures.camera_info(head, (480, 640)))
-    for _ in range(3):  # when the last pair is back, that info has long been seen
-        rgb, ir = pictures.pair(client.next_stamp_ns())
-        client.fuse(rgb, ir, 'fused/image_raw', 'ir_registered/image_raw')
+    client.drive_frames(5, client.pair_with_infos((480, 640)))
     sizes = {(m.height, m.width) for m in client.received['fused/camera_info']}
-    assert sizes <= {pictures.SMALL_HW}
-    client.warm_up(with_infos(client))
+    assert sizes <= {pictures.SMALL_HW}  # the previous info, until the new one is received
+    client.warm_up(client.pair_with_infos())

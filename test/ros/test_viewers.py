@@ -1,11 +1,10 @@
-"""What the files for rviz and Foxglove name, the running node has."""
+"""The topics and values in the files for rviz and Foxglove exist in the running node."""
 
 import importlib.util
 import json
 import re
 
 import pytest
-from rig import pictures
 from rig.stage import ROOT
 import yaml
 
@@ -16,57 +15,44 @@ STATUS = re.compile(
 )
 
 
-@pytest.fixture(scope='module')
-def client(shared_stage):
-    """Return a client of a node that has fused a pair."""
-    shared_stage.start_node({'ir.normalization': 'passthrough'})
-    client = shared_stage.client()
-    client.offer('rgb', 'ir')
-    client.listen('fused/image_raw')
-    client.warm_up(pictures.pair)
-    return client
+@pytest.fixture
+def panels():
+    text = (ROOT / 'config' / 'foxglove_layout.json').read_text(encoding='utf-8')
+    return json.loads(text)['configById'].values()
 
 
-@pytest.fixture(scope='module')
-def foxglove():
-    return json.loads((ROOT / 'config' / 'foxglove_layout.json').read_text(encoding='utf-8'))
+@pytest.fixture
+def kinds(client):
+    """Return the message type of every topic of the node, without its namespace."""
+    node = client.node
+    found = node.get_publisher_names_and_types_by_node('tdfusion', '/session')
+    found += node.get_subscriber_names_and_types_by_node('tdfusion', '/session')
+    return {name.removeprefix('/session'): types[0] for name, types in found}
 
 
-def topics_of(client):
-    """Return message type by topic of everything that the node publishes or subscribes."""
-    graph = client.node
-    found = graph.get_publisher_names_and_types_by_node('tdfusion', '/')
-    found += graph.get_subscriber_names_and_types_by_node('tdfusion', '/')
-    return {name: kinds[0] for name, kinds in found}
-
-
-def test_rviz_names_image_topics_of_the_node(client):
+def test_rviz_shows_image_topics_of_the_node(kinds):
     config = yaml.safe_load((ROOT / 'config' / 'fusion.rviz').read_text(encoding='utf-8'))
-    kinds = topics_of(client)
     for display in config['Visualization Manager']['Displays']:
         assert kinds['/' + display['Topic']['Value']] == 'sensor_msgs/msg/Image'
 
 
-def test_foxglove_names_topics_of_the_node(client, foxglove):
-    kinds = topics_of(client)
-    for panel in foxglove['configById'].values():
-        if 'imageMode' in panel:
-            assert kinds[panel['imageMode']['imageTopic']] == 'sensor_msgs/msg/Image'
-            assert kinds[panel['imageMode']['calibrationTopic']] == 'sensor_msgs/msg/CameraInfo'
+def test_foxglove_shows_topics_of_the_node(kinds, panels):
+    for panel in panels:
+        if mode := panel.get('imageMode'):
+            assert kinds[mode['imageTopic']] == 'sensor_msgs/msg/Image'
+            assert kinds[mode['calibrationTopic']] == 'sensor_msgs/msg/CameraInfo'
             if importlib.util.find_spec('foxglove_msgs'):
-                for topic in panel['imageMode'].get('annotations', ()):
+                for topic in mode.get('annotations', ()):
                     assert kinds[topic] == 'foxglove_msgs/msg/ImageAnnotations'
         if 'topicToRender' in panel:
             assert kinds[panel['topicToRender']] == 'diagnostic_msgs/msg/DiagnosticArray'
 
 
-def test_foxglove_plots_numbers_that_the_node_tells(client, foxglove):
-    client.wait_for_count('pairs', 1)
+def test_foxglove_plots_values_of_the_diagnostics(client, panels):
     client.status()
-    paths = [path for c in foxglove['configById'].values() for path in c.get('paths', ())]
+    paths = [path for panel in panels for path in panel.get('paths', ())]
     assert len(paths) == 6
     for path in paths:
-        node, key = STATUS.fullmatch(path['value']).groups()
-        subject = node.removeprefix('/tdfusion: ')
-        assert float(client.statuses[subject].values[key]) >= 0
-        assert path['enabled'] is True  # a path without it draws nothing
+        name, key = STATUS.fullmatch(path['value']).groups()
+        assert float(client.statuses[name.removeprefix('/tdfusion: ')].values[key]) >= 0
+        assert path['enabled'] is True  # otherwise it draws nothing

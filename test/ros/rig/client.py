@@ -1,4 +1,4 @@
-"""The other side of the node's topics and services: two cameras and a listener."""
+"""The other side of the node's topics and services: two cameras and a subscriber."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -23,7 +23,10 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 from vision_msgs.msg import LabelInfo
 
-PATIENCE_S = 20.0  # discovery alone takes up to 3 s, and the machine may be busy
+from rig import pictures
+
+TIMEOUT_S = 60.0  # for a busy machine; nothing waits that long unless it fails
+REPLY_S = 0.2  # for frames that may not give a result
 PERIOD_NS = 100_000_000
 STALE = 3  # of diagnostic_msgs/DiagnosticStatus
 OUTPUTS = {
@@ -37,7 +40,9 @@ OUTPUTS = {
 
 
 class Client:
-    """Two cameras and a listener in one node."""
+    """Two cameras and a subscriber in one node."""
+
+    process: Any  # the NodeProcess that it was started with
 
     def __init__(self, namespace: str = '') -> None:
         self._context = rclpy.Context()
@@ -49,10 +54,9 @@ class Client:
         self._services: dict[str, Any] = {}
         self._stamp_ns = 1_700_000_000_000_000_000
         self.received: dict[str, list[Any]] = defaultdict(list)
-        self.times: dict[str, list[float]] = defaultdict(list)
         self.statuses: dict[str, Any] = {}
-        self._whole: Any = None
-        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
+        self._latest: Any = None
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._store, 10)
 
     def close(self) -> None:
         """Leave the graph."""
@@ -67,7 +71,7 @@ class Client:
             self.node.create_subscription(
                 LabelInfo if topic == 'label_info' else OUTPUTS[topic],
                 topic,
-                lambda message, topic=topic: self._take(topic, message),
+                lambda message, topic=topic: self.received[topic].append(message),
                 latched if topic == 'label_info' else 50,
             )
             self.received[topic] = []
@@ -104,6 +108,43 @@ class Client:
         """Publish a message."""
         self._publishers[stream].publish(message)
 
+    def send_pair(self, rgb: Any, ir: Any, streams: tuple[str, ...] = ('rgb', 'ir')) -> None:
+        """Publish a pair, or only one of its images."""
+        for stream, message in (('rgb', rgb), ('ir', ir)):
+            if stream in streams:
+                self.send(stream, message)
+
+    def drive(
+        self,
+        until: Callable[[], Any],
+        make_pair: Callable[[int], tuple[Any, Any]] = pictures.pair,
+        streams: tuple[str, ...] = ('rgb', 'ir'),
+    ) -> list[int]:
+        """
+        Send pairs until a condition holds; return their stamps [ns].
+
+        Each one is sent after the detections of the previous one, or after a moment without them.
+        """
+        stamps_ns: list[int] = []
+        deadline = monotonic() + TIMEOUT_S
+        while not until():
+            assert monotonic() < deadline, f'no success with {len(stamps_ns)} pairs'
+            stamps_ns.append(self.next_stamp_ns())
+            rgb, ir = make_pair(stamps_ns[-1])
+            self.send_pair(rgb, ir, streams)
+            sent_ns = pictures.stamp_ns(rgb if 'rgb' in streams else ir)
+            self._spin(REPLY_S, lambda sent_ns=sent_ns: self._has_detections_since(sent_ns))
+        return stamps_ns
+
+    def _has_detections_since(self, stamp_ns: int) -> bool:
+        found = self.received['detections']
+        return bool(found) and pictures.stamp_ns(found[-1]) >= stamp_ns
+
+    def drive_frames(self, number: int, *args: Any, **options: Any) -> list[int]:
+        """Send a number of pairs as :meth:`drive` does."""
+        left = iter(range(number))
+        return self.drive(lambda: next(left, None) is None, *args, **options)
+
     def connect(self) -> None:
         """Wait until somebody reads what is offered."""
         for stream in self._publishers:
@@ -113,13 +154,12 @@ class Client:
 
     def fuse(self, rgb: Any, ir: Any, *topics: str) -> dict[str, Any]:
         """Send a pair and return what comes of it, by topic."""
-        self.send('rgb', rgb)
-        self.send('ir', ir)
+        self.send_pair(rgb, ir)
         return self.results(rgb.header.stamp, *topics)
 
-    def results(self, stamp: Any, *topics: str, timeout: float = PATIENCE_S) -> dict[str, Any]:
+    def results(self, stamp: Any, *topics: str, timeout: float = TIMEOUT_S) -> dict[str, Any]:
         """Wait for the outputs of one stamp on these topics, or on all that are listened to."""
-        wanted = topics or tuple(self.received)
+        wanted = topics or tuple(topic for topic in self.received if topic in OUTPUTS)
         self.wait_until(
             lambda: all(self._of(topic, stamp) for topic in wanted),
             f'outputs of {stamp} on {", ".join(wanted)}',
@@ -127,14 +167,26 @@ class Client:
         )
         return {topic: self._of(topic, stamp)[0] for topic in wanted}
 
-    def warm_up(self, make_pair: Callable[[int], tuple[Any, Any]]) -> None:
-        """Send pairs until every topic answers: from then on nothing is lost to discovery."""
+    def pair_with_infos(
+        self, size_hw: tuple[int, int] = pictures.SMALL_HW
+    ) -> Callable[[int], tuple[Any, Any]]:
+        """Return a function that makes a pair and sends the camera infos ahead of it."""
+
+        def make_pair(stamp_ns: int) -> tuple[Any, Any]:
+            for stream, size in (('rgb', size_hw), ('ir', (9, 9))):
+                info = pictures.camera_info(pictures.header(stamp_ns, stream), size)
+                self.send(f'{stream}_info', info)
+            return pictures.pair(stamp_ns)
+
+        return make_pair
+
+    def warm_up(self, make_pair: Callable[[int], tuple[Any, Any]] = pictures.pair) -> None:
+        """Send pairs until every topic answers: then nothing is lost to discovery any more."""
         self.connect()
-        deadline = monotonic() + PATIENCE_S
+        deadline = monotonic() + TIMEOUT_S
         while True:
             rgb, ir = make_pair(self.next_stamp_ns())
-            self.send('rgb', rgb)
-            self.send('ir', ir)
+            self.send_pair(rgb, ir)
             try:
                 self.results(rgb.header.stamp, timeout=1.0)
                 break
@@ -144,38 +196,37 @@ class Client:
         self.forget()
 
     def forget(self) -> None:
-        """Drop what was received."""
-        for kept in (*self.received.values(), *self.times.values()):
-            kept.clear()
+        """Discard what was received."""
+        for messages in self.received.values():
+            messages.clear()
 
     def wait_until(
-        self, condition: Callable[[], Any], what: str, timeout: float = PATIENCE_S
+        self, condition: Callable[[], Any], what: str, timeout: float = TIMEOUT_S
     ) -> Any:
         """Spin until the condition holds and return its value; fail after the timeout."""
-        deadline = monotonic() + timeout
-        while not (value := condition()):
-            assert monotonic() < deadline, f'waited {timeout:g} s in vain for {what}'
+        value = self._spin(timeout, condition)
+        assert value, f'waited {timeout:g} s in vain for {what}'
+        return value
+
+    def _spin(self, seconds: float, until: Callable[[], Any]) -> Any:
+        deadline = monotonic() + seconds
+        while not (value := until()) and monotonic() < deadline:
             self._executor.spin_once(timeout_sec=0.02)
         return value
 
-    def watch(self, until: float) -> None:
-        """Spin until this time of the monotonic clock [s]."""
-        while (left := until - monotonic()) > 0:
-            self._executor.spin_once(timeout_sec=left)
-
     def latest(self, since_ns: int = 0) -> Any:
         """
-        Return the node's diagnostics made after a time [ns], its statuses as one.
+        Return the node's diagnostics made after a time [ns] as one status.
 
-        The worst level, what is said at that level, and all values as a dict; each by itself is
-        in ``statuses``, by its subject.
+        It has the worst level, the messages of that level and all values; ``statuses`` has each
+        status by its name.
         """
         return self.wait_until(
-            lambda: (found := self._whole) and found.at_ns > since_ns and found, 'diagnostics'
+            lambda: (found := self._latest) and found.at_ns > since_ns and found, 'diagnostics'
         )
 
     def status(self) -> Any:
-        """Return diagnostics that know of everything that was received up to now."""
+        """Return diagnostics that include everything received so far."""
         # The node counts shortly before it stamps and shortly after it publishes, so that the
         # first message from now on may lack the latest result.
         return self.latest(self.latest(time_ns()).at_ns)
@@ -209,19 +260,16 @@ class Client:
         return self.call(Trigger, name, Trigger.Request())
 
     def numbers(self, topic: str) -> list[float]:
-        """Subscribe to a topic of numbers and return the list that they will come into."""
-        heard: list[float] = []
-        self.node.create_subscription(Float64, topic, lambda m: heard.append(m.data), 50)
-        return heard
-
-    def _take(self, topic: str, message: Any) -> None:
-        self.times[topic].append(monotonic())
-        self.received[topic].append(message)
+        """Subscribe to a topic of numbers and return the list that receives them."""
+        received: list[float] = []
+        self.node.create_subscription(Float64, topic, lambda m: received.append(m.data), 50)
+        return received
 
     def _of(self, topic: str, stamp: Any) -> list[Any]:
-        return [m for m in self.received[topic] if m.header.stamp == stamp]
+        newest = reversed(self.received[topic])
+        return [m for m in newest if m.header.stamp == stamp]
 
-    def _note(self, message: Any) -> None:
+    def _store(self, message: Any) -> None:
         mine = f'{self.node.get_namespace().rstrip("/")}/tdfusion: '
         if not message.status[0].name.startswith(mine):
             return
@@ -238,7 +286,7 @@ class Client:
         }
         every = self.statuses.values()
         level = max((s.level for s in every if s.level != STALE), default=STALE)
-        self._whole = SimpleNamespace(
+        self._latest = SimpleNamespace(
             at_ns=at_ns,
             level=level,
             message='; '.join(s.message for s in every if s.level == level),

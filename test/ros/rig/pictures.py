@@ -95,6 +95,18 @@ def pair(stamp_ns: int, *, seed: int = 0, skew_ns: int = 8_000_000) -> tuple[Ima
     )
 
 
+def compressed_pair(stamp_ns: int) -> tuple[CompressedImage, CompressedImage]:
+    """Return a scene as two PNG messages."""
+    rgb, ir = (compressed(p, '.png', header(stamp_ns, 'rgb')) for p in scene())
+    return rgb, ir
+
+
+def frame_message(frame: Any, stream: str, stamp_ns: int) -> Image:
+    """Return a frame as an image message with another stamp."""
+    encoding = 'rgb8' if frame.pixels.ndim == 3 else f'mono{8 * frame.pixels.itemsize}'
+    return image(frame.pixels, encoding, header(stamp_ns, stream))
+
+
 def pixels(message: Image) -> np.ndarray:
     """Return the pixels of an rgb8 or mono8 message."""
     shape = (message.height, message.width, CHANNELS[message.encoding])

@@ -1,5 +1,6 @@
 """Start nodes and clients, and end every one of them."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 import os
 from pathlib import Path
@@ -8,13 +9,23 @@ import subprocess
 import sys
 from typing import Any
 
+from rig import pictures
 from rig.client import Client
 
 ROOT = Path(__file__).parents[3]
-SLOW_NODE = (str(Path(__file__).parents[1] / 'slow_node.py'),)
-GRACE_S = 20.0
+SLOW_NODE = (str(Path(__file__).parents[1] / 'slow_node.py'),)  # see there: env BLOCK
+SHUTDOWN_S = 60.0
 # In front of what is there: an installed ROS is found by it.
 PYTHONPATH = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
+
+
+def ros_arguments(parameters: dict[str, Any]) -> list[str]:
+    """Return command-line arguments that set the parameters of a node."""
+    out = ['--ros-args']
+    for name, value in parameters.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        out += ['-p', f'{name}:={text}']
+    return out
 
 
 def run_module(name: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
@@ -68,7 +79,7 @@ class NodeProcess:
     def status(self) -> int:
         """Wait for its end and return its exit status; kill it where it hangs."""
         try:
-            return self._process.wait(GRACE_S)
+            return self._process.wait(SHUTDOWN_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -87,11 +98,13 @@ class Stage:
     """
     Owner of nodes and clients.
 
-    :param folder: takes their logs.
+    :param folder: for their logs.
+    :param namespace: of its nodes and clients, where none is given.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, namespace: str = '') -> None:
         self._folder = folder
+        self._namespace = namespace
         self._stack = ExitStack()
         self._nodes: list[NodeProcess] = []
 
@@ -99,25 +112,41 @@ class Stage:
         self,
         parameters: dict[str, Any] | None = None,
         *,
-        namespace: str = '',
+        namespace: str | None = None,
         script: tuple[str, ...] = ('-m', 'tdfusion_ros.node.fusion_node'),
     ) -> NodeProcess:
-        """Run the node with parameters in a namespace; what tells of time is told often."""
+        """Start the node with these parameters; it publishes diagnostics often."""
         given = {'diagnostics_period_s': 0.1, **(parameters or {})}
-        arguments = [*script, '--ros-args']
-        for name, value in given.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            arguments += ['-p', f'{name}:={text}']
-        if namespace:
-            arguments += ['-r', f'__ns:={namespace}']
+        arguments = [*script, *ros_arguments(given)]
+        if full := self._namespace if namespace is None else namespace:
+            arguments += ['-r', f'__ns:={full}']
         node = NodeProcess(arguments, self._folder / f'node_{len(self._nodes)}.log')
         self._nodes.append(node)
         self._stack.callback(node.end)
         return node
 
-    def client(self, namespace: str = '') -> Client:
+    def run(
+        self,
+        parameters: dict[str, Any] | None = None,
+        *,
+        listen: tuple[str, ...] = ('detections',),
+        make_pair: Callable[[int], tuple[Any, Any]] = pictures.pair,
+        **options: Any,
+    ) -> Client:
+        """Start a node and return a client whose pairs it fuses; options as of start_node."""
+        process = self.start_node(parameters, **options)
+        client = self.client(options.get('namespace'))
+        client.process = process
+        for stream in ('rgb', 'ir'):
+            transport = (parameters or {}).get(f'{stream}.image_transport', 'raw')
+            client.offer(stream, transport=transport)
+        client.listen(*listen)
+        client.warm_up(make_pair)
+        return client
+
+    def client(self, namespace: str | None = None) -> Client:
         """Make a client in a namespace."""
-        client = Client(namespace)
+        client = Client(self._namespace if namespace is None else namespace)
         self._stack.callback(client.close)
         return client
 

@@ -172,7 +172,7 @@ def test_all_statuses_of_the_node_in_a_message_are_merged(view, make):
     whole = make.status(at, {'rgb': 7, 'backend': 'cpu'})
     for values, level, message, subject in (
         ({'dropped.ir.truncated': 4}, 2, 'no usable ir image for 3.1 s', 'ir stream'),
-        ({'dropped.no_partner': 2}, 3, 'waits for images of both cameras', 'sync'),
+        ({'dropped.no_partner': 2}, 3, 'waiting for images of both cameras', 'sync'),
         ({'cpu': 99}, 2, 'too hot', 'fan'),
     ):
         whole.status += make.status(at, values, level, message, f'/tdfusion: {subject}').status

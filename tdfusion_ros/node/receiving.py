@@ -1,0 +1,154 @@
+"""What the node does with images: receive pairs and fuse them, or nothing."""
+
+from dataclasses import asdict
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
+
+import rclpy
+
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.errors import RequestError
+from tdfusion_ros.core.pipeline import Pipeline
+from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.formats.messages import camera_info_values
+from tdfusion_ros.formats.saved_pairs import save_pair
+from tdfusion_ros.node.configured import Configured
+from tdfusion_ros.node.inputs import Inputs
+from tdfusion_ros.node.rate_limit import RateLimit
+
+
+class NotReceiving:
+    """The node is unconfigured, inactive or paused."""
+
+    is_receiving = False
+
+    def reset_sync(self) -> str:
+        """
+        Discard waiting frames and return a message.
+
+        :raises RequestError: if the node does not receive.
+        """
+        raise RequestError('nothing to reset: the node does not receive; activate or enable it')
+
+    def save_pair(self) -> str:
+        """
+        Save the latest pair and return a message with its path.
+
+        :raises RequestError: if there is no pair, or it cannot be written.
+        """
+        raise RequestError('there is no pair yet; see /diagnostics for the reason')
+
+    def close(self) -> None:
+        """Stop receiving; nothing is published afterwards."""
+
+
+class Receiving(NotReceiving):
+    """The node is active: subscribed to the cameras."""
+
+    def __init__(self, configured: Configured) -> None:
+        self._configured = configured
+        self._counters = configured.counters
+        self._logger = configured.node.get_logger()
+        self._publish_lock = Lock()  # the worker publishes, the receiving thread closes
+        self._pairs: list[Job] = []  # the latest fused pair, if any
+        self._saved_path = ''  # of that pair, once it is saved
+        self._use(configured.parameters.read())
+        self._inputs = Inputs(configured.node, self._config, self._counters, self._submit)
+        configured.diagnostics.set_receiving(self._inputs.dropped, self._config.input_timeout_s)
+        self.is_receiving = True
+
+    def reset_sync(self) -> str:
+        self._inputs.reset()
+        return 'discarded the waiting frames and everything learned about both cameras'
+
+    def save_pair(self) -> str:
+        if not self._pairs:
+            return super().save_pair()
+        (job,) = self._pairs
+        if not self._saved_path:
+            infos = self._inputs.camera_infos()
+            metadata = {
+                'camera_info': {s: camera_info_values(info) for s, info in infos.items()},
+                'model': self._configured.diagnostics.engine_values,
+                'config': asdict(self._config),
+            }
+            self._saved_path = str(save_pair(self._config.save_folder, job.pair, metadata))
+        return f'{self._saved_path}, received {monotonic() - job.arrived:.1f} s ago'
+
+    def close(self) -> None:
+        self._inputs.destroy()
+        with self._publish_lock:
+            self.is_receiving = False
+
+    def _use(self, config: FusionConfig) -> None:
+        self._config = config
+        self._rate_limit = RateLimit(config.max_rate_hz)
+
+    def _submit(self, pair: FramePair, arrived: float) -> None:
+        """Submit a pair to the worker, with the live parameters of this moment."""
+        if config := self._configured.parameters.take_changes():
+            self._use(config)
+            self._configured.outputs.announce(config.score_threshold)
+        job = Job(self, pair, arrived, self._config)
+        if pair.mode == 'fused':
+            self._pairs, self._saved_path = [job], ''
+        if not self._rate_limit.admit():
+            self._counters.count('dropped.rate')
+        elif self._configured.worker.put(job):
+            self._counters.count('dropped.busy')
+
+    def fuse(self, pipeline: Pipeline, job: 'Job') -> None:
+        """Fuse and publish a pair in the worker's thread; an error costs this pair only."""
+        try:
+            self._fuse(pipeline, job)
+        except FrameError as error:
+            self._drop(job, f'dropped.{error.cause}', f'pair dropped ({error.cause}): {error}')
+        except Exception as error:  # the next pair may succeed
+            if rclpy.ok():  # else a signal shut ROS down while this was publishing
+                self._drop(job, 'exceptions', f'pair dropped (exception): {error!r}')
+
+    def _drop(self, job: 'Job', counter: str, problem: str) -> None:
+        self._counters.count(counter)
+        self._counters.set_problem('last.inference', problem)
+        log = self._logger.error if counter == 'exceptions' else self._logger.warn
+        log(problem, throttle_duration_sec=5.0)
+
+    def _fuse(self, pipeline: Pipeline, job: 'Job') -> None:
+        started, outputs = monotonic(), self._configured.outputs
+        pipeline.reconfigure(job.config)
+        result = pipeline.process_pair(job.pair, fused=outputs.wants_fused())
+        processed = monotonic()
+        with self._publish_lock:
+            if not self.is_receiving:  # closed meanwhile
+                return
+            outputs.publish(result, job.pair, self._inputs.camera_infos())
+            published = monotonic()
+            outputs.publish_times(job.pair, published - job.arrived)
+        self._counters.set_problem('last.inference', '')
+        self._counters.tick('pairs' if job.pair.mode == 'fused' else job.pair.mode)
+        for stage, ns in result.stage_ns.items():
+            self._counters.sample(f'{stage}_ms', ns / 1e6)
+        self._counters.sample('queue_ms', (started - job.arrived) * 1e3)
+        self._counters.sample('publish_ms', (published - processed) * 1e3)
+        self._counters.sample('latency_ms', (published - job.arrived) * 1e3)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """
+    A pair on its way to the worker.
+
+    :param arrived: monotonic time at which its last message arrived [s].
+    :param config: the live parameters at that time.
+    """
+
+    receiving: Receiving
+    pair: FramePair
+    arrived: float
+    config: FusionConfig
+
+    def process(self, pipeline: Pipeline) -> None:
+        """Fuse and publish the pair."""
+        self.receiving.fuse(pipeline, self)

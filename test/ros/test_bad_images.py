@@ -1,0 +1,151 @@
+"""A bad image costs one pair: it is dropped, counted by cause, and the next pair is fused."""
+
+from zlib import crc32
+
+import numpy as np
+import pytest
+from rig import pictures
+from rig.stage import SLOW_NODE
+
+pytestmark = pytest.mark.ros
+
+SIZE = pictures.SMALL_HW[0] * pictures.SMALL_HW[1] * 3
+STEP = pictures.SMALL_HW[1] * 3
+RGB, IR = pictures.scene()
+JPEG = bytes(pictures.compressed(RGB, '.jpg', pictures.header(0, '')).data)
+PNG = bytes(pictures.compressed(RGB, '.png', pictures.header(0, '')).data)
+HUGE = b'IHDR' + b'\x7f\xff\xff\xff' * 2 + PNG[24:29]
+# Fields of an rgb image message to replace, and the cause that must be counted.
+RAW_FAULTS = (
+    ({'data': b''}, 'truncated'),
+    ({'data': bytes(1000)}, 'truncated'),
+    ({'data': bytes(SIZE - 1)}, 'truncated'),
+    ({'step': STEP + 4}, 'truncated'),
+    ({'height': 2**32 - 1}, 'bad_size'),
+    ({'width': 2**32 - 1, 'step': 2**32 - 1}, 'bad_size'),
+    ({'height': 0}, 'bad_size'),
+    ({'width': 0}, 'bad_size'),
+    ({'step': STEP - 1}, 'bad_size'),
+    ({'step': 0}, 'bad_size'),
+    ({'step': 2**32 - 1}, 'bad_size'),
+    ({'height': 48, 'width': 64, 'step': 192}, 'size_changed'),
+)
+COMPRESSED_FAULTS = tuple(
+    ({'data': data}, cause)
+    for data, cause in (
+        (b'', 'bad_encoding'),
+        (b'hello, this is not an image', 'bad_encoding'),
+        (PNG[:12], 'truncated'),  # less than a header
+        (JPEG[:2], 'truncated'),
+        (JPEG[: len(JPEG) // 2], 'truncated'),
+        (JPEG[:2] + bytes(500) + JPEG[-2:], 'truncated'),  # no frame
+        (PNG[:60], 'truncated'),
+        (JPEG.replace(b'\x00\x60\x00\x80\x03', b'\xff\xff\xff\xff\x03', 1), 'bad_size'),
+        (PNG[:12] + HUGE + crc32(HUGE).to_bytes(4, 'big') + PNG[33:], 'bad_size'),
+    )
+)
+
+
+def damaged(message, changes):
+    for field, value in changes.items():
+        setattr(message, field, pictures.packed(value) if field == 'data' else value)
+    return message
+
+
+def check_dropped(client, bad_pairs, make_pair=pictures.pair):
+    """Send (rgb, ir, counter): each is counted, none is published, the next pair is fused."""
+    before, expected, stamps = client.status().values, {}, []
+    for rgb, ir, counter in bad_pairs:
+        expected[counter] = expected.get(counter, 0) + 1
+        stamps.append(pictures.header(client.next_stamp_ns(), '').stamp)
+        rgb.header.stamp = ir.header.stamp = stamps[-1]
+        client.send_pair(rgb, ir)
+        client.wait_for_count(counter, int(before.get(counter, 0)) + expected[counter])
+        client.fuse(*make_pair(client.next_stamp_ns()))
+    after = client.status().values
+    assert {n: int(after.get(n, 0)) - int(before.get(n, 0)) for n in expected} == expected
+    assert not [
+        topic
+        for topic, messages in client.received.items()
+        if any(m.header.stamp in stamps for m in messages)
+    ]
+
+
+def test_damaged_raw_images_are_dropped_by_cause(client):
+    bad_pairs = []
+    for changes, cause in RAW_FAULTS:
+        rgb, ir = pictures.pair(0)
+        bad_pairs.append((damaged(rgb, changes), ir, f'dropped.rgb.{cause}'))
+    rgb, ir = pictures.pair(0)
+    bad_pairs.append((rgb, damaged(ir, {'data': bytes(7)}), 'dropped.ir.truncated'))
+    check_dropped(client, bad_pairs)
+
+
+def test_images_of_the_wrong_kind_are_dropped(client):
+    rgb, ir = pictures.pair(0)
+    color = pictures.image(pictures.scene(9)[0], 'rgb8', pictures.header(0, 'ir'))
+    gray = pictures.image(IR, 'mono16', pictures.header(0, 'rgb'))
+    bad_pairs = [(rgb, color, 'dropped.bad_encoding'), (gray, ir, 'dropped.bad_encoding')]
+    check_dropped(client, bad_pairs)
+
+
+def test_damaged_compressed_images_are_dropped_by_cause(compressed_client):
+    bad_pairs = []
+    for changes, cause in COMPRESSED_FAULTS:
+        rgb, ir = pictures.compressed_pair(0)
+        bad_pairs.append((damaged(rgb, changes), ir, f'dropped.rgb.{cause}'))
+    check_dropped(compressed_client, bad_pairs, pictures.compressed_pair)
+
+
+def test_jpegs_with_random_bytes_do_not_end_the_node(compressed_client):
+    client, rng = compressed_client, np.random.default_rng(1)
+    for _ in range(100):
+        rgb, ir = pictures.compressed_pair(client.next_stamp_ns())
+        data = np.frombuffer(JPEG, np.uint8).copy()
+        data[rng.integers(0, len(data), 20)] = rng.integers(0, 256, 20)
+        rgb.data = pictures.packed(data.tobytes())
+        client.send_pair(rgb, ir)
+        client.fuse(*pictures.compressed_pair(client.next_stamp_ns()), 'detections')
+    assert client.total('exceptions') == 0
+
+
+def test_the_reason_of_a_drop_is_reported_until_a_good_image_arrives(client):
+    rgb, _ = pictures.pair(client.next_stamp_ns())
+    client.send('rgb', damaged(rgb, {'data': bytes(7)}))
+
+    def message():
+        return client.statuses['rgb stream'].message
+
+    client.wait_until(lambda: 'rgb image dropped (truncated)' in message(), 'the reason')
+    client.fuse(*pictures.pair(client.next_stamp_ns()))
+    client.wait_until(lambda: 'truncated' not in message(), 'a status without it')
+
+
+def test_an_unexpected_error_costs_one_pair_and_is_reported_until_one_succeeds(stage, block):
+    client = stage.run(script=SLOW_NODE)
+    rgb, ir = pictures.pair(client.next_stamp_ns())
+    rgb.header.frame_id = 'faulty'
+    client.send_pair(rgb, ir)
+    client.wait_until(lambda: 'an unexpected error' in client.latest().message, 'the reason')
+    assert client.statuses['inference'].level == 2
+    client.fuse(*pictures.pair(client.next_stamp_ns()))
+    client.wait_until(lambda: client.statuses['inference'].level == 0, 'the next success')
+    assert client.total('exceptions') == 1
+    assert [m for m in client.received['detections'] if m.header.frame_id == 'faulty'] == []
+    (line,) = client.process.lines('ERROR')
+    assert 'an unexpected error' in line
+
+
+def test_a_camera_that_changes_its_size_is_fused_again_after_ten_images(stage):
+    client = stage.run(listen=('detections', 'fused/image_raw'))
+
+    def make_pair(stamp_ns):
+        rgb, ir = pictures.pair(stamp_ns)
+        return pictures.image(pictures.scene(0, (64, 80))[0], 'rgb8', rgb.header), ir
+
+    for sent in range(1, 10):
+        client.send_pair(*make_pair(client.next_stamp_ns()))
+        client.wait_for_count('dropped.rgb.size_changed', sent)
+    fused = client.fuse(*make_pair(client.next_stamp_ns()))['fused/image_raw']
+    assert (fused.height, fused.width) == (64, 80)
+    assert client.total('dropped.rgb.size_changed') == 9
