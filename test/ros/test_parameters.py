@@ -24,7 +24,7 @@ BAD = {
         {'ir.percentile_low': 60.0, 'ir.percentile_high': 40.0},
         'ir.percentile_low must be below',
     ),
-    'unknown class': ({'class_filter': '[person, horse]'}, 'class_filter names horse'),
+    'unknown class': ({'class_filter': '[person, horse]'}, 'class_filter has horse'),
     'missing model': ({'model': 'no_such_model'}, "model 'no_such_model' is neither"),
     'missing calibration': ({'calibration': '/no/such.yaml'}, 'cannot be read'),
 }
