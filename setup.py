@@ -8,7 +8,7 @@ PACKAGE = 'tdfusion_ros'
 
 
 def tree(folder: str) -> list[tuple[str, list[str]]]:
-    """Return what setuptools wants, for a folder that goes below share/ as it stands."""
+    """Return the entries of data_files that install a folder below share/."""
     return [
         (os.path.join('share', PACKAGE, place), files)
         for place, _, names in os.walk(folder)

@@ -76,6 +76,14 @@ def test_wheel_fuses_images_by_command_and_as_library_from_another_folder(
     assert (by_command == by_library).all()
 
 
+def test_wheel_fuses_a_bag_and_reports_on_it(installed, write_bag, demo_records, tmp_path):
+    write_bag(tmp_path / 'bag', demo_records[:12])
+    tdfusion = installed / 'bin/tdfusion'
+    run(installed, tmp_path, tdfusion, 'fuse', 'bag', '-o', 'fused')
+    run(installed, tmp_path, tdfusion, 'view', 'fused', '--inputs', 'bag', '-o', 'report.html')
+    assert (tmp_path / 'report.html').stat().st_size > 10_000
+
+
 def test_wheel_has_every_command_and_the_shipped_files(installed, tmp_path):
     assert 'score_threshold' in run(installed, tmp_path, installed / 'bin/tdfusion', 'params')
     share = installed / 'share/tdfusion_ros'

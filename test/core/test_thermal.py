@@ -1,3 +1,5 @@
+"""Thermal counts to [0, 1]."""
+
 import cv2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,8 @@ import pytest
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.thermal import ThermalScaler
+
+BYTES = np.random.default_rng(0).integers(0, 256, (120, 160), np.uint8)
 
 
 def scene(low=21000, high=23000):
@@ -19,14 +23,15 @@ def scale(counts, **settings):
     return ThermalScaler(IrConfig(**settings)).scale(counts)
 
 
-def test_eight_bit_images_are_taken_as_the_camera_scaled_them():
-    counts = np.arange(256, dtype=np.uint8).reshape(16, 16)
+@pytest.mark.parametrize('counts', [BYTES, (BYTES / 255).astype(np.float32)])
+def test_eight_bits_and_floats_keep_their_scale(counts):
     scaled = scale(counts)
     assert scaled.dtype == np.float32
-    np.testing.assert_allclose(scaled, counts / 255, atol=1e-6)
+    np.testing.assert_allclose(scaled, BYTES / 255, atol=1e-6)
+    np.testing.assert_allclose(scale(counts, invert=True), 1 - BYTES / 255, atol=1e-6)
 
 
-def test_sixteen_bit_images_are_stretched_between_their_percentiles():
+def test_sixteen_bits_are_stretched_between_their_percentiles():
     counts = scene()
     scaled = scale(counts, percentile_low=10.0, percentile_high=90.0)
     low, high = np.percentile(counts, (10, 90))
@@ -34,67 +39,31 @@ def test_sixteen_bit_images_are_stretched_between_their_percentiles():
     np.testing.assert_allclose(scaled, np.clip((counts - low) / (high - low), 0, 1), atol=0.03)
 
 
-def test_a_hot_spot_darkens_the_rest_of_the_picture_far_less_than_without_smoothing():
+def test_a_hot_spot_darkens_the_image_far_less_than_without_smoothing():
     scaler = ThermalScaler(IrConfig())
     before = scaler.scale(scene())
     hot = scene()
-    hot[:20] = 30000  # a sixth of the picture, so the percentile jumps
+    hot[:20] = 30000  # a sixth of the image, so the percentile jumps
     assert np.abs(scale(hot) - before)[20:].max() > 0.7
     assert np.abs(scaler.scale(hot) - before)[20:].max() < 0.3
 
 
-def test_without_smoothing_every_frame_is_scaled_by_itself():
-    scaler = ThermalScaler(IrConfig(smoothing=0.0))
-    scaler.scale(scene(0, 1000))
-    np.testing.assert_array_equal(scaler.scale(scene()), scale(scene()))
-
-
-def test_smoothed_range_follows_a_lasting_change():
+def test_smoothed_range_follows_a_slow_drift_and_a_lasting_change_and_can_be_reset():
     scaler = ThermalScaler(IrConfig(smoothing=0.5))
-    scaler.scale(scene(0, 1000))
+    scaler.scale(scene())
+    drifted = scene(21400, 23400)  # by a fifth of the range
+    assert np.abs(scaler.scale(drifted) - scale(drifted)).max() > 0.05
     for _ in range(20):
-        scaled = scaler.scale(scene())
-    np.testing.assert_allclose(scaled, scale(scene()), atol=0.01)
-
-
-def test_reset_forgets_the_smoothed_range():
-    scaler = ThermalScaler(IrConfig())
-    scaler.scale(scene(0, 1000))
+        scaled = scaler.scale(drifted)
+    np.testing.assert_allclose(scaled, scale(drifted), atol=0.01)
     scaler.reset()
     np.testing.assert_array_equal(scaler.scale(scene()), scale(scene()))
 
 
-def test_fixed_range_clips_below_and_above():
-    counts = np.array([[0, 1000, 1500, 2000, 65535]], np.uint16)
-    scaled = scale(counts, normalization='fixed', range_min=1000.0, range_max=2000.0)
-    np.testing.assert_allclose(scaled, [[0, 0, 0.5, 1, 1]], atol=1e-6)
-
-
-@pytest.mark.parametrize('mode', ['passthrough', 'percentile', 'fixed'])
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_inverted_black_hot_image_is_one_minus_the_white_hot_one(mode, dtype):
-    settings = {'normalization': mode, 'range_min': 20.0, 'range_max': 200.0}
-    counts = scene(0, 255).astype(dtype)
-    np.testing.assert_allclose(
-        scale(counts, invert=True, **settings), 1 - scale(counts, **settings), atol=1e-6
-    )
-
-
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_an_image_of_one_temperature_is_finite(dtype):
-    scaled = scale(np.full((16, 16), 200, dtype), normalization='percentile')
-    assert np.isfinite(scaled).all()
-
-
-def test_three_equal_channels_are_one():
-    counts = scene(0, 255).astype(np.uint8)
-    np.testing.assert_array_equal(scale(np.dstack([counts] * 3)), scale(counts))
-
-
-def test_a_tint_as_from_a_lossy_codec_is_still_gray(demo_pairs):
-    gray = demo_pairs[0].ir.pixels.clip(4, 251)
-    tinted = np.dstack([gray + 4, gray, gray - 4]).astype(np.uint8)
-    assert np.abs(scale(tinted) - scale(gray)).max() < 0.02
+def test_without_smoothing_every_frame_is_scaled_alone():
+    scaler = ThermalScaler(IrConfig(smoothing=0.0))
+    scaler.scale(scene(0, 1000))
+    np.testing.assert_array_equal(scaler.scale(scene()), scale(scene()))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +75,7 @@ def test_a_tint_as_from_a_lossy_codec_is_still_gray(demo_pairs):
         pytest.param(lambda counts: 22000 + (counts - 22000.0) / 8, id='gain around the median'),
     ],
 )
-def test_picture_is_right_at_the_next_frame_after_a_change_of_gain_or_offset(changed):
+def test_image_is_right_in_the_first_frame_after_a_change_of_gain_or_offset(changed):
     scaler = ThermalScaler(IrConfig())
     for _ in range(5):
         before = scaler.scale(scene())
@@ -114,35 +83,47 @@ def test_picture_is_right_at_the_next_frame_after_a_change_of_gain_or_offset(cha
     np.testing.assert_allclose(after, before, atol=0.01)
 
 
-def test_a_slow_drift_is_still_smoothed():
-    scaler = ThermalScaler(IrConfig())
-    scaler.scale(scene())
-    drifted = scaler.scale(scene(21400, 23400))  # a fifth of the range
-    assert np.abs(drifted - scale(scene(21400, 23400))).max() > 0.1
+def test_fixed_range_clips_below_and_above():
+    counts = np.array([[0, 1000, 1500, 2000, 65535]], np.uint16)
+    scaled = scale(counts, normalization='fixed', range_min=1000.0, range_max=2000.0)
+    np.testing.assert_allclose(scaled, [[0, 0, 0.5, 1, 1]], atol=1e-6)
 
 
-def test_false_colors_are_taken_by_their_luma_where_asked_for(demo_pairs):
-    colored = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)[..., ::-1]
-    wanted = cv2.cvtColor(np.ascontiguousarray(colored), cv2.COLOR_RGB2GRAY)
-    np.testing.assert_array_equal(scale(colored, color='luma'), scale(wanted))
-
-
-def test_equal_channels_are_taken_as_they_are_also_where_luma_is_asked_for():
-    counts = scene(0, 255).astype(np.uint8)
-    np.testing.assert_array_equal(scale(np.dstack([counts] * 3), color='luma'), scale(counts))
-
-
-def test_a_palette_is_refused_with_its_cause(demo_pairs):
-    colored = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)
-    with pytest.raises(FrameError, match='white-hot') as caught:
-        scale(colored)
-    assert caught.value.cause == 'bad_encoding'
+@pytest.mark.parametrize('mode', ['passthrough', 'percentile', 'fixed'])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_inverted_image_is_one_minus_the_other_in_every_mode(mode, dtype):
+    settings = {'normalization': mode, 'range_min': 20.0, 'range_max': 200.0}
+    counts = BYTES.astype(dtype)
+    np.testing.assert_allclose(
+        scale(counts, invert=True, **settings), 1 - scale(counts, **settings), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_a_view_into_padded_rows_is_scaled_like_a_copy(dtype):
-    padded = scene(0, 255).astype(dtype)
-    view = padded[:, :61]
+def test_image_of_one_temperature_is_finite(dtype):
+    assert np.isfinite(scale(np.full((16, 16), 200, dtype), normalization='percentile')).all()
+
+
+@pytest.mark.parametrize('color', ['refuse', 'luma'])
+def test_three_equal_channels_are_one_and_a_tint_of_jpeg_is_still_gray(color):
+    gray = BYTES.clip(4, 251)
+    np.testing.assert_array_equal(scale(np.dstack([gray] * 3), color=color), scale(gray))
+    tinted = np.dstack([gray + 4, gray, gray - 4]).astype(np.uint8)
+    assert np.abs(scale(tinted, color=color) - scale(gray)).max() < 0.02
+
+
+def test_false_colors_are_refused_or_used_by_their_luma(demo_pairs):
+    colored = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)[..., ::-1]
+    with pytest.raises(FrameError, match='white-hot') as caught:
+        scale(colored)
+    assert caught.value.cause == 'bad_encoding'
+    luma = cv2.cvtColor(np.ascontiguousarray(colored), cv2.COLOR_RGB2GRAY)
+    np.testing.assert_array_equal(scale(colored, color='luma'), scale(luma))
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_view_into_padded_rows_is_scaled_like_a_copy(dtype):
+    view = BYTES.astype(dtype)[:, :61]
     np.testing.assert_array_equal(scale(view), scale(view.copy()))
 
 
@@ -150,7 +131,7 @@ def test_a_view_into_padded_rows_is_scaled_like_a_copy(dtype):
     st.lists(st.integers(0, 65535), min_size=16, max_size=16),
     st.sampled_from(('passthrough', 'percentile', 'fixed')),
 )
-def test_hotter_is_never_darker_and_all_lies_between_0_and_1(values, mode):
+def test_hotter_is_never_darker_and_all_is_between_0_and_1(values, mode):
     counts = np.array(values, np.uint16).reshape(4, 4)
     scaled = scale(counts, normalization=mode).ravel()
     assert scaled.min() >= 0
