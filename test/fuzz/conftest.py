@@ -32,7 +32,7 @@ from tdfusion_ros.core.errors import FusionError
 sys.path.insert(0, str(Path(__file__).parent))  # for damage
 FEW = 1000
 SLOW_S = 2.0  # of processor time, for one input
-HANG_S = 20.0
+HANG_S = 60.0
 MAX_MESSAGE = 3000  # characters
 MAX_ALLOCATION = 3 << 30  # address space beyond what the process has before
 MAX_MEMORY = 500e6  # beyond what the process has before

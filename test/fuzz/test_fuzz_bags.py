@@ -23,7 +23,6 @@ from rosbags.rosbag2 import Writer
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
-from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
@@ -102,44 +101,42 @@ def write(folder, records, plugin=MCAP, *, compressed=False):
     return file
 
 
+def check_frames(frames):
+    for frame in frames:
+        check_frame(frame)
+
+
+def readings(reader):
+    """Yield functions that read a bag as ``fuse`` and ``calibrate`` do."""
+    yield lambda: check_frames(
+        frame
+        for pair in BagSource(reader, reader.find(), FusionConfig())
+        for frame in (pair.rgb, pair.ir)
+        if frame is not None
+    )
+    for topic, kind in reader.topics().items():
+        reader.count(topic)
+        values = (message for _, _, message in reader.messages(topic))
+        if kind in IMAGE_TYPES:
+            yield lambda values=values: check_frames(map(messages.to_frame, values))
+        elif kind == INFO_TYPE:
+            yield lambda values=values: [
+                cameras.camera_from_message(value, 'rgb', (12, 16)) for value in values
+            ]
+    yield lambda: cameras.pose_from_tf(cameras.static_transforms(reader), 'rgb', 'ir')
+
+
 def read_bag(path):
-    """Read a bag as ``fuse`` and ``calibrate`` do; raise the first error after trying all."""
-    errors = []
-
-    def attempt(function, *arguments):
-        try:
-            function(*arguments)
-        except FusionError as error:
-            errors.append(error)
-
-    def pairs(reader):
-        for pair in BagSource(reader, reader.find(), FusionConfig()):
-            for frame in (pair.rgb, pair.ir):
-                if frame is not None:
-                    check_frame(frame)
-
-    def images(reader, topic):
-        for _, _, message in reader.messages(topic):
-            try:
-                check_frame(messages.to_frame(message))
-            except FrameError as error:
-                errors.append(error)
-
-    def infos(reader, topic):
-        for _, _, message in reader.messages(topic):
-            cameras.camera_from_message(message, 'rgb', (12, 16))
-
+    """Read all of a bag; raise the last error after trying everything."""
+    failed = None
     with BagReader(path) as reader:
-        attempt(pairs, reader)
-        for topic, kind in reader.topics().items():
-            reader.count(topic)
-            if kind in IMAGE_TYPES:
-                attempt(images, reader, topic)
-            elif kind == INFO_TYPE:
-                attempt(infos, reader, topic)
-        attempt(lambda: cameras.pose_from_tf(cameras.static_transforms(reader), 'rgb', 'ir'))
-    if errors:
-        raise errors[0]
+        for reading in readings(reader):
+            try:
+                reading()
+            except FusionError as error:
+                failed = error
+    if failed:
+        raise failed
 
 
 @pytest.mark.parametrize(('plugin', 'share'), [(MCAP, 1.5), (SQLITE3, 1)], ids=['mcap', 'sqlite3'])
