@@ -25,7 +25,7 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
     """
     rest = dict(values)
     task = rest.pop('task', 'fusion')
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(f'task must be one of {", ".join(TASKS)}, got {task!r}')
     known = setting_names(task)
     for name in rest:

@@ -1,3 +1,7 @@
+from pathlib import Path
+import re
+import shlex
+
 import pytest
 
 pytest.importorskip('yaml')
@@ -69,14 +73,15 @@ def test_paths_in_a_yaml_file_are_relative_to_the_file(tmp_path):
     assert (config.data, config.run, config.fusion) == (str(tmp_path / 'set'), '/runs/a', 'here')
 
 
-def test_every_shipped_file_is_valid(root):
-    files = sorted((root / 'config' / 'train').glob('*.yaml'))
-    assert len(files) == 6
-    for path in files:
-        needs = {'imitation.yaml': ['imitate=A']}.get(path.name, [])
-        needs = ['fusion=A'] if path.name in ('detector.yaml', 'segmenter.yaml') else needs
-        config = load_config([str(path), 'data=DATA', *needs])
-        assert config.run.startswith(str(root / 'runs'))
+def test_every_documented_command_is_valid(root, monkeypatch):
+    monkeypatch.chdir(root)
+    pages = ['README.md', *Path('docs').glob('*.md'), *Path('models').glob('*/*.md')]
+    files = [Path(page) for page in (*pages, *Path('config/train').glob('*.yaml'))]
+    text = '\n'.join(file.read_text(encoding='utf-8') for file in files).replace('\\\n', ' ')
+    commands = re.findall(r'^(?:# )?python -m training\.train (.*)$', text, re.MULTILINE)
+    configs = [load_config(shlex.split(command, comments=True)) for command in commands]
+    assert len(configs) >= 6
+    assert all(config.run.startswith('runs/') for config in configs)
 
 
 def test_settings_of_an_earlier_version_are_read_for_its_task():
