@@ -172,8 +172,8 @@ def steady_skew(counters: Counters) -> dict[str, str]:
     """
     Return a hint at the constant part of the skew, if the stamps show one.
 
-    Stamps cannot tell a delay from cameras that expose at different times; only a user whose
-    cameras are triggered together may compensate it.
+    Stamps do not distinguish a delay from different exposure times; only a user whose cameras are
+    triggered together may compensate it.
     """
     skew_ms = counters.samples('skew_ms')
     rates_hz = [counters.rate_hz(stream) for stream in STREAMS]

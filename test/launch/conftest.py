@@ -1,7 +1,7 @@
 """
-Small recording stand-ins of launch, launch_ros and ament_index_python.
+Fakes of launch, launch_ros and ament_index_python that record their arguments.
 
-They keep what a launch file says, so that it is executed where no ROS is installed.
+With them launch files are executed without a ROS installation.
 """
 
 from importlib.util import module_from_spec
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Recorded:
-    """Whatever a launch file makes: its kind and what it was given."""
+    """An entity of a launch file, with its arguments."""
 
     def __init__(self, *given, **named):
         self.kind = type(self).__name__
@@ -34,7 +34,7 @@ class Recorded:
 
 
 class Context:
-    """What a launch file is executed in: the arguments that were given, or are defaults."""
+    """The launch configurations: given arguments, else defaults."""
 
     def __init__(self, entities, given):
         self.launch_configurations = {
@@ -104,7 +104,7 @@ def execute(monkeypatch):
 
 @pytest.fixture
 def act(execute):
-    """Return a function that executes a launch file with arguments: what its functions return."""
+    """Return a function that executes a launch file with arguments and returns its actions."""
 
     def run(file, **given):
         entities = execute(file)

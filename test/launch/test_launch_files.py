@@ -129,7 +129,7 @@ def test_replay_of_a_bag_that_is_not_there_stops_before_anything_is_started(act,
 
 
 def test_rviz_of_a_replay_sees_the_topics_of_the_node(act, demo, monkeypatch):
-    index = sys.modules['ament_index_python.packages']  # a stand-in
+    index = sys.modules['ament_index_python.packages']  # a fake
     monkeypatch.setattr(index, 'get_package_prefix', str)
     _, rviz = act('replay.launch.py', bag=str(demo))
     assert rviz.named['namespace'].given == ('namespace',)

@@ -126,14 +126,14 @@ def test_messages_name_the_silent_camera_and_quote_the_engine(working):
 def test_a_stall_is_a_warning_of_its_stream_and_the_mode_one_of_the_inference(
     working, camera, mode
 ):
-    working.counters.set_problem(f'stalled.{camera}', 'the picture stands still for 3.0 s')
+    working.counters.set_problem(f'stalled.{camera}', 'the ir image has not changed for 3.0 s')
     working.counters.count(f'stalls.{camera}')
     working.counters.set_text(f'{camera}.picture', 'frozen')
     working.dropped.update([f'{camera}_stalled', 'both_stalled', 'too_late'])
     working.run(3.0, 'rgb', 'ir', mode)
     found = working.statuses()
     stream, inference = found[f'{camera} stream'], found['inference']
-    assert (stream.level, stream.message) == (WARN, 'the picture stands still for 3.0 s')
+    assert (stream.level, stream.message) == (WARN, 'the ir image has not changed for 3.0 s')
     assert found[f'{"rgb" if camera == "ir" else "ir"} stream'].level == OK
     assert found['sync'].level == STALE
     assert inference.level == WARN
