@@ -16,12 +16,13 @@ NAMES = [name for name, _, _ in SETTINGS]
 RANGED = [(name, default, facts) for name, default, facts in SETTINGS if facts['low'] is not None]
 
 
-def test_no_mapping_at_all_gives_the_defaults():
+def test_empty_mapping_gives_the_defaults():
     assert from_mapping({}) == FusionConfig()
 
 
-def test_dotted_names_reach_the_groups_and_leave_the_rest():
+def test_dotted_or_nested_names_set_a_group_and_leave_the_rest():
     config = from_mapping({'sync.max_skew_ms': 5.0, 'score_threshold': 0.7})
+    assert config == from_mapping({'sync': {'max_skew_ms': 5.0}, 'score_threshold': 0.7})
     assert config.sync.max_skew_ms == 5.0
     assert config.score_threshold == 0.7
     assert config == replace(
@@ -59,16 +60,16 @@ def test_values_out_of_range_are_refused_with_the_range(name, default, facts):
 
 
 @pytest.mark.parametrize(('name', 'default', 'facts'), RANGED, ids=[r[0] for r in RANGED])
-def test_defaults_lie_in_their_range(name, default, facts):
+def test_defaults_are_in_their_range(name, default, facts):
     assert facts['low'] <= default <= facts['high']
 
 
-def test_choice_that_is_none_is_refused_with_the_choices():
+def test_unknown_choice_is_refused_with_the_choices():
     with pytest.raises(ConfigError, match='backend must be one of auto, cpu, cuda, trt'):
         from_mapping({'backend': 'tensorrt'})
 
 
-def test_whole_numbers_may_stand_for_floats():
+def test_integers_are_accepted_for_floats():
     config = from_mapping({'sync.max_skew_ms': 5})
     assert config.sync.max_skew_ms == 5.0
     assert type(config.sync.max_skew_ms) is float
@@ -101,7 +102,7 @@ def test_class_filter_is_a_list_of_names_and_ros_empty_one_is_empty():
 @pytest.mark.parametrize(
     'pair', [('ir.percentile_low', 'ir.percentile_high'), ('ir.range_min', 'ir.range_max')]
 )
-def test_upper_end_of_a_range_must_lie_above_its_lower_end(pair):
+def test_upper_end_of_a_range_must_be_above_its_lower_end(pair):
     with pytest.raises(ConfigError, match=f'{pair[0]} must be below {pair[1]}'):
         from_mapping({pair[0]: 50.0, pair[1]: 50.0})
 

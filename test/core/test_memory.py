@@ -1,7 +1,7 @@
 """
-Memory that one frame takes on the robot's path, in planes: bytes per pixel of the image.
+Memory that one frame takes, in planes: bytes per pixel of the image.
 
-numpy and OpenCV tell tracemalloc what they allocate; ONNX Runtime's own memory is not in it.
+tracemalloc sees what NumPy and OpenCV allocate, but not the memory of ONNX Runtime.
 """
 
 import tracemalloc
@@ -28,9 +28,9 @@ IR = np.ascontiguousarray(RGB[..., 1])
 
 
 def planes(work):
-    """Return what work() holds at its end and at its peak, beyond what was there before."""
+    """Return the memory that work() allocates: at its end, and at its peak."""
     for _ in range(3):
-        work()  # what is made once is not of a frame
+        work()  # some memory is allocated only once
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -59,7 +59,7 @@ def test_reading_a_raw_image_copies_no_pixel(pixels, encoding):
     assert planes(lambda: messages.to_frame(message))[1] < SPARE
 
 
-def test_decoding_a_jpeg_makes_two_pictures_of_which_one_stays():
+def test_decoding_a_jpeg_makes_two_images_and_keeps_one():
     data = cv2.imencode('.jpg', RGB)[1].reshape(-1)
     message = bag_types().get('sensor_msgs/msg/CompressedImage')(
         header=HEAD, format='jpg', data=data
@@ -70,8 +70,8 @@ def test_decoding_a_jpeg_makes_two_pictures_of_which_one_stays():
 @pytest.mark.parametrize(('dtype', 'peak'), [(np.uint8, 4), (np.uint16, 12)])
 def test_thermal_image_becomes_one_float_image(dtype, peak):
     scaler, counts = ThermalScaler(IrConfig()), IR.astype(dtype) * 200
-    held, most = planes(lambda: scaler.scale(counts))
-    assert held == pytest.approx(4, abs=SPARE)
+    kept, most = planes(lambda: scaler.scale(counts))
+    assert kept == pytest.approx(4, abs=SPARE)
     assert most < peak + SPARE
 
 
@@ -86,8 +86,8 @@ def test_thermal_image_becomes_one_float_image(dtype, peak):
 def test_registration_makes_at_most_the_image_it_returns(root, calibration, ir_hw, made):
     path = str(root / 'config' / 'calibration' / calibration) if calibration else ''
     registration = Registration(load_calibration(path))
-    heat = np.ones(ir_hw, np.float32)
-    assert planes(lambda: registration.apply(heat, (HEIGHT, WIDTH)))[1] < made + SPARE
+    ir = np.ones(ir_hw, np.float32)
+    assert planes(lambda: registration.apply(ir, (HEIGHT, WIDTH)))[1] < made + SPARE
 
 
 def test_pipeline_makes_the_float_image_and_copies_nothing_else(pipeline):
@@ -95,21 +95,21 @@ def test_pipeline_makes_the_float_image_and_copies_nothing_else(pipeline):
     assert planes(lambda: pipeline.process(rgb, ir))[1] < 4 + SPARE
 
 
-def test_size_that_the_graph_does_not_take_costs_a_padded_pair(pipeline):
+def test_size_that_needs_padding_costs_a_padded_pair(pipeline):
     rgb, ir = Frame(RGB[:-6], 0), Frame(IR[:-6], 0)
     assert planes(lambda: pipeline.process(rgb, ir))[1] < 4 + 3 + 4 + SPARE
 
 
-def test_color_in_the_order_b_g_r_costs_one_picture(pipeline):
+def test_bgr8_costs_one_image(pipeline):
     rgb, ir = Frame(RGB[..., ::-1], 0), Frame(IR, 0)
     assert planes(lambda: pipeline.process(rgb, ir))[1] < 3 + 4 + SPARE
 
 
-def test_filling_the_message_copies_the_picture_once(pipeline):
+def test_filling_the_message_copies_the_image_once(pipeline):
     result = pipeline.process(Frame(RGB, 0), Frame(IR, 0))
-    held, peak = planes(lambda: messages.image(TYPES, HEAD, result.fused))
-    assert held == pytest.approx(3 * 17 / 16, abs=SPARE)  # array.array grows by a 16th more
-    assert peak < held + SPARE
+    kept, peak = planes(lambda: messages.image(TYPES, HEAD, result.fused))
+    assert kept == pytest.approx(3 * 17 / 16, abs=SPARE)  # array.array grows by a 16th more
+    assert peak < kept + SPARE
 
 
 def test_overlay_is_drawn_on_one_copy(pipeline):

@@ -25,25 +25,21 @@ def by_time(rgb, ir):
     return sorted([('rgb', ms) for ms in rgb] + [('ir', ms) for ms in ir], key=lambda a: a[1])
 
 
-def test_pairer_returns_the_nearest_rgb_frame_not_the_first_within_reach():
-    policy = NearestPolicy(SyncConfig(max_skew_ms=50))
-    feed(policy, by_time(rgb=(0, 33, 66, 100, 133), ir=(95,)))
-    assert [(pair.rgb, pair.ir) for pair in policy.flush()] == [(100, 95)]
+def test_policy_returns_the_nearest_frame_not_the_first_within_the_skew():
+    many, one = (0, 33, 66, 100, 133), (95,)
+    for rgb, ir, expected in ((many, one, (100, 95)), (one, many, (95, 100))):
+        policy = NearestPolicy(SyncConfig(max_skew_ms=50))
+        feed(policy, by_time(rgb, ir))
+        assert [(pair.rgb, pair.ir) for pair in policy.flush()] == [expected]
 
 
-def test_pairer_returns_the_nearest_ir_frame_not_the_first_within_reach():
-    policy = NearestPolicy(SyncConfig(max_skew_ms=50))
-    feed(policy, by_time(rgb=(95,), ir=(0, 33, 66, 100, 133)))
-    assert [(pair.rgb, pair.ir) for pair in policy.flush()] == [(95, 100)]
-
-
-def test_frame_that_comes_out_of_turn_is_taken_where_it_is_the_nearest():
+def test_irregular_frame_is_paired_if_it_is_the_nearest():
     policy = NearestPolicy(SyncConfig(max_skew_ms=50))
     rgb = (0, 100, 200, 300, 340)
     assert feed(policy, by_time(rgb, ir=(345,))) + push(policy, 'rgb', 440) == [(340, 345)]
 
 
-def test_pair_carries_the_very_frames_and_ir_minus_rgb_as_skew():
+def test_pair_has_the_same_objects_and_ir_minus_rgb_as_skew():
     policy = NearestPolicy(SyncConfig())
     rgb, ir = object(), object()
     policy.push('rgb', 10 * NS, rgb)
@@ -81,7 +77,7 @@ def test_at_30_and_9_hz_every_ir_frame_gets_its_nearest_rgb_frame_within_one_rgb
 
 
 @pytest.mark.parametrize('share', [0.48, 0.5, 0.52])
-def test_cameras_half_a_period_apart_keep_nearly_all_frames_in_spite_of_jitter(share):
+def test_cameras_half_a_period_apart_keep_nearly_all_frames_despite_jitter(share):
     rng, period, count = np.random.default_rng(0), 1000 / 30, 600
     rgb, ir = (
         np.arange(count) * period + shift + rng.normal(0, 0.01 * period, count)
@@ -114,7 +110,7 @@ def test_time_offset_of_either_stream_undoes_a_constant_delay(offset):
         ('time_jump', {}, [('rgb', 1000), ('rgb', 0)]),
     ],
 )
-def test_pairer_counts_a_lost_frame_by_its_cause(cause, config, arrivals):
+def test_policy_counts_a_lost_frame_by_its_cause(cause, config, arrivals):
     policy = NearestPolicy(SyncConfig(**config))
     assert feed(policy, arrivals) == []
     assert policy.dropped == Counter({cause: 1})
@@ -140,19 +136,17 @@ def test_reset_forgets_the_waiting_frames_and_counts_them():
     max_age_ms=st.sampled_from((30, 500)),
     queue_size=st.integers(1, 10),
 )
-def test_every_frame_ends_in_a_pair_or_is_counted_whatever_arrives(
-    arrivals, max_age_ms, queue_size
-):
+def test_every_frame_is_paired_or_counted_for_any_arrivals(arrivals, max_age_ms, queue_size):
     policy = NearestPolicy(SyncConfig(max_age_ms=max_age_ms, queue_size=queue_size))
     pairs = feed(policy, arrivals) + [(p.rgb, p.ir) for p in policy.flush()]
-    policy.reset()  # what still waits is counted, too
+    policy.reset()  # counts the waiting frames
     assert 2 * len(pairs) + policy.dropped.total() == len(arrivals)
     assert all(abs(rgb - ir) <= 20 for rgb, ir in pairs)
     assert min(policy.dropped.values(), default=0) >= 0
 
 
-def test_a_pair_that_waits_for_a_nearer_partner_leaves_before_its_frame_is_given_up():
+def test_a_pair_that_waits_for_a_nearer_partner_leaves_before_its_frame_is_dropped():
     policy = NearestPolicy(SyncConfig(queue_size=3, max_age_ms=1000))
-    # After 100 ir falls silent: whether it had a nearer partner than 105 is never known.
+    # After 100 ir sends nothing: whether it has a nearer partner than 105 remains unknown.
     assert feed(policy, by_time(rgb=(105, 138, 171, 204, 237), ir=(100,))) == [(105, 100)]
     assert policy.dropped == Counter(queue_full=1)

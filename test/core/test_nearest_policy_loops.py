@@ -1,4 +1,4 @@
-"""Pairing held against brute force, other orders of arrival and time that begins anew."""
+"""Pairing compared with brute force, in other orders of arrival, and in looping bags."""
 
 from hypothesis import assume
 from hypothesis import given
@@ -52,7 +52,7 @@ drives = st.builds(
 
 
 @given(drives)
-def test_pairer_finds_the_same_pairs_in_each_loop_of_a_bag_as_offline(drawn):
+def test_policy_finds_the_same_pairs_in_each_loop_of_a_bag_as_offline(drawn):
     rng, stamps = drawn
     once = run(NearestPolicy(ROOMY), arrive(rng, stamps))
     loops = [frame for _ in range(3) for frame in arrive(rng, stamps)]
@@ -69,7 +69,7 @@ def test_pairs_depend_on_stamps_not_on_the_order_of_arrival(drawn):
 
 @pytest.mark.parametrize('late', [1, 2, 5])
 @pytest.mark.parametrize('ahead', ['rgb', 'ir'])
-def test_a_stream_that_begins_anew_first_costs_only_the_frames_in_flight(ahead, late):
+def test_a_stream_that_restarts_first_costs_only_the_frames_in_flight(ahead, late):
     behind = 'ir' if ahead == 'rgb' else 'rgb'
     ms = range(1000, 4000, 100)
     loop = [(stream, at * NS) for at in ms for stream in (ahead, behind)]
@@ -100,12 +100,12 @@ def brute_force(rgb, ir, max_skew):
     }
 
 
-# With at most three frames of a stream its rate is unknown, so the definition holds to the letter.
+# With at most three frames of a stream its rate is unknown, so the definition applies exactly.
 few = st.lists(st.integers(0, 300), min_size=1, max_size=3, unique=True).map(sorted)
 
 
 @given(rgb=few, ir=few)
-def test_pairer_finds_all_pairs_of_brute_force_and_each_frame_is_in_one_pair_in_order(rgb, ir):
+def test_policy_finds_all_pairs_of_brute_force_and_each_frame_is_in_one_pair_in_order(rgb, ir):
     gaps = np.abs(np.subtract.outer(rgb, ir)).ravel()
     assume(len(set(gaps.tolist())) == gaps.size)  # a tie has no nearest
     arrivals = sorted([(ms * NS, 'rgb') for ms in rgb] + [(ms * NS, 'ir') for ms in ir])

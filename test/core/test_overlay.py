@@ -41,7 +41,7 @@ def test_box_is_drawn_along_its_border_in_the_color_of_its_class(class_id):
     assert not canvas[50:85, 30:70].any()
 
 
-def test_more_classes_than_colors_are_drawn_all_the_same():
+def test_more_classes_than_colors_are_drawn():
     names = [f'class {i}' for i in range(20)]
     canvas = draw(np.zeros((99, 99, 3), np.uint8), found([9, 40, 80, 90], class_ids=[19]), names)
     assert canvas.any()
@@ -50,18 +50,18 @@ def test_more_classes_than_colors_are_drawn_all_the_same():
 @pytest.mark.parametrize(
     'box', [[0, 0, 160, 120], [150, 0, 160, 9], [0, 110, 9, 120], [40, 0, 60, 120]]
 )
-def test_name_stays_inside_the_image_wherever_the_box_lies(box):
+def test_label_is_inside_the_image_for_boxes_at_every_border(box):
     canvas = draw(np.zeros((120, 160, 3), np.uint8), found(box), CLASSES)
     filled = (canvas == COLORS[0]).all(axis=2)
     assert filled.sum() > 0.02 * filled.size
-    # Black letters on the filled ground.
+    # Black letters on the filled background.
     rows, columns = np.nonzero(filled)
     label = canvas[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     assert (label.max(axis=2) < 100).any()
 
 
 @pytest.mark.parametrize('size_hw', [(96, 128), (480, 640), (1024, 1280)])
-def test_mark_is_written_across_the_top_and_leaves_the_rest(size_hw):
+def test_warning_is_written_across_the_top_and_leaves_the_rest(size_hw):
     image = np.full((*size_hw, 3), 90, np.uint8)
     canvas = draw(image, found(), CLASSES, 'IR STALLED 0.8 s')
     band = max(12, size_hw[0] // 12)
@@ -71,7 +71,7 @@ def test_mark_is_written_across_the_top_and_leaves_the_rest(size_hw):
     assert (image == 90).all()
 
 
-def test_edges_of_ir_lie_where_it_changes_and_nowhere_else():
+def test_edges_of_ir_are_where_it_changes_and_nowhere_else():
     gray, ir = np.full((96, 128), 90, np.uint8), np.zeros((96, 128), np.float32)
     ir[30:60, 40:80] = 0.5
     drawn = draw_edges(gray, ir, np.ones(gray.shape, bool))
@@ -84,7 +84,7 @@ def test_edges_of_ir_lie_where_it_changes_and_nowhere_else():
 
 
 @pytest.mark.parametrize('seen', [True, False])
-def test_a_flat_ir_image_has_no_edges_and_what_it_does_not_see_is_dark(seen):
+def test_a_flat_ir_image_has_no_edges_and_is_dark_where_it_is_not_valid(seen):
     gray = np.full((32, 48), 90, np.uint8)
     drawn = draw_edges(gray, np.zeros((32, 48), np.float32), np.full((32, 48), seen))
     assert (drawn == (90 if seen else 30)).all()

@@ -52,7 +52,7 @@ def test_each_box_is_a_closed_line_through_its_corners_in_the_color_of_its_class
         assert (one.outline_color.a, one.fill_color.a) == (1.0, 0.0)
 
 
-def test_each_text_says_class_and_score_on_the_color_of_its_box():
+def test_each_text_has_class_and_score_on_the_color_of_its_box():
     made = annotations()
     assert [text.text for text in made.texts] == ['car 0.76', 'person 0.50', 'bicycle 0.25']
     for text, box in zip(made.texts, made.points, strict=True):
@@ -60,10 +60,10 @@ def test_each_text_says_class_and_score_on_the_color_of_its_box():
         assert rgb(text.text_color) == (0, 0, 0)
 
 
-def test_text_stands_above_its_box_and_never_outside_of_the_image():
+def test_text_is_above_its_box_and_never_outside_of_the_image():
     above, below, right = annotations().texts
     assert (above.position.x, above.position.y) == (100, 200)
-    assert below.position.y - below.font_size >= 60  # the box of this one begins at the top
+    assert below.position.y - below.font_size >= 60  # its box starts at the top
     assert right.position.x < 620
     for text in (above, below, right):
         assert 0 <= text.position.x < 640 - 0.5 * text.font_size * len(text.text)
@@ -76,7 +76,7 @@ def test_lines_and_letters_grow_with_the_image_as_those_of_the_overlay():
     assert large.texts[0].font_size == pytest.approx(4 * small.texts[0].font_size)
 
 
-def test_lines_lie_where_the_overlay_draws_them():
+def test_lines_are_where_the_overlay_draws_them():
     (left, top), _, (right, bottom), _ = ((p.x, p.y) for p in annotations().points[0].points)
     drawn = draw(np.zeros((480, 640, 3), np.uint8), FOUND, CLASSES)
     for x, y in ((left, 250), (right, 250), (120, top), (120, bottom)):
@@ -84,21 +84,21 @@ def test_lines_lie_where_the_overlay_draws_them():
 
 
 @pytest.mark.parametrize('found', [FOUND, NOTHING], ids=['boxes', 'empty scene'])
-def test_everything_carries_the_stamp_of_the_image(found):
+def test_everything_has_the_stamp_of_the_image(found):
     made = annotations(found)
     stamps = [one.timestamp for one in (made, *made.points, *made.texts)]
     assert {seconds(stamp) for stamp in stamps} == {STAMP_NS}
     assert len(made.points) == len(found)
 
 
-def test_mark_of_a_stalled_camera_is_written_across_the_top():
+def test_warning_is_written_across_the_top():
     (text,) = annotations(NOTHING, warning='IR STALLED 0.8 s').texts
     assert text.text == 'IR STALLED 0.8 s'
     assert rgb(text.background_color) == (180, 0, 0)
     assert text.position.y == 40
 
 
-def test_annotations_survive_the_wire():
+def test_annotations_are_the_same_after_serialization():
     made = annotations(warning='NO IR 1.0 s')
     data = typestore().serialize_cdr(made, KIND)
     read = typestore().deserialize_cdr(data, KIND)
@@ -106,7 +106,7 @@ def test_annotations_survive_the_wire():
     assert read.points[0].points == made.points[0].points
 
 
-def test_releases_without_timestamp_and_metadata_get_what_they_know():
+def test_older_releases_get_no_timestamp_or_metadata_where_they_have_none():
     def get(name):
         kind = type(name, (SimpleNamespace,), {})
         stamped = name.endswith('Annotation')

@@ -1,4 +1,4 @@
-"""Messages of rosbags to numpy and back; test/ros does the same with rclpy's."""
+"""Messages of rosbags to numpy and back; test/ros does the same with rclpy."""
 
 import array
 import sys
@@ -33,7 +33,7 @@ def head(types):
     return messages.header(types, FRAME)
 
 
-def through_the_wire(message):
+def serialized_and_back(message):
     kind = message.__msgtype__
     return typestore().deserialize_cdr(typestore().serialize_cdr(message, kind), kind)
 
@@ -41,7 +41,7 @@ def through_the_wire(message):
 @pytest.mark.parametrize('shape', [(4, 6), (4, 6, 3)])
 def test_image_comes_back_as_it_was_with_its_header(types, head, shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    frame = messages.to_frame(through_the_wire(messages.image(types, head, pixels)))
+    frame = messages.to_frame(serialized_and_back(messages.image(types, head, pixels)))
     np.testing.assert_array_equal(frame.pixels, pixels)
     assert (frame.stamp_ns, frame.frame_id) == (FRAME.stamp_ns, FRAME.frame_id)
 
@@ -63,7 +63,7 @@ def test_compressed_image_is_read_in_its_own_depth(types, head, dtype):
     pixels = np.arange(24, dtype=dtype).reshape(4, 6) * (1 if dtype == np.uint8 else 2000)
     data = cv2.imencode('.png', pixels)[1].reshape(-1)
     sent = types.get('sensor_msgs/msg/CompressedImage')(header=head, format='png', data=data)
-    frame = messages.to_frame(through_the_wire(sent))
+    frame = messages.to_frame(serialized_and_back(sent))
     np.testing.assert_array_equal(frame.pixels, pixels)
     assert frame.stamp_ns == FRAME.stamp_ns
 
@@ -78,7 +78,7 @@ def test_empty_and_short_messages_are_frame_errors(types, head, data):
             messages.to_frame(sent)
 
 
-def test_encoding_that_only_cv_bridge_reads_says_so_without_it(types, head, monkeypatch):
+def test_encoding_that_only_cv_bridge_reads_is_refused_without_it(types, head, monkeypatch):
     monkeypatch.setitem(sys.modules, 'cv_bridge', None)
     sent = messages.image(types, head, np.zeros((4, 6), np.uint8))
     sent.encoding = 'yuv422_yuy2'
@@ -88,15 +88,15 @@ def test_encoding_that_only_cv_bridge_reads_says_so_without_it(types, head, monk
 
 
 @pytest.mark.parametrize('stamp_ns', [0, 1, 999_999_999, 1_000_000_000, FRAME.stamp_ns])
-def test_header_carries_every_nanosecond(types, stamp_ns):
+def test_header_keeps_every_nanosecond(types, stamp_ns):
     head = messages.header(types, Frame(FRAME.pixels, stamp_ns, 'camera'))
     assert messages.stamp_ns(head) == stamp_ns
     assert 0 <= head.stamp.nanosec < 10**9
     assert head.frame_id == 'camera'
 
 
-def test_detections_carry_centre_size_name_and_the_header_everywhere(types, head):
-    sent = through_the_wire(messages.detection_array(types, head, FOUND, CLASSES))
+def test_detections_have_center_size_name_and_header(types, head):
+    sent = serialized_and_back(messages.detection_array(types, head, FOUND, CLASSES))
     first, second = sent.detections
     assert (first.bbox.center.position.x, first.bbox.center.position.y) == (20, 40)
     assert (first.bbox.size_x, first.bbox.size_y) == (20, 40)
@@ -111,18 +111,18 @@ def test_detections_carry_centre_size_name_and_the_header_everywhere(types, head
 
 def test_an_empty_scene_is_an_empty_array_with_the_header(types, head):
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
-    sent = through_the_wire(messages.detection_array(types, head, nothing, CLASSES))
+    sent = serialized_and_back(messages.detection_array(types, head, nothing, CLASSES))
     assert len(sent.detections) == 0
     assert messages.stamp_ns(sent.header) == FRAME.stamp_ns
 
 
 def test_label_info_names_every_class_by_its_number(types, head):
-    sent = through_the_wire(messages.label_info(types, head, CLASSES, 0.25))
+    sent = serialized_and_back(messages.label_info(types, head, CLASSES, 0.25))
     assert [(c.class_id, c.class_name) for c in sent.class_map] == list(enumerate(CLASSES))
     assert sent.threshold == 0.25
 
 
-def test_camera_info_is_the_rgb_cameras_under_another_header(head, demo_records):
+def test_camera_info_is_that_of_rgb_with_another_header(head, demo_records):
     info = next(m for topic, _, m in demo_records if topic == '/rgb/camera_info')
     stamp_ns = messages.stamp_ns(info.header)
     sent = messages.camera_info(head, info)
@@ -131,7 +131,7 @@ def test_camera_info_is_the_rgb_cameras_under_another_header(head, demo_records)
     assert messages.stamp_ns(info.header) == stamp_ns
 
 
-def test_pack_for_rclpy_is_an_array_of_bytes_which_it_takes_without_checking():
+def test_pack_for_rclpy_is_the_array_type_that_it_does_not_check():
     data = np.arange(256, dtype=np.uint8)
     packed = messages.ros_types().pack(data)
     assert isinstance(packed, array.array)

@@ -1,4 +1,4 @@
-"""Pairs as files: whole or not at all, never over another one, never outside of their folder."""
+"""Pairs as files: complete or not at all, never overwritten, never outside of their folder."""
 
 import json
 
@@ -25,7 +25,7 @@ def files(folder):
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_pictures_come_back_bit_by_bit(tmp_path, dtype):
+def test_images_are_stored_without_loss(tmp_path, dtype):
     given = pair(ir_dtype=dtype)
     path = save_pair(str(tmp_path / 'new' / 'folder'), given, {'model': 'm'})
     root = path.parents[1]
@@ -72,7 +72,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path, kind):
     assert not files(tmp_path)
 
 
-def test_a_folder_that_is_a_link_itself_is_as_good(tmp_path):
+def test_a_folder_that_is_a_link_itself_is_accepted(tmp_path):
     (tmp_path / 'disk').mkdir()
     (tmp_path / 'link').symlink_to(tmp_path / 'disk')
     assert save_pair(str(tmp_path / 'link'), pair(), {}).is_file()
@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert not files(tmp_path)
 
 
-def test_a_place_that_is_a_file_is_told(tmp_path):
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
     (tmp_path / 'rgb').write_text('')
     with pytest.raises(RequestError, match='save_folder'):
         save_pair(str(tmp_path), pair(), {})
