@@ -33,13 +33,13 @@ bench: $(TEST)/ready  ## Time every stage, growth with size, paper and student, 
 	$(TEST)/bin/python -m benchmarks.speed -o out/speed.json
 	$(TEST)/bin/python -m benchmarks.latency --raw -o out/latency.json
 
-faults: $(TEST)/ready  ## Kill cameras, jump in time, fill disks: what does the live node do?
+faults: $(TEST)/ready  ## Inject 19 faults into the live node and check how it reacts
 	$(TEST)/bin/python -m pytest test/system -m system -k faults --report out/faults.json
 
-soak: $(TEST)/ready  ## Run the live node for 20 minutes: does anything grow?
+soak: $(TEST)/ready  ## Run the live node for 20 minutes and check that nothing grows
 	$(TEST)/bin/python -m pytest test/system -m system -k soak --report out/soak.json
 
-fuzz: $(TEST)/ready  ## Read 100,000 damaged inputs with every reader
+fuzz: $(TEST)/ready  ## Feed 100,000 damaged inputs to every reader of files and messages
 	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest test/fuzz -n logical --inputs 100000
 
 train-smoke: $(TEST)/ready  ## Train both networks for a few steps and export them
