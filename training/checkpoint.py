@@ -95,8 +95,9 @@ def load_run(folder: str | Path) -> nn.Module:
 
 
 def weights_hash(folder: str | Path) -> str:
-    """Return the first digits of the SHA-256 of the weights of a run, to recognize them."""
-    return hashlib.sha256((Path(folder) / WEIGHTS).read_bytes()).hexdigest()[:16]
+    """Return the first digits of the SHA-256 of the weights of a run; empty if there are none."""
+    path = Path(folder) / WEIGHTS
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ''
 
 
 def load_network(folder: str | Path, expected: type[N]) -> N:

@@ -48,12 +48,12 @@ from training.loop.panel import draw_panel
 from training.loop.panel import panel_batch
 from training.loop.run_log import open_run_log
 from training.loop.run_log import RunLog
-from training.loop.state import finish
 from training.loop.state import resume
 from training.loop.state import RunState
 from training.loop.state import save
 from training.loop.state import start_state
 from training.loop.state import update_averages
+from training.loop.state import write_run
 from training.method.learned import learned_training
 from training.method.optimization import Training
 from training.method.tasks import downstream_training
@@ -130,7 +130,7 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
         'git_commit': git_commit(),
         'device': describe(device),
     }
-    return finish(state, description)
+    return write_run(state, description)
 
 
 def after_step(state: RunState, log: RunLog, step: int, shown: Batch) -> None:

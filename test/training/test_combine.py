@@ -11,13 +11,13 @@ from training.method.combine import total  # noqa: E402
 pytestmark = pytest.mark.torch
 
 
-def test_pcgrad_of_two_conflicting_gradients_is_that_computed_by_hand():
+def test_pcgrad_of_two_conflicting_gradients_is_as_computed_by_hand():
     # <a, b> = -1: a + b / 2 = (1/2, 1/2), and b + a = (0, 1).
     gradients = torch.tensor([[1.0, 0.0], [-1.0, 1.0]])
     torch.testing.assert_close(pcgrad(gradients), torch.tensor([0.5, 1.5]))
 
 
-def test_pcgrad_leaves_no_task_worse_off_where_the_sum_does():
+def test_pcgrad_opposes_no_task_where_the_sum_does():
     gradients = torch.tensor([[1.0, 0.0], [-3.0, 1.0]])
     assert (gradients @ total(gradients) < 0).any()
     assert (gradients @ pcgrad(gradients) >= 0).all()
@@ -35,7 +35,7 @@ def test_normalized_sum_does_not_depend_on_the_scale_of_a_task():
     assert normalized(gradients).norm().item() == pytest.approx(2**0.5)
 
 
-def test_a_task_without_gradient_spoils_nothing():
+def test_a_task_without_gradient_changes_nothing():
     gradients = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
     torch.testing.assert_close(normalized(gradients), torch.tensor([0.6, 0.8]))
     torch.testing.assert_close(pcgrad(gradients), gradients[1])

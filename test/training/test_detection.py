@@ -35,14 +35,14 @@ def test_assigner_picks_only_points_inside_the_box(points):
     assert (chosen < torch.tensor([48, 40])).all()
 
 
-def test_assigner_asks_only_for_the_class_of_the_object(points):
+def test_assigner_targets_only_the_class_of_the_object(points):
     truth = truth_of((16, 16, 48, 40), class_ids=[2])
     quality = assign(*predictions(points), points, truth).quality
     assert quality[..., 2].max() > 0
     assert quality[..., :2].max() == 0
 
 
-def test_best_point_of_an_object_is_asked_for_its_iou(points):
+def test_target_of_the_best_point_of_an_object_is_its_iou(points):
     truth = truth_of((16, 16, 48, 40))
     scores, boxes = predictions(points)
     quality = assign(scores, boxes, points, truth).quality
@@ -80,7 +80,7 @@ def test_an_image_without_boxes_trains_without_nan(points):
     assert (boxes.grad == 0).all()
 
 
-def test_perfect_boxes_cost_nothing_and_worse_ones_cost_more(points):
+def test_perfect_boxes_have_no_loss_and_worse_ones_have_more(points):
     truth = truth_of((16, 16, 48, 40))
     perfect = truth[0].expand(1, len(points), 4).clone()
     logits = torch.zeros(1, len(points), 3)
@@ -99,7 +99,7 @@ def test_iou_agrees_with_pycocotools():
     torch.testing.assert_close(pair_iou(boxes[:, None], boxes[None]), expected)
 
 
-def test_generalized_iou_still_tells_apart_boxes_that_do_not_meet():
+def test_generalized_iou_ranks_boxes_that_do_not_overlap():
     box = torch.tensor([0.0, 0.0, 10.0, 10.0])
     near, far = box + 20, box + 50
     assert pair_iou(box, near) == pair_iou(box, far) == 0

@@ -28,12 +28,12 @@ def test_sobel_of_a_ramp_is_eight_times_its_slope():
     assert inner[:, 1].abs().max() < 1e-6
 
 
-def test_fusing_an_image_with_itself_costs_nothing():
+def test_fusing_an_image_with_itself_has_no_loss():
     image = torch.rand(1, 1, 16, 16)
     assert fusion_loss(image, image, image, HALF)['loss'] == 0
 
 
-def test_gradient_loss_asks_for_the_stronger_gradient_with_its_sign():
+def test_gradient_loss_targets_the_stronger_gradient_with_its_sign():
     strong_and_falling = torch.rand(1, 1, 1, 16).expand(1, 1, 16, 16)
     flat = torch.full((1, 1, 16, 16), 0.5)
     assert gradient_loss(strong_and_falling, strong_and_falling, flat) == 0
@@ -41,7 +41,7 @@ def test_gradient_loss_asks_for_the_stronger_gradient_with_its_sign():
     assert gradient_loss(1 - strong_and_falling, strong_and_falling, flat) > 0.1
 
 
-def test_gradient_loss_chooses_x_and_y_apart():
+def test_gradient_loss_chooses_x_and_y_separately():
     columns = torch.rand(1, 1, 1, 16).expand(1, 1, 16, 16)
     rows = torch.rand(1, 1, 16, 1).expand(1, 1, 16, 16)
     assert gradient_loss(columns + rows, columns, rows) < 1e-5
@@ -66,7 +66,7 @@ def test_intensity_loss_takes_a_map_of_weights_and_gives_it_a_gradient():
     torch.testing.assert_close(weight_ir.grad, torch.full_like(fused, (0.49 - 0.09) / 16))
 
 
-def test_imitating_perfectly_costs_nothing():
+def test_a_perfect_imitation_has_no_loss():
     image = torch.rand(1, 1, 16, 16)
     assert imitation_loss(image, image)['loss'] == 0
 
@@ -78,13 +78,13 @@ def test_the_same_difference_counts_more_in_the_dark():
     assert of_dark['gradient'] < 1e-5
 
 
-def test_what_is_below_black_is_still_pulled_upwards():
+def test_a_value_below_black_still_has_a_gradient_upwards():
     mixed = torch.full((1, 1, 16, 16), -0.1, requires_grad=True)
     (slope,) = torch.autograd.grad(imitation_loss(mixed, torch.zeros(1, 1, 16, 16))['loss'], mixed)
     assert (slope < 0).all()
 
 
-def test_an_edge_that_is_not_shown_costs_by_the_weight_of_gradients():
+def test_a_missing_edge_adds_loss_in_proportion_to_the_gradient_weight():
     shown = torch.full((1, 1, 16, 16), 0.5)
     mixed = shown.clone()
     mixed[..., 8:] += 0.1

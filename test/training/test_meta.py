@@ -104,7 +104,7 @@ def test_an_inner_update_of_several_steps_points_where_double_backward_points():
 
 
 @pytest.mark.parametrize('squared', [False, True])
-def test_without_influence_of_the_task_there_is_no_gradient(squared):
+def test_a_task_that_ignores_the_image_gives_no_gradient(squared):
     losses = [lambda fuse: 0.0 * fuse(*images(4)).sum() + 1.0]
     ours, _ = both_ways('rt', [images(3)], losses, squared=squared)
     assert ours.abs().max() == 0
@@ -120,7 +120,7 @@ def test_equal_sources_give_no_gradient_in_the_papers_form_only():
     assert squared.abs().max() > 1e-9
 
 
-def test_meta_step_changes_neither_fusion_nor_task_nor_their_optimizers():
+def test_a_meta_gradient_changes_neither_networks_nor_optimizers():
     fusion, loss_net = networks('rt')
     network, task_loss = task(2)
     optimizers = [torch.optim.Adam(n.parameters()) for n in (fusion, network)]

@@ -91,9 +91,8 @@ def run_identity(config: TrainConfig) -> dict[str, Any]:
 
     Paths may change, as after a move: networks are compared by a hash of their weights.
     """
-    runs = {name: getattr(config, name, '') for name in NETWORK_RUNS}
-    hashes = {f'weights of {name}': weights_hash(run) for name, run in runs.items() if run}
-    return {**facts(config), **hashes}
+    runs = {name: run for name in NETWORK_RUNS if (run := getattr(config, name, ''))}
+    return {**facts(config), **{f'weights of {n}': weights_hash(run) for n, run in runs.items()}}
 
 
 @torch.no_grad()
@@ -109,7 +108,7 @@ def update_averages(state: RunState, step: int) -> None:
                 value.copy_(current[key])
 
 
-def finish(state: RunState, description: Mapping[str, Any]) -> nn.Module:
+def write_run(state: RunState, description: Mapping[str, Any]) -> nn.Module:
     """
     Write the best networks of the run and return the main one.
 
