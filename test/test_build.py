@@ -44,7 +44,7 @@ def test_model_of_an_installation_is_found_by_name(copy, tmp_path, monkeypatch):
     assert find_bundle('other') == installed
 
 
-def test_model_of_the_source_tree_goes_before_an_installed_one(
+def test_model_of_the_source_tree_is_preferred_to_an_installed_one(
     bundle, copy, tmp_path, monkeypatch
 ):
     shutil.copytree(copy, tmp_path / 'share' / 'tdfusion_ros' / 'models' / 'msrs_rt')
@@ -52,7 +52,7 @@ def test_model_of_the_source_tree_goes_before_an_installed_one(
     assert find_bundle('msrs_rt') == bundle
 
 
-def test_no_name_is_not_the_folder_that_one_happens_to_be_in(copy, monkeypatch):
+def test_empty_name_is_not_the_current_folder(copy, monkeypatch):
     monkeypatch.chdir(copy)
     with pytest.raises(ModelError, match="model '' is neither"):
         find_bundle('')
@@ -89,13 +89,13 @@ def test_contract_that_is_not_text_is_refused(copy):
         load_bundle(copy)
 
 
-def test_contract_that_names_other_classes_than_the_graph_has_is_refused_at_the_start(copy):
+def test_contract_that_names_other_classes_than_the_graph_has_is_refused_at_startup(copy):
     change_contract(copy, classes=['person', 'car'])
     with pytest.raises(ModelError, match='export the model again'):
         build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
 
 
-def test_size_multiple_that_the_graph_cannot_run_is_refused_at_the_start(copy):
+def test_size_multiple_that_the_graph_cannot_run_is_refused_at_startup(copy):
     change_contract(copy, size_multiple=9)
     with pytest.raises(ModelError):
         build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
@@ -107,12 +107,12 @@ def test_backend_auto_reports_its_choice_through_build():
     assert len(said) == 1
 
 
-def test_backend_that_is_not_there_stops_the_start():
+def test_unavailable_backend_is_refused_at_startup():
     with pytest.raises(ConfigError, match='trt'):
         build_pipeline(FusionConfig(backend='trt'))
 
 
-def test_no_calibration_means_both_cameras_see_the_same():
+def test_no_calibration_means_the_same_field_of_view():
     assert isinstance(load_calibration(''), Identity)
 
 
@@ -133,7 +133,7 @@ def test_missing_calibration_is_refused_naming_its_path(tmp_path):
     'content',
     [b'mode: [', b'mode: stereo', b'', b'\xff\xfe\x00', b'- 1', b'{mode: identity', b'a: b: c'],
 )
-def test_invalid_calibration_is_refused_in_one_sentence_naming_its_path(tmp_path, content):
+def test_invalid_calibration_is_refused_in_one_line_naming_its_path(tmp_path, content):
     path = tmp_path / 'rig.yaml'
     path.write_bytes(content)
     with pytest.raises(CalibrationError, match=r'rig\.yaml') as caught:
@@ -141,12 +141,12 @@ def test_invalid_calibration_is_refused_in_one_sentence_naming_its_path(tmp_path
     assert '\n' not in str(caught.value)
 
 
-def test_home_folder_may_be_written_with_a_tilde(copy, tmp_path, monkeypatch):
+def test_tilde_is_the_home_folder(copy, tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     assert find_bundle(f'~/{copy.name}') == Path(tmp_path / copy.name)
 
 
-def test_calibration_that_misses_the_image_stops_the_start_naming_its_path(tmp_path):
+def test_calibration_that_misses_the_image_is_refused_naming_its_path(tmp_path):
     path = tmp_path / 'rig.yaml'
     path.write_text(
         'mode: homography\nrgb_size_hw: [480, 640]\nir_size_hw: [512, 640]\n'

@@ -53,7 +53,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(('raw', 'named'), REFUSED)
-def test_wrong_calibration_is_refused_naming_what_is_wrong(raw, named):
+def test_wrong_calibration_is_refused_naming_the_key(raw, named):
     with pytest.raises(CalibrationError, match=named):
         parse_calibration(raw)
 
@@ -62,7 +62,7 @@ def test_identity_needs_nothing_else():
     assert isinstance(parse_calibration({'mode': 'identity'}), Identity)
 
 
-def test_homography_is_for_images_of_any_size_unless_it_says_for_which():
+def test_homography_without_sizes_is_for_images_of_any_size():
     calibration = parse_calibration(HOMOGRAPHY)
     assert isinstance(calibration, Homography)
     assert (calibration.rgb_size_hw, calibration.ir_size_hw) == (None, None)
@@ -70,7 +70,7 @@ def test_homography_is_for_images_of_any_size_unless_it_says_for_which():
     assert (sized.rgb_size_hw, sized.ir_size_hw) == ((480, 640), (256, 320))
 
 
-def test_extrinsics_come_back_as_they_stand_in_the_file():
+def test_extrinsics_are_read_from_the_file():
     calibration = parse_calibration({**EXTRINSICS, 'assumed_depth_m': 8})
     np.testing.assert_array_equal(calibration.translation_m, [0.1, 0, 0])
     np.testing.assert_array_equal(calibration.rgb.k, CAMERA['k'])
@@ -84,7 +84,7 @@ def test_distortion_has_one_of_opencvs_lengths(count):
     assert parse_calibration(raw).ir.d.shape == (count,)
 
 
-def test_a_camera_without_distortion_may_leave_it_out():
+def test_distortion_is_optional():
     camera = {key: CAMERA[key] for key in ('size_hw', 'k')}
     assert parse_calibration({**EXTRINSICS, 'ir': camera}).ir.d.shape == (0,)
 
@@ -100,6 +100,6 @@ anything = st.recursive(
 
 
 @given(key=st.sampled_from([key for key in EXTRINSICS if key != 'mode']), value=anything)
-def test_whatever_stands_in_the_file_is_a_calibration_or_a_calibration_error(key, value):
+def test_any_content_is_a_calibration_or_a_calibration_error(key, value):
     with suppress(CalibrationError):
         parse_calibration({**EXTRINSICS, key: value})

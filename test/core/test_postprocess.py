@@ -73,7 +73,7 @@ def test_boxes_of_different_classes_do_not_suppress_each_other():
     assert found.class_ids.tolist() == [0, 1]
 
 
-def test_one_box_may_be_of_two_classes():
+def test_one_box_may_have_two_classes():
     found = find([[10, 10, 50, 50]], [[0.6, 0.9]])
     assert found.class_ids.tolist() == [1, 0]
 
@@ -92,7 +92,7 @@ def test_boxes_outside_of_the_image_or_without_area_are_left_out(box):
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_never_leaves_the_node(bad):
+def test_values_that_are_not_finite_are_never_reported(bad):
     found = find([[bad, 0, 9, 9], [0, 0, 9, bad], [20, 20, 40, 40]], [0.9, 0.8, np.nan])
     assert np.isfinite(found.boxes_xyxy).all()
     assert np.isfinite(found.scores).all()
@@ -140,7 +140,7 @@ def test_class_filter_names_the_unknown_class_and_the_known_ones():
         wanted_classes(('person', 'cat'), ('person', 'car'))
 
 
-def test_suppression_of_very_many_boxes_stays_fast_enough_and_right():
+def test_suppression_of_very_many_boxes_keeps_the_best():
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 150, (6300, 2))
     boxes = np.hstack([corner, corner + 20])

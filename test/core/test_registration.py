@@ -37,7 +37,7 @@ def rig(translation_m=(0.1, 0.02, -0.03), turn=(0.02, -0.05, 0.01), depth=8.0, r
     )
 
 
-def test_identity_leaves_an_image_of_the_rgb_size_as_it_is(ir):
+def test_identity_does_not_change_an_image_of_the_rgb_size(ir):
     registered, valid = Registration(Identity()).apply(ir, ir.shape)
     np.testing.assert_array_equal(registered, ir)
     assert valid.all()
@@ -101,7 +101,7 @@ def by_hand(points, k, d):
     [((), ()), (BARREL, ()), ((), BARREL), (BARREL, BARREL), (RATIONAL, BARREL)],
     ids=['pinholes', 'rgb distorted', 'ir distorted', 'both', 'rational rgb'],
 )
-def test_a_point_of_the_plane_lies_where_both_cameras_see_it(rgb_d, ir_d):
+def test_point_of_the_plane_is_mapped_to_where_both_cameras_see_it(rgb_d, ir_d):
     calibration = rig(rgb_d=rgb_d, ir_d=ir_d)
     x, y = np.meshgrid(np.linspace(-5.6, 5.6, 9), np.linspace(-3, 3, 7))
     world = np.stack([x.ravel(), y.ravel(), np.full(x.size, 8.0)], axis=1)
@@ -115,7 +115,7 @@ def test_a_point_of_the_plane_lies_where_both_cameras_see_it(rgb_d, ir_d):
     np.testing.assert_allclose(mapped, by_hand(there, calibration.ir.k, ir_d), atol=1e-3)
 
 
-def test_a_distorted_ir_image_is_made_straight_as_opencv_does_it(ir):
+def test_distorted_ir_image_is_undistorted_as_by_opencv(ir):
     k = np.array([[420.0, 0, 318], [0, 422, 241], [0, 0, 1]])
     straight, bent = Camera((480, 640), k, np.zeros(0)), Camera((480, 640), k, np.array(BARREL))
     registered, valid = Registration(
@@ -126,7 +126,7 @@ def test_a_distorted_ir_image_is_made_straight_as_opencv_does_it(ir):
     assert valid.mean() > 0.95
 
 
-def test_a_distorted_rgb_image_gets_an_ir_image_bent_like_it(ir):
+def test_distorted_rgb_image_gets_an_ir_image_with_the_same_distortion(ir):
     k = np.array([[420.0, 0, 318], [0, 422, 241], [0, 0, 1]])
     straight, bent = Camera((480, 640), k, np.zeros(0)), Camera((480, 640), k, np.array(BARREL))
     calibration = Extrinsics(bent, straight, np.eye(3), np.zeros(3), 20.0)
@@ -139,7 +139,7 @@ def test_a_distorted_rgb_image_gets_an_ir_image_bent_like_it(ir):
     np.testing.assert_allclose(smooth[0][there], smooth[1][there], atol=0.06)
 
 
-def test_what_lies_far_outside_of_a_bent_ir_image_does_not_come_back_into_it():
+def test_points_far_outside_of_a_distorted_ir_image_are_not_mapped_into_it():
     wide = Camera((480, 640), np.array([[210.0, 0, 320], [0, 210, 240], [0, 0, 1]]), np.zeros(0))
     k = np.array([[700.0, 0, 320], [0, 700, 256], [0, 0, 1]])
     bent = Camera((512, 640), k, np.array([-0.4, 0, 0, 0, 0]))
@@ -162,7 +162,7 @@ def test_rgb_pixels_that_no_ray_reaches_are_not_valid():
     assert valid[np.hypot(x - 320, y - 240) < 0.55 * 250].all()
 
 
-def test_assumed_depth_decides_the_parallax_by_focal_length_times_baseline():
+def test_parallax_is_focal_length_times_baseline_over_assumed_depth():
     center = np.array([[650.0, 355.0]])
     x = {
         depth: rgb_to_ir(rig((0.1, 0, 0), (0, 0, 0), depth), center, (720, 1280), (512, 640))[0, 0]
@@ -177,7 +177,7 @@ def test_scene_behind_the_ir_camera_is_not_valid():
         Registration(backwards).apply(np.zeros((64, 80), np.float32), (90, 160))
 
 
-def test_calibration_of_one_size_serves_images_of_another():
+def test_calibration_applies_to_images_of_another_size():
     calibration = rig()
     full = rgb_to_ir(calibration, np.array([[640.0, 360.0]]), (720, 1280), (512, 640))
     # The same place in images of half the size; pixel centers lie at whole numbers.
@@ -185,7 +185,7 @@ def test_calibration_of_one_size_serves_images_of_another():
     np.testing.assert_allclose(half, (full + 0.5) / 2 - 0.5, atol=1e-9)
 
 
-def test_homography_with_sizes_serves_images_of_another():
+def test_homography_with_sizes_applies_to_images_of_another_size():
     matrix = shift(dx=10, dy=4).matrix
     sized = Homography(matrix, (480, 640), (480, 640))
     mapped = rgb_to_ir(sized, np.array([[99.5, 49.5]]), (960, 1280), (240, 320))
@@ -206,7 +206,7 @@ def test_calibration_that_sees_nothing_says_what_to_check(ir):
 
 
 @pytest.mark.parametrize(('dx', 'refused'), [(0, False), (-600, False), (-630, True), (900, True)])
-def test_a_view_that_hardly_meets_the_image_is_refused_before_the_first_frame(dx, refused):
+def test_calibration_that_hardly_covers_the_image_is_refused(dx, refused):
     calibration = Homography(shift(dx, 0).matrix, (480, 640), (480, 640))
     if refused:
         with pytest.raises(CalibrationError, match=r'covers \d\.\d% of the rgb image'):
@@ -215,11 +215,11 @@ def test_a_view_that_hardly_meets_the_image_is_refused_before_the_first_frame(dx
         check_view(calibration)
 
 
-def test_a_homography_without_sizes_cannot_be_checked_before_the_first_frame():
+def test_homography_without_sizes_is_not_checked():
     check_view(shift(5000, 0))
 
 
-def test_cameras_that_look_in_different_directions_are_refused_before_the_first_frame():
+def test_cameras_with_different_directions_are_refused():
     check_view(rig())
     with pytest.raises(CalibrationError, match='frames'):
         check_view(rig(turn=(0, np.pi / 2, 0)))
