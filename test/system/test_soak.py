@@ -19,6 +19,8 @@ from live import Options
 
 from benchmarks.latency import fit_line
 from benchmarks.latency import grows
+from demo.player import drops
+from demo.player import drops_text
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 
@@ -101,7 +103,7 @@ def soak(options, minutes, every_s, folder):
         'minutes': minutes,
         'offered': sum(s.offered for s in samples),
         'made': sum(s.results for s in samples),
-        'dropped': {k.removeprefix('dropped.'): v for k, v in values.items() if 'dropped.' in k},
+        'dropped': drops(values),
         **growth(samples),
         'samples': [asdict(s) for s in samples],
     }
@@ -121,7 +123,6 @@ def text(report):
     samples = report['samples']
     memory, age = report['memory_mib_per_s'], report['age_ms_per_s']
     each = max(1, round(len(samples) / report['minutes']))
-    dropped = ', '.join(f'{n} {cause}' for cause, n in report['dropped'].items()) or 'none'
     after = f'after {report["warm_up_s"]:g} s'
     return '\n'.join(
         [
@@ -129,7 +130,8 @@ def text(report):
             *(row(samples[i : i + each]) for i in range(0, len(samples), each)),
             describe_environment(report['environment']),
             f'{report["size"]} at {report["hz"]:g} Hz for {report["minutes"]:g} minutes: '
-            f'{report["made"]} results of {report["offered"]} pairs; dropped: {dropped}',
+            f'{report["made"]} results of {report["offered"]} pairs; dropped: '
+            f'{drops_text(report["dropped"])}',
             f'memory {after}: {report["memory_growth"]:+.2%}, '
             f'{memory["slope"] * 3600:+.1f} +- {memory["error"] * 3600:.1f} MiB per hour',
             f'age p50 {after}: {age["growth"]:+.1f} ms from {age["start"]:.1f}, '
