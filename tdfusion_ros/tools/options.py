@@ -1,8 +1,6 @@
 """Command-line options that several subcommands share: parameters, topics, input, sizes."""
 
 import argparse
-from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from tdfusion_ros.core.config import flatten
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
@@ -69,7 +68,7 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
     if options.config:
         try:
             tree = read_yaml(options.config.read_text(encoding='utf-8'))
-            values = dict(_flatten(next(iter(tree.values()))['ros__parameters']))
+            values = flatten(next(iter(tree.values()))['ros__parameters'])
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f'{options.config} is not a parameter file: {error!r}') from None
         except (AttributeError, KeyError, TypeError, StopIteration):
@@ -86,14 +85,6 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
         except yaml.YAMLError as error:
             raise ConfigError(f"--param {name}: '{value}' is not YAML: {error}") from None
     return from_mapping(values)
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f'{prefix}{name}.')
-        else:
-            yield prefix + name, value
 
 
 def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> 'Source':
