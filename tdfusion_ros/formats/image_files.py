@@ -15,15 +15,16 @@ MAX_FILE_BYTES = 1 << 29  # pixels of the largest image: 8192 x 8192 x 4 channel
 
 def image_files(folder: Path) -> dict[str, Path]:
     """
-    Return the images of a folder by their stems.
+    Return the image files of a folder by stem.
 
-    :raises BagError: if it is no folder, has none, or has two of one stem.
+    :raises BagError: if it is not a folder, has no images, or has two of one stem.
     """
     if not folder.is_dir():
         raise BagError(f'{folder} is not a folder of images')
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES:
+        # macOS adds a file ._NAME beside each file on a foreign disk.
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith('._'):
             if path.stem in files:
                 raise BagError(f"{folder} has two images of the stem '{path.stem}'")
             files[path.stem] = path

@@ -77,7 +77,8 @@ def test_rgb_hold_gives_each_rgb_frame_of_a_bag_a_frame_of_a_slow_ir_camera(
 
 def test_images_of_folders_pair_by_stem_with_any_suffix_and_keep_their_counts(tmp_path):
     rgb, ir = folders(tmp_path, ('b.png', 'a.PNG'), ('a.bmp', 'b.tiff'))
-    (rgb / 'notes.txt').write_text('no image')
+    for name in ('notes.txt', '._a.png'):
+        (rgb / name).write_text('not an image')
     counts = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 20
     cv2.imwrite(str(ir / 'b.tiff'), counts)
     source = FolderSource(rgb, ir)
