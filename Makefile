@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DEMO := .venv
 TEST := .venv-test
+PYTEST := $(TEST)/bin/python -m pytest --dist loadfile --cov --cov-report=
 SIZES := --size 320x240 --size 640x480 --size 1280x1024
 
 .DEFAULT_GOAL := help
@@ -13,10 +14,14 @@ help:  ## Show this list
 demo: $(DEMO)/ready  ## Play a real bag to the real node; look at out/report.html
 	$(DEMO)/bin/python -m demo.run
 
-# Two nodes at a time, which mostly wait: their times are tested, so the cores must not be full.
-test: $(TEST)/ready lint  ## Run every test: core, torch, and ros over real DDS
-	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest -n logical --dist loadfile --ignore=test/ros --ignore=test/system
-	$(TEST)/bin/python -m pytest -n 2 --dist loadfile test/ros test/system
+# All tests run even if some fail. Each test over DDS starts a node: two at a time.
+test: $(TEST)/ready  ## Run every check and test: core, torch, and the real node over DDS; print coverage
+	@rm -f .coverage; status=0; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	OMP_NUM_THREADS=1 $(PYTEST) -n logical --ignore=test/ros --ignore=test/system || status=1; \
+	$(PYTEST) -n 2 --cov-append test/ros test/system || status=1; \
+	$(TEST)/bin/coverage report || status=1; \
+	exit $$status
 
 lint: $(TEST)/ready  ## Check form and types
 	$(TEST)/bin/ruff check .
