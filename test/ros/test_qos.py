@@ -70,7 +70,7 @@ def test_images_that_dds_loses_are_counted(client):
             client.send('rgb', pictures.image(large, 'rgb8', header))
         return client.total('dropped.rgb.transport')
 
-    client.wait_until(lost, 'a counted loss')
+    client.wait_until(lost, 'a counted loss', timeout=240.0)
     client.withdraw('rgb', 'ir')
 
 
