@@ -11,11 +11,12 @@ from training.data.boxes import read_voc
 from training.data.boxes import read_yolo
 
 HW = (480, 640)
-NAMES = {'person': 0, 'car': 1}
 OBJECT = (
     '<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin>'
     '<xmax>{}</xmax><ymax>{}</ymax></bndbox></object>'
 )
+CAR = ('car', 320, 0, 640, 480)
+DOCTYPE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>&x;</annotation>'
 
 
 def voc(*objects, size=(640, 480)):
@@ -25,48 +26,68 @@ def voc(*objects, size=(640, 480)):
     return f'<annotation>{stated}{boxes}</annotation>'
 
 
-def coco(**changes):
-    content = {
-        'images': [{'id': 7, 'file_name': 'rgb/a.jpg', 'height': 480, 'width': 640}],
-        'annotations': [
-            {'image_id': 7, 'category_id': 3, 'bbox': [320, 0, 320, 480]},
-            {'image_id': 7, 'category_id': 1, 'bbox': [0, 0, 9, 9], 'iscrowd': 1},
-        ],
-        'categories': [{'id': 3, 'name': 'car'}, {'id': 1, 'name': 'person'}],
-    }
-    return json.dumps(content | changes)
+def coco(*boxes, image='rgb/a.jpg', size=(640, 480), **last):
+    """Return a COCO file of boxes ``(category_id, x, y, w, h)``; ``last`` changes the last."""
+    found = [{'image_id': 7, 'category_id': c, 'bbox': box} for c, *box in boxes]
+    if last:
+        found[-1] |= last
+    categories = [{'id': 3, 'name': 'car'}, {'id': 1, 'name': 'person'}]
+    images = [{'id': 7, 'file_name': image, 'height': size[1], 'width': size[0]}]
+    return json.dumps({'images': images, 'annotations': found, 'categories': categories})
 
 
-def test_a_box_at_the_right_edge_ends_at_the_width_in_every_format(write_text):
-    yolo = read_yolo(write_text('a.txt', '1 0.75 0.5 0.5 1.0\n'), HW, (0, 1))
-    xml = read_voc(write_text('a.xml', voc(('car', 320, 0, 640, 480))), HW, NAMES)
-    source = coco_file(write_text('a.json', coco()))
-    for boxes, class_ids in (yolo, xml, source.read('a', HW)):
-        assert boxes.tolist() == [[320, 0, 640, 480]]
-        assert class_ids.tolist() == [1]
-        assert boxes[0, 2] / HW[1] == 1
-    assert source.classes == ('person', 'car')
+@pytest.fixture
+def read(tmp_path):
+    """Read the boxes of pair a, whose classes are person and car: ``read('a.txt', text)``."""
+
+    def read_file(place, text, encoding='utf-8'):
+        path = tmp_path / place
+        path.write_bytes(text.encode(encoding))
+        if path.suffix == '.txt':
+            return read_yolo(path, HW, (0, 1))
+        if path.suffix == '.xml':
+            return read_voc(path, HW, {'person': 0, 'car': 1})
+        source = coco_file(path)
+        assert (list(source.names), source.classes) == (['a'], ('person', 'car'))
+        return source.read('a', HW)
+
+    return read_file
 
 
-def test_an_empty_label_file_is_an_image_without_boxes(write_text):
-    yolo = read_yolo(write_text('a.txt', ''), HW, (0, 1))
-    xml = read_voc(write_text('a.xml', voc()), HW, NAMES)
-    json_file = coco_file(write_text('a.json', coco(annotations=[]))).read('a', HW)
-    for boxes, class_ids in (yolo, xml, json_file):
-        assert (boxes.shape, boxes.dtype) == ((0, 4), np.float32)
-        assert (class_ids.shape, class_ids.dtype) == ((0,), np.int64)
+@pytest.mark.parametrize(
+    ('place', 'text'),
+    [
+        ('a.txt', '1 0.75 0.5 0.5 1.0\n'),
+        ('a.txt', '1.000000 0.75 0.5 0.5 1'),
+        ('a.xml', voc(CAR)),
+        ('a.xml', voc(('car', 320, -9, 645, 500))),
+        ('a.json', coco((3, 320, 0, 320, 480), (1, 0, 0, 9, 9), iscrowd=1)),
+        ('a.json', coco((3, 320, 0, 320, 480), image='data\\a.png')),
+    ],
+    ids=['yolo', 'real class', 'voc', 'voc outside', 'coco', 'coco of windows'],
+)
+def test_a_box_ends_at_the_border_in_every_format(read, place, text):
+    boxes, class_ids = read(place, text)
+    assert boxes.tolist() == [[320, 0, 640, 480]]
+    assert class_ids.tolist() == [1]
 
 
-def test_a_box_over_the_border_is_cut_at_the_border(write_text):
-    path = write_text('a.xml', voc(('car', -5, 10, 645, 500)))
-    assert read_voc(path, HW, NAMES)[0].tolist() == [[0, 10, 640, 480]]
+@pytest.mark.parametrize(('place', 'text'), [('a.txt', ''), ('a.xml', voc()), ('a.json', coco())])
+def test_a_file_without_boxes_belongs_to_an_image_without_objects(read, place, text):
+    boxes, class_ids = read(place, text)
+    assert (boxes.shape, boxes.dtype) == ((0, 4), np.float32)
+    assert (class_ids.shape, class_ids.dtype) == ((0,), np.int64)
+
+
+def test_xml_in_an_encoding_of_several_bytes_is_read(read):
+    text = f'<?xml version="1.0" encoding="gb2312"?>{voc(CAR)}<!-- 图像 -->'
+    assert read('a.xml', text, 'gb2312')[0].tolist() == [[320, 0, 640, 480]]
 
 
 @pytest.mark.parametrize('box', [(5, 5, 5, 9), (9, 5, 5, 9), (700, 5, 720, 9), (1, 1, 'x', 9)])
-def test_a_box_that_is_empty_outside_or_no_number_is_named(write_text, box):
-    path = write_text('a.xml', voc(('car', 1, 1, 9, 9), ('car', *box)))
+def test_a_box_that_is_empty_outside_or_no_number_is_named(read, box):
     with pytest.raises(FusionError, match=r'a\.xml: box 2 .* correct or delete it'):
-        read_voc(path, HW, NAMES)
+        read('a.xml', voc(('car', 1, 1, 9, 9), ('car', *box)))
 
 
 @pytest.mark.parametrize(
@@ -78,15 +99,12 @@ def test_a_box_that_is_empty_outside_or_no_number_is_named(write_text, box):
         ('0 a b c d', 'each line must be "class cx cy w h"'),
         ('0.5 0.5 0.5 0.1 0.1', 'each line must be "class cx cy w h"'),
         ('2 0.5 0.5 0.1 0.1', 'class 2, known are 0 to 1'),
+        ('Straße', 'is not UTF-8'),
     ],
 )
-def test_a_wrong_yolo_line_is_named_with_what_is_expected(write_text, text, message):
+def test_a_wrong_yolo_line_is_named_with_what_is_expected(read, text, message):
     with pytest.raises(FusionError, match=rf'a\.txt.*{message}'):
-        read_yolo(write_text('a.txt', f'0 0.5 0.5 0.1 0.1\n{text}\n'), HW, (0, 1))
-
-
-def test_a_yolo_class_may_be_written_as_a_real_number(write_text):
-    assert read_yolo(write_text('a.txt', '1.000000 0.5 0.5 1 1'), HW, (0, 1))[1].tolist() == [1]
+        read('a.txt', f'0 0.5 0.5 0.1 0.1\n{text}\n', 'latin-1')
 
 
 @pytest.mark.parametrize(
@@ -94,61 +112,29 @@ def test_a_yolo_class_may_be_written_as_a_real_number(write_text):
     [
         (voc(('Person', 1, 1, 9, 9), ('horse', 1, 1, 9, 9)), "class 'horse'.*person, car"),
         (voc(size=(1280, 1024)), 'for an image of 1280x1024, the pair is 640x480'),
+        ('', r'is not a VOC annotation \(.+\)'),
+        ('<annotation><object>', r'is not a VOC annotation \(.+\)'),
+        ('<?xml version="1.0" encoding="x-y"?><a/>', r'is not a VOC annotation \(.+\)'),
+        (DOCTYPE, 'DOCTYPE'),
     ],
 )
-def test_xml_of_an_unknown_class_or_another_size_is_an_error(write_text, text, message):
+def test_a_wrong_xml_file_is_named_with_what_is_wrong(read, text, message):
     with pytest.raises(FusionError, match=rf'a\.xml.*{message}'):
-        read_voc(write_text('a.xml', text), HW, NAMES)
-
-
-def test_xml_in_an_encoding_of_several_bytes_is_read(tmp_path):
-    text = f'<?xml version="1.0" encoding="gb2312"?>{voc(("car", 1, 1, 9, 9))}<!-- 图像 -->'
-    (tmp_path / 'a.xml').write_bytes(text.encode('gb2312'))
-    assert read_voc(tmp_path / 'a.xml', HW, NAMES)[0].tolist() == [[1, 1, 9, 9]]
+        read('a.xml', text)
 
 
 @pytest.mark.parametrize(
-    'text', ['', '<annotation><object>', 'no xml', '<?xml version="1.0" encoding="x-y"?><a/>']
-)
-def test_broken_xml_is_named_with_what_is_wrong(write_text, text):
-    with pytest.raises(FusionError, match=r'a\.xml is not a VOC annotation \(.+\)'):
-        read_voc(write_text('a.xml', text), HW, NAMES)
-
-
-def test_xml_with_entities_is_refused_before_they_are_expanded(write_text):
-    lol = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>&x;</annotation>'
-    with pytest.raises(FusionError, match='DOCTYPE'):
-        read_voc(write_text('a.xml', lol), HW, NAMES)
-
-
-@pytest.mark.parametrize(
-    'text',
+    ('text', 'message'),
     [
-        '[]',
-        '{',
-        '{"images": []}',
-        coco(annotations=[{'image_id': 8, 'category_id': 1, 'bbox': [0, 0, 9, 9]}]),
-        coco(annotations=[{'image_id': 7, 'category_id': 9, 'bbox': [0, 0, 9, 9]}]),
-        coco(annotations=[{'image_id': 7, 'category_id': 1, 'bbox': [0, 0, 9]}]),
+        (coco(size=(128, 96)), r'a: labels are for an image of 128x96, .* 640x480'),
+        ('[]', r'is not a COCO annotation \(.+\)'),
+        ('{', r'is not a COCO annotation \(.+\)'),
+        ('{"images": []}', r'is not a COCO annotation \(.+\)'),
+        (coco((1, 0, 0, 9, 9), image_id=8), r'is not a COCO annotation \(.+\)'),
+        (coco((9, 0, 0, 9, 9)), r'is not a COCO annotation \(.+\)'),
+        (coco((1, 0, 0, 9)), r'is not a COCO annotation \(.+\)'),
     ],
 )
-def test_broken_coco_files_are_named_with_what_is_wrong(write_text, text):
-    with pytest.raises(FusionError, match=r'a\.json is not a COCO annotation \(.+\)'):
-        coco_file(write_text('a.json', text))
-
-
-def test_coco_boxes_drawn_on_another_size_are_an_error(write_text):
-    source = coco_file(write_text('a.json', coco()))
-    with pytest.raises(FusionError, match=r'a: labels are for an image of 640x480, .* 128x96'):
-        source.read('a', (96, 128))
-
-
-def test_coco_file_names_of_windows_are_understood(write_text):
-    images = [{'id': 7, 'file_name': 'data\\a.png'}]
-    assert list(coco_file(write_text('a.json', coco(images=images))).names) == ['a']
-
-
-def test_text_that_is_not_utf8_is_named(tmp_path):
-    (tmp_path / 'a.txt').write_bytes('0 0.5 0.5 0.1 0.1 Straße'.encode('latin-1'))
-    with pytest.raises(FusionError, match=r'a\.txt is not UTF-8'):
-        read_yolo(tmp_path / 'a.txt', HW, (0, 1))
+def test_a_wrong_coco_file_is_named_with_what_is_wrong(read, text, message):
+    with pytest.raises(FusionError, match=rf'a\.json.*{message}'):
+        read('a.json', text)

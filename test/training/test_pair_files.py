@@ -9,20 +9,16 @@ cv2 = pytest.importorskip('cv2')
 from tdfusion_ros.core.config import IrConfig  # noqa: E402
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from tdfusion_ros.core.thermal import ThermalScaler  # noqa: E402
+from tdfusion_ros.formats.decode import decode_image  # noqa: E402
 from training.data.pair_files import read_ir  # noqa: E402
 from training.data.pair_files import read_mask  # noqa: E402
 from training.data.pair_files import read_rgb  # noqa: E402
 
 HW = (6, 10)
+MASK = np.random.default_rng(0).integers(0, 4, HW, dtype=np.uint8)
 
 
-@pytest.fixture
-def mask():
-    """Return class indices 0 to 3."""
-    return np.random.default_rng(0).integers(0, 4, HW, dtype=np.uint8)
-
-
-def png(samples, depth=8, kind=3):
+def png(samples, depth, kind):
     """Return an index PNG, made by hand: kind 3 with a palette of random colors, 0 without."""
 
     def chunk(name, data):
@@ -42,30 +38,29 @@ def png(samples, depth=8, kind=3):
 @pytest.mark.parametrize('depth', [1, 2, 4, 8])
 def test_a_mask_keeps_its_indices_whatever_its_bits_and_colors(tmp_path, depth, kind):
     mask = np.random.default_rng(0).integers(0, 2**depth, HW, dtype=np.uint8)
-    path = tmp_path / 'a.png'
-    path.write_bytes(png(mask, depth, kind))
-    np.testing.assert_array_equal(read_mask(path, HW, 2**depth, 255), mask)
+    (tmp_path / 'a.png').write_bytes(png(mask, depth, kind))
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.png', HW, 2**depth, 255), mask)
 
 
-def test_another_ignore_index_becomes_255(tmp_path, mask):
-    cv2.imwrite(str(tmp_path / 'a.png'), mask)
+def test_another_ignore_index_becomes_255(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), MASK)
     read = read_mask(tmp_path / 'a.png', HW, 3, ignore_index=3)
-    np.testing.assert_array_equal(read == 255, mask == 3)
+    np.testing.assert_array_equal(read == 255, MASK == 3)
 
 
 @pytest.mark.parametrize(
-    ('name', 'change', 'message'),
+    ('name', 'mask', 'message'),
     [
-        ('a.png', lambda mask: mask, r'a\.png contains the value 3.*0 to 2.*correct'),
-        ('a.png', lambda mask: mask.T, r'a\.png is 6x10, its pair is 10x6'),
-        ('a.png', lambda mask: np.dstack([mask] * 3), 'one class index'),
-        ('a.png', lambda mask: mask.astype(np.uint16), 'one class index'),
-        ('a.jpg', lambda mask: mask, 'as a PNG'),
+        ('a.png', MASK, r'a\.png contains the value 3.*0 to 2.*correct'),
+        ('a.png', MASK.T, r'a\.png is 6x10, its pair is 10x6'),
+        ('a.png', np.dstack([MASK] * 3), 'one class index'),
+        ('a.png', MASK.astype(np.uint16), 'one class index'),
+        ('a.jpg', MASK, 'as a PNG'),
     ],
     ids=['value', 'size', 'color', '16 bits', 'jpeg'],
 )
-def test_a_wrong_mask_is_named_with_what_is_wrong(tmp_path, mask, name, change, message):
-    cv2.imwrite(str(tmp_path / name), change(mask))
+def test_a_wrong_mask_is_named_with_what_is_wrong(tmp_path, name, mask, message):
+    cv2.imwrite(str(tmp_path / name), mask)
     with pytest.raises(FusionError, match=message):
         read_mask(tmp_path / name, HW, 3, 255)
 
@@ -80,26 +75,32 @@ def test_a_truncated_image_is_an_error_not_a_half_gray_image(tmp_path, small_pai
         read(path)
 
 
-def test_an_empty_file_and_a_missing_one_are_named(tmp_path):
-    (tmp_path / 'a.png').touch()
-    with pytest.raises(FusionError, match=r'a\.png '):
-        read_ir(tmp_path / 'a.png')
-    with pytest.raises(FusionError, match=r'b\.png cannot be read'):
-        read_ir(tmp_path / 'b.png')
+def test_images_that_cannot_be_read_or_used_are_named(tmp_path, small_pairs):
+    (tmp_path / 'empty.png').touch()
+    colors = cv2.applyColorMap(small_pairs[0][1], cv2.COLORMAP_JET)
+    cv2.imwrite(str(tmp_path / 'jet.png'), colors)
+    messages = {'empty': '', 'gone': 'cannot be read', 'jet': 'is in false colors.*gray'}
+    for name, message in messages.items():
+        with pytest.raises(FusionError, match=rf'{name}\.png {message}'):
+            read_ir(tmp_path / f'{name}.png')
 
 
-def test_infrared_of_sixteen_bits_is_scaled_as_the_node_scales_it_not_cut_to_eight(tmp_path):
+def robot_ir(path):
+    return ThermalScaler(IrConfig()).scale(decode_image(np.fromfile(path, np.uint8)))
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+@pytest.mark.parametrize('tint', [None, 0, 4])
+def test_training_reads_infrared_as_the_robot_does(tmp_path, small_pairs, suffix, tint):
+    ir = small_pairs[0][1].clip(8, 247)
+    path = tmp_path / f'a{suffix}'
+    cv2.imwrite(str(path), ir if tint is None else np.dstack([ir + tint, ir, ir - tint]))
+    np.testing.assert_allclose(read_ir(path) / 255, robot_ir(path), rtol=0, atol=1e-7)
+
+
+def test_infrared_of_sixteen_bits_is_scaled_as_on_the_robot_not_cut_to_eight(tmp_path):
     counts = np.linspace(21_000, 24_000, HW[0] * HW[1]).astype(np.uint16).reshape(HW)
     cv2.imwrite(str(tmp_path / 'a.png'), counts)
     ir = read_ir(tmp_path / 'a.png')
-    assert ir.dtype == np.uint8
-    scaled = ThermalScaler(IrConfig()).scale(counts)
-    np.testing.assert_allclose(ir / 255, scaled, atol=0.5 / 255 + 1e-6)
-    assert ir.max() - ir.min() == 255
-
-
-def test_infrared_in_false_colors_is_refused_naming_the_file(tmp_path, small_pairs):
-    path = tmp_path / 'a.png'
-    cv2.imwrite(str(path), cv2.applyColorMap(small_pairs[0][1], cv2.COLORMAP_JET))
-    with pytest.raises(FusionError, match=r'a\.png is in false colors.*gray'):
-        read_ir(path)
+    assert (ir.dtype, ir.min(), ir.max()) == (np.uint8, 0, 255)
+    np.testing.assert_allclose(ir / 255, robot_ir(tmp_path / 'a.png'), atol=0.5 / 255 + 1e-6)
