@@ -1,6 +1,11 @@
 """What the ROS-free tests share: the demo bag, the shipped model, and bags made on the spot."""
 
+import fcntl
 from pathlib import Path
+import random
+import socket
+import tempfile
+from typing import IO
 
 import pytest
 
@@ -75,3 +80,42 @@ def demo_records(demo):
 
     with BagReader(demo) as reader:
         return list(islice(reader.messages(*reader.topics()), 24))
+
+
+def lock_domain() -> tuple[int, IO]:
+    """
+    Return a random DDS domain that nobody uses, and a lock of it for parallel test processes.
+
+    A free discovery port (RTPS 2.3, 9.6.1.1) alone is not enough: between two tests of another
+    process there is no participant.
+    """
+    for domain in random.SystemRandom().sample(range(1, 81), 80):
+        lock = open(Path(tempfile.gettempdir()) / f'tdfusion_ros_domain_{domain}', 'w')  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for offset in (0, 10):  # multicast, unicast of the first participant
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                    probe.bind(('', 7400 + 250 * domain + offset))
+        except OSError:
+            lock.close()
+            continue
+        return domain, lock
+    raise OSError('no free DDS domain')
+
+
+@pytest.fixture(scope='session')
+def dds_environment(tmp_path_factory):
+    """Give this process a DDS domain of its own, on this machine only."""
+    domain, lock = lock_domain()
+    profile = str(ROOT / 'config' / 'fastdds_profile.xml')
+    settings = {
+        'ROS_DOMAIN_ID': str(domain),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'FASTRTPS_DEFAULT_PROFILES_FILE': profile,
+        'FASTDDS_DEFAULT_PROFILES_FILE': profile,
+        'ROS_LOG_DIR': str(tmp_path_factory.mktemp('ros_log')),
+    }
+    with lock, pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        yield

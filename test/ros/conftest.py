@@ -1,55 +1,16 @@
 """Fixtures of the ``ros`` tier: its own DDS domain on this machine, nodes and clients."""
 
-import fcntl
 from pathlib import Path
-import random
-import socket
 import sys
-import tempfile
-from typing import IO
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for rig
 
-PROFILE = Path(__file__).parents[2] / 'config' / 'fastdds_profile.xml'
-
-
-def lock_domain() -> tuple[int, IO]:
-    """
-    Return a random DDS domain that nobody uses, and a lock of it for parallel test processes.
-
-    A free discovery port (RTPS 2.3, 9.6.1.1) alone is not enough: between two tests of another
-    process there is no participant.
-    """
-    for domain in random.SystemRandom().sample(range(1, 101), 100):
-        lock = open(Path(tempfile.gettempdir()) / f'tdfusion_ros_domain_{domain}', 'w')  # noqa: SIM115
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for offset in (0, 10):  # multicast, unicast of the first participant
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                    probe.bind(('', 7400 + 250 * domain + offset))
-        except OSError:
-            lock.close()
-            continue
-        return domain, lock
-    raise OSError('no free DDS domain')
-
 
 @pytest.fixture(scope='session', autouse=True)
-def ros_environment(tmp_path_factory):
-    domain, lock = lock_domain()
-    settings = {
-        'ROS_DOMAIN_ID': str(domain),
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        'FASTRTPS_DEFAULT_PROFILES_FILE': str(PROFILE),
-        'FASTDDS_DEFAULT_PROFILES_FILE': str(PROFILE),
-        'ROS_LOG_DIR': str(tmp_path_factory.mktemp('ros_log')),
-    }
-    with lock, pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        yield
+def ros_environment(dds_environment):
+    """Give every test of this folder the DDS domain of this process."""
 
 
 def stage_fixture(scope, namespace=''):

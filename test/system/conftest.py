@@ -60,18 +60,11 @@ def publish(pytestconfig):
 
 
 @pytest.fixture(scope='session', autouse=True)
-def ros_environment(tmp_path_factory):
-    from demo.run import dds_environment
-
+def ros_environment(dds_environment):
+    """Give every test of this folder the DDS domain of this process, and programs the modules."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
-    logs = str(tmp_path_factory.mktemp('ros_log'))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            **dds_environment(),
-            'PYTHONPATH': path,
-            'ROS_LOG_DIR': logs,
-        }.items():
-            patch.setenv(name, value)
+        patch.setenv('PYTHONPATH', path)
         yield
 
 
