@@ -1,24 +1,61 @@
+from dataclasses import fields
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip('pycocotools')
 pytest.importorskip('cv2')
 
+from tdfusion_ros.core.data import Detections
+from training.data.datasets import CLASSES
+from training.measure import bootstrap
+from training.measure.bootstrap import bootstrap_ap50
+from training.measure.bootstrap import bootstrap_difference
 from training.measure.metrics import average_precision
 from training.measure.metrics import count_pixels
+from training.measure.metrics import match
 from training.measure.metrics import segmentation_scores
 
 pytestmark = pytest.mark.torch
 BOX = [0, 0, 20, 20]
 
 
+@pytest.fixture
+def scattered(labeled, detected):
+    """Return thirty images of few boxes each and a detector that is right half of the time."""
+    rng = np.random.default_rng(0)
+    samples, results = [], []
+    for _ in range(30):
+        count = int(rng.integers(0, 4))
+        corners = rng.uniform(0, 40, (count, 2))
+        boxes = np.concatenate((corners, corners + rng.uniform(8, 24, (count, 2))), 1)
+        class_ids = rng.integers(0, 2, count)
+        samples.append(labeled(boxes, class_ids))
+        moved = np.concatenate((boxes + rng.choice((0, 12), (count, 1)), [[0, 0, 9, 9]]))
+        scores = rng.random(count + 1).astype(np.float32)
+        results.append(replace(detected(moved, np.append(class_ids, 0)), scores=scores))
+    return samples, results
+
+
+@pytest.fixture
+def worse(scattered):
+    """Return the detections of a worse detector: it loses a box in every third image."""
+    names = [field.name for field in fields(Detections)]
+    return [
+        Detections(*(getattr(result, name)[i % 3 == 0 :] for name in names))
+        for i, result in enumerate(scattered[1])
+    ]
+
+
 def test_ap_of_the_truth_itself_is_one_and_absent_classes_do_not_count(labeled, detected):
-    boxes = [BOX, [30, 30, 60, 60]], [0, 2]
-    table = average_precision(
-        [labeled(*boxes), labeled([], [])], [detected(*boxes), detected([], [])]
-    )
-    assert table['all'] == pytest.approx({'AP50': 1, 'AP75': 1, 'AP50-95': 1})
-    assert np.isnan(table['bicycle']['AP50'])
+    boxes = [BOX, [30, 30, 60, 60]], [1, 5]
+    samples, found = [labeled(*boxes), labeled([], [])], [detected(*boxes), detected([], [])]
+    table = average_precision(samples, found, classes='abcdef')
+    perfect = pytest.approx({'AP50': 1, 'AP75': 1, 'AP50-95': 1})
+    assert list(table) == [*'abcdef', 'all']
+    assert table['b'] == table['f'] == table['all'] == perfect
+    assert np.isnan(table['a']['AP50'])
 
 
 @pytest.mark.parametrize(
@@ -36,14 +73,6 @@ def test_ap_of_a_detection_that_is_not_right(labeled, detected, found, ap50, ap7
     assert row['AP75'] == ap75
 
 
-def test_ap_has_the_names_of_the_classes_of_the_data(labeled, detected):
-    truth = [BOX, [30, 30, 60, 60]], [1, 5]
-    table = average_precision([labeled(*truth)], [detected(*truth)], classes=tuple('abcdef'))
-    assert list(table) == ['a', 'b', 'c', 'd', 'e', 'f', 'all']
-    assert table['b']['AP50'] == table['f']['AP50'] == pytest.approx(1)
-    assert np.isnan(table['a']['AP50'])
-
-
 @pytest.mark.parametrize(('truth', 'found'), [(0, 3), (3, 0)])
 def test_ap_refuses_boxes_of_a_class_without_a_name(labeled, detected, truth, found):
     with pytest.raises(ValueError, match='0 to 2'):
@@ -58,12 +87,76 @@ def test_segmentation_scores_equal_those_computed_by_hand():
     assert segmentation_scores(np.diag([5, 5, 0])) == {'mIoU': 1, 'mAcc': 1}
 
 
-def test_confusion_counts_truth_in_rows_and_no_unlabeled_pixel():
+def test_confusion_counts_truth_in_rows_no_unlabeled_pixel_and_refuses_unknown_classes():
     truth = np.array([[0, 0, 1], [1, 255, 255]], np.uint8)
     predicted = np.array([[0, 1, 1], [1, 0, 1]], np.uint8)
     assert count_pixels(truth, predicted, 2).tolist() == [[1, 1], [0, 2]]
-
-
-def test_confusion_refuses_a_class_that_is_out_of_range():
     with pytest.raises(ValueError, match='0 to 1'):
         count_pixels(np.array([0, 2]), np.array([0, 1]), 2)
+
+
+def test_weighted_ap50_equals_pycocotools_on_the_repeated_images(scattered):
+    samples, results = scattered
+    rng = np.random.default_rng(1)
+    evaluation = match(samples, results)
+    for _ in range(5):
+        draw = rng.multinomial(30, [1 / 30] * 30)
+        chosen = np.repeat(np.arange(30), draw)
+        expected = average_precision([samples[i] for i in chosen], [results[i] for i in chosen])
+        for class_id, name in enumerate(CLASSES):
+            got = bootstrap.weighted_ap50(*bootstrap.ranking(evaluation, class_id), draw)
+            assert got == pytest.approx(expected[name]['AP50'], nan_ok=True)
+
+
+def test_interval_contains_ap50_and_is_the_same_each_time(scattered):
+    names = ('cat', 'dog', 'cow')
+    interval, again = (bootstrap_ap50(*scattered, classes=names, resamples=200) for _ in range(2))
+    whole = average_precision(*scattered, classes=names)
+    assert list(interval) == [*names, 'all']
+    for name in ('cat', 'dog', 'all'):
+        low, high = interval[name].values()
+        assert low < whole[name]['AP50'] < high
+        assert again[name] == interval[name]
+    assert np.isnan(interval['cow']['AP50 low'])
+
+
+@pytest.mark.parametrize(('found', 'ap50'), [(([BOX], [0]), 1), (([], []), 0)])
+def test_interval_of_images_that_are_all_right_or_all_wrong_has_no_width(
+    labeled, detected, found, ap50
+):
+    samples = [labeled([BOX], [0])] * 3 + [labeled([], [])] * (not ap50)
+    interval = bootstrap_ap50(samples, [detected(*found)] * len(samples), resamples=10)
+    assert interval['person'] == pytest.approx({'AP50 low': ap50, 'AP50 high': ap50})
+
+
+def test_difference_of_identical_detections_is_zero_and_none_is_better(scattered):
+    samples, results = scattered
+    table = bootstrap_difference(samples, results, results, resamples=50)
+    nothing = {'difference': 0, 'low': 0, 'high': 0, 'a better': 0}
+    assert table['person'] == table['bicycle'] == table['all'] == nothing
+    assert all(np.isnan(value) for value in table['car'].values())
+
+
+def test_a_perfect_detector_is_better_on_every_resample(scattered, detected):
+    samples, results = scattered
+    perfect = [detected(s.boxes_xyxy, s.class_ids) for s in samples]
+    better = bootstrap_difference(samples, perfect, results, resamples=100)['all']
+    assert 0 < better['low'] <= better['difference'] <= better['high']
+    assert better['a better'] == 1
+    swapped = bootstrap_difference(samples, results, perfect, resamples=100)['all']
+    assert swapped['high'] == pytest.approx(-better['low'])
+    assert swapped['a better'] == 0
+
+
+def test_difference_is_that_of_both_ap50_with_an_interval_narrower_than_two_separate_ones(
+    scattered, worse
+):
+    samples, results = scattered
+    paired = bootstrap_difference(samples, results, worse, resamples=300)
+    ap_a, ap_b = (average_precision(samples, found) for found in (results, worse))
+    for name in ('person', 'bicycle', 'all'):
+        expected = ap_a[name]['AP50'] - ap_b[name]['AP50']
+        assert paired[name]['difference'] == pytest.approx(expected)
+    a, b = (bootstrap_ap50(samples, found, resamples=300)['all'] for found in (results, worse))
+    apart = (a['AP50 high'] - b['AP50 low']) - (a['AP50 low'] - b['AP50 high'])
+    assert paired['all']['high'] - paired['all']['low'] < apart

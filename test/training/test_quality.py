@@ -21,16 +21,6 @@ def scene(seed, size_hw=(96, 128)):
     return np.clip(128 + 30 * picture, 0, 255).astype(np.uint8)
 
 
-@pytest.fixture
-def luma():
-    return scene(0)
-
-
-@pytest.fixture
-def ir():
-    return scene(1)
-
-
 def slow_qabf(fused, sources):
     """Follow the formulas of Xydeas and Petrovic pixel by pixel, with plain numbers."""
     kept = total = 0.0
@@ -60,53 +50,46 @@ def slow_edge(image, y, x):
     return math.hypot(gx, gy), math.atan(gy / gx) if gx else math.pi / 2
 
 
-def test_entropy_of_all_gray_levels_once_is_eight_bits_and_of_one_level_none():
+LUMA, IR = scene(0), scene(1)
+
+
+def test_figures_of_one_image_are_those_computed_by_hand():
     levels = np.arange(256).reshape(16, 16)
     assert quality.entropy(levels) == pytest.approx(8)
     assert quality.entropy(np.clip(levels + 0.4, 0, 255)) == pytest.approx(8)
     assert quality.entropy(np.full((8, 8), 7, np.uint8)) == 0
-
-
-def test_figures_of_one_image_are_those_computed_by_hand():
     assert quality.spatial_frequency(RAMP) == pytest.approx(5)
     assert quality.average_gradient(RAMP) == pytest.approx(math.sqrt(12.5))
     assert quality.standard_deviation(np.array([[1, 3], [1, 3]], np.uint8)) == pytest.approx(1)
 
 
-def test_scd_is_the_sum_of_two_pearson_correlations(luma, ir):
+def test_scd_is_the_sum_of_two_pearson_correlations_and_a_constant_difference_counts_as_0():
+    def correlation(source, difference):
+        return np.corrcoef(source.ravel().astype(float), difference.ravel())[0, 1]
+
     fused = scene(2).astype(float)
-    expected = sum(
-        np.corrcoef(one.ravel().astype(float), (fused - other).ravel())[0, 1]
-        for one, other in ((luma, ir), (ir, luma))
-    )
-    assert quality.scd(fused, (luma, ir)) == pytest.approx(expected)
+    expected = correlation(LUMA, fused - IR) + correlation(IR, fused - LUMA)
+    assert quality.scd(fused, (LUMA, IR)) == pytest.approx(expected)
+    alone = correlation(LUMA, LUMA.astype(float) - IR)
+    assert quality.scd(LUMA, (LUMA, IR)) == pytest.approx(alone)
 
 
-def test_scd_is_two_for_the_sum_of_the_sources_and_half_if_a_source_is_missing(luma, ir):
-    half = (luma // 2, ir // 2)
-    assert quality.scd(half[0] + half[1], half) == pytest.approx(2)
-    difference = luma.astype(float) - ir
-    alone = np.corrcoef(luma.ravel(), difference.ravel())[0, 1]
-    assert quality.scd(luma, (luma, ir)) == pytest.approx(alone)
-
-
-def test_vif_equals_that_of_an_independent_library(luma, ir):
+def test_vif_equals_that_of_an_independent_library():
     sewar = pytest.importorskip('sewar.full_ref')
-    for fused in (ir, cv2.blur(luma, (5, 5)), 255 - luma, np.maximum(luma, ir)):
-        assert quality.vif(luma, fused) == pytest.approx(
-            sewar.vifp(luma, fused), rel=1e-6, abs=1e-9
-        )
+    for fused in (IR, cv2.blur(LUMA, (5, 5)), 255 - LUMA, np.maximum(LUMA, IR)):
+        expected = sewar.vifp(LUMA, fused)
+        assert quality.vif(LUMA, fused) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-def test_vif_of_the_source_itself_is_one_falls_with_noise_and_blur_and_rises_with_contrast(luma):
+def test_vif_of_the_source_itself_is_one_falls_with_noise_and_blur_and_rises_with_contrast():
     rng = np.random.default_rng(3)
-    quiet, loud = (luma + rng.normal(0, sigma, luma.shape) for sigma in (5, 20))
-    assert quality.vif(luma, luma) == pytest.approx(1)
-    assert 1 > quality.vif(luma, quiet) > quality.vif(luma, loud) > 0
-    assert quality.vif(luma, cv2.blur(luma, (5, 5))) < 1
-    assert quality.vif(luma, 1.5 * luma) > 1
-    assert quality.vif(luma, np.full_like(luma, 9)) == pytest.approx(0, abs=1e-6)
-    assert math.isnan(quality.vif(np.full_like(luma, 9), luma))
+    quiet, loud = (LUMA + rng.normal(0, sigma, LUMA.shape) for sigma in (5, 20))
+    assert quality.vif(LUMA, LUMA) == pytest.approx(1)
+    assert 1 > quality.vif(LUMA, quiet) > quality.vif(LUMA, loud) > 0
+    assert quality.vif(LUMA, cv2.blur(LUMA, (5, 5))) < 1
+    assert quality.vif(LUMA, 1.5 * LUMA) > 1
+    assert quality.vif(LUMA, np.full_like(LUMA, 9)) == pytest.approx(0, abs=1e-6)
+    assert math.isnan(quality.vif(np.full_like(LUMA, 9), LUMA))
 
 
 def test_vif_refuses_an_image_that_is_too_small_for_four_scales():
@@ -122,28 +105,28 @@ def test_qabf_follows_the_formulas_pixel_by_pixel():
         assert quality.qabf(fused, (luma, ir)) == pytest.approx(slow_qabf(fused, (luma, ir)))
 
 
-def test_qabf_is_nearly_one_for_three_equal_images_and_zero_for_a_black_one(luma, ir):
-    assert quality.qabf(luma, (luma, luma)) == pytest.approx(0.98, abs=0.01)
-    assert quality.qabf(np.zeros_like(luma), (luma, ir)) < 0.01
+def test_qabf_is_nearly_one_for_three_equal_images_and_zero_for_a_black_one():
+    assert quality.qabf(LUMA, (LUMA, LUMA)) == pytest.approx(0.98, abs=0.01)
+    assert quality.qabf(np.zeros_like(LUMA), (LUMA, IR)) < 0.01
 
 
-def test_ssim_is_one_with_the_source_itself_and_cuts_to_whole_levels(luma, ir):
-    assert quality.ssim(luma, luma) == pytest.approx(1)
-    assert quality.ssim(luma, ir + 0.9 * (ir < 255)) == structural_similarity(luma, ir)
-
-
-def test_the_order_of_the_sources_does_not_matter_and_sums_are_twice_the_means(luma, ir):
-    fused = np.maximum(luma, ir)
-    figures = quality.fusion_quality(fused, (luma, ir))
-    assert figures == pytest.approx(quality.fusion_quality(fused, (ir, luma)))
-    assert figures['VIF sum'] == pytest.approx(quality.vif(luma, fused) + quality.vif(ir, fused))
+def test_the_order_of_the_sources_does_not_matter_and_sums_are_twice_the_means():
+    fused = np.maximum(LUMA, IR)
+    figures = quality.fusion_quality(fused, (LUMA, IR))
+    assert figures == pytest.approx(quality.fusion_quality(fused, (IR, LUMA)))
+    assert figures['VIF sum'] == pytest.approx(quality.vif(LUMA, fused) + quality.vif(IR, fused))
     assert figures['VIF'] == pytest.approx(figures['VIF sum'] / 2)
     assert figures['SSIM'] == pytest.approx(figures['SSIM sum'] / 2)
+
+
+def test_ssim_cuts_to_whole_levels():
+    fused = IR + 0.9 * (IR < 255)
+    assert quality.ssim(LUMA, fused) == structural_similarity(LUMA, IR)
 
 
 @pytest.mark.parametrize(
     ('shape', 'value', 'message'), [((96, 127), 0, 'one size'), ((96, 128), 300, '0 to 255')]
 )
-def test_images_of_another_size_or_range_are_refused(luma, shape, value, message):
+def test_images_of_another_size_or_range_are_refused(shape, value, message):
     with pytest.raises(ValueError, match=message):
-        quality.fusion_quality(np.full(shape, value), (luma, luma))
+        quality.fusion_quality(np.full(shape, value), (LUMA, LUMA))
