@@ -14,22 +14,18 @@ from training.bundle.card import rights  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-CONFIG = {
-    'task': 'fusion',
-    'data': 'set',
-    'split': 'train',
-    'limit': 0,
-    'run': 'runs/f',
-    'seed': 5,
-}
-RUN = {'config': CONFIG, 'pairs': 9, 'seconds': 90, 'torch': '2.0'}
-DETECTOR = {**RUN, 'config': {**CONFIG, 'task': 'detection', 'source': 'fused', 'run': 'runs/d'}}
-CONTENTS = {
-    'pairs': 9,
-    'sizes': {'640x480': 9},
-    'light': {'day': 9},
-    'boxes': {'cat': 1, 'dog': 6},
-}
+
+def run(**config):
+    """Return the description of a run on set/train; ``config`` changes its settings."""
+    common = {'task': 'fusion', 'data': 'set', 'split': 'train', 'limit': 0, 'run': 'runs/f'}
+    return {'pairs': 9, 'seconds': 90, 'torch': '2.0', 'config': {**common, 'seed': 5, **config}}
+
+
+def detector(**config):
+    return run(**{'task': 'detection', 'source': 'fused', 'run': 'runs/d', **config})
+
+
+SIZES = {'pairs': 9, 'sizes': {'640x480': 9}, 'light': {'day': 9}, 'boxes': {'cat': 1, 'dog': 6}}
 ROW = {'boxes': 7, 'AP50': 0.5, 'AP75': 0.25, 'AP50-95': None, 'AP50 low': 0.4, 'AP50 high': 0.6}
 COST = {'parameters': 12345, 'macs_640x480': 307_200_000}
 CONTRACT = {
@@ -43,27 +39,20 @@ CONTRACT = {
     'cost': {'fusion': COST, 'detector': COST},
     'training': {
         'git_commit': 'abc',
-        'fusion': RUN,
-        'detector': DETECTOR,
+        'fusion': run(),
+        'detector': detector(),
         'before': [],
         'missing': [],
-        'data': {'set/train': CONTENTS},
+        'data': {'set/train': SIZES},
     },
     'licence': {'code': 'Apache-2.0', 'weights': 'nobody knows'},
     'metrics': {
         'onnx_parity': {'fused_levels': 1.0, 'boxes_px': 1e-4, 'scores': 1e-6},
-        'on': {'data': 'set', 'split': 'val', 'trained_on': 0, 'chose': False, **CONTENTS},
+        'on': {'data': 'set', 'split': 'val', 'trained_on': 0, 'chose': False, **SIZES},
         'detection': {'cat': ROW, 'all': ROW},
         'fusion': {'average': {'EN': 6.5}, 'small': {'EN': 7.0}},
     },
 }
-
-
-def changed(part, **values):
-    contract = copy.deepcopy(CONTRACT)
-    target = contract['metrics']['on'] if part == 'on' else contract[part]
-    target.update(values)
-    return ' '.join(model_card(contract).split())
 
 
 def test_card_has_figures_with_the_commands_that_measure_them():
@@ -85,45 +74,48 @@ def test_card_of_the_shipped_bundle_can_be_written(bundle):
     assert '`msrs_det/val`: 48 pairs of 640x480; 24 day, 24 night; 208' in model_card(contract)
 
 
-def test_card_without_figures_says_that_nothing_was_measured():
+@pytest.mark.parametrize(
+    ('part', 'changes', 'texts', 'absent'),
+    [
+        ('metrics', {'on': None}, ['Detection and fusion: not measured.'], 'training.evaluate'),
+        ('on', {'trained_on': 2}, ['**2 of these pairs were trained on'], 'None of them'),
+        ('on', {'trained_on': None}, ['**Some of these pairs may have been'], 'None of them'),
+        ('on', {'chose': True}, ['**The weights were selected by this split'], 'may have been'),
+        (
+            'training',
+            {'missing': ['runs/lost'], 'data': {'set/train': None}},
+            ['`runs/lost`, a run that was used, was not', '`set/train`: not available at export'],
+            'only.',  # nothing is concluded from unknown data
+        ),
+        (
+            'training',
+            {
+                'fusion': {
+                    **run(task='learned', method='pixel'),
+                    'best': {'step': 19, 'split': 'val'},
+                }
+            },
+            [
+                'Learnable Fusion',
+                '| method | pixel | - |',
+                '| weights | best on val, step 20 | last |',
+            ],
+            'fixed weights',
+        ),
+        (
+            'training',
+            {'fusion': run(task='imitation', imitate='runs/shown', fusion_width=8)},
+            ['to reproduce the output of `runs/shown`', '| fusion_width | 8 | - |'],
+            'fixed weights',
+        ),
+    ],
+)
+def test_card_says_what_is_known_of_training_and_figures(part, changes, texts, absent):
     contract = copy.deepcopy(CONTRACT)
-    for key in ('on', 'detection', 'fusion'):
-        del contract['metrics'][key]
-    text = model_card(contract)
-    assert 'Detection quality was **not measured**.' in text
-    assert 'Detection and fusion: not measured.' in text
-    assert 'training.evaluate' not in text
-
-
-def test_card_warns_of_figures_that_are_too_good():
-    assert '**2 of these pairs were trained on' in changed('on', trained_on=2)
-    assert '**The weights were selected by this split' in changed('on', chose=True)
-    unknown = changed('on', trained_on=None)
-    assert '**Some of these pairs may have been trained on' in unknown
-    assert 'None of them' not in unknown
-
-
-def test_card_says_what_is_unknown_about_the_training():
-    text = changed('training', missing=['runs/lost'], data={'set/train': None})
-    assert '`runs/lost`, a run that was used, was not available' in text
-    assert '`set/train`: not available at export' in text
-    assert 'only.' not in text  # nothing is concluded from unknown data
-
-
-def test_card_has_the_settings_of_the_learned_loss_and_says_which_weights_were_kept():
-    config = {**CONFIG, 'task': 'learned', 'method': 'pixel'}
-    run = {**RUN, 'config': config, 'best': {'step': 19, 'split': 'val'}}
-    text = changed('training', fusion=run)
-    assert 'Learnable Fusion Loss' in text
-    assert '| method | pixel | - |' in text
-    assert '| weights | best on val, step 20 | last |' in text
-
-
-def test_card_names_the_network_that_was_imitated():
-    config = {**CONFIG, 'task': 'imitation', 'imitate': 'runs/shown', 'fusion_width': 8}
-    text = changed('training', fusion={**RUN, 'config': config})
-    assert 'to reproduce the output of `runs/shown`' in text
-    assert '| fusion_width | 8 | - |' in text
+    (contract['metrics']['on'] if part == 'on' else contract[part]).update(changes)
+    text = ' '.join(model_card(contract).split())
+    assert [one for one in texts if one not in text] == []
+    assert absent not in text
 
 
 @pytest.mark.parametrize(
@@ -136,9 +128,9 @@ def test_card_names_the_network_that_was_imitated():
     ],
 )
 def test_export_command_names_the_run_of_the_detector(changes, arguments):
-    config = {**CONFIG, 'task': 'detection', 'run': 'runs/d', **changes}
-    text = changed('training', detector={**RUN, 'config': config})
-    assert f'training.export {arguments} -o BUNDLE' in text
+    contract = copy.deepcopy(CONTRACT)
+    contract['training']['detector'] = detector(**changes)
+    assert f'training.export {arguments} -o BUNDLE' in model_card(contract)
 
 
 def test_note_is_at_the_end():

@@ -12,23 +12,38 @@ for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'tqdm', 'yam
 from tdfusion_ros.build import build_pipeline  # noqa: E402
 from tdfusion_ros.core.data import Frame  # noqa: E402
 from tdfusion_ros.core.errors import FusionError  # noqa: E402
+from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from tdfusion_ros.core.synchronizer import FramePair  # noqa: E402
 from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
+from training.checkpoint import load_fusion  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
 from training.config import FusionTask  # noqa: E402
 from training.config_reader import config_from_mapping  # noqa: E402
 from training.data.datasets import Sample  # noqa: E402
 from training.evaluate import main  # noqa: E402
+from training.measure import fusers  # noqa: E402
+from training.measure import predictors  # noqa: E402
 from training.measure.metrics import EVERYTHING  # noqa: E402
-from training.measure.predictors import bundle_predictor  # noqa: E402
-from training.measure.predictors import run_predictor  # noqa: E402
 from training.method.task_networks import read_detector  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
 SIX = ['people', 'car', 'bus', 'lamp', 'motorcycle', 'truck']
+HW = (75, 101)
+
+
+def unlabeled(rgb, ir):
+    return Sample('a', rgb, ir, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+
+
+@pytest.fixture
+def odd():
+    """Return a sample of noise of odd size."""
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (*HW, 3), dtype=np.uint8)
+    return unlabeled(rgb, rng.integers(0, 256, HW, dtype=np.uint8))
 
 
 @pytest.fixture
@@ -36,22 +51,71 @@ def save_detector(tmp_path):
     """Save an untrained detector as a run: ``save_detector(classes, **settings)``."""
 
     def save(classes, names=None, **settings):
-        folder = tmp_path / 'detector'
         values = {'task': 'detection', 'source': 'ir', **settings}
-        description = {'config': asdict(config_from_mapping(values))}
         named = {'classes': names} if names else {}
-        save_run(folder, Detector(DetectorConfig(classes=classes)), {**description, **named})
-        return str(folder)
+        description = {'config': asdict(config_from_mapping(values)), **named}
+        save_run(tmp_path / 'detector', Detector(DetectorConfig(classes=classes)), description)
+        return str(tmp_path / 'detector')
 
     return save
 
 
 @pytest.fixture
-def odd():
-    rng = np.random.default_rng(0)
-    rgb = rng.integers(0, 256, (75, 101, 3), dtype=np.uint8)
-    none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    return Sample('odd', rgb, rgb[..., 0], *none)
+def fusion(tmp_path):
+    """Return the run of an untrained fusion network."""
+    torch.manual_seed(0)
+    save_run(tmp_path / 'fusion', FusionRT(), {'config': asdict(FusionTask())})
+    return str(tmp_path / 'fusion')
+
+
+@pytest.fixture
+def folders(data_root):
+    return str(data_root / 'vi'), str(data_root / 'ir')
+
+
+def test_baselines_are_the_mean_and_the_brighter_of_both_sources():
+    pixel = unlabeled(np.full((1, 1, 3), 250, np.uint8), np.full((1, 1), 254, np.uint8))
+    assert fusers.average(pixel).tolist() == [[252]]
+    assert fusers.maximum(pixel).tolist() == [[254]]
+
+
+def test_a_run_fuses_a_pair_of_odd_size_like_its_even_part(odd, fusion):
+    fused = fusers.run_fuser(fusion)(odd)
+    assert (fused.shape, fused.dtype) == (HW, np.uint8)
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    luma = (torch.from_numpy(odd.rgb[:64, :64]).float() / 255 @ weights)[None, None]
+    ir = torch.from_numpy(odd.ir[:64, :64]).float()[None, None] / 255
+    with torch.inference_mode():
+        even = load_fusion(fusion)(luma, ir)[0, 0].numpy() * 255
+    inner = slice(0, 40)  # farther from the border than the receptive field
+    assert np.abs(fused[inner, inner] - even[inner, inner]).max() < 1
+
+
+def test_a_bundle_fuses_a_pair_of_odd_size(odd):
+    fused = fusers.bundle_fuser('msrs_rt')(odd)
+    assert (fused.shape, fused.dtype) == (HW, np.uint8)
+
+
+def test_pairs_of_two_folders_are_matched_by_stem(folders, data_root):
+    samples = fusers.open_folders(*folders)
+    assert [sample.name for sample in samples] == ['a', 'b', 'c', 'empty']
+    assert samples[0].rgb.shape == (96, 128, 3)
+    assert samples[0].ir.shape == (96, 128)
+    (data_root / 'ir' / 'b.png').unlink()
+    with pytest.raises(FusionError, match="'b'"):
+        fusers.open_folders(*folders)
+
+
+def test_names_that_merely_end_in_d_say_nothing_about_daylight(folders, data_root):
+    for path in (*(data_root / 'vi').iterdir(), *(data_root / 'ir').iterdir()):
+        path.rename(path.with_stem(path.stem + 'D'))
+    assert 'light' not in fusers.open_folders(*folders)[0].strata
+
+
+def test_pictures_give_the_fused_luma_the_colors_of_rgb():
+    pixel = unlabeled(np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 200, np.uint8))
+    picture = fusers.side_by_side(pixel, [np.full((1, 1), 210, np.uint8)])
+    assert picture.tolist() == [[[90] * 3, [200] * 3, [210] * 3]]
 
 
 def test_a_detector_of_six_classes_is_measured_on_a_plain_folder_of_six(
@@ -76,48 +140,42 @@ def test_a_run_without_class_names_has_those_of_msrs(save_detector):
     assert read_detector(save_detector(3))[1] == ('person', 'bicycle', 'car')
 
 
-def test_what_is_not_the_run_of_a_detector_is_refused(save_detector, tmp_path):
+def test_a_run_of_another_network_or_other_classes_is_refused(save_detector, fusion):
+    detector = save_detector(6)
     with pytest.raises(FusionError, match=r'6 classes .* 3'):
-        read_detector(save_detector(6))
-    save_run(tmp_path / 'fusion', FusionRT(), {'config': asdict(FusionTask())})
+        read_detector(detector)
     with pytest.raises(FusionError, match='FusionRT, not a detector'):
-        run_predictor(str(tmp_path / 'fusion'))
+        predictors.run_predictor(fusion)
+    with pytest.raises(ModelError, match='Detector, not a fusion network'):
+        fusers.run_fuser(detector)
 
 
 @pytest.mark.parametrize('source', ['ir', 'fused'])
 def test_a_run_takes_images_whose_sides_are_not_multiples_of_32(
-    save_detector, tmp_path, odd, source
+    save_detector, fusion, odd, source
 ):
-    save_run(tmp_path / 'fusion', FusionRT(), {'config': asdict(FusionTask())})
-    run = save_detector(3, source=source, fusion=str(tmp_path / 'fusion'))
-    found = run_predictor(run)(odd)
+    found = predictors.run_predictor(save_detector(3, source=source, fusion=fusion))(odd)
     assert (found.boxes_xyxy <= np.array([101, 75, 101, 75])).all()
 
 
-def process(live, rgb, ir, case):
-    """Return the detections of the robot in one of the cases below."""
-    if case == 'stretched':
-        ir = ir.astype(np.uint16) * 30 + 7000
-    frames = {'rgb': Frame(rgb, 0), 'ir': Frame(ir, 0)}
-    if case in frames:
-        mode = 'rgb_only' if case == 'ir' else 'ir_only'
-        present = frames | {case: None}
-        pair = FramePair(present['rgb'], present['ir'], mode, frames['rgb'])
-        return live.process_pair(pair).detections
-    return live.process(frames['rgb'], frames['ir']).detections
-
-
 @pytest.mark.parametrize('case', ['both', 'rgb', 'ir', 'stretched'])
-def test_a_bundle_detects_what_the_robot_detects(small_pairs, odd, case):
+def test_a_bundle_detects_what_the_robot_detects(small_pairs, case):
     """Any size; with both cameras, while rgb or ir stalls, and with a 16-bit camera."""
     without = case if case in ('rgb', 'ir') else ''
-    predict = bundle_predictor('msrs_rt', without, stretched=case == 'stretched')
-    crop = np.s_[:] if without else np.s_[:75, :101]
+    predict = predictors.bundle_predictor('msrs_rt', without, stretched=case == 'stretched')
     for rgb, ir in small_pairs[: 1 if without else None]:
         live = build_pipeline(replace(EVERYTHING, backend='cpu'))
-        rgb, ir = (np.ascontiguousarray(image[crop]) for image in (rgb, ir))
-        expected = process(live, rgb, ir, case)
-        found = predict(replace(odd, rgb=rgb, ir=ir))
+        if not without:
+            rgb, ir = (np.ascontiguousarray(image[:75, :101]) for image in (rgb, ir))
+        counts = ir.astype(np.uint16) * 30 + 7000 if case == 'stretched' else ir
+        frames = {'rgb': Frame(rgb, 0), 'ir': Frame(counts, 0)}
+        if without:
+            mode = 'rgb_only' if case == 'ir' else 'ir_only'
+            pair = FramePair(**(frames | {case: None}), mode=mode, reference=frames['rgb'])
+            expected = live.process_pair(pair).detections
+        else:
+            expected = live.process(**frames).detections
+        found = predict(unlabeled(rgb, ir))
         assert len(expected.scores) > 0
         for key in ('boxes_xyxy', 'scores', 'class_ids'):
             np.testing.assert_allclose(getattr(found, key), getattr(expected, key), atol=1e-4)
