@@ -14,22 +14,26 @@ import numpy as np
 
 from tdfusion_ros.tools.view.analysis import Samples
 
-SIZE_IN = (10.8, 2.3)
 MAX_POINTS = 1000  # of more values, the range within each of MAX_BINS bins is drawn
 MAX_BINS = 120
+# matplotlib cannot use CSS variables: it draws with these colors, which are replaced in the SVG.
+NAMES = ('blue', 'red', 'gray', 'soft', 'grid', 'c0', 'c1', 'c2', 'c3', 'c4', 'c5')
+COLORS = {name: f'#0{index:x}0b0c' for index, name in enumerate(NAMES)}
 STYLE: Any = {
     'svg.fonttype': 'none',  # text stays text
     'svg.hashsalt': 'tdfusion',  # the same chart gets the same ids
     'font.size': 9,
-    'axes.linewidth': 0.8,
     'path.simplify': False,
-}
-# matplotlib cannot use CSS variables: it draws with these colors, which are replaced in the SVG.
-COLORS = {
-    name: f'#0{index:x}0b0c'
-    for index, name in enumerate(
-        ('blue', 'red', 'gray', 'soft', 'grid', 'c0', 'c1', 'c2', 'c3', 'c4', 'c5')
-    )
+    'axes.linewidth': 0.8,
+    'axes.labelcolor': COLORS['soft'],
+    'axes.edgecolor': COLORS['soft'],
+    **{f'axes.spines.{side}': False for side in ('top', 'right', 'left')},
+    **{f'{axis}tick.color': COLORS['soft'] for axis in 'xy'},
+    'ytick.major.size': 0,
+    'axes.grid': True,
+    'axes.grid.axis': 'y',
+    'grid.color': COLORS['grid'],
+    'axes.axisbelow': True,
 }
 
 
@@ -106,17 +110,10 @@ def bin_edges_s(times_s: np.ndarray) -> np.ndarray:
 
 def _new_chart(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     with matplotlib.rc_context(STYLE):
-        figure = Figure(SIZE_IN)
+        figure = Figure((10.8, 2.3))
         axes = figure.add_axes((0.062, 0.23, 0.92, 0.73))  # the charts of a page are aligned
-    axes.set_xlabel(x_label, color=COLORS['soft'])
-    axes.set_ylabel(y_label, color=COLORS['soft'])
+        axes.set(xlabel=x_label, ylabel=y_label)
     axes.yaxis.set_label_coords(-0.046, 0.5)
-    axes.spines[['top', 'right', 'left']].set_visible(False)
-    axes.spines['bottom'].set_color(COLORS['soft'])
-    axes.tick_params(colors=COLORS['soft'])
-    axes.tick_params(axis='y', length=0)
-    axes.grid(axis='y', color=COLORS['grid'])
-    axes.set_axisbelow(True)
     for axis, most in ((axes.xaxis, 10), (axes.yaxis, 5)):
         axis.set_major_locator(MaxNLocator(most, steps=(1, 2, 5, 10)))
         axis.set_major_formatter('{x:.6g}')

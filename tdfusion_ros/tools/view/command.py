@@ -19,20 +19,10 @@ def add(commands: Any) -> None:
     )
     add = view.add_argument
     add('input', type=Path, metavar='BAG', help='bag with results')
-    add(
-        '-o',
-        '--output',
-        type=Path,
-        default=Path('report.html'),
-        metavar='FILE',
-        help='HTML file to write; default: report.html',
-    )
-    add(
-        '--inputs',
-        type=Path,
-        metavar='BAG',
-        help="bag with the cameras' images, if they are not in the same bag",
-    )
+    output, meaning = Path('report.html'), 'HTML file to write; default: report.html'
+    add('-o', '--output', type=Path, default=output, metavar='FILE', help=meaning)
+    meaning = "bag with the cameras' images, if they are not in the same bag"
+    add('--inputs', type=Path, metavar='BAG', help=meaning)
     add('--namespace', help='namespace of the rig; default: the first one with results')
     add('--moments', type=int, default=8, metavar='N', help='rows of images, 0 to 24; default: 8')
     add_topics(view)

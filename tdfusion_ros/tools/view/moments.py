@@ -12,8 +12,6 @@ from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.overlay import color_of
 from tdfusion_ros.core.thermal import ThermalScaler
-from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.recording import best_hypothesis
 from tdfusion_ros.tools.view.recording import Recording
@@ -24,75 +22,23 @@ QUALITIES = (85, 70, 50, 30, 10)
 
 
 @dataclass(frozen=True)
-class Thumbnail:
-    """An image as a ``data:`` URI, or why there is none."""
-
-    uri: str = ''
-    missing: str = ''
-
-
-@dataclass(frozen=True)
 class Moment:
     """
     One row of the contact sheet.
 
     :param stamp_ns: of the result, or of the rgb or ir image if there are no results.
-    :param thumbnails: rgb, ir, fused.
+    :param thumbnails: rgb, ir, fused: each a ``data:`` URI, or why there is no image.
     :param skew_ms: ir minus rgb, None without an ir image.
     :param detections: their number, None if none were recorded for this image.
     """
 
     stamp_ns: int
-    thumbnails: tuple[Thumbnail, Thumbnail, Thumbnail]
+    thumbnails: tuple[str, str, str]
     skew_ms: float | None
     detections: int | None
 
 
-@dataclass(frozen=True)
-class RecordedBag:
-    """A bag and what one pass through it found."""
-
-    reader: BagReader
-    recording: Recording
-
-    def message(self, role: str, stamp: int) -> Any:
-        """Return the message of a role with this stamp, None if there is none."""
-        times = self.recording.times(role)
-        if stamp not in times.stamps_ns:
-            return None
-        time_ns = times.times_ns[times.stamps_ns.index(stamp)]
-        topic = getattr(self.recording.rig, role)
-        for _, _, message in self.reader.messages(topic, at_ns=time_ns):
-            if stamp_ns(message.header) == stamp:
-                return message
-        return None
-
-    def thumbnail(self, role: str, stamp: int, detections: Any = None) -> Thumbnail:
-        """
-        Return the image of a role with this stamp.
-
-        :param detections: a vision_msgs/Detection2DArray to draw on it.
-        """
-        name = {'registered': 'registered ir', 'overlay': 'fused'}.get(role, role)
-        if not self.recording.times(role).stamps_ns:
-            return Thumbnail(missing=f'no {name} images recorded')
-        try:
-            message = self.message(role, stamp)
-            if message is None:
-                return Thumbnail(missing=f'no {name} image at this moment')
-            pixels = to_frame(message).pixels
-            if role in ('ir', 'registered') and pixels.ndim == 2:
-                pixels = cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(pixels), alpha=255)
-        except FusionError as error:
-            return Thumbnail(missing=f'cannot be read: {error}')
-        image = shrink(pixels)
-        if detections is not None:
-            scale = image.shape[1] / pixels.shape[1]
-            image = draw_boxes(image, detections, self.recording.class_names, scale)
-        return Thumbnail(jpeg_uri(image))
-
-
-def choose_moments(result: RecordedBag, source: RecordedBag, count: int) -> list[Moment]:
+def choose_moments(result: Recording, source: Recording, count: int) -> list[Moment]:
     """
     Return moments evenly spread over the results, or over the images if there are no results.
 
@@ -100,42 +46,58 @@ def choose_moments(result: RecordedBag, source: RecordedBag, count: int) -> list
     :param source: the bag with the cameras' images; may be the same.
     """
     for bag, role in ((result, 'fused'), (result, 'detections'), (source, 'rgb'), (source, 'ir')):
-        stamps = list(dict.fromkeys(bag.recording.times(role).stamps_ns))
+        stamps = list(dict.fromkeys(bag.times(role).stamps_ns))
         if stamps:
             chosen = np.linspace(0, len(stamps) - 1, min(count, len(stamps))).round().astype(int)
             return [_moment(result, source, stamps[index]) for index in chosen]
     return []
 
 
-def _moment(result: RecordedBag, source: RecordedBag, stamp: int) -> Moment:
-    ir_stamps, skew_ms = source.recording.times('ir').stamps_ns, None
-    if ir_stamps:
-        nearest = min(ir_stamps, key=lambda other: abs(other - stamp))
-        skew_ms = (nearest - stamp) / 1e6
-        ir = source.thumbnail('ir', nearest)
-    elif result.recording.times('registered').stamps_ns:
-        ir = result.thumbnail('registered', stamp)
+def _moment(result: Recording, source: Recording, stamp: int) -> Moment:
+    ir_stamps, skew_ms = source.times('ir').stamps_ns, None
+    if ir_stamps or not result.times('registered').stamps_ns:
+        nearest = min(ir_stamps, key=lambda other: abs(other - stamp), default=stamp)
+        skew_ms = (nearest - stamp) / 1e6 if ir_stamps else None
+        ir = _thumbnail(source, 'ir', nearest)
     else:
-        ir = Thumbnail(missing='no ir images recorded')
+        ir = _thumbnail(result, 'registered', stamp)
     try:
         array = result.message('detections', stamp)
     except FusionError:
         array = None
-    times = result.recording.times
-    if times('overlay').stamps_ns and not times('fused').stamps_ns:
-        fused = result.thumbnail('overlay', stamp)  # has its boxes already
+    if result.times('overlay').stamps_ns and not result.times('fused').stamps_ns:
+        fused = _thumbnail(result, 'overlay', stamp)  # has its boxes already
     else:
-        fused = result.thumbnail('fused', stamp, array)
+        fused = _thumbnail(result, 'fused', stamp, array)
     count = None if array is None else len(array.detections)
-    return Moment(stamp, (source.thumbnail('rgb', stamp), ir, fused), skew_ms, count)
+    return Moment(stamp, (_thumbnail(source, 'rgb', stamp), ir, fused), skew_ms, count)
 
 
-def shrink(pixels: np.ndarray) -> np.ndarray:
-    """Return an image reduced to at most MAX_SIDE_PX on each side."""
+def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) -> str:
+    """
+    Return the image of a role with this stamp as a ``data:`` URI, or why there is none.
+
+    :param detections: a vision_msgs/Detection2DArray to draw on it.
+    """
+    name = {'registered': 'registered ir', 'overlay': 'fused'}.get(role, role)
+    if not bag.times(role).stamps_ns:
+        return f'no {name} images recorded'
+    try:
+        message = bag.message(role, stamp)
+        if message is None:
+            return f'no {name} image at this moment'
+        pixels = to_frame(message).pixels
+        if role in ('ir', 'registered') and pixels.ndim == 2:
+            pixels = cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(pixels), alpha=255)
+    except FusionError as error:
+        return f'cannot be read: {error}'
     height, width = pixels.shape[:2]
     scale = min(1.0, MAX_SIDE_PX / max(height, width))
     size_wh = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(np.ascontiguousarray(pixels), size_wh, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(np.ascontiguousarray(pixels), size_wh, interpolation=cv2.INTER_AREA)
+    if detections is not None:
+        image = draw_boxes(image, detections, bag.class_names, size_wh[0] / width)
+    return jpeg_uri(image)
 
 
 def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float) -> np.ndarray:

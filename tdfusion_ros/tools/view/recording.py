@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
 from functools import partial
@@ -14,10 +14,12 @@ from typing import Any
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.bags import typestore
-from tdfusion_ros.tools.view.rig_topics import RigTopics
+from tdfusion_ros.formats.messages import stamp_ns
+from tdfusion_ros.tools.view.rig_topics import Rig
 
 OWN_STATUS = '{}/[^/]*: (rgb stream|ir stream|sync|inference)'  # NAMESPACE/NODE: SUBJECT
 BAD_LEVELS = (1, 2)  # WARN and ERROR; a STALE status only waits for a cause reported elsewhere
+STAMPED = ('rgb', 'ir', 'fused', 'overlay', 'registered', 'detections')
 
 
 @dataclass
@@ -48,6 +50,13 @@ class DetectionColumns:
     score: array = field(default_factory=partial(array, 'f'))
     names: dict[str, int] = field(default_factory=dict)
 
+    def add(self, image: int, detections: Iterable[Any]) -> None:
+        """Add the vision_msgs/Detection2D of one image."""
+        for hypothesis in (best_hypothesis(one) for one in detections if one.results):
+            self.image.append(image)
+            self.class_index.append(self.names.setdefault(hypothesis.class_id, len(self.names)))
+            self.score.append(hypothesis.score)
+
 
 @dataclass
 class NodeStatus:
@@ -65,18 +74,42 @@ class NodeStatus:
     backend: str = ''
     latencies: list[tuple[int, float, float]] = field(default_factory=list)
 
+    def add(self, time_ns: int, statuses: Iterable[Any], namespace: str) -> None:
+        """Add the diagnostic_msgs/DiagnosticStatus of one message; skip other programs' ones."""
+        pattern = OWN_STATUS.format(re.escape(namespace))
+        own = [status for status in statuses if re.fullmatch(pattern, status.name)]
+        if not own:
+            return
+        values = {pair.key: pair.value for status in own for pair in status.values}
+        self.backend = values.get('backend', '')
+        if warning := '; '.join(status.message for status in own if status.level in BAD_LEVELS):
+            self.warnings[re.sub(r'\d+(\.\d+)?', '…', warning)] += 1
+        p50, p95 = _number(values, 'latency_ms_p50'), _number(values, 'latency_ms_p95')
+        if math.isfinite(p50) and math.isfinite(p95):
+            self.latencies.append((time_ns, p50, p95))
+        for key in {*self.drops, *values}:
+            if key.startswith(('dropped.', 'exceptions')):
+                count = _number(values, key)
+                count = count if math.isfinite(count) else 0.0  # a cause appears when it happens
+                # What was counted before the bag began is not in the rise.
+                rise, last = self.drops.get(key, (0.0, 0.0 if self.messages else count))
+                # A counter that falls was reset to zero by a restart.
+                self.drops[key] = rise + (count - last if count >= last else count), count
+        self.messages += 1
+
 
 @dataclass
 class Recording:
     """
-    Everything that a report needs from a bag except its images.
+    A bag, and everything that a report needs from it except the images.
 
     :param labels: class names in the order of their ids, from the LabelInfo message.
     :param damage: why the bag could not be read to its end, empty if it could.
     :param unreadable: number of damaged messages by topic; they are left out.
     """
 
-    rig: RigTopics
+    reader: BagReader
+    rig: Rig
     topics: dict[str, TopicTimes]
     detections: DetectionColumns = field(default_factory=DetectionColumns)
     node: NodeStatus = field(default_factory=NodeStatus)
@@ -86,44 +119,54 @@ class Recording:
 
     def times(self, role: str) -> TopicTimes:
         """Return the messages of a role's topic, none if the bag lacks it."""
-        return self.topics.get(getattr(self.rig, role), TopicTimes())
+        return self.topics.get(self.rig.topics.get(role, ''), TopicTimes())
 
     @property
     def class_names(self) -> list[str]:
         """Names of all classes in the order of their colors, as in the overlay."""
         return list(dict.fromkeys((*self.labels, *self.detections.names)))
 
+    def message(self, role: str, stamp: int) -> Any:
+        """Return the message of a role with this stamp, None if there is none."""
+        times = self.times(role)
+        if stamp in times.stamps_ns:
+            time_ns = times.times_ns[times.stamps_ns.index(stamp)]
+            for _, _, message in self.reader.messages(self.rig.topics[role], at_ns=time_ns):
+                if stamp_ns(message.header) == stamp:
+                    return message
+        return None
 
-def read_recording(reader: BagReader, rig: RigTopics) -> Recording:
+
+def read_recording(reader: BagReader, rig: Rig) -> Recording:
     """Read a bag once, up to its end or to the first damage."""
-    types = reader.topics()
-    recording = Recording(rig, {topic: TopicTimes(name) for topic, name in types.items()})
-    stamped = {rig.rgb, rig.ir, rig.fused, rig.overlay, rig.registered, rig.detections}
-    adders = {
-        rig.detections: _add_detections,
-        rig.diagnostics: _add_status,
-        rig.labels: _add_labels,
-    }
-    for topic, time_ns, data in _until_damage(reader, recording):
-        times = recording.topics[topic]
-        try:
-            stamp_ns = cdr_stamp_ns(data) if topic in stamped else None
-            if topic in adders:
-                adders[topic](recording, time_ns, _deserialize(data, types[topic]))
-        except BagError:
-            recording.unreadable[topic] += 1
-            continue
-        times.times_ns.append(time_ns)
-        if stamp_ns is not None:
-            times.stamps_ns.append(stamp_ns)
-    return recording
-
-
-def _until_damage(reader: BagReader, recording: Recording) -> Iterator[tuple[str, int, bytes]]:
+    types, roles = reader.topics(), {topic: role for role, topic in rig.topics.items()}
+    recording = Recording(reader, rig, {topic: TopicTimes(types[topic]) for topic in types})
     try:
-        yield from reader.serialized(*recording.topics)
+        for topic, time_ns, data in reader.serialized(*types):
+            times, role = recording.topics[topic], roles.get(topic, '')
+            stamp = None
+            message: Any = None
+            try:
+                if role in STAMPED:
+                    stamp = cdr_stamp_ns(data)
+                if role in ('detections', 'diagnostics', 'labels'):
+                    message = typestore().deserialize_cdr(data, types[topic])
+            except Exception:  # rosbags has no common base class for damaged messages
+                recording.unreadable[topic] += 1
+                continue
+            if role == 'detections':
+                recording.detections.add(len(times.stamps_ns), message.detections)
+            elif role == 'diagnostics':
+                recording.node.add(time_ns, message.status, rig.namespace)
+            elif role == 'labels':
+                entries = sorted(message.class_map, key=lambda entry: entry.class_id)
+                recording.labels = [entry.class_name for entry in entries]
+            times.times_ns.append(time_ns)
+            if stamp is not None:
+                times.stamps_ns.append(stamp)
     except BagError as error:
         recording.damage = str(error)
+    return recording
 
 
 def cdr_stamp_ns(data: bytes) -> int:
@@ -132,61 +175,15 @@ def cdr_stamp_ns(data: bytes) -> int:
 
     :param data: CDR: four bytes, the lowest bit of the second means little endian, then the
         fields (OMG DDS-XTypes, 7.4.3.4).
-    :raises BagError: if it is too short.
+    :raises struct.error, IndexError: if it is too short.
     """
-    if len(data) < 12:
-        raise BagError(f'a message has {len(data)} bytes, its header alone has 12')
     sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
     return sec * 1_000_000_000 + nanosec
-
-
-def _deserialize(data: bytes, message_type: str) -> Any:
-    try:
-        return typestore().deserialize_cdr(data, message_type)
-    except Exception as error:  # rosbags has no common base class for damaged messages
-        raise BagError(f'a {message_type} cannot be read: {error!r}') from error
 
 
 def best_hypothesis(detection: Any) -> Any:
     """Return the hypothesis with the highest score of a vision_msgs/Detection2D."""
     return max(detection.results, key=lambda result: result.hypothesis.score).hypothesis
-
-
-def _add_detections(recording: Recording, time_ns: int, message: Any) -> None:
-    columns, image = recording.detections, len(recording.times('detections').stamps_ns)
-    for hypothesis in (best_hypothesis(one) for one in message.detections if one.results):
-        columns.image.append(image)
-        names = columns.names
-        columns.class_index.append(names.setdefault(hypothesis.class_id, len(names)))
-        columns.score.append(hypothesis.score)
-
-
-def _add_labels(recording: Recording, time_ns: int, message: Any) -> None:
-    entries = sorted(message.class_map, key=lambda entry: entry.class_id)
-    recording.labels = [entry.class_name for entry in entries]
-
-
-def _add_status(recording: Recording, time_ns: int, message: Any) -> None:
-    pattern = OWN_STATUS.format(re.escape(recording.rig.namespace))
-    own = [status for status in message.status if re.fullmatch(pattern, status.name)]
-    if not own:
-        return
-    node, values = recording.node, {pair.key: pair.value for s in own for pair in s.values}
-    node.backend = values.get('backend', '')
-    if warning := '; '.join(status.message for status in own if status.level in BAD_LEVELS):
-        node.warnings[re.sub(r'\d+(\.\d+)?', '…', warning)] += 1
-    p50, p95 = _number(values, 'latency_ms_p50'), _number(values, 'latency_ms_p95')
-    if math.isfinite(p50) and math.isfinite(p95):
-        node.latencies.append((time_ns, p50, p95))
-    for key in {*node.drops, *values}:
-        if key.startswith(('dropped.', 'exceptions')):
-            count = _number(values, key)
-            count = count if math.isfinite(count) else 0.0  # a cause appears when it happens
-            # What was counted before the bag began is not in the rise.
-            rise, last = node.drops.get(key, (0.0, 0.0 if node.messages else count))
-            # A counter that falls was reset to zero by a restart.
-            node.drops[key] = rise + (count - last if count >= last else count), count
-    node.messages += 1
 
 
 def _number(values: dict[str, str], key: str) -> float:

@@ -1,6 +1,7 @@
 """Render the report of a bag: images, timing, detections, diagnostics, and what is missing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from datetime import timezone
 from pathlib import Path
@@ -23,12 +24,10 @@ from tdfusion_ros.tools.view.charts import bin_edges_s
 from tdfusion_ros.tools.view.charts import draw_samples
 from tdfusion_ros.tools.view.charts import draw_stacked
 from tdfusion_ros.tools.view.moments import choose_moments
-from tdfusion_ros.tools.view.moments import RecordedBag
 from tdfusion_ros.tools.view.recording import read_recording
 from tdfusion_ros.tools.view.recording import Recording
 from tdfusion_ros.tools.view.rig_topics import find_cameras
 from tdfusion_ros.tools.view.rig_topics import find_rig
-from tdfusion_ros.tools.view.rig_topics import RigTopics
 
 MAX_MOMENTS = 24
 MAX_TEXT = 600  # characters of one text of the bag
@@ -57,11 +56,10 @@ def render_report(
     :raises BagError: if the bag lacks the namespace or an image topic.
     """
     rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))
-    result = source = RecordedBag(bag, read_recording(bag, rig))
+    result = source = read_recording(bag, rig)
     if inputs:
         cameras = find_cameras(inputs.topics(), rig.namespace, rgb=rgb, ir=ir)
-        rig = RigTopics(rig.namespace, rgb=cameras['rgb'], ir=cameras['ir'])
-        source = RecordedBag(inputs, read_recording(inputs, rig))
+        source = read_recording(inputs, replace(rig, topics=cameras))
     return _template().render(
         result=result,
         source=source,
@@ -70,7 +68,7 @@ def render_report(
         max_rows=MAX_ROWS,
         max_skew_ms=SyncConfig().max_skew_ms,
         rate_hz=analysis.rate_hz,
-        **_figures(result.recording, source.recording),
+        **_figures(result, source),
     )
 
 

@@ -8,40 +8,33 @@ from tdfusion_ros.formats.bags import find_image_topic
 from tdfusion_ros.formats.bags import image_topics
 from tdfusion_ros.formats.bags import IMAGE_TYPES
 
-ARRAY_TYPE = 'vision_msgs/msg/Detection2DArray'
 OUTPUTS = {  # role: name below the node's namespace, message type
     'fused': ('/fused/image_raw', IMAGE_TYPES[0]),
     'overlay': ('/overlay/image_raw', IMAGE_TYPES[0]),
     'registered': ('/ir_registered/image_raw', IMAGE_TYPES[0]),
-    'detections': ('/detections', ARRAY_TYPE),
+    'detections': ('/detections', 'vision_msgs/msg/Detection2DArray'),
     'labels': ('/label_info', 'vision_msgs/msg/LabelInfo'),
 }
 
 
 @dataclass(frozen=True)
-class RigTopics:
+class Rig:
     """
-    Names of the topics of one rig, empty where the bag has none.
+    Topics of one rig.
 
-    :param namespace: namespace of the rig, empty at the root.
-    :param other_rigs: namespaces of the other rigs in the same bag.
+    :param namespace: empty at the root.
+    :param topics: by role: ``rgb``, ``ir``, ``diagnostics``, those of OUTPUTS; only recorded ones.
+    :param others: namespaces of the other rigs in the same bag.
     """
 
-    namespace: str = ''
-    other_rigs: tuple[str, ...] = ()
-    rgb: str = ''
-    ir: str = ''
-    fused: str = ''
-    overlay: str = ''
-    registered: str = ''
-    detections: str = ''
-    labels: str = ''
-    diagnostics: str = ''
+    namespace: str
+    topics: Mapping[str, str]
+    others: tuple[str, ...] = ()
 
 
 def find_rig(
     types: Mapping[str, str], namespace: str | None = None, *, rgb: str = '', ir: str = ''
-) -> RigTopics:
+) -> Rig:
     """
     Return the topics of one rig.
 
@@ -66,35 +59,29 @@ def find_rig(
         if space not in rigs:
             known = ', '.join(rig or '/' for rig in rigs) or 'none'
             raise BagError(f"no results in namespace '{namespace}'; namespaces with some: {known}")
-    outputs = {
-        role: space + end
-        for role, (end, output_type) in OUTPUTS.items()
-        if types.get(space + end) == output_type
-    }
-    diagnostics = types.get('/diagnostics') == 'diagnostic_msgs/msg/DiagnosticArray'
-    return RigTopics(
-        namespace=space,
-        other_rigs=tuple(rig for rig in rigs if rig != space),
-        diagnostics='/diagnostics' if diagnostics else '',
-        **outputs,
-        **find_cameras(types, space, rgb=rgb, ir=ir),
-    )
+    wanted = {role: (space + end, output_type) for role, (end, output_type) in OUTPUTS.items()}
+    wanted['diagnostics'] = '/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray'
+    outputs = {role: topic for role, (topic, kind) in wanted.items() if types.get(topic) == kind}
+    topics = outputs | find_cameras(types, space, rgb=rgb, ir=ir)
+    return Rig(space, topics, tuple(rig for rig in rigs if rig != space))
 
 
 def find_cameras(
     types: Mapping[str, str], namespace: str, *, rgb: str = '', ir: str = ''
 ) -> dict[str, str]:
     """
-    Return the rgb and ir image topics, each empty if the bag has none.
+    Return the image topics that the bag has, by ``rgb`` and ``ir``.
 
     :param namespace: namespace of the rig; its own cameras are preferred to others.
     :param rgb, ir: names of the topics, if known.
     :raises BagError: if the bag has no image topic of such a name.
     """
-    cameras = {}
-    for stream, wanted in (('rgb', rgb), ('ir', ir)):
-        cameras[stream] = find_image_topic(types, stream, wanted, namespace)
-        if wanted and not cameras[stream]:
+    wanted = {'rgb': rgb, 'ir': ir}
+    found = {
+        stream: find_image_topic(types, stream, wanted[stream], namespace) for stream in wanted
+    }
+    for stream, topic in found.items():
+        if wanted[stream] and not topic:
             known = ', '.join(image_topics(types)) or 'none'
-            raise BagError(f'no image topic {wanted}; the image topics are {known}')
-    return cameras
+            raise BagError(f'no image topic {wanted[stream]}; the image topics are {known}')
+    return {stream: topic for stream, topic in found.items() if topic}
