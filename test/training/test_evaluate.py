@@ -20,20 +20,21 @@ pytestmark = pytest.mark.torch
 BY_LIGHT = {'a': '00001D', 'b': '00002N', 'c': '00003D', 'empty': '00004N'}
 
 
+def save(config, network):
+    save_run(config.run, network, {'config': asdict(config)})
+    return config.run
+
+
 @pytest.fixture
 def detector(short_run):
     """Return the run of an untrained detector."""
-    config = short_run('detection', source='ir')
-    save_run(config.run, Detector(), {'config': asdict(config)})
-    return config.run
+    return save(short_run('detection', source='ir'), Detector())
 
 
 @pytest.fixture
 def fusion(short_run):
     """Return the run of an untrained fusion network."""
-    config = short_run('fusion')
-    save_run(config.run, FusionRT(), {'config': asdict(config)})
-    return config.run
+    return save(short_run('fusion'), FusionRT())
 
 
 @pytest.fixture
@@ -89,18 +90,12 @@ def test_only_strata_that_differ_have_rows(measure, detector, data_root):
     assert table['car, here']['boxes'] == 2
 
 
-@pytest.mark.parametrize('option', ['--detector', '--bundle'])
-def test_a_detector_of_other_classes_than_the_data_is_refused(
-    measure, detector, masked_root, option
-):
+def test_detection_needs_boxes_of_the_classes_of_the_detector(measure, detector, masked_root):
     (masked_root / 'classes.txt').write_text('people\nlamp\ntruck\n', encoding='utf-8')
-    name = detector if option == '--detector' else 'msrs_rt'
-    message = f'{name} detects person, bicycle, car; .* people, lamp, truck'
-    with pytest.raises(FusionError, match=message):
-        measure(option, name)
-
-
-def test_detection_is_not_measured_without_boxes(measure, masked_root):
+    for option, name in (('--detector', detector), ('--bundle', 'msrs_rt')):
+        message = f'{name} detects person, bicycle, car; .* people, lamp, truck'
+        with pytest.raises(FusionError, match=message):
+            measure(option, name)
     (masked_root / 'labels').rename(masked_root / 'elsewhere')
     with pytest.raises(FusionError, match='has no boxes'):
         measure('--bundle', 'msrs_rt')
@@ -128,22 +123,30 @@ def test_the_loss_of_a_fusion_network_is_compared_with_the_mean_and_the_sources(
     assert table['network']['loss'] > 0
 
 
-def test_fusion_quality_has_both_conventions_of_vif_and_ssim(measure, data_root, capsys):
+def test_fusion_quality_of_a_split_names_how_many_pairs_it_has(measure, data_root, capsys):
     (data_root / 'splits' / 'val.txt').write_text('a\nb')
     row = measure('--quality')['average']
     for name in ('VIF', 'SSIM'):
         assert row[f'{name} sum'] == pytest.approx(2 * row[name], abs=2e-4)
-    assert '2 pairs' in capsys.readouterr().out
+    assert '2 pairs; luma and ir as 8-bit levels, not stretched' in capsys.readouterr().out
 
 
-def test_fusion_quality_of_a_run_is_compared_with_average_and_maximum(
-    measure, fusion, images, capsys
+def test_fusion_quality_and_pictures_compare_runs_and_bundles_with_average_and_maximum(
+    measure, fusion, images, data_root, tmp_path
 ):
-    table = measure('--fusion', fusion, *images)
-    assert list(table) == ['average', 'maximum', fusion]
+    import cv2
+
+    out = tmp_path / 'pictures'
+    bundle = ('--bundle', 'msrs_rt')
+    table = measure('--fusion', fusion, *images, *bundle, '--pictures', str(out))
+    assert list(table) == ['average', 'maximum', fusion, 'msrs_rt']
     assert list(table['average'])[:8] == ['EN', 'SF', 'SD', 'AG', 'SCD', 'VIF', 'Qabf', 'SSIM']
     assert table['average']['AG'] < table['maximum']['AG']
-    assert 'not stretched' in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png', 'c.png', 'empty.png']
+    picture = cv2.imread(str(out / 'a.png'))
+    assert picture.shape == (96, 4 * 128, 3)
+    assert (picture[:, :128] == cv2.imread(str(data_root / 'vi' / 'a.webp'))).all()
+    assert (picture[:, 128:256] == cv2.imread(str(data_root / 'ir' / 'a.png'))).all()
 
 
 def test_fusion_quality_has_rows_for_day_and_night_where_names_say_so(measure, data_root, images):
@@ -153,20 +156,6 @@ def test_fusion_quality_has_rows_for_day_and_night_where_names_say_so(measure, d
     for key, value in table['average'].items():
         parts = table['average, day'][key] + table['average, night'][key]
         assert parts / 2 == pytest.approx(value, abs=2e-4)
-
-
-def test_pictures_show_rgb_ir_and_each_fuser_side_by_side(
-    measure, fusion, images, data_root, tmp_path
-):
-    import cv2
-
-    out = tmp_path / 'pictures'
-    measure('--fusion', fusion, *images, '--bundle', 'msrs_rt', '--pictures', str(out))
-    assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png', 'c.png', 'empty.png']
-    picture = cv2.imread(str(out / 'a.png'))
-    assert picture.shape == (96, 4 * 128, 3)
-    assert (picture[:, :128] == cv2.imread(str(data_root / 'vi' / 'a.webp'))).all()
-    assert (picture[:, 128:256] == cv2.imread(str(data_root / 'ir' / 'a.png'))).all()
 
 
 @pytest.mark.parametrize(
