@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
-from dataclasses import fields
 from dataclasses import replace
 from typing import Any
 
@@ -40,9 +39,10 @@ class Batch:
     """(B, H, W) int64, 255 is unlabeled; None if no sample has one."""
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> 'Batch':
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed = {n: change(v) for n, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **(values | changed))
+        tensors: dict[str, Any] = {
+            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
 
     def to(self, device: torch.device) -> 'Batch':
         """Return the batch with all its tensors on ``device``."""
@@ -63,9 +63,8 @@ def split(batch: Batch, count: int) -> list[Batch]:
 
 def flip(sample: Sample) -> Sample:
     """Mirror left and right."""
-    width = sample.ir.shape[1]
     boxes = sample.boxes_xyxy.copy()
-    boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+    boxes[:, [0, 2]] = sample.ir.shape[1] - boxes[:, [2, 0]]
     rgb, ir = np.ascontiguousarray(sample.rgb[:, ::-1]), np.ascontiguousarray(sample.ir[:, ::-1])
     mask = None if sample.mask is None else np.ascontiguousarray(sample.mask[:, ::-1])
     return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes, mask=mask)
@@ -99,9 +98,8 @@ def crop_resize(
     x0, y0, x1, y1 = window_xyxy
     height, width = size_hw
     scale = np.array([width / (x1 - x0), height / (y1 - y0)] * 2, dtype=np.float32)
-    boxes = (sample.boxes_xyxy - np.array([x0, y0, x0, y0], dtype=np.float32)) * scale
-    limit = np.array([width, height, width, height], dtype=np.float32)
-    clipped = np.clip(boxes, 0, limit)
+    boxes = (sample.boxes_xyxy - np.array([x0, y0] * 2, dtype=np.float32)) * scale
+    clipped = np.clip(boxes, 0, np.array([width, height] * 2, dtype=np.float32))
     sides = clipped[:, 2:] - clipped[:, :2]
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     keep = (sides.prod(1) > 0.3 * area) & (sides.min(1, initial=np.inf) >= 3)
@@ -152,7 +150,6 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
     offsets = np.array([[0, 0], [half_w, 0], [0, half_h], [half_w, half_h]], dtype=np.float32)
     boxes = [s.boxes_xyxy + np.tile(o, 2) for s, o in zip(samples, offsets, strict=True)]
     masks = _masks(samples)
-    shared = set.intersection(*(set(s.strata.items()) for s in samples))
     return Sample(
         '+'.join(s.name for s in samples),
         _two_by_two([s.rgb for s in samples]),
@@ -160,7 +157,7 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
         np.concatenate(boxes),
         np.concatenate([s.class_ids for s in samples]),
         None if masks is None else _two_by_two(masks),
-        {key: value for key, value in samples[0].strata.items() if (key, value) in shared},
+        dict(set.intersection(*(set(s.strata.items()) for s in samples))),
     )
 
 

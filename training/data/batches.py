@@ -14,14 +14,8 @@ import torch
 from tdfusion_ros.core.errors import ConfigError
 from training import distributed
 from training.config import TrainConfig
+from training.data import augmentation
 from training.data.augmentation import Batch
-from training.data.augmentation import collate
-from training.data.augmentation import drop_modality
-from training.data.augmentation import flip
-from training.data.augmentation import mosaic
-from training.data.augmentation import photometric
-from training.data.augmentation import random_crop
-from training.data.augmentation import stretch_ir
 from training.data.datasets import DataSet
 from training.data.datasets import Sample
 
@@ -82,20 +76,23 @@ def augment(
     rng: np.random.Generator,
 ) -> Sample:
     """Return one random crop around sample ``index``, or a mosaic of it and three partners."""
+
+    def random_crop(i: int, size_hw: tuple[int, int]) -> Sample:
+        return augmentation.random_crop(samples[i], rng, size_hw, config.scale_range)
+
     if rng.random() < config.mosaic:
         chosen = [index, *(partners[i] for i in rng.integers(len(partners), size=3))]
         half = (config.crop_hw[0] // 2, config.crop_hw[1] // 2)
-        parts = [random_crop(samples[i], rng, half, config.scale_range) for i in chosen]
-        crop = mosaic(parts, config.crop_hw)
+        crop = augmentation.mosaic([random_crop(i, half) for i in chosen], config.crop_hw)
     else:
-        crop = random_crop(samples[index], rng, config.crop_hw, config.scale_range)
+        crop = random_crop(index, config.crop_hw)
     if rng.random() < 0.5:
-        crop = flip(crop)
-    crop = photometric(crop, rng, config.photometric)
+        crop = augmentation.flip(crop)
+    crop = augmentation.photometric(crop, rng, config.photometric)
     if config.stretch and rng.random() < config.stretch:
-        crop = stretch_ir(crop, rng, config.invert)
+        crop = augmentation.stretch_ir(crop, rng, config.invert)
     if rng.random() < config.modality_dropout:
-        crop = drop_modality(crop, rng)
+        crop = augmentation.drop_modality(crop, rng)
     return crop
 
 
@@ -117,7 +114,7 @@ def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Bat
         order = np.random.default_rng((config.seed, 0, epoch)).permutation(len(group))
         rng = np.random.default_rng((config.seed, 1, step * config.batch + row))
         rows.append(augment(samples, group[order[index]], group, config, rng))
-    return collate(rows)
+    return augmentation.collate(rows)
 
 
 def choose_workers(wanted: int, device: torch.device) -> int:

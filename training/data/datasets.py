@@ -13,22 +13,15 @@ from typing import overload
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
+from training.data import layouts
+from training.data import pair_files
 from training.data.boxes import BoxSource
 from training.data.boxes import coco_file
 from training.data.boxes import label_files
 from training.data.boxes import read_voc
 from training.data.boxes import read_yolo
-from training.data.layouts import check_complete
-from training.data.layouts import find_layout
 from training.data.layouts import Layout
 from training.data.layouts import MSRS_DET
-from training.data.layouts import pair_files
-from training.data.pair_files import list_files
-from training.data.pair_files import read_ir
-from training.data.pair_files import read_mask
-from training.data.pair_files import read_rgb
-from training.data.pair_files import read_size_hw
-from training.data.pair_files import read_text
 
 CLASSES = MSRS_DET.classes
 """Classes of the shipped detector; those of other data are in ``DataSet.classes``."""
@@ -81,12 +74,9 @@ class DataSet(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> 'Sample | DataSet':
         if isinstance(index, slice):
             return replace(self, files={name: self.files[name] for name in self.names[index]})
-        return self.read(self.names[index])
-
-    def read(self, name: str) -> Sample:
-        """Read the pair ``name`` with its labels."""
+        name = self.names[index]
         rgb_path, ir_path = self.files[name]
-        rgb, ir = read_rgb(rgb_path), read_ir(ir_path)
+        rgb, ir = pair_files.read_rgb(rgb_path), pair_files.read_ir(ir_path)
         if ir.shape != rgb.shape[:2]:
             raise FusionError(
                 f'{ir_path} is {ir.shape[1]}x{ir.shape[0]}, {rgb_path} is '
@@ -99,7 +89,9 @@ class DataSet(Sequence[Sample]):
         mask = None
         if self.masks:
             values = len(self.mask_classes)
-            mask = read_mask(self.masks[name], ir.shape, values, self.layout.ignore_index)
+            mask = pair_files.read_mask(
+                self.masks[name], ir.shape, values, self.layout.ignore_index
+            )
         return Sample(name, rgb, ir, boxes, class_ids, mask, self.strata.get(name, {}))
 
     def check_boxes(self) -> None:
@@ -113,7 +105,7 @@ class DataSet(Sequence[Sample]):
         errors = []
         for name, (_, ir_path) in self.files.items():
             try:
-                self.boxes.read(name, read_size_hw(ir_path))
+                self.boxes.read(name, pair_files.read_size_hw(ir_path))
             except FusionError as error:
                 errors.append(str(error))
         if errors:
@@ -130,14 +122,14 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
     :raises FusionError: naming the first file that is missing.
     """
     root = Path(root)
-    layout = layout or find_layout(root)
-    files = pair_files(root, layout, split)
+    layout = layout or layouts.find_layout(root)
+    files = layouts.pair_files(root, layout, split)
     boxes = _open_boxes(root, layout, split)
     if boxes is not None:
-        check_complete(list(files), boxes.names, boxes.place)
+        layouts.check_complete(list(files), boxes.names, boxes.place)
     masks, mask_classes = _open_masks(root, layout, split)
     if mask_classes:
-        check_complete(list(files), masks, root / layout.masks.replace('{split}', split))
+        layouts.check_complete(list(files), masks, root / layout.masks.replace('{split}', split))
     return DataSet(
         layout,
         files,
@@ -206,7 +198,7 @@ def _open_masks(root: Path, layout: Layout, split: str) -> tuple[dict[str, Path]
     classes = layout.mask_classes or _lines(names_path)
     if not classes:
         raise FusionError(f'{names_path} is missing: write the names of the mask values, 0 first')
-    return list_files(folder, ('.png',)), classes
+    return pair_files.list_files(folder, ('.png',)), classes
 
 
 def _strata(root: Path, layout: Layout, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -217,7 +209,7 @@ def _strata(root: Path, layout: Layout, names: Sequence[str]) -> dict[str, dict[
             if name[:-1].isdigit() and name[-1] in light:
                 strata[name]['light'] = light[name[-1]]
     if (root / 'index.csv').is_file():
-        for row in csv.DictReader(read_text(root / 'index.csv').splitlines()):
+        for row in csv.DictReader(pair_files.read_text(root / 'index.csv').splitlines()):
             known = {'light': row.get('day_night'), 'source': row.get('source_repo')}
             if row.get('name') in strata:
                 strata[row['name']] |= {key: value for key, value in known.items() if value}
@@ -225,5 +217,5 @@ def _strata(root: Path, layout: Layout, names: Sequence[str]) -> dict[str, dict[
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    lines = read_text(path).splitlines() if path.is_file() else []
+    lines = pair_files.read_text(path).splitlines() if path.is_file() else []
     return tuple(line.strip() for line in lines if line.strip())

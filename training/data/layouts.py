@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from pathlib import PureWindowsPath
 
@@ -178,13 +179,12 @@ def cut_blocks(names: Sequence[str], split: str, blocks: int = 20) -> list[str]:
     tenth of a block on each side of it: a random split would put similar neighboring frames into
     both parts, which makes figures look better than they are.
     """
-    block = np.arange(len(names)) * blocks // max(1, len(names))
-    val = block % 4 == 3
+    val = np.arange(len(names)) * blocks // max(1, len(names)) % 4 == 3
     if split == 'blocks_val':
-        return [name for name, chosen in zip(names, val, strict=True) if chosen]
+        return list(compress(names, val))
     gap = -(-len(names) // (10 * blocks))
-    near = [val[max(0, i - gap) : i + gap + 1].any() for i in range(len(names))]
-    return [name for name, left_out in zip(names, near, strict=True) if not left_out]
+    far = (not val[max(0, i - gap) : i + gap + 1].any() for i in range(len(names)))
+    return list(compress(names, far))
 
 
 def check_complete(names: Sequence[str], found: Container[str], place: Path) -> None:
