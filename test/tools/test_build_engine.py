@@ -23,18 +23,20 @@ def opened(monkeypatch):
     return calls
 
 
-def test_build_prepares_the_default_size(opened, capsys):
-    assert main(['build', '-p', 'backend=trt']) == 0
-    assert opened == [('trt', 'msrs_rt', ((480, 640),))]
+@pytest.mark.parametrize(
+    ('sizes', 'opened_hw', 'ready'),
+    [
+        ((), ((480, 640),), '640x480'),
+        (('640x512', '1280x1024'), ((512, 640), (1024, 1280)), '640x512, 1280x1024'),
+    ],
+)
+def test_build_prepares_every_given_size(opened, capsys, sizes, opened_hw, ready):
+    given = [word for size in sizes for word in ('--size', size)]
+    assert main(['build', '-p', 'backend=trt', *given]) == 0
+    assert opened == [('trt', 'msrs_rt', opened_hw)]
     out, err = capsys.readouterr()
-    assert out == 'trt (TensorRT 10.3.0) is ready for 640x480\n'
+    assert out == f'trt (TensorRT 10.3.0) is ready for {ready}\n'
     assert err == 'building …: 5 s so far\n'
-
-
-def test_build_prepares_every_given_size(opened, capsys):
-    assert main(['build', '--size', '640x512', '--size', '1280x1024']) == 0
-    assert opened[0][2] == ((512, 640), (1024, 1280))
-    assert 'ready for 640x512, 1280x1024' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('size', ['640', '640x', 'x480', '0x480', '640*480', '-1x5', '640x480x3'])

@@ -17,21 +17,14 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.cli import main
+from tdfusion_ros.core import errors
 from tdfusion_ros.core.config import FusionConfig
-from tdfusion_ros.core.config import SyncConfig
-from tdfusion_ros.core.errors import BagError
-from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats import messages
 from tdfusion_ros.tools.bench import benchmark
-from tdfusion_ros.tools.bench.host import describe_environment
-from tdfusion_ros.tools.bench.host import process_usage
+from tdfusion_ros.tools.bench import host
+from tdfusion_ros.tools.bench import turns
 from tdfusion_ros.tools.bench.message_pairs import load_pairs
 from tdfusion_ros.tools.bench.message_pairs import PairSource
-from tdfusion_ros.tools.bench.turns import ratio
-from tdfusion_ros.tools.bench.turns import take_turns
-from tdfusion_ros.tools.bench.turns import Timing
-from tdfusion_ros.tools.bench.turns import WorkerProcess
 from tdfusion_ros.tools.bench.workloads import RobotPath
 
 STAGES = ['decode', 'pairing', 'thermal', 'registration', 'network', 'postprocess', 'messages']
@@ -95,19 +88,16 @@ def test_report_describes_what_was_measured_on_what(reported, bundle):
     assert graph_hash[:12] in printed
     assert 'growth ' in printed
     assert 'per Mpx' not in printed  # two points are always on a line
+    for load, busy in ((9.0, True), (0.0, False)):
+        facts = {**report['environment'], 'load_1_min': load}
+        assert ('BUSY' in host.describe_environment(facts)) == busy
 
 
-def test_environment_is_described_as_busy_only_under_load(reported):
-    facts = reported[1]['environment']
-    assert 'BUSY' in describe_environment({**facts, 'load_1_min': 9.0})
-    assert 'BUSY' not in describe_environment({**facts, 'load_1_min': 0.0})
-
-
-def timing(mpx, *turns_ms, stage='network'):
+def timing(mpx, *turns_ms):
     """Return a timing of one frame per turn."""
-    turns = [[{stage: round(ms * MS), 'total': round(ms * MS)}] for ms in turns_ms]
+    times = [[dict.fromkeys(('network', 'total'), round(ms * MS))] for ms in turns_ms]
     usage = {'peak_mib': 100 + 50 * mpx}
-    return Timing({'megapixels': mpx, 'before_model_mib': 60}, usage, turns)
+    return turns.Timing({'megapixels': mpx, 'before_model_mib': 60}, usage, times)
 
 
 def test_growth_is_a_line_over_three_sizes_with_its_spread_over_the_rounds():
@@ -121,9 +111,6 @@ def test_growth_is_a_line_over_three_sizes_with_its_spread_over_the_rounds():
     assert line['deviation'] < 1e-6
     assert growth['model MiB']['per_mpx'] == pytest.approx(50)
     assert benchmark.fit_growth([timing(0.1, 1), timing(0.3, 1)]) == {}
-
-
-def test_superlinear_growth_deviates_from_the_line():
     growth = benchmark.fit_growth([timing(mpx, 100 * mpx**2) for mpx in (0.1, 0.5, 1)])
     assert growth['network ms']['deviation'] > 0.1
 
@@ -148,9 +135,9 @@ def test_detections_only_neither_computes_nor_fills_the_fused_image(folders, mon
 
 def test_images_of_several_sizes_need_a_size_option(folders):
     cv2.imwrite(str(folders[0] / '1.png'), np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(BagError, match='--size'):
-        load_pairs(PairSource(folders), SyncConfig())
-    assert len(load_pairs(PairSource(folders, size_hw=(64, 96)), SyncConfig())) == 3
+    with pytest.raises(errors.BagError, match='--size'):
+        load_pairs(PairSource(folders), CPU.sync)
+    assert len(load_pairs(PairSource(folders, size_hw=(64, 96)), CPU.sync)) == 3
 
 
 def test_bag_must_be_named_where_there_is_no_demo_bag(monkeypatch, tmp_path, capsys):
@@ -177,23 +164,21 @@ def test_wrong_argument_is_one_line_with_exit_status_1(words, arguments, capsys)
     assert words in line
 
 
-def test_pairs_of_a_bag_are_its_messages_unchanged_and_in_order(demo, demo_pairs):
-    pairs = load_pairs(PairSource((demo,)), SyncConfig())
+def test_pairs_of_a_bag_are_its_messages_in_order_and_keep_their_encoding(demo, demo_pairs):
+    pairs = load_pairs(PairSource((demo,)), CPU.sync)
+    raw = load_pairs(PairSource((demo,), raw=True), CPU.sync)
     assert [messages.stamp_ns(rgb.header) for rgb, _ in pairs] == [
         pair.rgb.stamp_ns for pair in demo_pairs
     ]
-    for (rgb, ir), pair in zip(pairs[:3], demo_pairs, strict=False):
+    for (rgb, ir), (raw_rgb, _), pair in zip(pairs[:3], raw, demo_pairs, strict=False):
         np.testing.assert_array_equal(messages.to_frame(rgb).pixels, pair.rgb.pixels)
+        np.testing.assert_array_equal(messages.to_frame(raw_rgb).pixels, pair.rgb.pixels)
         np.testing.assert_array_equal(messages.to_frame(ir).pixels, pair.ir.pixels)
-
-
-def test_resized_pairs_keep_their_encoding_and_raw_pairs_their_pixels(demo, demo_pairs):
-    ((rgb, ir), *_) = load_pairs(PairSource((demo,), size_hw=(64, 96)), SyncConfig())
+        assert 'jpeg' in rgb.format
+        assert raw_rgb.encoding == 'rgb8'
+    ((rgb, ir), *_) = load_pairs(PairSource((demo,), size_hw=(64, 96)), CPU.sync)
     assert (rgb.format, ir.encoding) == ('jpg', 'mono8')
     assert messages.to_frame(rgb).size_hw == messages.to_frame(ir).size_hw == (64, 96)
-    ((raw, _), *_) = load_pairs(PairSource((demo,), raw=True), SyncConfig())
-    assert raw.encoding == 'rgb8'
-    np.testing.assert_array_equal(messages.to_frame(raw).pixels, demo_pairs[0].rgb.pixels)
 
 
 def test_workers_alternate_in_order_and_the_first_frame_of_a_turn_is_not_timed():
@@ -205,34 +190,31 @@ def test_workers_alternate_in_order_and_the_first_frame_of_a_turn_is_not_timed()
         return [{'work': n} for n in range(counts[name] - frames + 1, counts[name] + 1)]
 
     workers = {name: SimpleNamespace(run=partial(run, name)) for name in 'ab'}
-    turns = take_turns(workers, frames=5, block=2)
+    times = turns.take_turns(workers, frames=5, block=2)
     assert order == [('a', 3), ('b', 3), ('b', 3), ('a', 3), ('a', 2), ('b', 2)]
-    assert turns['a'] == [[{'work': 2}, {'work': 3}], [{'work': 5}, {'work': 6}], [{'work': 8}]]
+    assert times['a'] == [[{'work': 2}, {'work': 3}], [{'work': 5}, {'work': 6}], [{'work': 8}]]
 
 
-def test_ratio_compares_neighboring_turns_so_that_slow_rounds_cancel():
+def test_times_are_compared_in_neighboring_turns_so_that_slow_rounds_cancel():
     slow, fast = timing(1, 30, 210, 60, 150), timing(1, 10, 70, 20, 50)
-    assert ratio(slow, fast, 'network') == (3.0, 3.0, 3.0)
-
-
-def test_percentiles_are_over_all_frames_in_milliseconds():
+    assert turns.ratio(slow, fast, 'network') == (3.0, 3.0, 3.0)
     times = timing(1, *range(51), *[100] * 50).percentiles_ms()['network']
     assert (times['p50'], times['p99']) == (50.0, 100.0)
 
 
 def test_worker_is_another_process_and_passes_on_errors(folders):
     build = partial(RobotPath, PairSource(folders), CPU)
-    with closing(WorkerProcess(build)) as worker:
-        own = process_usage()
+    with closing(turns.WorkerProcess(build)) as worker:
+        own = host.process_usage()
         before = worker.facts['before_model_mib']
         assert worker.facts == build().facts() | {'before_model_mib': before}
         assert before < own['memory_mib']  # this process has loaded pytest too
         assert len(worker.run(2)) == 2
         assert before < worker.usage()['peak_mib']
-    with pytest.raises(BagError, match='nowhere does not exist'):
-        WorkerProcess(partial(RobotPath, PairSource((Path('nowhere'),)), CPU))
-    with pytest.raises(FusionError, match='ended unexpectedly'):
-        WorkerProcess(partial(os._exit, 1))
+    with pytest.raises(errors.BagError, match='nowhere does not exist'):
+        turns.WorkerProcess(partial(RobotPath, PairSource((Path('nowhere'),)), CPU))
+    with pytest.raises(errors.FusionError, match='ended unexpectedly'):
+        turns.WorkerProcess(partial(os._exit, 1))
 
 
 def test_interrupt_ends_it_with_its_workers(root):
@@ -255,19 +237,11 @@ def test_interrupt_ends_it_with_its_workers(root):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_memory_usage_includes_what_was_just_allocated():
-    before = process_usage()
-    assert 0 < before['memory_mib'] <= before['peak_mib']
-    block = np.ones(64 << 20, np.uint8)
-    assert process_usage(os.getpid())['memory_mib'] > before['memory_mib'] + 50
-    assert block.any()
-
-
 def test_pair_that_cannot_be_fused_is_a_bag_error(folders, monkeypatch):
     def refuse(*_, **__):
-        raise FrameError('bad_encoding', 'the ir image is colored')
+        raise errors.FrameError('bad_encoding', 'the ir image is colored')
 
     path = RobotPath(PairSource(folders), CPU)
     monkeypatch.setattr(path._pipeline, 'process', refuse)
-    with pytest.raises(BagError, match='colored'):
+    with pytest.raises(errors.BagError, match='colored'):
         path.run_frame()
