@@ -83,6 +83,11 @@ class SyncConfig:
     )
 
     @property
+    def limit_name(self) -> str:
+        """The parameter that limits the stamp difference within a pair in this mode."""
+        return f'sync.{"hold_max_age_ms" if self.mode == "rgb_hold" else "max_skew_ms"}'
+
+    @property
     def offsets_ns(self) -> dict[str, int]:
         """The time offset of each stream [ns]."""
         return {

@@ -26,10 +26,12 @@ class Source(Protocol):
 
     :param total: the number of rgb images.
     :param info: the last sensor_msgs/CameraInfo of rgb, None where there is none.
+    :param errors: by cause, the message about the first frame that could not be used.
     """
 
     total: int
     info: Any
+    errors: dict[str, str]
 
     @property
     def dropped(self) -> Counter[str]:
@@ -47,6 +49,7 @@ class BagSource:
         self._reader = reader
         self._topics = topics
         self._synchronizer = Synchronizer(config)
+        self.errors: dict[str, str] = {}
         self._guards = {'rgb': SizeGuard(), 'ir': SizeGuard()}
         self._refused: Counter[str] = Counter()
 
@@ -66,7 +69,9 @@ class BagSource:
                 frame = messages.to_frame(message)
                 self._guards[stream].check(frame.size_hw)
             except FrameError as error:
-                self._refused[f'{stream}.{error.cause}'] += 1
+                cause = f'{stream}.{error.cause}'
+                self._refused[cause] += 1
+                self.errors.setdefault(cause, str(error))
                 continue
             yield from self._synchronizer.push(stream, frame)
         yield from self._synchronizer.flush()
@@ -81,6 +86,7 @@ class FolderSource:
 
     def __init__(self, rgb: Path, ir: Path) -> None:
         self.dropped: Counter[str] = Counter()
+        self.errors: dict[str, str] = {}
         self.info: Any = None
         self._files = {'rgb': image_files(rgb), 'ir': image_files(ir)}
         alone = sorted(self._files['rgb'].keys() ^ self._files['ir'].keys())

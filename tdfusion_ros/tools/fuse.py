@@ -8,9 +8,11 @@ import shlex
 import sys
 from typing import Any
 
+from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.formats.sources import Source
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
@@ -71,19 +73,28 @@ def run(options: argparse.Namespace) -> int:
                 modes[pair.mode] += 1
             except FrameError as error:
                 dropped[error.cause] += 1
+                source.errors.setdefault(error.cause, str(error))
     fused = modes.pop('fused', 0)
     causes = ', '.join(f'{n} {cause}' for cause, n in sorted((dropped + source.dropped).items()))
-    print(f'{fused} pairs -> {options.output}; frames without a pair: {causes or "none"}')
+    print(f'{fused} pairs -> {options.output}; dropped: {causes or "none"}')
+    for cause, message in sorted(source.errors.items()):
+        print(f'first {cause}: {message}')
     for mode, number in sorted(modes.items()):
         print(f'while a camera stalled: {number} results {mode} (see docs/thermal.md)')
     if not fused and not modes:
-        raise BagError(
-            'no pair was fused; compare the stamps of both cameras, then set '
-            'sync.ir_time_offset_ms or sync.max_skew_ms'
-        )
+        raise BagError(f'no pair was fused: {_advice(source, config.sync)}')
     if to_bag:
         print(f'look at it: {_view_command(options)}')
     return 0
+
+
+def _advice(source: Source, sync: SyncConfig) -> str:
+    """Return why no pair was fused, or what to set."""
+    if source.errors and not source.dropped['no_partner']:
+        return '; '.join(source.errors.values())
+    return (
+        f'compare the stamps of both cameras, then set sync.ir_time_offset_ms or {sync.limit_name}'
+    )
 
 
 def _view_command(options: argparse.Namespace) -> str:

@@ -1,5 +1,6 @@
 """``tdfusion fuse``: bags and folders in, bags and folders out, one error line."""
 
+import copy
 import shlex
 import shutil
 
@@ -90,7 +91,7 @@ def test_bag_can_become_a_folder(write_bag, demo_records, tmp_path, capsys):
     bag = write_bag(tmp_path / 'bag', demo_records)
     assert fuse(bag, '-o', tmp_path / 'out', '--to', 'folder') == 0
     assert len(list((tmp_path / 'out').glob('*.png'))) == 6
-    assert capsys.readouterr().out.startswith(f'6 pairs -> {tmp_path / "out"}; frames without')
+    assert capsys.readouterr().out.startswith(f'6 pairs -> {tmp_path / "out"}; dropped: ')
 
 
 def test_fuse_prints_a_view_command_that_works_with_the_topics_of_the_bag(
@@ -176,6 +177,36 @@ def test_wrong_input_is_one_error_line_with_exit_status_1(places, words, given, 
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('tdfusion: ')
     assert words in line
+
+
+@pytest.mark.parametrize('is_bag', [False, True])
+def test_the_reason_of_each_cause_is_printed(
+    is_bag, folders, write_bag, demo_records, tmp_path, capsys
+):
+    source = folders
+    if is_bag:
+        records = [list(record) for record in demo_records]
+        for record in records:
+            if record[0].startswith('/ir/image'):
+                record[2] = copy.copy(record[2])
+                record[2].data = record[2].data[:1000]
+        source = (write_bag(tmp_path / 'bag', records),)
+    else:
+        for path in folders[1].iterdir():
+            color = cv2.applyColorMap(cv2.imread(str(path)), cv2.COLORMAP_JET)
+            cv2.imwrite(str(path), color)
+    assert fuse(*source, '-o', tmp_path / 'out') == 1
+    out, err = capsys.readouterr()
+    reason = 'first ir.truncated: ' if is_bag else 'first bad_encoding: the ir image is in false'
+    assert reason in out
+    assert ('bytes cannot hold' if is_bag else 'set ir.color to luma') in err
+    assert 'stamps' not in err
+
+
+def test_the_advice_names_the_limit_of_the_mode(demo, tmp_path, capsys):
+    hold = ('sync.mode=rgb_hold', 'sync.ir_time_offset_ms=5000', 'sync.stall_ms=0')
+    assert fuse(demo, '-o', tmp_path / 'out', *(f'-p{setting}' for setting in hold)) == 1
+    assert capsys.readouterr().err.endswith('sync.hold_max_age_ms\n')
 
 
 def test_unmatched_file_is_named(folders, tmp_path, capsys):
