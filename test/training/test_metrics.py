@@ -13,9 +13,10 @@ from training.measure import bootstrap
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.bootstrap import bootstrap_difference
 from training.measure.metrics import average_precision
+from training.measure.metrics import class_scores
 from training.measure.metrics import count_pixels
 from training.measure.metrics import match
-from training.measure.metrics import segmentation_scores
+from training.measure.metrics import mean_of_known
 
 pytestmark = pytest.mark.torch
 BOX = [0, 0, 20, 20]
@@ -80,11 +81,11 @@ def test_ap_refuses_boxes_of_a_class_without_a_name(labeled, detected, truth, fo
 
 
 def test_segmentation_scores_equal_those_computed_by_hand():
-    scores = segmentation_scores(np.array([[3, 1, 0], [1, 2, 1], [0, 0, 0]]))
-    assert scores['mIoU'] == pytest.approx((3 / 5 + 2 / 5 + 0 / 1) / 3)
-    assert scores['mAcc'] == pytest.approx((3 / 4 + 2 / 4) / 2)
+    scores = class_scores(np.array([[3, 1, 0, 0], [1, 2, 1, 0], [0] * 4, [0] * 4]))
     # A class that neither occurs nor is predicted does not count.
-    assert segmentation_scores(np.diag([5, 5, 0])) == {'mIoU': 1, 'mAcc': 1}
+    assert scores['IoU'] == pytest.approx([3 / 5, 2 / 5, 0, np.nan], nan_ok=True)
+    assert scores['Acc'] == pytest.approx([3 / 4, 2 / 4, np.nan, np.nan], nan_ok=True)
+    assert mean_of_known(scores['IoU']) == pytest.approx(1 / 3)
 
 
 def test_confusion_counts_truth_in_rows_no_unlabeled_pixel_and_refuses_unknown_classes():

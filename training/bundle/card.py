@@ -9,11 +9,7 @@ from jinja2 import FileSystemLoader
 from jinja2 import StrictUndefined
 
 from tdfusion_ros.core.errors import FusionError
-from training.bundle.history import command_line
-from training.bundle.history import data_name
-from training.bundle.history import duration
-from training.bundle.history import plain
-from training.bundle.history import setting_rows
+from training.bundle import history
 from training.measure.tables import figure
 from training.measure.tables import HOW
 
@@ -59,7 +55,7 @@ def model_card(contract: Facts, note: str = '') -> str:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML
     )
-    environment.filters |= {'figure': figure, 'plain': plain}
+    environment.filters |= {'figure': figure, 'plain': history.plain}
     facts, on = contract['training'], contract['metrics'].get('on')
     runs = (facts['fusion'], facts['detector'])
     sets = {name.partition('/')[0] for name in facts['data']}
@@ -67,10 +63,10 @@ def model_card(contract: Facts, note: str = '') -> str:
         **contract,
         signature=SIGNATURE,
         commands={
-            command_line(run['config']): duration(run['seconds'])
+            history.command_line(run['config']): history.duration(run['seconds'])
             for run in (*facts['before'], *runs)
         },
-        settings=setting_rows(runs),
+        settings=history.setting_rows(runs),
         limits=data_limits(facts),
         alone=bool(on) and sets == {on['data']},
         how=HOW,
@@ -81,7 +77,7 @@ def model_card(contract: Facts, note: str = '') -> str:
 def data_limits(training: Facts) -> list[str]:
     """Return what the training data did not cover."""
     lines = []
-    learned = training['data'][data_name(training['detector'])]
+    learned = training['data'][history.data_name(training['detector'])]
     if learned and len(learned['boxes']) > 1:
         boxes = learned['boxes']
         rarest = min(boxes, key=boxes.get)

@@ -23,6 +23,7 @@ from training.config import TrainConfig
 from training.data.augmentation import Batch
 from training.data.augmentation import collate
 from training.data.augmentation import pad
+from training.data.augmentation import SIZE_MULTIPLE
 from training.data.batches import cache_samples
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -36,7 +37,6 @@ from training.method.task_networks import loss_on_fused
 from training.method.task_networks import task_input
 from training.method.tasks import frozen_fusion
 
-SIZE_MULTIPLE = 32
 Networks = Mapping[str, nn.Module]
 
 
@@ -206,8 +206,7 @@ def detection_measure(
 
 def segmentation_measure(config: DetectionTask, fusion: nn.Module | None) -> Measure:
     """Measure the mean intersection over union."""
-    from training.measure.metrics import count_pixels
-    from training.measure.metrics import segmentation_scores
+    from training.measure import metrics
 
     def evaluate(networks: Any, batch: Batch, sample: Sample) -> np.ndarray:
         segmenter = networks['segmenter']
@@ -216,9 +215,9 @@ def segmentation_measure(config: DetectionTask, fusion: nn.Module | None) -> Mea
         height, width = sample.ir.shape
         predicted = logits[:, :height, :width].argmax(0).cpu().numpy()
         assert sample.mask is not None
-        return count_pixels(sample.mask, predicted, len(segmenter.config.classes))
+        return metrics.count_pixels(sample.mask, predicted, len(segmenter.config.classes))
 
     def summarize(counts: list[Any]) -> float:
-        return segmentation_scores(np.sum(counts, 0))['mIoU']
+        return metrics.mean_of_known(metrics.class_scores(np.sum(counts, 0))['IoU'])
 
     return Measure('mIoU', True, evaluate, summarize)

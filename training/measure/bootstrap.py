@@ -31,8 +31,8 @@ def bootstrap_ap50(
     """
     draws = _draws(len(samples), resamples)
     columns = resampled_ap50(samples, found, classes, draws)
-    intervals = {name: _interval(values) for name, values in columns.items()}
-    return {name: {'AP50 low': low, 'AP50 high': high} for name, (low, high) in intervals.items()}
+    keys = ('AP50 low', 'AP50 high')
+    return {name: dict(zip(keys, _interval(v), strict=True)) for name, v in columns.items()}
 
 
 def bootstrap_difference(
@@ -60,8 +60,12 @@ def bootstrap_difference(
         difference, *values = ap_a[name] - ap_b[name]
         low, high = _interval(np.array(values))
         better = mean_of_known(np.where(np.isnan(values), np.nan, np.array(values) > 0))
-        table[name] = {'difference': float(difference), 'low': low, 'high': high}
-        table[name]['a better'] = better
+        table[name] = {
+            'difference': float(difference),
+            'low': low,
+            'high': high,
+            'a better': better,
+        }
     return table
 
 

@@ -14,9 +14,7 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.nets.blocks import luma
 from training.checkpoint import load_fusion
-from training.data.augmentation import collate
-from training.data.augmentation import pad
-from training.data.augmentation import SIZE_MULTIPLE
+from training.data import augmentation
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -70,7 +68,7 @@ def run_fuser(run: str) -> Fuser:
     @torch.inference_mode()
     def fuse(sample: Sample) -> np.ndarray:
         height, width = sample.ir.shape
-        batch = collate([pad(sample, SIZE_MULTIPLE)])
+        batch = augmentation.collate([augmentation.pad(sample, augmentation.SIZE_MULTIPLE)])
         fused = network(luma(batch.rgb), batch.ir)
         return (fused[0, 0, :height, :width] * 255).round().to(torch.uint8).numpy()
 

@@ -1,5 +1,6 @@
 """Scores of tasks: average precision by pycocotools, segmentation by a confusion matrix."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 import io
@@ -95,9 +96,7 @@ def average_precision(
         name: {key: mean_of_known(values[..., i]) for key, values in columns.items()}
         for i, name in enumerate(classes)
     }
-    rows = list(table.values())
-    table['all'] = {key: mean_of_known(np.array([row[key] for row in rows])) for key in columns}
-    return table
+    return {**table, 'all': mean_row(list(table.values()))}
 
 
 def count_pixels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -117,25 +116,23 @@ def count_pixels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.n
     return cells.reshape(classes, classes)
 
 
-def segmentation_scores(confusion: np.ndarray) -> dict[str, float]:
-    """
-    Return mean intersection over union, mIoU, and mean accuracy, mAcc, 0 to 1.
-
-    :param confusion: (C, C) numbers of pixels of the whole test set, background included.
-    """
-    return {f'm{name}': mean_of_known(values) for name, values in class_scores(confusion).items()}
-
-
 def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """
     Return intersection over union, IoU, and accuracy, Acc, of each class, 0 to 1, (C,) each.
 
-    NaN: IoU of a class that neither occurs nor is predicted, Acc of one that does not occur.
+    :param confusion: (C, C) numbers of pixels of the whole test set, background included.
+    :returns: NaN: IoU of a class that neither occurs nor is predicted, Acc of one that does not
+        occur; ``mean_of_known`` of IoU is mIoU.
     """
     right = np.diag(confusion).astype(np.float64)
     true, predicted = confusion.sum(1), confusion.sum(0)
     with np.errstate(invalid='ignore'):
         return {'IoU': right / (true + predicted - right), 'Acc': right / true}
+
+
+def mean_row(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each column, of the values that are not NaN."""
+    return {key: mean_of_known(np.array([row[key] for row in rows])) for key in rows[0]}
 
 
 def mean_of_known(values: np.ndarray) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from tdfusion_ros.backends.cpu import CpuBackend
 from tdfusion_ros.build import find_bundle
@@ -17,9 +18,7 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.thermal import ThermalScaler
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
-from training.data.augmentation import collate
-from training.data.augmentation import pad
-from training.data.augmentation import SIZE_MULTIPLE
+from training.data import augmentation
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -63,12 +62,15 @@ def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -
 def run_predictor(run: str) -> Predictor:
     """Return a predictor that uses the detector of a run, behind its fusion network if any."""
     detector, _ = read_detector(run)
-    source, fusion_run = input_of(run)
-    fusion = load_fusion(fusion_run) if fusion_run else None
+    source, fusion = read_input(run)
 
     @torch.inference_mode()
     def predict(sample: Sample) -> Detections:
-        image = task_input(collate([pad(sample, SIZE_MULTIPLE)]), source, fusion)
+        image = task_input(
+            augmentation.collate([augmentation.pad(sample, augmentation.SIZE_MULTIPLE)]),
+            source,
+            fusion,
+        )
         boxes, logits = detector(image)
         return select(boxes[0].numpy(), logits[0].sigmoid().numpy(), sample.ir.shape)
 
@@ -78,19 +80,24 @@ def run_predictor(run: str) -> Predictor:
 def run_segmenter(run: str, classes: tuple[str, ...]) -> Callable[[Sample], np.ndarray]:
     """Return a function that makes label maps, (H, W) int64, with the segmenter of a run."""
     segmenter = load_segmenter(run, classes)
-    source, fusion_run = input_of(run)
-    fusion = load_fusion(fusion_run) if fusion_run else None
+    source, fusion = read_input(run)
 
     @torch.inference_mode()
     def predict(sample: Sample) -> np.ndarray:
         # Padded to even sides for the fusion; more would change the result of the segmenter.
-        batch = collate([pad(sample, 2)])
+        batch = augmentation.collate([augmentation.pad(sample, 2)])
         image = task_input(batch, source, fusion, segmenter.config.inputs)
         height, width = sample.ir.shape
         logits = enlarge(segmenter(image), (image.shape[-2], image.shape[-1]))
         return logits[0, :, :height, :width].argmax(0).numpy()
 
     return predict
+
+
+def read_input(run: str) -> tuple[str, nn.Module | None]:
+    """Return what the network of a run reads, and the fusion network before it if any."""
+    source, fusion_run = input_of(run)
+    return source, load_fusion(fusion_run) if fusion_run else None
 
 
 def input_of(run: str) -> tuple[str, str]:
@@ -115,7 +122,7 @@ def bundle_predictor(model: str, without: str = '', *, stretched: bool = False) 
     def predict(sample: Sample) -> Detections:
         counts = sample.ir.astype(np.uint16) if stretched else sample.ir
         scaled = replace(sample, ir=ThermalScaler(IrConfig()).scale(counts))
-        image = pad(scaled, contract.size_multiple)
+        image = augmentation.pad(scaled, contract.size_multiple)
         rgb, ir = (
             np.zeros_like(pixels) if name == without else pixels
             for name, pixels in (('rgb', image.rgb), ('ir', image.ir))

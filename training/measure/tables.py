@@ -18,14 +18,10 @@ from training.checkpoint import load_run
 from training.data.augmentation import collate
 from training.data.augmentation import pad
 from training.data.datasets import Sample
+from training.measure import metrics
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.fusers import Fuser
 from training.measure.fusers import luma_levels
-from training.measure.metrics import average_precision
-from training.measure.metrics import class_scores
-from training.measure.metrics import count_pixels
-from training.measure.metrics import mean_of_known
-from training.measure.metrics import segmentation_scores
 from training.measure.metrics import Table
 from training.measure.predictors import Predictor
 from training.measure.quality import fusion_quality
@@ -80,7 +76,7 @@ def precision_table(
     table: Table = {}
     for suffix, chosen in indices_by_stratum([sample.strata for sample in samples]).items():
         part = [samples[i] for i in chosen], [found[i] for i in chosen]
-        rows = average_precision(*part, classes=classes)
+        rows = metrics.average_precision(*part, classes=classes)
         if resamples:
             intervals = bootstrap_ap50(*part, classes=classes, resamples=resamples)
             rows = {name: row | intervals[name] for name, row in rows.items()}
@@ -102,15 +98,15 @@ def segmentation_table(
     counts, strata = [], []
     for sample in tqdm(samples, unit='pair', disable=None):
         if sample.mask is not None:
-            counts.append(count_pixels(sample.mask, predict(sample), len(classes)))
+            counts.append(metrics.count_pixels(sample.mask, predict(sample), len(classes)))
             strata.append(sample.strata)
     rows: Table = {}
     for suffix, chosen in indices_by_stratum(strata).items():
         confusion = np.sum([counts[i] for i in chosen], 0)
-        columns, means = class_scores(confusion), segmentation_scores(confusion)
+        columns = metrics.class_scores(confusion)
         for i, name in enumerate(classes):
             rows[f'{name}{suffix}'] = {key: float(values[i]) for key, values in columns.items()}
-        rows[f'all{suffix}'] = {'IoU': means['mIoU'], 'Acc': means['mAcc']}
+        rows[f'all{suffix}'] = {key: metrics.mean_of_known(v) for key, v in columns.items()}
     return rows
 
 
@@ -127,7 +123,7 @@ def loss_table(run: str, samples: Sequence[Sample]) -> Table:
             losses = fusion_loss(image, y, ir, torch.tensor(0.5))
             values = dict(zip(('loss', 'intensity', 'gradient'), losses.values(), strict=True))
             rows.setdefault(name, []).append({key: v.item() for key, v in values.items()})
-    return {name: _mean(values) for name, values in rows.items()}
+    return {name: metrics.mean_row(values) for name, values in rows.items()}
 
 
 def quality_table(fusers: Mapping[str, Fuser], samples: Sequence[Sample]) -> Table:
@@ -142,14 +138,10 @@ def quality_table(fusers: Mapping[str, Fuser], samples: Sequence[Sample]) -> Tab
         for name, fuse in fusers.items():
             figures[name].append(fusion_quality(fuse(sample), sources))
     return {
-        f'{name}{suffix}': _mean([figures[name][i] for i in chosen])
+        f'{name}{suffix}': metrics.mean_row([figures[name][i] for i in chosen])
         for suffix, chosen in indices_by_stratum(strata).items()
         for name in fusers
     }
-
-
-def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {key: mean_of_known(np.array([row[key] for row in rows])) for key in rows[0]}
 
 
 def rounded(rows: Table) -> dict[str, dict[str, float | None]]:
