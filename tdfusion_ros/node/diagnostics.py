@@ -7,6 +7,7 @@ from dataclasses import field
 
 import numpy as np
 
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.node.counters import Counters
 from tdfusion_ros.node.counters import RATE_WINDOW_S
 
@@ -17,7 +18,7 @@ SYNC_DROPS = {
     *('rgb_stalled', 'ir_stalled', 'both_stalled', 'too_late'),
 }
 MAX_LOST_SHARE = 0.05  # of the images sent, before DDS losses are a warning
-CLOCK_SAMPLES = 15  # the newest ones only, because somebody may just have set a clock
+CLOCK_SAMPLES = 15  # the newest only: older ones may be from before a clock was set
 # Results while a camera stalls, see core/synchronizer.py.
 MODES = {
     'held': 'rgb images are fused with the last good ir image',
@@ -55,21 +56,21 @@ def not_receiving(level: int, message: str, values: dict[str, str]) -> list[Stat
 
 
 def evaluate(
-    counters: Counters, dropped: Counter[str], timeout_s: float, engine: dict[str, str]
+    counters: Counters, dropped: Counter[str], config: FusionConfig, engine: dict[str, str]
 ) -> list[Status]:
     """
     Return the statuses of a node that receives.
 
     :param dropped: what pairing dropped, by cause.
-    :param timeout_s: a stream without images for this long is an error [s].
-    :param engine: values about the engine; its last message is ``engine_said``.
+    :param engine: values about the engine; its last message, if any, is ``engine_said``.
     """
+    timeout_s = config.input_timeout_s
     values: dict[str, dict[str, str]] = defaultdict(dict)
     for key, value in (counters.values(dropped) | steady_skew(counters)).items():
         values[_subject(key)][key] = value
     streams = [_stream(counters, stream, timeout_s, values[stream]) for stream in STREAMS]
     received = all(status.level == OK for status in streams)
-    sync = _sync(counters, received, timeout_s, values['sync'])
+    sync = _sync(counters, received, config, values['sync'])
     inference = _inference(counters, sync.level, timeout_s, engine | values['inference'])
     return [*streams, sync, inference]
 
@@ -106,7 +107,10 @@ def _stream(counters: Counters, stream: str, timeout_s: float, values: dict[str,
     return Status(name, OK, f'{values[f"{stream}_rate_hz"]} images per second', values)
 
 
-def _sync(counters: Counters, received: bool, timeout_s: float, values: dict[str, str]) -> Status:
+def _sync(
+    counters: Counters, received: bool, config: FusionConfig, values: dict[str, str]
+) -> Status:
+    timeout_s, limit = config.input_timeout_s, config.sync.limit_name
     if counters.idle_s('paired') <= timeout_s:
         return Status('sync', OK, f'mean skew {values["abs_skew_ms_mean"]} ms', values)
     if not received:
@@ -116,8 +120,8 @@ def _sync(counters: Counters, received: bool, timeout_s: float, values: dict[str
     return Status(
         'sync',
         WARN,
-        'both streams arrive, but no frames match within sync.max_skew_ms: compare the stamps of '
-        f'both cameras, set sync.ir_time_offset_ms or sync.max_skew_ms{clock_offset(counters)}',
+        f'both streams arrive, but no frames match within {limit}: compare the stamps of '
+        f'both cameras, set sync.ir_time_offset_ms or {limit}{clock_offset(counters)}',
         values,
     )
 
@@ -140,10 +144,11 @@ def _inference(
         return status(STALE, 'waiting for pairs')
     if counters.running_s('paired', timeout_s) <= timeout_s:
         return status(STALE, 'the first pair is being fused')
-    last_message = f'last message of the engine: {values.get("engine_said", "")}'
+    said = values.get('engine_said', '')
+    last_message = f'; last message of the engine: {said}' if said else ''
     if idle_s == float('inf'):
-        return status(WARN, f'the first pair is not fused yet; {last_message}')
-    return status(ERROR, f'no pair was fused for {idle_s:.1f} s; {last_message}')
+        return status(WARN, f'the first pair is not fused yet{last_message}')
+    return status(ERROR, f'no pair was fused for {idle_s:.1f} s{last_message}')
 
 
 def clock_offset(counters: Counters) -> str:
@@ -162,7 +167,7 @@ def clock_offset(counters: Counters) -> str:
         return ''
     direction = 'behind' if lag_ms > 0 else 'ahead of'
     digits = 2 if abs(lag_ms) < 10_000.0 else 0
-    message = f'; ir stamps are about {abs(lag_ms) / 1e3:.{digits}f} s {direction} those of rgb'
+    message = f'; ir stamps are about {abs(lag_ms) / 1e3:.{digits}f} s {direction} the rgb stamps'
     if abs(lag_ms) < 10_000.0:  # the range of sync.ir_time_offset_ms
         return f'{message} (sync.ir_time_offset_ms of about {lag_ms:+.0f})'
     return f'{message}: set the clocks of both cameras to the same time (NTP, PTP)'

@@ -12,6 +12,7 @@ from rclpy.clock import Clock
 from rclpy.clock import ClockType
 from rclpy.lifecycle import Node
 
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.node.counters import Counters
@@ -81,18 +82,17 @@ class DiagnosticsPublisher:
 
         self._statuses = statuses
 
-    def set_receiving(self, dropped: Callable[[], Counter[str]], timeout_s: float) -> None:
+    def set_receiving(self, dropped: Callable[[], Counter[str]], config: FusionConfig) -> None:
         """
         Evaluate the counters from now on.
 
         :param dropped: returns what pairing dropped, by cause.
-        :param timeout_s: a stream without images for this long is an error [s].
         """
         self._counters.restart_rates()
-        quiet_until = monotonic() + max(timeout_s, STARTUP_S)
+        quiet_until = monotonic() + max(config.input_timeout_s, STARTUP_S)
 
         def statuses() -> list[Status]:
-            out = evaluate(self._counters, dropped(), timeout_s, self.engine_values)
+            out = evaluate(self._counters, dropped(), config, self.engine_values)
             problems = [f'{s.name}: {s.message}' for s in out if s.level in (WARN, ERROR)]
             if problems and monotonic() > quiet_until:
                 text = '; '.join(problems)

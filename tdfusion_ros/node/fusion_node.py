@@ -28,7 +28,7 @@ from tdfusion_ros.node.diagnostics import ERROR
 from tdfusion_ros.node.diagnostics import OK
 from tdfusion_ros.node.diagnostics_publisher import DiagnosticsPublisher
 from tdfusion_ros.node.parameters import Parameters
-from tdfusion_ros.node.receiving import NotReceiving
+from tdfusion_ros.node.receiving import Idle
 from tdfusion_ros.node.receiving import Receiving
 from tdfusion_ros.node.services import create_services
 from tdfusion_ros.node.signals import ignore
@@ -55,16 +55,16 @@ def _log_errors(callback: Transition) -> Transition:
 
 
 class FusionNode(LifecycleNode):
-    """Fuse rgb/image_raw and ir/image_raw; see docs/interface.md for topics and parameters."""
+    """Fuse rgb/image_raw and ir/image_raw; see docs/interface.md and docs/parameters.md."""
 
     _configured: Configured  # from on_configure to on_cleanup
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('tdfusion', **kwargs)
-        self._settings = Parameters(self)
+        self._fusion_parameters = Parameters(self)
         self._diagnostics = DiagnosticsPublisher(self, FusionConfig().diagnostics_period_s)
-        self._on_cleanup = ExitStack()
-        self._receiving = NotReceiving()
+        self._resources = ExitStack()
+        self._receiving: Idle | Receiving = Idle()
         self._is_active, self._is_enabled = False, True
         create_services(
             self,
@@ -81,13 +81,13 @@ class FusionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters and load the model; on an error log it and stay unconfigured."""
         try:
-            self._configured = configure(self, self._settings, self._diagnostics)
+            self._configured = configure(self, self._fusion_parameters, self._diagnostics)
         except FusionError as error:
             self.get_logger().error(f'cannot start: {error}')
             self._diagnostics.set_status(ERROR, f'cannot start: {error}')
             self._diagnostics.publish()
             return TransitionCallbackReturn.FAILURE
-        self._on_cleanup.callback(self._configured.close)
+        self._resources.callback(self._configured.close)
         self._update_receiving()
         return SUCCESS
 
@@ -134,12 +134,12 @@ class FusionNode(LifecycleNode):
 
     def _stop_receiving(self) -> None:
         self._receiving.close()
-        self._receiving = NotReceiving()
+        self._receiving = Idle()
 
     def _release(self) -> None:
         self._is_active = False
         self._stop_receiving()
-        self._on_cleanup.close()
+        self._resources.close()
 
     def _enable(self, on: bool) -> str:
         self._is_enabled = on
@@ -153,7 +153,7 @@ class FusionNode(LifecycleNode):
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; the exit status is 1 if startup fails."""
     node = None
-    interrupts = interrupt_once()
+    disable_interrupts = interrupt_once()
     try:
         rclpy.init(args=args)
         node = FusionNode()
@@ -165,12 +165,12 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:  # e.g. RCLError: a signal may close the context during a call
-        interrupts.append(0)  # as below
+        disable_interrupts()
         if rclpy.ok():
             raise
     finally:
         # rclpy may wake this thread before the signal reaches Python; it must not raise here.
-        interrupts.append(0)
+        disable_interrupts()
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()

@@ -9,6 +9,7 @@ import rclpy
 
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import RequestError
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.synchronizer import FramePair
@@ -18,8 +19,10 @@ from tdfusion_ros.node.configured import Configured
 from tdfusion_ros.node.inputs import Inputs
 from tdfusion_ros.node.rate_limit import RateLimit
 
+NO_PAIR = 'there is no pair yet; see /diagnostics for the reason'
 
-class NotReceiving:
+
+class Idle:
     """The node is unconfigured, inactive or paused."""
 
     is_receiving = False
@@ -38,14 +41,14 @@ class NotReceiving:
 
         :raises RequestError: if there is no pair, or it cannot be written.
         """
-        raise RequestError('there is no pair yet; see /diagnostics for the reason')
+        raise RequestError(NO_PAIR)
 
     def close(self) -> None:
         """Stop receiving; nothing is published afterwards."""
 
 
-class Receiving(NotReceiving):
-    """The node is active: subscribed to the cameras."""
+class Receiving:
+    """The node is active: subscribed to the cameras. Has the methods of :class:`Idle`."""
 
     def __init__(self, configured: Configured) -> None:
         self._configured = configured
@@ -56,7 +59,7 @@ class Receiving(NotReceiving):
         self._saved_path = ''  # of that pair, once it is saved
         self._use(configured.parameters.read())
         self._inputs = Inputs(configured.node, self._config, self._counters, self._submit)
-        configured.diagnostics.set_receiving(self._inputs.dropped, self._config.input_timeout_s)
+        configured.diagnostics.set_receiving(self._inputs.dropped, self._config)
         self.is_receiving = True
 
     def reset_sync(self) -> str:
@@ -65,7 +68,7 @@ class Receiving(NotReceiving):
 
     def save_pair(self) -> str:
         if not self._pairs:
-            return super().save_pair()
+            raise RequestError(NO_PAIR)
         (job,) = self._pairs
         if not self._saved_path:
             infos = self._inputs.camera_infos()
@@ -104,12 +107,14 @@ class Receiving(NotReceiving):
         try:
             self._fuse(pipeline, job)
         except FrameError as error:
-            self._drop(job, f'dropped.{error.cause}', f'pair dropped ({error.cause}): {error}')
+            self._drop(f'dropped.{error.cause}', f'pair dropped ({error.cause}): {error}')
+        except FusionError as error:
+            self._drop('exceptions', f'pair dropped: {error}')
         except Exception as error:  # the next pair may succeed
             if rclpy.ok():  # else a signal shut ROS down while this was publishing
-                self._drop(job, 'exceptions', f'pair dropped (exception): {error!r}')
+                self._drop('exceptions', f'pair dropped (unexpected error): {error!r}')
 
-    def _drop(self, job: 'Job', counter: str, problem: str) -> None:
+    def _drop(self, counter: str, problem: str) -> None:
         self._counters.count(counter)
         self._counters.set_problem('last.inference', problem)
         log = self._logger.error if counter == 'exceptions' else self._logger.warn

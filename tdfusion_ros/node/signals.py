@@ -1,30 +1,35 @@
 """Signal handling of the node's process."""
 
+from collections.abc import Callable
 import signal
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def interrupt_once() -> list[int]:
+def interrupt_once() -> Callable[[], None]:
     """
     Raise KeyboardInterrupt on the first SIGINT or SIGTERM only.
 
-    :returns: the signals received so far; once it is not empty, no signal raises any more.
+    :returns: call it, and the signals that follow raise nothing.
 
     ``ros2 launch`` sends SIGINT twice; the second must not disturb the shutdown. rclpy's own
     handlers call these and wake the executor.
     """
-    received: list[int] = []
+    is_enabled = True
+
+    def disable() -> None:
+        nonlocal is_enabled
+        is_enabled = False
 
     def interrupt(number: int, frame: Any) -> None:
-        received.append(number)
-        if len(received) == 1:
+        if is_enabled:
+            disable()
             raise KeyboardInterrupt
 
     for number in SIGNALS:
         signal.signal(number, interrupt)
-    return received
+    return disable
 
 
 def ignore() -> None:

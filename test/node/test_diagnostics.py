@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+from tdfusion_ros.core.config import from_mapping
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.node.counters import Counters
 from tdfusion_ros.node.diagnostics import clock_offset
 from tdfusion_ros.node.diagnostics import ERROR
@@ -25,6 +27,8 @@ class Scene:
         self.now = 0.0
         self.counters = Counters(lambda: self.now)
         self.dropped = Counter()
+        self.config = FusionConfig()
+        self.engine_said = 'hm'
 
     def run(self, seconds, *names, hz=10.0):
         """Let these names tick for some time."""
@@ -38,8 +42,8 @@ class Scene:
                 self.counters.sample('abs_skew_ms', 2.0)
 
     def statuses(self):
-        engine = {'backend': 'cpu', 'engine_said': 'hm'}
-        return {s.name: s for s in evaluate(self.counters, self.dropped, 2.0, engine)}
+        engine = {'backend': 'cpu', 'engine_said': self.engine_said}
+        return {s.name: s for s in evaluate(self.counters, self.dropped, self.config, engine)}
 
     def levels(self):
         return tuple(status.level for status in self.statuses().values())
@@ -118,6 +122,16 @@ def test_messages_name_the_silent_camera_and_quote_the_engine(working):
     found = working.statuses()
     assert 'no usable rgb image for 3.0 s' in found['rgb stream'].message
     assert found['inference'].message.endswith('engine: hm')
+    working.engine_said = ''
+    assert working.statuses()['inference'].message == 'no pair was fused for 3.0 s'
+
+
+def test_the_message_about_unmatched_frames_names_the_limit_of_the_mode(scene):
+    scene.config = from_mapping({'sync.mode': 'rgb_hold'})
+    scene.run(3.0, 'rgb', 'ir')
+    message = scene.statuses()['sync'].message
+    assert 'sync.hold_max_age_ms' in message
+    assert 'sync.max_skew_ms' not in message
 
 
 @pytest.mark.parametrize(
@@ -194,10 +208,10 @@ def sampled(rgb_age_ms=5.0, ir_age_ms=5.0, skews_ms=(), ir_every=1):
     [
         ({}, ''),
         ({'rgb_age_ms': 3e10, 'ir_age_ms': 3e10}, ''),  # a bag of last year
-        ({'ir_age_ms': 3_600_005.0}, '3600 s behind those of rgb: set the clocks'),
-        ({'rgb_age_ms': 3_600_005.0}, '3600 s ahead of those of rgb: set the clocks'),
-        ({'ir_age_ms': 125.0}, 'behind those of rgb (sync.ir_time_offset_ms of about +120'),
-        ({'rgb_age_ms': 125.0}, 'ahead of those of rgb (sync.ir_time_offset_ms of about -120'),
+        ({'ir_age_ms': 3_600_005.0}, '3600 s behind the rgb stamps: set the clocks'),
+        ({'rgb_age_ms': 3_600_005.0}, '3600 s ahead of the rgb stamps: set the clocks'),
+        ({'ir_age_ms': 125.0}, 'behind the rgb stamps (sync.ir_time_offset_ms of about +120'),
+        ({'rgb_age_ms': 125.0}, 'ahead of the rgb stamps (sync.ir_time_offset_ms of about -120'),
     ],
 )
 def test_an_offset_of_the_clocks_is_reported_with_the_remedy_if_no_frames_match(ages, message):

@@ -136,6 +136,24 @@ def test_an_unexpected_error_costs_one_pair_and_is_reported_until_one_succeeds(s
     assert 'an unexpected error' in line
 
 
+def test_a_calibration_that_does_not_fit_the_images_is_reported_in_plain_words(stage, tmp_path):
+    file = tmp_path / 'far.yaml'
+    file.write_text('mode: homography\nhomography: [[1, 0, 9000], [0, 1, 0], [0, 0, 1]]\n')
+    stage.start_node({'calibration': str(file)})
+    client = stage.client()
+    for stream in ('rgb', 'ir'):
+        client.offer(stream)
+    client.connect()
+
+    def sent():
+        client.send_pair(*pictures.pair(client.next_stamp_ns()))
+        return 'the calibration maps no pixel' in client.latest().message
+
+    client.wait_until(sent, 'the reason')
+    assert client.latest().message.startswith('pair dropped: the calibration')
+    assert client.total('exceptions') > 0
+
+
 def test_a_camera_that_changes_its_size_is_fused_again_after_ten_images(stage):
     client = stage.run(listen=('detections', 'fused/image_raw'))
 

@@ -86,7 +86,7 @@ def test_only_the_first_signal_interrupts_and_none_during_the_shutdown():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        interrupt_once().append(0)
+        interrupt_once()()
         signal.raise_signal(signal.SIGTERM)
     finally:
         for number, handler in before.items():
