@@ -60,7 +60,7 @@ def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, A
 
 def read_description(folder: str | Path) -> dict[str, Any]:
     """
-    Return what ``save_run`` wrote beside the weights.
+    Return what ``save_run`` wrote next to the weights.
 
     :raises ModelError: if it is missing or damaged.
     """
@@ -130,15 +130,15 @@ def save_unfinished(
     progress: Mapping[str, Any],
     networks: Networks,
     optimizers: Optimizers,
-    facts: Mapping[str, Any],
+    identity: Mapping[str, Any],
 ) -> None:
     """
     Write the state that a run needs to resume as if it had never stopped, on any device.
 
-    Random numbers are not part of it: those of a step depend only on its number.
+    Random numbers are not part of it: each step seeds its own by its number.
 
     :param progress: how far the run is (JSON), returned by ``load_unfinished``.
-    :param facts: what must be the same to resume (JSON), as the settings of the run.
+    :param identity: what must be the same to resume (JSON), such as the settings of the run.
     """
     tensors: dict[str, Tensor] = {}
     for name, network in networks.items():
@@ -148,18 +148,18 @@ def save_unfinished(
         for index, state in optimizer.state_dict()['state'].items():
             for key, value in _on_cpu(state).items():
                 tensors[f'optimizer/{name}/{index}/{key}'] = value
-    notes = {'progress': json.dumps(progress), 'facts': json.dumps(facts)}
+    notes = {'progress': json.dumps(progress), 'facts': json.dumps(identity)}
     _write_tensors(folder / UNFINISHED, tensors, notes)
 
 
 def load_unfinished(
-    folder: Path, networks: Networks, optimizers: Optimizers, facts: Mapping[str, Any]
+    folder: Path, networks: Networks, optimizers: Optimizers, identity: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
     Load the state of an interrupted run, if there is one, and return its ``progress``.
 
     :returns: empty if there is none.
-    :raises ModelError: if its ``facts`` were different, the run is finished, or a file is damaged.
+    :raises ModelError: if the run is finished, its ``identity`` was different, or it is damaged.
     """
     if (folder / DESCRIPTION).is_file():
         raise ModelError(f'{folder} contains a finished run: choose another run=FOLDER')
@@ -169,7 +169,7 @@ def load_unfinished(
     tensors, notes = _read_tensors(path)
     stored = json.loads(notes['facts'])
     before = {RENAMED.get(name, name): value for name, value in stored.items()}
-    for name, now in json.loads(json.dumps(facts)).items():
+    for name, now in json.loads(json.dumps(identity)).items():
         if before.get(name, now) != now:  # a setting that is new since then is no difference
             raise ModelError(
                 f'{folder} was started with other settings: {name} was {before[name]}, is {now}. '

@@ -31,8 +31,8 @@ from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
-from training.config import facts
 from training.config import recorded_settings
+from training.config import result_settings
 from training.config import TrainConfig
 from training.config_reader import config_from_mapping
 from training.config_reader import load_config
@@ -93,7 +93,10 @@ def is_finished(config: TrainConfig) -> bool:
     recorded = recorded_settings(read_description(config.run)['config'])
     same_fusion = recorded.get('fusion', '') == asdict(config)['fusion']
     # Compared with all defaults: settings that are newer than the run have their default.
-    if facts(config_from_mapping(recorded)) != facts(config) or not same_fusion:
+    if (
+        result_settings(config_from_mapping(recorded)) != result_settings(config)
+        or not same_fusion
+    ):
         raise ConfigError(f'{config.run} was trained with other settings; choose another -o')
     return True
 

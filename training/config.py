@@ -22,6 +22,7 @@ RENAMED = {
     'pull': 'prior_strength',
     'first_lesson': 'first_meta_step',
     'look_ahead': 'inner_steps',
+    'difference': 'central_difference',
 }
 """Names of settings in earlier versions, and what they are called now."""
 NETWORK_RUNS = ('fusion', 'imitate', 'detector', 'segmenter')
@@ -38,7 +39,7 @@ class TrainConfig:
     task: str = field(default='', init=False)
     data: str = setting('', 'Folder of the data set (required).')
     split: str = setting('train', 'Name of the split to train on.')
-    limit: int = setting(0, 'Use only the first pairs of each split; 0: all.', low=0)
+    limit: int = setting(0, 'Use only the first N pairs of each split; 0: all of them.', low=0)
     run: str = setting('', 'Folder for the weights, settings and logs (required).')
     steps: int = setting(6000, 'Number of optimizer steps.', low=1)
     batch: int = setting(4, 'Crops per step.', low=1)
@@ -93,11 +94,11 @@ class TrainConfig:
 
     @property
     def parts(self) -> int:
-        """How many equal parts a batch has, each from another part of the data."""
+        """Number of equal parts of a batch; each comes from another part of the data."""
         return 1
 
     def batch_number(self, step: int) -> int:
-        """Return the number of the batch of a step: steps of one number get the same batch."""
+        """Return the number of the batch of a step; steps with the same number share a batch."""
         return step
 
 
@@ -161,7 +162,7 @@ class LearnedTask(FusionTask):
         choices=('adam', 'pixel', 'paper'),
     )
     squared: bool = setting(False, 'Square the weights in the loss, as the released code does.')
-    difference: bool = setting(
+    central_difference: bool = setting(
         False, 'Central difference instead of forward-mode differentiation in the meta gradient.'
     )
     prior_strength: float = setting(
@@ -207,7 +208,7 @@ class ImitationTask(FusionTask):
 
 @dataclass(frozen=True)
 class DetectionTask(TrainConfig):
-    """Train a detector on one source, or on both; a fusion network before it is frozen."""
+    """Train a detector on one source, or on both; its fusion network, if any, stays frozen."""
 
     task: str = field(default='detection', init=False)
     source: str = setting(
@@ -249,7 +250,7 @@ def setting_names(task: str) -> set[str]:
 
 def recorded_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return the settings that a run stored, by their current names, also of an earlier version.
+    Return the settings that a run of this or an earlier version stored, by their current names.
 
     Earlier versions stored the settings of all tasks: what does not belong to the task of the run
     is left out.
@@ -259,8 +260,8 @@ def recorded_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in current.items() if name in known}
 
 
-def facts(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings that define a result: all except paths and those of execution."""
+def result_settings(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that define a result: all except ``PATHS`` and ``EXECUTION``."""
     return {
         name: value for name, value in asdict(config).items() if name not in (*PATHS, *EXECUTION)
     }

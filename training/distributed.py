@@ -5,7 +5,7 @@ Several GPUs or machines: each process takes its rows of a batch; means are over
 
 torchrun starts the processes; in a single process nothing here has an effect. Gradients are
 averaged explicitly, not by DistributedDataParallel, because a meta step takes gradients without
-``backward``. They equal those of a single process with the whole batch, except for BatchNorm on
+``backward``. They equal the gradients of one process with the whole batch, except for BatchNorm on
 the CPU, where SyncBatchNorm does not exist: each process normalizes by its own rows, and only the
 running statistics are averaged.
 """

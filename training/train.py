@@ -3,7 +3,7 @@ Train the networks of a task.
 
     python -m training.train config/train/fusion_rt.yaml data=DATA run=runs/fusion
     python -m training.train config/train/learned_rt.yaml data=DATA run=runs/learned
-    python -m training.train config/train/detector.yaml data=DATA fusion=runs/fusion run=runs/det
+    python -m training.train config/train/detector.yaml data=DATA source=early run=runs/det
 
 The arguments are YAML files and name=value settings (training/config.py); later ones win. An
 interrupted run resumes with the same command. With several GPUs, here 4 (batch is shared by them):
@@ -96,36 +96,13 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
     device = prepare(config)
     training = TRAININGS[config.task](config, device)
     state = start_state(config, training, device)
-    first = resume(state)
-    shown = panel_batch(samples, config.crop_hw).to(device)
-
-    def make(step: int) -> Batch:
-        return make_batch(samples, config, config.batch_number(step)).to(device)
-
-    before = range(max(0, first - training.memory), first)
-    earlier = deque(map(make, before), maxlen=training.memory)
-    batches = prefetched(make, range(first, config.steps), choose_workers(config.workers, device))
-    lines = {'log': first}
-    if state.validation:
-        lines['validation'] = sum(state.validates_after(step) for step in range(first))
-    start, values = time.monotonic(), {}
-    with open_run_log(Path(config.run), lines) as log, closing(batches):
-        hide = not distributed.is_main()
-        progress = tqdm(batches, None, config.steps, initial=first, mininterval=1, disable=hide)
-        for step, batch in enumerate(progress, first):
-            seed_step(config, step)
-            set_learning_rates(training, learning_rate(step, config))
-            losses = training.step(step, batch, list(earlier))
-            values = check_finite(losses, step, batch)
-            earlier.append(batch)
-            update_averages(state, step)
-            log.losses(step, values)
-            progress.set_postfix(loss=f'{values["loss"]:.4f}', refresh=False)
-            after_step(state, log, step, shown)
+    first_step = resume(state)
+    start_s = time.monotonic()
+    last_losses = run_steps(state, samples, first_step, device)
     description = {
         'pairs': len(samples),
-        'seconds': round(time.monotonic() - start),
-        'last_losses': values,
+        'seconds': round(time.monotonic() - start_s),
+        'last_losses': last_losses,
         'torch': torch.__version__,
         'git_commit': git_commit(),
         'device': describe(device),
@@ -133,11 +110,44 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
     return write_run(state, description)
 
 
-def after_step(state: RunState, log: RunLog, step: int, shown: Batch) -> None:
+def run_steps(
+    state: RunState, samples: Sequence[Sample], first_step: int, device: torch.device
+) -> dict[str, float]:
+    """Take all steps from ``first_step`` on and return the losses of the last one."""
+    config, training = state.config, state.training
+    panel_pairs = panel_batch(samples, config.crop_hw).to(device)
+
+    def make(step: int) -> Batch:
+        return make_batch(samples, config, config.batch_number(step)).to(device)
+
+    count = training.previous_batches
+    previous = deque(map(make, range(max(0, first_step - count), first_step)), maxlen=count)
+    steps = range(first_step, config.steps)
+    batches = prefetched(make, steps, choose_workers(config.workers, device))
+    kept_lines = {'log': first_step}
+    if state.validation:
+        kept_lines['validation'] = sum(map(state.validates_after, range(first_step)))
+    losses: dict[str, float] = {}
+    with open_run_log(Path(config.run), kept_lines) as log, closing(batches):
+        hide = not distributed.is_main()
+        bar = tqdm(batches, None, config.steps, initial=first_step, mininterval=1, disable=hide)
+        for step, batch in enumerate(bar, first_step):
+            seed_step(config, step)
+            set_learning_rates(training, learning_rate_factor(step, config))
+            losses = finite_losses(training.step(step, batch, list(previous)), step, batch)
+            previous.append(batch)
+            update_averages(state, step)
+            log.losses(step, losses)
+            bar.set_postfix(loss=f'{losses["loss"]:.4f}', refresh=False)
+            after_step(state, log, step, panel_pairs)
+    return losses
+
+
+def after_step(state: RunState, log: RunLog, step: int, panel_pairs: Batch) -> None:
     """Draw a panel, validate and save the state, each after the steps that the settings say."""
     config = state.config
     if config.panel_every and step % config.panel_every == 0:
-        log.panel(step, draw_panel(state.training.networks, shown))
+        log.panel(step, draw_panel(state.training.networks, panel_pairs))
     if state.validation and state.validates_after(step):
         measure, value = state.validation.measure, state.validation(state.averages)
         state.best.offer(state.averages, step, value, measure.higher_is_better)
@@ -182,22 +192,22 @@ def seed_step(config: TrainConfig, step: int) -> None:
     torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Return the share of the highest rate: linear warm-up, then a cosine to one percent."""
+def learning_rate_factor(step: int, config: TrainConfig) -> float:
+    """Return the factor of the highest rate: linear warm-up, then a cosine to one percent."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def set_learning_rates(training: Training, share: float) -> None:
-    """Set every optimizer to a share of its first learning rate."""
+def set_learning_rates(training: Training, factor: float) -> None:
+    """Set the learning rate of every optimizer to its highest rate times ``factor``."""
     for optimizer in training.optimizers.values():
         for group in optimizer.param_groups:
-            group['lr'] = share * group.setdefault('highest_lr', group['lr'])
+            group['lr'] = factor * group.setdefault('highest_lr', group['lr'])
 
 
-def check_finite(losses: dict[str, Tensor], step: int, batch: Batch) -> dict[str, float]:
+def finite_losses(losses: dict[str, Tensor], step: int, batch: Batch) -> dict[str, float]:
     """
     Return the losses as numbers, the mean over all processes.
 

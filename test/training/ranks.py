@@ -121,7 +121,9 @@ def meta_gradients(method, tasks=2, prior_strength=0.5):
         config = LearnedTask(prior_strength=prior_strength)
         return pixel_gradient(fusion, loss_net, losses, config)[0]
     config = LearnedTask(
-        prior_strength=prior_strength, combine='normalized', difference=method == 'difference'
+        prior_strength=prior_strength,
+        combine='normalized',
+        central_difference=method == 'difference',
     )
     arguments = (fusion, loss_net, [images(3), images(4)], losses)
     precondition = constant_preconditioner(fusion, 0.05)

@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip('yaml')
 
 from tdfusion_ros.core.errors import ConfigError
-from training.config import facts
 from training.config import recorded_settings
 from training.config import RENAMED
+from training.config import result_settings
 from training.config import TASKS
 from training.config_reader import config_from_mapping
 from training.config_reader import load_config
@@ -92,8 +92,8 @@ def test_settings_of_an_earlier_version_are_read_for_its_task():
 
 
 def test_a_run_may_resume_with_other_paths_threads_and_intervals_only():
-    plain = load_config(PLACES)
+    plain = result_settings(load_config(PLACES))
     others = ['threads=9', 'device=cpu', 'workers=3', 'save_every=1', 'panel_every=0']
-    assert facts(load_config(['data=B', 'run=C', 'fusion=D', *others])) == facts(plain)
+    assert result_settings(load_config(['data=B', 'run=C', 'fusion=D', *others])) == plain
     for setting in ('amp=true', 'validate_every=9', 'split=other'):
-        assert facts(load_config([*PLACES, setting])) != facts(plain)
+        assert result_settings(load_config([*PLACES, setting])) != plain

@@ -10,8 +10,8 @@ from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
 from training.data.augmentation import split  # noqa: E402
 from training.method.learned import compute_gradient  # noqa: E402
-from training.method.learned import held_out_loss  # noqa: E402
 from training.method.learned import learned_training  # noqa: E402
+from training.method.learned import mean_task_loss  # noqa: E402
 from training.method.losses import pair_of  # noqa: E402
 from training.method.optimization import run_network  # noqa: E402
 from training.train import make_batch  # noqa: E402
@@ -34,7 +34,7 @@ def gradient(samples):
         training.networks['fusion'](*pair_of(before)).mean().backward()
         training.optimizers['fusion'].step()
         detectors = [training.networks['detector_a'], training.networks['detector_b']]
-        losses = [held_out_loss(detectors, split(batch, 2))]
+        losses = [mean_task_loss(detectors, split(batch, 2))]
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
             arguments = (config, training.networks, training.optimizers, [before], losses)
             found, _ = compute_gradient(*arguments)
@@ -48,7 +48,7 @@ def gradient(samples):
 def test_the_meta_gradient_is_the_same_to_the_bit_under_bfloat16(
     short_run, gradient, method, difference
 ):
-    config = short_run('learned', method=method, difference=difference)
+    config = short_run('learned', method=method, central_difference=difference)
     exact = gradient(config)
     assert exact.abs().max() > 0
     assert torch.equal(exact, gradient(replace(config, amp=True), autocast=True))
@@ -67,7 +67,7 @@ def test_bfloat16_changes_what_a_network_computes_but_not_the_type_of_its_output
         ('fusion', {}),
         ('detection', {'source': 'ir'}),
         ('learned', {}),
-        ('learned', {'difference': True, 'network': 'fusion', 'loss_net': 'paper'}),
+        ('learned', {'central_difference': True, 'network': 'fusion', 'loss_net': 'paper'}),
         ('learned', {'method': 'pixel', 'squared': True}),
         ('learned', {'method': 'paper', 'prior_strength': 0.0}),
     ],
@@ -83,7 +83,7 @@ def test_a_step_leaves_no_tensor_on_another_device(short_run, samples, monkeypat
     for step in range(2):
         batch = make_batch(samples, config, step).to(meta)
         losses = training.step(step, batch, earlier)
-        earlier = [batch] if training.memory else []
+        earlier = [batch] if training.previous_batches else []
     tensors = [*losses.values()]
     tensors += [t for network in training.networks.values() for t in network.state_dict().values()]
     assert {tensor.device.type for tensor in tensors} == {'meta'}
@@ -109,6 +109,6 @@ def test_every_task_trains_on_cuda_and_resumes_there(short_run, samples, interru
 @needs_cuda
 @pytest.mark.parametrize('difference', [False, True])
 def test_the_meta_gradient_on_cuda_is_that_of_the_cpu(short_run, gradient, difference):
-    config = short_run('learned', difference=difference)
+    config = short_run('learned', central_difference=difference)
     cpu, cuda = gradient(config), gradient(config, torch.device('cuda'))
     assert torch.cosine_similarity(cpu, cuda, 0) > 0.99

@@ -93,7 +93,7 @@ def test_closed_form_for_two_tasks_matches_double_backward_of_their_sum():
 
 
 def test_central_difference_comes_close_to_double_backward():
-    settings = {'precondition': 1e-4, 'difference': True}
+    settings = {'precondition': 1e-4, 'central_difference': True}
     assert relative_error(*both_ways('paper', [images(3)], [task(2)[1]], **settings)) < 0.05
 
 

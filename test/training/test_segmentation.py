@@ -24,7 +24,7 @@ from training.checkpoint import load_run  # noqa: E402
 from training.config import LearnedTask  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.evaluate import main as evaluate  # noqa: E402
-from training.method.learned import held_out_loss  # noqa: E402
+from training.method.learned import mean_task_loss  # noqa: E402
 from training.method.loss_net import LossNetRT  # noqa: E402
 from training.method.losses import pair_of  # noqa: E402
 from training.method.meta import constant_preconditioner  # noqa: E402
@@ -142,7 +142,7 @@ def test_a_meta_step_leaves_the_segmenter_in_training_with_its_weights_and_buffe
 ):
     network = segmenter(inputs).train()
     before = copy.deepcopy(network.state_dict())
-    losses = [held_out_loss([network], [batch])]
+    losses = [mean_task_loss([network], [batch])]
     (_, first), (_, again) = (gradient_of(method, networks, batch, losses) for _ in range(2))
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
     assert network.training
@@ -152,7 +152,7 @@ def test_a_meta_step_leaves_the_segmenter_in_training_with_its_weights_and_buffe
 
 @pytest.mark.parametrize('method', ['adam', 'pixel'])
 def test_with_two_task_networks_the_loss_net_learns_from_both(batch, networks, method):
-    losses = [held_out_loss([network], [batch]) for network in (Detector(), segmenter())]
+    losses = [mean_task_loss([network], [batch]) for network in (Detector(), segmenter())]
     both, detection, segmentation = (
         gradient_of(method, networks, batch, chosen)[0]
         for chosen in (losses, losses[:1], losses[1:])

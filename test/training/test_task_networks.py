@@ -13,8 +13,8 @@ from training.data.augmentation import split  # noqa: E402
 from training.data.batches import halves  # noqa: E402
 from training.data.batches import make_batch  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
-from training.method.learned import held_out_loss  # noqa: E402
 from training.method.learned import learned_training  # noqa: E402
+from training.method.learned import mean_task_loss  # noqa: E402
 from training.method.learned import task_step  # noqa: E402
 from training.method.losses import pair_of  # noqa: E402
 from training.method.optimization import make_optimizer  # noqa: E402
@@ -50,7 +50,7 @@ def test_each_network_is_evaluated_on_what_the_other_one_is_trained_on(parts, de
     with evaluation_mode(first), evaluation_mode(second):
         of_first = loss_on_fused(first, average(*pair_of(parts[1])), parts[1])
         of_second = loss_on_fused(second, average(*pair_of(parts[0])), parts[0])
-    found = held_out_loss([first, second], parts)(average)
+    found = mean_task_loss([first, second], parts)(average)
     torch.testing.assert_close(found, (of_first + of_second) / 2)
 
 

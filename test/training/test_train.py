@@ -18,7 +18,7 @@ from training.checkpoint import read_description  # noqa: E402
 from training.checkpoint import UNFINISHED  # noqa: E402
 from training.data.datasets import load_samples  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
-from training.train import learning_rate  # noqa: E402
+from training.train import learning_rate_factor  # noqa: E402
 from training.train import main  # noqa: E402
 from training.train import train  # noqa: E402
 
@@ -50,7 +50,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(short_run, 
 
 def test_learning_rate_warms_up_to_its_peak_and_ends_near_zero(short_run):
     config = short_run(steps=100, warmup_steps=10)
-    rates = [learning_rate(step, config) for step in range(100)]
+    rates = [learning_rate_factor(step, config) for step in range(100)]
     assert max(rates) == rates[9] == 1.0
     assert rates[0] == pytest.approx(0.1)
     assert rates[-1] < 0.02

@@ -17,8 +17,8 @@ from training.checkpoint import save_run
 from training.checkpoint import save_unfinished
 from training.checkpoint import UNFINISHED
 from training.checkpoint import weights_hash
-from training.config import facts
 from training.config import NETWORK_RUNS
+from training.config import result_settings
 from training.config import TrainConfig
 from training.loop.validation import Best
 from training.loop.validation import open_validation
@@ -92,12 +92,15 @@ def run_identity(config: TrainConfig) -> dict[str, Any]:
     Paths may change, as after a move: networks are compared by a hash of their weights.
     """
     runs = {name: run for name in NETWORK_RUNS if (run := getattr(config, name, ''))}
-    return {**facts(config), **{f'weights of {n}': weights_hash(run) for n, run in runs.items()}}
+    return {
+        **result_settings(config),
+        **{f'weights of {n}': weights_hash(run) for n, run in runs.items()},
+    }
 
 
 @torch.no_grad()
 def update_averages(state: RunState, step: int) -> None:
-    """Move the averaged weights and statistics towards the networks after a step."""
+    """Move the averaged weights and statistics toward the networks after a step."""
     decay = min(state.config.ema_decay, (1 + step) / (10 + step))
     for name, average in state.averages.items():
         current = state.training.networks[name].state_dict()

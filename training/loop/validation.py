@@ -42,7 +42,7 @@ Networks = Mapping[str, nn.Module]
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of merit: ``evaluate`` looks at each image, ``summarize`` gives the figure."""
+    """A quality measure: ``evaluate`` looks at each image, ``summarize`` returns the value."""
 
     name: str
     higher_is_better: bool
@@ -53,7 +53,7 @@ class Measure:
 
 @dataclass
 class Best:
-    """The averaged networks when they were best, the step after which, and their figure."""
+    """The averaged networks when they were best, after which step, and their value."""
 
     networks: dict[str, nn.Module]
     step: int = -1
@@ -78,7 +78,7 @@ class Validation:
 
     def __call__(self, networks: Networks) -> float:
         """
-        Return the figure of networks in evaluation mode; each process evaluates its own images.
+        Return the value for networks in evaluation mode; each process evaluates its own images.
 
         :raises FusionError: if the split has nothing to measure.
         """

@@ -45,7 +45,7 @@ from training.method.task_networks import make_segmenter
 from training.method.task_networks import TaskNetwork
 from training.method.tasks import make_fusion
 
-# The meta gradient is tiny (1e-6 to 1e-10): the usual 1e-8 of Adam would stop G.
+# The meta gradient is tiny (1e-6 to 1e-10): the usual 1e-8 of Adam would swamp the gradient.
 EPS = 1e-20
 Optimizers = dict[str, torch.optim.Optimizer]
 TaskNetworks = dict[str, dict[str, TaskNetwork]]
@@ -58,18 +58,18 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
     tasks, classes = make_task_networks(config, device)
     generator = LossNetRT() if config.loss_net == 'rt' else LossNetPaper()
     loss_net = channels_last(generator).to(device)
-    every_task = {name: network for kind in tasks.values() for name, network in kind.items()}
+    every_task = {name: net for networks in tasks.values() for name, net in networks.items()}
     networks = {'fusion': fusion, **every_task, 'loss_net': loss_net}
     optimizers = make_optimizers(config, networks)
 
-    def step(index: int, batch: Batch, earlier: list[Batch]) -> Losses:
+    def step(index: int, batch: Batch, previous: list[Batch]) -> Losses:
         outer_losses: Losses = {}
         parts = split(batch, config.parts)
         # Meta step: inner update of F on the batches before, outer update of G on this batch.
         is_meta_step = index >= config.first_meta_step and index % config.meta_every == 0
-        if is_meta_step and len(earlier) == config.inner_steps:
-            outer = [held_out_loss(list(kind.values()), parts) for kind in tasks.values()]
-            gradient, values = compute_gradient(config, networks, optimizers, earlier, outer)
+        if is_meta_step and len(previous) == config.inner_steps:
+            outer = [mean_task_loss([*group.values()], parts) for group in tasks.values()]
+            gradient, values = compute_gradient(config, networks, optimizers, previous, outer)
             update_loss_net(config, loss_net, gradient, optimizers['loss_net'])
             after = torch.tensor(values, device=device)
             outer_losses = summed('after_inner_update', tasks, after)
@@ -83,18 +83,22 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
         # Task step: each T on its task loss, on its own part, fused by the updated F.
         with torch.no_grad():
             images = run_network(fusion, pair, config.amp).chunk(len(parts))
-        found = [task_step(kind, optimizers, parts, images, config.amp) for kind in tasks.values()]
+        found = [
+            task_step(group, optimizers, parts, images, config.amp) for group in tasks.values()
+        ]
         losses |= {**summed('task', tasks, torch.stack(found)), 'weight_ir': w.mean()}
-        return {**losses, 'spread': w.std(), **outer_losses}
+        return {**losses, 'weight_ir_std': w.std(), **outer_losses}
 
-    return Training(networks, optimizers, step, memory=config.inner_steps, classes=classes)
+    return Training(
+        networks, optimizers, step, previous_batches=config.inner_steps, classes=classes
+    )
 
 
 def compute_gradient(
     config: LearnedTask,
     networks: Mapping[str, nn.Module],
     optimizers: Optimizers,
-    earlier: Sequence[Batch],
+    previous: Sequence[Batch],
     task_losses: Sequence[TaskLoss],
 ) -> MetaGradient:
     """Return the meta gradient for G, and the task losses after the inner update."""
@@ -105,7 +109,7 @@ def compute_gradient(
         precondition = constant_preconditioner(fusion, config.lr)
     else:
         precondition = adam_preconditioner(fusion, optimizers['fusion'])
-    pairs = [pair_of(batch) for batch in earlier]
+    pairs = [pair_of(batch) for batch in previous]
     return meta_gradient(
         fusion, loss_net, pairs, task_losses, precondition=precondition, config=config
     )
@@ -126,14 +130,15 @@ def update_loss_net(
     optimizer.step()
 
 
-def held_out_loss(networks: Sequence[TaskNetwork], parts: Sequence[Batch]) -> TaskLoss:
+def mean_task_loss(networks: Sequence[TaskNetwork], parts: Sequence[Batch]) -> TaskLoss:
     """
     Return the mean task loss of the networks of a kind as a function of how images are fused.
 
-    Each network is evaluated on the part of the batch that the other one is trained on. A network
-    finds objects that it was trained on in any fused image, and its gradient there is noise: if a
-    fused image follows infrared more, the loss of a detector changes by -0.037 ± 0.012 on unseen
-    images and by 0.000 ± 0.010 on seen ones (``test/training/oracle/by_heart.py``).
+    With ``cross_fit``, each network is evaluated on the part of the batch that the other one is
+    trained on. A network finds objects that it was trained on in any fused image, and its gradient
+    there is noise: if a fused image follows infrared more, the loss of a detector changes by
+    -0.037 ± 0.012 on unseen images and by 0.000 ± 0.010 on seen ones
+    (``test/training/oracle/memorization.py``).
     """
 
     def task_loss(fuse: Fuse) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses of the fusion network: that of the TDFusion paper (Eq. 4-6), and of imitation."""
+"""Losses of the fusion network: the fusion loss of the paper (Eq. 4-6), and the imitation loss."""
 
 import torch
 from torch import Tensor

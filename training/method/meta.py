@@ -15,10 +15,16 @@ term, grad_phi has a closed form without second derivatives:
     S = 2 mean[(w (f - ir) + (1 - w)(f - y)) u]
     grad_phi L_t = -grad_phi S                  one backward pass through G
 
-Nothing is changed in place: F, G, the task networks and the optimizers stay as they are.
+This project adds a prior. With the setting ``prior_strength`` above 0, S is replaced by
+
+    S / rms[(y - ir) u / 2] - prior_strength / 2 mean[logit(w)^2]
+
+The meta gradients change nothing in place: F, G, the task networks and the optimizers stay as
+they are.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -40,6 +46,8 @@ Params = dict[str, Tensor]
 Fuse = Callable[[Tensor, Tensor], Tensor]
 TaskLoss = Callable[[Fuse], Tensor]
 """Fuses its own images with the given function and returns the task loss L_t, a scalar."""
+Motion = tuple[Tensor, Tensor]
+"""The fused image f and its motion u, (B, 1, H, W) each."""
 MetaGradient = tuple[Params, list[float]]
 """The gradient for G, and the loss of each task after the inner update."""
 
@@ -66,7 +74,7 @@ def meta_gradient(
 
     :param fusion: F, without buffers that a forward pass changes.
     :param pairs: a batch for each step of the inner update; with more than one, the path of theta
-        is taken as constant (truncation).
+        is treated as constant (truncation).
     :param precondition: P: the factor of each gradient of F, by parameter name.
     """
     theta = {name: p.detach() for name, p in fusion.named_parameters()}
@@ -84,11 +92,11 @@ def meta_gradient(
         losses.append(loss.item())
     v = combined(gradients, config.combine)
     direction = {name: precondition[name] * g for name, g in zip(updated, v, strict=True)}
-    result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
-    for pair, theta in zip(pairs, path, strict=True):
-        fused, u = motion(fusion, theta, direction, pair, difference=config.difference)
-        subtract_s_gradient(result, loss_net, pair, (fused, u), config)
-    return result, losses
+    motions = (
+        fused_motion(fusion, theta, direction, pair, central_difference=config.central_difference)
+        for pair, theta in zip(pairs, path, strict=True)
+    )
+    return gradient_of_motions(loss_net, zip(pairs, motions, strict=True), config), losses
 
 
 @in_float32()
@@ -116,11 +124,12 @@ def pixel_gradient(
         loss = task_loss(fuse)
         gradients.append(torch.autograd.grad(loss, [fused for _, fused in seen]))
         losses.append(loss.item())
-    result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
-    for (pair, fused), u in zip(seen, combined(gradients, config.combine), strict=True):
-        # The loss is a mean over the rows of this process: scale it to the whole batch.
-        subtract_s_gradient(result, loss_net, pair, (fused.detach(), u / world_size()), config)
-    return result, losses
+    # The loss is a mean over the rows of this process: scale it to the whole batch.
+    motions = [
+        (pair, (fused.detach(), u / world_size()))
+        for (pair, fused), u in zip(seen, combined(gradients, config.combine), strict=True)
+    ]
+    return gradient_of_motions(loss_net, motions, config), losses
 
 
 def inner_update(
@@ -144,20 +153,20 @@ def inner_update(
 
 
 @torch.no_grad()
-def motion(
-    fusion: nn.Module, theta: Params, direction: Params, pair: Pair, *, difference: bool
-) -> Pair:
+def fused_motion(
+    fusion: nn.Module, theta: Params, direction: Params, pair: Pair, *, central_difference: bool
+) -> Motion:
     """
     Return the fused image and how it moves when theta moves along ``direction``.
 
-    :param difference: central difference instead of forward-mode differentiation.
-    :returns: f and u = d/de F_(theta + e direction) at e = 0, (B, 1, H, W) each.
+    :param central_difference: instead of forward-mode differentiation.
+    :returns: f and u = d/de F_(theta + e direction) at e = 0.
     """
 
     def fuse(parameters: Params) -> Tensor:
         return functional_call(fusion, parameters, pair)
 
-    if not difference:
+    if not central_difference:
         fused, u = jvp(fuse, (theta,), (direction,))[:2]
         return fused, u
     # Small against theta, large against rounding: relative error about 1 %.
@@ -170,31 +179,37 @@ def motion(
     return fuse(theta), (ahead - behind) / (2 * epsilon)
 
 
-def subtract_s_gradient(
-    result: Params, loss_net: nn.Module, pair: Pair, moving: Pair, config: LearnedTask
-) -> None:
-    """
-    Subtract grad_phi S from ``result``, in place.
+def gradient_of_motions(
+    loss_net: nn.Module, motions: Iterable[tuple[Pair, Motion]], config: LearnedTask
+) -> Params:
+    """Return -grad_phi S, summed over batches with the motion of their fused images."""
+    result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
+    for pair, motion in motions:
+        s = s_objective(loss_net(*pair), pair, motion, config)
+        gradients = average(torch.autograd.grad(s, list(loss_net.parameters())))
+        for name, gradient in zip(result, gradients, strict=True):
+            result[name] -= gradient
+    return result
 
-    :param moving: the fused image f and its motion u.
 
-    S is the change of the intensity term along u. With ``prior_strength`` it is divided by its
-    root mean square at w = 1/2, and a quadratic prior on the logit of w is added. Without it w
-    runs into 0 or 1 in the whole image, because the slightest mean of u decides; with it only
-    pixels leave 1/2 that matter to the task, and always in the same direction.
+def s_objective(w: Tensor, pair: Pair, motion: Motion, config: LearnedTask) -> Tensor:
     """
-    (luma, ir), (fused, u) = pair, moving
-    w = loss_net(luma, ir)
+    Return S, the change of the intensity term along the motion, a scalar.
+
+    With ``prior_strength``, S is divided by the root mean square of its slope in logit(w) at
+    w = 1/2, and a quadratic prior on logit(w) is subtracted. Without the prior, w runs into 0 or 1
+    in the whole image, because the slightest mean of u decides. With it, only pixels that matter
+    to the task leave 1/2, and always in the same direction.
+    """
+    (luma, ir), (fused, u) = pair, motion
     w_ir, w_luma = w, 1 - w
     if config.squared:
         w_ir, w_luma = w_ir.square(), w_luma.square()
     s = 2 * ((w_ir * (fused - ir) + w_luma * (fused - luma)) * u).mean()
     if config.prior_strength:
-        size = average([((luma - ir) * u / 2).square().mean()])[0].sqrt()
-        s = s / size.clamp(min=1e-30) - config.prior_strength * w.logit(1e-6).square().mean() / 2
-    gradients = average(torch.autograd.grad(s, list(loss_net.parameters())))
-    for name, gradient in zip(result, gradients, strict=True):
-        result[name] -= gradient
+        slope = average([((luma - ir) * u / 2).square().mean()])[0].sqrt()
+        s = s / slope.clamp(min=1e-30) - config.prior_strength * w.logit(1e-6).square().mean() / 2
+    return s
 
 
 def constant_preconditioner(fusion: nn.Module, lr: float) -> Params:
@@ -204,7 +219,7 @@ def constant_preconditioner(fusion: nn.Module, lr: float) -> Params:
 
 def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> Params:
     """
-    Return P of the next step of F's own Adam, taken as constant.
+    Return P of the next step of F's own Adam, treated as constant.
 
     The inner update is then as long as the real steps of F; plain descent is 500 times shorter.
     """
@@ -221,7 +236,7 @@ def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> 
 
 @torch.no_grad()
 def normalized_sgd_step(loss_net: nn.Module, gradient: Params, lr: float) -> None:
-    """Change G as the released code does: gradient descent after division by the largest entry."""
+    """Change G in place as the released code does: descend the gradient over its largest entry."""
     largest = torch.stack([g.abs().max() for g in gradient.values()]).max().clamp(min=1e-30)
     for name, p in loss_net.named_parameters():
         p.sub_(lr * gradient[name] / largest)

@@ -21,15 +21,15 @@ class Training:
 
     :param networks: by name; the first is the main network of the run.
     :param optimizers: by the name of their network.
-    :param step: takes the number of the step, its batch, and the ``memory`` batches before it
-        (oldest first); returns the losses by name.
+    :param step: takes the number of the step, its batch, and the ``previous_batches`` batches
+        before it (oldest first); returns the losses by name.
     :param classes: class names of the boxes, or, without boxes, of the mask values.
     """
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     step: Callable[[int, Batch, list[Batch]], Losses]
-    memory: int = 0
+    previous_batches: int = 0
     classes: tuple[str, ...] = ()
 
 

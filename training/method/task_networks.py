@@ -140,7 +140,7 @@ def make_segmenter(classes: tuple[str, ...], run: str = '', inputs: int = 3) -> 
 
 def read_detector(run: str) -> tuple[Detector, tuple[str, ...]]:
     """
-    Return the detector of a run and its class names; without names, those of the shipped detector.
+    Return the detector of a run and its class names (default: the shipped detector's names).
 
     :raises ModelError: if the run has another network, or a wrong number of names.
     """

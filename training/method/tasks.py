@@ -33,7 +33,7 @@ from training.method.task_networks import TaskNetwork
 
 
 def make_fusion(config: FusionTask) -> nn.Module:
-    """Return the fusion network to train: that of a run, or a new one."""
+    """Return the fusion network to train, loaded from a run or new."""
     if config.fusion:
         network: nn.Module = load_fusion(config.fusion)
     elif config.network == 'fusion':
@@ -100,7 +100,7 @@ def imitation_training(config: ImitationTask, device: torch.device) -> Training:
 
 
 def downstream_training(config: DetectionTask, device: torch.device) -> Training:
-    """Train a detector or a segmenter; the fusion network before it, if any, is frozen."""
+    """Train a detector or a segmenter; its fusion network, if any, stays frozen."""
     network: TaskNetwork
     early = config.source == 'early'
     if isinstance(config, SegmentationTask):

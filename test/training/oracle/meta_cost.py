@@ -26,7 +26,7 @@ def measure(way, crop):
     from tdfusion_ros.nets.fusion_paper import FusionPaper
     from training.config import LearnedTask
     from training.data.augmentation import Batch
-    from training.method.learned import held_out_loss
+    from training.method.learned import mean_task_loss
     from training.method.loss_net import LossNetPaper
     from training.method.meta import constant_preconditioner
     from training.method.meta import meta_gradient
@@ -37,16 +37,16 @@ def measure(way, crop):
     boxes = torch.tensor([[[10.0, 10.0, 60.0, 90.0]]] * 2)
     ids, valid = torch.zeros(2, 1, dtype=torch.int64), torch.ones(2, 1, dtype=torch.bool)
     images = (torch.rand(2, 3, 128, 160), torch.rand(2, 1, 128, 160))
-    task = held_out_loss([detector], [Batch(('a', 'b'), *images, boxes, ids, valid)])
+    task = mean_task_loss([detector], [Batch(('a', 'b'), *images, boxes, ids, valid)])
     precondition = constant_preconditioner(fusion, 1e-4)
-    config = LearnedTask(prior_strength=0.0, difference=way == 'difference')
+    config = LearnedTask(prior_strength=0.0, central_difference=way == 'difference')
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.perf_counter()
+    start_s = time.perf_counter()
     if way == 'double_backward':
         double_backward(fusion, loss_net, [pair], [task], precondition, config)
     else:
         meta_gradient(fusion, loss_net, [pair], [task], precondition=precondition, config=config)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start_s
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(f'{way:<16} crop {crop}: {seconds:6.1f} s, {peak / 1024:8.0f} MiB')
 

@@ -1,10 +1,10 @@
 """
 What a detector gains if the fused image follows infrared more, on seen and unseen images.
 
-    python test/training/oracle/by_heart.py FUSION_RUN DETECTOR_RUN DATA
+    python test/training/oracle/memorization.py FUSION_RUN DETECTOR_RUN DATA
 
 Prints by how much the detector's loss changes when the fused pixels of one kind of object, or of
-the background, move towards infrared (or away from it) by 0.3 of the difference to luma: mean and
+the background, move toward infrared (or away from it) by 0.3 of the difference to luma: mean and
 standard error over 48 images of train, which the detector was trained on, and of val.
 """
 
@@ -57,7 +57,7 @@ def main(fusion_run, detector_run, data):
                         change = loss_on_fused(detector, moved, batch) - plain
                         changes.setdefault((what, sign), []).append(change.item())
         print(f'{split}, {len(chosen)} images: change of the loss')
-        print('| | images | towards ir | away from ir |\n|---|---|---|---|')
+        print('| | images | toward ir | away from ir |\n|---|---|---|---|')
         for what in dict.fromkeys(what for what, _ in changes):
             name = samples.classes[what] if isinstance(what, int) else what
             cells = [
