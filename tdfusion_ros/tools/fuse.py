@@ -84,7 +84,10 @@ def run(options: argparse.Namespace) -> int:
     if not fused and not modes:
         raise BagError(f'no pair was fused: {_advice(source, config.sync)}')
     if to_bag:
-        print(f'look at it: {_view_command(options)}')
+        command = ['tdfusion', 'view', str(options.output), '--inputs', str(options.input[0])]
+        for flag, topic in (('--rgb-topic', options.rgb_topic), ('--ir-topic', options.ir_topic)):
+            command += [flag, topic] if topic else []
+        print(f'look at it: {shlex.join(command)}')
     return 0
 
 
@@ -95,12 +98,3 @@ def _advice(source: Source, sync: SyncConfig) -> str:
     return (
         f'compare the stamps of both cameras, then set sync.ir_time_offset_ms or {sync.limit_name}'
     )
-
-
-def _view_command(options: argparse.Namespace) -> str:
-    """Return the command that shows the result, with the same image topics."""
-    command = ['tdfusion', 'view', str(options.output), '--inputs', str(options.input[0])]
-    for name in ('rgb', 'ir'):
-        if topic := getattr(options, f'{name}_topic'):
-            command += [f'--{name}-topic', topic]
-    return shlex.join(command)

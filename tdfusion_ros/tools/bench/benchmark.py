@@ -63,10 +63,9 @@ def run_benchmark(
     timings = time_in_turns(builds, frames=frames, block=BLOCK, warm_up=WARM_UP).values()
     runs = []
     for timing in timings:
-        stages_ms = timing.percentiles_ms()
-        rate_hz = round(1e3 / stages_ms['total']['mean'], 2)
-        times = {'stages_ms': stages_ms, 'frames_per_second': rate_hz}
-        runs.append({**timing.facts, **times, **timing.usage})
+        run = {**timing.facts, 'stages_ms': timing.percentiles_ms()}
+        run['frames_per_second'] = round(1e3 / run['stages_ms']['total']['mean'], 2)
+        runs.append(run | timing.usage)
     return {
         'schema': 1,
         'what': 'the robot path without DDS, one pair at a time',

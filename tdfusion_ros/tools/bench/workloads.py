@@ -8,7 +8,6 @@ from pathlib import Path
 import sys
 from time import perf_counter_ns
 from typing import Any
-from typing import Protocol
 
 import numpy as np
 
@@ -31,16 +30,6 @@ from tdfusion_ros.tools.bench.message_pairs import load_pairs
 from tdfusion_ros.tools.bench.message_pairs import PairSource
 
 PERIOD_NS = 33_333_333
-
-
-class Workload(Protocol):
-    """Something to be timed; it may live in another process."""
-
-    def run_frame(self) -> dict[str, int]:
-        """Do the work of one frame; return the time of each stage [ns]."""
-
-    def facts(self) -> dict[str, Any]:
-        """Return what this is and what memory was used before its model was loaded."""
 
 
 class RobotPath:
@@ -86,7 +75,7 @@ class RobotPath:
         head = messages.header(self._types, rgb)
         classes = self._pipeline.contract.classes
         messages.detection_array(self._types, head, result.detections, classes)
-        if result.fused is not None and self._fused:
+        if result.fused is not None:
             messages.image(self._types, head, result.fused)
         marks.append(perf_counter_ns())
         decode, pairing, _, filling = (b - a for a, b in pairwise(marks))
@@ -136,3 +125,6 @@ class Graph:
     def facts(self) -> dict[str, Any]:
         """Return the engine and the memory before the graph was loaded."""
         return {'engine': self._backend.engine, 'before_model_mib': self._before_mib}
+
+
+Workload = RobotPath | Graph

@@ -19,14 +19,11 @@ from tdfusion_ros.core.registration import check_view
 from tdfusion_ros.tools.calibrate import cameras
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate import output
+from tdfusion_ros.tools.calibrate import picked_points
+from tdfusion_ros.tools.calibrate import plausibility
 from tdfusion_ros.tools.calibrate.automatic import calibrate
 from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
 from tdfusion_ros.tools.calibrate.image_pairs import read_pairs
-from tdfusion_ros.tools.calibrate.picked_points import fit_points
-from tdfusion_ros.tools.calibrate.picked_points import read_points
-from tdfusion_ros.tools.calibrate.picked_points import rough_start
-from tdfusion_ros.tools.calibrate.plausibility import check_estimate
-from tdfusion_ros.tools.calibrate.plausibility import check_transform
 from tdfusion_ros.tools.calibrate.transform_fit import MODELS
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_topics
@@ -87,7 +84,11 @@ def run(options: argparse.Namespace) -> int:
     from_cameras = options.cameras or options.rgb_info or options.ir_info
     if options.points and from_cameras:
         raise ConfigError('--points and camera_info exclude each other; choose one')
-    pairs = _pairs(options, 1 if from_cameras else options.pairs) if options.input else None
+    pairs = None
+    if options.input:
+        config, number = config_of(options), 1 if from_cameras else options.pairs
+        with ExitStack() as stack:
+            pairs = read_pairs(open_source(options, config, stack), number, config.ir)
     calibration: Homography | Extrinsics
     if from_cameras:
         calibration, figures = _from_cameras(options, pairs)
@@ -114,21 +115,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pairs(options: argparse.Namespace, number: int) -> ImagePairs:
-    config = config_of(options)
-    with ExitStack() as stack:
-        return read_pairs(open_source(options, config, stack), number, config.ir)
-
-
 def _models(options: argparse.Namespace) -> tuple[str, ...]:
     return MODELS if options.model == 'auto' else (options.model,)
 
 
 def _from_pairs(options: argparse.Namespace, pairs: ImagePairs) -> tuple[Homography, list[str]]:
-    start = rough_start(read_points(options.start)) if options.start else None
+    start = None
+    if options.start:
+        start = picked_points.rough_start(picked_points.read_points(options.start))
     sizes = pairs.rgb_hw, pairs.ir_hw
     found = calibrate(pairs.gray, start, _models(options))
-    check_estimate(found, *sizes)
+    plausibility.check_estimate(found, *sizes)
     figures = output.estimate_figures(found, len(pairs.gray), *sizes)
     return Homography(found.matrix, *sizes), [*figures, *_distance_figures(options)]
 
@@ -136,23 +133,21 @@ def _from_pairs(options: argparse.Namespace, pairs: ImagePairs) -> tuple[Homogra
 def _from_points(
     options: argparse.Namespace, pairs: ImagePairs | None
 ) -> tuple[Homography, list[str]]:
-    points = read_points(options.points)
+    points = picked_points.read_points(options.points)
     if pairs:
         points = replace(points, rgb_size_hw=pairs.rgb_hw, ir_size_hw=pairs.ir_hw)
-    fit = fit_points(points, _models(options))
+    fit = picked_points.fit_points(points, _models(options))
     if points.rgb_size_hw and points.ir_size_hw:
-        check_transform(fit.matrix, points.rgb_size_hw, points.ir_size_hw)
+        plausibility.check_transform(fit.matrix, points.rgb_size_hw, points.ir_size_hw)
     figures = [*output.point_figures(fit, points.rgb_size_hw), *_distance_figures(options)]
     return Homography(fit.matrix, points.rgb_size_hw, points.ir_size_hw), figures
 
 
 def _distance_figures(options: argparse.Namespace) -> list[str]:
-    names = ('focal_px', 'baseline_m', 'depth_m')
-    values = [getattr(options, name) for name in names if getattr(options, name) is not None]
-    if len(values) < len(names):
-        missing = (name for name in names if getattr(options, name) is None)
-        flags = ' and '.join('--' + name.replace('_', '-') for name in missing)
-        return [f'error by distance: cannot be computed without {flags}']
+    flags = ('--focal-px', '--baseline-m', '--depth-m')
+    values = (options.focal_px, options.baseline_m, options.depth_m)
+    if missing := [flag for flag, value in zip(flags, values, strict=True) if value is None]:
+        return [f'error by distance: cannot be computed without {" and ".join(missing)}']
     if not all(value > 0 for value in values):
         raise ConfigError('--focal-px, --baseline-m and --depth-m must be above 0')
     return output.distance_table(geometry.parallax_by_distance_px(*values))

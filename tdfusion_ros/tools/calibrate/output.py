@@ -106,17 +106,13 @@ def yaml_text(calibration: Homography | Extrinsics, remarks: Sequence[str]) -> s
 
 def write_overlay(path: Path, pairs: Sequence[GrayPair], calibration: Calibration) -> None:
     """Write rgb with the edges of ir on it, a row per pair: uncalibrated, then calibrated."""
+    maps = [Registration(shown) for shown in (Identity(), calibration)]
     rows = [
-        np.hstack([_overlay(pair, shown) for shown in (Identity(), calibration)]) for pair in pairs
+        np.hstack([draw_edges(rgb, *shown.apply(ir, rgb.shape[:2])) for shown in maps])
+        for rgb, ir in pairs
     ]
     title = np.zeros((TITLE_PX, rows[0].shape[1], 3), np.uint8)
     for x, text in ((4, 'before: ir stretched over rgb'), (title.shape[1] // 2 + 4, 'after')):
         cv2.putText(title, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, EDGES, 1, cv2.LINE_AA)
     if not cv2.imwrite(str(path), np.vstack([title, *rows])[..., ::-1]):
         raise CalibrationError(f'{path} cannot be written')
-
-
-def _overlay(pair: GrayPair, calibration: Calibration) -> np.ndarray:
-    rgb, ir = pair
-    registered, valid = Registration(calibration).apply(ir, (rgb.shape[0], rgb.shape[1]))
-    return draw_edges(rgb, registered, valid)

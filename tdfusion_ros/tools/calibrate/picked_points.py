@@ -115,7 +115,16 @@ def fit_points(points: Points, models: Sequence[str] = MODELS) -> PointFit:
             f'{count} points do not determine a transform ({", ".join(models)}): they are too few '
             'or lie on a line; pick points spread over the image'
         )
-    _check(best, points)
+    off_px = best.left_out_px
+    width = points.ir_size_hw[1] if points.ir_size_hw else float(np.ptp(points.ir_xy[:, 0]))
+    worst, median, max_px = int(off_px.argmax()), float(np.median(off_px)), MAX_ERROR * width
+    if median > max_px or off_px[worst] > max(OUTLIER * median, max_px):
+        raise CalibrationError(
+            f'the points contradict each other: point {worst + 1} of {count} (rgb '
+            f'{points.rgb_xy[worst].round(1)}, ir {points.ir_xy[worst].round(1)}) is '
+            f'{off_px[worst]:.1f} ir px from where the other points predict it, the median error '
+            f'is {median:.1f}; correct the point or remove it'
+        )
     return best
 
 
@@ -125,29 +134,14 @@ def rough_start(points: Points) -> np.ndarray:
 
     :raises CalibrationError: if they are fewer than two or all in one place.
     """
-    matrix = None
-    if len(points.rgb_xy) >= 2:
-        matrix = least_squares('similarity', points.rgb_xy, points.ir_xy)
+    enough = len(points.rgb_xy) >= 2
+    matrix = least_squares('similarity', points.rgb_xy, points.ir_xy) if enough else None
     if matrix is None:
         raise CalibrationError(
             f'{len(points.rgb_xy)} points do not determine a rough start; give two or more, far '
             'apart'
         )
     return matrix
-
-
-def _check(fit: PointFit, points: Points) -> None:
-    off_px = fit.left_out_px
-    width = points.ir_size_hw[1] if points.ir_size_hw else float(np.ptp(points.ir_xy[:, 0]))
-    worst, median = int(off_px.argmax()), float(np.median(off_px))
-    max_px = MAX_ERROR * width
-    if median > max_px or off_px[worst] > max(OUTLIER * median, max_px):
-        raise CalibrationError(
-            f'the points contradict each other: point {worst + 1} of {len(off_px)} (rgb '
-            f'{points.rgb_xy[worst].round(1)}, ir {points.ir_xy[worst].round(1)}) is '
-            f'{off_px[worst]:.1f} ir px from where the other points predict it, the median error '
-            f'is {median:.1f}; correct the point or remove it'
-        )
 
 
 def _xy(raw: dict[Any, Any], stream: str, path: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version
 import os
@@ -22,10 +23,7 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.tools.doctor.finding import fail
 from tdfusion_ros.tools.doctor.finding import Finding
-from tdfusion_ros.tools.doctor.finding import ok
-from tdfusion_ros.tools.doctor.finding import warn
 
 PACKAGES = (
     *('numpy', 'PyYAML', 'onnxruntime', 'onnxruntime-gpu', 'rosbags'),
@@ -41,16 +39,18 @@ def check(config: FusionConfig, report: Callable[[str], None]) -> Iterator[Findi
     """
     # Often another Python runs than the packages were installed for.
     python = f'{platform.python_version()} on {platform.machine()}, {sys.executable}'
-    yield ok('python', python)
+    yield Finding.ok('python', python)
     yield check_packages()
     try:
         bundle = read_bundle(find_bundle(config.model))
         bundle.weights()
     except FusionError as error:
-        yield fail('model', str(error), 'set model, or copy the bundle to this machine again')
+        yield Finding.fail(
+            'model', str(error), 'set model, or copy the bundle to this machine again'
+        )
     else:
         contract = bundle.contract
-        yield ok(
+        yield Finding.ok(
             'model',
             f"'{contract.name}' in {bundle.folder} is complete (sha256 "
             f'{contract.sha256[GRAPH_FILE][:16]}…), classes {", ".join(contract.classes)}',
@@ -65,14 +65,12 @@ def check_packages() -> Finding:
     """Report the versions that matter."""
     found = [f'OpenCV {cv2.__version__}']
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found.append(f'{name} {version(name)}')
-        except PackageNotFoundError:
-            continue
     if int(cv2.__version__.partition('.')[0]) >= 5:
         remedy = "pip install 'opencv-python-headless<5', because cv_bridge does not support 5"
-        return warn('packages', ', '.join(found), remedy)
-    return ok('packages', ', '.join(found))
+        return Finding.warn('packages', ', '.join(found), remedy)
+    return Finding.ok('packages', ', '.join(found))
 
 
 def check_backends(
@@ -93,38 +91,34 @@ def check_backends(
             usable[name] = probe()
         except FusionError as error:
             reasons[name] = str(error)
+    has_driver = False
+    with suppress(FusionError):
+        require_driver()
+        has_driver = True
     for name, engine in usable.items():
-        yield ok(f'backend {name}', engine)
+        yield Finding.ok(f'backend {name}', engine)
     for name, reason in reasons.items():
         if config.backend == name or not usable:
-            yield fail(f'backend {name}', reason, 'fix this, or set backend to auto')
-        elif config.backend == 'auto' and name != 'cpu' and _has_gpu():
+            yield Finding.fail(f'backend {name}', reason, 'fix this, or set backend to auto')
+        elif config.backend == 'auto' and name != 'cpu' and has_driver:
             found = f'there is an NVIDIA driver, but: {reason}'
-            yield warn(f'backend {name}', found, 'fix this if the node is to use it')
+            yield Finding.warn(f'backend {name}', found, 'fix this if the node is to use it')
         else:
-            yield ok(f'backend {name}', f'not used: {reason}')
+            yield Finding.ok(f'backend {name}', f'not used: {reason}')
     if config.backend == 'auto' and usable:
         name, engine = next(iter(usable.items()))
-        yield ok('backend auto', f'selects {name} ({engine})')
-
-
-def _has_gpu() -> bool:
-    try:
-        require_driver()
-    except FusionError:
-        return False
-    return True
+        yield Finding.ok('backend auto', f'selects {name} ({engine})')
 
 
 def check_calibration(config: FusionConfig) -> Finding:
     """Check that the calibration can be read."""
     if not config.calibration:
-        return ok('calibration', 'none: both cameras must have the same field of view')
+        return Finding.ok('calibration', 'none: both cameras must have the same field of view')
     try:
         load_calibration(config.calibration)
     except CalibrationError as error:
-        return fail('calibration', str(error), 'compare with config/calibration/*.yaml')
-    return ok('calibration', f'{config.calibration} can be read')
+        return Finding.fail('calibration', str(error), 'compare with config/calibration/*.yaml')
+    return Finding.ok('calibration', f'{config.calibration} can be read')
 
 
 def check_save_folder(config: FusionConfig) -> Finding:
@@ -136,16 +130,16 @@ def check_save_folder(config: FusionConfig) -> Finding:
     if folder.is_absolute():
         return check_folder('save_folder', folder, 'save_pair cannot save')
     found = f"'{config.save_folder}' is not absolute, so save_pair cannot save"
-    return warn('save_folder', found, 'set save_folder to a full path')
+    return Finding.warn('save_folder', found, 'set save_folder to a full path')
 
 
 def check_folder(subject: str, folder: Path, consequence: str) -> Finding:
     """Check that a folder can be written, without creating it."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        return ok(subject, f'{folder} is writable')
+        return Finding.ok(subject, f'{folder} is writable')
     hint = ' (XDG_CACHE_HOME)' if subject == 'cache' else ''
-    return warn(
+    return Finding.warn(
         subject,
         f'{existing} is not writable, so {consequence}',
         f'make {existing} writable for this user, or choose another folder{hint}',

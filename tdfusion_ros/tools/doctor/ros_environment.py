@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from tdfusion_ros.tools.doctor.finding import fail
 from tdfusion_ros.tools.doctor.finding import Finding
-from tdfusion_ros.tools.doctor.finding import ok
-from tdfusion_ros.tools.doctor.finding import warn
 
 MESSAGES = ('std_msgs', 'std_srvs', 'sensor_msgs', 'vision_msgs', 'diagnostic_msgs')
 # Fast DDS reads the first on Humble and Jazzy, the second on Kilted.
@@ -19,12 +16,16 @@ def check_packages() -> list[Finding]:
     """Check that rclpy and the message packages can be imported."""
     if find_spec('rclpy') is None:
         found = 'rclpy is missing: bags and folders can be fused, but the node cannot run'
-        return [warn('ros', found, '. /opt/ros/<distribution>/setup.bash, or pip_ros/README.md')]
+        return [
+            Finding.warn(
+                'ros', found, '. /opt/ros/<distribution>/setup.bash, or pip_ros/README.md'
+            )
+        ]
     missing = [name for name in MESSAGES if find_spec(name) is None]
     if missing:
         packages = ' '.join(f'ros-$ROS_DISTRO-{name.replace("_", "-")}' for name in missing)
         remedy = f'sudo apt install {packages} (without apt: pip_ros/README.md)'
-        return [fail('ros', f'{", ".join(missing)} cannot be imported', remedy)]
+        return [Finding.fail('ros', f'{", ".join(missing)} cannot be imported', remedy)]
     foxglove = 'foxglove_msgs is installed: boxes are published on fused/annotations'
     if find_spec('foxglove_msgs') is None:
         foxglove = (
@@ -32,7 +33,7 @@ def check_packages() -> list[Finding]:
             'Image panel: sudo apt install ros-$ROS_DISTRO-foxglove-msgs'
         )
     found = f'rclpy and {", ".join(MESSAGES)} are installed'
-    return [ok('ros', found), ok('Foxglove', foxglove)]
+    return [Finding.ok('ros', found), Finding.ok('Foxglove', foxglove)]
 
 
 def check_middleware(variables: Mapping[str, str], rmw: str) -> list[Finding]:
@@ -44,7 +45,7 @@ def check_middleware(variables: Mapping[str, str], rmw: str) -> list[Finding]:
     """
     distribution = variables.get('ROS_DISTRO') or '(ROS_DISTRO is not set)'
     return [
-        ok('middleware', f'{rmw}, ROS {distribution}'),
+        Finding.ok('middleware', f'{rmw}, ROS {distribution}'),
         _domain(variables.get('ROS_DOMAIN_ID', '')),
         _discovery(variables),
         *([_profile(variables)] if 'fastrtps' in rmw else []),
@@ -54,9 +55,9 @@ def check_middleware(variables: Mapping[str, str], rmw: str) -> list[Finding]:
 def _domain(text: str) -> Finding:
     if text and not (text.isdecimal() and int(text) <= LAST_DOMAIN):
         remedy = f'use 0 to {LAST_DOMAIN}, the same for the cameras and the node'
-        return warn('ROS_DOMAIN_ID', f"'{text}'", remedy)
+        return Finding.warn('ROS_DOMAIN_ID', f"'{text}'", remedy)
     found = f'{text or "not set, so 0"}; the cameras must use the same'
-    return ok('ROS_DOMAIN_ID', found)
+    return Finding.ok('ROS_DOMAIN_ID', found)
 
 
 def _discovery(variables: Mapping[str, str]) -> Finding:
@@ -65,12 +66,12 @@ def _discovery(variables: Mapping[str, str]) -> Finding:
     discovery_range, localhost_only = setting.values()
     if discovery_range.endswith('=OFF'):
         found = f'{discovery_range}: no other node is found'
-        return fail('discovery', found, 'set it to SUBNET or LOCALHOST')
+        return Finding.fail('discovery', found, 'set it to SUBNET or LOCALHOST')
     for text in (localhost_only, discovery_range):
         if text.endswith(('=1', '=LOCALHOST')):
             found = f'{text}: only nodes on this machine are found'
-            return warn('discovery', found, 'unset it if a camera is on another machine')
-    return ok('discovery', 'nodes in the whole network are found')
+            return Finding.warn('discovery', found, 'unset it if a camera is on another machine')
+    return Finding.ok('discovery', 'nodes in the whole network are found')
 
 
 def _profile(variables: Mapping[str, str]) -> Finding:
@@ -78,10 +79,12 @@ def _profile(variables: Mapping[str, str]) -> Finding:
     files = {name: variables[name] for name in PROFILES if variables.get(name)}
     missing = [f'{name}={path}' for name, path in files.items() if not Path(path).is_file()]
     if missing:
-        return fail(subject, f'{", ".join(missing)} is not a file', 'correct the path or unset it')
+        return Finding.fail(
+            subject, f'{", ".join(missing)} is not a file', 'correct the path or unset it'
+        )
     if files:
-        return ok(subject, ', '.join(f'{name}={path}' for name, path in files.items()))
-    return warn(
+        return Finding.ok(subject, ', '.join(f'{name}={path}' for name, path in files.items()))
+    return Finding.warn(
         subject,
         'none: the default shared memory is smaller than one image, so images are lost',
         f'export {PROFILES[0]}=…/config/fastdds_profile.xml (Kilted: {PROFILES[1]}) for the '
