@@ -2,11 +2,10 @@
 
 from importlib.metadata import version
 import shutil
-import subprocess
-import sys
 
 import pytest
 
+from tdfusion_ros.cli import main
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.tools.doctor import installation
 from tdfusion_ros.tools.doctor import ros_environment
@@ -17,37 +16,28 @@ from tdfusion_ros.tools.doctor.finding import WARN
 pytest.importorskip('onnxruntime')
 
 
-def doctor(root, *arguments):
-    return subprocess.run(
-        [sys.executable, '-m', 'tdfusion_ros.cli', 'doctor', '--no-topics', *arguments],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def doctor(capsys, *arguments):
+    """Run the doctor; return its exit status and what it printed."""
+    return main(['doctor', '--no-topics', *arguments]), capsys.readouterr().out
 
 
-def test_a_machine_that_can_run_the_model_passes(root):
-    done = doctor(root, '-p', 'backend=cpu')
-    assert done.returncode == 0, done.stdout
-    assert f'onnxruntime {version("onnxruntime")}' in done.stdout
-    assert f'OK    backend cpu: ONNX Runtime {version("onnxruntime")}' in done.stdout
-    assert "OK    model: 'msrs_rt'" in done.stdout
-    assert 'FAIL' not in done.stdout
+def test_a_machine_that_can_run_the_model_passes(root, capsys):
+    calibration = root / 'config' / 'calibration' / 'homography.yaml'
+    status, out = doctor(capsys, '-p', 'backend=cpu', '-p', f'calibration={calibration}')
+    assert status == 0, out
+    assert f'onnxruntime {version("onnxruntime")}' in out
+    assert f'OK    backend cpu: ONNX Runtime {version("onnxruntime")}' in out
+    assert "OK    model: 'msrs_rt'" in out
+    assert f'OK    calibration: {calibration} can be read' in out
+    assert 'FAIL' not in out
 
 
-def test_an_unreadable_calibration_fails_with_a_remedy(root):
-    done = doctor(root, '-p', 'calibration=/no/such.yaml')
-    assert done.returncode == 1
-    line = done.stdout.index('FAIL  calibration: calibration /no/such.yaml cannot be read')
-    assert done.stdout[line:].splitlines()[1].startswith('      -> ')
-    assert done.stdout.splitlines()[-1].startswith('1 to fix (FAIL)')
-
-
-def test_a_readable_calibration_passes(root):
-    file = root / 'config' / 'calibration' / 'homography.yaml'
-    config = from_mapping({'calibration': str(file)})
-    assert installation.check_calibration(config).level == OK
+def test_an_unreadable_calibration_fails_with_a_remedy(capsys):
+    status, out = doctor(capsys, '-p', 'backend=cpu', '-p', 'calibration=/no/such.yaml')
+    assert status == 1
+    line = out.index('FAIL  calibration: calibration /no/such.yaml cannot be read')
+    assert out[line:].splitlines()[1].startswith('      -> ')
+    assert out.splitlines()[-1].startswith('1 to fix (FAIL)')
 
 
 @pytest.mark.parametrize('name', ['model.onnx', 'weights.safetensors'])
@@ -84,16 +74,13 @@ def test_a_folder_that_cannot_be_written_is_found_without_creating_it(tmp_path):
     assert installation.check_folder('cache', tmp_path / 'a' / 'b', 'lost').level == OK
     assert not (tmp_path / 'a').exists()
     (tmp_path / 'file').write_text('')
-    finding = installation.check_folder('cache', tmp_path / 'file' / 'b', 'lost')
-    assert finding.level == WARN
-    assert 'XDG_CACHE_HOME' in finding.remedy
-
-
-def test_a_relative_save_folder_is_a_warning():
     assert installation.check_save_folder(from_mapping({})).level == OK
-    finding = installation.check_save_folder(from_mapping({'save_folder': 'pairs'}))
-    assert finding.level == WARN
-    assert 'full path' in finding.remedy
+    for finding, remedy in (
+        (installation.check_folder('cache', tmp_path / 'file' / 'b', 'lost'), 'XDG_CACHE_HOME'),
+        (installation.check_save_folder(from_mapping({'save_folder': 'pairs'})), 'full path'),
+    ):
+        assert finding.level == WARN
+        assert remedy in finding.remedy
 
 
 @pytest.mark.parametrize(
@@ -116,11 +103,8 @@ def test_environment_variables_have_a_level(variables, subject, level):
     (finding,) = [finding for finding in found if finding.subject == subject]
     assert finding.level == level
     assert bool(finding.remedy) == (level != OK)
-
-
-def test_a_profile_matters_to_fast_dds_only():
-    found = ros_environment.check_middleware({}, 'rmw_cyclonedds_cpp')
-    assert 'Fast DDS profile' not in {finding.subject for finding in found}
+    other = ros_environment.check_middleware(variables, 'rmw_cyclonedds_cpp')
+    assert 'Fast DDS profile' not in {finding.subject for finding in other}
 
 
 @pytest.mark.parametrize(
