@@ -77,9 +77,9 @@ def short_run(data_root, tmp_path):
 @pytest.fixture
 def samples(data_root):
     """Return the training split of ``data_root``, read."""
-    from training.data.datasets import load_samples
+    from training.data.datasets import open_dataset
 
-    return load_samples(data_root, 'train')
+    return list(open_dataset(data_root, 'train'))
 
 
 @pytest.fixture

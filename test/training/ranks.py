@@ -20,7 +20,7 @@ from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training import distributed
 from training.config import LearnedTask
 from training.data.augmentation import Batch
-from training.data.datasets import load_samples
+from training.data.datasets import open_dataset
 from training.method.loss_net import LossNetRT
 from training.method.losses import fusion_loss
 from training.method.meta import constant_preconditioner
@@ -165,7 +165,7 @@ def trained(run, data):
         threads=1,
         device='cpu',
     )
-    return train(config, load_samples(data, 'train')).state_dict()
+    return train(config, list(open_dataset(data, 'train'))).state_dict()
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.config import LearnedTask  # noqa: E402
-from training.data.datasets import load_samples  # noqa: E402
+from training.data.datasets import open_dataset  # noqa: E402
 from training.evaluate import main as evaluate  # noqa: E402
 from training.method.learned import mean_task_loss  # noqa: E402
 from training.method.loss_net import LossNetRT  # noqa: E402
@@ -47,7 +47,7 @@ def config(short_run, masked_root):
 
 @pytest.fixture
 def samples(masked_root):
-    return load_samples(masked_root, 'train')
+    return list(open_dataset(masked_root, 'train'))
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tdfusion_ros.core.errors import FusionError  # noqa: E402
 from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
 from training.checkpoint import UNFINISHED  # noqa: E402
-from training.data.datasets import load_samples  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
 from training.train import learning_rate_factor  # noqa: E402
 from training.train import main  # noqa: E402
@@ -85,7 +84,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
 ):
     if 'task_networks' in changes or task == 'segmentation':
         pytest.importorskip('transformers')  # its random dropout continues, too
-    samples = load_samples(masked_root, 'train')
+    samples = list(open_dataset(masked_root, 'train'))
     whole, broken = (
         short_run(task, run=str(tmp_path / name), steps=4, save_every=2, panel_every=0, **changes)
         for name in ('whole', 'broken')
@@ -170,7 +169,7 @@ def test_a_run_from_disk_ends_as_one_from_memory(short_run, samples, data_root, 
 def test_a_detector_learns_the_classes_of_the_data(short_run, masked_root, task, settings):
     with_classes(masked_root, 'deer', 'boar', 'hare', 'fox')
     config = short_run(task, steps=1, **settings)
-    train(config, load_samples(masked_root, 'train'))
+    train(config, list(open_dataset(masked_root, 'train')))
     run = Path(config.run) / ('detector_a' if task == 'learned' else '')
     assert load_run(run).config.classes == 4
     for folder in (run, config.run):
@@ -178,7 +177,7 @@ def test_a_detector_learns_the_classes_of_the_data(short_run, masked_root, task,
 
 
 def test_a_task_network_of_other_classes_is_refused(short_run, masked_root, tmp_path):
-    samples = load_samples(masked_root, 'train')
+    samples = list(open_dataset(masked_root, 'train'))
     detector = short_run('detection', source='ir', steps=1, run=str(tmp_path / 'detector'))
     train(detector, samples)
     with_classes(masked_root, 'person', 'bicycle', 'lorry')
@@ -197,7 +196,7 @@ def test_a_task_network_of_other_classes_is_refused(short_run, masked_root, tmp_
 def test_a_task_asks_for_its_labels(short_run, masked_root, task, settings, folder, message):
     (masked_root / folder).rename(masked_root / 'elsewhere')
     with pytest.raises(FusionError, match=message):
-        train(short_run(task, **settings), load_samples(masked_root, 'train'))
+        train(short_run(task, **settings), list(open_dataset(masked_root, 'train')))
 
 
 def test_a_missing_device_is_refused_and_auto_prints_its_choice(

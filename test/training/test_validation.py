@@ -12,7 +12,6 @@ from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import read_description  # noqa: E402
 from training.data.augmentation import collate  # noqa: E402
 from training.data.augmentation import pad  # noqa: E402
-from training.data.datasets import load_samples  # noqa: E402
 from training.data.datasets import open_dataset  # noqa: E402
 from training.loop.validation import Best  # noqa: E402
 from training.measure.metrics import average_precision  # noqa: E402
@@ -45,7 +44,7 @@ def test_the_best_averaged_weights_become_those_of_the_run(
     if task == 'segmentation':
         pytest.importorskip('transformers')
     config = config(task, **settings)
-    train(config, load_samples(masked_root, 'train'))
+    train(config, list(open_dataset(masked_root, 'train')))
     lines = logged(config.run, 'validation')
     assert [line['step'] for line in lines] == [1, 3, 4]
     chosen = best(lines, key=lambda line: line[measure])
@@ -72,7 +71,7 @@ def test_the_figure_of_a_detector_is_the_ap50_of_the_run_that_is_written(
 ):
     config = config('detection', source='ir', steps=20, validate_every=10)
     train(config, samples)
-    samples, detector = load_samples(data_root, 'val'), load_run(config.run)
+    samples, detector = list(open_dataset(data_root, 'val')), load_run(config.run)
     found = []
     with torch.inference_mode():
         for sample in samples:
@@ -110,7 +109,7 @@ def test_a_split_without_any_object_cannot_show_what_is_best(config, samples, da
 
 
 def test_images_are_padded_to_what_networks_take_and_labels_stay(masked_root):
-    sample = load_samples(masked_root, 'train')[0]
+    sample = open_dataset(masked_root, 'train')[0]
     small = replace(
         sample, rgb=sample.rgb[:90, :100], ir=sample.ir[:90, :100], mask=sample.mask[:90, :100]
     )

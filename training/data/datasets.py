@@ -141,12 +141,6 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
     )
 
 
-def load_samples(root: str | Path, split: str, limit: int = 0) -> list[Sample]:
-    """Read a whole split into memory (1.2 MB per pair of 640x480); ``limit`` 0 means all."""
-    dataset = open_dataset(root, split)
-    return list(dataset[:limit] if limit else dataset)
-
-
 def mask_classes(root: str | Path, split: str) -> tuple[str, ...]:
     """
     Return the names of the mask values of a data set.
