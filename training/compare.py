@@ -37,6 +37,7 @@ from training.config import TrainConfig
 from training.config_reader import config_from_mapping
 from training.config_reader import load_config
 from training.data.batches import cache_samples
+from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.measure import predictors
@@ -101,9 +102,9 @@ def is_finished(config: TrainConfig) -> bool:
     return True
 
 
-def check_runs(rows: Mapping[str, Row], split: str) -> Sequence[Sample]:
+def check_runs(rows: Mapping[str, Row], split: str) -> DataSet:
     """
-    Check all data and runs before the first step, and return the samples to measure on.
+    Check all data and runs before the first step, and return the data to measure on.
 
     :raises FusionError: if something is missing or does not fit.
     """
@@ -115,7 +116,7 @@ def check_runs(rows: Mapping[str, Row], split: str) -> Sequence[Sample]:
             load_fusion(fusion)
         if is_finished(config):
             predictors.open_labeled(config.data, split, config.run, read_detector(config.run)[1])
-    return list(data)
+    return data
 
 
 def train_and_measure(
@@ -126,8 +127,8 @@ def train_and_measure(
         for row, config in zip(rows.values(), runs, strict=True):
             if not is_finished(config):
                 print(f'training {config.run}')
-                data = open_dataset(config.data, config.split)
-                train(config, cache_samples(data[: config.limit] if config.limit else data))
+                data = open_dataset(config.data, config.split)[: config.limit or None]
+                train(config, cache_samples(data))
             predict = predictors.run_predictor(config.run)
             found = [predict(sample) for sample in samples]
             table = tables.precision_table(samples, found, classes)
@@ -181,11 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reference = options.against or next(iter(rows))
     if reference not in rows:
         raise ConfigError(f'--against {reference}: the rows are {", ".join(rows)}')
-    samples = check_runs(rows, options.split)
-    config = rows[reference].runs[0]
-    classes = open_dataset(config.data, options.split).classes
-    train_and_measure(rows, samples, classes)
-    how: dict[str, Any] = {'classes': classes, 'resamples': RESAMPLES}
+    data = check_runs(rows, options.split)
+    samples = list(data)
+    train_and_measure(rows, samples, data.classes)
+    how: dict[str, Any] = {'classes': data.classes, 'resamples': RESAMPLES}
     base = rows[reference].found[0]
     intervals = {}
     for name, row in rows.items():
@@ -195,7 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     others = [f'AP50 {key}' for key in rows[reference].precision[0] if key != 'all']
     head = ['input', *FIGURES, 'AP50, 95 %', f'minus {reference}, 95 %', *others]
     body = [format_row(name, row, intervals[name], reference) for name, row in rows.items()]
-    print(f'{len(samples)} pairs of {options.split}, seeds {options.seeds}, {config.steps} steps')
+    steps = rows[reference].runs[0].steps
+    print(f'{len(samples)} pairs of {options.split}, seeds {options.seeds}, {steps} steps')
     print(tables.markdown_table(head, body))
     content = {
         name: {'seeds': [tables.rounded(p) for p in row.precision], 'first seed': intervals[name]}

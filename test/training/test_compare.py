@@ -30,17 +30,12 @@ def main(data_root, tmp_path, monkeypatch):
 
 def test_every_input_is_trained_from_scratch_with_every_seed(main, tmp_path, capsys):
     save_run(tmp_path / 'fusion', FusionRT(), {})
-    rows = ['ir', 'early', 'ours']
     fused = ['--fused', f'ours={tmp_path / "fusion"}']
     table = main('--simple', 'ir', 'early', *fused, '--seeds', '0', '1')
-    assert list(table) == rows
+    assert list(table) == ['ir', 'early', 'ours']
     assert all(len(row['seeds']) == 2 for row in table.values())
-    weights = {
-        (tmp_path / 'compare' / f'{row}_{seed}' / 'weights.safetensors').read_bytes()
-        for row in rows
-        for seed in (0, 1)
-    }
-    assert len(weights) == 6
+    runs = [tmp_path / 'compare' / f'{row}_{seed}' for row in table for seed in (0, 1)]
+    assert len({(run / 'weights.safetensors').read_bytes() for run in runs}) == 6
     assert '±' in capsys.readouterr().out
 
 

@@ -19,7 +19,7 @@ CARD = 'MODEL_CARD.md'
 SIGNATURE = 'Written by `python -m training.export`'
 RIGHTS = {'msrs': 'Data rights of MSRS are not cleared: internal evaluation only.'}
 """By the first letters of the name of a data set, in lower case."""
-OTHER_RIGHTS = 'Set by whoever trained it: the license of the data applies.'
+OTHER = 'Set by whoever trained it: the license of the data applies.'
 
 
 def check_card(folder: Path) -> None:
@@ -34,10 +34,10 @@ def check_card(folder: Path) -> None:
 def rights(training: Facts) -> str:
     """Return the license of weights that were trained on the data of ``training``."""
     texts = (
-        next((text for start, text in RIGHTS.items() if name.lower().startswith(start)), None)
+        next((text for start, text in RIGHTS.items() if name.lower().startswith(start)), OTHER)
         for name in sorted(training['data'])
     )
-    return ' '.join(dict.fromkeys(text or OTHER_RIGHTS for text in texts))
+    return ' '.join(dict.fromkeys(texts))
 
 
 def model_card(contract: Facts, note: str = '') -> str:

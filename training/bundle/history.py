@@ -149,7 +149,7 @@ def training_pairs(description: Mapping[str, Any], elsewhere: str = '') -> DataS
         data = open_dataset(next(filter(Path.is_dir, roots), roots[-1]), config['split'])
     except FusionError:
         return None
-    data = data[: config['limit']] if config['limit'] else data
+    data = data[: config['limit'] or None]
     return data if len(data) == description['pairs'] else None
 
 
@@ -192,9 +192,8 @@ def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> d
 
 def missing_runs(lineage: Sequence[str], fusion_run: str) -> list[str]:
     """Return the runs that others name but that are not available, so their data are unknown."""
-    *others, detector_run = lineage
-    wanted = [*required_runs(detector_run, fusion_run)]
-    wanted += [name for run in others for name in required_runs(run)]
+    wanted = required_runs(lineage[-1], fusion_run)
+    wanted += [name for run in lineage[:-1] for name in required_runs(run)]
     return list(dict.fromkeys(name for name in wanted if not is_run(name)))
 
 
