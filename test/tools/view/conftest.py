@@ -1,5 +1,6 @@
 """Small bags with known contents, and a parser for the text of a report."""
 
+from contextlib import ExitStack
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -56,9 +57,8 @@ def header(stamp_ns):
     return messages.header(TYPES, Frame(np.zeros((1, 1), np.uint8), stamp_ns, 'cam'))
 
 
-def image(stamp_ns, pixels=None):
-    """Return an image message; six by eight pixels by default."""
-    pixels = np.full((6, 8, 3), 90, np.uint8) if pixels is None else pixels
+def image(stamp_ns, pixels=np.full((6, 8, 3), 90, np.uint8)):  # noqa: B008 - never changed
+    """Return an image message."""
     return messages.image(TYPES, header(stamp_ns), pixels)
 
 
@@ -75,9 +75,7 @@ def status(time_ns, values, level=0, message='fine', name='/tdfusion: inference'
     """Return a diagnostics message with one status."""
     prefix = 'diagnostic_msgs/msg/'
     pairs = [TYPES.get(prefix + 'KeyValue')(key=k, value=str(v)) for k, v in values.items()]
-    one = TYPES.get(prefix + 'DiagnosticStatus')(
-        level=level, name=name, message=message, hardware_id='msrs_rt', values=pairs
-    )
+    one = TYPES.get(prefix + 'DiagnosticStatus')(level, name, message, 'msrs_rt', pairs)
     return TYPES.get(prefix + 'DiagnosticArray')(header=header(time_ns), status=[one])
 
 
@@ -94,13 +92,13 @@ def view(tmp_path, write_bag):
     """Write records to a bag and return its parsed report."""
 
     def render(records, inputs=None, **options):
-        number = len(list(tmp_path.iterdir()))
-        bag = write_bag(tmp_path / f'bag{number}', sorted(records, key=lambda r: r[1]))
-        with BagReader(bag) as reader:
-            if inputs is None:
-                return Page(render_report(reader, **options))
-            source = write_bag(tmp_path / f'inputs{number}', sorted(inputs, key=lambda r: r[1]))
-            with BagReader(source) as other:
-                return Page(render_report(reader, other, **options))
+        with ExitStack() as stack:
+            readers = []
+            for some in (records, inputs):
+                if some is not None:
+                    path = tmp_path / f'bag{len(list(tmp_path.iterdir()))}'
+                    bag = write_bag(path, sorted(some, key=lambda record: record[1]))
+                    readers.append(stack.enter_context(BagReader(bag)))
+            return Page(render_report(*readers, **options))
 
     return render

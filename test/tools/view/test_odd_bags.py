@@ -36,9 +36,8 @@ def test_text_of_a_bag_is_escaped_printable_and_bounded(view, make):
     hostile, harmless = view_with(HOSTILE), view_with('harmless')
     assert hostile.text.count('<script>alert(1)</script>') >= 5  # shown as text
     assert hostile.tags == harmless.tags
-    assert {name for _, name, _ in hostile.attributes} == {
-        name for _, name, _ in harmless.attributes
-    }
+    names = [{name for _, name, _ in page.attributes} for page in (hostile, harmless)]
+    assert names[0] == names[1]
     assert hostile.images == harmless.images
     assert not {'\x00', '\u202e'} & set(hostile.html)
     assert max(map(len, hostile.words)) < 700
@@ -52,12 +51,9 @@ def test_images_show_the_frames_of_the_bag_with_boxes(
     arguments = ['view', str(out), '--inputs', str(demo), '-o', str(tmp_path / 'r.html')]
     assert main([*arguments, '--moments', '3']) == 0
     page = (tmp_path / 'r.html').read_text(encoding='utf-8')
-    uris = [part.split('"')[0] for part in page.split('src="')[1:]]
-    assert len(uris) == 9
-    shown = [
-        cv2.imdecode(np.frombuffer(base64.b64decode(uri.split(',')[1]), np.uint8), 1)[..., ::-1]
-        for uri in uris
-    ]
+    files = [base64.b64decode(part.split('"')[0]) for part in page.split('jpeg;base64,')[1:]]
+    assert len(files) == 9
+    shown = [cv2.imdecode(np.frombuffer(f, np.uint8), cv2.IMREAD_COLOR_RGB) for f in files]
     for row, pair in zip(range(3), (demo_pairs[0], demo_pairs[2], demo_pairs[5]), strict=True):
         result = pipeline.process(pair.rgb, pair.ir)
         for cell, pixels in enumerate((pair.rgb.pixels, pair.ir.pixels, result.fused)):
@@ -69,22 +65,16 @@ def test_images_show_the_frames_of_the_bag_with_boxes(
             assert (np.percentile(error, 99.9) > 60) == (cell == 2 and len(result.detections) > 0)
 
 
-def test_boxes_that_are_not_finite_or_far_outside_are_skipped(view, make):
-    at = make.begin_ns
-    wild = make.detections(at, [('person', 0.5)] * 3 + [('car', float('nan'))])
-    for detection, size in zip(wild.detections, (float('nan'), 1e300, 0.0, 3.0), strict=True):
-        detection.bbox.size_x = size
-    page = view([(FUSED, at, make.image(at)), (DETECTIONS, at, wild)])
-    assert page.table('class')['car']['median score'] == '-'
-    assert len(page.images) == 1
-
-
-def test_unreadable_image_is_replaced_by_the_reason(view, make):
+def test_unreadable_image_is_replaced_by_the_reason_and_a_wild_box_is_skipped(view, make):
     at = make.begin_ns
     odd = make.image(at)
     odd.encoding = 'yuv<422>'
-    page = view([(RGB, at, odd), (FUSED, at, make.image(at))])
+    wild = make.detections(at, [('person', 0.5)] * 3 + [('car', float('nan'))])
+    for detection, size in zip(wild.detections, (float('nan'), 1e300, 0.0, 3.0), strict=True):
+        detection.bbox.size_x = size
+    page = view([(RGB, at, odd), (FUSED, at, make.image(at)), (DETECTIONS, at, wild)])
     assert "cannot be read: encoding 'yuv<422>'" in page.text
+    assert page.table('class')['car']['median score'] == '-'
     assert len(page.images) == 1
 
 
@@ -138,13 +128,10 @@ def test_damaged_bag_is_shown_up_to_the_damage(demo, tmp_path, make):
 
 def test_damaged_messages_are_counted_and_skipped(make, tmp_path):
     at = make.begin_ns
+    head, good = b'\0\1\0\0', make.detections(at, [('car', 0.5)])
     with BagWriter(tmp_path / 'bag') as writer:
-        writer.write(DETECTIONS, 'vision_msgs/msg/Detection2DArray', at, b'\0\1\0\0')
-        writer.write(
-            DETECTIONS, 'vision_msgs/msg/Detection2DArray', at, b'\0\1\0\0' + b'\xff' * 60
-        )
-        good = make.detections(at, [('car', 0.5)])
-        writer.write(DETECTIONS, 'vision_msgs/msg/Detection2DArray', at, good)
+        for message in (head, head + b'\xff' * 60, good):
+            writer.write(DETECTIONS, good.__msgtype__, at, message)
     with BagReader(tmp_path / 'bag') as reader:
         page = make.page(render_report(reader))
     assert f'2 messages of {DETECTIONS} that cannot be read' in page.text
