@@ -57,6 +57,7 @@ class Record:
     :param fresh: arrival time and stamp [ns] of each result whose two images belong together.
     :param warnings: arrival time and ``subject: message`` of each status that is not OK.
     :param values: latest values of the diagnostics.
+    :param healthy: whether the latest diagnostics are all OK.
     """
 
     sent: dict[str, dict[int, float]] = field(default_factory=lambda: {s: {} for s in STREAMS})
@@ -64,9 +65,10 @@ class Record:
     fresh: list[tuple[float, int]] = field(default_factory=list)
     warnings: list[tuple[float, str]] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
+    healthy: bool = False
 
     def clear(self) -> None:
-        """Forget everything except the values."""
+        """Forget everything except the latest diagnostics."""
         for items in (*self.sent.values(), self.results, self.fresh, self.warnings):
             items.clear()
 
@@ -77,6 +79,7 @@ class Record:
     def add_diagnostics(self, message: DiagnosticArray) -> None:
         """Record diagnostics."""
         self.values = {v.key: v.value for status in message.status for v in status.values}
+        self.healthy = all(status.level == OK for status in message.status)
         for status in message.status:
             if status.level != OK:
                 self.warn(f'{status.name.split(": ")[1]}: {status.message}')

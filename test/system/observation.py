@@ -71,11 +71,14 @@ def observe(fault: Fault, live: Live) -> Observation:
     record, start, before = live.record, monotonic(), live.resources()
     record.clear()
     live.watch(BASELINE_S)
+    live.watch(PATIENCE_S, lambda: record.healthy)  # a busy machine may have stalled a camera
     hz_before, counters = record.result_hz(start, monotonic()), record.values
     disturbed = monotonic()
     with fault.disturbance(live):
         begin = end = live.set_cameras(*fault.settings(live.normal))
         live.watch(fault.seconds)
+        if fault.seconds:
+            live.watch(PATIENCE_S, lambda: is_reported(fault.expected, record, counters, begin))
     during = record.values
     if fault.seconds:
         end = live.set_cameras(live.normal, live.normal)
@@ -99,6 +102,16 @@ def observe(fault: Fault, live: Live) -> Observation:
         before=before,
         after=live.resources(),
     )
+
+
+def is_reported(
+    expected: Expected, record: Record, counters: Mapping[str, str], begin: float
+) -> bool:
+    """Return whether the expected warning and counter have been received."""
+    texts = (text for at, text in record.warnings if at > begin)
+    warned = not expected.warning or any(re.match(expected.warning, text) for text in texts)
+    counter = expected.counter
+    return warned and (not counter or bool(increases(counters, record.values, [counter])))
 
 
 def wait(live: Live, find: Callable[[], float | None]) -> float | None:
