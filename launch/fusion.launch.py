@@ -49,7 +49,7 @@ def _arguments(config: Path) -> list[DeclareLaunchArgument]:
         (
             'rgb_topic',
             'rgb/image_raw',
-            'Raw image topic of the RGB camera; camera_info beside it.',
+            'Raw image topic of the RGB camera; camera_info is next to it.',
         ),
         ('ir_topic', 'ir/image_raw', 'Raw image topic of the thermal camera; as for rgb_topic.'),
         ('use_sim_time', 'false', 'Use the time from /clock.'),

@@ -199,7 +199,7 @@ def compile_module(build: Path, prefix: Path, output: Path) -> None:
         objects = list(pool.map(compile_one, sources))
 
     lib = prefix / 'lib'
-    up = os.path.relpath(lib, output.parent)  # the staging folder lies beside the final one
+    up = os.path.relpath(lib, output.parent)  # the staging folder is next to the final one
     link = [f'-L{lib}', f'-Wl,-rpath,$ORIGIN/{up}', '-Wl,--as-needed']
     link += [f'-l{name}' for name in LIBRARIES]
     run_compiler(['g++', '-shared', *objects, *link, '-o', str(output)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tdfusion_ros.backends import Engine
+from tdfusion_ros.backends import DescribedBackend
 from tdfusion_ros.backends import open_backend
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.core.calibration import Calibration
@@ -26,10 +26,10 @@ PACKAGE = 'tdfusion_ros'
 
 def build_pipeline(config: FusionConfig, report: Callable[[str], None] = print) -> Pipeline:
     """
-    Return a pipeline whose engine has already run.
+    Return a pipeline whose backend has already run.
 
     :param report: is called with a sentence for the log, as on the choice of ``backend: auto``.
-    :raises FusionError: if the model, the calibration or the engine cannot be used.
+    :raises FusionError: if the model, the calibration or the backend cannot be used.
     """
     bundle = read_bundle(find_bundle(config.model))
     calibration = load_calibration(config.calibration)
@@ -42,12 +42,12 @@ def build_engines(
     config: FusionConfig,
     sizes_hw: tuple[tuple[int, int], ...],
     report: Callable[[str], None] = print,
-) -> Engine:
+) -> DescribedBackend:
     """
     Build and cache the engines that the node would build at startup.
 
     :param sizes_hw: the image sizes of the cameras.
-    :raises FusionError: if the model or the engine cannot be used.
+    :raises FusionError: if the model or the backend cannot be used.
     """
     bundle = read_bundle(find_bundle(config.model))
     return open_backend(config.backend, bundle, report, sizes_hw)
@@ -57,7 +57,7 @@ def share_folders() -> list[Path]:
     """
     Return where models and config may be: the source tree, then installations.
 
-    Every installer puts ``share/`` beside or above the package: ``pip install``, also with
+    Every installer puts ``share/`` next to or above the package: ``pip install``, also with
     ``--user`` or ``--target``, and colcon.
     """
     here = Path(__file__).resolve()

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         usage='tdfusion COMMAND ...',
         description='Fuse thermal and RGB images; tdfusion COMMAND --help describes a command.',
     )
-    # The width of this metavar makes room for the longest name beside its help.
+    # The width of this metavar makes room for the longest name before its help.
     commands = top.add_subparsers(
         prog='tdfusion', dest='command', required=True, metavar='COMMAND [-h]'
     )

@@ -25,7 +25,7 @@ class Result:
     A fused image and the detections in it.
 
     :param image: (H, W, 3) uint8, channel order R, G, B; H and W are those of the rgb image.
-    :param ir: (H, W) float32 in [0, 1], hot is bright: the ir image as the network got it,
+    :param ir: (H, W) float32 in [0, 1], hot is bright: the network's infrared input,
         scaled and registered to the rgb image.
     :param valid: (H, W) bool, read-only; False where the ir camera does not see and ``ir`` is 0.
     :param detections: boxes, scores and class ids, best first.
@@ -45,7 +45,7 @@ class Result:
 
     @property
     def scores(self) -> np.ndarray:
-        """(N,) float32 in [0, 1], falling."""
+        """(N,) float32 in [0, 1], descending."""
         return self.detections.scores
 
     @property
@@ -60,7 +60,7 @@ class Result:
 
 class Fuser:
     """
-    Fuse pairs of images; :func:`load` makes one. Not for several threads at once.
+    Fuse pairs of images; :func:`load` makes one. Not thread-safe.
 
     No call influences another one, except in a fuser made by :meth:`stream`.
     """
@@ -76,7 +76,7 @@ class Fuser:
 
     @property
     def backend(self) -> str:
-        """The engine in use: ``cpu``, ``cuda`` or ``trt``."""
+        """The backend in use: ``cpu``, ``cuda`` or ``trt``."""
         return self._pipeline.backend.name
 
     def __call__(self, rgb: np.ndarray, ir: np.ndarray) -> Result:
@@ -87,8 +87,8 @@ class Fuser:
             ``rgb = bgr[..., ::-1]``).
         :param ir: (h, w), hot is bright unless ``ir.invert`` is set. uint8 is used as it is;
             uint16 counts are scaled between two percentiles of the image, or as
-            ``ir.normalization`` says; floating point must be in [0, 1] and is used as it is.
-            (h, w, 3) is accepted where the three channels are equal. Without a calibration an
+            set by ``ir.normalization``; floating point must be in [0, 1] and is used as it is.
+            (h, w, 3) is accepted if the three channels are equal. Without a calibration an
             ir image of another size is stretched to the size of rgb.
         :raises ValueError: if an array has another shape or dtype, or float ir leaves [0, 1].
         :raises FusionError: if ir is in false colors, or the calibration maps nothing into it.
@@ -105,7 +105,7 @@ class Fuser:
         Return a fuser for the consecutive frames of one pair of cameras.
 
         It smooths the scaling of 16-bit ir over time, as the ROS node does, so that the image
-        does not flicker. It shares the engine with this one and starts without a history.
+        does not flicker. It shares the backend with this one and starts without a history.
         """
         return Fuser(self._pipeline.fresh(), stateless=False)
 
@@ -127,7 +127,7 @@ def load(
     :param settings: any other setting of :class:`tdfusion_ros.core.config.FusionConfig`, as
         ``score_threshold=0.5`` or ``ir={'invert': True}``. Settings that only concern topics
         and pairing have no effect here.
-    :raises FusionError: if a setting, the model, the calibration or the engine cannot be used.
+    :raises FusionError: if a setting, the model, the calibration or the backend cannot be used.
     """
     config = from_mapping(
         {'model': str(model), 'backend': backend, 'calibration': str(calibration), **settings}
@@ -149,7 +149,7 @@ def _checked_ir(ir: Any) -> np.ndarray:
         return array
     if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.floating):
         raise ValueError(
-            'ir must be (H, W), uint8, uint16, or floating point in [0, 1], '
+            'ir must be (H, W) or (H, W, 3) uint8 or uint16, or (H, W) floating point in [0, 1], '
             f'got {_described(array)}'
         )
     low, high = float(array.min()), float(array.max())

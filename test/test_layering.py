@@ -32,7 +32,7 @@ FILES = {
     'library': {'build', 'core'},
     '__init__': {'core', 'library'},
 }
-"""What the modules beside the folders may import of the package."""
+"""What the modules next to the folders may import of the package."""
 
 COMMON = {'config', 'distributed', 'checkpoint'}
 TRAINING = {

@@ -26,7 +26,7 @@ cv2.imwrite('library.png', result.image[..., ::-1])
 
 @pytest.fixture(scope='module')
 def installed(tmp_path_factory):
-    """Return a folder with the installed wheel, beside which only its dependencies are found."""
+    """Return a folder with the installed wheel, next to which only its dependencies are found."""
     source, wheels, target = (tmp_path_factory.mktemp(n) for n in ('source', 'wheels', 'target'))
     for name in SOURCES:  # a copy: setuptools writes into the tree that it builds
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile

@@ -22,15 +22,15 @@ Report = Callable[[str], None]
 Sizes = tuple[tuple[int, int], ...]
 
 
-class Engine(Backend, Protocol):
-    """A backend that also describes what runs the model."""
+class DescribedBackend(Backend, Protocol):
+    """A backend that says what runs the model, as ``ONNX Runtime 1.31``."""
 
     engine: str
 
 
 def open_backend(
     name: str, bundle: Bundle, report: Report = log.info, sizes_hw: Sizes = ()
-) -> Engine:
+) -> DescribedBackend:
     """
     Return a backend that has run and agrees with the float32 graph on the CPU.
 
@@ -53,7 +53,7 @@ def open_backend(
         ) from error
 
 
-def _open_best(bundle: Bundle, report: Report, sizes_hw: Sizes) -> Engine:
+def _open_best(bundle: Bundle, report: Report, sizes_hw: Sizes) -> DescribedBackend:
     """Return the first of trt, cuda, cpu that can be used; report it and why not the others."""
     reasons: dict[str, list[str]] = {}
     for name in ('trt', 'cuda'):
@@ -69,14 +69,14 @@ def _open_best(bundle: Bundle, report: Report, sizes_hw: Sizes) -> Engine:
     return backend
 
 
-def _open(name: str, bundle: Bundle, report: Report, sizes_hw: Sizes) -> Engine:
+def _open(name: str, bundle: Bundle, report: Report, sizes_hw: Sizes) -> DescribedBackend:
     if name == 'trt':
         from tdfusion_ros.backends.trt import TrtBackend
 
         return TrtBackend(bundle, report, sizes_hw)  # checks each engine itself
     from tdfusion_ros.backends.cpu import CpuBackend
 
-    backend: Engine
+    backend: DescribedBackend
     if name == 'cuda':
         from tdfusion_ros.backends.cuda import CudaBackend
 

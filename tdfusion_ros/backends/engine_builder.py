@@ -88,7 +88,7 @@ def probe_torch_tensorrt() -> dict[str, Any]:
         'torch': pair[0],
         'torch_tensorrt': pair[1],
         'tensorrt': tensorrt.__version__,
-        **gpu.facts(),
+        **gpu.properties(),
     }
 
 
@@ -111,7 +111,7 @@ def probe_onnxruntime() -> dict[str, Any]:
         'precision': 'float32, TF32 allowed',
         'onnxruntime': onnxruntime.__version__,
         'tensorrt': gpu.tensorrt_version(),
-        **gpu.facts(),
+        **gpu.properties(),
     }
 
 

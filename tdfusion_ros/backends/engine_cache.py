@@ -175,12 +175,12 @@ def _built(build: Build) -> Files:
 
 def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    facts = folder.stat()
-    if facts.st_uid != os.geteuid():
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, 'it belongs to another user')
-    if facts.st_mode & 0o022:
+    if status.st_mode & 0o022:
         raise PermissionError(errno.EPERM, 'others can write to it')
-    if facts.st_mode & 0o077:
+    if status.st_mode & 0o077:
         with suppress(OSError):  # a read-only folder that others can read is safe
             folder.chmod(0o700)
 

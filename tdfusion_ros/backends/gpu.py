@@ -1,4 +1,4 @@
-"""Facts about the GPU from NVIDIA's driver itself, without torch or TensorRT."""
+"""Properties of the GPU from NVIDIA's driver itself, without torch or TensorRT."""
 
 import ctypes
 from pathlib import Path
@@ -22,7 +22,7 @@ def require_driver() -> Any:
         raise ConfigError('there is no NVIDIA driver (libcuda.so.1 cannot be loaded)') from None
 
 
-def facts() -> dict[str, Any]:
+def properties() -> dict[str, Any]:
     """
     Return what an engine depends on: name and compute capability of the GPU, and the driver.
 

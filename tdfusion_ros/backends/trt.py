@@ -93,7 +93,7 @@ class TrtBackend:
             'size_hw': list(size_hw),
             'files': dict(self._bundle.contract.sha256),
             'code': _code_hash(),
-            **self._tensorrt.facts,
+            **self._tensorrt.properties,
         }
 
     def _build(self, size_hw: Size, what: str, folder: Path) -> None:
@@ -131,16 +131,17 @@ class TensorRT:
     The TensorRT of this machine.
 
     :param route: the package that provides it, torch_tensorrt or onnxruntime.
-    :param facts: what its engines depend on besides the model.
+    :param properties: what its engines depend on besides the model.
     """
 
     route: str
-    facts: dict[str, Any]
+    properties: dict[str, Any]
 
     def __str__(self) -> str:
         return (
-            f'TensorRT {self.facts["tensorrt"]} through {self.route} {self.facts[self.route]}, '
-            f'{self.facts["precision"]}, on {self.facts["gpu"]}'
+            f'TensorRT {self.properties["tensorrt"]} '
+            f'through {self.route} {self.properties[self.route]}, '
+            f'{self.properties["precision"]}, on {self.properties["gpu"]}'
         )
 
 
@@ -155,8 +156,8 @@ def find_tensorrt(report: Callable[[str], None]) -> TensorRT:
         if importlib.util.find_spec(route):
             request = {'task': 'probe', 'route': route}
             what = 'looking for TensorRT'
-            facts = engine_process.run_builder(request, what, report, PROBE_LIMIT_S)
-            return TensorRT(route, facts)
+            properties = engine_process.run_builder(request, what, report, PROBE_LIMIT_S)
+            return TensorRT(route, properties)
     raise ConfigError('install torch_tensorrt and safetensors, or onnxruntime-gpu, for it')
 
 

@@ -163,7 +163,7 @@ class FusionConfig:
     model: str = setting('msrs_rt', 'Model bundle: a folder, or the name of a shipped one.')
     backend: str = setting(
         'auto',
-        'Engine that runs the model; auto uses the fastest available one and logs it.',
+        'Backend that runs the model; auto uses the fastest available one and logs it.',
         choices=BACKENDS,
     )
     calibration: str = setting(
@@ -212,8 +212,8 @@ class FusionConfig:
     ir: IrConfig = field(default_factory=IrConfig)
 
     def __post_init__(self) -> None:
-        for name, value, facts in _flat(self):
-            _check(name, value, facts)
+        for name, value, metadata in _flat(self):
+            _check(name, value, metadata)
         for low, high in (('percentile_low', 'percentile_high'), ('range_min', 'range_max')):
             values = getattr(self.ir, low), getattr(self.ir, high)
             if values[0] >= values[1]:
@@ -261,7 +261,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def settings() -> list[tuple[str, Any, Mapping[str, Any]]]:
-    """Return (dotted name, default, facts) of every setting, in the order to show them."""
+    """Return (dotted name, default, metadata) of every setting, in the order to show them."""
     return list(_flat(FusionConfig()))
 
 
@@ -287,9 +287,9 @@ def _cast(name: str, value: Any, default: Any) -> Any:
     raise ConfigError(f'{name} must be {kind}, got {value!r}')
 
 
-def _check(name: str, value: Any, facts: Mapping[str, Any]) -> None:
-    if facts['choices'] and value not in facts['choices']:
-        raise ConfigError(f'{name} must be one of {", ".join(facts["choices"])}, got {value!r}')
-    low, high = facts['low'], facts['high']
+def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    if metadata['choices'] and value not in metadata['choices']:
+        raise ConfigError(f'{name} must be one of {", ".join(metadata["choices"])}, got {value!r}')
+    low, high = metadata['low'], metadata['high']
     if low is not None and not low <= value <= high:
         raise ConfigError(f'{name} must be between {low:g} and {high:g}, got {value!r}')

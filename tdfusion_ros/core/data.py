@@ -80,7 +80,7 @@ class RawOutput:
     """
     What the graph returns; shapes are in :class:`tdfusion_ros.core.contract.Contract`.
 
-    :param fused: None if it was not needed and the engine left it out.
+    :param fused: None if it was not needed and the backend omitted it.
     """
 
     fused: np.ndarray | None
@@ -120,10 +120,11 @@ class Detections:
 @dataclass(frozen=True, eq=False)
 class FusionResult:
     """
-    The fused image and the objects in it.
+    The image to show and the objects in it.
 
-    :param fused: (H, W, 3) uint8, order R, G, B, on the rgb camera's grid; None if it was not
-        needed and the engine left it out.
+    :param fused: (H, W, 3) uint8, order R, G, B, on the rgb camera's grid: the fused image; the
+        rgb or the gray ir image while the other camera is missing; None if it was not needed and
+        the backend omitted it.
     :param pair: the registered pair that it was made from.
     :param stage_ns: the time of each stage [ns].
     """

@@ -1,11 +1,11 @@
 """
 Pair rgb and ir frames that are each other's nearest in time.
 
-A pair is final when no later frame can be nearer. The older frame of a pair knows its nearest
-partner as soon as the newer frame is there. The newer frame may still find a nearer partner: the
-next frame of the older one's stream, which is due one period later. A gap of up to half a period
-therefore need not wait for it. So a pair leaves with its later frame if the rates are equal, and
-after at most one frame of the faster stream if they differ.
+A pair is final when no later frame can be nearer. When the newer frame of a pair arrives, only one
+later frame can be nearer to it: the next one of the older frame's stream, one period after the
+older frame. If the gap of the pair is at most half a period, the next frame cannot be nearer, and
+the pair is returned at once. So at equal rates a pair is returned when its later frame arrives; at
+different rates it waits for at most one more frame of the faster stream.
 
 Only stamps count, not arrival times: a bag gives the same pairs live, looped and offline.
 """
@@ -21,9 +21,9 @@ from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.pairing_policy import OTHER
 from tdfusion_ros.core.pairing_policy import PolicyPair
 
-# A gap up to this share of a period is final at once. It is above one half, so that two cameras of
-# the same rate half a period apart do not lose frames to the jitter of their stamps.
-HALF_PERIOD = 0.55
+# A pair whose gap is up to this share of a period is final at once. It is above one half, so that
+# two cameras of one rate, half a period apart, lose no frames to the jitter of their stamps.
+FINAL_GAP = 0.55
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ class NearestPolicy:
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
         """Take the next frame of a stream and return the pairs that are final now."""
         stamp_ns += self._offsets_ns[stream]
-        if self._is_abandoned(stream, stamp_ns):
-            self.dropped['time_jump'] += 1
+        if self._drop_abandoned(stream, stamp_ns):
             return []
         pairs: list[PolicyPair] = []
         latest_ns = self._streams[stream].latest_ns
@@ -93,14 +92,14 @@ class NearestPolicy:
         own = self._streams[stream]
         own.append(stamp_ns, frame)
         # An overdue frame takes the partner that it has: a nearer one may never come.
-        pairs += self._final_pairs(flush=self._overdue(own) != '')
+        pairs += self._take_final_pairs(flush=self._overdue(own) != '')
         while cause := self._overdue(own):
             self._drop(own, cause)
         return pairs
 
     def flush(self) -> list[PolicyPair]:
         """Return the pairs that wait for a nearer partner."""
-        return self._final_pairs(flush=True)
+        return self._take_final_pairs(flush=True)
 
     def reset(self, cause: str = 'reset') -> None:
         """Forget the rates and all waiting frames, which are counted under the cause."""
@@ -114,24 +113,30 @@ class NearestPolicy:
         self._streams[other].abandoned_ns = abandoned_ns
         return pairs
 
-    def _is_abandoned(self, stream: str, stamp_ns: int) -> bool:
-        """Return whether a frame is still from before the other stream jumped back in time."""
+    def _drop_abandoned(self, stream: str, stamp_ns: int) -> bool:
+        """Drop a frame that is still from before the other stream jumped back; return whether."""
         own, other = self._streams[stream], self._streams[OTHER[stream]]
         if own.abandoned_ns is None:
             return False
         caught_up = (other.latest_ns or 0) >= own.abandoned_ns - self._max_skew_ns
         if stamp_ns >= own.abandoned_ns and not caught_up:
+            self.dropped['time_jump'] += 1
             return True
         own.abandoned_ns = None
         return False
 
-    def _final_pairs(self, *, flush: bool) -> list[PolicyPair]:
+    def _take_final_pairs(self, *, flush: bool) -> list[PolicyPair]:
+        """
+        Remove and return the pairs that are final, and drop frames that can have no partner.
+
+        :param flush: do not wait for nearer partners.
+        """
         rgb, ir = self._streams['rgb'].waiting, self._streams['ir'].waiting
         pairs = []
         while rgb and ir:
             older, newer = (rgb, ir) if rgb[0].stamp_ns <= ir[0].stamp_ns else (ir, rgb)
             gap_ns, period_ns = newer[0].stamp_ns - older[0].stamp_ns, older[0].period_ns
-            near = period_ns is not None and gap_ns <= HALF_PERIOD * period_ns
+            near = period_ns is not None and gap_ns <= FINAL_GAP * period_ns
             # From the newer frame to the next one of the older frame's stream.
             next_ns = older[1].stamp_ns - newer[0].stamp_ns if len(older) > 1 else None
             nearer = next_ns is not None and (next_ns <= 0 or (next_ns < gap_ns and not near))
@@ -139,8 +144,9 @@ class NearestPolicy:
                 older.popleft()
                 self.dropped['no_partner'] += 1
             elif near or flush or next_ns is not None:
-                one, other = rgb.popleft(), ir.popleft()
-                pairs.append(PolicyPair(one.frame, other.frame, other.stamp_ns - one.stamp_ns))
+                first_rgb, first_ir = rgb.popleft(), ir.popleft()
+                skew_ns = first_ir.stamp_ns - first_rgb.stamp_ns
+                pairs.append(PolicyPair(first_rgb.frame, first_ir.frame, skew_ns))
             else:
                 break
         return pairs

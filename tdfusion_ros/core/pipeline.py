@@ -1,4 +1,4 @@
-"""From two frames to a fused image and detections, on one screen."""
+"""From two frames to a fused image and detections."""
 
 from dataclasses import replace
 from time import perf_counter_ns
@@ -25,7 +25,7 @@ STAGES = ('thermal', 'registration', 'network', 'postprocess')
 
 
 class Backend(Protocol):
-    """An engine that runs the graph of a bundle."""
+    """What runs the graph of a bundle."""
 
     name: str
 
@@ -33,7 +33,7 @@ class Backend(Protocol):
         """
         Run the graph on (H, W, 3) uint8 and (H, W) float32, both contiguous.
 
-        :param fused: False: the fused image is not needed; an engine may leave it out.
+        :param fused: False: the fused image is not needed; the backend may omit it.
         """
 
 
@@ -53,7 +53,7 @@ class Pipeline:
         self._last_ns = 0
 
     def fresh(self) -> 'Pipeline':
-        """Return a pipeline with the same settings and engine that has processed no frame."""
+        """Return a pipeline with the same settings and backend that has processed no frame."""
         return Pipeline(self._config, self.contract, self._calibration, self.backend)
 
     def reset(self) -> None:
@@ -63,7 +63,7 @@ class Pipeline:
 
     def reconfigure(self, config: FusionConfig) -> None:
         """
-        Use the live settings of another config from the next pair on; the engine stays.
+        Use the live settings of another config from the next pair on; the backend stays.
 
         :raises ConfigError: if it names a class that the model does not have.
         """
@@ -85,7 +85,7 @@ class Pipeline:
 
     def process_pair(self, pair: FramePair, *, fused: bool = True) -> FusionResult:
         """
-        Fuse a pair; if one camera is missing, detect in the other one's image and return that.
+        Fuse a pair; if one is missing, detect in the other image and return it.
 
         :param fused: False: only the detections of a full pair are needed.
         :raises FrameError: if a frame cannot be used.
@@ -113,10 +113,10 @@ class Pipeline:
 
     def _scale(self, pair: FramePair) -> np.ndarray | None:
         if pair.ir is None:
-            self._scaler.reset()  # the shutter that covers ir now changes its offsets
+            self._scaler.reset()  # the camera may come back with other offsets: a shutter, a cable
             return None
         stamp_ns = (pair.rgb or pair.ir).stamp_ns
-        if stamp_ns < self._last_ns:  # a bag loops: the range is of another time
+        if stamp_ns < self._last_ns:  # a bag loops: the range belongs to a later time
             self._scaler.reset()
         self._last_ns = stamp_ns
         return self._scaler.scale(pair.ir.pixels)
@@ -135,7 +135,7 @@ class Pipeline:
         return RegisteredPair(np.zeros((*size_hw, 3), np.uint8) if rgb is None else rgb, ir, valid)
 
     def _run(self, pair: RegisteredPair, *, fused: bool) -> RawOutput:
-        """Run the network on images padded to a multiple of its size."""
+        """Run the network on images padded to multiples of the contract's ``size_multiple``."""
         height, width = pair.size_hw
         bottom, right = (-side % self.contract.size_multiple for side in pair.size_hw)
         if not bottom and not right:

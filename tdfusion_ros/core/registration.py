@@ -138,7 +138,7 @@ def _project(calibration: Extrinsics, flat: np.ndarray) -> np.ndarray:
 
 def fold(d: np.ndarray) -> float:
     """
-    Return the tangent of the angle beyond which a distortion model maps inwards again.
+    Return the tangent of the angle beyond which a distortion model maps inward again.
 
     Points further out are outside of the image, but the model would map them into it.
 
@@ -151,8 +151,8 @@ def fold(d: np.ndarray) -> float:
     mapped = (
         radius * (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / np.where(divisor == 0, np.nan, divisor)
     )
-    inwards = ~(np.diff(mapped) > 0)
-    return float(radius[inwards.argmax()]) if inwards.any() else np.inf
+    inward = ~(np.diff(mapped) > 0)
+    return float(radius[inward.argmax()]) if inward.any() else np.inf
 
 
 def _rescale(points: np.ndarray, from_hw: Size | None, to_hw: Size | None) -> np.ndarray:

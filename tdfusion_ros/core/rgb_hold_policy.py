@@ -1,10 +1,10 @@
 """
-Pair every rgb frame with the nearest ir frame, for a slow thermal camera beside a fast rgb camera.
+Pair every rgb frame with the nearest ir frame, for a slow thermal camera with a fast rgb camera.
 
-A thermal camera of 8.6 Hz beside rgb of 30 Hz gives 8.6 pairs a second under ``nearest``. This
+A thermal camera of 8.6 Hz with rgb of 30 Hz gives 8.6 pairs a second under ``nearest``. This
 policy uses an ir frame several times: each rgb frame gets the nearest of the last ir frames, up to
-``sync.hold_max_age_ms`` away. An rgb frame leaves at once, unless the next ir frame is due within
-``sync.max_skew_ms``: then it waits for it, but not longer than until the next rgb frame.
+``sync.hold_max_age_ms`` away. An rgb frame is returned at once, unless the next ir frame is due
+within ``sync.max_skew_ms``: then it waits for that, at most until the next rgb frame.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from typing import Any
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.pairing_policy import PolicyPair
 
-IR_FRAMES = 4  # kept, so that the stream that first restarts in a looping bag finds the old ones
+IR_FRAMES = 4  # kept, because in a looping bag one stream restarts before the other
 
 
 class RgbHoldPolicy:
@@ -36,7 +36,9 @@ class RgbHoldPolicy:
     def _start(self) -> None:
         self._irs: deque[tuple[int, Any]] = deque(maxlen=IR_FRAMES)
         self._ir_intervals_ns: deque[int] = deque(maxlen=15)
-        self._waiting: tuple[int, Any] | None = None  # the last rgb frame, if it has not left
+        self._waiting: tuple[int, Any] | None = (
+            None  # the last rgb frame, if it is not returned yet
+        )
         self._rgb_ns: int | None = None
 
     def reset(self) -> None:
@@ -45,7 +47,7 @@ class RgbHoldPolicy:
         self._start()
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
-        """Take the next frame of a stream and return the pairs that leave now."""
+        """Take the next frame of a stream and return the pairs that are final now."""
         stamp_ns += self._offsets_ns[stream]
         if stream == 'ir':
             if self._irs and (interval_ns := stamp_ns - self._irs[-1][0]) > 0:

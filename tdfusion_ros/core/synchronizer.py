@@ -1,9 +1,9 @@
 """
 Watch both cameras and decide what each result is made of.
 
-While both cameras work, these are the pairs that the policy finds; while one stalls, what the
-other one sends. The live node and the offline commands use the same :class:`Synchronizer`. The
-mode and a warning are part of each pair, so no result of a stalled camera goes unmarked.
+If both cameras work, results come from the policy's pairs; if one stalls, from the other camera
+alone. The live node and the offline commands use the same :class:`Synchronizer`. Each pair carries
+its mode and, while a camera stalls, a warning, so the results show it.
 """
 
 from collections import Counter
@@ -46,8 +46,8 @@ class FramePair:
     :param ir: None if the result is made of rgb alone.
     :param mode: ``fused``, ``rgb_only``, ``ir_only``, or ``held`` (an ir frame from before its
         camera stalled).
-    :param reference: the frame whose stamp, frame id and size the outputs have: that of rgb;
-        without it, the stamp of ir on the grid and in the frame of the last rgb image.
+    :param reference: gives the outputs their stamp, frame id and size: the rgb frame; without
+        one, the stamp of ir with the size and the frame id of the last rgb image.
     :param skew_ns: stamp of ir minus stamp of rgb, time offsets added; None if one is missing.
     :param warning: what to write into images, as ``IR STALLED 0.8 s``; empty without a fault.
     :param stem: the name without suffix of the image files, if it was read from files.
@@ -69,22 +69,27 @@ class FramePair:
 
 @dataclass(frozen=True, eq=False)
 class _Observed:
-    """A frame, and its camera's fault at that moment; empty if there is none."""
+    """A frame, and the fault of its camera at that moment; empty if there is none."""
 
     frame: Frame
     fault: str
     fault_ns: int
 
 
+def _warning(stream: str, fault: str, fault_ns: int) -> str:
+    """Return the text that images carry while a camera has this fault."""
+    return FAULTS[fault][1].format(STREAM=stream.upper(), s=fault_ns / 1e9)
+
+
 def make_policy(sync: SyncConfig) -> PairingPolicy:
     """
     Return the pairing policy and mode that the config names.
 
-    :raises ConfigError: if the policy needs ROS: then only the node has it.
+    :raises ConfigError: if the policy needs message_filters, so only the live node can use it.
     """
     if sync.policy != 'nearest':
         raise ConfigError(
-            f"sync.policy '{sync.policy}' comes with ROS and works in the live node only: "
+            f"sync.policy '{sync.policy}' needs message_filters and works in the live node only: "
             "set sync.policy to 'nearest' here"
         )
     return RgbHoldPolicy(sync) if sync.mode == 'rgb_hold' else NearestPolicy(sync)
@@ -107,7 +112,7 @@ class Synchronizer:
             stream: CameraMonitor(stall_ns, start_ns, is_ir=stream == 'ir') for stream in OTHER
         }
         self._good_ir: Frame | None = None
-        self._alone_ns: dict[str, int] = {}  # stamp of the last frame that left without a partner
+        self._alone_ns: dict[str, int] = {}  # stamp of the last frame published alone
 
     def reset(self) -> None:
         """Forget waiting frames and the state of both cameras; keep the counts and rgb's grid."""
@@ -147,48 +152,53 @@ class Synchronizer:
 
         :param stream: ``rgb`` or ``ir``.
         """
-        monitor, other = self._monitors[stream], self._monitors[OTHER[stream]]
-        new = monitor.update(frame)
-        other.update_other(frame.stamp_ns, new=new)
-        if stream == 'rgb':
-            self._last_rgb = frame
-        elif new and not monitor.fault:  # a repeated image is as old as the first of its kind
-            self._good_ir = frame
-        if frame.stamp_ns < self._alone_ns.get(stream, frame.stamp_ns):  # a bag loops
-            del self._alone_ns[stream]
-        observed = _Observed(frame, monitor.fault, monitor.fault_ns)
+        observed, other = self._observe(stream, frame), self._monitors[OTHER[stream]]
         paired = self._policy.push(stream, frame.stamp_ns, observed)
         pairs = [pair for one in paired for pair in self._check(one)]
         if other.fault == 'missing' and not any(observed in (one.rgb, one.ir) for one in paired):
             self._alone_ns[stream] = frame.stamp_ns
-            fault = _Observed(frame, 'missing', other.fault_ns)
-            pairs += self._replace(OTHER[stream], observed, fault)
+            warning = _warning(OTHER[stream], other.fault, other.fault_ns)
+            pairs += self._replace(OTHER[stream], observed, warning)
         return pairs
+
+    def _observe(self, stream: str, frame: Frame) -> _Observed:
+        """Update both monitors and what is kept for stalls; return the frame with its fault."""
+        monitor = self._monitors[stream]
+        new = monitor.update(frame)
+        self._monitors[OTHER[stream]].update_other(frame.stamp_ns, new=new)
+        if stream == 'rgb':
+            self._last_rgb = frame
+        elif new and not monitor.fault:  # a repeated image keeps the age of its first copy
+            self._good_ir = frame
+        if frame.stamp_ns < self._alone_ns.get(stream, frame.stamp_ns):  # a bag loops
+            del self._alone_ns[stream]
+        return _Observed(frame, monitor.fault, monitor.fault_ns)
 
     def flush(self) -> list[FramePair]:
         """Return the pairs that wait for a nearer partner, because no more frames come."""
         return [pair for one in self._policy.flush() for pair in self._check(one)]
 
     def _check(self, pair: PolicyPair) -> list[FramePair]:
-        """Return a pair of the policy if it is still of use and no camera has stalled."""
+        """Return a pair, or what replaces it; nothing if a newer frame was published alone."""
         rgb, ir = pair.rgb.frame, pair.ir.frame
         for stream, frame in (('rgb', rgb), ('ir', ir)):
             if frame.stamp_ns <= self._alone_ns.get(stream, frame.stamp_ns - 1):
-                self._dropped['too_late'] += 1  # it left alone, or a newer frame did
+                self._dropped['too_late'] += 1  # it, or a newer frame, was published alone
                 return []
         if pair.ir.fault:
-            return self._replace('ir', pair.rgb, pair.ir)
+            return self._replace('ir', pair.rgb, _warning('ir', pair.ir.fault, pair.ir.fault_ns))
         if pair.rgb.fault:
-            return self._replace('rgb', pair.ir, pair.rgb)
+            return self._replace(
+                'rgb', pair.ir, _warning('rgb', pair.rgb.fault, pair.rgb.fault_ns)
+            )
         return [FramePair(rgb, ir, 'fused', rgb, pair.skew_ns)]
 
-    def _replace(self, stalled: str, working: _Observed, fault: _Observed) -> list[FramePair]:
+    def _replace(self, stalled: str, working: _Observed, warning: str) -> list[FramePair]:
         """Return what ``on_stall`` of the stalled stream makes of the other stream's frame."""
         action = getattr(self._config, stalled).on_stall
         if working.fault or action == 'drop':
             self._dropped['both_stalled' if working.fault else f'{stalled}_stalled'] += 1
             return []
-        warning = FAULTS[fault.fault][1].format(STREAM=stalled.upper(), s=fault.fault_ns / 1e9)
         frame, last, good = working.frame, self._last_rgb, self._good_ir
         if stalled == 'rgb':
             grid = frame if last is None else Frame(last.pixels, frame.stamp_ns, last.frame_id)

@@ -23,7 +23,7 @@ def image_files(folder: Path) -> dict[str, Path]:
         raise BagError(f'{folder} is not a folder of images')
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        # macOS adds a file ._NAME beside each file on a foreign disk.
+        # macOS adds a file ._NAME next to each file on a foreign disk.
         if path.suffix.lower() in SUFFIXES and not path.name.startswith('._'):
             if path.stem in files:
                 raise BagError(f"{folder} has two images of the stem '{path.stem}'")

@@ -22,12 +22,12 @@ from tdfusion_ros.core.errors import RequestError
 from tdfusion_ros.core.synchronizer import FramePair
 
 
-def save_pair(folder: str, pair: FramePair, facts: Mapping[str, Any]) -> Path:
+def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path:
     """
     Write a pair of both cameras and return the path of its metadata; overwrite nothing.
 
     :param folder: absolute, or starting with ``~``; it is created if it is missing.
-    :param facts: more metadata.
+    :param metadata: entries to add to the metadata file.
     :raises RequestError: if the folder cannot be written, or is a link to another place.
     """
     if pair.rgb is None or pair.ir is None:
@@ -36,7 +36,7 @@ def save_pair(folder: str, pair: FramePair, facts: Mapping[str, Any]) -> Path:
         'rgb': _metadata(pair.rgb),
         'ir': _metadata(pair.ir),
         'skew_ms': (pair.skew_ns or 0) / 1e6,
-        **facts,
+        **metadata,
     }
     try:
         root = _created(folder)

@@ -79,7 +79,7 @@ class FolderSink:
     Write results to a new folder: ``NAME.png`` each, and ``detections.json`` at the end.
 
     NAME is the stem of the input images, or the stamp of the result [ns]. Where a camera stalled,
-    ``stalled.json`` has the mode and the warning of each result.
+    ``stalled.json`` has ``mode`` and, under the key ``mark``, the warning of each result.
 
     :raises BagError: if the folder exists, or an image cannot be written.
     """

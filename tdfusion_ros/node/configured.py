@@ -44,7 +44,7 @@ def configure(node: Node, parameters: Parameters, diagnostics: DiagnosticsPublis
     """
     Read the parameters, load the model and create the outputs.
 
-    :raises FusionError: if the parameters, the model, the calibration or the engine are unusable.
+    :raises FusionError: if a parameter, the model, the calibration or the backend cannot be used.
     """
     config, counters = parameters.read(), Counters()
     make_synchronizer(config)  # raises ConfigError without message_filters

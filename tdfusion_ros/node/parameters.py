@@ -18,7 +18,7 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.core.errors import ConfigError
 
-SETTINGS = {name: facts for name, _, facts in settings()}
+SETTINGS = {name: metadata for name, _, metadata in settings()}
 FLOATS = {name for name, default, _ in settings() if isinstance(default, float)}
 ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 
@@ -116,9 +116,9 @@ class Parameters:
 def _declare(node: Node) -> dict[str, Any]:
     """Declare all settings and all other given parameters; return the values that ROS refused."""
     refused: dict[str, Any] = {}
-    for name, default, facts in settings():
+    for name, default, metadata in settings():
         value = list(default) or [''] if isinstance(default, tuple) else default
-        descriptor = _descriptor(default, facts)
+        descriptor = _descriptor(default, metadata)
         try:
             given = node.declare_parameter(name, value, descriptor)
             if (typed := _with_type(given)) is not given:
@@ -148,12 +148,12 @@ def _overrides(node: Node) -> Mapping[str, Parameter]:
     return getattr(node, '_parameter_overrides', {})
 
 
-def _descriptor(default: Any, facts: Any) -> ParameterDescriptor:
+def _descriptor(default: Any, metadata: Any) -> ParameterDescriptor:
     # Dynamic typing accepts 20 for 20.0; from_mapping checks the types.
-    descriptor = ParameterDescriptor(description=facts['doc'], dynamic_typing=True)
-    if facts['choices']:
-        descriptor.additional_constraints = 'one of ' + ', '.join(facts['choices'])
-    low, high = facts['low'], facts['high']
+    descriptor = ParameterDescriptor(description=metadata['doc'], dynamic_typing=True)
+    if metadata['choices']:
+        descriptor.additional_constraints = 'one of ' + ', '.join(metadata['choices'])
+    low, high = metadata['low'], metadata['high']
     if low is not None and isinstance(default, int):
         bounds = IntegerRange(from_value=int(low), to_value=int(high), step=0)
         descriptor.integer_range = [bounds]

@@ -36,32 +36,32 @@ def run(options: argparse.Namespace) -> int:
 def parameter_yaml() -> str:
     """Return a parameter file with every default and what it means."""
     lines, group = [], ''
-    for name, default, facts in settings():
+    for name, default, metadata in settings():
         parent, _, leaf = name.rpartition('.')
         if parent != group:
             lines.append(f'    {parent}:')
             group = parent
         indent = '      ' if parent else '    '
-        lines += [f'{indent}# {_meaning(facts)}', f'{indent}{leaf}: {_yaml_value(default)}']
+        lines += [f'{indent}# {_meaning(metadata)}', f'{indent}{leaf}: {_yaml_value(default)}']
     return YAML_HEAD + '\n'.join(lines) + '\n'
 
 
 def parameter_table() -> str:
     """Return a Markdown table of every parameter."""
     lines = ['| parameter | default | meaning |', '|---|---|---|']
-    for name, default, facts in settings():
-        lines.append(f'| `{name}` | `{_yaml_value(default)}` | {_meaning(facts)} |')
+    for name, default, metadata in settings():
+        lines.append(f'| `{name}` | `{_yaml_value(default)}` | {_meaning(metadata)} |')
     return '\n'.join(lines) + '\n'
 
 
-def _meaning(facts: Mapping[str, Any]) -> str:
+def _meaning(metadata: Mapping[str, Any]) -> str:
     """Return the description with the allowed values."""
-    text = facts['doc']
-    if facts['choices']:
-        text += f' One of {", ".join(facts["choices"])}.'
-    elif facts['low'] is not None:
-        text += f' {facts["low"]:g} to {facts["high"]:g}.'
-    return text + (' Live.' if facts['live'] else '')
+    text = metadata['doc']
+    if metadata['choices']:
+        text += f' One of {", ".join(metadata["choices"])}.'
+    elif metadata['low'] is not None:
+        text += f' {metadata["low"]:g} to {metadata["high"]:g}.'
+    return text + (' Live.' if metadata['live'] else '')
 
 
 def _yaml_value(default: Any) -> str:

@@ -47,7 +47,7 @@ def messages():
 def driver(monkeypatch):
     """Let the driver be there, with a GPU."""
     monkeypatch.setattr(gpu, 'require_driver', lambda: None)
-    monkeypatch.setattr(gpu, 'facts', lambda: dict(FACTS))
+    monkeypatch.setattr(gpu, 'properties', lambda: dict(FACTS))
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_facts_come_from_the_driver(install, monkeypatch, tmp_path):
     install()
     (tmp_path / 'version').write_text('NVRM version: 580.65.06\nGCC version: 13\n')
     monkeypatch.setattr(gpu, 'DRIVER_FILES', (str(tmp_path / 'version'), '/nowhere'))
-    assert gpu.facts() == {
+    assert gpu.properties() == {
         'gpu': 'Orin (nvgpu)',
         'capability': [8, 7],
         'driver': '12060; NVRM version: 580.65.06',
@@ -56,7 +56,7 @@ def test_facts_come_from_the_driver(install, monkeypatch, tmp_path):
 def test_driver_without_a_gpu_is_an_error(install):
     install(fault=100)
     with pytest.raises(ConfigError, match='finds no GPU; check with nvidia-smi'):
-        gpu.facts()
+        gpu.properties()
 
 
 def test_missing_driver_is_an_error(monkeypatch):

@@ -21,7 +21,7 @@ def gpu_facts(monkeypatch, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / 'engines'
     monkeypatch.setenv('XDG_CACHE_HOME', str(folder))
     try:
-        return gpu.facts()
+        return gpu.properties()
     except ConfigError as error:
         pytest.skip(str(error))
 

@@ -36,7 +36,7 @@ def monitor_of(*, is_ir=True, stall_ms=STALL_MS):
 
 
 def faults_of(images, period_ms=33.3, *, other_changes=True, **settings):
-    """Send images beside another camera; return the fault after each."""
+    """Send images with another camera; return the fault after each."""
     monitor, faults = monitor_of(**settings), []
     for i, image in enumerate(images):
         stamp_ns = round(i * period_ms * NS)

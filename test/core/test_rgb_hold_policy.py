@@ -1,4 +1,4 @@
-"""A slow ir camera beside a fast rgb camera: each rgb frame is fused. Times are in ms."""
+"""A slow ir camera with a fast rgb camera: each rgb frame is fused. Times are in ms."""
 
 from collections import Counter
 
