@@ -20,31 +20,27 @@ D = [-0.3, 0.1, 0.001, -0.002, 0.0]
 
 
 def info(size_hw=(480, 640), k=K, d=D, model='plumb_bob'):
-    return SimpleNamespace(
-        height=size_hw[0],
-        width=size_hw[1],
-        k=np.ravel(k),
-        d=np.array(d, float),
-        distortion_model=model,
-    )
+    """Return a camera_info message, as far as it is read."""
+    d = np.array(d, float)
+    height, width = size_hw
+    return SimpleNamespace(height=height, width=width, k=np.ravel(k), d=d, distortion_model=model)
 
 
-def ros_yaml(path, **changes):
+def ros_yaml(path, without=''):
     """Write a file as camera_calibration does."""
     raw = {
         'image_width': 640,
         'image_height': 480,
-        'camera_name': 'ir',
         'camera_matrix': {'rows': 3, 'cols': 3, 'data': np.ravel(K).tolist()},
         'distortion_model': 'plumb_bob',
         'distortion_coefficients': {'rows': 1, 'cols': 5, 'data': D},
-        **changes,
     }
-    path.write_text(yaml.safe_dump({k: v for k, v in raw.items() if v is not None}))
+    raw.pop(without, None)
+    path.write_text(yaml.safe_dump(raw))
     return path
 
 
-def test_message_and_file_of_one_camera_are_equal(tmp_path):
+def test_camera_is_the_same_from_a_message_and_a_file(tmp_path):
     one = cameras.camera_from_message(info(), 'ir', (480, 640))
     two = cameras.camera_from_file(ros_yaml(tmp_path / 'ir.yaml'), 'ir', (480, 640))
     assert one.size_hw == two.size_hw == (480, 640)
@@ -52,12 +48,9 @@ def test_message_and_file_of_one_camera_are_equal(tmp_path):
     np.testing.assert_array_equal(one.d, two.d)
 
 
-def test_camera_info_of_the_full_sensor_is_used_for_binned_images():
+def test_camera_info_of_the_full_sensor_and_any_zero_distortion_are_used():
     full = cameras.camera_from_message(info((960, 1280)), 'rgb', (480, 640))
     assert full.size_hw == (960, 1280)  # the map is rescaled from there
-
-
-def test_zero_distortion_is_none_for_any_model():
     camera = cameras.camera_from_message(info(d=[0.0] * 14, model='fancy'), 'rgb', None)
     assert camera.d.shape == (0,)
 
@@ -80,7 +73,7 @@ def test_camera_info_that_cannot_be_used_is_refused_with_the_reason(given, reaso
 
 @pytest.mark.parametrize('key', ['image_width', 'camera_matrix', 'distortion_coefficients'])
 def test_a_file_without_a_required_key_is_refused_with_its_name(tmp_path, key):
-    path = ros_yaml(tmp_path / 'ir.yaml', **{key: None})
+    path = ros_yaml(tmp_path / 'ir.yaml', key)
     with pytest.raises(CalibrationError, match=rf'ir\.yaml is not .*{key}'):
         cameras.camera_from_file(path, 'ir', None)
 
@@ -88,15 +81,12 @@ def test_a_file_without_a_required_key_is_refused_with_its_name(tmp_path, key):
 def tf(parent, child, turn=(0, 0, 0), t=(0, 0, 0)):
     """Return a transform: X_parent = R(turn) X_child + t."""
     angle = np.linalg.norm(turn)
-    x, y, z = np.array(turn) / (angle or 1) * np.sin(angle / 2)
-    return SimpleNamespace(
-        header=SimpleNamespace(frame_id=parent),
-        child_frame_id=child,
-        transform=SimpleNamespace(
-            translation=SimpleNamespace(x=t[0], y=t[1], z=t[2]),
-            rotation=SimpleNamespace(x=x, y=y, z=z, w=np.cos(angle / 2)),
-        ),
-    )
+    xyz = np.array(turn) / (angle or 1) * np.sin(angle / 2)
+    moved, turned = dict(zip('xyz', t, strict=True)), dict(zip('xyz', xyz, strict=True))
+    rotation = SimpleNamespace(**turned, w=np.cos(angle / 2))
+    transform = SimpleNamespace(translation=SimpleNamespace(**moved), rotation=rotation)
+    head = SimpleNamespace(frame_id=parent)
+    return SimpleNamespace(header=head, child_frame_id=child, transform=transform)
 
 
 def matrix(turn, t):

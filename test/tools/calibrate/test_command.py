@@ -1,7 +1,7 @@
 """``tdfusion calibrate`` as a command: the node reads what it writes."""
 
-import copy
 from dataclasses import replace
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -38,25 +38,17 @@ def points(tmp_path):
 def rig_bag(write_bag, demo_records, tmp_path):
     """Write six pairs of the demo with /tf_static: ir 10 cm to the right of rgb."""
 
-    def write(frames=FRAMES, infos=()):
-        types = bag_types().get
-        geometry = 'geometry_msgs/msg/'
-        head = copy.deepcopy(demo_records[0][2].header)
-        head.frame_id = frames[0]
-        moved = types(geometry + 'TransformStamped')(
-            header=head,
-            child_frame_id=frames[1],
-            transform=types(geometry + 'Transform')(
-                translation=types(geometry + 'Vector3')(x=0.1, y=0.0, z=0.0),
-                rotation=types(geometry + 'Quaternion')(x=0.0, y=0.0, z=0.0, w=1.0),
-            ),
-        )
-        static = types('tf2_msgs/msg/TFMessage')(transforms=[moved])
+    def write(frames=FRAMES, infos=MappingProxyType({})):
+        names = ('Vector3', 'Quaternion', 'Transform', 'TransformStamped')
+        types = [bag_types().get(f'geometry_msgs/msg/{name}') for name in names]
+        vector, quaternion, transform, stamped = types
+        moved = transform(vector(0.1, 0.0, 0.0), quaternion(0.0, 0.0, 0.0, 1.0))
+        head = replace(demo_records[0][2].header, frame_id=frames[0])
+        static = bag_types().get('tf2_msgs/msg/TFMessage')([stamped(head, frames[1], moved)])
         records = [('/tf_static', demo_records[0][1], static)]
         for topic, time_ns, message in demo_records:
-            is_info = topic.endswith('camera_info')
-            changed = replace(message, **infos) if is_info and infos else message
-            records.append((topic, time_ns, changed))
+            changes = infos if topic.endswith('camera_info') else {}
+            records.append((topic, time_ns, replace(message, **changes)))
         return write_bag(tmp_path / 'rig', records)
 
     return write
