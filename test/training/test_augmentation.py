@@ -2,13 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-pytest.importorskip('cv2')
-
-from training.data import augmentation  # noqa: E402
-from training.data.augmentation import crop_resize  # noqa: E402
-from training.data.datasets import Sample  # noqa: E402
+from training.data import augmentation
+from training.data.augmentation import crop_resize
+from training.data.datasets import Sample
 
 pytestmark = pytest.mark.torch
 

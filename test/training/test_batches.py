@@ -2,16 +2,13 @@ from dataclasses import replace
 import threading
 
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'yaml'):
-    pytest.importorskip(package)
-
-from training.config import FusionTask  # noqa: E402
-from training.data.batches import cache_samples  # noqa: E402
-from training.data.batches import make_batch  # noqa: E402
-from training.data.batches import prefetched  # noqa: E402
-from training.data.datasets import open_dataset  # noqa: E402
+from training.config import FusionTask
+from training.data.batches import cache_samples
+from training.data.batches import make_batch
+from training.data.batches import prefetched
+from training.data.datasets import open_dataset
 
 pytestmark = pytest.mark.torch
 

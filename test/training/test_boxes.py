@@ -3,8 +3,6 @@ import json
 import numpy as np
 import pytest
 
-pytest.importorskip('cv2')
-
 from tdfusion_ros.core.errors import FusionError
 from training.data.boxes import coco_file
 from training.data.boxes import read_voc

@@ -3,14 +3,12 @@ import json
 
 import pytest
 
-pytest.importorskip('torch')
-for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'skimage', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
+from tdfusion_ros.core.errors import FusionError
+from training.bundle.card import check_card
+from training.bundle.card import model_card
+from training.bundle.card import rights
 
-from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from training.bundle.card import check_card  # noqa: E402
-from training.bundle.card import model_card  # noqa: E402
-from training.bundle.card import rights  # noqa: E402
+pytest.importorskip('onnxruntime')
 
 pytestmark = pytest.mark.torch
 

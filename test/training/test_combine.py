@@ -1,12 +1,11 @@
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-
-from training.method.combine import COMBINE  # noqa: E402
-from training.method.combine import combined  # noqa: E402
-from training.method.combine import normalized  # noqa: E402
-from training.method.combine import pcgrad  # noqa: E402
-from training.method.combine import total  # noqa: E402
+from training.method.combine import COMBINE
+from training.method.combine import combined
+from training.method.combine import normalized
+from training.method.combine import pcgrad
+from training.method.combine import total
 
 pytestmark = pytest.mark.torch
 

@@ -2,14 +2,10 @@ import json
 
 import pytest
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
-
-from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from training import compare  # noqa: E402
-from training.checkpoint import save_run  # noqa: E402
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from training import compare
+from training.checkpoint import save_run
 
 pytestmark = pytest.mark.torch
 

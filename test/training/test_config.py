@@ -4,8 +4,6 @@ import shlex
 
 import pytest
 
-pytest.importorskip('yaml')
-
 from tdfusion_ros.core.errors import ConfigError
 from training.config import recorded_settings
 from training.config import RENAMED

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip('cv2')
-
 from tdfusion_ros.core.errors import FusionError
 from training.data.batches import cache_samples
 from training.data.datasets import open_dataset

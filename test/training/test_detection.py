@@ -1,11 +1,10 @@
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-
-from training.method.detection import assign  # noqa: E402
-from training.method.detection import detection_loss  # noqa: E402
-from training.method.detection import image_points  # noqa: E402
-from training.method.detection import pair_iou  # noqa: E402
+from training.method.detection import assign
+from training.method.detection import detection_loss
+from training.method.detection import image_points
+from training.method.detection import pair_iou
 
 pytestmark = pytest.mark.torch
 

@@ -1,22 +1,21 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
+from training.checkpoint import load_run
+from training.checkpoint import read_description
+from training.data.augmentation import split
+from training.method.learned import compute_gradient
+from training.method.learned import learned_training
+from training.method.learned import mean_task_loss
+from training.method.losses import pair_of
+from training.method.optimization import run_network
+from training.train import make_batch
+from training.train import train
+from training.train import TRAININGS
 
-from training.checkpoint import load_run  # noqa: E402
-from training.checkpoint import read_description  # noqa: E402
-from training.data.augmentation import split  # noqa: E402
-from training.method.learned import compute_gradient  # noqa: E402
-from training.method.learned import learned_training  # noqa: E402
-from training.method.learned import mean_task_loss  # noqa: E402
-from training.method.losses import pair_of  # noqa: E402
-from training.method.optimization import run_network  # noqa: E402
-from training.train import make_batch  # noqa: E402
-from training.train import train  # noqa: E402
-from training.train import TRAININGS  # noqa: E402
+pytest.importorskip('pycocotools')
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
 CPU = torch.device('cpu')

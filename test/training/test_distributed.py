@@ -3,22 +3,20 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
 if not torch.distributed.is_available():
     pytest.skip('torch was built without torch.distributed', allow_module_level=True)
 
-import ranks  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
+import ranks
+from safetensors.torch import load_file
 
-from tdfusion_ros.core.errors import ConfigError  # noqa: E402
-from training import distributed  # noqa: E402
-from training.checkpoint import load_run  # noqa: E402
-from training.method.learned import learned_training  # noqa: E402
-from training.train import main  # noqa: E402
-from training.train import train  # noqa: E402
+from tdfusion_ros.core.errors import ConfigError
+from training import distributed
+from training.checkpoint import load_run
+from training.method.learned import learned_training
+from training.train import main
+from training.train import train
 
 pytestmark = pytest.mark.torch
 

@@ -4,17 +4,15 @@ import json
 import numpy as np
 import pytest
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'skimage', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from training.checkpoint import save_run
+from training.data.datasets import open_dataset
+from training.evaluate import main
+from training.measure.tables import segmentation_table
 
-from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from training.checkpoint import save_run  # noqa: E402
-from training.data.datasets import open_dataset  # noqa: E402
-from training.evaluate import main  # noqa: E402
-from training.measure.tables import segmentation_table  # noqa: E402
+pytest.importorskip('onnxruntime')
 
 pytestmark = pytest.mark.torch
 BY_LIGHT = {'a': '00001D', 'b': '00002N', 'c': '00003D', 'empty': '00004N'}

@@ -4,33 +4,32 @@ import json
 from pathlib import Path
 import shutil
 
+import cv2
 import numpy as np
 import pytest
+from safetensors.torch import load_file
+import torch
 
-torch = pytest.importorskip('torch')
-cv2 = pytest.importorskip('cv2')
-for package in ('onnx', 'onnxscript', 'onnxruntime', 'pycocotools', 'safetensors', 'skimage'):
+from tdfusion_ros.build import build_pipeline
+from tdfusion_ros.build import find_bundle
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.contract import parse_contract
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets import perception
+from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.detector import DetectorConfig
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.fusion_rt import FusionRTConfig
+from training.bundle import graph
+from training.checkpoint import save_run
+from training.config_reader import config_from_mapping
+from training.evaluate import main as evaluate
+from training.export import main
+
+for package in ('onnxscript', 'onnxruntime'):
     pytest.importorskip(package)
-
-from safetensors.torch import load_file  # noqa: E402
-
-from tdfusion_ros.build import build_pipeline  # noqa: E402
-from tdfusion_ros.build import find_bundle  # noqa: E402
-from tdfusion_ros.core.config import FusionConfig  # noqa: E402
-from tdfusion_ros.core.contract import parse_contract  # noqa: E402
-from tdfusion_ros.core.data import Frame  # noqa: E402
-from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from tdfusion_ros.core.errors import ModelError  # noqa: E402
-from tdfusion_ros.nets import perception  # noqa: E402
-from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
-from training.bundle import graph  # noqa: E402
-from training.checkpoint import save_run  # noqa: E402
-from training.config_reader import config_from_mapping  # noqa: E402
-from training.evaluate import main as evaluate  # noqa: E402
-from training.export import main  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -4,17 +4,13 @@ import shlex
 
 import pytest
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
-
-from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from training.bundle import history  # noqa: E402
-from training.checkpoint import save_run  # noqa: E402
-from training.config import DetectionTask  # noqa: E402
-from training.config_reader import config_from_mapping  # noqa: E402
-from training.config_reader import load_config  # noqa: E402
-from training.data.datasets import open_dataset  # noqa: E402
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from training.bundle import history
+from training.checkpoint import save_run
+from training.config import DetectionTask
+from training.config_reader import config_from_mapping
+from training.config_reader import load_config
+from training.data.datasets import open_dataset
 
 pytestmark = pytest.mark.torch
 

@@ -2,17 +2,13 @@
 
 import pytest
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
-
-from tdfusion_ros.core.errors import ConfigError  # noqa: E402
-from tdfusion_ros.core.errors import ModelError  # noqa: E402
-from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from training.checkpoint import read_description  # noqa: E402
-from training.checkpoint import save_run  # noqa: E402
-from training.train import train  # noqa: E402
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from training.checkpoint import read_description
+from training.checkpoint import save_run
+from training.train import train
 
 pytestmark = pytest.mark.torch
 

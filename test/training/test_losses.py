@@ -1,12 +1,11 @@
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-
-from training.method.losses import fusion_loss  # noqa: E402
-from training.method.losses import gradient_loss  # noqa: E402
-from training.method.losses import imitation_loss  # noqa: E402
-from training.method.losses import intensity_loss  # noqa: E402
-from training.method.losses import sobel  # noqa: E402
+from training.method.losses import fusion_loss
+from training.method.losses import gradient_loss
+from training.method.losses import imitation_loss
+from training.method.losses import intensity_loss
+from training.method.losses import sobel
 
 pytestmark = pytest.mark.torch
 HALF = torch.tensor(0.5)

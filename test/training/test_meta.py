@@ -1,22 +1,20 @@
 import copy
 from dataclasses import replace
 
+from oracle.double_backward import double_backward
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-
-from oracle.double_backward import double_backward  # noqa: E402
-
-from tdfusion_ros.nets.fusion_paper import FusionPaper  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
-from training.config import LearnedTask  # noqa: E402
-from training.method.loss_net import LossNetPaper  # noqa: E402
-from training.method.loss_net import LossNetRT  # noqa: E402
-from training.method.meta import adam_preconditioner  # noqa: E402
-from training.method.meta import constant_preconditioner  # noqa: E402
-from training.method.meta import meta_gradient  # noqa: E402
-from training.method.meta import pixel_gradient  # noqa: E402
+from tdfusion_ros.nets.fusion_paper import FusionPaper
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.fusion_rt import FusionRTConfig
+from training.config import LearnedTask
+from training.method.loss_net import LossNetPaper
+from training.method.loss_net import LossNetRT
+from training.method.meta import adam_preconditioner
+from training.method.meta import constant_preconditioner
+from training.method.meta import meta_gradient
+from training.method.meta import pixel_gradient
 
 pytestmark = pytest.mark.torch
 PLAIN = LearnedTask(prior_strength=0.0)

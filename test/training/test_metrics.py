@@ -4,9 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip('pycocotools')
-pytest.importorskip('cv2')
-
 from tdfusion_ros.core.data import Detections
 from training.data.datasets import CLASSES
 from training.measure import bootstrap

@@ -1,18 +1,17 @@
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 
-cv2 = pytest.importorskip('cv2')
-
-from tdfusion_ros.core.config import IrConfig  # noqa: E402
-from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from tdfusion_ros.core.thermal import ThermalScaler  # noqa: E402
-from tdfusion_ros.formats.decode import decode_image  # noqa: E402
-from training.data.pair_files import read_ir  # noqa: E402
-from training.data.pair_files import read_mask  # noqa: E402
-from training.data.pair_files import read_rgb  # noqa: E402
+from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.thermal import ThermalScaler
+from tdfusion_ros.formats.decode import decode_image
+from training.data.pair_files import read_ir
+from training.data.pair_files import read_mask
+from training.data.pair_files import read_rgb
 
 HW = (6, 10)
 MASK = np.random.default_rng(0).integers(0, 4, HW, dtype=np.uint8)

@@ -1,21 +1,16 @@
 from dataclasses import replace
+import sys
 
+import cv2
+import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
-
-import sys  # noqa: E402
-
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-
-from training.loop.panel import draw_panel  # noqa: E402
-from training.loop.panel import panel_batch  # noqa: E402
-from training.loop.run_log import PANEL  # noqa: E402
-from training.train import train  # noqa: E402
-from training.train import TRAININGS  # noqa: E402
+from training.loop.panel import draw_panel
+from training.loop.panel import panel_batch
+from training.loop.run_log import PANEL
+from training.train import train
+from training.train import TRAININGS
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
 

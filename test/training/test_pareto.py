@@ -1,17 +1,17 @@
 import json
 import sys
 
+import onnx
 import pytest
+import torch
 
-onnx = pytest.importorskip('onnx')
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'matplotlib', 'onnxruntime', 'onnxscript', 'rosbags', 'safetensors'):
+from benchmarks import pareto
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.fusion_rt import FusionRTConfig
+from training.checkpoint import save_run
+
+for package in ('matplotlib', 'onnxruntime', 'onnxscript'):
     pytest.importorskip(package)
-
-from benchmarks import pareto  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
-from training.checkpoint import save_run  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -4,29 +4,28 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'onnxruntime', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
+from tdfusion_ros.build import build_pipeline
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.detector import DetectorConfig
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from training.checkpoint import load_fusion
+from training.checkpoint import save_run
+from training.config import FusionTask
+from training.config_reader import config_from_mapping
+from training.data.datasets import Sample
+from training.evaluate import main
+from training.measure import fusers
+from training.measure import predictors
+from training.measure.metrics import EVERYTHING
+from training.method.task_networks import read_detector
 
-from tdfusion_ros.build import build_pipeline  # noqa: E402
-from tdfusion_ros.core.data import Frame  # noqa: E402
-from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from tdfusion_ros.core.errors import ModelError  # noqa: E402
-from tdfusion_ros.core.synchronizer import FramePair  # noqa: E402
-from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from training.checkpoint import load_fusion  # noqa: E402
-from training.checkpoint import save_run  # noqa: E402
-from training.config import FusionTask  # noqa: E402
-from training.config_reader import config_from_mapping  # noqa: E402
-from training.data.datasets import Sample  # noqa: E402
-from training.evaluate import main  # noqa: E402
-from training.measure import fusers  # noqa: E402
-from training.measure import predictors  # noqa: E402
-from training.measure.metrics import EVERYTHING  # noqa: E402
-from training.method.task_networks import read_detector  # noqa: E402
+pytest.importorskip('onnxruntime')
 
 pytestmark = pytest.mark.torch
 

@@ -3,9 +3,6 @@ import math
 import cv2
 import numpy as np
 import pytest
-
-pytest.importorskip('skimage')
-
 from skimage.metrics import structural_similarity
 
 from training.measure import quality

@@ -1,40 +1,31 @@
 import copy
+import json
 
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-for package in (
-    'cv2',
-    'onnxruntime',
-    'pycocotools',
-    'safetensors',
-    'tqdm',
-    'transformers',
-    'yaml',
-):
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.fusion_rt import FusionRTConfig
+from training.checkpoint import load_run
+from training.config import LearnedTask
+from training.data.datasets import open_dataset
+from training.evaluate import main as evaluate
+from training.method.learned import mean_task_loss
+from training.method.loss_net import LossNetRT
+from training.method.losses import pair_of
+from training.method.meta import constant_preconditioner
+from training.method.meta import meta_gradient
+from training.method.meta import pixel_gradient
+from training.method.segmentation import segmentation_loss
+from training.method.segmentation import Segmenter
+from training.method.segmentation import SegmenterConfig
+from training.train import make_batch
+from training.train import train
+
+for package in ('onnxruntime', 'transformers'):
     pytest.importorskip(package)
-
-import json  # noqa: E402
-
-from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
-from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
-from training.checkpoint import load_run  # noqa: E402
-from training.config import LearnedTask  # noqa: E402
-from training.data.datasets import open_dataset  # noqa: E402
-from training.evaluate import main as evaluate  # noqa: E402
-from training.method.learned import mean_task_loss  # noqa: E402
-from training.method.loss_net import LossNetRT  # noqa: E402
-from training.method.losses import pair_of  # noqa: E402
-from training.method.meta import constant_preconditioner  # noqa: E402
-from training.method.meta import meta_gradient  # noqa: E402
-from training.method.meta import pixel_gradient  # noqa: E402
-from training.method.segmentation import segmentation_loss  # noqa: E402
-from training.method.segmentation import Segmenter  # noqa: E402
-from training.method.segmentation import SegmenterConfig  # noqa: E402
-from training.train import make_batch  # noqa: E402
-from training.train import train  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
 PLAIN = LearnedTask(prior_strength=0.0)

@@ -2,24 +2,21 @@ import copy
 from dataclasses import replace
 
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'safetensors', 'yaml'):
-    pytest.importorskip(package)
-
-from tdfusion_ros.core.errors import ConfigError  # noqa: E402
-from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from training.data.augmentation import split  # noqa: E402
-from training.data.batches import halves  # noqa: E402
-from training.data.batches import make_batch  # noqa: E402
-from training.data.datasets import open_dataset  # noqa: E402
-from training.method.learned import learned_training  # noqa: E402
-from training.method.learned import mean_task_loss  # noqa: E402
-from training.method.learned import task_step  # noqa: E402
-from training.method.losses import pair_of  # noqa: E402
-from training.method.optimization import make_optimizer  # noqa: E402
-from training.method.task_networks import evaluation_mode  # noqa: E402
-from training.method.task_networks import loss_on_fused  # noqa: E402
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.nets.detector import Detector
+from training.data.augmentation import split
+from training.data.batches import halves
+from training.data.batches import make_batch
+from training.data.datasets import open_dataset
+from training.method.learned import learned_training
+from training.method.learned import mean_task_loss
+from training.method.learned import task_step
+from training.method.losses import pair_of
+from training.method.optimization import make_optimizer
+from training.method.task_networks import evaluation_mode
+from training.method.task_networks import loss_on_fused
 
 pytestmark = pytest.mark.torch
 CPU = torch.device('cpu')

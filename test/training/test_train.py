@@ -4,22 +4,18 @@ import subprocess
 import sys
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
+import torch
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'safetensors', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
-
-from safetensors import safe_open  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-
-from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from training.checkpoint import load_run  # noqa: E402
-from training.checkpoint import read_description  # noqa: E402
-from training.checkpoint import UNFINISHED  # noqa: E402
-from training.data.datasets import open_dataset  # noqa: E402
-from training.train import learning_rate_factor  # noqa: E402
-from training.train import main  # noqa: E402
-from training.train import train  # noqa: E402
+from tdfusion_ros.core.errors import FusionError
+from training.checkpoint import load_run
+from training.checkpoint import read_description
+from training.checkpoint import UNFINISHED
+from training.data.datasets import open_dataset
+from training.train import learning_rate_factor
+from training.train import main
+from training.train import train
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
 

@@ -2,22 +2,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-for package in ('cv2', 'pycocotools', 'safetensors', 'tqdm', 'yaml'):
-    pytest.importorskip(package)
+from tdfusion_ros.core.errors import FusionError
+from training.checkpoint import load_run
+from training.checkpoint import read_description
+from training.data.augmentation import collate
+from training.data.augmentation import pad
+from training.data.datasets import open_dataset
+from training.loop.validation import Best
+from training.measure.metrics import average_precision
+from training.measure.metrics import select
+from training.method.task_networks import task_input
+from training.train import train
 
-from tdfusion_ros.core.errors import FusionError  # noqa: E402
-from training.checkpoint import load_run  # noqa: E402
-from training.checkpoint import read_description  # noqa: E402
-from training.data.augmentation import collate  # noqa: E402
-from training.data.augmentation import pad  # noqa: E402
-from training.data.datasets import open_dataset  # noqa: E402
-from training.loop.validation import Best  # noqa: E402
-from training.measure.metrics import average_precision  # noqa: E402
-from training.measure.metrics import select  # noqa: E402
-from training.method.task_networks import task_input  # noqa: E402
-from training.train import train  # noqa: E402
+pytest.importorskip('pycocotools')
 
 pytestmark = pytest.mark.torch
 
