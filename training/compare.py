@@ -85,7 +85,7 @@ def make_rows(options: Namespace) -> dict[str, Row]:
 
 def is_finished(config: TrainConfig) -> bool:
     """
-    Tell whether a run is finished.
+    Return whether a run is finished.
 
     :raises ConfigError: if it was trained with other settings.
     """

@@ -27,12 +27,9 @@ from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.perception import Perception
+from training.bundle import card
 from training.bundle import graph
 from training.bundle import history
-from training.bundle.card import CARD
-from training.bundle.card import check_card
-from training.bundle.card import model_card
-from training.bundle.card import rights
 from training.checkpoint import architecture
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
@@ -117,7 +114,7 @@ def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]
 def write_weights(model: Perception, folder: Path) -> dict[str, float]:
     """Write the weights and both graphs; return the largest differences from torch."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)  # of an earlier bundle
+    (folder / card.CARD).unlink(missing_ok=True)  # of an earlier bundle
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / 'weights.safetensors')
     (folder / 'weights.safetensors').chmod(0o644)
@@ -152,7 +149,7 @@ def export(
     :param note: a file to append to the card.
     """
     folder = Path(output)
-    check_card(folder)
+    card.check_card(folder)
     appended = read_text(Path(note)) if note else ''
     detector, classes = read_detector(run)
     fusion_run = find_fusion(run, fusion_run)
@@ -168,7 +165,7 @@ def export(
             'detector': graph.cost(detector, (detector.config.inputs,)),
         },
         'training': training,
-        'licence': {'code': 'Apache-2.0', 'weights': rights(training)},
+        'licence': {'code': 'Apache-2.0', 'weights': card.rights(training)},
         'metrics': {'onnx_parity': write_weights(Perception(fusion, detector).eval(), folder)},
     }
     contract = write_contract(folder, facts)  # measuring reads it
@@ -177,7 +174,7 @@ def export(
         on |= history.contents(data)
         facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
         contract = write_contract(folder, facts)
-    (folder / CARD).write_text(model_card(contract, appended), encoding='utf-8')
+    (folder / card.CARD).write_text(card.model_card(contract, appended), encoding='utf-8')
     print(f'{folder}: onnx differs from torch by at most {facts["metrics"]["onnx_parity"]}')
 
 

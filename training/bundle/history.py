@@ -59,7 +59,7 @@ def ancestors(run: str, fusion_run: str = '') -> list[str]:
 
 
 def is_run(folder: str) -> bool:
-    """Tell whether a folder has a finished run."""
+    """Return whether a folder has a finished run."""
     return (Path(folder) / DESCRIPTION).is_file()
 
 

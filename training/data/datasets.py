@@ -24,7 +24,7 @@ from training.data.layouts import Layout
 from training.data.layouts import MSRS_DET
 
 CLASSES = MSRS_DET.classes
-"""Classes of the shipped detector; those of other data are in ``DataSet.classes``."""
+"""Classes of the shipped detector; ``DataSet.classes`` has the classes of other data."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def ranking(evaluation: COCOeval, class_id: int) -> tuple[np.ndarray, np.ndarray
         and of each image the number of true boxes.
     """
     count, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    # A flat list by class, then area range, of which the first is all, then image.
+    # A flat list by class, then area range (the first is "all areas"), then image.
     start = class_id * areas * count
     images = [entry or {} for entry in evaluation.evalImgs[start : start + count]]
     scores = [np.asarray(entry.get('dtScores', []), dtype=np.float64) for entry in images]

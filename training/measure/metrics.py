@@ -101,7 +101,7 @@ def average_precision(
 
 def count_pixels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """
-    Return the confusion matrix of label maps; add those of all images.
+    Return the confusion matrix of one image; the sum over images is that of a data set.
 
     :param truth: class of each pixel; 255 is unlabeled and does not count.
     :param predicted: as ``truth``, without 255.
