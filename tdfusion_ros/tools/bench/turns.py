@@ -89,7 +89,7 @@ def take_turns(
 
     Every other round is in reverse order, so that a steady drift cancels in a ratio.
     """
-    sizes = [block] * (frames // block) + ([frames % block] if frames % block else [])
+    sizes = [min(block, frames - start) for start in range(0, frames, block)]
     turns: dict[str, Turns] = {name: [] for name in workers}
     for number, size in enumerate(tqdm(sizes, unit='round', disable=None)):
         for name in list(workers)[:: -1 if number % 2 else 1]:

@@ -123,10 +123,7 @@ def check_calibration(config: FusionConfig) -> Finding:
 
 def check_save_folder(config: FusionConfig) -> Finding:
     """Check that the service save_pair can save."""
-    try:
-        folder = Path(config.save_folder).expanduser()
-    except RuntimeError:  # a user without a home folder
-        folder = Path(config.save_folder)
+    folder = Path(os.path.expanduser(config.save_folder))  # no error for a user without a home
     if folder.is_absolute():
         return check_folder('save_folder', folder, 'save_pair cannot save')
     found = f"'{config.save_folder}' is not absolute, so save_pair cannot save"

@@ -1,7 +1,6 @@
 """``tdfusion calibrate`` as a command: the node reads what it writes."""
 
 from dataclasses import replace
-from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -17,8 +16,6 @@ from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.tools.calibrate.output import to_mapping
 from tdfusion_ros.tools.calibrate.output import yaml_text
-
-FRAMES = 'rgb_optical_frame', 'ir_optical_frame'
 
 
 def calibrate(*arguments):
@@ -38,13 +35,15 @@ def points(tmp_path):
 def rig_bag(write_bag, demo_records, tmp_path):
     """Write six pairs of the demo with /tf_static: ir 10 cm to the right of rgb."""
 
-    def write(frames=FRAMES, infos=MappingProxyType({})):
+    def write(**infos):
         names = ('Vector3', 'Quaternion', 'Transform', 'TransformStamped')
         types = [bag_types().get(f'geometry_msgs/msg/{name}') for name in names]
         vector, quaternion, transform, stamped = types
         moved = transform(vector(0.1, 0.0, 0.0), quaternion(0.0, 0.0, 0.0, 1.0))
-        head = replace(demo_records[0][2].header, frame_id=frames[0])
-        static = bag_types().get('tf2_msgs/msg/TFMessage')([stamped(head, frames[1], moved)])
+        head = replace(demo_records[0][2].header, frame_id='rgb_optical_frame')
+        static = bag_types().get('tf2_msgs/msg/TFMessage')(
+            [stamped(head, 'ir_optical_frame', moved)]
+        )
         records = [('/tf_static', demo_records[0][1], static)]
         for topic, time_ns, message in demo_records:
             changes = infos if topic.endswith('camera_info') else {}
@@ -99,21 +98,11 @@ def test_camera_info_and_tf_of_a_bag_give_extrinsics(rig_bag, tmp_path, capsys):
     assert (tmp_path / 'rig.png').exists()
 
 
-@pytest.mark.parametrize(
-    ('infos', 'frames', 'reason'),
-    [
-        ({'k': np.zeros(9)}, FRAMES, 'rgb camera_info is not calibrated'),
-        ({'height': 360}, FRAMES, 'is for 640x360, but the images are 640x480'),
-        ({}, ('base', FRAMES[1]), 'does not connect the rgb frame'),
-    ],
-)
-def test_a_bag_with_unusable_cameras_is_refused_in_one_line(
-    rig_bag, tmp_path, capsys, infos, frames, reason
-):
+def test_camera_info_of_images_of_another_size_is_refused(rig_bag, tmp_path, capsys):
     path = tmp_path / 'rig.yaml'
-    assert calibrate(rig_bag(frames, infos), '--cameras', '--depth-m', 10, '-o', path) == 1
+    assert calibrate(rig_bag(height=360), '--cameras', '--depth-m', 10, '-o', path) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert reason in line
+    assert 'is for 640x360, but the images are 640x480' in line
     assert not path.exists()
 
 

@@ -6,7 +6,6 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin
 
 from tdfusion_ros.cli import main
 from tdfusion_ros.formats.bags import BagReader
@@ -136,16 +135,6 @@ def test_damaged_messages_are_counted_and_skipped(make, tmp_path):
         page = make.page(render_report(reader))
     assert f'2 messages of {DETECTIONS} that cannot be read' in page.text
     assert page.table('class')['car']['detections'] == '1'
-
-
-def test_sqlite3_bag_gives_the_same_report_as_the_mcap_bag(write_bag, demo_records, tmp_path):
-    pages = []
-    for plugin in StoragePlugin:
-        bag = write_bag(tmp_path / plugin.name / 'bag', demo_records, plugin)
-        with BagReader(bag) as reader:
-            pages.append(render_report(reader))
-    assert pages[0] == pages[1]
-    assert pages[0].count('data:image/jpeg') == 2 * 6
 
 
 def test_command_creates_the_folder_and_prints_the_path(demo, tmp_path, capsys):
