@@ -23,7 +23,7 @@ test: $(TEST)/ready  ## Run every check and test: core, torch, and the real node
 	$(TEST)/bin/coverage report || status=1; \
 	exit $$status
 
-lint: $(TEST)/ready  ## Check form and types
+lint: $(TEST)/ready  ## Check style, format and types
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
@@ -32,7 +32,7 @@ docs: $(TEST)/ready  ## Build the documentation website; look at out/docs/index.
 	$(TEST)/bin/sphinx-build -q -W --keep-going -b html docs out/docs
 
 # Needs torch for the paper's network, which has no bundle. Nothing else should run meanwhile.
-bench: $(TEST)/ready  ## Time every stage, growth with size, paper and student, the live node
+bench: $(TEST)/ready  ## Time every stage, growth with size, the paper's and the real-time network, the live node
 	mkdir -p out
 	$(TEST)/bin/tdfusion bench --raw $(SIZES) -o out/bench.json
 	$(TEST)/bin/python -m benchmarks.speed -o out/speed.json

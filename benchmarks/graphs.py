@@ -39,12 +39,12 @@ def export_graphs(architecture: Mapping[str, Any], folder: Path) -> dict[str, Pa
     Write four graphs with random weights.
 
     :param architecture: of the bundle, as in its contract.
-    :returns: by name: paper and student, each alone and with the bundle's detector.
+    :returns: by name: paper and real-time, each alone and with the bundle's detector.
     """
     torch.manual_seed(0)
     paths: dict[str, Path] = {}
     for suffix in ('fusion', 'fusion + detector'):
-        for network in ('paper', 'student'):
+        for network in ('paper', 'real-time'):
             fusion = FusionPaper() if network == 'paper' else build_network(architecture['fusion'])
             detector = build_network(architecture['detector']) if '+' in suffix else None
             path = folder / f'{len(paths)}.onnx'

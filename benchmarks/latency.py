@@ -60,11 +60,11 @@ def send(player: Player, streams: Sequence[Stream], hz: float, seconds: float) -
     :returns: by the stamp of rgb [ns], when the later image was sent, monotonic [s].
     """
     rgb, ir = streams
-    sent, begun, begun_ns = {}, monotonic(), time_ns()
+    sent, start_s, start_ns = {}, monotonic(), time_ns()
     for turn in range(round(hz * seconds)):
-        stamp_ns = begun_ns + round(turn / hz * 1e9)
+        stamp_ns = start_ns + round(turn / hz * 1e9)
         messages = rgb.message(turn, stamp_ns), ir.message(turn, stamp_ns + SKEW_NS)
-        player.spin(begun + turn / hz - monotonic())
+        player.spin(start_s + turn / hz - monotonic())
         player.publish(rgb.topic, messages[0])
         sent[stamp_ns] = monotonic()
         player.publish(ir.topic, messages[1])
@@ -80,18 +80,18 @@ def summary(sent: dict[int, float], received: dict[int, float]) -> dict[str, Any
     :param received: by stamp, when its result arrived [s].
     :raises FusionError: if fewer than three came back.
     """
-    begun = next(iter(sent.values())) + WARM_UP_S
-    offered = {stamp: at for stamp, at in sent.items() if at >= begun}
+    start_s = next(iter(sent.values())) + WARM_UP_S
+    offered = {stamp: at for stamp, at in sent.items() if at >= start_s}
     fused = [stamp for stamp in offered if stamp in received]
     if len(fused) < 3:
         raise FusionError(f'{len(fused)} of {len(offered)} pairs came back')
-    at_s = np.array([offered[stamp] for stamp in fused]) - begun
+    at_s = np.array([offered[stamp] for stamp in fused]) - start_s
     ages_ms = np.array([received[stamp] - offered[stamp] for stamp in fused]) * 1e3
     quantiles_ms = np.percentile(ages_ms, (50, 95, 99, 100)).tolist()
     # A queue that gets 1 % more pairs than the engine fuses doubles the age within seconds; less
     # is other work on the machine.
     line = fit_line(at_s, ages_ms)
-    span_s = max(offered.values()) - begun
+    span_s = max(offered.values()) - start_s
     marks = ('p50', 'p95', 'p99', 'worst')
     return {
         'offered': len(offered),

@@ -1,7 +1,7 @@
 """
 Compare fusion networks by quality and speed, in a table and a plot.
 
-    python -m benchmarks.pareto PAPER_RUN RUN... --images RGB IR --data DATA val -o students.png
+    python -m benchmarks.pareto PAPER_RUN RUN... --images RGB IR --data DATA val -o realtime.png
 
 The first run is the reference. All networks are exported and run as on the robot (ONNX Runtime on
 the CPU), each in its own process, in turns. Quality is the mean SCD, VIF, Qabf and SSIM of each

@@ -1,5 +1,5 @@
 """
-Compare the speed of the paper's fusion network with that of a bundle, in the same runtime.
+Compare the speed of the paper's fusion network with a bundle's network, in the same runtime.
 
     python -m benchmarks.speed [--model msrs_rt] [--size 640x480]
 
@@ -37,8 +37,8 @@ from tdfusion_ros.tools.options import sizes_hw
 FRAMES_PER_TURN = 3
 MARKS = ('median', 'p5', 'p95')
 RATIOS = {
-    'fusion': ('paper, fusion', 'student, fusion'),
-    'fusion + detector': ('paper, fusion + detector', 'student, fusion + detector'),
+    'fusion': ('paper, fusion', 'real-time, fusion'),
+    'fusion + detector': ('paper, fusion + detector', 'real-time, fusion + detector'),
 }
 
 
@@ -68,7 +68,7 @@ def compare(model: str, size_hw: tuple[int, int], rounds: int) -> dict[str, Any]
         timings = time_graphs(paths, size_hw, rounds)
     return {
         'schema': 1,
-        'what': 'paper network against that of a bundle, random weights',
+        'what': 'paper network and bundle network, random weights',
         'environment': facts,
         'model': bundle.contract.name,
         'architecture': bundle.architecture,
@@ -90,7 +90,7 @@ def text(report: dict[str, Any]) -> str:
     """Return a report as tables for a terminal."""
     first = next(iter(report['graphs'].values()))
     lines = [
-        f'paper: FusionPaper; student: {report["model"]}, {report["architecture"]["fusion"]};',
+        f'paper: FusionPaper; real-time: {report["model"]}, {report["architecture"]["fusion"]};',
         'both with random weights, which do not affect the time',
         describe_environment(report['environment']),
         f'{report["size"]}, {first["engine"]}, {report["rounds"]} rounds in turns, each of 1 '
@@ -105,7 +105,7 @@ def text(report: dict[str, Any]) -> str:
     lines.append('')
     for what, found in report['ratios'].items():
         lines.append(
-            f'paper / student, {what}: {found["median"]:.1f} (p5 to p95 over the rounds: '
+            f'paper / real-time, {what}: {found["median"]:.1f} (p5 to p95 over the rounds: '
             f'{found["p5"]:.1f} to {found["p95"]:.1f})'
         )
     return '\n'.join(lines)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.speed``: the paper's network against that of a bundle."""
+"""``python -m benchmarks.speed``: the paper's network and a bundle's network."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from benchmarks import speed
 @pytest.fixture
 def shipped_graphs(monkeypatch, bundle):
     """Use the shipped graph for all four, so that nothing is exported."""
-    names = [f'{n}, {w}' for w in ('fusion', 'fusion + detector') for n in ('paper', 'student')]
+    names = [f'{n}, {w}' for w in ('fusion', 'fusion + detector') for n in ('paper', 'real-time')]
     fake = SimpleNamespace(export_graphs=lambda *_: dict.fromkeys(names, bundle / 'model.onnx'))
     monkeypatch.setitem(sys.modules, 'benchmarks.graphs', fake)
 
@@ -35,7 +35,7 @@ def test_four_graphs_are_timed_and_two_ratios_printed_with_their_spread(
         assert found['before_model_mib'] < found['peak_mib']
     for what, found in report['ratios'].items():
         assert found['p5'] <= found['median'] <= found['p95']
-        assert f'paper / student, {what}: {found["median"]:.1f}' in printed
+        assert f'paper / real-time, {what}: {found["median"]:.1f}' in printed
     assert 'random weights' in printed
 
 
