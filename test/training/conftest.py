@@ -33,28 +33,39 @@ def pytest_pycollect_makemodule(module_path, parent):
     return TierModule.from_parent(parent, path=module_path)
 
 
-@pytest.fixture
-def data_root(tmp_path):
+@pytest.fixture(scope='session')
+def write_into():
+    """Write files: ``write_into(root, {'a.txt': text, 'a.png': image, 'b.png': None})``."""
     import cv2
+
+    def write(root, files):
+        for place, content in files.items():
+            path = root / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, str):
+                path.write_text(content, encoding='utf-8')
+            elif content is not None:
+                assert cv2.imwrite(str(path), content)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def data_root(tmp_path, write_into):
     import numpy as np
 
-    root = tmp_path / 'data'
-    for folder in ('ir', 'vi', 'boxes/fusion', 'splits'):
-        (root / folder).mkdir(parents=True)
     rng = np.random.default_rng(0)
     names = ('a', 'b', 'c', 'empty')
+    files = {f'splits/{split}.txt': '\n'.join(names) for split in ('train', 'val')}
     for name in names:
         rgb = rng.integers(0, 80, (96, 128, 3), dtype=np.uint8)
         ir = rng.integers(0, 60, (96, 128), dtype=np.uint8)
         if name != 'empty':
             rgb[24:72, 32:64], ir[24:72, 32:64] = 200, 250
         label = '' if name == 'empty' else '2 0.375 0.5 0.25 0.5\n'
-        cv2.imwrite(str(root / 'ir' / f'{name}.png'), ir)
-        cv2.imwrite(str(root / 'vi' / f'{name}.webp'), rgb, [cv2.IMWRITE_WEBP_QUALITY, 101])
-        (root / 'boxes' / 'fusion' / f'{name}.txt').write_text(label, encoding='utf-8')
-    for split in ('train', 'val'):
-        (root / 'splits' / f'{split}.txt').write_text('\n'.join(names), encoding='utf-8')
-    return root
+        files |= {f'vi/{name}.png': rgb, f'ir/{name}.png': ir, f'boxes/fusion/{name}.txt': label}
+    return write_into(tmp_path / 'data', files)
 
 
 @pytest.fixture
@@ -160,38 +171,21 @@ def small_pairs(request):
 
 
 @pytest.fixture
-def write_pairs(tmp_path, small_pairs):
-    """Write real pairs: ``write_pairs(rgb_folder, ir_folder, names, suffixes)``."""
-    import cv2
+def write_pairs(write_files, small_pairs):
+    """Write real pairs: ``write_pairs(rgb_folder, ir_folder, names)``."""
 
-    def write(rgb_folder, ir_folder, names, suffixes=('.png', '.png')):
-        for folder in (rgb_folder, ir_folder):
-            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        for name, (rgb, ir) in zip(names, small_pairs, strict=False):
-            bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-            assert cv2.imwrite(str(tmp_path / rgb_folder / f'{name}{suffixes[0]}'), bgr)
-            assert cv2.imwrite(str(tmp_path / ir_folder / f'{name}{suffixes[1]}'), ir)
-        return tmp_path
+    def write(rgb_folder, ir_folder, names):
+        pairs = list(zip(names, small_pairs, strict=False))
+        write_files({f'{rgb_folder}/{name}.png': rgb[..., ::-1] for name, (rgb, _) in pairs})
+        return write_files({f'{ir_folder}/{name}.png': ir for name, (_, ir) in pairs})
 
     return write
 
 
 @pytest.fixture
-def write_files(tmp_path):
-    """Write files: ``write_files({'a.txt': text, 'a.png': image, 'b.png': None})``."""
-    import cv2
-
-    def write(files):
-        for place, content in files.items():
-            path = tmp_path / place
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, str):
-                path.write_text(content, encoding='utf-8')
-            elif content is not None:
-                assert cv2.imwrite(str(path), content)
-        return tmp_path
-
-    return write
+def write_files(tmp_path, write_into):
+    """Write files to a new folder, which is returned: as ``write_into``."""
+    return lambda files: write_into(tmp_path, files)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ COCO = (
 def pairs(rgb, ir, *names):
     """Return the image files of pairs in two folders."""
     files = {f'{rgb}/{name}.png': NOISE for name in names}
-    return files | {f'{ir}/{name}.png': NOISE[..., 0] for name in names}
+    return files | {f'{ir}/{name}.bmp': NOISE[..., 0] for name in names}
 
 
 PLAIN = {
@@ -122,13 +122,13 @@ def test_plain_pairs_may_have_masks(write_files):
     ('files', 'split', 'message'),
     [
         (PLAIN | {'rgb/b.png': None}, 'all', r"rgb lacks 'b' \(1 of 3"),
-        (PLAIN | {'ir/b.png': None}, 'all', r"ir lacks 'b' \(1 of 3"),
+        (PLAIN | {'ir/b.bmp': None}, 'all', r"ir lacks 'b' \(1 of 3"),
         (PLAIN | {'labels/b.txt': None}, 'all', r"labels lacks 'b' \(1 of 3"),
         (PLAIN | {'masks/b.png': None}, 'all', r"masks lacks 'b' \(1 of 3"),
         (PLAIN | {'rgb/a.bmp': NOISE}, 'all', r'a\.bmp and .*a\.png have the same stem'),
         (PLAIN | {'classes.txt': None}, 'all', r'classes\.txt is missing'),
         (PLAIN | {'mask_classes.txt': None}, 'all', r'mask_classes\.txt is missing'),
-        (PLAIN | {'ir/a.png': NOISE[:48, :, 0]}, 'all', r'ir/a\.png is 128x48, .*a\.png is 128x9'),
+        (PLAIN | {'ir/a.bmp': NOISE[:48, :, 0]}, 'all', r'ir/a\.bmp is 128x48, .*a\.png is 128x9'),
         (PLAIN | {'splits/t.txt': 'a\nz\n'}, 't', r"rgb lacks 'z' \(1 of 2"),
         (PLAIN | {'splits/t.txt': 'a\na\n'}, 't', r't\.txt contains .a. twice'),
         (PLAIN | {'splits/t.txt': ''}, 't', 'is empty'),

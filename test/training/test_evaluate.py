@@ -143,7 +143,7 @@ def test_fusion_quality_and_pictures_compare_runs_and_bundles_with_average_and_m
     assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png', 'c.png', 'empty.png']
     picture = cv2.imread(str(out / 'a.png'))
     assert picture.shape == (96, 4 * 128, 3)
-    assert (picture[:, :128] == cv2.imread(str(data_root / 'vi' / 'a.webp'))).all()
+    assert (picture[:, :128] == cv2.imread(str(data_root / 'vi' / 'a.png'))).all()
     assert (picture[:, 128:256] == cv2.imread(str(data_root / 'ir' / 'a.png'))).all()
 
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 import shutil
 
-import cv2
 import numpy as np
 import pytest
 from safetensors.torch import load_file
@@ -37,22 +36,6 @@ SIX = ['people', 'car', 'bus', 'lamp', 'motorcycle', 'truck']
 TINY = {'widths': (4, 4, 8, 8, 8), 'repeats': (0, 0, 0, 0, 0), 'neck': 8, 'head': 8}
 
 
-def write_data(root):
-    """Write six pairs of noise in a plain folder; the last two are for validation."""
-    rng = np.random.default_rng(0)
-    for folder in ('rgb', 'ir', 'labels', 'splits'):
-        (root / folder).mkdir(parents=True)
-    texts = {'classes.txt': '\n'.join(SIX), 'splits/train.txt': 'a\nb\nc\nd'}
-    texts['splits/val.txt'] = 'e\nf'
-    for i, name in enumerate('abcdef'):
-        rgb = rng.integers(0, 256, (96, 128, 3), np.uint8)
-        cv2.imwrite(str(root / f'rgb/{name}.png'), rgb)
-        cv2.imwrite(str(root / f'ir/{name}.png'), rgb[::-1, :, 0])
-        texts[f'labels/{name}.txt'] = f'{i} 0.5 0.5 0.25 0.5'
-    for place, text in texts.items():
-        (root / place).write_text(text, encoding='utf-8')
-
-
 def save(run, network, classes=SIX, **settings):
     values = {**settings, 'data': str(run.parent / 'mine'), 'run': str(run)}
     facts = {'pairs': 4, 'seconds': 7, 'torch': torch.__version__, 'classes': classes}
@@ -60,17 +43,20 @@ def save(run, network, classes=SIX, **settings):
 
 
 @pytest.fixture(scope='module')
-def root(tmp_path_factory):
+def root(tmp_path_factory, write_into):
     """Return a folder with data of six classes, a fusion network, and a detector behind it."""
     torch.manual_seed(0)
-    root = tmp_path_factory.mktemp('export')
-    write_data(root / 'mine')
+    root, rng = tmp_path_factory.mktemp('export'), np.random.default_rng(0)
+    files = {'splits/train.txt': 'a\nb\nc\nd', 'splits/val.txt': 'e\nf'}
+    files['classes.txt'] = '\n'.join(SIX)
+    for i, name in enumerate('abcdef'):
+        rgb = rng.integers(0, 256, (96, 128, 3), np.uint8)
+        files |= {f'rgb/{name}.png': rgb, f'ir/{name}.png': rgb[::-1, :, 0]}
+        files[f'labels/{name}.txt'] = f'{i} 0.5 0.5 0.25 0.5'
+    write_into(root / 'mine', files)
     save(root / 'fusion', FusionRT(FusionRTConfig(width=8, depth=2)))
-    for name, source, inputs in (
-        ('detector', 'fused', 3),
-        ('of_ir', 'ir', 3),
-        ('of_both', 'early', 2),
-    ):
+    for name, source in (('detector', 'fused'), ('of_ir', 'ir'), ('of_both', 'early')):
+        inputs = 2 if source == 'early' else 3
         detector = Detector(DetectorConfig(classes=6, inputs=inputs, **TINY))
         fusion = str(root / 'fusion') if source == 'fused' else ''
         save(root / name, detector, task='detection', source=source, fusion=fusion)
@@ -86,11 +72,6 @@ def bundle(root):
 @pytest.fixture(scope='module')
 def contract(bundle):
     return json.loads((bundle / 'model.json').read_text(encoding='utf-8'))
-
-
-@pytest.fixture(scope='module')
-def card(bundle):
-    return (bundle / 'MODEL_CARD.md').read_text(encoding='utf-8')
 
 
 def test_exported_graphs_match_torch_at_sizes_they_were_not_exported_for(bundle, contract):
@@ -126,7 +107,7 @@ def test_no_file_of_a_bundle_contains_a_folder_of_this_machine(root, bundle):
         assert not [file for file in bundle.iterdir() if str(place).encode() in file.read_bytes()]
 
 
-def test_figures_are_those_of_the_commands_in_the_card(root, bundle, contract, card):
+def test_figures_are_those_of_the_commands_in_the_card(root, bundle, contract):
     on = ['--bundle', str(bundle), '--data', str(root / 'mine'), '--split', 'val']
     output = root / 'table.json'
     for key, more in (('detection', ['--bootstrap', '1000']), ('fusion', ['--quality'])):
@@ -135,6 +116,7 @@ def test_figures_are_those_of_the_commands_in_the_card(root, bundle, contract, c
         table = {name.replace(str(bundle), bundle.name): row for name, row in table.items()}
         assert table == contract['metrics'][key]
     assert list(contract['metrics']['detection']) == [*SIX, 'all']
+    card = (bundle / 'MODEL_CARD.md').read_text(encoding='utf-8')
     assert 'on 2 pairs of mine/val' in card
     assert 'None of them was trained on.' in card
     assert '* `mine/train`: 4 pairs of 128x96; 4 boxes (1 people, 1 car, 1 bus, 1 lamp' in card
