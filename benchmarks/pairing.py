@@ -1,5 +1,5 @@
 """
-Compare our pairing with that of message_filters on the same arrivals.
+Compare our pairing with message_filters on the same arrivals.
 
     python -m benchmarks.pairing
     python -m benchmarks.pairing --max-skew-ms 50

@@ -60,7 +60,7 @@ class Player:
         on_result: Callable[[str, bytes], None],
         is_alive: Callable[[], bool],
     ) -> None:
-        rclpy.init(args=[])  # the command line holds no ROS arguments
+        rclpy.init(args=[])  # the command line has no ROS arguments
         self._node = rclpy.create_node('demo_player')
         self.status: dict[str, str] = {}  # values of the latest diagnostics
         self._is_alive = is_alive

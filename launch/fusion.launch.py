@@ -57,8 +57,8 @@ def _arguments(config: Path) -> list[DeclareLaunchArgument]:
         ('log_level', 'info', 'Log level of the node.'),
     )
     parameters = (
-        (name, '', f'{facts["doc"]} Empty: the value in params_file.')
-        for name, _, facts in settings()
+        (name, '', f'{metadata["doc"]} Empty: the value in params_file.')
+        for name, _, metadata in settings()
     )
     return [
         DeclareLaunchArgument(name, default_value=default, description=description)

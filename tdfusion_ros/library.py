@@ -24,7 +24,7 @@ class Result:
     """
     A fused image and the detections in it.
 
-    :param image: (H, W, 3) uint8, channel order R, G, B; H and W are those of the rgb image.
+    :param image: (H, W, 3) uint8, channel order R, G, B; the size of the rgb image.
     :param ir: (H, W) float32 in [0, 1], hot is bright: the network's infrared input,
         scaled and registered to the rgb image.
     :param valid: (H, W) bool, read-only; False where the ir camera does not see and ``ir`` is 0.

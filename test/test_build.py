@@ -102,9 +102,9 @@ def test_size_multiple_that_the_graph_cannot_run_is_refused_at_startup(copy):
 
 
 def test_backend_auto_reports_its_choice_through_build():
-    said = []
-    assert build_pipeline(FusionConfig(), said.append).backend.name == 'cpu'
-    assert len(said) == 1
+    messages = []
+    assert build_pipeline(FusionConfig(), messages.append).backend.name == 'cpu'
+    assert len(messages) == 1
 
 
 def test_unavailable_backend_is_refused_at_startup():

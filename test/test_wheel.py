@@ -69,8 +69,8 @@ def test_wheel_fuses_images_by_command_and_as_library_from_another_folder(
     for name, pixels in (('rgb', pair.rgb.pixels[..., ::-1]), ('ir', pair.ir.pixels)):
         (tmp_path / name).mkdir()
         cv2.imwrite(str(tmp_path / name / 'a.png'), pixels)
-    said = run(installed, tmp_path, installed / 'bin/tdfusion', 'fuse', 'rgb', 'ir', '-o', 'out')
-    assert '1 pairs -> out' in said
+    output = run(installed, tmp_path, installed / 'bin/tdfusion', 'fuse', 'rgb', 'ir', '-o', 'out')
+    assert '1 pairs -> out' in output
     run(installed, tmp_path, '-c', LIBRARY, installed)
     by_command, by_library = (cv2.imread(str(tmp_path / n)) for n in ('out/a.png', 'library.png'))
     assert (by_command == by_library).all()

@@ -64,7 +64,7 @@ class Cache:
         :param key: what the engine depends on, as JSON represents it.
         :param build: writes the engine's files into an empty private folder, or raises.
         """
-        with suppress(OSError, ValueError):  # reported below, where the lock is held
+        with suppress(OSError, ValueError):  # reported below, where this process has the lock
             return self._read(key)
         files: Files = {}
         try:
@@ -145,7 +145,7 @@ class Cache:
 
     @contextmanager
     def _lock(self, key: Key) -> Iterator[None]:
-        """Hold the lock of an entry; report progress while another process holds it."""
+        """Lock an entry for the duration; report progress while another process has the lock."""
         _make_private(self.folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._place(key).with_suffix('.lock'), flags, 0o600)

@@ -50,7 +50,7 @@ def check_run(backend: Backend, contract: Contract, size_hw: tuple[int, int]) ->
     Run once, so that the first pair is not late, and check the shapes of the result.
 
     :param size_hw: as :func:`padded` returns it.
-    :raises ModelError: if the run fails, or the shapes are not those of the contract.
+    :raises ModelError: if the run fails, or the shapes differ from the contract.
     """
     raw = backend.run(np.zeros((*size_hw, 3), np.uint8), np.zeros(size_hw, np.float32))
     if (

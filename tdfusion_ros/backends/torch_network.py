@@ -43,7 +43,7 @@ def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
         _check_size(architecture, len(weights))
         model = build_perception(architecture)
         model.load_state_dict(load(weights))
-    except Exception as error:  # safetensors, torch and a misspelt setting have no common base
+    except Exception as error:  # safetensors, torch and a misspelled setting have no common base
         raise ModelError(
             f'architecture and weights of the bundle do not fit: {error}; export the model again'
         ) from error

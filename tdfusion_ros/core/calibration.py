@@ -50,7 +50,7 @@ class Extrinsics:
     """
     Two calibrated cameras, and the distance at which their images line up.
 
-    :param rotation: (3, 3), from the frame of the rgb camera to that of the ir camera.
+    :param rotation: (3, 3), from the rgb camera's frame to the ir camera's frame.
     :param translation_m: (3,), the same [m].
     :param assumed_depth_m: distance of the scene, a plane parallel to the rgb image [m].
     """

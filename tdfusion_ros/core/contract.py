@@ -92,7 +92,7 @@ def parse_contract(text: str) -> Contract:
 
 
 def verify(contract: Contract, file_name: str, content: bytes) -> None:
-    """Raise ModelError for a file whose hash is not that of the contract."""
+    """Raise ModelError for a file whose hash differs from the contract."""
     found = sha256(content).hexdigest()
     if found != contract.sha256.get(file_name):
         raise ModelError(

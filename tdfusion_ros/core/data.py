@@ -52,7 +52,7 @@ class Frame:
 @dataclass(frozen=True, eq=False)
 class RegisteredPair:
     """
-    Both images on one grid, that of the rgb camera.
+    Both images on the grid of the rgb camera.
 
     :param rgb: (H, W, 3) uint8, order R, G, B.
     :param ir: (H, W) float32 in [0, 1], hot is bright.

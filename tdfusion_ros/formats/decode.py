@@ -47,7 +47,7 @@ ENCODINGS: dict[str, tuple[int, int, slice | None]] = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class RawFormat:
     """The fields of sensor_msgs/Image that say how its bytes are laid out."""
 
     height: int
@@ -57,7 +57,7 @@ class Layout:
     is_bigendian: bool = False
 
 
-def decode_raw(layout: Layout, data: np.ndarray) -> np.ndarray:
+def decode_raw(raw: RawFormat, data: np.ndarray) -> np.ndarray:
     """
     Return the pixels of a sensor_msgs/Image, as a view of its bytes where that is possible.
 
@@ -65,22 +65,22 @@ def decode_raw(layout: Layout, data: np.ndarray) -> np.ndarray:
     :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
     :raises FrameError: ``bad_encoding``, ``bad_size`` or ``truncated``.
     """
-    known = ENCODINGS.get(layout.encoding)
+    known = ENCODINGS.get(raw.encoding)
     if known is None:
         raise FrameError(
             'bad_encoding',
-            f"encoding '{layout.encoding[:32]}' cannot be read; use "
+            f"encoding '{raw.encoding[:32]}' cannot be read; use "
             f'one of {", ".join(ENCODINGS)}, or install cv_bridge',
         )
     item, channels, order = known
-    height, width, step = layout.height, layout.width, layout.step
+    height, width, step = raw.height, raw.width, raw.step
     check_size(height, width)
     row = width * channels * item
     if step < row or step > row + (1 << 16):
         raise FrameError('bad_size', f'step {step} does not fit a row of {row} bytes')
     if len(data) < step * (height - 1) + row:
         raise FrameError('truncated', f'{len(data)} bytes cannot hold {height} rows of {step}')
-    dtype = np.dtype(np.uint8 if item == 1 else ('>u2' if layout.is_bigendian else '<u2'))
+    dtype = np.dtype(np.uint8 if item == 1 else ('>u2' if raw.is_bigendian else '<u2'))
     pixels = np.ndarray(
         (height, width, channels), dtype, buffer=data, strides=(step, channels * item, item)
     )
@@ -136,7 +136,7 @@ def check_size(height: int, width: int) -> None:
 
 
 class _HeaderBytes(BytesIO):
-    """Bytes of which little can be read: a header may point to one place many times."""
+    """Bytes with a limit on reading: a header may point to one place many times."""
 
     def __init__(self, data: bytes, limit: int) -> None:
         super().__init__(data)
@@ -153,7 +153,7 @@ class _HeaderBytes(BytesIO):
 def _check_header(kind: str, data: np.ndarray) -> None:
     """Raise FrameError for an image by its header, before memory for its pixels is allocated."""
     content, bits, channels, tile_hw = data.tobytes(), 8, 1, [1, 1]
-    limit = MAX_HEADER_BYTES + len(content) * (kind == 'WEBP')  # of which Pillow reads all
+    limit = MAX_HEADER_BYTES + len(content) * (kind == 'WEBP')  # Pillow reads a whole WEBP
     try:
         image = Image.open(_HeaderBytes(content, limit), formats=(kind,))
         width, height = image.size

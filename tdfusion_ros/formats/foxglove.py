@@ -29,7 +29,7 @@ def image_annotations(
     """
     Return a foxglove_msgs/ImageAnnotations with the content and the sizes of the overlay.
 
-    Its pixel coordinates start at the outer corner of the first pixel, as those of boxes do.
+    Its pixel coordinates start at the outer corner of the first pixel, like boxes.
     """
     make = partial(_make, types, head)
     height, width = pair.reference.size_hw

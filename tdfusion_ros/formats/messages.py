@@ -2,7 +2,7 @@
 Messages to numpy and back, the same for live messages and for messages of bags.
 
 Nothing here imports ROS. Reading needs only the fields; writing gets the message classes
-(:class:`MessageTypes`): those of rclpy on the robot, those of rosbags offline.
+(:class:`MessageTypes`): from rclpy on the robot, from rosbags offline.
 """
 
 import array
@@ -22,7 +22,7 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.decode import decode_image
 from tdfusion_ros.formats.decode import decode_raw
 from tdfusion_ros.formats.decode import ENCODINGS
-from tdfusion_ros.formats.decode import Layout
+from tdfusion_ros.formats.decode import RawFormat
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def to_frame(message: Any) -> Frame:
         encoding, pixels = message.format, decode_image(data)
     elif (encoding := message.encoding) in ENCODINGS:
         size_hw, big = (message.height, message.width), bool(message.is_bigendian)
-        pixels = decode_raw(Layout(*size_hw, encoding, message.step, big), data)
+        pixels = decode_raw(RawFormat(*size_hw, encoding, message.step, big), data)
     else:
         pixels = _decode_with_cv_bridge(message)
     return Frame(pixels, stamp_ns(message.header), message.header.frame_id, encoding)

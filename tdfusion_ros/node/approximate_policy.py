@@ -1,4 +1,4 @@
-"""Pairing by message_filters, for results equal to those of other nodes that use it."""
+"""Pairing by message_filters, for the same pairs as other nodes that use it."""
 
 from collections import Counter
 from types import SimpleNamespace

@@ -71,7 +71,7 @@ class Inputs:
         self._profiles: dict[str, QoSProfile] = {}
         self._subscriptions: dict[str, Any] = {}
         self._infos: dict[str, CameraInfo] = {}
-        # One logger per camera: throttling a warning of one must not hide those of the other.
+        # One logger per camera: throttling the warnings of one must not hide the other's.
         self._loggers = {stream: node.get_logger().get_child(stream) for stream in STREAMS}
         self._last_arrival = monotonic()
         for stream in STREAMS:

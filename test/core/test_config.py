@@ -13,7 +13,7 @@ from tdfusion_ros.core.errors import ConfigError
 
 SETTINGS = settings()
 NAMES = [name for name, _, _ in SETTINGS]
-RANGED = [(name, default, facts) for name, default, facts in SETTINGS if facts['low'] is not None]
+RANGED = [row for row in SETTINGS if row[2]['low'] is not None]
 
 
 def test_empty_mapping_gives_the_defaults():
@@ -36,7 +36,7 @@ def test_every_default_can_be_given_by_name(name, default, _):
     assert from_mapping({name: value}) == FusionConfig()
 
 
-def test_misspelt_key_is_named_with_its_neighbor_and_the_known_ones():
+def test_misspelled_key_is_named_with_its_neighbor_and_the_known_ones():
     with pytest.raises(ConfigError) as caught:
         from_mapping({'sync.max_skew': 5.0})
     message = str(caught.value)
@@ -50,18 +50,18 @@ def test_unknown_key_is_refused(key):
         from_mapping({key: 1.0})
 
 
-@pytest.mark.parametrize(('name', 'default', 'facts'), RANGED, ids=[r[0] for r in RANGED])
-def test_values_out_of_range_are_refused_with_the_range(name, default, facts):
-    for bad in (facts['low'] - 1, facts['high'] + 1, float('nan')):
+@pytest.mark.parametrize(('name', 'default', 'metadata'), RANGED, ids=[r[0] for r in RANGED])
+def test_values_out_of_range_are_refused_with_the_range(name, default, metadata):
+    for bad in (metadata['low'] - 1, metadata['high'] + 1, float('nan')):
         if isinstance(default, int) and bad != bad:
             continue
         with pytest.raises(ConfigError, match=f'^{name} must be between .* and .*, got'):
             from_mapping({name: type(default)(bad)})
 
 
-@pytest.mark.parametrize(('name', 'default', 'facts'), RANGED, ids=[r[0] for r in RANGED])
-def test_defaults_are_in_their_range(name, default, facts):
-    assert facts['low'] <= default <= facts['high']
+@pytest.mark.parametrize(('name', 'default', 'metadata'), RANGED, ids=[r[0] for r in RANGED])
+def test_defaults_are_in_their_range(name, default, metadata):
+    assert metadata['low'] <= default <= metadata['high']
 
 
 def test_unknown_choice_is_refused_with_the_choices():
@@ -112,9 +112,9 @@ def test_config_cannot_be_changed():
         FusionConfig().model = 'other'
 
 
-@pytest.mark.parametrize(('name', '_', 'facts'), SETTINGS, ids=NAMES)
-def test_every_setting_is_explained_in_one_sentence(name, _, facts):
-    doc = facts['doc']
+@pytest.mark.parametrize(('name', '_', 'metadata'), SETTINGS, ids=NAMES)
+def test_every_setting_is_explained_in_one_sentence(name, _, metadata):
+    doc = metadata['doc']
     assert doc == ' '.join(doc.split())
     assert doc.endswith('.')
     assert '. ' not in doc
@@ -122,11 +122,10 @@ def test_every_setting_is_explained_in_one_sentence(name, _, facts):
 
 
 def test_unit_in_a_name_is_the_unit_in_its_sentence():
-    for name, _, facts in SETTINGS:
+    for name, _, metadata in SETTINGS:
         unit = name.rpartition('_')[2]
-        assert (f'[{unit}]' in facts['doc'].lower()) == (unit in ('ms', 's', 'px', 'm', 'hz')), (
-            name
-        )
+        has_unit = unit in ('ms', 's', 'px', 'm', 'hz')
+        assert (f'[{unit}]' in metadata['doc'].lower()) == has_unit, name
 
 
 def test_groups_are_the_nested_classes_and_nothing_else():

@@ -172,9 +172,9 @@ def test_parallax_is_focal_length_times_baseline_over_assumed_depth():
 
 
 def test_scene_behind_the_ir_camera_is_not_valid():
-    backwards = rig(translation_m=(0, 0, 0), turn=(0, np.pi, 0))
+    backward = rig(translation_m=(0, 0, 0), turn=(0, np.pi, 0))
     with pytest.raises(CalibrationError, match='maps no pixel'):
-        Registration(backwards).apply(np.zeros((64, 80), np.float32), (90, 160))
+        Registration(backward).apply(np.zeros((64, 80), np.float32), (90, 160))
 
 
 def test_calibration_applies_to_images_of_another_size():

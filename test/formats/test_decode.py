@@ -12,7 +12,7 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.decode import decode_image
 from tdfusion_ros.formats.decode import decode_raw
 from tdfusion_ros.formats.decode import ENCODINGS
-from tdfusion_ros.formats.decode import Layout
+from tdfusion_ros.formats.decode import RawFormat
 from tdfusion_ros.formats.decode import SizeGuard
 
 RGB = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8), (0, 0), 2)
@@ -47,7 +47,7 @@ class TestRaw:
         rows = array.astype(array.dtype.newbyteorder('>' if big else '<')).reshape(40, -1)
         rows = np.ascontiguousarray(rows).view(np.uint8)
         rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
-        return Layout(40, 56, encoding, rows.shape[1], big), rows.reshape(-1)
+        return RawFormat(40, 56, encoding, rows.shape[1], big), rows.reshape(-1)
 
     @pytest.mark.parametrize('big', [False, True])
     @pytest.mark.parametrize('padding', [0, 1, 6])
@@ -71,16 +71,16 @@ class TestRaw:
     @pytest.mark.parametrize(
         ('layout', 'cause'),
         [
-            (Layout(40, 56, 'mono8', 57), 'truncated'),
-            (Layout(40, 56, 'mono16', 112), 'truncated'),
-            (Layout(40, 56, 'rgb8', 56), 'bad_size'),
-            (Layout(40, 56, 'mono8', 10**9), 'bad_size'),
-            (Layout(0, 56, 'mono8', 56), 'bad_size'),
-            (Layout(40, 0, 'mono8', 0), 'bad_size'),
-            (Layout(HUGE, 56, 'mono8', 56), 'bad_size'),
-            (Layout(2**32 - 1, 2**32 - 1, 'mono8', 2**32 - 1), 'bad_size'),
-            (Layout(40, 56, 'yuv422', 112), 'bad_encoding'),
-            (Layout(40, 56, '', 56), 'bad_encoding'),
+            (RawFormat(40, 56, 'mono8', 57), 'truncated'),
+            (RawFormat(40, 56, 'mono16', 112), 'truncated'),
+            (RawFormat(40, 56, 'rgb8', 56), 'bad_size'),
+            (RawFormat(40, 56, 'mono8', 10**9), 'bad_size'),
+            (RawFormat(0, 56, 'mono8', 56), 'bad_size'),
+            (RawFormat(40, 0, 'mono8', 0), 'bad_size'),
+            (RawFormat(HUGE, 56, 'mono8', 56), 'bad_size'),
+            (RawFormat(2**32 - 1, 2**32 - 1, 'mono8', 2**32 - 1), 'bad_size'),
+            (RawFormat(40, 56, 'yuv422', 112), 'bad_encoding'),
+            (RawFormat(40, 56, '', 56), 'bad_encoding'),
         ],
     )
     def test_fields_that_do_not_fit_the_bytes_are_refused_with_their_cause(self, layout, cause):

@@ -15,7 +15,7 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.decode import decode_image
 from tdfusion_ros.formats.decode import decode_raw
-from tdfusion_ros.formats.decode import Layout
+from tdfusion_ros.formats.decode import RawFormat
 from tdfusion_ros.formats.plain_yaml import read_yaml
 
 JPEG = cv2.imencode('.jpg', np.zeros((16, 16), np.uint8))[1].tobytes()
@@ -72,7 +72,7 @@ WORD = st.integers(0, 2**32 - 1) | st.integers(0, 40)
 def test_raw_image_never_shows_bytes_that_are_not_its_own(height, width, step, big, data):
     for encoding in ('mono8', 'mono16', 'rgb8', 'bgra8'):
         try:
-            layout = Layout(height, width, encoding, step, big)
+            layout = RawFormat(height, width, encoding, step, big)
             pixels = decode_raw(layout, np.frombuffer(data, np.uint8))
         except FrameError:
             continue

@@ -89,9 +89,9 @@ def test_a_transport_profile_of_the_user_is_left_alone(execute, monkeypatch):
     assert not of_kind(execute('fusion.launch.py'), 'SetEnvironmentVariable')
 
 
-def test_a_misspelt_argument_is_named_and_one_of_an_including_file_is_not(act):
-    said, node = act('fusion.launch.py', modle='mine', bag='drive', rviz='true')
-    assert said.named['msg'] == "unknown argument 'modle': did you mean 'model'?"
+def test_a_misspelled_argument_is_named_and_one_of_an_including_file_is_not(act):
+    report, node = act('fusion.launch.py', modle='mine', bag='drive', rviz='true')
+    assert report.named['msg'] == "unknown argument 'modle': did you mean 'model'?"
     assert node.kind == 'LifecycleNode'
 
 
@@ -140,9 +140,9 @@ def test_rviz_of_a_replay_sees_the_topics_of_the_node(act, demo, monkeypatch):
 
 
 def test_replay_goes_on_without_rviz_where_it_is_not_installed_and_says_so(act, demo):
-    process, said = act('replay.launch.py', bag=str(demo))
+    process, report = act('replay.launch.py', bag=str(demo))
     assert process.kind == 'ExecuteProcess'
-    assert 'rviz2 is not installed' in said.named['msg']
+    assert 'rviz2 is not installed' in report.named['msg']
 
 
 def test_rigs_have_a_scope_and_a_namespace_each(execute):

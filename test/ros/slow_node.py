@@ -2,7 +2,7 @@
 The node with an engine that blocks or fails when a test asks for it.
 
 While the file ``$BLOCK.load`` exists the model is not loaded, while ``$BLOCK.pair`` exists a pair
-that has begun is not fused; every begun pair adds a line to ``$BLOCK.begun``. Pairs whose rgb
+that has started waits; each started pair adds a line to ``$BLOCK.started``. Pairs whose rgb
 frame_id is ``faulty`` raise an unexpected error.
 """
 
@@ -25,7 +25,7 @@ def wait_while_exists(path):
 
 
 def blocking_process(pipeline, pair, **options):
-    with Path(f'{BLOCK}.begun').open('a') as file:
+    with Path(f'{BLOCK}.started').open('a') as file:
         file.write(f'{pair.reference.stamp_ns}\n')
     wait_while_exists(f'{BLOCK}.pair')
     if pair.reference.frame_id == 'faulty':

@@ -42,16 +42,16 @@ def test_good_cameras_pass_and_are_described(stage):
             client.send(stream, message)
             client.send(f'{stream}_info', pictures.camera_info(message.header))
 
-    status, said = examine(client, send)
-    assert status == 0, said
-    lines = [line for line in said.splitlines() if line.startswith('OK    rgb: /rgb/image_raw')]
+    status, output = examine(client, send)
+    assert status == 0, output
+    lines = [line for line in output.splitlines() if line.startswith('OK    rgb: /rgb/image_raw')]
     assert 'Image, reliable' in lines[0]
     assert 'rgb8 128x96, from /client' in lines[0]
-    assert 'OK    skew: 100%' in said
-    assert 'the skew is 4.0 ms' in said
-    assert 'OK    ir camera_info: calibrated, focal length 554.0 px' in said
-    assert 'OK    Fast DDS profile' in said
-    assert f'{Path(sys.executable)}' in said
+    assert 'OK    skew: 100%' in output
+    assert 'the skew is 4.0 ms' in output
+    assert 'OK    ir camera_info: calibrated, focal length 554.0 px' in output
+    assert 'OK    Fast DDS profile' in output
+    assert f'{Path(sys.executable)}' in output
 
 
 def test_problems_of_cameras_are_named(stage):
@@ -68,7 +68,7 @@ def test_problems_of_cameras_are_named(stage):
         ir = pictures.image(pictures.scene()[0], 'yuv422', pictures.header(0, 'ir'))
         client.send('ir', ir)
 
-    status, said = examine(client, send, '-p', 'input_qos=RELIABLE')
+    status, output = examine(client, send, '-p', 'input_qos=RELIABLE')
     assert status == 1
     for text in (
         'FAIL  ir QoS: the publisher offers best effort',
@@ -77,7 +77,7 @@ def test_problems_of_cameras_are_named(stage):
         'WARN  rgb camera_info: uncalibrated (K is zero)',
         'WARN  ir camera_info: none received',
     ):
-        assert text in said, said
+        assert text in output, output
 
 
 @pytest.mark.parametrize('arguments', [('--namespace', 'a b'), ('--ir-topic', 'ir image')])
@@ -98,12 +98,12 @@ def test_cameras_under_other_names_are_listed(stage):
         client.send('rgb', pictures.compressed(pictures.scene()[0], '.jpg', head))
         client.send('ir', pictures.pair(time_ns())[1])
 
-    status, said = examine(client, send, '--ir-topic', '/boson/image_raw')
+    status, output = examine(client, send, '--ir-topic', '/boson/image_raw')
     assert status == 1
     assert (
         'FAIL  rgb: no node publishes /rgb/image_raw\n      -> set rgb.image_transport:=compr'
-        in said
+        in output
     )
-    assert 'FAIL  ir: no node publishes /boson/image_raw' in said
-    assert 'OK    other topic: /ir/image_raw: Image, reliable' in said
-    assert 'OK    other topic: /rgb/image_raw/compressed: CompressedImage' in said
+    assert 'FAIL  ir: no node publishes /boson/image_raw' in output
+    assert 'OK    other topic: /ir/image_raw: Image, reliable' in output
+    assert 'OK    other topic: /rgb/image_raw/compressed: CompressedImage' in output

@@ -129,7 +129,7 @@ def test_a_pair_that_is_being_fused_during_deactivation_is_not_published(stage, 
         stamps_ns.append(client.next_stamp_ns())
         client.send_pair(*pictures.pair(stamps_ns[-1]))
         client.wait_for_count('paired', before + number)
-    assert str(stamps_ns[0]) in Path(blocked).with_suffix('.begun').read_text()
+    assert str(stamps_ns[0]) in Path(blocked).with_suffix('.started').read_text()
     assert manager.change('deactivate')
     assert manager.change('activate')
     blocked.unlink()

@@ -14,7 +14,7 @@ def test_after_a_slow_pair_the_newest_one_is_fused_and_the_others_are_dropped(st
     blocked = block('pair')
     blocked.unlink()
     client = stage.run(script=SLOW_NODE)
-    begun = Path(blocked).with_suffix('.begun')
+    start_file = Path(blocked).with_suffix('.started')
     before = client.status().values
 
     def count(name, values=None):
@@ -27,7 +27,7 @@ def test_after_a_slow_pair_the_newest_one_is_fused_and_the_others_are_dropped(st
         sent.append(pictures.stamp_ns(rgb))
         client.send_pair(rgb, ir)
         client.wait_until(lambda n=number: count('paired') == n, f'{number} pairs')
-        client.wait_until(lambda: str(sent[0]) in begun.read_text(), 'the first one to begin')
+        client.wait_until(lambda: str(sent[0]) in start_file.read_text(), 'the first one to begin')
     assert client.received['detections'] == []
     blocked_ms = (monotonic() - started) * 1e3
     blocked.unlink()

@@ -49,7 +49,7 @@ def image(pixels: np.ndarray, encoding: str, head: Header, *, big: bool = False)
     """
     Return an image message.
 
-    :param pixels: as the encoding wants them, but for the order of the bytes.
+    :param pixels: as the encoding defines them, in the byte order of this machine.
     :param big: send 16 bits with the high byte first.
     """
     data = np.ascontiguousarray(pixels.astype('>u2') if big else pixels)

@@ -1,4 +1,4 @@
-"""What the tests of faults accept and what they do not."""
+"""What the checks of the fault tests accept, and what they reject."""
 
 from dataclasses import replace
 
