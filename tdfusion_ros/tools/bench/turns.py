@@ -1,8 +1,7 @@
 """
-Time workloads in turns, each in a process of its own.
+Time workloads in turns, each in a process and memory of its own.
 
-So each workload has memory of its own, and other work on the machine affects all of them alike,
-which a ratio of two workloads timed one after the other would not.
+Other work on the machine then affects all of them alike, so their ratio is reliable.
 """
 
 from collections.abc import Callable
@@ -26,8 +25,7 @@ from tdfusion_ros.tools.bench.workloads import Workload
 END_TIMEOUT_S = 5
 UNTIMED = 1  # frames at the start of each turn: the caches belong to the previous workload
 
-Turns = list[list[dict[str, int]]]
-"""For each turn and frame, the time of each stage [ns]."""
+Turns = list[list[dict[str, int]]]  # for each turn and frame, the time of each stage [ns]
 
 
 @dataclass(frozen=True)

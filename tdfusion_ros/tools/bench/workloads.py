@@ -48,9 +48,9 @@ class RobotPath:
         self._before_mib = process_usage()['memory_mib']
         contract, _ = load_bundle(find_bundle(config.model))
         # Warm up at this size only: the default size would be the memory peak of smaller ones.
-        engine = build_engines(config, (self._size_hw,), partial(print, file=sys.stderr))
-        self._engine = engine.engine
-        self._pipeline = Pipeline(config, contract, load_calibration(config.calibration), engine)
+        backend = build_engines(config, (self._size_hw,), partial(print, file=sys.stderr))
+        self._engine = backend.engine
+        self._pipeline = Pipeline(config, contract, load_calibration(config.calibration), backend)
         self._synchronizer = Synchronizer(config)
         # The message classes of rosbags, filled the way that those of rclpy are.
         self._types = messages.MessageTypes(bag_types().get, messages.ros_types().pack)

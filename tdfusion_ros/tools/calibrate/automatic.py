@@ -88,8 +88,7 @@ def estimate(
     :raises CalibrationError: if there are too few matches.
     """
     best = None
-    for model in models:
-        found = _fit(model, matches, half, limit_px)
+    for found in (_fit(model, matches, half, limit_px) for model in models):
         if found and (best is None or found.cost_px < BETTER * best.cost_px):
             best = found
     if best is None:
