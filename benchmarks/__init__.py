@@ -1,1 +1,1 @@
-"""What prints the figures of the documentation: ``python -m benchmarks.NAME``."""
+"""Programs that print the measured values of the documentation: ``python -m benchmarks.NAME``."""

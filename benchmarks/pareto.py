@@ -41,7 +41,7 @@ from training.measure.tables import markdown_table
 from training.measure.tables import quality_table
 
 SIZE_HW = (480, 640)
-FIGURES = ('SCD', 'VIF', 'Qabf', 'SSIM')
+METRICS = ('SCD', 'VIF', 'Qabf', 'SSIM')
 
 
 def graph_fuser(path: Path) -> Fuser:
@@ -70,16 +70,16 @@ def quality(
     out = {}
     for place, samples in sets.items():
         found = quality_table(fusers, [samples[i] for i in range(0, len(samples), every)])
-        out[place] = {name: {key: found[name][key] for key in FIGURES} for name in paths}
+        out[place] = {name: {key: found[name][key] for key in METRICS} for name in paths}
     return out
 
 
 def shares(found: Mapping[str, Any], name: str, reference: str) -> dict[str, float]:
-    """Return each positive figure as a fraction of the reference's, by ``set figure``."""
+    """Return each positive metric as a fraction of the reference's, by ``set metric``."""
     return {
         f'{place} {key}': rows[name][key] / rows[reference][key]
         for place, rows in found.items()
-        for key in FIGURES
+        for key in METRICS
         if rows[reference][key] > 0  # SCD may be negative
     }
 
@@ -111,7 +111,7 @@ def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
     axes.set(
         xscale='log',
         xlabel='fusion of 640x480 on the CPU, p50 [ms]',
-        ylabel=f'lowest share of the first\nof {", ".join(FIGURES)} [%]',
+        ylabel=f'lowest share of the first\nof {", ".join(METRICS)} [%]',
     )
     axes.grid(alpha=0.3, which='both')
     figure.savefig(path, dpi=110)
@@ -143,8 +143,8 @@ def text(report: Mapping[str, Any]) -> str:
     """Return a report as tables."""
     parts = [describe_environment(report['environment'])]
     for place, by_run in report['quality'].items():
-        lines = [[run, *(f'{row[k]:.3f}' for k in FIGURES)] for run, row in by_run.items()]
-        parts.append(f'{place}\n' + markdown_table(['network', *FIGURES], lines))
+        lines = [[run, *(f'{row[k]:.3f}' for k in METRICS)] for run, row in by_run.items()]
+        parts.append(f'{place}\n' + markdown_table(['network', *METRICS], lines))
     lines = [
         [run, f'{row["ms"]:.1f}', f'{row["faster"]:.1f}', f'{100 * row["lowest"]:.1f}']
         for run, row in report['rows'].items()

@@ -15,7 +15,7 @@ BUSY = 0.25  # load per core by other work from which times are not reliable
 
 
 def environment() -> dict[str, Any]:
-    """Return what is needed to compare a figure with that of another day or machine."""
+    """Return what is needed to compare a value between days and machines."""
     try:
         version = metadata.version('tdfusion_ros')
     except metadata.PackageNotFoundError:
