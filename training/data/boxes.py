@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
-from training.data.pair_files import list_files
 from training.data.pair_files import read_bytes
 from training.data.pair_files import read_text
 
@@ -96,17 +95,6 @@ def read_voc(path: Path, size_hw: tuple[int, int], index_of: Mapping[str, int]) 
     return clip_boxes(
         str(path), np.array(rows, np.float64), [index_of[name] for name in names], size_hw
     )
-
-
-def label_files(
-    folder: Path,
-    suffix: str,
-    classes: tuple[str, ...],
-    read: Callable[[Path, tuple[int, int]], Boxes],
-) -> BoxSource:
-    """Return the source of a folder with a label file per pair."""
-    files = list_files(folder, (suffix,))
-    return BoxSource(folder, classes, files, lambda name, size_hw: read(files[name], size_hw))
 
 
 def coco_file(path: Path) -> BoxSource:

@@ -17,7 +17,6 @@ from training.data import layouts
 from training.data import pair_files
 from training.data.boxes import BoxSource
 from training.data.boxes import coco_file
-from training.data.boxes import label_files
 from training.data.boxes import read_voc
 from training.data.boxes import read_yolo
 from training.data.layouts import Layout
@@ -178,10 +177,13 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
             f'{names_path} contains {unknown[0]!r}, the classes of {layout.name} are '
             f'{", ".join(classes)}: correct it'
         )
-    if kind == 'voc':
-        return label_files(place, '.xml', classes, partial(read_voc, index_of=index_of))
     class_of = [index_of[name.lower()] for name in listed]
-    return label_files(place, '.txt', classes, partial(read_yolo, class_of=class_of))
+    suffix, read = {
+        'voc': ('.xml', partial(read_voc, index_of=index_of)),
+        'yolo': ('.txt', partial(read_yolo, class_of=class_of)),
+    }[kind]
+    files = pair_files.list_files(place, (suffix,))
+    return BoxSource(place, classes, files, lambda name, size_hw: read(files[name], size_hw))
 
 
 def _open_masks(root: Path, layout: Layout, split: str) -> tuple[dict[str, Path], tuple[str, ...]]:
