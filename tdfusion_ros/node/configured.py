@@ -50,7 +50,7 @@ def configure(node: Node, parameters: Parameters, diagnostics: DiagnosticsPublis
     make_synchronizer(config)  # raises ConfigError without message_filters
     diagnostics.set_loading(counters)
     worker: Worker[Any] = Worker(
-        lambda: build_pipeline(config, diagnostics.set_engine_message),
+        lambda: build_pipeline(config, diagnostics.set_backend_message),
         lambda pipeline, item: item.process(pipeline),
     )
     with ExitStack() as on_error:
@@ -71,4 +71,4 @@ def configure(node: Node, parameters: Parameters, diagnostics: DiagnosticsPublis
 
 def _stop(worker: Worker[Any], node: Node) -> None:
     if not worker.stop():
-        node.get_logger().error('the worker did not end within 10 s: the engine hangs')
+        node.get_logger().error('the worker did not end within 10 s: the backend hangs')

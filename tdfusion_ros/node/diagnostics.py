@@ -56,13 +56,13 @@ def not_receiving(level: int, message: str, values: dict[str, str]) -> list[Stat
 
 
 def evaluate(
-    counters: Counters, dropped: Counter[str], config: FusionConfig, engine: dict[str, str]
+    counters: Counters, dropped: Counter[str], config: FusionConfig, backend: dict[str, str]
 ) -> list[Status]:
     """
     Return the statuses of a node that receives.
 
     :param dropped: what pairing dropped, by cause.
-    :param engine: values about the engine; its last message, if any, is ``engine_said``.
+    :param backend: values about the backend; its last message, if any, is ``engine_said``.
     """
     timeout_s = config.input_timeout_s
     values: dict[str, dict[str, str]] = defaultdict(dict)
@@ -71,7 +71,7 @@ def evaluate(
     streams = [_stream(counters, stream, timeout_s, values[stream]) for stream in STREAMS]
     received = all(status.level == OK for status in streams)
     sync = _sync(counters, received, config, values['sync'])
-    inference = _inference(counters, sync.level, timeout_s, engine | values['inference'])
+    inference = _inference(counters, sync.level, timeout_s, backend | values['inference'])
     return [*streams, sync, inference]
 
 
@@ -144,8 +144,8 @@ def _inference(
         return status(STALE, 'waiting for pairs')
     if counters.running_s('paired', timeout_s) <= timeout_s:
         return status(STALE, 'the first pair is being fused')
-    said = values.get('engine_said', '')
-    last_message = f'; last message of the engine: {said}' if said else ''
+    message = values.get('engine_said', '')
+    last_message = f'; last message of the backend: {message}' if message else ''
     if idle_s == float('inf'):
         return status(WARN, f'the first pair is not fused yet{last_message}')
     return status(ERROR, f'no pair was fused for {idle_s:.1f} s{last_message}')

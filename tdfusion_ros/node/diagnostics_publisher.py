@@ -39,14 +39,14 @@ class DiagnosticsPublisher:
         self.set_unconfigured()
 
     @property
-    def engine_values(self) -> dict[str, str]:
-        """Return which engine runs which model."""
-        return {**self._model_values, 'engine_said': self._engine_message}
+    def backend_values(self) -> dict[str, str]:
+        """Return which backend runs which model."""
+        return {**self._model_values, 'engine_said': self._backend_message}
 
     def set_unconfigured(self) -> None:
         """Forget the model and report that the node is not configured."""
         self._model_values: dict[str, str] = {}
-        self._engine_message = ''
+        self._backend_message = ''
         self.set_status(WARN, 'not configured: waiting for a lifecycle manager')
 
     def set_loading(self, counters: Counters) -> None:
@@ -66,18 +66,18 @@ class DiagnosticsPublisher:
         self._node.destroy_timer(self._timer)
         self._timer = self._node.create_timer(period_s, self.publish, clock=STEADY)
 
-    def set_engine_message(self, message: str) -> None:
-        """Report and log a message of the engine; callable from any thread."""
-        self._engine_message = message
+    def set_backend_message(self, message: str) -> None:
+        """Report and log a message of the backend; callable from any thread."""
+        self._backend_message = message
         self._node.get_logger().info(message)
 
     def set_status(self, level: int, message: str) -> None:
         """Report from now on why the node does not receive."""
 
         def statuses() -> list[Status]:
-            is_loading = level == WARN and self._engine_message
-            text = f'{message}: {self._engine_message}' if is_loading else message
-            values = self.engine_values | self._counters.values(Counter())
+            is_loading = level == WARN and self._backend_message
+            text = f'{message}: {self._backend_message}' if is_loading else message
+            values = self.backend_values | self._counters.values(Counter())
             return not_receiving(level, text, values)
 
         self._statuses = statuses
@@ -92,7 +92,7 @@ class DiagnosticsPublisher:
         quiet_until = monotonic() + max(config.input_timeout_s, STARTUP_S)
 
         def statuses() -> list[Status]:
-            out = evaluate(self._counters, dropped(), config, self.engine_values)
+            out = evaluate(self._counters, dropped(), config, self.backend_values)
             problems = [f'{s.name}: {s.message}' for s in out if s.level in (WARN, ERROR)]
             if problems and monotonic() > quiet_until:
                 text = '; '.join(problems)

@@ -74,7 +74,7 @@ class Receiving:
             infos = self._inputs.camera_infos()
             metadata = {
                 'camera_info': {s: camera_info_values(info) for s, info in infos.items()},
-                'model': self._configured.diagnostics.engine_values,
+                'model': self._configured.diagnostics.backend_values,
                 'config': asdict(self._config),
             }
             self._saved_path = str(save_pair(self._config.save_folder, job.pair, metadata))

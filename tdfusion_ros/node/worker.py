@@ -1,4 +1,4 @@
-"""One thread that owns the engine and processes the newest item only."""
+"""One thread that owns the backend and processes the newest item only."""
 
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class Worker(Generic[Item]):
     """
     Build a resource and process items with it, all in one thread.
 
-    Engines and their contexts belong to the thread that created them. At most one item waits; a
+    Backends and their contexts belong to the thread that created them. At most one item waits; a
     newer one replaces it.
 
     :param build: creates the resource.

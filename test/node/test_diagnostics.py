@@ -42,8 +42,8 @@ class Scene:
                 self.counters.sample('abs_skew_ms', 2.0)
 
     def statuses(self):
-        engine = {'backend': 'cpu', 'engine_said': self.engine_said}
-        return {s.name: s for s in evaluate(self.counters, self.dropped, self.config, engine)}
+        backend = {'backend': 'cpu', 'engine_said': self.engine_said}
+        return {s.name: s for s in evaluate(self.counters, self.dropped, self.config, backend)}
 
     def levels(self):
         return tuple(status.level for status in self.statuses().values())
@@ -76,7 +76,7 @@ def test_every_value_belongs_to_exactly_one_status(working):
     assert found['inference'].values['backend'] == 'cpu'
     whole = working.counters.values(working.dropped)
     parts = [s.values for s in found.values()]
-    assert sum(len(p) for p in parts) == len(whole) + 3  # two of the engine, and the hint
+    assert sum(len(p) for p in parts) == len(whole) + 3  # two of the backend, and the hint
     assert all(any(key in p for p in parts) for key in whole)
 
 
@@ -117,11 +117,11 @@ def test_the_first_step_that_does_not_work_is_reported(scene, phases, levels):
     assert scene.levels() == levels
 
 
-def test_messages_name_the_silent_camera_and_quote_the_engine(working):
+def test_messages_name_the_silent_camera_and_quote_the_backend(working):
     working.run(3.0, 'ir', 'paired')
     found = working.statuses()
     assert 'no usable rgb image for 3.0 s' in found['rgb stream'].message
-    assert found['inference'].message.endswith('engine: hm')
+    assert found['inference'].message.endswith('backend: hm')
     working.engine_said = ''
     assert working.statuses()['inference'].message == 'no pair was fused for 3.0 s'
 

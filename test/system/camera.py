@@ -38,7 +38,7 @@ from tdfusion_ros.tools.bench.message_pairs import PairSource
 from tdfusion_ros.tools.options import sizes_hw
 
 POLL_S = 0.02  # of the standard input
-FAULTY_FRAME_ID = 'faulty'  # faulty_engine_node.py lets the engine fail for it
+FAULTY_FRAME_ID = 'faulty'  # faulty_engine_node.py lets the backend fail for it
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class CameraSettings:
     :param hz: images per second; 0: none.
     :param content: ``normal``; ``frozen``: one image repeated; ``flat``: one gray level, like a
         closed shutter; ``truncated``: half the data; ``unknown_encoding``; ``half_size``;
-        ``faulty``: makes the engine fail.
+        ``faulty``: makes the backend fail.
     :param clock_offset_s: added to the stamps [s].
     :param loss: fraction of images that are not sent.
     """

@@ -1,4 +1,4 @@
-"""The real node; for images with the frame id ``faulty`` its engine raises an error of its own."""
+"""The real node; for images with the frame id ``faulty`` its backend raises an error."""
 
 import sys
 
@@ -13,7 +13,7 @@ process_pair = Pipeline.process_pair
 
 
 def process_or_fail(pipeline: Pipeline, pair: FramePair, **options: bool) -> FusionResult:
-    """Process a pair, then give the engine half of its rgb image if that is faulty."""
+    """Process a pair, then give the backend half of its rgb image if that is faulty."""
     result = process_pair(pipeline, pair, **options)
     if pair.reference.frame_id == FAULTY_FRAME_ID:
         pipeline.backend.run(result.pair.rgb[: len(result.pair.rgb) // 2], result.pair.ir)
