@@ -91,18 +91,15 @@ def short_run(data_root, tmp_path):
     """Return settings of a run that takes a second: ``short_run('learned', meta_every=2)``."""
     from training.config_reader import config_from_mapping
 
-    values = {
-        'data': str(data_root),
-        'run': str(tmp_path / 'run'),
-        'steps': 3,
-        'batch': 2,
-        'crop_hw': (64, 64),
-        'warmup_steps': 1,
-        'threads': 1,
-    }
-    return lambda task='fusion', **changes: config_from_mapping(
-        {**values, 'task': task, **changes}
-    )
+    places = {'data': str(data_root), 'run': str(tmp_path / 'run')}
+    small = {'steps': 3, 'batch': 2, 'crop_hw': (64, 64), 'warmup_steps': 1, 'threads': 1}
+
+    def make(task='fusion', **changes):
+        has_fusion = task in ('fusion', 'learned', 'imitation')
+        fusion = {'fusion_width': 4, 'fusion_depth': 2} if has_fusion else {}
+        return config_from_mapping({'task': task, **places, **small, **fusion, **changes})
+
+    return make
 
 
 @pytest.fixture
@@ -143,6 +140,15 @@ def tiny_detector(monkeypatch):
     sizes = {'widths': (4, 4, 8, 8, 8), 'repeats': (0, 0, 1, 0, 0), 'neck': 8, 'head': 8}
     tiny = partial(DetectorConfig, **sizes)
     monkeypatch.setattr('training.method.task_networks.DetectorConfig', tiny)
+
+
+@pytest.fixture
+def tiny_segmenter(monkeypatch):
+    """Let segmenters be as small as possible; skip without the transformers package."""
+    transformers = pytest.importorskip('transformers')
+    sizes = {'depths': [1] * 4, 'hidden_sizes': [4, 4, 10, 8], 'decoder_hidden_size': 8}
+    original = transformers.SegformerConfig
+    monkeypatch.setattr(transformers, 'SegformerConfig', lambda **s: original(**{**s, **sizes}))
 
 
 @pytest.fixture

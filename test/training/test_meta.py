@@ -20,74 +20,64 @@ pytestmark = pytest.mark.torch
 PLAIN = LearnedTask(prior_strength=0.0)
 
 
-def images(seed, *, hw=(12, 16), batch=2, dtype=torch.float64):
+def images(seed, *, hw=(12, 16), dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
-    return tuple(torch.rand(batch, 1, *hw, generator=generator, dtype=dtype) for _ in range(2))
+    return tuple(torch.rand(2, 1, *hw, generator=generator, dtype=dtype) for _ in range(2))
 
 
-def task(seed, dtype=torch.float64):
-    """Return a small convolutional task with a smooth loss, and its network."""
+def task(seed):
+    """Return a small convolutional task network and its smooth loss."""
     torch.manual_seed(seed)
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3),
-        torch.nn.Tanh(),
-        torch.nn.BatchNorm2d(4),
-        torch.nn.Conv2d(4, 1, 3),
-    ).to(dtype)
-    network.eval()
-    luma, ir = images(seed + 100, dtype=dtype)
-    return network, lambda fuse: network(fuse(luma, ir)).square().mean()
+    layers = (torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.BatchNorm2d(4))
+    network = torch.nn.Sequential(*layers, torch.nn.Conv2d(4, 1, 3)).double().eval()
+    pair = images(seed + 100)
+    return network, lambda fuse: network(fuse(*pair)).square().mean()
 
 
-def flat(gradient):
-    return torch.cat([g.flatten() for g in gradient.values()])
+def networks(kind):
+    torch.manual_seed(1)
+    if kind == 'paper':
+        return FusionPaper().double(), LossNetPaper().double()
+    loss_net = LossNetRT(width=8, depth=3)
+    torch.nn.init.normal_(loss_net.head.weight, std=0.3)
+    return FusionRT(FusionRTConfig(width=8, depth=3)).double(), loss_net.double()
 
 
 def both_ways(kind, pairs, losses, *, precondition=0.05, **settings):
     """Return the meta gradient by the closed form and by double backward, each as one vector."""
     fusion, loss_net = networks(kind)
-    if not callable(precondition):
-        factors = constant_preconditioner(fusion, precondition)
-    else:
+    if callable(precondition):
         factors = precondition(fusion)
+    else:
+        factors = constant_preconditioner(fusion, precondition)
     arguments, config = (fusion, loss_net, pairs, losses), replace(PLAIN, **settings)
     ours, values = meta_gradient(*arguments, precondition=factors, config=config)
     assert len(values) == len(losses)
-    return flat(ours), flat(double_backward(*arguments, factors, config))
+    theirs = double_backward(*arguments, factors, config)
+    return tuple(torch.cat([g.flatten() for g in found.values()]) for found in (ours, theirs))
 
 
 def relative_error(ours, theirs):
     return ((ours - theirs).norm() / theirs.norm()).item()
 
 
-def networks(kind, dtype=torch.float64):
-    torch.manual_seed(1)
-    if kind == 'paper':
-        return FusionPaper().to(dtype), LossNetPaper().to(dtype)
-    loss_net = LossNetRT(width=8, depth=3)
-    torch.nn.init.normal_(loss_net.head.weight, std=0.3)
-    return FusionRT(FusionRTConfig(width=8, depth=3)).to(dtype), loss_net.to(dtype)
-
-
 def random_preconditioner(fusion):
-    generator = torch.Generator().manual_seed(5)
-    return {
-        name: 0.1 * torch.rand(p.shape, generator=generator, dtype=p.dtype)
-        for name, p in fusion.named_parameters()
-    }
+    return {name: 0.1 * torch.rand_like(p) for name, p in fusion.named_parameters()}
 
 
-@pytest.mark.parametrize('kind', ['paper', 'rt'])
-@pytest.mark.parametrize('squared', [False, True])
-@pytest.mark.parametrize('precondition', [0.05, random_preconditioner])
-def test_closed_form_meta_gradient_matches_double_backward(kind, squared, precondition):
-    losses = [task(2)[1]]
+@pytest.mark.parametrize(
+    ('kind', 'squared', 'precondition', 'tasks'),
+    [
+        ('paper', False, 0.05, [2]),
+        ('paper', True, random_preconditioner, [2]),
+        ('rt', False, random_preconditioner, [2]),
+        ('rt', True, 0.05, [2, 8]),
+    ],
+)
+def test_closed_form_meta_gradient_matches_double_backward(kind, squared, precondition, tasks):
+    losses = [task(seed)[1] for seed in tasks]
     ours, theirs = both_ways(kind, [images(3)], losses, precondition=precondition, squared=squared)
     assert relative_error(ours, theirs) < 1e-10
-
-
-def test_closed_form_for_two_tasks_matches_double_backward_of_their_sum():
-    assert relative_error(*both_ways('rt', [images(3)], [task(2)[1], task(8)[1]])) < 1e-10
 
 
 def test_central_difference_comes_close_to_double_backward():
@@ -122,22 +112,18 @@ def test_a_meta_gradient_changes_neither_networks_nor_optimizers():
     fusion, loss_net = networks('rt')
     network, task_loss = task(2)
     optimizers = [torch.optim.Adam(n.parameters()) for n in (fusion, network)]
-    luma, ir = images(7)
-    (network(fusion(luma, ir)).mean()).backward()
+    network(fusion(*images(7))).mean().backward()
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad()
 
     def everything():
-        return [n.state_dict() for n in (fusion, network, loss_net)] + [
-            optimizer.state_dict() for optimizer in optimizers
-        ]
+        return [part.state_dict() for part in (fusion, network, loss_net, *optimizers)]
 
     before = copy.deepcopy(everything())
-    precondition = adam_preconditioner(fusion, optimizers[0])
-    meta_gradient(
-        fusion, loss_net, [images(3)], [task_loss], precondition=precondition, config=PLAIN
-    )
+    factors = adam_preconditioner(fusion, optimizers[0])
+    arguments = (fusion, loss_net, [images(3)], [task_loss])
+    meta_gradient(*arguments, precondition=factors, config=PLAIN)
     pixel_gradient(fusion, loss_net, [task_loss], PLAIN)
     torch.testing.assert_close(everything(), before, rtol=0, atol=0)
     assert all(p.grad is None for n in (fusion, network, loss_net) for p in n.parameters())
@@ -160,33 +146,25 @@ def test_adam_preconditioner_is_the_step_that_adam_takes():
 @pytest.mark.parametrize('wanted', ['ir', 'luma'])
 def test_weight_follows_the_source_that_the_task_wants(method, wanted):
     torch.manual_seed(0)
-    fusion, loss_net = FusionRT(FusionRTConfig(width=8, depth=3)), LossNetRT(width=8, depth=3)
+    fusion, loss_net = FusionRT(FusionRTConfig(width=4, depth=2)), LossNetRT(width=8, depth=3)
     luma, ir = (
         torch.nn.functional.interpolate(image, scale_factor=4, mode='bilinear')
         for image in images(3, hw=(4, 4), dtype=torch.float32)
     )
     target = ir if wanted == 'ir' else luma
     left = (..., slice(0, 8))
-
-    def task_loss(fuse):
-        return (fuse(luma, ir)[left] - target[left]).square().mean()
-
-    optimizer = torch.optim.Adam(loss_net.parameters(), lr=1e-2, eps=1e-20)
+    losses = [lambda fuse: (fuse(luma, ir)[left] - target[left]).square().mean()]
+    factors = constant_preconditioner(fusion, 1e-2)
+    optimizer = torch.optim.Adam(loss_net.parameters(), lr=2e-2, eps=1e-20)
     before = loss_net(luma, ir)[left].mean().item()
-    for _ in range(60):
+    for _ in range(30):
         if method == 'pixel':
-            gradient, _ = pixel_gradient(fusion, loss_net, [task_loss], PLAIN)
+            gradient, _ = pixel_gradient(fusion, loss_net, losses, PLAIN)
         else:
-            gradient, _ = meta_gradient(
-                fusion,
-                loss_net,
-                [(luma, ir)],
-                [task_loss],
-                precondition=constant_preconditioner(fusion, 1e-2),
-                config=PLAIN,
-            )
+            arguments = (fusion, loss_net, [(luma, ir)], losses)
+            gradient, _ = meta_gradient(*arguments, precondition=factors, config=PLAIN)
         for name, p in loss_net.named_parameters():
             p.grad = gradient[name]
         optimizer.step()
-    after = loss_net(luma, ir)[left].mean().item()
-    assert (after > before + 0.1) if wanted == 'ir' else (after < before - 0.1)
+    change = loss_net(luma, ir)[left].mean().item() - before
+    assert (change if wanted == 'ir' else -change) > 0.1
