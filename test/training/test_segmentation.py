@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training.checkpoint import load_run
+from training.checkpoint import save_run
 from training.config import LearnedTask
 from training.data.datasets import open_dataset
 from training.evaluate import main as evaluate
@@ -24,10 +26,9 @@ from training.method.segmentation import SegmenterConfig
 from training.train import make_batch
 from training.train import train
 
-for package in ('onnxruntime', 'transformers'):
-    pytest.importorskip(package)
-
+pytest.importorskip('onnxruntime')
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
+tiny = pytest.mark.usefixtures('tiny_segmenter')
 PLAIN = LearnedTask(prior_strength=0.0)
 
 
@@ -49,9 +50,16 @@ def batch(config, samples):
 @pytest.fixture
 def networks():
     torch.manual_seed(0)
-    fusion, loss_net = FusionRT(FusionRTConfig(width=8, depth=3)), LossNetRT(width=8, depth=3)
+    fusion, loss_net = FusionRT(FusionRTConfig(width=4, depth=2)), LossNetRT(width=4, depth=2)
     torch.nn.init.normal_(loss_net.head.weight, std=0.3)
     return fusion, loss_net
+
+
+@pytest.fixture
+def fusion(networks, tmp_path):
+    """Return the run folder of a fusion network."""
+    save_run(tmp_path / 'fusion', networks[0], {})
+    return str(tmp_path / 'fusion')
 
 
 def segmenter(inputs=3):
@@ -60,20 +68,20 @@ def segmenter(inputs=3):
 
 
 def test_segmenter_is_as_large_as_its_authors_say():
+    pytest.importorskip('transformers')
     network = Segmenter(SegmenterConfig(tuple('abcdefghi')))
     assert round(sum(p.numel() for p in network.parameters()) / 1e6, 1) == 3.7
 
 
+@tiny
 @pytest.mark.parametrize(
     ('source', 'channels', 'inputs'),
     [('ir', 1, 1), ('early', 3, 2), ('fused', 1, 1), ('fused', 3, 3)],
 )
 def test_a_segmenter_trains_from_files_with_masks_to_a_run_folder(
-    short_run, samples, tmp_path, logged, source, channels, inputs
+    short_run, samples, fusion, logged, source, channels, inputs
 ):
-    fusion = short_run(run=str(tmp_path / 'fusion'), steps=1)
-    train(fusion, samples)
-    settings = {'source': source, 'segmenter_channels': channels, 'fusion': fusion.run}
+    settings = {'source': source, 'segmenter_channels': channels, 'fusion': fusion}
     config = short_run('segmentation', steps=2, mosaic=0.5, **settings)
     trained, loaded = train(config, samples), load_run(config.run)
     assert loaded.config == SegmenterConfig(('road', 'car'), inputs)
@@ -81,14 +89,6 @@ def test_a_segmenter_trains_from_files_with_masks_to_a_run_folder(
     assert loaded(image).shape == (1, 2, 16, 24)
     torch.testing.assert_close(loaded(image), trained(image))
     assert [line['step'] for line in logged(config.run)] == [0, 1]
-
-
-def test_a_segmenter_learns_to_separate_hot_from_cold(short_run, samples, logged):
-    settings = {'source': 'ir', 'scale_range': (1.0, 1.0), 'panel_every': 0}
-    config = short_run('segmentation', steps=25, lr=1e-3, **settings)
-    train(config, samples)
-    losses = [line['loss'] for line in logged(config.run)]
-    assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
 
 
 def test_unlabeled_pixels_count_neither_in_the_loss_nor_in_its_gradient():
@@ -107,7 +107,8 @@ def test_unlabeled_pixels_count_neither_in_the_loss_nor_in_its_gradient():
     assert (torch.autograd.grad(unlabeled, logits)[0] == 0).all()
 
 
-def test_loss_is_that_of_the_transformers_library(batch):
+@tiny
+def test_loss_is_the_one_of_the_transformers_library(batch):
     network = segmenter().eval()
     ours = segmentation_loss(network(batch.rgb), batch.mask)['loss']
     theirs = network.segformer(pixel_values=batch.rgb, labels=batch.mask).loss
@@ -126,8 +127,8 @@ def gradient_of(method, networks, batch, losses):
     return torch.cat([g.flatten() for g in result.values()]), values
 
 
-@pytest.mark.parametrize('method', ['adam', 'pixel'])
-@pytest.mark.parametrize('inputs', [1, 3])
+@tiny
+@pytest.mark.parametrize(('method', 'inputs'), [('adam', 1), ('pixel', 3)])
 def test_a_meta_step_leaves_the_segmenter_in_training_with_its_weights_and_buffers(
     batch, networks, method, inputs
 ):
@@ -141,6 +142,7 @@ def test_a_meta_step_leaves_the_segmenter_in_training_with_its_weights_and_buffe
     assert first == again  # nothing was dropped at random
 
 
+@tiny
 @pytest.mark.parametrize('method', ['adam', 'pixel'])
 def test_with_two_task_networks_the_loss_net_learns_from_both(batch, networks, method):
     losses = [mean_task_loss([network], [batch]) for network in (Detector(), segmenter())]
@@ -153,12 +155,12 @@ def test_with_two_task_networks_the_loss_net_learns_from_both(batch, networks, m
     assert ((both - detection - segmentation).norm() / both.norm()).item() < 1e-3
 
 
+@tiny
 @pytest.mark.parametrize(
     'changes',
     [
         {'task_networks': 'segmentation', 'segmenter_channels': 1, 'method': 'paper'},
-        {'task_networks': 'both', 'combine': 'sum', 'method': 'pixel'},
-        {'task_networks': 'both', 'combine': 'normalized'},
+        {'task_networks': 'both', 'combine': 'normalized', 'method': 'pixel'},
     ],
     ids=lambda changes: '-'.join(map(str, changes.values())),
 )
@@ -167,7 +169,6 @@ def test_the_learned_loss_trains_with_segmenters(short_run, samples, logged, cha
     train(config, samples)
     log, both = logged(config.run), config.task_networks == 'both'
     for name in ['detector', 'segmenter'] if both else ['segmenter']:
-        load_run(f'{config.run}/{name}_a')
         evaluate([f'--{name}', f'{config.run}/{name}_a', '--data', config.data])
         assert (f'task_{name}' in log[-1]) == both
     for key in ('task', 'after_inner_update'):
@@ -177,10 +178,14 @@ def test_the_learned_loss_trains_with_segmenters(short_run, samples, logged, cha
     assert log[-1]['weight_ir'] != log[0]['weight_ir']
 
 
-def test_evaluation_of_a_segmenter_has_a_row_for_each_class_and_refuses_other_classes(
-    config, samples, masked_root, tmp_path, capsys
+@tiny
+def test_a_segmenter_learns_and_is_evaluated_for_each_class_but_not_for_other_classes(
+    config, samples, masked_root, logged, tmp_path, capsys
 ):
+    config = replace(config, steps=60, lr=2e-2)
     train(config, samples)
+    losses = [line['loss'] for line in logged(config.run)]
+    assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
     output = tmp_path / 'table.json'
     evaluate(['--segmenter', config.run, '--data', config.data, '-o', str(output)])
     table = json.loads(output.read_text(encoding='utf-8'))
@@ -194,8 +199,6 @@ def test_evaluation_of_a_segmenter_has_a_row_for_each_class_and_refuses_other_cl
         evaluate(['--segmenter', config.run, '--data', config.data])
 
 
-def test_a_run_of_another_network_is_no_segmenter(short_run, samples):
-    fusion = short_run(steps=1)
-    train(fusion, samples)
+def test_a_run_of_another_network_is_no_segmenter(masked_root, fusion):
     with pytest.raises(FusionError, match='FusionRT, not a segmenter'):
-        evaluate(['--segmenter', fusion.run, '--data', fusion.data])
+        evaluate(['--segmenter', fusion, '--data', str(masked_root)])
