@@ -145,10 +145,12 @@ def tiny_detector(monkeypatch):
 @pytest.fixture
 def tiny_segmenter(monkeypatch):
     """Let segmenters be as small as possible; skip without the transformers package."""
-    transformers = pytest.importorskip('transformers')
+    # The first import of the network replaces the module transformers: import it before.
+    pytest.importorskip('transformers.models.segformer.modeling_segformer')
+    from transformers import SegformerConfig as original
+
     sizes = {'depths': [1] * 4, 'hidden_sizes': [4, 4, 10, 8], 'decoder_hidden_size': 8}
-    original = transformers.SegformerConfig
-    monkeypatch.setattr(transformers, 'SegformerConfig', lambda **s: original(**{**s, **sizes}))
+    monkeypatch.setattr('transformers.SegformerConfig', lambda **s: original(**{**s, **sizes}))
 
 
 @pytest.fixture
