@@ -147,8 +147,9 @@ def tiny_segmenter(monkeypatch):
     """Let segmenters be as small as possible; skip without the transformers package."""
     # The first import of the network replaces the module transformers: import it before.
     pytest.importorskip('transformers.models.segformer.modeling_segformer')
-    from transformers import SegformerConfig as original
+    import transformers
 
+    original = transformers.SegformerConfig
     sizes = {'depths': [1] * 4, 'hidden_sizes': [4, 4, 10, 8], 'decoder_hidden_size': 8}
     monkeypatch.setattr('transformers.SegformerConfig', lambda **s: original(**{**s, **sizes}))
 
