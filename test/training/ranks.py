@@ -7,6 +7,7 @@ Without torchrun, ``everything`` is what a single process computes.
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 import sys
 
@@ -21,6 +22,7 @@ from training import distributed
 from training.config import LearnedTask
 from training.data.augmentation import Batch
 from training.data.datasets import open_dataset
+from training.method import task_networks
 from training.method.loss_net import LossNetRT
 from training.method.losses import fusion_loss
 from training.method.meta import constant_preconditioner
@@ -32,13 +34,13 @@ from training.method.task_networks import segment
 from training.train import main
 from training.train import train
 
-TINY = DetectorConfig(widths=(4, 4, 8, 8, 8), repeats=(0, 0, 1, 0, 0), neck=8, head=8)
+TINY = {'widths': (4, 4, 8, 8, 8), 'repeats': (0, 0, 1, 0, 0), 'neck': 8, 'head': 8}
 
 
 def images(seed):
-    """Return this process's rows of luma and infrared, (4, 1, 32, 32) in all."""
+    """Return this process's rows of luma and infrared, (4, 1, 16, 16) in all."""
     generator = torch.Generator().manual_seed(seed)
-    both = (torch.rand(4, 1, 32, 32, generator=generator, dtype=torch.float64) for _ in range(2))
+    both = (torch.rand(4, 1, 16, 16, generator=generator, dtype=torch.float64) for _ in range(2))
     return tuple(distributed.share(image) for image in both)
 
 
@@ -65,7 +67,7 @@ def hardly_labeled():
 def networks():
     """Return F, G and a small convolutional task network, in float64."""
     torch.manual_seed(1)
-    fusion, loss_net = FusionRT(FusionRTConfig(width=8, depth=3)), LossNetRT(width=8, depth=3)
+    fusion, loss_net = FusionRT(FusionRTConfig(width=4, depth=2)), LossNetRT(width=4, depth=2)
     torch.nn.init.normal_(loss_net.head.weight, std=0.3)
     layers = torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 1, 3)
     return fusion.double(), loss_net.double(), torch.nn.Sequential(*layers).double()
@@ -86,12 +88,12 @@ def fusion_gradients():
 
 def detection_gradients(batch):
     torch.manual_seed(2)
-    detector = Detector(TINY).eval()
+    detector = Detector(DetectorConfig(**TINY)).eval()
     return gradients_of(detector, detect(detector, batch.rgb, batch)['loss'])
 
 
 def segmentation_gradients():
-    """Return the gradients if labeled pixels are not spread equally over the rows."""
+    """Return the gradients if some rows have fewer labeled pixels than others."""
     torch.manual_seed(3)
     segmenter, batch = torch.nn.Conv2d(3, 2, 4, stride=4), labeled()
     mask = (torch.rand(4, 64, 64) < 0.5).long()
@@ -104,7 +106,7 @@ def segmentation_gradients():
 def statistics():
     """Return BatchNorm's running statistics after a step in training mode."""
     torch.manual_seed(2)
-    detector, batch = Detector(TINY).train(), labeled()
+    detector, batch = Detector(DetectorConfig(**TINY)).train(), labeled()
     gradients_of(detector, detect(detector, batch.rgb, batch)['loss'])
     return {name: b for name, b in detector.named_buffers() if name.endswith('running_mean')}
 
@@ -146,25 +148,16 @@ def everything():
 
 def fusion_settings(run, data):
     """Return the arguments of the command for a short run."""
-    settings = f'run={run} data={data} steps=3 batch=2 crop_hw=[64,64] threads=1 device=cpu'
-    return settings.split()
+    settings = f'run={run} data={data} steps=2 batch=2 crop_hw=[32,32] threads=1 device=cpu'
+    return f'{settings} fusion_width=4 fusion_depth=2'.split()
 
 
 def trained(run, data):
     """Train all networks for some steps; return the fusion network of this process."""
-    config = LearnedTask(
-        data=data,
-        run=run,
-        steps=4,
-        batch=4,
-        crop_hw=(64, 64),
-        warmup_steps=1,
-        meta_every=2,
-        validate_every=2,
-        save_every=3,
-        threads=1,
-        device='cpu',
-    )
+    task_networks.DetectorConfig = partial(DetectorConfig, **TINY)
+    settings = {'steps': 3, 'batch': 4, 'crop_hw': (32, 64), 'meta_every': 2, 'device': 'cpu'}
+    settings |= {'threads': 1, 'warmup_steps': 1, 'validate_every': 2, 'save_every': 2}
+    config = LearnedTask(data=data, run=run, **settings)
     return train(config, list(open_dataset(data, 'train'))).state_dict()
 
 

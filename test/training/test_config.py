@@ -56,18 +56,13 @@ def test_a_file_that_is_not_a_yaml_mapping_is_refused(tmp_path, text):
         load_config([str(path)])
 
 
-def test_later_arguments_win_over_earlier_ones(tmp_path):
-    path = tmp_path / 'a.yaml'
-    path.write_text('steps: 7\nlr: 1e-3\ncrop_hw: [64, 96]\n', encoding='utf-8')
-    config = load_config([*PLACES, str(path), 'steps=9'])
-    assert (config.steps, config.lr, config.crop_hw) == (9, 1e-3, (64, 96))
-
-
-def test_paths_in_a_yaml_file_are_relative_to_the_file(tmp_path):
+def test_later_arguments_win_and_paths_in_a_file_are_relative_to_it(tmp_path):
     path = tmp_path / 'a' / 'b.yaml'
     path.parent.mkdir()
-    path.write_text('data: ../set\nrun: /runs/a\n', encoding='utf-8')
-    config = load_config([str(path), 'fusion=here'])
+    lines = ['data: ../set', 'run: /runs/a', 'steps: 7', 'lr: 1e-3', 'crop_hw: [64, 96]']
+    path.write_text('\n'.join(lines), encoding='utf-8')
+    config = load_config(['data=DATA', str(path), 'steps=9', 'fusion=here'])
+    assert (config.steps, config.lr, config.crop_hw) == (9, 1e-3, (64, 96))
     assert (config.data, config.run, config.fusion) == (str(tmp_path / 'set'), '/runs/a', 'here')
 
 

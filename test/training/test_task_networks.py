@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.nets.detector import Detector
 from training.data.augmentation import split
 from training.data.batches import halves
 from training.data.batches import make_batch
@@ -17,9 +16,9 @@ from training.method.losses import pair_of
 from training.method.optimization import make_optimizer
 from training.method.task_networks import evaluation_mode
 from training.method.task_networks import loss_on_fused
+from training.method.task_networks import make_detector
 
 pytestmark = pytest.mark.torch
-CPU = torch.device('cpu')
 
 
 @pytest.fixture
@@ -33,9 +32,9 @@ def parts(config, samples):
 
 
 @pytest.fixture
-def detectors():
+def detectors(tiny_detector):
     torch.manual_seed(0)
-    return {'detector_a': Detector(), 'detector_b': Detector()}
+    return {name: make_detector(('a', 'b', 'c')) for name in ('detector_a', 'detector_b')}
 
 
 def average(luma, ir):
@@ -67,6 +66,9 @@ def test_a_network_is_never_trained_on_what_it_is_evaluated_on(parts, detectors)
 
 
 def test_the_halves_of_a_batch_come_from_halves_of_the_data_that_never_mix(config, samples):
+    # Within a half, every pair is used once before any is used twice.
+    names = [make_batch(samples, replace(config, batch=2), step).names for step in range(2)]
+    assert len({name for row in names for name in row}) == 4
     config = replace(config, mosaic=0.5)
     seen = [set(), set()]
     for step in range(12):
@@ -75,12 +77,6 @@ def test_the_halves_of_a_batch_come_from_halves_of_the_data_that_never_mix(confi
     first, second = seen
     assert first | second == {sample.name for sample in samples}
     assert not first & second
-
-
-def test_within_its_half_every_pair_is_used_once_before_any_is_used_twice(config, samples):
-    config = replace(config, batch=2)
-    names = [make_batch(samples, config, step).names for step in range(2)]
-    assert len({name for row in names for name in row}) == 4
 
 
 def test_halves_have_the_same_share_of_every_light_and_keep_neighbors_together(samples):
@@ -94,11 +90,10 @@ def test_halves_have_the_same_share_of_every_light_and_keep_neighbors_together(s
         assert max(of_first) < min(i for i in second if lights[i] == light)
 
 
-def test_halves_of_a_lazy_set_are_those_of_the_set_in_memory(data_root, samples):
+def test_a_lazy_set_or_one_pair_of_each_light_can_be_halved_but_not_a_single_pair(
+    data_root, samples
+):
     assert halves(open_dataset(data_root, 'train')) == halves(samples)
-
-
-def test_one_pair_of_each_light_is_enough_and_a_single_pair_is_refused(samples):
     labeled = [replace(samples[0], strata={'light': light}) for light in ('day', 'night')]
     assert sorted(halves(labeled)) == [[0], [1]]
     with pytest.raises(ConfigError, match='cross_fit=false'):
@@ -106,7 +101,9 @@ def test_one_pair_of_each_light_is_enough_and_a_single_pair_is_refused(samples):
 
 
 def test_the_loss_net_does_not_change_before_the_first_meta_step(config, samples, tiny_detector):
-    training = learned_training(replace(config, first_meta_step=2), CPU)
+    config = replace(config, first_meta_step=2, cross_fit=False)
+    training = learned_training(config, torch.device('cpu'))
+    assert list(training.networks) == ['fusion', 'detector', 'loss_net']
     loss_net = training.networks['loss_net']
     before = copy.deepcopy(loss_net.state_dict())
     batches = [make_batch(samples, config, step) for step in range(3)]
@@ -115,8 +112,3 @@ def test_the_loss_net_does_not_change_before_the_first_meta_step(config, samples
     torch.testing.assert_close(loss_net.state_dict(), before, rtol=0, atol=0)
     training.step(2, batches[2], batches[1:2])
     assert any(not torch.equal(before[name], v) for name, v in loss_net.state_dict().items())
-
-
-def test_without_cross_fit_there_is_one_network_of_a_kind(config):
-    training = learned_training(replace(config, cross_fit=False), CPU)
-    assert list(training.networks) == ['fusion', 'detector', 'loss_net']
