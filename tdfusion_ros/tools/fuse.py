@@ -74,21 +74,38 @@ def run(options: argparse.Namespace) -> int:
             except FrameError as error:
                 dropped[error.cause] += 1
                 source.errors.setdefault(error.cause, str(error))
-    fused = modes.pop('fused', 0)
+    _print_summary(options.output, source, modes, dropped)
+    if not modes:
+        raise BagError(f'no pair was fused: {_advice(source, config.sync)}')
+    if to_bag:
+        print(f'look at it: {_view_command(options)}')
+    return 0
+
+
+def _print_summary(
+    output: Path, source: Source, modes: Counter[str], dropped: Counter[str]
+) -> None:
+    """
+    Print what was fused, and what was dropped and why.
+
+    :param modes: the number of results by mode.
+    :param dropped: pairs without a result, by cause; the source has the frames without a pair.
+    """
     causes = ', '.join(f'{n} {cause}' for cause, n in sorted((dropped + source.dropped).items()))
-    print(f'{fused} pairs -> {options.output}; dropped: {causes or "none"}')
+    print(f'{modes["fused"]} pairs -> {output}; dropped: {causes or "none"}')
     for cause, message in sorted(source.errors.items()):
         print(f'first {cause}: {message}')
     for mode, number in sorted(modes.items()):
-        print(f'while a camera stalled: {number} results {mode} (see docs/thermal.md)')
-    if not fused and not modes:
-        raise BagError(f'no pair was fused: {_advice(source, config.sync)}')
-    if to_bag:
-        command = ['tdfusion', 'view', str(options.output), '--inputs', str(options.input[0])]
-        for flag, topic in (('--rgb-topic', options.rgb_topic), ('--ir-topic', options.ir_topic)):
-            command += [flag, topic] if topic else []
-        print(f'look at it: {shlex.join(command)}')
-    return 0
+        if mode != 'fused':
+            print(f'while a camera stalled: {number} results {mode} (see docs/thermal.md)')
+
+
+def _view_command(options: argparse.Namespace) -> str:
+    """Return the command that shows the result, with the same image topics."""
+    command = ['tdfusion', 'view', str(options.output), '--inputs', str(options.input[0])]
+    for flag, topic in (('--rgb-topic', options.rgb_topic), ('--ir-topic', options.ir_topic)):
+        command += [flag, topic] if topic else []
+    return shlex.join(command)
 
 
 def _advice(source: Source, sync: SyncConfig) -> str:
