@@ -11,8 +11,6 @@ import sys
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for oracle
-
-
 OURS = ('benchmarks', 'tdfusion_ros', 'training')
 
 

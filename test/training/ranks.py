@@ -51,12 +51,11 @@ def labeled():
     valid = torch.tensor([[True, True], [True, False], [True, False], [False, False]])
     rgb = torch.rand(4, 3, 64, 64, generator=generator)
     ids = torch.tensor([[0, 1], [2, 0], [1, 0], [0, 0]])
-    rows = (distributed.share(tensor) for tensor in (rgb, rgb[:, :1], boxes, ids, valid))
-    return Batch(('',) * 4, *rows)
+    return Batch(('',) * 4, *map(distributed.share, (rgb, rgb[:, :1], boxes, ids, valid)))
 
 
 def hardly_labeled():
-    """Return as ``labeled``, with a single object that is worth less than one point."""
+    """Return ``labeled`` with a single object that is worth less than one point."""
     batch = labeled()
     small = torch.tensor([17.0, 17.0, 23.0, 23.0]).expand(batch.boxes_xyxy.shape)
     valid = torch.zeros_like(batch.valid)
@@ -86,10 +85,13 @@ def fusion_gradients():
     return gradients_of(fusion, fusion_loss(fusion(*pair), *pair, weight)['loss'])
 
 
-def detection_gradients(batch):
+def detection_step(batch, training):
+    """Return the gradients; in training mode, BatchNorm's running means in their place."""
     torch.manual_seed(2)
-    detector = Detector(DetectorConfig(**TINY)).eval()
-    return gradients_of(detector, detect(detector, batch.rgb, batch)['loss'])
+    detector = Detector(DetectorConfig(**TINY)).train(training)
+    gradients = gradients_of(detector, detect(detector, batch.rgb, batch)['loss'])
+    means = {name: b for name, b in detector.named_buffers() if name.endswith('running_mean')}
+    return means if training else gradients
 
 
 def segmentation_gradients():
@@ -103,14 +105,6 @@ def segmentation_gradients():
     return gradients_of(segmenter, segment(segmenter, batch.rgb, batch)['loss'])
 
 
-def statistics():
-    """Return BatchNorm's running statistics after a step in training mode."""
-    torch.manual_seed(2)
-    detector, batch = Detector(DetectorConfig(**TINY)).train(), labeled()
-    gradients_of(detector, detect(detector, batch.rgb, batch)['loss'])
-    return {name: b for name, b in detector.named_buffers() if name.endswith('running_mean')}
-
-
 def meta_gradients(method, tasks=2, prior_strength=0.5):
     """Return the gradient for G; the prior needs a mean over all processes."""
     fusion, loss_net, task_network = networks()
@@ -119,27 +113,23 @@ def meta_gradients(method, tasks=2, prior_strength=0.5):
         lambda fuse: task_network(fuse(*seen)).square().mean(),
         lambda fuse: (task_network(fuse(*seen)) - 0.3).abs().mean(),
     ][:tasks]
+    settings = {'prior_strength': prior_strength}
     if method == 'pixel':
-        config = LearnedTask(prior_strength=prior_strength)
-        return pixel_gradient(fusion, loss_net, losses, config)[0]
-    config = LearnedTask(
-        prior_strength=prior_strength,
-        combine='normalized',
-        central_difference=method == 'difference',
-    )
+        return pixel_gradient(fusion, loss_net, losses, LearnedTask(**settings))[0]
+    settings |= {'combine': 'normalized', 'central_difference': method == 'difference'}
     arguments = (fusion, loss_net, [images(3), images(4)], losses)
-    precondition = constant_preconditioner(fusion, 0.05)
-    return meta_gradient(*arguments, precondition=precondition, config=config)[0]
+    factors = constant_preconditioner(fusion, 0.05)
+    return meta_gradient(*arguments, precondition=factors, config=LearnedTask(**settings))[0]
 
 
 def everything():
     """Return all gradients by the name of what they are of."""
     found = {
         'fusion': fusion_gradients(),
-        'detection': detection_gradients(labeled()),
-        'detection of little': detection_gradients(hardly_labeled()),
+        'detection': detection_step(labeled(), training=False),
+        'detection of little': detection_step(hardly_labeled(), training=False),
         'segmentation': segmentation_gradients(),
-        'statistics': statistics(),
+        'statistics': detection_step(labeled(), training=True),
         'plain pixel': meta_gradients('pixel', tasks=1, prior_strength=0.0),
         **{f'meta {method}': meta_gradients(method) for method in ('adam', 'pixel', 'difference')},
     }

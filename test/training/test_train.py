@@ -29,15 +29,16 @@ def with_classes(root, *names):
     (root / 'classes.txt').write_text('\n'.join(names), encoding='utf-8')
 
 
-def test_both_networks_train_to_a_run_folder(short_run, samples, tmp_path, logged):
+def test_a_fusion_network_and_a_detector_on_it_train_to_run_folders(
+    short_run, samples, tmp_path, logged
+):
     fusion = short_run(run=str(tmp_path / 'fusion'))
     trained = train(fusion, samples)
     train(short_run('detection', fusion=fusion.run, mosaic=0.5), samples)
     for run in ('fusion', 'run'):
         assert [line['step'] for line in logged(tmp_path / run)] == [0, 1, 2]
-        network = load_run(tmp_path / run)
-        assert all(value.isfinite().all() for value in network.state_dict().values())
-    y, ir = torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32)
+        assert all(v.isfinite().all() for v in load_run(tmp_path / run).state_dict().values())
+    y, ir = torch.rand(2, 1, 1, 32, 32)
     torch.testing.assert_close(load_run(fusion.run)(y, ir), trained(y, ir))
 
 
