@@ -152,12 +152,14 @@ class FusionNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; the exit status is 1 if startup fails."""
-    node = None
+    resources = ExitStack()
     disable_interrupts = interrupt_once()
     try:
         rclpy.init(args=args)
         node = FusionNode()
+        resources.callback(node.destroy_node)
         executor = SingleThreadedExecutor()
+        resources.callback(executor.shutdown)  # its destructor may write a traceback otherwise
         executor.add_node(node)
         if node.get_parameter('autostart').value and not node.autostart():
             return 1 if rclpy.ok() else 0
@@ -171,8 +173,7 @@ def main(args: list[str] | None = None) -> int:
     finally:
         # rclpy may wake this thread before the signal reaches Python; it must not raise here.
         disable_interrupts()
-        if node is not None:
-            node.destroy_node()
+        resources.close()
         rclpy.try_shutdown()
         ignore()
     return 0
