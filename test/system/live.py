@@ -77,10 +77,13 @@ class Record:
         self.results.append((monotonic(), stamp_of(data)))
 
     def add_diagnostics(self, message: DiagnosticArray) -> None:
-        """Record diagnostics."""
-        self.values = {v.key: v.value for status in message.status for v in status.values}
-        self.healthy = all(status.level == OK for status in message.status)
-        for status in message.status:
+        """Record diagnostics of the node under test; others publish on the same topic."""
+        statuses = [s for s in message.status if s.name.startswith('/tdfusion: ')]
+        if not statuses:
+            return
+        self.values = {v.key: v.value for status in statuses for v in status.values}
+        self.healthy = all(status.level == OK for status in statuses)
+        for status in statuses:
             if status.level != OK:
                 self.warn(f'{status.name.split(": ")[1]}: {status.message}')
 
