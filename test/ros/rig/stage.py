@@ -49,7 +49,7 @@ class NodeProcess:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=ROOT,
-                env={**os.environ, 'PYTHONPATH': PYTHONPATH},
+                env={**os.environ, 'PYTHONPATH': PYTHONPATH, 'PYTHONFAULTHANDLER': '1'},
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
@@ -90,7 +90,8 @@ class NodeProcess:
         if not self.running():
             return
         self.signal(signal.SIGINT)
-        assert self.status() == 0, f'the node did not end well\n{self.log()}'
+        status = self.status()
+        assert status == 0, f'the node exited with {status}, expected 0\n{self.log()}'
         assert 'Traceback' not in self.log(), self.log()
 
 
