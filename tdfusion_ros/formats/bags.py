@@ -17,6 +17,7 @@ from rosbags.interfaces import QosLiveliness
 from rosbags.interfaces import QosReliability
 from rosbags.interfaces import QosTime
 from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer
 from rosbags.rosbag2 import WriterError
@@ -24,14 +25,22 @@ from rosbags.typesys import get_types_from_msg
 from rosbags.typesys import get_typestore
 from rosbags.typesys import Stores
 from rosbags.typesys.store import Typestore
+import yaml
 
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.messages import MessageTypes
+from tdfusion_ros.formats.plain_yaml import reason
 from tdfusion_ros.formats.plain_yaml import refuse_aliases
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 DEFINITIONS = Path(__file__).parent
+# How errors of rosbags about metadata.yaml begin, and what others mean.
+METADATA_FAULTS = ('A metadata key is', 'Invalid bag metadata', 'Could not load YAML')
+MCAP_FAULTS = {
+    'File magic is invalid': 'it is not an MCAP file',
+    'File end magic is invalid': 'its MCAP file is cut off; repair it with: mcap recover',
+}
 
 
 @cache
@@ -98,6 +107,8 @@ class BagReader:
         )
         if not folder.exists():
             raise BagError(f'bag {path} does not exist')
+        if folder.is_dir() and not (folder / 'metadata.yaml').is_file():
+            raise BagError(f'{path} is a folder without metadata.yaml, not a bag')
         self.path = folder
         try:
             if (folder / 'metadata.yaml').is_file():
@@ -106,7 +117,7 @@ class BagReader:
             self._reader.open()
             _check_connections(self._reader.connections)
         except Exception as error:  # rosbags raises errors of many kinds for a damaged bag
-            raise BagError(f'bag {path} cannot be opened: {error!r}') from error
+            raise BagError(f'bag {path} cannot be opened: {_fault(error)}') from error
 
     def __enter__(self) -> 'BagReader':
         return self
@@ -160,7 +171,7 @@ class BagReader:
                 _check_time(time_ns)
                 yield connection.topic, time_ns, bytes(data)
         except Exception as error:  # as above
-            raise BagError(f'bag {self.path} is damaged: {error!r}') from error
+            raise BagError(f'bag {self.path} is damaged: {_fault(error)}') from error
 
     def messages(self, *topics: str, at_ns: int | None = None) -> Iterator[tuple[str, int, Any]]:
         """
@@ -174,7 +185,7 @@ class BagReader:
                 yield topic, time_ns, typestore().deserialize_cdr(data, kinds[topic])
             except Exception as error:  # as above
                 raise BagError(
-                    f'a message of {topic} in {self.path} is damaged: {error!r}'
+                    f'a message of {topic} in {self.path} is damaged: {_fault(error)}'
                 ) from error
 
 
@@ -223,6 +234,18 @@ class BagWriter:
             self._writer.write(self._connections[topic], time_ns, data)
         except OSError as error:
             raise BagError(f'bag {self._writer.path} cannot be written: {error}') from None
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a bag, from an error of rosbags or of a library below it."""
+    text = reason(error)
+    if isinstance(error, yaml.YAMLError) or text.startswith(METADATA_FAULTS):
+        return f'its metadata.yaml is damaged: {text}'
+    for words, meaning in MCAP_FAULTS.items():
+        if words in text:
+            return meaning
+    known = isinstance(error, (ReaderError, ValueError, OSError))
+    return text if known else f'{type(error).__name__}: {text}'
 
 
 def _check_connections(connections: Sequence[Connection]) -> None:

@@ -43,3 +43,15 @@ def refuse_aliases(text: str) -> None:
     loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # a bag may have thousands of files
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
         raise _ALIAS
+
+
+def reason(error: Exception) -> str:
+    """Return why a file cannot be read or written: of YAML with its line and column."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f'line {mark.line + 1}, column {mark.column + 1}: {error.problem}'
+    if isinstance(error, UnicodeDecodeError):
+        return 'it is not a text file in UTF-8'
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)

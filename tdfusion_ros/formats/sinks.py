@@ -1,7 +1,9 @@
 """Where ``tdfusion fuse`` writes its results: a bag, or a folder of images."""
 
+from contextlib import suppress
 import json
 from pathlib import Path
+import shutil
 from typing import Any
 from typing import Protocol
 
@@ -15,6 +17,7 @@ from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import BagWriter
 from tdfusion_ros.formats.bags import INFO_TYPE
+from tdfusion_ros.formats.plain_yaml import reason
 from tdfusion_ros.formats.sources import Source
 
 
@@ -30,6 +33,8 @@ class BagSink:
     """
     Write results to a new mcap bag, on the node's topics, timed by the stamps that they carry.
 
+    A bag that gets no result is removed when it is closed.
+
     :param threshold: the score threshold, for label_info.
     :param source: its camera_info of rgb is passed on.
     :raises BagError: if the bag cannot be written.
@@ -38,6 +43,7 @@ class BagSink:
     def __init__(
         self, folder: Path, classes: tuple[str, ...], threshold: float, source: Source
     ) -> None:
+        self._folder = folder
         self._writer = BagWriter(folder)
         self._classes = classes
         self._threshold = threshold
@@ -72,6 +78,8 @@ class BagSink:
     def close(self) -> None:
         """Finish the bag."""
         self._writer.close()
+        if self._empty:
+            shutil.rmtree(self._folder)
 
 
 class FolderSink:
@@ -80,6 +88,7 @@ class FolderSink:
 
     NAME is the stem of the input images, or the stamp of the result [ns]. Where a camera stalled,
     ``stalled.json`` has ``mode`` and, under the key ``mark``, the warning of each result.
+    A folder that gets no image is removed when it is closed.
 
     :raises BagError: if the folder exists, or an image cannot be written.
     """
@@ -91,8 +100,10 @@ class FolderSink:
         self._stalls: dict[str, dict[str, str]] = {}
         try:
             folder.mkdir(parents=True)
+        except FileExistsError:
+            raise BagError(f'{folder} exists: name a new folder') from None
         except OSError as error:
-            raise BagError(f'folder {folder} cannot be made: {error}; name a new one') from None
+            raise BagError(f'folder {folder} cannot be made: {reason(error)}') from None
 
     def write(self, pair: FramePair, result: FusionResult) -> None:
         """Write the fused image of one result and remember its detections."""
@@ -112,7 +123,11 @@ class FolderSink:
 
     def close(self) -> None:
         """Write ``detections.json`` and, if a camera stalled, ``stalled.json``."""
+        if not self._detections:
+            with suppress(OSError):  # part of an image may be in it
+                self._folder.rmdir()
+            return
         for name, content in (('detections', self._detections), ('stalled', self._stalls)):
-            if content or name == 'detections':
+            if content:
                 text = json.dumps(content, indent=1)
                 (self._folder / f'{name}.json').write_text(text + '\n', encoding='utf-8')

@@ -15,6 +15,7 @@ from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.formats.plain_yaml import reason
 
 if TYPE_CHECKING:
     from tdfusion_ros.formats.sources import Source
@@ -70,7 +71,9 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
             tree = read_yaml(options.config.read_text(encoding='utf-8'))
             values = flatten(next(iter(tree.values()))['ros__parameters'])
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f'{options.config} is not a parameter file: {error!r}') from None
+            raise ConfigError(
+                f'{options.config} is not a parameter file: {reason(error)}'
+            ) from None
         except (AttributeError, KeyError, TypeError, StopIteration):
             raise ConfigError(
                 f'{options.config} is not a parameter file: expected NODE: ros__parameters: '
@@ -83,7 +86,7 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
         try:
             values[name] = read_yaml(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--param {name}: '{value}' is not YAML: {error}") from None
+            raise ConfigError(f"--param {name}: '{value}' is not YAML: {reason(error)}") from None
     return from_mapping(values)
 
 
@@ -102,10 +105,24 @@ def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitSt
         raise ConfigError(
             f'{options.command} takes one bag or two folders, got {len(options.input)} paths'
         )
+    check_input(options.input)
     if len(options.input) == 2:
         return FolderSource(*options.input)
     reader = stack.enter_context(BagReader(options.input[0]))
     return BagSource(reader, reader.find(options.rgb_topic, options.ir_topic), config)
+
+
+def check_input(paths: Sequence[Path]) -> None:
+    """
+    Check that a single input can be a bag.
+
+    :raises ConfigError: if it is a folder of something else, as one of two folders of images.
+    """
+    if len(paths) == 1 and paths[0].is_dir() and not (paths[0] / 'metadata.yaml').is_file():
+        raise ConfigError(
+            f'{paths[0]} is a folder without metadata.yaml, not a bag; for images name '
+            'RGB_FOLDER and IR_FOLDER'
+        )
 
 
 def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:

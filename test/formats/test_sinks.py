@@ -79,7 +79,7 @@ def test_folder_gets_fused_images_in_true_colors_and_the_detections(demo_pairs, 
 
 
 def test_existing_folder_is_never_written_to(tmp_path):
-    with pytest.raises(BagError, match='name a new one'):
+    with pytest.raises(BagError, match='exists: name a new folder'):
         FolderSink(tmp_path, CLASSES)
 
 

@@ -133,6 +133,7 @@ def places(demo, folders, write_bag, demo_records, tmp_path):
     """Return paths by the names that WRONG uses."""
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'bad.yaml').write_text('a: [\n b')
+    (tmp_path / 'image.png').write_bytes(b'\x89PNG')
     infos = [record for record in demo_records if record[0].endswith('camera_info')]
     shutil.copytree(demo, tmp_path / 'corrupted')
     data = (demo / 'msrs_drive.mcap').read_bytes()
@@ -143,27 +144,30 @@ def places(demo, folders, write_bag, demo_records, tmp_path):
         'infos': write_bag(tmp_path / 'infos', infos),
         'rgb': folders[0],
         'ir': folders[1],
-        **{name: tmp_path / name for name in ('corrupted', 'new', 'nowhere', 'empty', 'bad.yaml')},
+        **{name: tmp_path / name for name in ('corrupted', 'new', 'nowhere', 'empty')},
+        **{name: tmp_path / name for name in ('bad.yaml', 'image.png')},
     }
 
 
 # Part of the error line: arguments, in which the keys of ``places`` are replaced by paths.
 WRONG = {
     'nowhere does not exist': 'nowhere -o new',
-    'empty cannot be opened': 'empty -o new',
+    'for images name RGB_FOLDER and IR_FOLDER': 'rgb -o new',
     'corrupted cannot be opened': 'corrupted -o new',
     'no rgb topic': 'infos -o new',
     'empty has no images': 'rgb empty -o new',
     'nowhere is not a folder': 'rgb nowhere -o new',
     'one bag or two folders': 'rgb ir ir -o new',
     'cannot become a bag': 'rgb ir -o new --to bag',
-    'name a new one': 'rgb ir -o empty',
+    'empty exists: name a new folder': 'rgb ir -o empty',
     'empty cannot be written': 'demo -o empty',
     "unknown setting 'score_treshold'": 'rgb ir -o new -p score_treshold=0.5',
     'between 0 and 1': 'rgb ir -o new -p score_threshold=7',
     'NAME=VALUE': 'rgb ir -o new -p score_threshold',
     'not YAML': 'rgb ir -o new -p score_threshold=[',
-    'not a parameter file': 'rgb ir -o new --config bad.yaml',
+    'bad.yaml is not a parameter file: line 2, column 3: ': 'rgb ir -o new --config bad.yaml',
+    'image.png is not a parameter file: it is not a text': 'rgb ir -o new --config image.png',
+    'nowhere is not a parameter file: No such file': 'rgb ir -o new --config nowhere',
     'shipped models': 'rgb ir -o new -p model=nowhere',
     'no pair was fused': 'demo -o new -p sync.ir_time_offset_ms=50',
     'sync.hold_max_age_ms': 'demo -o new -p sync.mode=rgb_hold -p sync.ir_time_offset_ms=5000 '
@@ -201,6 +205,17 @@ def test_the_reason_of_each_cause_is_printed(
     assert reason in out
     assert ('bytes cannot hold' if is_bag else 'set ir.color to luma') in err
     assert 'stamps' not in err
+
+
+@pytest.mark.parametrize('is_bag', [False, True])
+def test_output_without_a_result_is_removed(is_bag, folders, demo, tmp_path):
+    out = tmp_path / 'out'
+    if is_bag:
+        assert fuse(demo, '-o', out, '-p', 'sync.ir_time_offset_ms=50') == 1
+    else:
+        sorted(folders[0].iterdir())[0].write_bytes(b'no image')
+        assert fuse(*folders, '-o', out) == 1
+    assert not out.exists()
 
 
 def test_unmatched_file_is_named(folders, tmp_path, capsys):

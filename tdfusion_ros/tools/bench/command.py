@@ -9,6 +9,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_sizes
 from tdfusion_ros.tools.options import add_topics
+from tdfusion_ros.tools.options import check_input
 from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import sizes_hw
@@ -28,7 +29,7 @@ def add(commands: Any) -> None:
         nargs='*',
         type=Path,
         metavar='INPUT',
-        help='a bag, or RGB_FOLDER IR_FOLDER; default: the demo bag',
+        help='a bag, or RGB_FOLDER IR_FOLDER; default: the demo bag of a clone',
     )
     add('--frames', type=int, default=200, metavar='N', help='timed frames; default: 200')
     add_sizes(bench, 'resize both images; several sizes are timed in turns')
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     if options.backend:
         options.param.append(f'backend={options.backend}')
     check_output(options.output)
+    check_input(options.input)
     source = PairSource(
         tuple(options.input) or (benchmark.demo_bag(),),
         (options.rgb_topic, options.ir_topic),
