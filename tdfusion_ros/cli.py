@@ -2,8 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 import sys
 
+import tdfusion_ros
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.tools import build_engine as build
 from tdfusion_ros.tools import fuse
@@ -20,9 +22,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return 0, or 1 after printing one error line."""
     options = parser().parse_args(argv)
     try:
-        return options.run(options)
+        status: int = options.run(options)
+        sys.stdout.flush()
+        return status
     except FusionError as error:
         print(f'tdfusion: {error}', file=sys.stderr)
+    except OSError as error:  # such as a full disk or a closed pipe
+        place = f'{error.filename}: ' if error.filename else ''
+        print(f'tdfusion: {place}{error.strerror or error}', file=sys.stderr)
+        _drop_output()
     except KeyboardInterrupt:
         print('tdfusion: interrupted', file=sys.stderr)
     return 1
@@ -35,13 +43,25 @@ def parser() -> argparse.ArgumentParser:
         usage='tdfusion COMMAND ...',
         description='Fuse thermal and RGB images; tdfusion COMMAND --help describes a command.',
     )
-    # The width of this metavar makes room for the longest name before its help.
+    # The width of this option makes room for the longest name of a command before its help.
+    top.add_argument(
+        '-V', '--version', action='version', version=f'tdfusion {tdfusion_ros.__version__}'
+    )
     commands = top.add_subparsers(
-        prog='tdfusion', dest='command', required=True, metavar='COMMAND [-h]'
+        prog='tdfusion', dest='command', required=True, metavar='COMMAND'
     )
     for command in COMMANDS:
         command.add(commands)
     return top
+
+
+def _drop_output() -> None:
+    """Close an output that takes no more, which Python would report again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """The library interface: fuse numpy arrays, with the pipeline of the ROS node."""
 
+from collections import Counter
 from dataclasses import dataclass
 import logging
 from pathlib import Path
@@ -19,7 +20,7 @@ __all__ = ['Fuser', 'FusionError', 'Result', 'load']
 log = logging.getLogger('tdfusion_ros')
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """
     A fused image and the detections in it.
@@ -52,6 +53,11 @@ class Result:
     def labels(self) -> list[str]:
         """The class name of each box."""
         return [self.classes[i] for i in self.detections.class_ids]
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        found = ', '.join(f'{n} {label}' for label, n in Counter(self.labels).items())
+        return f'Result({width}x{height}, detections: {found or "none"})'
 
     def draw(self) -> np.ndarray:
         """Return a copy of ``image`` with boxes, labels and scores, (H, W, 3) uint8."""
@@ -114,7 +120,7 @@ def load(
     model: str | Path = 'msrs_rt',
     *,
     backend: str = 'auto',
-    calibration: str | Path = '',
+    calibration: str | Path | None = None,
     **settings: Any,
 ) -> Fuser:
     """
@@ -122,15 +128,20 @@ def load(
 
     :param model: a bundle's folder, or the name of a shipped bundle.
     :param backend: ``auto``, ``cpu``, ``cuda`` or ``trt``; the choice of ``auto`` is logged.
-    :param calibration: a calibration file (YAML, ir to rgb); empty: both cameras have the same
-        field of view.
+    :param calibration: a calibration file (YAML, ir to rgb); None or empty: both cameras have the
+        same field of view.
     :param settings: any other setting of :class:`tdfusion_ros.core.config.FusionConfig`, as
         ``score_threshold=0.5`` or ``ir={'invert': True}``. Settings that only concern topics
         and pairing have no effect here.
     :raises FusionError: if a setting, the model, the calibration or the backend cannot be used.
     """
     config = from_mapping(
-        {'model': str(model), 'backend': backend, 'calibration': str(calibration), **settings}
+        {
+            'model': str(model),
+            'backend': backend,
+            'calibration': str(calibration or ''),
+            **settings,
+        }
     )
     return Fuser(build_pipeline(config, log.info))
 

@@ -113,6 +113,17 @@ def test_draw_returns_a_copy_with_boxes(fuse, images):
     np.testing.assert_array_equal(result.image, before)
 
 
+def test_result_is_shown_in_one_line_without_its_arrays(fuse, images):
+    text = repr(fuse(*images))
+    assert text.startswith('Result(640x480, detections: ')
+    assert 'person' in text
+    assert len(text) < 99
+
+
+def test_calibration_none_is_no_calibration(fuse, images):
+    assert same(tdfusion_ros.load(backend='cpu', calibration=None)(*images), fuse(*images))
+
+
 def test_settings_are_those_of_the_node(images, fuse):
     rgb, ir = images
     tuned = tdfusion_ros.load(

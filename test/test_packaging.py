@@ -11,6 +11,8 @@ from packaging.requirements import Requirement
 import pytest
 import yaml
 
+import tdfusion_ros
+
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / 'docker'
 DOCKERFILES = sorted(DOCKER.glob('*.Dockerfile'))
@@ -100,10 +102,10 @@ def test_package_xml_brings_no_torch_and_no_tensorrt():
     assert not re.search('torch|tensorrt|cuda', every)
 
 
-def test_package_xml_setup_py_and_citation_state_one_version():
+def test_package_its_manifest_setup_py_and_citation_state_one_version():
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     stated = {MANIFEST.findtext('version'), setup_keywords()['version'], citation['version']}
-    assert len(stated) == 1
+    assert stated == {tdfusion_ros.__version__}
 
 
 def test_package_xml_and_setup_py_state_one_description_and_license():

@@ -240,10 +240,13 @@ def from_mapping(values: Mapping[str, Any]) -> FusionConfig:
     known = {name: value for name, value, _ in _flat(FusionConfig())}
     groups: dict[str, dict[str, Any]] = {}
     for name, value in flatten(values).items():
+        if name in GROUPS:
+            raise ConfigError(f'{name} must be a mapping of settings to values, got {value!r}')
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ''
-            raise ConfigError(f"unknown setting '{name}': {hint}known are {', '.join(known)}")
+            hint = f"did you mean '{near[0]}'? See tdfusion params" if near else ''
+            names = ', '.join(known)
+            raise ConfigError(f"unknown setting '{name}': {hint or f'known are {names}'}")
         group, _, leaf = name.rpartition('.')
         groups.setdefault(group, {})[leaf] = _cast(name, value, known[name])
     top = groups.pop('', {})
@@ -276,6 +279,8 @@ def _flat(config: Any, prefix: str = '') -> Any:
 
 def _cast(name: str, value: Any, default: Any) -> Any:
     wanted = type(default)
+    if getattr(value, 'ndim', None) == 0:  # a numpy scalar
+        value = value.item()
     if wanted is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     if wanted is tuple and isinstance(value, (list, tuple)):

@@ -99,7 +99,7 @@ def gray(pixels: np.ndarray, *, luma: bool = False) -> np.ndarray:
     raise FrameError(
         'bad_encoding',
         'the ir image is in false colors, which cannot be converted back to temperature: switch '
-        'the camera to gray (white-hot), or set ir.color to luma',
+        'the camera to gray (white-hot), or set ir.color to luma; or are rgb and ir swapped?',
     )
 
 

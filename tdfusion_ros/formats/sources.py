@@ -93,8 +93,8 @@ class FolderSource:
         if alone:
             folder = rgb if alone[0] in self._files['rgb'] else ir
             raise BagError(
-                f'{len(alone)} images have no partner of the same stem, the first is '
-                f"'{alone[0]}' in {folder}"
+                f'{len(alone)} {"image has" if len(alone) == 1 else "images have"} no partner of '
+                f"the same stem, the first is '{alone[0]}' in {folder}"
             )
         self.total = len(self._files['rgb'])
 

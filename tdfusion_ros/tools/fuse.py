@@ -92,7 +92,8 @@ def _print_summary(
     :param dropped: pairs without a result, by cause; the source has the frames without a pair.
     """
     causes = ', '.join(f'{n} {cause}' for cause, n in sorted((dropped + source.dropped).items()))
-    print(f'{modes["fused"]} pairs -> {output}; dropped: {causes or "none"}')
+    noun = 'pair' if modes['fused'] == 1 else 'pairs'
+    print(f'{modes["fused"]} {noun} -> {output}; dropped: {causes or "none"}')
     for cause, message in sorted(source.errors.items()):
         print(f'first {cause}: {message}')
     for mode, number in sorted(modes.items()):

@@ -2,6 +2,7 @@ from dataclasses import fields
 from dataclasses import FrozenInstanceError
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tdfusion_ros.core.config import from_mapping
@@ -36,15 +37,32 @@ def test_every_default_can_be_given_by_name(name, default, _):
     assert from_mapping({name: value}) == FusionConfig()
 
 
-def test_misspelled_key_is_named_with_its_neighbor_and_the_known_ones():
+def test_misspelled_key_is_named_with_its_neighbor_or_else_with_the_known_ones():
     with pytest.raises(ConfigError) as caught:
         from_mapping({'sync.max_skew': 5.0})
-    message = str(caught.value)
-    assert "unknown setting 'sync.max_skew': did you mean 'sync.max_skew_ms'?" in message
-    assert all(name in message for name in NAMES)
+    wanted = (
+        "unknown setting 'sync.max_skew': did you mean 'sync.max_skew_ms'? See tdfusion params"
+    )
+    assert str(caught.value) == wanted
+    with pytest.raises(ConfigError) as caught:
+        from_mapping({'xyzzy': 5.0})
+    assert all(name in str(caught.value) for name in NAMES)
 
 
-@pytest.mark.parametrize('key', ['xyzzy', '', 'sync', 'sync.', '.model', 'sync.sync.max_skew_ms'])
+def test_group_without_a_mapping_is_refused():
+    with pytest.raises(ConfigError, match='ir must be a mapping of settings to values, got 3'):
+        from_mapping({'ir': 3})
+
+
+def test_numpy_scalars_are_accepted():
+    given = {'score_threshold': np.float32(0.5), 'max_detections': np.int64(7)}
+    config = from_mapping({**given, 'ir.invert': np.bool_(True), 'backend': np.str_('cpu')})
+    assert (config.score_threshold, config.max_detections) == (0.5, 7)
+    assert config.ir.invert is True
+    assert type(config.backend) is str
+
+
+@pytest.mark.parametrize('key', ['xyzzy', '', 'sync.', '.model', 'sync.sync.max_skew_ms'])
 def test_unknown_key_is_refused(key):
     with pytest.raises(ConfigError, match='unknown setting'):
         from_mapping({key: 1.0})

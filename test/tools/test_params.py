@@ -1,7 +1,12 @@
 """``tdfusion params``: the shipped parameter file and the page of the docs come from it."""
 
+from pathlib import Path
+import subprocess
+import sys
+
 import pytest
 
+import tdfusion_ros
 from tdfusion_ros.cli import main
 from tdfusion_ros.cli import parser
 from tdfusion_ros.core.config import FusionConfig
@@ -23,11 +28,32 @@ def test_parameter_table_of_the_docs_is_generated(root, capsys):
     assert capsys.readouterr().out in (root / 'docs' / 'parameters.md').read_text()
 
 
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full')
+def test_output_that_cannot_be_written_is_one_line_with_status_1():
+    with open('/dev/full', 'w') as full:
+        command = [sys.executable, '-m', 'tdfusion_ros.cli', 'params']
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, 'tdfusion: No space left on device\n')
+
+
+def test_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(['--version'])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f'tdfusion {tdfusion_ros.__version__}\n'
+
+
+def test_missing_command_is_called_command(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().err.endswith('arguments are required: COMMAND\n')
+
+
 def test_help_has_one_line_per_command(capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '80')
     with pytest.raises(SystemExit):
         main(['--help'])
-    lines = capsys.readouterr().out.split('COMMAND [-h]\n')[1].split('\n\n')[0].splitlines()
+    lines = capsys.readouterr().out.split('  COMMAND\n')[1].split('\n\n')[0].splitlines()
     assert [line.split()[0] for line in lines] == [
         *('fuse', 'view', 'calibrate', 'bench', 'params', 'build', 'doctor')
     ]

@@ -100,7 +100,11 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError('give a bag, two folders, --points, or --rgb-info and --ir-info')
     check_view(calibration)
     print('\n'.join(figures))
-    remarks = ['Written by tdfusion calibrate.', *figures, 'Check ir_registered/edges, live.']
+    remarks = [
+        'Written by tdfusion calibrate.',
+        *figures,
+        'Check it live on the topic ir_registered/edges.',
+    ]
     try:
         text = output.yaml_text(calibration, remarks)
         options.output.write_text(text, encoding='utf-8')
