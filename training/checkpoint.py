@@ -49,6 +49,21 @@ def architecture(network: nn.Module) -> dict[str, Any]:
     return {'name': NAMES[type(network)], **(asdict(config) if config else {})}
 
 
+def make_folder(folder: str | Path, what: str, option: str) -> None:
+    """
+    Make a folder for results, if it does not exist.
+
+    :param what: what it is for. :param option: how to name another.
+    :raises ModelError: if it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(
+            f'{what} {folder} cannot be made: {error.strerror}: name another with {option}'
+        ) from None
+
+
 def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, Any]) -> None:
     """Write weights and their description; the description says how to rebuild the network."""
     folder = Path(folder)
@@ -119,6 +134,12 @@ def _expect(folder: str | Path, network: nn.Module, classes: tuple[Any, ...], wh
         name = type(network).__name__
         raise ModelError(f'{folder} contains a {name}, not a {what}: choose another run')
     return network
+
+
+def saved_steps(folder: str | Path) -> int:
+    """Return the number of steps after which an interrupted run resumes; 0 if none is saved."""
+    path = Path(folder) / UNFINISHED
+    return json.loads(_read_tensors(path)[1]['progress'])['step'] if path.is_file() else 0
 
 
 Networks = Mapping[str, nn.Module]

@@ -32,6 +32,7 @@ from training.bundle import graph
 from training.bundle import history
 from training.checkpoint import architecture
 from training.checkpoint import load_fusion
+from training.checkpoint import make_folder
 from training.checkpoint import read_description
 from training.data.augmentation import SIZE_MULTIPLE
 from training.data.datasets import DataSet
@@ -111,10 +112,19 @@ def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]
         ) from None
 
 
+def check_new(folder: Path) -> None:
+    """
+    Check that an export to a folder overwrites nothing but what an interrupted one left.
+
+    :raises ModelError: if it would.
+    """
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if found - {*FILES, 'model.json'}:  # a finished bundle has a card: it is written last
+        raise ModelError(f'{folder} exists: delete it, or name a new folder with -o')
+
+
 def write_weights(model: Perception, folder: Path) -> dict[str, float]:
     """Write the weights and both graphs; return the largest differences from torch."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / card.CARD).unlink(missing_ok=True)  # of an earlier bundle
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / 'weights.safetensors')
     (folder / 'weights.safetensors').chmod(0o644)
@@ -149,12 +159,13 @@ def export(
     :param note: a file to append to the card.
     """
     folder = Path(output)
-    card.check_card(folder)
+    check_new(folder)
     appended = read_text(Path(note)) if note else ''
     detector, classes = read_detector(run)
     fusion_run = find_fusion(run, fusion_run)
     fusion = load_fusion(fusion_run)
     data = open_test_data(measure_on, run, classes) if measure_on else None
+    make_folder(folder, 'bundle folder', '-o')
     lineage = history.ancestors(run, fusion_run)
     training = history.training_facts(lineage, fusion_run, measure_on[0] if measure_on else '')
     facts: dict[str, Any] = {

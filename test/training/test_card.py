@@ -3,8 +3,6 @@ import json
 
 import pytest
 
-from tdfusion_ros.core.errors import FusionError
-from training.bundle.card import check_card
 from training.bundle.card import model_card
 from training.bundle.card import rights
 
@@ -131,6 +129,14 @@ def test_export_command_names_the_run_of_the_detector(changes, arguments):
     assert f'training.export {arguments} -o BUNDLE' in model_card(contract)
 
 
+@pytest.mark.parametrize(('value', 'expected'), [(None, False), (0.02, False), (0.5, True)])
+def test_figures_are_called_too_good_only_if_the_detector_finds_something(value, expected):
+    contract = copy.deepcopy(CONTRACT)
+    contract['metrics']['on'] |= {'trained_on': 2, 'chose': True}
+    contract['metrics']['detection']['all'] = {**ROW, 'AP50': value}
+    assert ('the figures are too good' in model_card(contract)) is expected
+
+
 def test_note_is_at_the_end():
     note = '## By hand\n\nText.\n'
     assert model_card(CONTRACT, f'\n{note}').endswith(f'nobody knows\n\n{note}')
@@ -147,12 +153,3 @@ def test_note_is_at_the_end():
 def test_rights_are_those_of_all_training_data(names, texts):
     text = rights({'data': dict.fromkeys(names)})
     assert [text.count(one) for one in texts] == [1] * len(texts)
-
-
-def test_a_card_that_was_written_by_hand_is_not_overwritten(tmp_path):
-    check_card(tmp_path)
-    (tmp_path / 'MODEL_CARD.md').write_text(model_card(CONTRACT), encoding='utf-8')
-    check_card(tmp_path)
-    (tmp_path / 'MODEL_CARD.md').write_text('# Mine\n', encoding='utf-8')
-    with pytest.raises(FusionError, match='--note FILE'):
-        check_card(tmp_path)

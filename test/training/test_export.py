@@ -172,6 +172,18 @@ def test_what_cannot_be_a_bundle_is_refused_before_writing(
     assert not (tmp_path / 'bundle').exists()
 
 
+def test_an_export_overwrites_neither_a_bundle_nor_a_run(root, bundle, tmp_path):
+    for folder in (bundle, root / 'fusion'):
+        before = (folder / 'weights.safetensors').read_bytes()
+        with pytest.raises(FusionError, match=f'{folder} exists: delete it, or name a new'):
+            main([str(root / 'detector'), '-o', str(folder)])
+        assert (folder / 'weights.safetensors').read_bytes() == before
+    file = tmp_path / 'file'
+    file.touch()
+    with pytest.raises(FusionError, match=f'bundle folder {file} cannot be made: File exists'):
+        main([str(root / 'detector'), '-o', str(file)])
+
+
 def test_cost_counts_every_multiplication_of_a_convolution():
     network = torch.nn.Conv2d(2, 3, 5, padding=2)
     assert graph.cost(network, (2,)) == {'parameters': 153, 'macs_640x480': 640 * 480 * 2 * 3 * 25}

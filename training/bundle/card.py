@@ -8,7 +8,6 @@ from jinja2 import Environment
 from jinja2 import FileSystemLoader
 from jinja2 import StrictUndefined
 
-from tdfusion_ros.core.errors import FusionError
 from training.bundle import history
 from training.measure.tables import figure
 from training.measure.tables import HOW
@@ -20,15 +19,6 @@ SIGNATURE = 'Written by `python -m training.export`'
 RIGHTS = {'msrs': 'Data rights of MSRS are not cleared: internal evaluation only.'}
 """By the first letters of the name of a data set, in lower case."""
 OTHER = 'Set by whoever trained it: the license of the data applies.'
-
-
-def check_card(folder: Path) -> None:
-    """Raise FusionError if writing a card would overwrite one written by hand."""
-    path = folder / CARD
-    if path.is_file() and SIGNATURE not in path.read_text(encoding='utf-8', errors='replace'):
-        raise FusionError(
-            f'{path} was written by hand and would be lost: move it, and pass it with --note FILE'
-        )
 
 
 def rights(training: Facts) -> str:
