@@ -30,6 +30,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import load_fusion
+from training.checkpoint import make_folder
 from training.checkpoint import read_description
 from training.config import recorded_settings
 from training.config import result_settings
@@ -183,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if reference not in rows:
         raise ConfigError(f'--against {reference}: the rows are {", ".join(rows)}')
     data = check_runs(rows, options.split)
+    make_folder(options.output, 'folder', '-o')
     samples = list(data)
     train_and_measure(rows, samples, data.classes)
     how: dict[str, Any] = {'classes': data.classes, 'resamples': RESAMPLES}

@@ -34,6 +34,8 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from training import distributed
 from training.bundle.history import git_commit
+from training.checkpoint import make_folder
+from training.checkpoint import saved_steps
 from training.config import TrainConfig
 from training.config_reader import load_config
 from training.data.augmentation import Batch
@@ -67,6 +69,15 @@ TRAININGS: dict[str, Callable[[Any, torch.device], Training]] = {
     'detection': downstream_training,
     'segmentation': downstream_training,
 }
+DETECTOR = 'train config/train/detector.yaml data={data} run=FOLDER'
+NEXT = {
+    'fusion': f'{DETECTOR} fusion={{run}}',
+    'learned': f'{DETECTOR} fusion={{run}}',
+    'imitation': f'{DETECTOR} fusion={{run}}',
+    'detection': 'evaluate --detector {run} --data {data}',
+    'segmentation': 'evaluate --segmenter {run} --data {data}',
+}
+"""What to do with the run of a task: a command of the training."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -75,13 +86,27 @@ def main(arguments: Sequence[str]) -> None:
         print(__doc__)
         return
     config = load_config(arguments)
+    try:
+        read_and_train(config)
+    except KeyboardInterrupt:
+        steps = saved_steps(config.run)
+        saved = f'saved at step {steps}: the same command resumes it'
+        sys.exit(f'training: interrupted; {saved if steps else "nothing saved yet"}')
+
+
+def read_and_train(config: TrainConfig) -> None:
+    """Train on the data set of ``config`` and print what to do next."""
     distributed.start(distributed.choose_device(config.device))
     data = open_dataset(config.data, config.split)
+    make_folder(config.run, 'run folder', 'run=FOLDER')
     samples = cache_samples(data[: config.limit] if config.limit else data)
     if distributed.is_main():
         place = 'read from disk for each batch' if isinstance(samples, DataSet) else 'in memory'
         print(f'{len(samples)} pairs of {config.data}/{config.split}, {place} -> {config.run}')
     train(config, samples)
+    if distributed.is_main():
+        command = NEXT[config.task].format(run=config.run, data=config.data)
+        print(f'{config.run} is finished; next: python -m training.{command}')
     distributed.finish()
 
 
@@ -97,6 +122,8 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
     training = TRAININGS[config.task](config, device)
     state = start_state(config, training, device)
     first_step = resume(state)
+    if first_step and distributed.is_main():
+        print(f'resuming at step {first_step} of {config.steps}')
     start_s = time.monotonic()
     last_losses = run_steps(state, samples, first_step, device)
     description = {
@@ -165,10 +192,11 @@ def prepare(config: TrainConfig) -> torch.device:
     """
     device, processes = distributed.choose_device(config.device), distributed.world_size()
     if config.batch % (processes * config.parts):
-        networks = ' and 2 task networks of a kind' if config.parts > 1 else ''
+        counts = {'processes': processes, 'task networks of a kind': config.parts}
+        sharing = ' and '.join(f'{count} {name}' for name, count in counts.items() if count > 1)
         raise ConfigError(
-            f'batch must be a multiple of {processes * config.parts}, for {processes} processes'
-            f'{networks}, got {config.batch}'
+            f'batch must be a multiple of {processes * config.parts}, got {config.batch}: '
+            f'{sharing} share it'
         )
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)

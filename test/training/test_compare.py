@@ -59,3 +59,10 @@ def test_wrong_options_and_missing_runs_are_reported_before_training(
     monkeypatch.setattr(compare, 'train', None)
     with pytest.raises(FusionError, match=message):
         main(*options)
+
+
+def test_a_folder_that_cannot_be_made_is_reported_before_training(main, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, 'train', None)
+    (tmp_path / 'compare').touch()
+    with pytest.raises(FusionError, match='compare cannot be made: File exists'):
+        main('--simple', 'ir')

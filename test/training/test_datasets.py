@@ -131,7 +131,7 @@ def test_plain_pairs_may_have_masks(write_files):
         (PLAIN | {'splits/t.txt': 'a\na\n'}, 't', r't\.txt contains .a. twice'),
         (PLAIN | {'splits/t.txt': ''}, 't', 'is empty'),
         (PLAIN, 'val', r'splits/val\.txt is missing.*blocks_val'),
-        ({}, 'all', 'data=FOLDER'),
+        ({}, 'all', 'is not a data set: name a folder that contains vi and ir, or SPLIT/vi'),
         (LLVIP, 'val', 'Annotations is missing'),
         (LLVIP, 'test', r'visible/test is missing: .*splits val'),
         (

@@ -53,7 +53,7 @@ def test_two_processes_compute_and_train_what_one_would(root, data_root, tmp_pat
 
 def test_a_batch_that_cannot_be_divided_equally_is_refused(short_run, samples, monkeypatch):
     monkeypatch.setattr(distributed, 'world_size', lambda: 2)
-    with pytest.raises(ConfigError, match='multiple of 2, for 2 processes, got 3'):
+    with pytest.raises(ConfigError, match='multiple of 2, got 3: 2 processes share it'):
         train(short_run(batch=3), samples)
 
 

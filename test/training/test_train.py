@@ -1,4 +1,5 @@
 from dataclasses import replace
+import os
 from pathlib import Path
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from training.checkpoint import load_run
 from training.checkpoint import read_description
 from training.checkpoint import UNFINISHED
 from training.data.datasets import open_dataset
+import training.train
 from training.train import learning_rate_factor
 from training.train import main
 from training.train import train
@@ -140,6 +142,49 @@ def test_a_state_of_an_earlier_version_resumes_but_a_damaged_one_is_refused(
     train(config, samples)
 
 
+def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_resumes(
+    data_root, tmp_path, monkeypatch, capsys
+):
+    run = tmp_path / 'run'
+    places = [f'data={data_root}', f'run={run}']
+    settings = [*places, 'steps=3', 'batch=1', 'crop_hw=[64,64]', 'save_every=2', 'workers=0']
+    make_batch = training.train.make_batch
+    for stop, message in ((1, 'nothing saved yet'), (2, 'saved at step 2: the same command')):
+
+        def stopped(samples, config, step, stop=stop):
+            if step == stop:
+                raise KeyboardInterrupt
+            return make_batch(samples, config, step)
+
+        monkeypatch.setattr(training.train, 'make_batch', stopped)
+        with pytest.raises(SystemExit, match=f'training: interrupted; {message}'):
+            main(settings)
+    monkeypatch.undo()
+    main(settings)
+    output = capsys.readouterr().out
+    assert 'resuming at step 2 of 3' in output
+    assert f'{run} is finished; next: python -m training.train config/train/detector' in output
+
+
+def test_a_run_folder_that_cannot_be_made_is_refused_before_the_data_are_read(
+    data_root, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training.train, 'cache_samples', None)
+    (tmp_path / 'file').touch()
+    with pytest.raises(FusionError, match=r'run folder .*file cannot be made: File exists'):
+        main([f'data={data_root}', f'run={tmp_path / "file"}'])
+
+
+@pytest.mark.parametrize('command', ['train', 'export', 'evaluate', 'compare'])
+def test_a_missing_torch_ends_each_command_with_one_line(root, tmp_path, command):
+    (tmp_path / 'sitecustomize.py').write_text("import sys\nsys.modules['torch'] = None\n")
+    call = [sys.executable, '-m', f'training.{command}']
+    path = {**os.environ, 'PYTHONPATH': str(tmp_path)}
+    done = subprocess.run(call, cwd=root, env=path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "training: torch is missing: pip install '.[train]'\n"
+
+
 def test_a_missing_settings_file_ends_the_command_with_one_line(root):
     call = [sys.executable, '-m', 'training.train', 'nowhere.yaml']
     done = subprocess.run(call, cwd=root, capture_output=True, text=True, check=False)
@@ -148,10 +193,16 @@ def test_a_missing_settings_file_ends_the_command_with_one_line(root):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize('missing', ['data=nowhere', 'fusion=nowhere'])
-def test_missing_data_and_runs_are_refused(data_root, tmp_path, missing):
+@pytest.mark.parametrize(
+    ('missing', 'message'),
+    [
+        ('data=nowhere', 'nowhere is not a folder: name the folder of a data set'),
+        ('fusion=nowhere', 'nowhere is not a finished training run'),
+    ],
+)
+def test_missing_data_and_runs_are_refused(data_root, tmp_path, missing, message):
     settings = [f'data={data_root}', f'run={tmp_path / "run"}', 'task=detection', 'fusion=A']
-    with pytest.raises(FusionError, match='nowhere'):
+    with pytest.raises(FusionError, match=message):
         main([*settings, missing])
 
 

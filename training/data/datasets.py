@@ -149,8 +149,8 @@ def mask_classes(root: str | Path, split: str) -> tuple[str, ...]:
     classes = open_dataset(root, split).mask_classes
     if not classes:
         raise FusionError(
-            f'{root} has no masks, and segmentation needs them: add them, or point data=FOLDER '
-            'to a data set with masks'
+            f'{root} has no masks, and segmentation needs them: add them, or choose a '
+            'data set with masks'
         )
     return classes
 

@@ -113,8 +113,11 @@ def find_layout(root: Path) -> Layout:
         places = (layout.rgb, layout.ir, *layout.required)
         if all(any(root.glob(place.replace('{split}', '*'))) for place in places):
             return layout
-    known = '; '.join(dict.fromkeys(f'{layout.rgb} and {layout.ir}' for layout in LAYOUTS))
-    raise FusionError(f'{root} is not a data set: data=FOLDER must point to one with {known}')
+    if not root.is_dir():
+        raise FusionError(f'{root} is not a folder: name the folder of a data set')
+    known = ', or '.join(dict.fromkeys(f'{layout.rgb} and {layout.ir}' for layout in LAYOUTS))
+    known = known.replace('{split}', 'SPLIT')
+    raise FusionError(f'{root} is not a data set: name a folder that contains {known}')
 
 
 def pair_files(root: Path, layout: Layout, split: str) -> dict[str, tuple[Path, Path]]:

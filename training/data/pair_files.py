@@ -28,7 +28,7 @@ def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pa
     :raises FusionError: if the folder is missing or two files have the same stem.
     """
     if not folder.is_dir():
-        raise FusionError(f'{folder} is missing: point data=FOLDER to a complete data set')
+        raise FusionError(f'{folder} is not a folder: add it, or name a complete data set')
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes and not path.name.startswith('._'):
