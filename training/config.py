@@ -221,7 +221,10 @@ class DetectionTask(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.source == 'fused' and not self.fusion:
-            raise ConfigError('source fused needs fusion=RUN, the run folder of a fusion network')
+            raise ConfigError(
+                'source fused needs fusion=RUN, the run folder of a fusion network; '
+                'or choose source=early'
+            )
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,10 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
     for name in rest:
         if name in known:
             continue
-        if name in RENAMED:
-            raise ConfigError(f'setting {name} is now called {RENAMED[name]}: rename it')
-        if tasks := [other for other in TASKS if name in setting_names(other)]:
+        current = RENAMED.get(name, name)
+        if current in known:
+            raise ConfigError(f'setting {name} is now called {current}: rename it')
+        if tasks := [other for other in TASKS if current in setting_names(other)]:
             raise ConfigError(
                 f'setting {name} belongs to task {" and ".join(tasks)}, not to {task}: remove it'
             )
