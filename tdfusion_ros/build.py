@@ -20,6 +20,7 @@ from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.core.registration import check_view
 from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.formats.plain_yaml import reason
 
 PACKAGE = 'tdfusion_ros'
 
@@ -104,6 +105,6 @@ def load_calibration(path: str) -> Calibration:
         check_view(calibration)
         return calibration
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f'calibration {path} cannot be read: {error}') from None
+        raise CalibrationError(f'calibration {path} cannot be read: {reason(error)}') from None
     except CalibrationError as error:
         raise CalibrationError(f'calibration {path}: {error}') from None

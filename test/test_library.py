@@ -177,7 +177,7 @@ def test_wrong_array_is_refused_naming_it(fuse, images, name, wrong):
 
 def test_false_colors_are_refused(fuse, images):
     rgb, _ = images
-    with pytest.raises(tdfusion_ros.FusionError, match='false colors'):
+    with pytest.raises(tdfusion_ros.FusionError, match=r'false colors.*swapped\?'):
         fuse(rgb, rgb)
 
 

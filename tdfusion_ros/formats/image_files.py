@@ -8,6 +8,7 @@ import numpy as np
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.decode import decode_image
+from tdfusion_ros.formats.plain_yaml import reason
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 MAX_FILE_BYTES = 1 << 29  # pixels of the largest image: 8192 x 8192 x 4 channels of 16 bits
@@ -51,4 +52,4 @@ def read_image(path: Path) -> np.ndarray:
     except FrameError as error:
         raise BagError(f'{path} is not an image that can be read: {error}') from None
     except OSError as error:
-        raise BagError(f'{path} cannot be read: {error}') from None
+        raise BagError(f'{path} cannot be read: {reason(error)}') from None

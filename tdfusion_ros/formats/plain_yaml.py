@@ -49,7 +49,7 @@ def reason(error: Exception) -> str:
     """Return why a file cannot be read or written: of YAML with its line and column."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        return f'line {mark.line + 1}, column {mark.column + 1}: {error.problem}'
+        return f'line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}'
     if isinstance(error, UnicodeDecodeError):
         return 'it is not a text file in UTF-8'
     if isinstance(error, OSError) and error.strerror:

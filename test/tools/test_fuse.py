@@ -163,6 +163,7 @@ WRONG = {
     'empty cannot be written': 'demo -o empty',
     "unknown setting 'score_treshold'": 'rgb ir -o new -p score_treshold=0.5',
     'between 0 and 1': 'rgb ir -o new -p score_threshold=7',
+    'calibration nowhere cannot be read: No such file': 'rgb ir -o new -p calibration=nowhere',
     'NAME=VALUE': 'rgb ir -o new -p score_threshold',
     'not YAML': 'rgb ir -o new -p score_threshold=[',
     'bad.yaml is not a parameter file: line 2, column 3: ': 'rgb ir -o new --config bad.yaml',
@@ -224,4 +225,4 @@ def test_unmatched_file_is_named(folders, tmp_path, capsys):
     first.unlink()
     assert fuse(rgb, ir, '-o', tmp_path / 'out') == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"no partner of the same stem, the first is '{first.stem}' in {ir}" in line
+    assert f"1 image has no partner of the same stem, the first is '{first.stem}' in {ir}" in line

@@ -122,7 +122,8 @@ def format_report(report: Report) -> str:
     lines = [
         f'{first["model"]} ({first["sha256"][:12]}) on {first["backend"]}, {first["engine"]}',
         describe_environment(report['environment']),
-        f'{first["pairs"]} pairs ({first["images"]}) of {" + ".join(report["input"])}: '
+        f'{first["pairs"]} pair{"" if first["pairs"] == 1 else "s"} ({first["images"]}) of '
+        f'{" + ".join(report["input"])}: '
         f'{report["frames"]} frames after {report["warm_up"]} to warm up, one at a time, '
         f'without DDS; published: {first["published"]}',
     ]

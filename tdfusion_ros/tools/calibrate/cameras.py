@@ -13,6 +13,7 @@ from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.formats.plain_yaml import reason
 
 if TYPE_CHECKING:
     from tdfusion_ros.formats.bags import BagReader
@@ -202,7 +203,7 @@ def _read_mapping(path: Path, what: str) -> dict[str, Any]:
     try:
         raw = read_yaml(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f'{what} {path} cannot be read: {error}') from None
+        raise CalibrationError(f'{what} {path} cannot be read: {reason(error)}') from None
     if not isinstance(raw, dict):
         raise CalibrationError(f'{what} {path} is not a YAML mapping')
     return raw

@@ -20,6 +20,7 @@ from tdfusion_ros.core.calibration import parse_size
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.formats.plain_yaml import reason
 from tdfusion_ros.tools.calibrate.transform_fit import least_squares
 from tdfusion_ros.tools.calibrate.transform_fit import leave_one_out_px
 from tdfusion_ros.tools.calibrate.transform_fit import MODELS
@@ -73,7 +74,7 @@ def read_points(path: Path) -> Points:
             return _from_csv(text, path)
         raw = json.loads(text) if path.suffix.lower() == '.json' else read_yaml(text)
     except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
-        raise CalibrationError(f'points {path} cannot be read: {error}') from None
+        raise CalibrationError(f'points {path} cannot be read: {reason(error)}') from None
     if not isinstance(raw, dict):
         raise CalibrationError(f'points {path}: expected a mapping with rgb_xy and ir_xy')
     sizes = [
