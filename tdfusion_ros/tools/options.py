@@ -112,17 +112,17 @@ def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitSt
     return BagSource(reader, reader.find(options.rgb_topic, options.ir_topic), config)
 
 
-def check_input(paths: Sequence[Path]) -> None:
+def check_input(
+    paths: Sequence[Path], hint: str = 'for images name RGB_FOLDER and IR_FOLDER'
+) -> None:
     """
     Check that a single input can be a bag.
 
+    :param hint: what to name instead.
     :raises ConfigError: if it is a folder of something else, as one of two folders of images.
     """
     if len(paths) == 1 and paths[0].is_dir() and not (paths[0] / 'metadata.yaml').is_file():
-        raise ConfigError(
-            f'{paths[0]} is a folder without metadata.yaml, not a bag; for images name '
-            'RGB_FOLDER and IR_FOLDER'
-        )
+        raise ConfigError(f'{paths[0]} is a folder without metadata.yaml, not a bag; {hint}')
 
 
 def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_topics
+from tdfusion_ros.tools.options import check_input
 
 
 def add(commands: Any) -> None:
@@ -38,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
     if not 0 <= options.moments <= MAX_MOMENTS:
         raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
+    check_input([options.input], 'view needs a bag')
     with ExitStack() as stack:
         text = render_report(
             stack.enter_context(BagReader(options.input)),

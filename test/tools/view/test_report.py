@@ -45,7 +45,7 @@ def test_report_has_the_figures_of_the_bag(view, drive):
     page = view(records)
     assert '16 of 19 possible pairs fused' in page.text
     assert (
-        "16 of 20 have a result, 1 have no ir partner (each other's nearest, at most 20 ms "
+        "16 of 20 have a result, 1 has no ir partner (each other's nearest, at most 20 ms "
         'apart, the default limit), 3 were lost (1 before the first result, 1 after the last).'
     ) in page.text
     skews, delays = truth['skews'], truth['delays']
