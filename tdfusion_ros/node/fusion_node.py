@@ -163,7 +163,8 @@ def main(args: list[str] | None = None) -> int:
         executor.add_node(node)
         if node.get_parameter('autostart').value and not node.autostart():
             return 1 if rclpy.ok() else 0
-        executor.spin()
+        disable_interrupts()  # within rclpy's code they leave half-made objects behind
+        executor.spin()  # a signal shuts the context down, which ends this
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:  # e.g. RCLError: a signal may close the context during a call
