@@ -70,7 +70,7 @@ def test_wheel_fuses_images_by_command_and_as_library_from_another_folder(
         (tmp_path / name).mkdir()
         cv2.imwrite(str(tmp_path / name / 'a.png'), pixels)
     output = run(installed, tmp_path, installed / 'bin/tdfusion', 'fuse', 'rgb', 'ir', '-o', 'out')
-    assert '1 pairs -> out' in output
+    assert '1 pair -> out' in output
     run(installed, tmp_path, '-c', LIBRARY, installed)
     by_command, by_library = (cv2.imread(str(tmp_path / n)) for n in ('out/a.png', 'library.png'))
     assert (by_command == by_library).all()
