@@ -116,8 +116,8 @@ def main() -> int:
     busy = report['dropped'].get('busy', 0)
     if busy:
         print(
-            f'{busy} pairs arrived while this machine was fusing another one: the node skips to '
-            'the newest pair, so that results are late by one pair at most'
+            f'{busy} busy: each of these pairs arrived during another one; the node fuses the '
+            'newest pair, so that a result is late by one pair at most'
         )
     enough = report['pairs_published'] + busy >= MIN_SHARE * report['pairs_possible']
     if not enough or not report['pairs_published'] or report['exceptions'] or exit_status:
