@@ -52,7 +52,7 @@ class RobotPath:
         self._engine = backend.engine
         self._pipeline = Pipeline(config, contract, load_calibration(config.calibration), backend)
         self._synchronizer = Synchronizer(config)
-        # The message classes of rosbags, filled the way that those of rclpy are.
+        # Message classes of rosbags, filled in the way of rclpy.
         self._types = messages.MessageTypes(bag_types().get, messages.ros_types().pack)
         self._stamp_ns = 0
 

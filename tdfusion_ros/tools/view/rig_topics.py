@@ -23,7 +23,7 @@ class Rig:
     Topics of one rig.
 
     :param namespace: empty at the root.
-    :param topics: by role: ``rgb``, ``ir``, ``diagnostics``, those of OUTPUTS; only recorded ones.
+    :param topics: by role: ``rgb``, ``ir``, ``diagnostics``, each of OUTPUTS; only recorded ones.
     :param others: namespaces of the other rigs in the same bag.
     """
 
