@@ -24,6 +24,7 @@ from vision_msgs.msg import Detection2DArray
 from vision_msgs.msg import LabelInfo
 
 from rig import pictures
+from rig.services import connected_service
 
 TIMEOUT_S = 60.0  # for a busy machine; nothing waits that long unless it fails
 REPLY_S = 0.2  # for frames that may not give a result
@@ -133,7 +134,7 @@ class Client:
             rgb, ir = make_pair(stamps_ns[-1])
             self.send_pair(rgb, ir, streams)
             sent_ns = pictures.stamp_ns(rgb if 'rgb' in streams else ir)
-            self._spin(REPLY_S, lambda sent_ns=sent_ns: self._has_detections_since(sent_ns))
+            self.spin(REPLY_S, lambda sent_ns=sent_ns: self._has_detections_since(sent_ns))
         return stamps_ns
 
     def _has_detections_since(self, stamp_ns: int) -> bool:
@@ -204,11 +205,12 @@ class Client:
         self, condition: Callable[[], Any], what: str, timeout: float = TIMEOUT_S
     ) -> Any:
         """Spin until the condition holds and return its value; fail after the timeout."""
-        value = self._spin(timeout, condition)
+        value = self.spin(timeout, condition)
         assert value, f'waited {timeout:g} s in vain for {what}'
         return value
 
-    def _spin(self, seconds: float, until: Callable[[], Any]) -> Any:
+    def spin(self, seconds: float, until: Callable[[], Any]) -> Any:
+        """Spin until the condition holds or the time is over; return its last value."""
         deadline = monotonic() + seconds
         while not (value := until()) and monotonic() < deadline:
             self._executor.spin_once(timeout_sec=0.02)
@@ -244,10 +246,8 @@ class Client:
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """Call a service of the node and return its response."""
         if name not in self._services:
-            self._services[name] = self.node.create_client(kind, f'tdfusion/{name}')
-        service = self._services[name]
-        self.wait_until(service.service_is_ready, f'service {name}')
-        future = service.call_async(request)
+            self._services[name] = connected_service(self, kind, name)
+        future = self._services[name].call_async(request)
         self.wait_until(future.done, f'the response of {name}')
         return future.result()
 
