@@ -14,8 +14,8 @@ from typing import Any
 from typing import get_args
 from typing import get_origin
 
-from tdfusion_ros.core.config import setting
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.setting import setting
 
 RENAMED = {
     'teacher': 'task_networks',

@@ -8,38 +8,19 @@ A group is a nested class; its settings are named with dots, as ``sync.max_skew_
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
-from dataclasses import fields
-from dataclasses import is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.setting import cast
+from tdfusion_ros.core.setting import check
+from tdfusion_ros.core.setting import flat
+from tdfusion_ros.core.setting import flatten
+from tdfusion_ros.core.setting import setting
 
 BACKENDS = ('auto', 'cpu', 'cuda', 'trt')
 TRANSPORTS = ('raw', 'compressed')
 QOS = ('AUTO', 'SENSOR_DATA', 'DEFAULT', 'SYSTEM_DEFAULT', 'RELIABLE')
-
-
-def setting(
-    default: Any,
-    doc: str,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    choices: tuple[Any, ...] = (),
-    live: bool = False,
-) -> Any:
-    """
-    Declare a setting, for this module and for the configs of the training.
-
-    :param doc: its description, one sentence.
-    :param low: its smallest value; None: it has no range.
-    :param live: whether it may change while the node runs.
-    """
-    return field(
-        default=default,
-        metadata={'doc': doc, 'choices': choices, 'low': low, 'high': high, 'live': live},
-    )
 
 
 @dataclass(frozen=True)
@@ -212,8 +193,8 @@ class FusionConfig:
     ir: IrConfig = field(default_factory=IrConfig)
 
     def __post_init__(self) -> None:
-        for name, value, metadata in _flat(self):
-            _check(name, value, metadata)
+        for name, value, metadata in flat(self):
+            check(name, value, metadata)
         for low, high in (('percentile_low', 'percentile_high'), ('range_min', 'range_max')):
             values = getattr(self.ir, low), getattr(self.ir, high)
             if values[0] >= values[1]:
@@ -237,7 +218,7 @@ def from_mapping(values: Mapping[str, Any]) -> FusionConfig:
     :param values: as ``{'ir.invert': True}`` or, nested, ``{'ir': {'invert': True}}``.
     :raises ConfigError: naming the setting that is unknown, of a wrong type or out of range.
     """
-    known = {name: value for name, value, _ in _flat(FusionConfig())}
+    known = {name: value for name, value, _ in flat(FusionConfig())}
     groups: dict[str, dict[str, Any]] = {}
     for name, value in flatten(values).items():
         if name in GROUPS:
@@ -248,53 +229,12 @@ def from_mapping(values: Mapping[str, Any]) -> FusionConfig:
             names = ', '.join(known)
             raise ConfigError(f"unknown setting '{name}': {hint or f'known are {names}'}")
         group, _, leaf = name.rpartition('.')
-        groups.setdefault(group, {})[leaf] = _cast(name, value, known[name])
+        groups.setdefault(group, {})[leaf] = cast(name, value, known[name])
     top = groups.pop('', {})
     nested = {name: GROUPS[name](**leaves) for name, leaves in groups.items()}
     return FusionConfig(**top, **nested)
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    """Return nested mappings as one, with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        key = f'{prefix}{name}'
-        flat |= flatten(value, f'{key}.') if isinstance(value, Mapping) else {key: value}
-    return flat
-
-
 def settings() -> list[tuple[str, Any, Mapping[str, Any]]]:
     """Return (dotted name, default, metadata) of every setting, in the order to show them."""
-    return list(_flat(FusionConfig()))
-
-
-def _flat(config: Any, prefix: str = '') -> Any:
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if is_dataclass(value):
-            yield from _flat(value, f'{prefix}{f.name}.')
-        else:
-            yield f'{prefix}{f.name}', value, f.metadata
-
-
-def _cast(name: str, value: Any, default: Any) -> Any:
-    wanted = type(default)
-    if getattr(value, 'ndim', None) == 0:  # a numpy scalar
-        value = value.item()
-    if wanted is float and type(value) is int and abs(value) < 2**53:
-        return float(value)
-    if wanted is tuple and isinstance(value, (list, tuple)):
-        if all(isinstance(item, str) for item in value):
-            return tuple(item for item in value if item)
-    elif type(value) is wanted:
-        return value
-    kind = 'a list of names' if wanted is tuple else f'of type {wanted.__name__}'
-    raise ConfigError(f'{name} must be {kind}, got {value!r}')
-
-
-def _check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
-    if metadata['choices'] and value not in metadata['choices']:
-        raise ConfigError(f'{name} must be one of {", ".join(metadata["choices"])}, got {value!r}')
-    low, high = metadata['low'], metadata['high']
-    if low is not None and not low <= value <= high:
-        raise ConfigError(f'{name} must be between {low:g} and {high:g}, got {value!r}')
+    return list(flat(FusionConfig()))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tdfusion_ros.core.config import flatten
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.setting import flatten
 from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.formats.plain_yaml import reason
 

@@ -1,0 +1,84 @@
+"""How a setting is declared, and how its value is checked."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import field
+from dataclasses import fields
+from dataclasses import is_dataclass
+from typing import Any
+
+from tdfusion_ros.core.errors import ConfigError
+
+
+def setting(
+    default: Any,
+    doc: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    choices: tuple[Any, ...] = (),
+    live: bool = False,
+) -> Any:
+    """
+    Declare a setting, for this module and for the configs of the training.
+
+    :param doc: its description, one sentence.
+    :param low: its smallest value; None: it has no range.
+    :param live: whether it may change while the node runs.
+    """
+    return field(
+        default=default,
+        metadata={'doc': doc, 'choices': choices, 'low': low, 'high': high, 'live': live},
+    )
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Return nested mappings as one, with dotted names."""
+    values: dict[str, Any] = {}
+    for name, value in tree.items():
+        key = f'{prefix}{name}'
+        values |= flatten(value, f'{key}.') if isinstance(value, Mapping) else {key: value}
+    return values
+
+
+def flat(config: Any, prefix: str = '') -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Return (dotted name, value, metadata) of every setting of a config and its groups."""
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            yield from flat(value, f'{prefix}{f.name}.')
+        else:
+            yield f'{prefix}{f.name}', value, f.metadata
+
+
+def cast(name: str, value: Any, default: Any) -> Any:
+    """
+    Return a value as the type of the setting's default.
+
+    :raises ConfigError: if it has another type.
+    """
+    wanted = type(default)
+    if getattr(value, 'ndim', None) == 0:  # a numpy scalar
+        value = value.item()
+    if wanted is float and type(value) is int and abs(value) < 2**53:
+        return float(value)
+    if wanted is tuple and isinstance(value, (list, tuple)):
+        if all(isinstance(item, str) for item in value):
+            return tuple(item for item in value if item)
+    elif type(value) is wanted:
+        return value
+    kind = 'a list of names' if wanted is tuple else f'of type {wanted.__name__}'
+    raise ConfigError(f'{name} must be {kind}, got {value!r}')
+
+
+def check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    """
+    Check a value against the choices and the range of its setting.
+
+    :raises ConfigError: if it is none of them, or outside.
+    """
+    if metadata['choices'] and value not in metadata['choices']:
+        raise ConfigError(f'{name} must be one of {", ".join(metadata["choices"])}, got {value!r}')
+    low, high = metadata['low'], metadata['high']
+    if low is not None and not low <= value <= high:
+        raise ConfigError(f'{name} must be between {low:g} and {high:g}, got {value!r}')
