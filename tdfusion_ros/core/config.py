@@ -160,6 +160,13 @@ class FusionConfig:
         1.0,
         live=True,
     )
+    nms_threshold_across: float = setting(
+        0.8,
+        'As nms_threshold, for two boxes of different classes (IoU); 1: keep both.',
+        0.0,
+        1.0,
+        live=True,
+    )
     max_detections: int = setting(
         100, 'Largest number of detections per image; the best are kept.', 1, 10_000, live=True
     )

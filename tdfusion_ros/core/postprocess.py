@@ -1,4 +1,4 @@
-"""Raw boxes to detections: threshold, non-maximum suppression by class, clip to the image."""
+"""Raw boxes to detections: threshold, non-maximum suppression, clip to the image."""
 
 import numpy as np
 
@@ -7,7 +7,8 @@ from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import ConfigError
 
-CANDIDATES = 1000  # per class, before suppression, whose cost is quadratic
+CANDIDATES = 1000  # the best of all classes; suppression costs their number times the reported
+BLOCK = 128  # candidates that are compared at once: fits the cache
 
 
 def wanted_classes(class_filter: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray:
@@ -40,30 +41,63 @@ def detections(
     :param size_hw: size of the published image; boxes are clipped to it.
     :param wanted: (C,) bool, the classes to report.
     """
-    found = []
-    for class_id in np.flatnonzero(wanted):
-        of_class = scores[:, class_id]
-        above = np.flatnonzero(of_class >= config.score_threshold)
-        order = above[np.argsort(-of_class[above], kind='stable')[:CANDIDATES]]
-        kept = order[_suppress(boxes_xyxy[order], config.nms_threshold)]
-        found.append((boxes_xyxy[kept], of_class[kept], np.full(len(kept), class_id, np.int64)))
-    boxes, values, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    boxes = np.clip(boxes, 0, np.array([size_hw[1], size_hw[0]] * 2, np.float32))
-    inside = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    best = inside[np.argsort(-values[inside], kind='stable')[: config.max_detections]]
-    return Detections(boxes[best], values[best], ids[best])
+    columns = np.flatnonzero(wanted)
+    if len(columns) < len(wanted):
+        scores = scores[:, columns]
+    rows, places, values = _candidates(scores, config.score_threshold)
+    boxes, ids = boxes_xyxy[rows], columns[places]
+    clipped = np.clip(boxes, 0, np.array([size_hw[1], size_hw[0]] * 2, np.float32))
+    inside = (clipped[:, 2:] > clipped[:, :2]).all(1)
+    best = _suppress(boxes, ids, inside, config)
+    return Detections(clipped[best], values[best], ids[best])
 
 
-def _suppress(boxes: np.ndarray, iou_threshold: float) -> np.ndarray:
-    """Return the indices of the boxes to keep; the boxes are sorted, best first."""
-    area = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
-    kept = np.ones(len(boxes), bool)
-    for i in range(len(boxes)):
-        if not kept[i]:
-            continue
-        rest = i + 1 + np.flatnonzero(kept[i + 1 :])
-        low = np.maximum(boxes[i, :2], boxes[rest, :2])
-        high = np.minimum(boxes[i, 2:], boxes[rest, 2:])
-        common = np.prod(np.clip(high - low, 0, None), axis=1)
-        kept[rest[common > iou_threshold * (area[i] + area[rest] - common)]] = False
-    return np.flatnonzero(kept)
+def _candidates(scores: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return row, column and value of the best scores, best first; equal ones by class."""
+    above = scores >= threshold
+    if np.count_nonzero(above) > CANDIDATES:
+        highest = np.fmax.reduce(scores, axis=1)  # NaN is no score
+        highest = highest[highest >= threshold]
+        if len(highest) > CANDIDATES:  # then lower scores are none of the best
+            above = scores >= np.partition(highest, -CANDIDATES)[-CANDIDATES]
+    rows, columns = np.divmod(np.flatnonzero(above), scores.shape[1])
+    values = scores[rows, columns]
+    if len(values) > CANDIDATES:
+        best = values >= np.partition(values, -CANDIDATES)[-CANDIDATES]
+        rows, columns, values = rows[best], columns[best], values[best]
+    order = np.lexsort((rows, columns, -values))[:CANDIDATES]
+    return rows[order], columns[order], values[order]
+
+
+def _suppress(
+    boxes: np.ndarray, ids: np.ndarray, inside: np.ndarray, config: FusionConfig
+) -> np.ndarray:
+    """Return the indices of the boxes to report; the boxes are sorted, best first."""
+    left, top, right, bottom = np.ascontiguousarray(boxes.T)
+    area = np.clip(right - left, 0, None) * np.clip(bottom - top, 0, None)
+    same, across = np.float32(config.nms_threshold), np.float32(config.nms_threshold_across)
+
+    def repeats(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return which boxes overlap more than allowed, (F, S) bool."""
+        a = first[:, None]
+        width = np.minimum(right[a], right[second]) - np.maximum(left[a], left[second])
+        height = np.minimum(bottom[a], bottom[second]) - np.maximum(top[a], top[second])
+        common = np.clip(width, 0, None) * np.clip(height, 0, None)
+        limit = np.where(ids[a] == ids[second], same, across)
+        return common > limit * (area[a] + area[second] - common)
+
+    kept = np.empty(0, np.intp)
+    for start in range(0, len(boxes), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(boxes)))
+        block = block[~repeats(kept, block).any(0)]
+        earlier = np.triu(repeats(block, block), 1)
+        alive: np.ndarray = np.ones(len(block), bool)
+        # After n turns the first n are right: a box is removed by a better one that remains.
+        for _ in block:
+            before, alive = alive, ~earlier[alive].any(0)
+            if np.array_equal(before, alive):
+                break
+        kept = np.concatenate((kept, block[alive]))
+        if inside[kept].sum() >= config.max_detections:
+            break
+    return kept[inside[kept]][: config.max_detections]

@@ -6,12 +6,14 @@ from hypothesis.extra import numpy as hnp
 import numpy as np
 import pytest
 
+from tdfusion_ros.core import postprocess
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.postprocess import detections
 from tdfusion_ros.core.postprocess import wanted_classes
 
 CONFIG = FusionConfig(score_threshold=0.3, nms_threshold=0.5)
+NEVER = 1.0  # no two boxes overlap more
 SIZE_HW = (100, 200)
 
 
@@ -31,16 +33,16 @@ def iou(a, b):
 
 
 def naive(boxes, scores, config):
-    """Return (score, class, box) as the textbook does it: one box, one class at a time."""
+    """Return (score, class, box) as the textbook does it: one candidate after the other."""
     kept = []
-    for c in range(scores.shape[1]):
-        of_class = []
-        for i in sorted(range(len(boxes)), key=lambda i: -scores[i, c]):
-            apart = all(iou(boxes[i], box) <= config.nms_threshold for _, _, box in of_class)
-            if scores[i, c] >= config.score_threshold and apart:
-                of_class.append((scores[i, c], c, tuple(boxes[i])))
-        kept += of_class
-    return sorted(kept, key=lambda found: -found[0])[: config.max_detections]
+    candidates = [(i, c) for c in range(scores.shape[1]) for i in range(len(boxes))]
+    for i, c in sorted(candidates, key=lambda at: -scores[at]):
+        if scores[i, c] < config.score_threshold:
+            break
+        limits = (config.nms_threshold_across, config.nms_threshold)
+        if all(iou(boxes[i], box) <= limits[c == other] for _, other, box in kept):
+            kept.append((scores[i, c], c, tuple(boxes[i])))
+    return kept[: config.max_detections]
 
 
 @st.composite
@@ -55,27 +57,79 @@ def raw_outputs(draw):
     return boxes.astype(np.float32), scores.astype(np.float32)
 
 
-@given(raw_outputs(), st.sampled_from((0.1, 0.45, 0.7, 1.0)), st.sampled_from((2, 100)))
-def test_detections_agree_with_a_naive_suppression(raw, nms_threshold, max_detections):
-    config = replace(CONFIG, nms_threshold=nms_threshold, max_detections=max_detections)
-    found = find(*raw, config)
-    got = [
-        (score, class_id, tuple(box))
-        for score, class_id, box in zip(
-            found.scores, found.class_ids, found.boxes_xyxy, strict=True
+def as_list(found):
+    parts = found.scores, found.class_ids, found.boxes_xyxy
+    return [(score, class_id, tuple(box)) for score, class_id, box in zip(*parts, strict=True)]
+
+
+@given(
+    raw_outputs(),
+    st.sampled_from((0.1, 0.45, 0.7, 1.0)),
+    st.sampled_from((0.3, 0.8, NEVER)),
+    st.sampled_from((2, 100)),
+)
+def test_detections_agree_with_a_naive_suppression(raw, same, across, max_detections):
+    config = replace(
+        CONFIG, nms_threshold=same, nms_threshold_across=across, max_detections=max_detections
+    )
+    assert as_list(find(*raw, config)) == naive(*raw, config)
+
+
+@pytest.mark.parametrize('classes', [1, 3])
+@pytest.mark.parametrize('threshold', [0.3, 0.9, 0.997])
+def test_hundreds_of_candidates_agree_with_a_naive_suppression(classes, threshold):
+    rng = np.random.default_rng(classes)
+    corner = rng.integers(0, 20, (700 // classes, 2)) * 4.0
+    boxes = np.hstack([corner, corner + rng.integers(4, 24, corner.shape)]).astype(np.float32)
+    scores = rng.permutation(len(boxes) * classes).reshape(len(boxes), classes) + 1
+    scores = (scores / scores.max()).astype(np.float32)
+    config = replace(CONFIG, score_threshold=threshold, max_detections=10_000)
+    assert as_list(find(boxes, scores, config)) == naive(boxes, scores, config)
+
+
+def test_suppression_gives_what_suppression_by_class_gave(demo_pairs, pipeline):
+    """Of real images at usual thresholds, with boxes of different classes left alone."""
+    for pair in demo_pairs[::9]:
+        raw = pipeline.backend.run(
+            np.ascontiguousarray(pair.rgb.pixels), np.float32(pair.ir.pixels) / np.float32(255)
         )
-    ]
-    assert got == naive(*raw, config)
+        for threshold in (0.3, 0.1):
+            config = replace(CONFIG, score_threshold=threshold, nms_threshold_across=NEVER)
+            alone = [
+                found
+                for c in range(raw.scores.shape[1])
+                for found in naive(
+                    raw.boxes_xyxy, np.where(np.arange(3) == c, raw.scores, -1), config
+                )
+            ]
+            alone = sorted(alone, key=lambda found: -found[0])[: config.max_detections]
+            found = detections(raw.boxes_xyxy, raw.scores, (480, 640), config, np.ones(3, bool))
+            assert found.scores.tolist() == [score for score, _, _ in alone]
+            assert found.class_ids.tolist() == [class_id for _, class_id, _ in alone]
 
 
-def test_boxes_of_different_classes_do_not_suppress_each_other():
-    found = find([[10, 10, 50, 50]] * 2, [[0.9, 0.0], [0.0, 0.8]])
+def test_a_rider_and_the_bicycle_below_are_both_reported():
+    found = find([[10, 10, 50, 80], [10, 30, 50, 90]], [[0.9, 0.0], [0.0, 0.8]])
     assert found.class_ids.tolist() == [0, 1]
 
 
-def test_one_box_may_have_two_classes():
-    found = find([[10, 10, 50, 50]], [[0.6, 0.9]])
-    assert found.class_ids.tolist() == [1, 0]
+def test_one_box_has_its_better_class_alone():
+    assert find([[10, 10, 50, 50]], [[0.6, 0.9]]).class_ids.tolist() == [1]
+
+
+def test_boxes_of_two_classes_that_are_almost_equal_count_once():
+    found = find([[10, 10, 50, 50], [11, 10, 51, 51]], [[0.6, 0.0], [0.0, 0.9]])
+    assert found.class_ids.tolist() == [1]
+
+
+def test_one_box_has_both_classes_if_the_user_wants_it():
+    config = replace(CONFIG, nms_threshold_across=NEVER)
+    assert find([[10, 10, 50, 50]], [[0.6, 0.9]], config).class_ids.tolist() == [1, 0]
+
+
+def test_a_class_that_is_not_wanted_suppresses_nothing():
+    wanted = np.array([True, False])
+    assert find([[10, 10, 50, 50]], [[0.6, 0.9]], wanted=wanted).class_ids.tolist() == [0]
 
 
 def test_boxes_are_clipped_to_the_published_image():
@@ -138,6 +192,40 @@ def test_empty_class_filter_keeps_all():
 def test_class_filter_names_the_unknown_class_and_the_known_ones():
     with pytest.raises(ConfigError, match='has cat; the classes of the model are person, car'):
         wanted_classes(('person', 'cat'), ('person', 'car'))
+
+
+def comparisons(monkeypatch):
+    """Return a list that receives the size of each comparison of a block with itself."""
+    sizes, triu = [], np.triu
+    monkeypatch.setattr(np, 'triu', lambda matrix, k: sizes.append(matrix.size) or triu(matrix, k))
+    return sizes
+
+
+@pytest.mark.parametrize('threshold', [0.0, 0.01])
+def test_candidates_of_all_classes_are_limited_together(threshold, monkeypatch):
+    """80 classes and 6300 boxes: compares a limited number, whatever the threshold."""
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 150, (6300, 2)).astype(np.float32)
+    boxes = np.hstack([corner, corner + 1])  # nothing overlaps: all candidates are compared
+    compared = []
+    triu = np.triu
+    monkeypatch.setattr(
+        np, 'triu', lambda matrix, k: compared.append(matrix.size) or triu(matrix, k)
+    )
+    config = replace(CONFIG, score_threshold=threshold, max_detections=10_000)
+    scores = rng.random((6300, 80), dtype=np.float32)
+    found = find(boxes, scores, config)
+    assert len(found) <= postprocess.CANDIDATES
+    assert sum(compared) <= postprocess.CANDIDATES * postprocess.BLOCK
+    best = np.sort(scores, axis=None)[-len(found) // 2 :]
+    assert found.scores[: len(best)].tolist() == pytest.approx(best[::-1].tolist(), abs=1e-3)
+
+
+def test_suppression_stops_when_enough_boxes_are_found(monkeypatch):
+    compared = comparisons(monkeypatch)
+    boxes = [[x, y, x + 3, y + 3] for x in range(0, 200, 4) for y in range(0, 100, 4)]
+    assert len(find(boxes, np.linspace(0.9, 0.4, len(boxes)))) == 100
+    assert len(compared) == 1
 
 
 def test_suppression_of_very_many_boxes_keeps_the_best():
