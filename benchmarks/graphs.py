@@ -18,7 +18,7 @@ from training.bundle.graph import export_onnx
 class NoDetector(nn.Module):
     """A detector that finds nothing and takes no time."""
 
-    reads_sources = True
+    inputs = 2
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return no boxes and no logits, made from the image: the export drops constants."""

@@ -21,6 +21,7 @@ from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_network
+from tdfusion_ros.nets.yolox import Yolox
 from training.config import RENAMED
 from training.method.loss_net import LossNetPaper
 from training.method.loss_net import LossNetRT
@@ -35,6 +36,7 @@ NAMES: dict[type[nn.Module], str] = {
     FusionRT: 'fusion_rt',
     FusionPaper: 'fusion',
     Detector: 'detector',
+    Yolox: 'yolox',
     LossNetRT: 'loss_net_rt',
     LossNetPaper: 'loss_net',
     Segmenter: 'segformer',
@@ -109,9 +111,13 @@ def load_run(folder: str | Path) -> nn.Module:
     return network.eval()
 
 
-def weights_hash(folder: str | Path) -> str:
-    """Return the first digits of the SHA-256 of the weights of a run; empty if there are none."""
-    path = Path(folder) / WEIGHTS
+def weights_hash(place: str | Path) -> str:
+    """
+    Return the first digits of the SHA-256 of the weights of a run; empty if there are none.
+
+    :param place: the folder of the run, or a file of pretrained weights.
+    """
+    path = Path(place) if Path(place).is_file() else Path(place) / WEIGHTS
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ''
 
 
@@ -122,6 +128,11 @@ def load_network(folder: str | Path, expected: type[N]) -> N:
     :raises ModelError: if it is not of the expected class.
     """
     return _expect(folder, load_run(folder), (expected,), expected.__name__.lower())
+
+
+def load_detector(folder: str | Path) -> Detector | Yolox:
+    """Return the detector of a run folder; as ``load_network``."""
+    return _expect(folder, load_run(folder), (Detector, Yolox), 'detector')
 
 
 def load_fusion(folder: str | Path) -> FusionRT | FusionPaper:

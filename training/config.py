@@ -16,6 +16,7 @@ from typing import get_origin
 
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.setting import setting
+from training.config_data import DataConfig
 
 RENAMED = {
     'teacher': 'task_networks',
@@ -25,37 +26,21 @@ RENAMED = {
     'difference': 'central_difference',
 }
 """Names of settings in earlier versions, and what they are called now."""
-NETWORK_RUNS = ('fusion', 'imitate', 'detector', 'segmenter')
-"""Settings that name the run folder of another network."""
+NETWORK_RUNS = ('fusion', 'imitate', 'detector', 'segmenter', 'pretrained')
+"""Settings that name the run folder of another network, or its file of pretrained weights."""
 PATHS = ('data', 'run', *NETWORK_RUNS)
 EXECUTION = ('threads', 'device', 'workers', 'save_every', 'panel_every')
 """Settings that do not change what is trained: a run can continue with other values."""
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(DataConfig):
     """Settings of every task."""
 
     task: str = field(default='', init=False)
-    data: str = setting('', 'Folder of the data set (required).')
-    split: str = setting('train', 'Name of the split to train on.')
-    limit: int = setting(0, 'Use only the first N pairs of each split; 0: all of them.', low=0)
     run: str = setting('', 'Folder for the weights, settings and logs (required).')
     steps: int = setting(6000, 'Number of optimizer steps.', low=1)
     batch: int = setting(4, 'Crops per step.', low=1)
-    crop_hw: tuple[int, int] = setting((256, 256), 'Height and width of a crop [px].')
-    scale_range: tuple[float, float] = setting((0.7, 1.3), 'Random magnification of a crop.')
-    mosaic: float = setting(0.0, 'Share of crops that are put together from four images.')
-    photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
-    stretch: float = setting(
-        0.0,
-        'Share of crops in which ir is stretched to all gray levels, as the robot does for a '
-        '16-bit camera.',
-    )
-    invert: float = setting(0.5, 'Share of the stretched crops in which warm is dark.')
-    modality_dropout: float = setting(
-        0.0, 'Share of crops in which one camera is black, as when its stream stalls.'
-    )
     lr: float = setting(2e-3, 'Highest learning rate (AdamW).')
     warmup_steps: int = setting(200, 'Steps of linear warm-up before the cosine decay.', low=0)
     weight_decay: float = setting(0.01, 'Decay of convolution weights; none on biases and norms.')
@@ -132,7 +117,9 @@ class LearnedTask(FusionTask):
         choices=('detection', 'segmentation', 'both'),
     )
     detector: str = setting(
-        '', 'Run folder of the detector to start from; it should not have seen the data.'
+        '',
+        'Run folder of the detector to start from, which should not have seen the data; or '
+        'an ONNX file of YOLOX-Nano.',
     )
     segmenter: str = setting('', 'Run folder of the segmenter to start from.')
     segmenter_channels: int = setting(
@@ -207,13 +194,13 @@ class ImitationTask(FusionTask):
 
 
 @dataclass(frozen=True)
-class DetectionTask(TrainConfig):
-    """Train a detector on one source, or on both; its fusion network, if any, stays frozen."""
+class DownstreamTask(TrainConfig):
+    """Train a network on one source, or on both; the fusion network, if any, stays frozen."""
 
-    task: str = field(default='detection', init=False)
     source: str = setting(
         'fused',
-        'What the network reads: fused, ir, rgb, average or maximum of both, or early (both).',
+        'What the network reads: fused, ir, rgb, average or maximum of both, or early (both: luma '
+        'and ir, or from pretrained weights rgb and ir).',
         choices=('fused', 'ir', 'rgb', 'average', 'maximum', 'early'),
     )
     fusion: str = setting('', 'Run folder of the frozen fusion network (source=fused).')
@@ -228,8 +215,18 @@ class DetectionTask(TrainConfig):
 
 
 @dataclass(frozen=True)
-class SegmentationTask(DetectionTask):
-    """Train a segmenter; its input is chosen as for a detector."""
+class DetectionTask(DownstreamTask):
+    """Train a detector."""
+
+    task: str = field(default='detection', init=False)
+    pretrained: str = setting(
+        '', 'ONNX file of YOLOX-Nano to start from, trained on COCO; empty: a new detector.'
+    )
+
+
+@dataclass(frozen=True)
+class SegmentationTask(DownstreamTask):
+    """Train a segmenter."""
 
     task: str = field(default='segmentation', init=False)
     segmenter: str = setting('', 'Run folder of the segmenter to start from; empty: a new one.')

@@ -173,7 +173,7 @@ def export(
         'architecture': {'fusion': architecture(fusion), 'detector': architecture(detector)},
         'cost': {
             'fusion': graph.cost(fusion, (1, 1)),
-            'detector': graph.cost(detector, (detector.config.inputs,)),
+            'detector': graph.cost(detector, (detector.inputs,)),
         },
         'training': training,
         'licence': {'code': 'Apache-2.0', 'weights': card.rights(training)},

@@ -58,6 +58,7 @@ from training.loop.state import update_averages
 from training.loop.state import write_run
 from training.method.learned import learned_training
 from training.method.optimization import Training
+from training.method.pretrained import origins
 from training.method.tasks import downstream_training
 from training.method.tasks import fusion_training
 from training.method.tasks import imitation_training
@@ -133,6 +134,7 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
         'torch': torch.__version__,
         'git_commit': git_commit(),
         'device': describe(device),
+        **origins(config),
     }
     return write_run(state, description)
 

@@ -16,6 +16,7 @@ from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_perception
 from tdfusion_ros.nets.perception import Perception
+from tdfusion_ros.nets.yolox import Yolox
 
 MAX_SETTING = 4096  # of any width, depth or number of classes
 
@@ -73,7 +74,7 @@ def to_half(model: Perception) -> Perception:
     * color and the blend: the output has 8 bits, and the blend takes the stronger of two details,
       which half precision would choose differently wherever they are close;
     * the mean over the scene: the sum of a million pixels is infinite in half;
-    * softplus of the box borders, and the box corners: the step of half is 0.5 px at 600;
+    * softplus or exp of the box borders, and the box corners: the step of half is 0.5 px at 600;
     * in the paper's network all except the convolutions. Its attention normalizes over all pixels:
       the sum of squares of a 480x640 map, about 307200, is infinite in half, and the eps of 1e-12
       is zero, so that a black frame divides 0 by 0.
@@ -87,10 +88,14 @@ def to_half(model: Perception) -> Perception:
         fusion.mean.insert(0, Cast(torch.float32))
     elif isinstance(fusion, FusionPaper):
         _convolutions_to_half(fusion)
-    if not isinstance(fusion, FusionRT | FusionPaper) or not isinstance(detector, Detector):
-        raise ModelError('half precision is not known for the networks of this bundle; use cpu')
-    detector.half().stages[0] = _from_half_input(detector.stages[0])
-    return model
+    if isinstance(fusion, FusionRT | FusionPaper) and isinstance(detector, Detector | Yolox):
+        detector.half()
+        if isinstance(detector, Yolox):
+            detector.stem = _from_half_input(detector.stem)
+        else:
+            detector.stages[0] = _from_half_input(detector.stages[0])
+        return model
+    raise ModelError('half precision is not known for the networks of this bundle; use cpu')
 
 
 def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.ExportedProgram:

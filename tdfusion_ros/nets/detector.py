@@ -87,9 +87,9 @@ class Detector(nn.Module):
         )
 
     @property
-    def reads_sources(self) -> bool:
-        """True if the input is luma and infrared, False if it is the fused image."""
-        return self.config.inputs == 2
+    def inputs(self) -> int:
+        """Channels of the image: 3 for the fused image, 2 for luma and infrared."""
+        return self.config.inputs
 
     def pyramid(self, image: Tensor) -> list[Tensor]:
         """Return the feature maps at strides 8, 16 and 32 of a (B, inputs, H, W) image."""

@@ -14,11 +14,14 @@ from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_paper import FusionPaperConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
+from tdfusion_ros.nets.yolox import Yolox
+from tdfusion_ros.nets.yolox import YoloxConfig
 
 NETWORKS: dict[str, tuple[Any, Any]] = {
     'fusion_rt': (FusionRT, FusionRTConfig),
     'fusion': (FusionPaper, FusionPaperConfig),
     'detector': (Detector, DetectorConfig),
+    'yolox': (Yolox, YoloxConfig),
 }
 
 
@@ -29,8 +32,8 @@ class Perception(nn.Module):
         super().__init__()
         self.fusion = fusion
         self.detector = detector
-        # Then detections do not depend on the fused image.
-        self.reads_sources = bool(detector.reads_sources)
+        # With other than three channels, detections do not depend on the fused image.
+        self.detector_inputs = int(detector.inputs)  # type: ignore[arg-type]
 
     def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
@@ -44,20 +47,23 @@ class Perception(nn.Module):
         levels, y, ir = self._sources(rgb, ir)
         # As recolor, but in gray levels: saves a division and a product of three channels.
         change = 255.0 * (self.fusion(y, ir) - y)
-        if self.reads_sources:
-            detections = self._detections(torch.cat((y, ir), 1))
-        else:
+        if self.detector_inputs == 3:
             detections = self._detections((levels + change).clamp(0.0, 255.0) / 255.0)
+        else:
+            detections = self._detections(self._both(levels, y, ir))
         # Adding half a level here rounds, in one channel instead of three.
         fused = (levels + (change + 0.5)).clamp(0.0, 255.0)
         return fused[0].to(torch.uint8).permute(1, 2, 0), *detections
 
     def detect(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
         """Return only ``boxes_xyxy`` and ``scores``; fuse only if the detector needs it."""
-        if not self.reads_sources:
+        if self.detector_inputs == 3:
             return self(rgb, ir)[1:]
-        _, y, ir = self._sources(rgb, ir)
-        return self._detections(torch.cat((y, ir), 1))
+        return self._detections(self._both(*self._sources(rgb, ir)))
+
+    def _both(self, levels: Tensor, y: Tensor, ir: Tensor) -> Tensor:
+        """Return both sources in one image, rgb as luma if the detector reads two channels."""
+        return torch.cat((y if self.detector_inputs == 2 else levels / 255.0, ir), 1)
 
     @staticmethod
     def _sources(rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,8 +80,7 @@ def build_network(settings: Mapping[str, Any]) -> nn.Module:
     """
     Build one network with untrained weights.
 
-    :param settings: ``name`` (fusion_rt, fusion or detector) and the fields of its config, as in
-        JSON.
+    :param settings: ``name`` (a key of ``NETWORKS``) and the fields of its config, as in JSON.
     :raises ValueError: if the name is unknown.
     """
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}

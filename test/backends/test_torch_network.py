@@ -105,6 +105,22 @@ def test_half_precision_passes_the_check_with_a_wide_margin(half, shipped):
     assert found.score < 0.002
 
 
+@pytest.mark.parametrize('inputs', [3, 4])
+def test_half_precision_of_a_detector_with_pretrained_form_stays_close(shipped, inputs):
+    torch.manual_seed(0)
+    detector = {'name': 'yolox', 'outputs': [1, 1, 3], 'inputs': inputs}
+    full = build_perception({**shipped.architecture, 'detector': detector}).eval()
+    half = network.to_half(deepcopy(full))
+    rgb = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8)
+    outputs = [
+        model.requires_grad_(False)(rgb, torch.rand(SIZE).fill_(0.5)) for model in (full, half)
+    ]
+    (_, boxes, scores), (_, *found) = outputs
+    assert {tensor.dtype for tensor in found} == {torch.float32}
+    assert (found[0] - boxes).abs().max() < 0.5
+    assert (found[1] - scores).abs().max() < 0.002
+
+
 def test_half_precision_is_correct_for_a_real_pair(half, shipped, demo_pairs):
     given = demo_pairs[0].rgb.pixels, demo_pairs[0].ir.pixels / np.float32(255)
     expected, got = CpuBackend(shipped.graph).run(*given), InTorch(half).run(*given)

@@ -12,12 +12,14 @@ DETECTOR = {'name': 'detector', 'classes': 2, 'neck': 8, 'head': 8}
 DETECTOR |= {'widths': [4, 4, 8, 8, 8], 'repeats': [0, 0, 1, 0, 0]}
 
 
-@pytest.fixture(params=[2, 3])
+@pytest.fixture(params=[('detector', 2), ('detector', 3), ('yolox', 3), ('yolox', 4)])
 def model(request):
-    """Return a small network with a detector of the sources (2 channels) or of the fused image."""
+    """Return a small network with a detector of the sources or of the fused image (3 channels)."""
     torch.manual_seed(0)
     fusion = {'name': 'fusion_rt', 'width': 8, 'depth': 3}
-    detector = {**DETECTOR, 'inputs': request.param}
+    name, inputs = request.param
+    small = DETECTOR if name == 'detector' else {'name': 'yolox', 'outputs': [1, 2]}
+    detector = {**small, 'inputs': inputs}
     return build_perception({'fusion': fusion, 'detector': detector}).eval()
 
 
@@ -42,15 +44,17 @@ def test_outputs_have_no_batch_dimension_and_the_documented_types(model, rgb, ir
     assert 0 <= scores.min() <= scores.max() <= 1
 
 
-@pytest.mark.parametrize('model', [2], indirect=True)
-def test_detector_of_two_channels_reads_the_sources_and_not_the_fused_image(model, rgb, ir):
+@pytest.mark.parametrize('model', [('detector', 2), ('yolox', 4)], indirect=True)
+def test_detector_of_two_or_four_channels_reads_the_sources_only(model, rgb, ir):
     fused, boxes, scores = model(rgb, ir)
     torch.nn.init.normal_(model.fusion.head.bias)
     changed = model(rgb, ir)
     assert not torch.equal(changed[0], fused)
     assert torch.equal(changed[1], boxes)
     assert torch.equal(changed[2], scores)
-    image = torch.cat((luma(rgb.permute(2, 0, 1)[None].float()) / 255, ir[None, None]), 1)
+    color = rgb.permute(2, 0, 1)[None].float()
+    color = color if model.detector_inputs == 4 else luma(color)
+    image = torch.cat((color / 255, ir[None, None]), 1)
     assert torch.equal(model.detector(image)[0][0], boxes)
 
 

@@ -21,6 +21,7 @@ from training.config import recorded_settings
 from training.config import TASKS
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
+from training.method.pretrained import is_pretrained
 
 Description = dict[str, Any]
 
@@ -33,6 +34,7 @@ NOT_IN_TABLE = {
 }
 """Settings that a card mentions elsewhere or that do not change the result."""
 FACTS = {
+    'pretrained': 'Weights that the run started from.',
     'device': 'Device of the training.',
     'torch': 'Version of torch.',
     'git_commit': 'Commit of this code.',
@@ -49,7 +51,8 @@ def required_runs(run: str, fusion_run: str = '') -> list[str]:
     config = read_description(run)['config']
     if fusion_run:
         config['fusion'] = fusion_run
-    return [config[key] for key in NETWORK_RUNS if config.get(key)]
+    names = [config[key] for key in NETWORK_RUNS if config.get(key)]
+    return [name for name in names if not is_pretrained(name)]
 
 
 def ancestors(run: str, fusion_run: str = '') -> list[str]:

@@ -14,8 +14,9 @@ from torch import nn
 
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.yolox import Yolox
 from training import distributed
-from training.config import DetectionTask
+from training.config import DownstreamTask
 from training.config import FusionTask
 from training.config import ImitationTask
 from training.config import LearnedTask
@@ -35,6 +36,7 @@ from training.method.segmentation import enlarge
 from training.method.segmentation import Segmenter
 from training.method.task_networks import loss_on_fused
 from training.method.task_networks import task_input
+from training.method.task_networks import TaskNetwork
 from training.method.tasks import frozen_fusion
 
 Networks = Mapping[str, nn.Module]
@@ -109,7 +111,7 @@ def open_validation(
         return None
     data = open_dataset(config.data, config.validate_split)
     for network in training.networks.values():
-        if isinstance(network, Detector):
+        if isinstance(network, Detector | Yolox):
             check_labels(data.classes if data.boxes else (), training.classes, config)
         elif isinstance(network, Segmenter):
             check_labels(data.mask_classes, network.config.classes, config)
@@ -140,7 +142,7 @@ def choose_measure(config: TrainConfig, training: Training, device: torch.device
         return imitation_measure(config, device)
     if isinstance(config, FusionTask):
         return fusion_measure(config, device)
-    assert isinstance(config, DetectionTask)
+    assert isinstance(config, DownstreamTask)
     frozen = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
     if config.task == 'segmentation':
         return segmentation_measure(config, frozen)
@@ -176,14 +178,14 @@ def task_loss_measure() -> Measure:
 
     def evaluate(networks: Networks, batch: Batch, _: Sample) -> float:
         fused = networks['fusion'](*pair_of(batch))
-        tasks = [net for net in networks.values() if isinstance(net, Detector | Segmenter)]
+        tasks = [net for net in networks.values() if isinstance(net, TaskNetwork)]
         return sum(loss_on_fused(network, fused, batch).item() for network in tasks)
 
     return Measure('task', False, evaluate)
 
 
 def detection_measure(
-    config: DetectionTask, classes: tuple[str, ...], fusion: nn.Module | None
+    config: DownstreamTask, classes: tuple[str, ...], fusion: nn.Module | None
 ) -> Measure:
     """Measure AP50."""
     # Imported here because only this needs pycocotools.
@@ -191,7 +193,8 @@ def detection_measure(
     from training.measure.metrics import select
 
     def evaluate(networks: Networks, batch: Batch, sample: Sample) -> Any:
-        boxes, logits = networks['detector'](task_input(batch, config.source, fusion))
+        detector: Any = networks['detector']
+        boxes, logits = detector(task_input(batch, config.source, fusion, detector.inputs))
         scores = logits[0].sigmoid().cpu().numpy()
         found = select(boxes[0].cpu().numpy(), scores, sample.ir.shape)
         none = np.zeros((0, 0), np.uint8)  # do not send pictures between processes
@@ -204,7 +207,7 @@ def detection_measure(
     return Measure('AP50', True, evaluate, summarize)
 
 
-def segmentation_measure(config: DetectionTask, fusion: nn.Module | None) -> Measure:
+def segmentation_measure(config: DownstreamTask, fusion: nn.Module | None) -> Measure:
     """Measure the mean intersection over union."""
     from training.measure import metrics
 

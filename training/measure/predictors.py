@@ -70,6 +70,7 @@ def run_predictor(run: str) -> Predictor:
             augmentation.collate([augmentation.pad(sample, augmentation.SIZE_MULTIPLE)]),
             source,
             fusion,
+            detector.inputs,
         )
         boxes, logits = detector(image)
         return select(boxes[0].numpy(), logits[0].sigmoid().numpy(), sample.ir.shape)

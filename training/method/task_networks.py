@@ -13,7 +13,9 @@ from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import recolor
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
+from tdfusion_ros.nets.yolox import Yolox
 from training import distributed
+from training.checkpoint import load_detector
 from training.checkpoint import load_network
 from training.checkpoint import read_description
 from training.config import TrainConfig
@@ -27,11 +29,13 @@ from training.method.losses import pair_of
 from training.method.optimization import channels_last
 from training.method.optimization import Losses
 from training.method.optimization import run_network
+from training.method.pretrained import is_pretrained
+from training.method.pretrained import load_yolox
 from training.method.segmentation import segmentation_loss
 from training.method.segmentation import Segmenter
 from training.method.segmentation import SegmenterConfig
 
-TaskNetwork = Detector | Segmenter
+TaskNetwork = Detector | Yolox | Segmenter
 
 
 @torch.no_grad()
@@ -39,9 +43,9 @@ def task_input(batch: Batch, source: str, fusion: nn.Module | None, channels: in
     """
     Return the input of a task network, (B, C, H, W) in [0, 1].
 
-    :param source: ``rgb``; ``ir`` in equal channels; ``early``: luma and ir, two channels;
+    :param source: ``rgb``; ``ir`` in equal channels; ``early``: both, the last channel is ir;
         ``average``, ``maximum`` or ``fused`` (by ``fusion``) luma with the colors of rgb.
-    :param channels: 3; or 1: luma without colors. Ignored for ``early``.
+    :param channels: 3; or 1: luma without colors; for ``early`` 2 (luma and ir) or 4.
     """
     y, ir = pair_of(batch)
     if source == 'rgb':
@@ -49,7 +53,7 @@ def task_input(batch: Batch, source: str, fusion: nn.Module | None, channels: in
     if source == 'ir':
         return ir.expand(-1, channels, -1, -1)
     if source == 'early':
-        return torch.cat((y, ir), 1)
+        return torch.cat((batch.rgb if channels == 4 else y, ir), 1)
     if source == 'average':
         return with_colors(batch, (y + ir) / 2, channels)
     if source == 'maximum':
@@ -121,11 +125,18 @@ def box_classes(config: TrainConfig) -> tuple[str, ...]:
     return data.classes
 
 
-def make_detector(classes: tuple[str, ...], run: str = '', inputs: int = 3) -> Detector:
-    """Return the detector of a run, or without run a new one, to train on ``classes``."""
-    if run:
-        detector, known = read_detector(run)
-        check_classes(run, known, classes)
+def make_detector(classes: tuple[str, ...], start: str = '', inputs: int = 3) -> Detector | Yolox:
+    """
+    Return a detector to train on ``classes``.
+
+    :param start: folder of a run, or file of pretrained weights; empty: a new detector.
+    """
+    detector: Detector | Yolox
+    if is_pretrained(start):
+        detector = load_yolox(start, classes, inputs)
+    elif start:
+        detector, known = read_detector(start)
+        check_classes(start, known, classes)
     else:
         detector = Detector(DetectorConfig(len(classes), inputs=inputs))
     channels_last(detector.train())
@@ -138,13 +149,13 @@ def make_segmenter(classes: tuple[str, ...], run: str = '', inputs: int = 3) -> 
     return network.train()
 
 
-def read_detector(run: str) -> tuple[Detector, tuple[str, ...]]:
+def read_detector(run: str) -> tuple[Detector | Yolox, tuple[str, ...]]:
     """
     Return the detector of a run and its class names (default: the shipped detector's names).
 
     :raises ModelError: if the run has another network, or a wrong number of names.
     """
-    network = load_network(run, Detector)
+    network = load_detector(run)
     classes = tuple(read_description(run).get('classes', CLASSES))
     if len(classes) != network.config.classes:
         raise ModelError(

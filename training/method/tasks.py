@@ -10,6 +10,7 @@ from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training.checkpoint import load_fusion
 from training.config import DetectionTask
+from training.config import DownstreamTask
 from training.config import FusionTask
 from training.config import ImitationTask
 from training.config import SegmentationTask
@@ -99,7 +100,7 @@ def imitation_training(config: ImitationTask, device: torch.device) -> Training:
     return Training({'fusion': fusion}, {'fusion': optimizer}, step)
 
 
-def downstream_training(config: DetectionTask, device: torch.device) -> Training:
+def downstream_training(config: DownstreamTask, device: torch.device) -> Training:
     """Train a detector or a segmenter; its fusion network, if any, stays frozen."""
     network: TaskNetwork
     early = config.source == 'early'
@@ -108,14 +109,17 @@ def downstream_training(config: DetectionTask, device: torch.device) -> Training
         inputs = 2 if early else config.segmenter_channels
         network = make_segmenter(classes, config.segmenter, inputs)
     else:
+        assert isinstance(config, DetectionTask)
         name, classes = 'detector', box_classes(config)
-        network = make_detector(classes, inputs=2 if early else 3)
+        inputs = (4 if config.pretrained else 2) if early else 3
+        network = make_detector(classes, config.pretrained, inputs)
     network = network.to(device)
+    inputs = network.config.inputs
     optimizer = make_optimizer(network, config.lr, config.weight_decay)
     fusion = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
-        image = task_input(batch, config.source, fusion, network.config.inputs)
+        image = task_input(batch, config.source, fusion, inputs)
         losses = task_losses(network, image, batch, config.amp)
         descend(optimizer, network, losses['loss'])
         return losses

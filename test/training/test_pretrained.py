@@ -1,0 +1,147 @@
+"""The reader of pretrained weights: on files made here, and on the released one if it is there."""
+
+from pathlib import Path
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+onnx = pytest.importorskip('onnx')
+
+from tdfusion_ros.core.errors import ModelError  # noqa: E402
+from tdfusion_ros.nets.yolox import Yolox  # noqa: E402
+from tdfusion_ros.nets.yolox import YoloxConfig  # noqa: E402
+from training.config import DetectionTask  # noqa: E402
+from training.method import pretrained  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+RELEASED = Path(__file__).parents[3] / 'shared/pretrained/yolox_nano.onnx'
+needs_file = pytest.mark.skipif(not RELEASED.is_file(), reason='needs the released YOLOX-Nano')
+OURS = ('person', 'bicycle', 'car')
+
+
+def write(path, network):
+    """Write the convolutions of a network as an ONNX file, the first one for half images."""
+    nodes, tensors = [], []
+    layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    for i, layer in enumerate(layers):
+        weight = layer.weight.detach()
+        if i == 0:  # the inverse of what the reader does
+            weight = weight.reshape(-1, 3, 3, 2, 3, 2).permute(0, 5, 3, 1, 2, 4).flip(3)
+            weight = weight.reshape(-1, 12, 3, 3)
+        names = [f'x{i}', f'w{i}', f'b{i}']
+        nodes.append(onnx.helper.make_node('Conv', names, [f'y{i}']))
+        for name, value in zip(names[1:], (weight, layer.bias.detach()), strict=True):
+            tensors.append(onnx.numpy_helper.from_array(value.numpy().copy(), name))
+    graph = onnx.helper.make_graph(nodes, 'g', [], [], tensors)
+    onnx.save(onnx.helper.make_model(graph), str(path))
+    return str(path)
+
+
+@pytest.fixture(scope='module')
+def whole():
+    torch.manual_seed(0)
+    return Yolox(YoloxConfig((1,) * 80)).eval()
+
+
+@pytest.fixture(scope='module')
+def file(whole, tmp_path_factory):
+    return write(tmp_path_factory.mktemp('pretrained') / 'any.onnx', whole)
+
+
+def load(path, *options):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return pretrained.load_yolox(path, *options)
+
+
+@needs_file
+@torch.inference_mode()
+def test_the_network_equals_the_released_one_in_onnx_runtime():
+    onnxruntime = pytest.importorskip('onnxruntime')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # its sha256 is known
+        network = pretrained.load_yolox(str(RELEASED), pretrained.COCO)
+    image = torch.rand(1, 3, 416, 416)
+    bgr = (image.flip(1) * 255).numpy()
+    session = onnxruntime.InferenceSession(str(RELEASED), providers=['CPUExecutionProvider'])
+    (expected,) = session.run(None, {'images': bgr})
+    parts = [
+        torch.cat((raw.boxes, raw.objectness.sigmoid(), raw.classes.sigmoid()), -1)
+        for raw in network.raw(image)
+    ]
+    np.testing.assert_allclose(torch.cat(parts, 1).numpy(), expected, atol=1e-4)
+    scores = network(image)[1].sigmoid().numpy()
+    np.testing.assert_allclose(scores, expected[..., 4:5] * expected[..., 5:], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_class_has_the_best_score_of_its_members_in_coco(whole, file):
+    image = torch.rand(1, 3, 64, 64)
+    all_boxes, all_logits = whole(image)
+    boxes, logits = load(file, OURS)(image)
+    torch.testing.assert_close(boxes, all_boxes)
+    car = all_logits[..., [2, 5, 7]].amax(-1)
+    torch.testing.assert_close(logits, torch.stack((*all_logits[..., :2].unbind(-1), car), -1))
+
+
+def test_a_bus_is_a_car_only_if_there_is_no_class_bus():
+    assert pretrained.coco_members('car', OURS) == (2, 5, 7)
+    assert pretrained.coco_members('Car', ('People', 'Car', 'Bus')) == (2, 7)
+    assert pretrained.coco_members('People', ('People', 'Car', 'Bus')) == (0,)
+
+
+@torch.inference_mode()
+def test_a_class_that_coco_lacks_is_named_and_finds_nothing(file):
+    with pytest.warns(UserWarning, match="no class 'drone'"):
+        network = pretrained.load_yolox(file, ('person', 'drone'))
+    assert network(torch.rand(1, 3, 64, 64))[1][..., 1].max() < -9
+
+
+@torch.inference_mode()
+def test_four_channels_start_as_three_on_a_gray_pair(file):
+    gray = torch.rand(1, 1, 64, 64).expand(-1, 4, -1, -1)
+    for got, expected in zip(
+        load(file, OURS, 4)(gray), load(file, OURS)(gray[:, :3]), strict=True
+    ):
+        torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-4)
+
+
+def test_a_file_of_unknown_origin_is_named_with_its_hash(file):
+    with pytest.warns(UserWarning, match='sha256 [0-9a-f]{64}'):
+        pretrained.load_yolox(file, OURS)
+
+
+def test_another_network_is_refused(tmp_path, whole):
+    bare = torch.nn.Sequential(*[m for m in whole.modules() if isinstance(m, torch.nn.Conv2d)])
+    cases = {
+        'short.onnx': bare[:-1],
+        'other.onnx': torch.nn.Sequential(*bare[:5], torch.nn.Conv2d(3, 3, 3), *bare[6:]),
+    }
+    for name, network in cases.items():
+        with pytest.raises(ModelError, match='is not YOLOX-Nano'):
+            load(write(tmp_path / name, network), OURS)
+
+
+@pytest.mark.parametrize('content', [b'', b'\x80\x04K\x01.', b'not a graph'])
+def test_what_is_no_onnx_file_is_refused(tmp_path, content):
+    path = tmp_path / 'weights.onnx'
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r'weights\.onnx is not YOLOX-Nano'):
+        load(str(path), OURS)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r'gone\.onnx cannot be read'):
+        load(str(tmp_path / 'gone.onnx'), OURS)
+
+
+def test_a_run_records_where_its_pretrained_weights_come_from(file):
+    config = DetectionTask(source='early', pretrained=file)
+    assert 'unknown origin, sha256' in pretrained.origins(config)['pretrained']
+    assert pretrained.origins(DetectionTask(source='early')) == {}
+    if RELEASED.is_file():
+        config = DetectionTask(source='early', pretrained=str(RELEASED))
+        assert 'YOLOX-Nano' in pretrained.origins(config)['pretrained']

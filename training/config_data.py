@@ -1,0 +1,27 @@
+"""Settings of the data of a training run: which pairs, and how crops of them are made."""
+
+from dataclasses import dataclass
+
+from tdfusion_ros.core.setting import setting
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Settings of the data and their augmentation."""
+
+    data: str = setting('', 'Folder of the data set (required).')
+    split: str = setting('train', 'Name of the split to train on.')
+    limit: int = setting(0, 'Use only the first N pairs of each split; 0: all of them.', low=0)
+    crop_hw: tuple[int, int] = setting((256, 256), 'Height and width of a crop [px].')
+    scale_range: tuple[float, float] = setting((0.7, 1.3), 'Random magnification of a crop.')
+    mosaic: float = setting(0.0, 'Share of crops that are put together from four images.')
+    photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
+    stretch: float = setting(
+        0.0,
+        'Share of crops in which ir is stretched to all gray levels, as the robot does for a '
+        '16-bit camera.',
+    )
+    invert: float = setting(0.5, 'Share of the stretched crops in which warm is dark.')
+    modality_dropout: float = setting(
+        0.0, 'Share of crops in which one camera is black, as when its stream stalls.'
+    )
