@@ -156,3 +156,24 @@ def test_the_parts_of_a_batch_have_their_own_rows(sample):
     assert torch.equal(second.ir, augmentation.collate([flipped]).ir)
     with pytest.raises(ValueError, match='3 samples into 2'):
         augmentation.split(augmentation.collate([sample] * 3), 2)
+
+
+def test_a_region_to_ignore_stays_where_an_object_is_dropped(sample):
+    """The same box, almost outside of the window, as an object and as a region."""
+    boxes = np.array([[0, 0, 20, 20]] * 2, np.float32)
+    cut = crop_resize(
+        replace(sample, boxes_xyxy=boxes, class_ids=np.array([0, -1])), (18, 0, 50, 32), (32, 32)
+    )
+    assert cut.class_ids.tolist() == [-1]
+    assert cut.boxes_xyxy.tolist() == [[0, 0, 2, 20]]
+    batch = augmentation.collate([cut])
+    assert (batch.valid.tolist(), batch.class_ids.tolist()) == ([[False]], [[-1]])
+
+
+def test_collate_takes_samples_without_a_note_for_fully_labeled(sample):
+    persons_only = replace(sample, labeled=np.array([True, False]))
+    assert augmentation.collate([sample]).labeled is None
+    batch = augmentation.collate([sample, persons_only])
+    assert batch.labeled.tolist() == [[True, True], [True, False]]
+    four = augmentation.mosaic([sample, persons_only, sample, sample], (64, 64))
+    assert four.labeled.tolist() == [True, False]

@@ -5,6 +5,7 @@ import pytest
 
 from tdfusion_ros.core.errors import FusionError
 from training.data.boxes import coco_file
+from training.data.boxes import IGNORED
 from training.data.boxes import read_voc
 from training.data.boxes import read_yolo
 
@@ -59,15 +60,20 @@ def read(tmp_path):
         ('a.txt', '1.000000 0.75 0.5 0.5 1'),
         ('a.xml', voc(CAR)),
         ('a.xml', voc(('car', 320, -9, 645, 500))),
-        ('a.json', coco((3, 320, 0, 320, 480), (1, 0, 0, 9, 9), iscrowd=1)),
         ('a.json', coco((3, 320, 0, 320, 480), image='data\\a.png')),
     ],
-    ids=['yolo', 'real class', 'voc', 'voc outside', 'coco', 'coco of windows'],
+    ids=['yolo', 'real class', 'voc', 'voc outside', 'coco of windows'],
 )
 def test_a_box_ends_at_the_border_in_every_format(read, place, text):
     boxes, class_ids = read(place, text)
     assert boxes.tolist() == [[320, 0, 640, 480]]
     assert class_ids.tolist() == [1]
+
+
+def test_a_crowd_is_a_region_to_ignore(read):
+    boxes, class_ids = read('a.json', coco((3, 320, 0, 320, 480), (1, 0, 0, 9, 9), iscrowd=1))
+    assert boxes.tolist() == [[320, 0, 640, 480], [0, 0, 9, 9]]
+    assert class_ids.tolist() == [1, IGNORED]
 
 
 @pytest.mark.parametrize(('place', 'text'), [('a.txt', ''), ('a.xml', voc()), ('a.json', coco())])

@@ -5,6 +5,7 @@ from training.method.detection import assign
 from training.method.detection import detection_loss
 from training.method.detection import image_points
 from training.method.detection import pair_iou
+from training.method.detection import Truth
 
 pytestmark = pytest.mark.torch
 
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.torch
 def truth_of(*boxes, class_ids=None):
     boxes = torch.tensor([boxes], dtype=torch.float32).reshape(1, -1, 4)
     class_ids = torch.tensor([class_ids or [0] * boxes.shape[1]])
-    return boxes, class_ids, torch.ones(class_ids.shape, dtype=torch.bool)
+    return Truth(boxes, class_ids, torch.ones(class_ids.shape, dtype=torch.bool))
 
 
 def predictions(points, size=16.0, classes=3, score=0.1):
@@ -64,19 +65,47 @@ def test_a_point_in_two_objects_belongs_to_the_one_it_overlaps_most(points):
 
 
 def test_padding_boxes_are_never_assigned(points):
-    boxes, class_ids, valid = truth_of((0, 0, 96, 64))
-    targets = assign(*predictions(points), points, (boxes, class_ids, ~valid))
+    truth = truth_of((0, 0, 96, 64))
+    targets = assign(*predictions(points), points, truth._replace(valid=~truth.valid))
     assert targets.quality.max() == 0
 
 
 def test_an_image_without_boxes_trains_without_nan(points):
     logits = torch.zeros(1, len(points), 3, requires_grad=True)
     boxes = predictions(points)[1].requires_grad_()
-    truth = (torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1) > 0)
+    truth = Truth(
+        torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1) > 0
+    )
     detection_loss(boxes, logits, points, truth)['loss'].backward()
     assert logits.grad.isfinite().all()
     assert (logits.grad > 0).all()
     assert (boxes.grad == 0).all()
+
+
+def gradient_of(points, truth):
+    """Return the gradient of the loss for each logit, (A, C), where all scores are 0.5."""
+    logits = torch.zeros(1, len(points), 3, requires_grad=True)
+    detection_loss(predictions(points)[1], logits, points, truth)['loss'].backward()
+    return logits.grad[0]
+
+
+def test_scores_of_a_class_that_the_data_do_not_label_are_left_alone(points):
+    truth = truth_of((16, 16, 48, 40), class_ids=[1])
+    gradient = gradient_of(points, truth._replace(labeled=torch.tensor([[True, True, False]])))
+    assert torch.equal(gradient[:, :2], gradient_of(points, truth)[:, :2])
+    assert (gradient[:, 2] == 0).all()
+
+
+def test_scores_in_a_region_to_ignore_are_left_alone_except_of_its_objects(points):
+    truth = truth_of((16, 16, 48, 40), (0, 0, 64, 64), class_ids=[1, -1])
+    truth = truth._replace(valid=truth.class_ids >= 0)
+    alone = truth_of((16, 16, 48, 40), class_ids=[1])
+    objects = assign(*predictions(points, score=0.5), points, alone).quality[0].sum(-1) > 0
+    inside = (points < 64).all(-1)
+    got, expected = gradient_of(points, truth), gradient_of(points, alone)
+    assert (got[inside & ~objects] == 0).all()
+    assert torch.equal(got[~inside | objects], expected[~inside | objects])
+    assert objects.any()
 
 
 def test_perfect_boxes_have_no_loss_and_worse_ones_have_more(points):

@@ -56,6 +56,22 @@ def test_ap_of_the_truth_itself_is_one_and_absent_classes_do_not_count(labeled, 
     assert np.isnan(table['a']['AP50'])
 
 
+def test_a_detection_in_a_region_to_ignore_is_neither_right_nor_wrong(labeled, detected):
+    samples = [labeled([BOX, [30, 30, 60, 60]], [1, -1])]
+    wrong_box = [32, 32, 58, 58]
+    table = average_precision(samples, [detected([wrong_box, BOX], [1, 1])], classes='ab')
+    assert table['b']['AP50'] == pytest.approx(1)
+    narrow = bootstrap_ap50(samples, [detected([wrong_box, BOX], [1, 1])], classes='ab')
+    assert narrow['b'] == pytest.approx({'AP50 low': 1, 'AP50 high': 1})
+
+
+def test_a_detection_of_a_class_that_an_image_does_not_label_does_not_count(labeled, detected):
+    unlabeled = replace(labeled([BOX], [0]), labeled=np.array([True, False]))
+    samples = [unlabeled, labeled([BOX], [1])]
+    found = [detected([BOX, BOX], [0, 1]), detected([BOX], [1])]
+    assert average_precision(samples, found, classes='ab')['all']['AP50'] == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ('found', 'ap50', 'ap75'),
     [

@@ -19,6 +19,7 @@ from training.config import EXECUTION
 from training.config import NETWORK_RUNS
 from training.config import recorded_settings
 from training.config import TASKS
+from training.data.boxes import IGNORED
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.method.pretrained import is_pretrained
@@ -163,7 +164,7 @@ def contents(data: DataSet) -> dict[str, Any]:
     strata: dict[str, Counter[str]] = {}
     for sample in tqdm(data, unit='pair', disable=None):
         sizes[f'{sample.ir.shape[1]}x{sample.ir.shape[0]}'] += 1
-        boxes.update(data.classes[i] for i in sample.class_ids)
+        boxes.update(data.classes[i] for i in sample.class_ids if i != IGNORED)
         for kind, value in sample.strata.items():
             strata.setdefault(kind, Counter())[value] += 1
     parts = {kind: dict(counts.most_common()) for kind, counts in strata.items()}

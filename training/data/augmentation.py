@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.data.boxes import IGNORED
 from training.data.datasets import Sample
 from training.data.pair_files import IGNORE
 
@@ -32,11 +33,13 @@ class Batch:
     boxes_xyxy: Tensor
     """(B, G, 4) float32 in pixels."""
     class_ids: Tensor
-    """(B, G) int64."""
+    """(B, G) int64; -1: a region that counts in no loss."""
     valid: Tensor
-    """(B, G) bool, False for padding."""
+    """(B, G) bool, False for padding and for regions that do not count."""
     mask: Tensor | None = None
     """(B, H, W) int64, 255 is unlabeled; None if no sample has one."""
+    labeled: Tensor | None = None
+    """(B, C) bool, as in ``Sample``; None: all classes of all samples."""
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> 'Batch':
         tensors: dict[str, Any] = {
@@ -93,7 +96,7 @@ def crop_resize(
     Crop a window and resize it; pixels outside of the image become gray and unlabeled.
 
     A box that loses more than 70 % of its area, or gets thinner than 3 px, is dropped: what is
-    left of the object could not be recognized.
+    left of the object could not be recognized. A region to ignore stays, however small.
     """
     x0, y0, x1, y1 = window_xyxy
     height, width = size_hw
@@ -103,6 +106,7 @@ def crop_resize(
     sides = clipped[:, 2:] - clipped[:, :2]
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     keep = (sides.prod(1) > 0.3 * area) & (sides.min(1, initial=np.inf) >= 3)
+    keep |= (sample.class_ids == IGNORED) & (sides.prod(1) > 0)
     # Area averaging is the antialiased way down; it must not be used on the way up.
     method = cv2.INTER_AREA if height < y1 - y0 else cv2.INTER_LINEAR
     rgb, ir = (
@@ -158,7 +162,14 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
         np.concatenate([s.class_ids for s in samples]),
         None if masks is None else _two_by_two(masks),
         dict(set.intersection(*(set(s.strata.items()) for s in samples))),
+        labeled=_labeled(samples),
     )
+
+
+def _labeled(samples: Sequence[Sample]) -> np.ndarray | None:
+    """Return the classes that the labels of all samples include; None: all classes."""
+    known = [sample.labeled for sample in samples if sample.labeled is not None]
+    return np.logical_and.reduce(known) if known else None
 
 
 def _two_by_two(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -216,10 +227,17 @@ def collate(samples: Sequence[Sample]) -> Batch:
         count = len(sample.class_ids)
         boxes[row, :count] = torch.from_numpy(sample.boxes_xyxy)
         class_ids[row, :count] = torch.from_numpy(sample.class_ids)
-        valid[row, :count] = True
+        valid[row, :count] = torch.from_numpy(sample.class_ids != IGNORED)
     rgb = torch.from_numpy(np.stack([s.rgb for s in samples])).permute(0, 3, 1, 2)
     ir = torch.from_numpy(np.stack([s.ir for s in samples])).unsqueeze(1)
     names = tuple(s.name for s in samples)
     masks = _masks(samples)
     mask = None if masks is None else torch.from_numpy(np.stack(masks)).long()
-    return Batch(names, rgb.float() / 255, ir.float() / 255, boxes, class_ids, valid, mask)
+    some = [torch.from_numpy(s.labeled) for s in samples if s.labeled is not None]
+    labeled = None
+    if some:
+        every = torch.ones_like(some[0])
+        rows = (every if s.labeled is None else torch.from_numpy(s.labeled) for s in samples)
+        labeled = torch.stack(list(rows))
+    images = rgb.float() / 255, ir.float() / 255
+    return Batch(names, *images, boxes, class_ids, valid, mask, labeled)

@@ -18,7 +18,9 @@ from training.data.pair_files import read_bytes
 from training.data.pair_files import read_text
 
 Boxes = tuple[np.ndarray, np.ndarray]
-"""boxes_xyxy (N, 4) float32 in pixels, class_ids (N,) int64."""
+"""boxes_xyxy (N, 4) float32 in pixels, class_ids (N,) int64 or ``IGNORED``."""
+IGNORED = -1
+"""Class of a region of unknown content, which counts neither in a loss nor in a metric."""
 
 
 class BoxSource(NamedTuple):
@@ -98,7 +100,7 @@ def read_voc(path: Path, size_hw: tuple[int, int], index_of: Mapping[str, int]) 
 
 
 def coco_file(path: Path) -> BoxSource:
-    """Return the source of a COCO file, which names its classes; crowds are left out."""
+    """Return the source of a COCO file, which names its classes; crowds are regions to ignore."""
     try:
         content = json.loads(read_text(path))
         categories = sorted(content['categories'], key=lambda category: category['id'])
@@ -111,10 +113,9 @@ def coco_file(path: Path) -> BoxSource:
         }
         found: dict[str, list[tuple[float, ...]]] = {name: [] for name in names.values()}
         for one in content['annotations']:
-            if not one.get('iscrowd', 0):
-                x, y, width, height = map(float, one['bbox'])
-                box = (index_of[one['category_id']], x, y, x + width, y + height)
-                found[names[one['image_id']]].append(box)
+            x, y, width, height = map(float, one['bbox'])
+            class_id = IGNORED if one.get('iscrowd', 0) else index_of[one['category_id']]
+            found[names[one['image_id']]].append((class_id, x, y, x + width, y + height))
         classes = tuple(str(category['name']) for category in categories)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FusionError(

@@ -38,11 +38,13 @@ class Sample:
     boxes_xyxy: np.ndarray
     """(N, 4) float32 in pixels."""
     class_ids: np.ndarray
-    """(N,) int64, index into ``DataSet.classes``."""
+    """(N,) int64, index into ``DataSet.classes``; -1: a region of unknown content."""
     mask: np.ndarray | None = None
     """(H, W) uint8, index into ``DataSet.mask_classes``; 255 is unlabeled."""
     strata: Mapping[str, str] = field(default_factory=dict)
     """What figures are split by: light (day or night, where known) and source."""
+    labeled: np.ndarray | None = None
+    """(C,) bool: the classes whose objects all have a box; None: all."""
 
 
 @dataclass(frozen=True)

@@ -98,19 +98,27 @@ def ranking(evaluation: COCOeval, class_id: int) -> tuple[np.ndarray, np.ndarray
     """
     Return the inputs of AP50 of one class.
 
-    :returns: of each detection, best first, its image and whether it matches at an overlap of 0.5;
-        and of each image the number of true boxes.
+    :returns: of each detection that counts, best first, its image and whether it matches at an
+        overlap of 0.5; and of each image the number of true boxes.
     """
     count, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
     # A flat list by class, then area range (the first is "all areas"), then image.
     start = class_id * areas * count
     images = [entry or {} for entry in evaluation.evalImgs[start : start + count]]
-    scores = [np.asarray(entry.get('dtScores', []), dtype=np.float64) for entry in images]
-    matched = [np.asarray(entry['dtMatches'])[0] > 0 if entry else [] for entry in images]
+    shown = [~np.asarray(entry['dtIgnore'])[0].astype(bool) if entry else [] for entry in images]
+    scores = [
+        np.asarray(entry.get('dtScores', []), dtype=np.float64)[known]
+        for entry, known in zip(images, shown, strict=True)
+    ]
+    matched = [
+        np.asarray(entry['dtMatches'])[0][known] > 0 if entry else []
+        for entry, known in zip(images, shown, strict=True)
+    ]
     order = np.argsort(-np.concatenate(scores), kind='stable')
     image = np.repeat(np.arange(count), [len(s) for s in scores])[order]
     hit = np.concatenate(matched).astype(bool)[order]
-    return image, hit, np.array([len(entry.get('gtIds', [])) for entry in images])
+    truths = [int((~np.asarray(entry.get('gtIgnore', []), bool)).sum()) for entry in images]
+    return image, hit, np.array(truths)
 
 
 def weighted_ap50(

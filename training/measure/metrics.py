@@ -13,6 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.postprocess import detections
+from training.data.boxes import IGNORED
 from training.data.datasets import CLASSES
 from training.data.datasets import Sample
 from training.data.pair_files import IGNORE
@@ -23,6 +24,8 @@ Table = dict[str, dict[str, float]]
 # COCO integrates the whole precision-recall curve, so boxes of low score count, too.
 EVERYTHING = FusionConfig(score_threshold=0.001, nms_threshold=0.6, max_detections=100)
 
+EVERYWHERE = np.array([-1e5, -1e5, 1e5, 1e5])  # a box that contains all others
+
 
 def select(boxes_xyxy: np.ndarray, scores: np.ndarray, size_hw: tuple[int, int]) -> Detections:
     """Return raw boxes after the robot's own post-processing, almost unfiltered."""
@@ -30,24 +33,33 @@ def select(boxes_xyxy: np.ndarray, scores: np.ndarray, size_hw: tuple[int, int])
     return detections(boxes_xyxy, scores, size_hw, EVERYTHING, wanted)
 
 
-def _annotations(image: int, item: Sample | Detections) -> list[dict[str, Any]]:
+def _annotations(image: int, item: Sample | Detections, classes: int) -> list[dict[str, Any]]:
+    """Return boxes, and as crowds the regions in which a class counts neither way."""
     scores = item.scores if isinstance(item, Detections) else np.ones(len(item.class_ids))
+    rows = []
+    for box, class_id, score in zip(item.boxes_xyxy, item.class_ids, scores, strict=True):
+        of = range(classes) if class_id == IGNORED else [int(class_id)]
+        rows += [(box, i, float(score), int(class_id == IGNORED)) for i in of]
+    if isinstance(item, Sample) and item.labeled is not None:
+        rows += [(EVERYWHERE, int(i), 1.0, 1) for i in np.flatnonzero(~item.labeled)]
     return [
         {
             'image_id': image,
-            'category_id': int(class_id),
+            'category_id': class_id,
             'bbox': [float(v) for v in (*box[:2], *(box[2:] - box[:2]))],
             'area': float((box[2:] - box[:2]).prod()),
-            'score': float(score),
-            'iscrowd': 0,
+            'score': score,
+            'iscrowd': is_crowd,
         }
-        for box, class_id, score in zip(item.boxes_xyxy, item.class_ids, scores, strict=True)
+        for box, class_id, score, is_crowd in rows
     ]
 
 
 def _coco(items: Sequence[Sample | Detections], classes: Sequence[str]) -> COCO:
     """Return the boxes of images as pycocotools reads them."""
-    boxes = [box for image, item in enumerate(items) for box in _annotations(image, item)]
+    boxes = [
+        box for image, item in enumerate(items) for box in _annotations(image, item, len(classes))
+    ]
     used = {box['category_id'] for box in boxes}
     if used - set(range(len(classes))):  # pycocotools would ignore them silently
         raise ValueError(f'expected classes 0 to {len(classes) - 1}, got {sorted(used)}')

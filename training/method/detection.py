@@ -1,6 +1,7 @@
 """Loss of the detector: task-aligned assignment, quality focal loss, generalized IoU."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +10,22 @@ from torch.nn import functional
 from tdfusion_ros.nets.detector import anchor_points
 from tdfusion_ros.nets.detector import STRIDES
 from training import distributed
+
+BOX_WEIGHT = 2.0
+"""Of the box term of the loss."""
+
+
+class Truth(NamedTuple):
+    """What the labels say about a batch of images."""
+
+    boxes_xyxy: Tensor
+    """(B, G, 4) in pixels."""
+    class_ids: Tensor
+    """(B, G); negative: a region whose content is unknown."""
+    valid: Tensor
+    """(B, G) bool, False where there is no object."""
+    labeled: Tensor | None = None
+    """(B, C) bool: classes of which each image has all boxes; None: all."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,7 @@ def assign(
     scores: Tensor,
     boxes: Tensor,
     points: Tensor,
-    truth: tuple[Tensor, Tensor, Tensor],
+    truth: Truth,
     *,
     top_k: int = 10,
     iou_power: float = 4.0,
@@ -62,12 +79,11 @@ def assign(
     Assign to every object the points inside it with the best prediction of class and box.
 
     :param scores: (B, A, C) probabilities. :param boxes: (B, A, 4). :param points: (A, 2).
-    :param truth: boxes (B, G, 4), class_ids (B, G), valid (B, G).
 
     Source: task alignment of TOOD (Feng et al., 2021), ``t = score * IoU ** power``; targets are
     ``t`` scaled so that the target of the best point of an object is its IoU.
     """
-    true_boxes, class_ids, valid = truth
+    true_boxes, class_ids, valid = truth.boxes_xyxy, truth.class_ids.clamp(min=0), truth.valid
     batch, objects = class_ids.shape
     from_left_top = points - true_boxes[:, :, None, :2]
     to_right_bottom = true_boxes[:, :, None, 2:] - points
@@ -89,13 +105,27 @@ def assign(
     return Targets(quality[..., None] * one_hot, true_boxes[rows, owner])
 
 
+def counted(truth: Truth, points: Tensor, is_object: Tensor) -> Tensor | None:
+    """
+    Return about which scores the labels say something, (B, A, C) or (B, A, 1) bool; None: all.
+
+    Nothing is known about the classes that a data set does not label, nor about the content of
+    regions to ignore, except of the points that have an object.
+
+    :param is_object: (B, A) bool.
+    """
+    known = None if truth.labeled is None else truth.labeled[:, None]
+    unknown_boxes = truth.class_ids < 0
+    if unknown_boxes.any():
+        left_top, right_bottom = truth.boxes_xyxy[:, :, None].split(2, -1)
+        inside = ((points > left_top) & (points < right_bottom)).all(-1)
+        ignored = (inside & unknown_boxes[..., None]).any(1) & ~is_object
+        known = ~ignored[..., None] if known is None else known & ~ignored[..., None]
+    return known
+
+
 def detection_loss(
-    boxes: Tensor,
-    logits: Tensor,
-    points: Tensor,
-    truth: tuple[Tensor, Tensor, Tensor],
-    *,
-    box_weight: float = 2.0,
+    boxes: Tensor, logits: Tensor, points: Tensor, truth: Truth
 ) -> dict[str, Tensor]:
     """
     Return ``loss`` and its two terms for the raw output of the detector.
@@ -111,11 +141,15 @@ def detection_loss(
     weight = targets.quality.sum(-1)
     # The total of the whole batch: the mean of the losses of all processes is then its loss.
     total = distributed.average([weight.sum()])[0].clamp(min=1 / distributed.world_size())
-    classes = ((targets.quality - scores).abs() ** 2 * entropy).sum() / total
+    class_losses = (targets.quality - scores).abs() ** 2 * entropy
+    known = counted(truth, points, weight > 0)
+    if known is not None:
+        class_losses = class_losses * known
+    classes = class_losses.sum() / total
     giou = pair_iou(boxes, targets.boxes_xyxy, generalized=True)
     borders = ((1 - giou) * weight).sum() / total
     return {
-        'loss': classes + box_weight * borders,
+        'loss': classes + BOX_WEIGHT * borders,
         'classes': classes.detach(),
         'borders': borders.detach(),
     }

@@ -25,6 +25,7 @@ from training.data.datasets import open_dataset
 from training.data.pair_files import IGNORE
 from training.method.detection import detection_loss
 from training.method.detection import image_points
+from training.method.detection import Truth
 from training.method.losses import pair_of
 from training.method.optimization import channels_last
 from training.method.optimization import Losses
@@ -73,7 +74,8 @@ def detect(detector: nn.Module, image: Tensor, batch: Batch, amp: bool = False) 
     image = image.contiguous(memory_format=torch.channels_last)
     boxes, logits = run_network(detector, (image,), amp)
     points = image_points(image.shape[-2], image.shape[-1], image.device)
-    return detection_loss(boxes, logits, points, (batch.boxes_xyxy, batch.class_ids, batch.valid))
+    truth = Truth(batch.boxes_xyxy, batch.class_ids, batch.valid, batch.labeled)
+    return detection_loss(boxes, logits, points, truth)
 
 
 def segment(segmenter: nn.Module, image: Tensor, batch: Batch, amp: bool = False) -> Losses:
