@@ -28,8 +28,8 @@ from rosbags.typesys import get_typestore
 from rosbags.typesys import Stores
 from rosbags.typesys.store import Typestore
 
-from tdfusion_ros.formats.bags import IMAGE_TYPES
-from tdfusion_ros.formats.bags import INFO_TYPE
+from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
+from tdfusion_ros.formats.bag_topics import INFO_TYPE
 
 # Pairs with little content: four by day, four by night, so that 20 of each remain.
 LEFT_OUT = frozenset(

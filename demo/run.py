@@ -26,8 +26,8 @@ from demo.player import Player
 from demo.results import make_report
 from demo.results import write_contact_sheet
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import BagWriter
 from tdfusion_ros.tools.view.report import render_report
 from tdfusion_ros.tools.view.report import write_html
 

@@ -1,46 +1,36 @@
-"""Read and write ROS 2 bags (mcap, sqlite3) with rosbags, without a ROS installation."""
+"""Read ROS 2 bags (mcap, sqlite3) without a ROS installation."""
 
+from collections import Counter
 from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 from functools import cache
+from functools import partial
 from pathlib import Path
+import sys
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Connection
-from rosbags.interfaces import Qos
-from rosbags.interfaces import QosDurability
-from rosbags.interfaces import QosHistory
-from rosbags.interfaces import QosLiveliness
-from rosbags.interfaces import QosReliability
-from rosbags.interfaces import QosTime
-from rosbags.rosbag2 import Reader
-from rosbags.rosbag2 import ReaderError
-from rosbags.rosbag2 import StoragePlugin
-from rosbags.rosbag2 import Writer
-from rosbags.rosbag2 import WriterError
 from rosbags.typesys import get_types_from_msg
 from rosbags.typesys import get_typestore
 from rosbags.typesys import Stores
 from rosbags.typesys.store import Typestore
-import yaml
 
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.bag_files import find_files
+from tdfusion_ros.formats.bag_files import open_file
+from tdfusion_ros.formats.bag_storage import StorageFile
+from tdfusion_ros.formats.bag_storage import unpack_message
+from tdfusion_ros.formats.bag_storage import Warn
+from tdfusion_ros.formats.bag_topics import find_image_topics
+from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
+from tdfusion_ros.formats.bag_topics import ImageTopics
+from tdfusion_ros.formats.bag_topics import info_topic
+from tdfusion_ros.formats.bag_topics import INFO_TYPE
 from tdfusion_ros.formats.messages import MessageTypes
 from tdfusion_ros.formats.plain_yaml import reason
-from tdfusion_ros.formats.plain_yaml import refuse_aliases
 
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 DEFINITIONS = Path(__file__).parent
-# How errors of rosbags about metadata.yaml begin, and what others mean.
-METADATA_FAULTS = ('A metadata key is', 'Invalid bag metadata', 'Could not load YAML')
-MCAP_FAULTS = {
-    'File magic is invalid': 'it is not an MCAP file',
-    'File end magic is invalid': 'its MCAP file is cut off; repair it with: mcap recover',
-}
+MAX_WARNINGS = 20  # of a bag; a damaged one may have a thousand damaged chunks
 
 
 @cache
@@ -60,98 +50,90 @@ def bag_types() -> MessageTypes:
     return MessageTypes(lambda name: typestore().types[name], np.asarray)
 
 
-def image_topics(types: Mapping[str, str]) -> list[str]:
-    """Return the image topics among topics with their message types."""
-    return [topic for topic, kind in types.items() if kind in IMAGE_TYPES]
-
-
-def find_image_topic(
-    types: Mapping[str, str], stream: str, wanted: str = '', namespace: str = ''
-) -> str:
-    """
-    Return the image topic of a camera, empty if there is none.
-
-    :param types: message type of every topic.
-    :param wanted: its name; empty: the shortest one ending in ``STREAM/image_raw[/compressed]``.
-    :param namespace: topics in it are preferred.
-    """
-    images = image_topics(types)
-    if wanted:
-        return wanted if wanted in images else ''
-    ends = (f'/{stream}/image_raw', f'/{stream}/image_raw/compressed')
-    matches = [topic for topic in images if topic.endswith(ends)]
-    own = [topic for topic in matches if topic.startswith(f'{namespace}/')]
-    return min(own or matches, key=len, default='')
-
-
-@dataclass(frozen=True)
-class ImageTopics:
-    """Image topics of a bag, and the camera_info of rgb; empty if the bag has none."""
-
-    rgb: str
-    ir: str
-    rgb_info: str = ''
+def print_warning(text: str) -> None:
+    """Print what is wrong with a bag, and what is done about it."""
+    print(f'warning: {text}', file=sys.stderr)
 
 
 class BagReader:
     """
     Read messages in the order of recording.
 
-    :param path: the folder of the bag, or the file in it.
-    :raises BagError: if it cannot be opened.
+    What is damaged or missing is left out with a warning; all warnings are in ``warnings``.
+
+    :param path: the folder of the bag, its metadata.yaml, or one storage file, to read it alone.
+    :param warn: gets each warning once.
+    :raises BagError: if nothing in it can be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        folder = (
-            path.parent if path.is_file() and (path.parent / 'metadata.yaml').is_file() else path
-        )
-        if not folder.exists():
-            raise BagError(f'bag {path} does not exist')
-        if folder.is_dir() and not (folder / 'metadata.yaml').is_file():
-            raise BagError(f'{path} is a folder without metadata.yaml, not a bag')
-        self.path = folder
+    def __init__(self, path: Path, warn: Warn = print_warning) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self._show = warn
+        self._stack = ExitStack()
+        self._files: list[StorageFile] = []
         try:
-            if (folder / 'metadata.yaml').is_file():
-                refuse_aliases((folder / 'metadata.yaml').read_text(encoding='utf-8'))
-            self._reader = Reader(folder)
-            self._reader.open()
-            _check_connections(self._reader.connections)
-        except Exception as error:  # rosbags raises errors of many kinds for a damaged bag
-            raise BagError(f'bag {path} cannot be opened: {_fault(error)}') from error
+            self._promised = self._open()
+        except OSError as error:
+            self._stack.close()
+            raise BagError(f'bag {path} cannot be opened: {reason(error)}') from None
+        except BaseException:
+            self._stack.close()
+            raise
+        self._counts: dict[str, Counter[str]] = {}  # of messages, by topic, by type
+        self._foreign: dict[str, str] = {}
+        for file in self._files:
+            for number, (topic, kind, encoding) in file.channels.items():
+                if encoding == 'cdr':
+                    self._counts.setdefault(topic, Counter())[kind] += file.counts[number]
+                else:
+                    self._foreign[topic] = encoding
+        self._kinds = {
+            topic: max(counts, key=lambda kind: (kind in IMAGE_TYPES, counts[kind]))
+            for topic, counts in self._counts.items()
+        }
+
+        for topic, number in self._promised.items():
+            if number and topic not in {*self._counts, *self._foreign}:
+                self._warn(f'it has none of the {number} messages on {topic} that it says it has')
 
     def __enter__(self) -> 'BagReader':
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.close()
+        self._stack.close()
 
     def topics(self) -> dict[str, str]:
-        """Return the message type of every topic."""
-        return {c.topic: c.msgtype for c in self._reader.connections}
+        """Return the message type of every topic: of several, an image or the most frequent."""
+        return dict(self._kinds)
 
     def find(self, rgb: str = '', ir: str = '') -> ImageTopics:
         """
         Return the topics to read.
 
-        :param rgb: a topic; empty: the shortest that ends in rgb/image_raw[/compressed].
+        :param rgb: a topic; empty: the one that ends in rgb/image_raw[/compressed].
         :param ir: the same for ir.
         :raises BagError: naming the image topics of the bag.
         """
-        kinds, found = self.topics(), {}
-        for stream, wanted in (('rgb', rgb), ('ir', ir)):
-            found[stream] = find_image_topic(kinds, stream, wanted)
-            if not found[stream]:
-                raise BagError(
-                    f'bag {self.path} has no {stream} topic '
-                    f'{wanted or f"ending in /{stream}/image_raw"}; its image topics are '
-                    f'{", ".join(image_topics(kinds)) or "none"}; name one with --{stream}-topic'
+        kinds = self._kinds
+        counts = {topic: self.count(topic) for topic in kinds}
+        try:
+            found = find_image_topics(kinds, counts, {'rgb': rgb, 'ir': ir})
+        except BagError as error:
+            foreign = ''
+            if self._foreign:
+                encodings = ', '.join(sorted(set(self._foreign.values())))
+                foreign = (
+                    f'; {len(self._foreign)} topics are not of ROS 2 (encoding {encodings}): '
+                    f'{", ".join(sorted(self._foreign))}'
                 )
-        info = found['rgb'].removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+            raise BagError(f'bag {self.path} {error}{foreign}') from None
+        info = info_topic(found['rgb'])
         return ImageTopics(found['rgb'], found['ir'], info if kinds.get(info) == INFO_TYPE else '')
 
     def count(self, topic: str) -> int:
         """Return the number of messages on a topic."""
-        return sum(c.msgcount for c in self._reader.connections if c.topic == topic)
+        return self._counts[topic][self._kinds[topic]] if topic in self._kinds else 0
 
     def serialized(
         self, *topics: str, at_ns: int | None = None
@@ -160,118 +142,88 @@ class BagReader:
         Yield topic, time of recording [ns] and the serialized message (CDR).
 
         :param at_ns: only the messages of this time, without reading the others [ns].
-        :raises BagError: where the bag is damaged.
         """
-        wanted = [c for c in self._reader.connections if c.topic in topics]
-        if not wanted:  # for rosbags, an empty list means all
-            return
-        stop_ns = None if at_ns is None else at_ns + 1
-        try:
-            for connection, time_ns, data in self._reader.messages(wanted, at_ns, stop_ns):
-                _check_time(time_ns)
-                yield connection.topic, time_ns, bytes(data)
-        except Exception as error:  # as above
-            raise BagError(f'bag {self.path} is damaged: {_fault(error)}') from error
+        read: Counter[str] = Counter()
+        for file in self._files:
+            ids = {
+                number: channel.topic
+                for number, channel in file.channels.items()
+                if channel.encoding == 'cdr'
+                and channel.topic in topics
+                and channel.kind == self._kinds[channel.topic]
+            }
+            if not ids:
+                continue
+            try:
+                for number, time_ns, data in file.messages(ids, at_ns):
+                    read[ids[number]] += 1
+                    try:
+                        yield ids[number], time_ns, unpack_message(data)
+                    except ValueError as error:
+                        self._warn(f'a message of {ids[number]} is damaged: {error}')
+            except OSError as error:
+                self._warn(f'a file cannot be read to its end: {reason(error)}')
+        if at_ns is None:
+            self._compare(topics, read)
 
     def messages(self, *topics: str, at_ns: int | None = None) -> Iterator[tuple[str, int, Any]]:
         """
         Yield topic, time of recording [ns] and message.
 
-        :raises BagError: where the bag is damaged.
+        :raises BagError: where a message is damaged.
         """
-        kinds = self.topics()
         for topic, time_ns, data in self.serialized(*topics, at_ns=at_ns):
+            yield topic, time_ns, self.deserialize(topic, data)
+
+    def deserialize(self, topic: str, data: bytes) -> Any:
+        """
+        Return the message that :meth:`serialized` has yielded.
+
+        :raises BagError: if it is damaged.
+        """
+        try:
+            return typestore().deserialize_cdr(data, self._kinds[topic])
+        except Exception as error:  # rosbags has no common base class for damaged messages
+            text = str(error) if isinstance(error, ValueError) else repr(error)
+            raise BagError(f'a message of {topic} in {self.path} is damaged: {text}') from error
+
+    def _open(self) -> dict[str, int]:
+        """Open what can be opened; return the promised number of messages by topic."""
+        found = find_files(self.path, self._warn)
+        faults: dict[str, str] = {}
+        for path in found.files:
             try:
-                yield topic, time_ns, typestore().deserialize_cdr(data, kinds[topic])
-            except Exception as error:  # as above
-                raise BagError(
-                    f'a message of {topic} in {self.path} is damaged: {_fault(error)}'
-                ) from error
+                file = open_file(path, partial(self._warn_of, path.name), self._stack)
+            except (ValueError, OSError) as error:
+                faults[path.name] = reason(error)
+                continue
+            self._files.append(file)
+        if len(found.files) == 1 and faults:
+            raise BagError(f'bag {self.path} cannot be opened: {", ".join(faults.values())}')
+        for name, fault in faults.items():
+            self._warn(f'{name} cannot be opened and is left out: {fault}')
+        if not self._files:
+            raise BagError(f'bag {self.path} cannot be opened: none of its files can be opened')
+        return dict(found.promised)
 
+    def _compare(self, topics: tuple[str, ...], read: Counter[str]) -> None:
+        """Warn if there were fewer messages than promised."""
+        fewer = [
+            f'{read[topic]} of {promised} on {topic}'
+            for topic in topics
+            if read[topic] < (promised := self._promised.get(topic, self.count(topic)))
+        ]
+        if fewer:
+            self._warn(f'it has fewer messages than it says: {", ".join(fewer)}')
 
-class BagWriter:
-    """
-    Write messages to a new mcap bag.
+    def _warn_of(self, name: str, text: str) -> None:
+        self._warn(f'{name}: {text}')
 
-    :param folder: a folder that does not exist.
-    :raises BagError: if it cannot be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._connections: dict[str, Any] = {}
-        try:
-            # ROS 2 can read version 8 from Iron on, and version 9 from Jazzy on.
-            self._writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
-            self._writer.open()
-        except (WriterError, OSError) as error:
-            raise BagError(f'bag {folder} cannot be written: {error}') from None
-
-    def close(self) -> None:
-        """Finish the bag."""
-        self._writer.close()
-
-    def __enter__(self) -> 'BagWriter':
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def write(
-        self, topic: str, kind: str, time_ns: int, message: Any, *, latched: bool = False
-    ) -> None:
-        """
-        Write one message.
-
-        :param kind: its type, for example ``sensor_msgs/msg/Image``.
-        :param message: of a class of rosbags, or serialized.
-        """
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(
-                topic, kind, typestore=typestore(), offered_qos_profiles=[_qos(latched)]
-            )
-        data = message if isinstance(message, bytes) else typestore().serialize_cdr(message, kind)
-        try:
-            self._writer.write(self._connections[topic], time_ns, data)
-        except OSError as error:
-            raise BagError(f'bag {self._writer.path} cannot be written: {error}') from None
-
-
-def _fault(error: Exception) -> str:
-    """Return what is wrong with a bag, from an error of rosbags or of a library below it."""
-    text = reason(error)
-    if isinstance(error, yaml.YAMLError) or text.startswith(METADATA_FAULTS):
-        return f'its metadata.yaml is damaged: {text}'
-    for words, meaning in MCAP_FAULTS.items():
-        if words in text:
-            return meaning
-    known = isinstance(error, (ReaderError, ValueError, OSError))
-    return text if known else f'{type(error).__name__}: {text}'
-
-
-def _check_connections(connections: Sequence[Connection]) -> None:
-    """Raise ValueError for entries of metadata.yaml that rosbags does not check."""
-    for c in connections:
-        if not (isinstance(c.topic, str) and isinstance(c.msgtype, str)):
-            raise ValueError(f'expected names, got topic {c.topic!r} of type {c.msgtype!r}')
-        if type(c.msgcount) is not int or c.msgcount < 0:
-            raise ValueError(f'expected a number of messages on {c.topic}, got {c.msgcount!r}')
-
-
-def _check_time(time_ns: Any) -> None:
-    if type(time_ns) is not int or not -(2**63) <= time_ns < 2**63:
-        raise ValueError(f'expected a time of recording in ns, got {time_ns!r}')
-
-
-def _qos(latched: bool) -> Qos:
-    endless = QosTime(2147483647, 4294967295)
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=1 if latched else 5,
-        reliability=QosReliability.RELIABLE,
-        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        deadline=endless,
-        lifespan=endless,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=endless,
-        avoid_ros_namespace_conventions=False,
-    )
+    def _warn(self, text: str) -> None:
+        line = f'bag {self.path}: {text}'
+        if line in self.warnings or len(self.warnings) > MAX_WARNINGS:
+            return
+        self.warnings.append(line)
+        if len(self.warnings) > MAX_WARNINGS:
+            line = f'bag {self.path}: more is damaged; further warnings are left out'
+        self._show(line)

@@ -6,6 +6,7 @@ import yaml
 
 MAX_CHARACTERS = 1 << 18  # takes a second; a parameter file has 10 000
 MAX_DEPTH = 50  # PyYAML's time grows with its square
+_TOO_DEEP = f'lists and mappings are nested deeper than {MAX_DEPTH}'
 # Ten lines of aliases can stand for a list of a billion values.
 _ALIAS = yaml.YAMLError('aliases (*name) are not supported: repeat the value')
 
@@ -18,7 +19,7 @@ class _PlainLoader(yaml.SafeLoader):
             raise _ALIAS
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise yaml.YAMLError(f'lists and mappings are nested deeper than {MAX_DEPTH}')
+            raise yaml.YAMLError(_TOO_DEEP)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -38,11 +39,21 @@ def read_yaml(text: str) -> Any:
         raise yaml.YAMLError(f'a value cannot be read: {error}') from None
 
 
-def refuse_aliases(text: str) -> None:
-    """Raise yaml.YAMLError for a text with aliases, before another reader parses it."""
-    loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # a bag may have thousands of files
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
-        raise _ALIAS
+def check_plain(text: str) -> None:
+    """
+    Check a long text before another reader parses it.
+
+    :raises yaml.YAMLError: if it is not YAML, has aliases, or is too deep.
+    """
+    depth = 0
+    loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+    for event in yaml.parse(text, loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise _ALIAS
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError(_TOO_DEEP)
 
 
 def reason(error: Exception) -> str:

@@ -14,9 +14,9 @@ from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bag_topics import INFO_TYPE
+from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import bag_types
-from tdfusion_ros.formats.bags import BagWriter
-from tdfusion_ros.formats.bags import INFO_TYPE
 from tdfusion_ros.formats.plain_yaml import reason
 from tdfusion_ros.formats.sources import Source
 

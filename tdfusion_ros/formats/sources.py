@@ -13,8 +13,8 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bag_topics import ImageTopics
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import ImageTopics
 from tdfusion_ros.formats.decode import SizeGuard
 from tdfusion_ros.formats.image_files import image_files
 from tdfusion_ros.formats.image_files import read_image

@@ -121,8 +121,12 @@ def check_input(
     :param hint: what to name instead.
     :raises ConfigError: if it is a folder of something else, as one of two folders of images.
     """
-    if len(paths) == 1 and paths[0].is_dir() and not (paths[0] / 'metadata.yaml').is_file():
-        raise ConfigError(f'{paths[0]} is a folder without metadata.yaml, not a bag; {hint}')
+    from tdfusion_ros.formats.bag_files import is_bag_folder
+
+    if len(paths) == 1 and paths[0].is_dir() and not is_bag_folder(paths[0]):
+        raise ConfigError(
+            f'{paths[0]} is not a bag: it has no metadata.yaml, .mcap or .db3 file; {hint}'
+        )
 
 
 def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:

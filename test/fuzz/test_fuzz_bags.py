@@ -25,10 +25,10 @@ from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
+from tdfusion_ros.formats.bag_topics import INFO_TYPE
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import IMAGE_TYPES
-from tdfusion_ros.formats.bags import INFO_TYPE
 from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.tools.calibrate import cameras

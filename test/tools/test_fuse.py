@@ -137,8 +137,7 @@ def places(demo, folders, write_bag, demo_records, tmp_path):
     infos = [record for record in demo_records if record[0].endswith('camera_info')]
     shutil.copytree(demo, tmp_path / 'corrupted')
     data = (demo / 'msrs_drive.mcap').read_bytes()
-    half = len(data) // 2
-    (tmp_path / 'corrupted' / 'msrs_drive.mcap').write_bytes(data[:half] + bytes(half))
+    (tmp_path / 'corrupted' / 'msrs_drive.mcap').write_bytes(bytes(len(data)))
     return {
         'demo': demo,
         'infos': write_bag(tmp_path / 'infos', infos),

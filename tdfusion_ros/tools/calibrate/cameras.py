@@ -37,7 +37,7 @@ def camera_from_bag(
     :param image_hw: size of the images, if known.
     :raises CalibrationError: if there is none, the images are rectified, or it does not fit.
     """
-    from tdfusion_ros.formats.bags import INFO_TYPE
+    from tdfusion_ros.formats.bag_topics import INFO_TYPE
 
     if 'rect' in image_topic.rpartition('/')[2] or '_rect/' in image_topic:
         raise CalibrationError(

@@ -11,7 +11,6 @@ import re
 import struct
 from typing import Any
 
-from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.messages import stamp_ns
@@ -104,7 +103,6 @@ class Recording:
     A bag, and everything that a report needs from it except the images.
 
     :param labels: class names in the order of their ids, from the LabelInfo message.
-    :param damage: why the bag could not be read to its end, empty if it could.
     :param unreadable: number of damaged messages by topic; they are left out.
     """
 
@@ -114,7 +112,6 @@ class Recording:
     detections: DetectionColumns = field(default_factory=DetectionColumns)
     node: NodeStatus = field(default_factory=NodeStatus)
     labels: list[str] = field(default_factory=list)
-    damage: str = ''
     unreadable: Counter[str] = field(default_factory=Counter)
 
     def times(self, role: str) -> TopicTimes:
@@ -138,34 +135,31 @@ class Recording:
 
 
 def read_recording(reader: BagReader, rig: Rig) -> Recording:
-    """Read a bag once, up to its end or to the first damage."""
+    """Read a bag once; what is damaged is left out."""
     types, roles = reader.topics(), {topic: role for role, topic in rig.topics.items()}
     recording = Recording(reader, rig, {topic: TopicTimes(types[topic]) for topic in types})
-    try:
-        for topic, time_ns, data in reader.serialized(*types):
-            times, role = recording.topics[topic], roles.get(topic, '')
-            stamp = None
-            message: Any = None
-            try:
-                if role in STAMPED:
-                    stamp = cdr_stamp_ns(data)
-                if role in ('detections', 'diagnostics', 'labels'):
-                    message = typestore().deserialize_cdr(data, types[topic])
-            except Exception:  # rosbags has no common base class for damaged messages
-                recording.unreadable[topic] += 1
-                continue
-            if role == 'detections':
-                recording.detections.add(len(times.stamps_ns), message.detections)
-            elif role == 'diagnostics':
-                recording.node.add(time_ns, message.status, rig.namespace)
-            elif role == 'labels':
-                entries = sorted(message.class_map, key=lambda entry: entry.class_id)
-                recording.labels = [entry.class_name for entry in entries]
-            times.times_ns.append(time_ns)
-            if stamp is not None:
-                times.stamps_ns.append(stamp)
-    except BagError as error:
-        recording.damage = str(error)
+    for topic, time_ns, data in reader.serialized(*types):
+        times, role = recording.topics[topic], roles.get(topic, '')
+        stamp = None
+        message: Any = None
+        try:
+            if role in STAMPED:
+                stamp = cdr_stamp_ns(data)
+            if role in ('detections', 'diagnostics', 'labels'):
+                message = typestore().deserialize_cdr(data, types[topic])
+        except Exception:  # rosbags has no common base class for damaged messages
+            recording.unreadable[topic] += 1
+            continue
+        if role == 'detections':
+            recording.detections.add(len(times.stamps_ns), message.detections)
+        elif role == 'diagnostics':
+            recording.node.add(time_ns, message.status, rig.namespace)
+        elif role == 'labels':
+            entries = sorted(message.class_map, key=lambda entry: entry.class_id)
+            recording.labels = [entry.class_name for entry in entries]
+        times.times_ns.append(time_ns)
+        if stamp is not None:
+            times.stamps_ns.append(stamp)
     return recording
 
 

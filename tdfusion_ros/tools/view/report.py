@@ -16,8 +16,8 @@ import numpy as np
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.overlay import COLORS
+from tdfusion_ros.formats.bag_topics import image_topics
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import image_topics
 from tdfusion_ros.tools.view import analysis
 from tdfusion_ros.tools.view.analysis import Samples
 from tdfusion_ros.tools.view.charts import bin_edges_s

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tdfusion_ros.core.errors import BagError
-from tdfusion_ros.formats.bags import find_image_topic
-from tdfusion_ros.formats.bags import image_topics
-from tdfusion_ros.formats.bags import IMAGE_TYPES
+from tdfusion_ros.formats.bag_topics import cameras_by_namespace
+from tdfusion_ros.formats.bag_topics import image_topics
+from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 
 OUTPUTS = {  # role: name below the node's namespace, message type
     'fused': ('/fused/image_raw', IMAGE_TYPES[0]),
@@ -76,12 +76,16 @@ def find_cameras(
     :param rgb, ir: names of the topics, if known.
     :raises BagError: if the bag has no image topic of such a name.
     """
-    wanted = {'rgb': rgb, 'ir': ir}
-    found = {
-        stream: find_image_topic(types, stream, wanted[stream], namespace) for stream in wanted
-    }
-    for stream, topic in found.items():
-        if wanted[stream] and not topic:
-            known = ', '.join(image_topics(types)) or 'none'
-            raise BagError(f'no image topic {wanted[stream]}; the image topics are {known}')
+    images = image_topics(types)
+    found = {}
+    for stream, wanted in (('rgb', rgb), ('ir', ir)):
+        if wanted and wanted not in images:
+            known = ', '.join(images) or 'none'
+            raise BagError(f'no image topic {wanted}; the image topics are {known}')
+        by_namespace = cameras_by_namespace(images, stream)
+        topic = wanted or by_namespace.get(namespace, '')
+        if not topic and len(by_namespace) > 1:
+            known = ', '.join(by_namespace.values())
+            raise BagError(f'several {stream} cameras: {known}; name one with --{stream}-topic')
+        found[stream] = topic or next(iter(by_namespace.values()), '')
     return {stream: topic for stream, topic in found.items() if topic}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.cli import main
+from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import BagWriter
 from tdfusion_ros.tools.view import moments
 from tdfusion_ros.tools.view.report import render_report
 
@@ -112,14 +112,15 @@ def test_size_of_a_report_is_bounded_even_for_noise(view, make):
     assert len(page.html) < 10e6
 
 
-def test_damaged_bag_is_shown_up_to_the_damage(demo, tmp_path, make):
+def test_damaged_part_of_a_bag_is_named_and_the_rest_is_shown(demo, tmp_path, make):
     data = bytearray((demo / 'msrs_drive.mcap').read_bytes())
     data[4_000_000:5_000_000] = bytes(1_000_000)
     bag = tmp_path / 'broken.mcap'
     bag.write_bytes(data)
     with BagReader(bag) as reader:
         page = make.page(render_report(reader))
-    assert 'Everything after the damage: bag' in page.text
+    assert 'Warning: bag' in page.text
+    assert 'are damaged and left out' in page.text
     number = int(page.table('topic')['/rgb/image_raw/compressed']['messages'])
     assert 5 < number < 40
     assert len(page.images) == 2 * 8
@@ -165,4 +166,7 @@ def test_wrong_argument_is_one_error_line(words, given, demo, tmp_path, capsys, 
 def test_folder_of_images_is_refused_because_view_needs_a_bag(tmp_path, capsys):
     (tmp_path / 'a.png').write_bytes(b'')
     assert main(['view', str(tmp_path), '-o', str(tmp_path / 'report.html')]) == 1
-    assert 'without metadata.yaml, not a bag; view needs a bag\n' in capsys.readouterr().err
+    assert (
+        'is not a bag: it has no metadata.yaml, .mcap or .db3 file; view needs a bag\n'
+        in capsys.readouterr().err
+    )

@@ -1,0 +1,180 @@
+"""Find and open the storage files of a bag, with or without a metadata.yaml that fits them."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from pathlib import PureWindowsPath
+import re
+import tempfile
+
+import yaml
+
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats import mcap_file
+from tdfusion_ros.formats import sqlite_file
+from tdfusion_ros.formats.bag_storage import StorageFile
+from tdfusion_ros.formats.bag_storage import Warn
+from tdfusion_ros.formats.bag_storage import zstd
+from tdfusion_ros.formats.bag_storage import ZSTD_MAGIC
+from tdfusion_ros.formats.plain_yaml import check_plain
+from tdfusion_ros.formats.plain_yaml import reason
+
+METADATA = 'metadata.yaml'
+SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
+ROS1 = b'#ROSBAG'
+CONVERT = 'convert it with: rosbags-convert --src {} --dst FOLDER'
+
+
+@dataclass(frozen=True)
+class BagFiles:
+    """
+    What a bag consists of.
+
+    :param files: its storage files in the order of recording.
+    :param promised: the number of messages on each topic, as metadata.yaml says.
+    """
+
+    files: tuple[Path, ...]
+    promised: Mapping[str, int] = field(default_factory=dict)
+
+
+def is_bag_folder(folder: Path) -> bool:
+    """Return whether a folder is a bag, or has files or folders that are bags."""
+    patterns = (METADATA, '*.bag', f'*/{METADATA}')
+    return bool(_stored(folder)) or any(any(folder.glob(pattern)) for pattern in patterns)
+
+
+def find_files(path: Path, warn: Warn) -> BagFiles:
+    """
+    Return the files of a bag.
+
+    :param path: its folder, its metadata.yaml, or one storage file, which is read alone.
+    :raises BagError: if there is none.
+    """
+    if not path.exists():
+        target = f', it is a link to {path.readlink()}' if path.is_symlink() else ''
+        raise BagError(f'bag {path} does not exist{target}')
+    if path.is_file() and path.name != METADATA:
+        return BagFiles((path,))
+    folder = path if path.is_dir() else path.parent
+    stored = _stored(folder)
+    listed, promised = _read_metadata(folder / METADATA, warn)
+    missing = [name for name in listed if not (folder / name).is_file()]
+    if stored and missing:
+        warn(f'{", ".join(missing)} of {METADATA} is missing: read {_names(stored)}')
+    elif listed and not missing:
+        if others := [file for file in stored if file.name not in listed]:
+            warn(f'{_names(others)} is not in {METADATA} and left out')
+        return BagFiles(tuple(folder / name for name in listed), promised)
+    if not stored:
+        raise BagError(f'{path} is not a bag: {_missing(folder, missing)}')
+    if not (folder / METADATA).is_file():
+        warn(f'it has no {METADATA}, as after a power failure: read {_names(stored)}')
+    order = {name: place for place, name in enumerate(listed)}
+    stored.sort(key=lambda file: order.get(file.name, len(order)))
+    return BagFiles(tuple(stored), promised)
+
+
+def open_file(path: Path, warn: Warn, stack: ExitStack) -> StorageFile:
+    """
+    Open a storage file by its content, whatever its name.
+
+    :param stack: closes it, and removes what was unpacked.
+    :raises ValueError, OSError: with what is wrong with it.
+    """
+    with path.open('rb') as file:
+        begin = file.read(16)
+    if begin.startswith(ZSTD_MAGIC):
+        path = _unpacked(path, warn, stack)
+        with path.open('rb') as file:
+            begin = file.read(16)
+    if begin.startswith(mcap_file.MAGIC):
+        opened: StorageFile = mcap_file.McapFile(path, warn)
+    elif begin == sqlite_file.MAGIC:
+        opened = sqlite_file.SqliteFile(path, warn)
+    elif begin.startswith(ROS1):
+        raise ValueError(f'it is a bag of ROS 1; {CONVERT.format(path)}')
+    elif not begin:
+        raise ValueError('it is empty')
+    else:
+        raise ValueError('it is neither an MCAP nor a sqlite3 file')
+    stack.callback(opened.close)
+    return opened
+
+
+def _stored(folder: Path) -> list[Path]:
+    """Return the storage files of a folder; bag_10 comes after bag_9."""
+    files = [f for f in folder.iterdir() if f.name.endswith(SUFFIXES) and f.is_file()]
+    return sorted(
+        (file for file in files if not file.name.startswith('.')),
+        key=lambda file: [
+            int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', file.name)
+        ],
+    )
+
+
+def _names(files: list[Path]) -> str:
+    return ', '.join(file.name for file in files)
+
+
+def _missing(folder: Path, missing: list[str]) -> str:
+    """Return why a folder is not a bag."""
+    if missing:
+        return f'{", ".join(missing)} of its {METADATA} is missing'
+    if old := sorted(folder.glob('*.bag')):
+        return f'it has bags of ROS 1 ({_names(old)}); {CONVERT.format(old[0])}'
+    inner = sorted(f.parent.name for f in folder.glob(f'*/{METADATA}'))
+    if inner:
+        return f'name one of the bags in it: {", ".join(inner)}'
+    return f'expected a folder with {METADATA}, .mcap or .db3 files'
+
+
+def _read_metadata(path: Path, warn: Warn) -> tuple[list[str], dict[str, int]]:
+    """
+    Return the names of the files and the promised messages by topic; empty without metadata.
+
+    :raises BagError: if the files are compressed in a way that cannot be read.
+    """
+    if not path.is_file():
+        return [], {}
+    try:
+        text = path.read_text(encoding='utf-8')
+        check_plain(text)
+        loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # a bag may have thousands of files
+        content = yaml.load(text, loader)['rosbag2_bagfile_information']
+        packing = content.get('compression_mode') and content.get('compression_format')
+        promised: dict[str, int] = {}
+        for entry in content.get('topics_with_message_count') or []:
+            topic, count = entry['topic_metadata']['name'], entry['message_count']
+            if not isinstance(topic, str) or type(count) is not int or count < 0:
+                raise ValueError(f'expected a number of messages on {topic!r}, got {count!r}')
+            promised[topic] = promised.get(topic, 0) + count
+        # Old versions wrote paths, of the recording machine.
+        files = [PureWindowsPath(name).name for name in content.get('relative_file_paths') or []]
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
+        text = f'{error} is missing' if isinstance(error, KeyError) else reason(error)
+        warn(f'its {METADATA} is damaged ({text}): read all files in it')
+        return [], {}
+    if packing not in (None, '', 'zstd'):
+        raise BagError(f"bag {path.parent} is compressed with '{packing}', expected zstd")
+    return files, promised
+
+
+def _unpacked(path: Path, warn: Warn, stack: ExitStack) -> Path:
+    """Return a temporary file with what a zstd file (compression_mode: file) contains."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='tdfusion_ros_'))
+    target = Path(folder) / path.stem
+    try:
+        with zstd.open(path, 'rb') as source, target.open('wb') as file:
+            while piece := source.read(1 << 20):
+                file.write(piece)
+    except (EOFError, zstd.ZstdError) as error:
+        warn(f'its compressed data are damaged ({error}): read what is before')
+    except OSError as error:
+        raise ValueError(
+            f'it cannot be unpacked to {folder}: {reason(error)}; set TMPDIR to a place with '
+            'more space'
+        ) from None
+    return target

@@ -1,0 +1,91 @@
+"""What the storage files of bags have in common: channels, messages, and limits of compression."""
+
+from collections import Counter
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
+import re
+import sys
+from typing import NamedTuple
+from typing import Protocol
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:  # rosbags depends on it
+    from backports import zstd
+
+MAX_UNPACKED = 1 << 30  # the largest image that is accepted has 0.4 GB
+ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'  # no message of ROS begins like this: its first byte is 0
+
+Warn = Callable[[str], None]
+"""Takes a sentence about what is wrong with a bag and what is done about it."""
+
+
+class Channel(NamedTuple):
+    """
+    One topic with one message type in one file.
+
+    :param kind: for example ``sensor_msgs/msg/Image``.
+    :param encoding: of its messages: ``cdr`` for ROS 2.
+    """
+
+    topic: str
+    kind: str
+    encoding: str
+
+
+class StorageFile(Protocol):
+    """
+    An open storage file.
+
+    :param channels: by their ids.
+    :param counts: number of messages by channel id.
+    """
+
+    channels: dict[int, Channel]
+    counts: Counter[int]
+
+    def messages(
+        self, ids: Collection[int], at_ns: int | None
+    ) -> Iterator[tuple[int, int, bytes]]:
+        """
+        Yield channel id, time of recording [ns] and data, in the order of recording.
+
+        :param at_ns: only the messages of this time [ns].
+        """
+
+    def close(self) -> None: ...
+
+
+def message_type(name: str) -> str:
+    """Return the name of a type as ROS 2 writes it, also for ``sensor_msgs/Image``."""
+    return re.sub(r'^(\w+)/(\w+)$', r'\1/msg/\2', name)
+
+
+def unpack_message(data: bytes) -> bytes:
+    """
+    Return a message, which may be compressed with zstd (compression_mode: message).
+
+    :raises ValueError: if it is damaged, or larger than MAX_UNPACKED.
+    """
+    if not data.startswith(ZSTD_MAGIC):
+        return data
+    unpacked, whole = unpack_zstd(data, MAX_UNPACKED)
+    if not whole:
+        raise ValueError('its compressed data are damaged')
+    return unpacked
+
+
+def unpack_zstd(data: bytes, limit: int) -> tuple[bytes, bool]:
+    """
+    Return what zstd data unpack to, and whether they are complete.
+
+    :param limit: stop after this many bytes.
+    :raises ValueError: if they are damaged.
+    """
+    decompressor = zstd.ZstdDecompressor()
+    try:
+        unpacked = decompressor.decompress(data, limit)
+    except zstd.ZstdError as error:
+        raise ValueError(f'its compressed data are damaged ({error})') from None
+    return unpacked, decompressor.eof

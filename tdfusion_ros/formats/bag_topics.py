@@ -1,0 +1,90 @@
+"""Find the image topics of one rig among the topics of a bag."""
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tdfusion_ros.core.errors import BagError
+
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+ENDS = ('/{}/image_raw', '/{}/image_raw/compressed')
+
+
+@dataclass(frozen=True)
+class ImageTopics:
+    """Image topics of a bag, and the camera_info of rgb; empty if the bag has none."""
+
+    rgb: str
+    ir: str
+    rgb_info: str = ''
+
+
+def image_topics(types: Mapping[str, str]) -> list[str]:
+    """Return the image topics among topics with their message types."""
+    return [topic for topic, kind in types.items() if kind in IMAGE_TYPES]
+
+
+def cameras_by_namespace(topics: Iterable[str], stream: str) -> dict[str, str]:
+    """
+    Return the image topics of a stream by the namespace of their rig, raw ones preferred.
+
+    :param topics: image topics; of ``/NAMESPACE/STREAM/image_raw[/compressed]``.
+    """
+    found: dict[str, str] = {}
+    for end in (end.format(stream) for end in ENDS):
+        for topic in topics:
+            if topic.endswith(end):
+                found.setdefault(topic.removesuffix(end), topic)
+    return found
+
+
+def find_image_topics(
+    types: Mapping[str, str], counts: Mapping[str, int], wanted: Mapping[str, str]
+) -> dict[str, str]:
+    """
+    Return the topic of ``rgb`` and of ``ir``: both of one rig.
+
+    :param types: message type of every topic.
+    :param counts: its number of messages; topics without any are used only if there are no others.
+    :param wanted: topics that the user named, by stream; empty: found by their names.
+    :raises BagError: naming the image topics, if one is missing or several rigs are possible.
+    """
+    images = image_topics(types)
+    for stream, topic in wanted.items():
+        if topic and topic not in images:
+            other = f' (its type is {types[topic]})' if topic in types else ''
+            raise BagError(f'has no {stream} topic {topic}{other}; {_choice(images, stream)}')
+    filled = [topic for topic in images if counts.get(topic)]
+    found = {
+        stream: cameras_by_namespace(filled, stream) or cameras_by_namespace(images, stream)
+        for stream in wanted
+    }
+    for stream, topic in wanted.items():
+        if topic:  # the other camera is the one beside it, if there is one
+            spaces = [s for s, t in cameras_by_namespace([topic], stream).items() if t]
+            found[stream] = {(*spaces, '')[0]: topic}
+        elif not found[stream]:
+            end = f'ending in {ENDS[0].format(stream)}'
+            raise BagError(f'has no {stream} topic {end}; {_choice(images, stream)}')
+    rgb, ir = found.values()
+    both = rgb.keys() & ir.keys()
+    if len(both) == 1:
+        (space,) = both
+        return {'rgb': rgb[space], 'ir': ir[space]}
+    if len(rgb) == len(ir) == 1:
+        return {stream: next(iter(topics.values())) for stream, topics in found.items()}
+    cameras = ', '.join(sorted((*rgb.values(), *ir.values())))
+    raise BagError(
+        f'has the cameras of several rigs ({cameras}); name those of one with --rgb-topic and '
+        '--ir-topic'
+    )
+
+
+def info_topic(image_topic: str) -> str:
+    """Return the camera_info topic beside an image topic."""
+    return image_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+
+
+def _choice(images: list[str], stream: str) -> str:
+    return f'its image topics are {", ".join(images) or "none"}; name one with --{stream}-topic'

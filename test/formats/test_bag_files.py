@@ -1,0 +1,207 @@
+"""Bags as recorders, crashes and tools leave them: what is there is read, the rest is named."""
+
+from pathlib import Path
+import shutil
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import CompressionMode
+from rosbags.rosbag2 import StoragePlugin
+import yaml
+
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.bags import BagReader
+
+MCAP, SQLITE3 = StoragePlugin.MCAP, StoragePlugin.SQLITE3
+by_plugin = pytest.mark.parametrize('plugin', [MCAP, SQLITE3], ids=lambda p: p.name)
+
+
+def edit_metadata(bag, change):
+    path = bag / 'metadata.yaml'
+    tree = yaml.safe_load(path.read_text())
+    change(tree['rosbag2_bagfile_information'])
+    path.write_text(yaml.safe_dump(tree))
+
+
+def names(info):
+    return info['relative_file_paths']
+
+
+@by_plugin
+def test_bag_without_metadata_is_read_and_named(
+    read, file_of, write_bag, demo_records, tmp_path, plugin
+):
+    bag = write_bag(tmp_path / 'bag', demo_records, plugin)
+    whole = read(bag)
+    assert whole[1] == ''
+    (bag / 'metadata.yaml').unlink()
+    _, said, messages = read(bag)
+    assert messages == whole[2]
+    assert f'no metadata.yaml, as after a power failure: read {file_of(bag).name}' in said
+
+
+@pytest.mark.parametrize('text', ['', 'a: [1,\n2', 'a: 1', 'a: &b [*b]', '[' * 5000, '\0', '7'])
+def test_damaged_metadata_is_named_and_the_files_are_read(
+    read, text, write_bag, demo_records, tmp_path
+):
+    bag = write_bag(tmp_path / 'bag', demo_records)
+    (bag / 'metadata.yaml').write_text(text)
+    count, said, _ = read(bag)
+    assert count == len(demo_records)
+    assert 'its metadata.yaml is damaged (' in said
+
+
+@by_plugin
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda info: info.update(version=10, storage_identifier='my_plugin'),
+        lambda info: info.update(relative_file_paths=['C:\\bags\\bag\\' + n for n in names(info)]),
+        lambda info: info.update(relative_file_paths=['bag/' + n for n in names(info)]),
+        lambda info: [info.pop(name) for name in ('files', 'custom_data', 'ros_distro')],
+        lambda info: info.update(compression_mode=None, compression_format=None),
+        lambda info: [
+            topic['topic_metadata'].update(offered_qos_profiles='- history: 1\n  depth: 10')
+            for topic in info['topics_with_message_count']
+        ],
+    ],
+    ids=['future', 'windows', 'old paths', 'little', 'null', 'other QoS'],
+)
+def test_odd_but_valid_metadata_changes_nothing(
+    read, change, write_bag, demo_records, tmp_path, plugin
+):
+    bag = write_bag(tmp_path / 'bag', demo_records, plugin)
+    edit_metadata(bag, change)
+    assert read(bag)[:2] == (len(demo_records), '')
+
+
+def test_fewer_messages_than_promised_are_said(read, write_bag, demo_records, tmp_path):
+    bag = write_bag(tmp_path / 'bag', demo_records)
+    edit_metadata(bag, lambda info: info['topics_with_message_count'][0].update(message_count=99))
+    count, said, _ = read(bag)
+    assert count == len(demo_records)
+    assert 'fewer messages than it says: 6 of 99 on /rgb/' in said
+
+
+def test_parts_of_a_bag_are_read_in_order_and_a_missing_or_damaged_part_is_named(
+    read, file_of, write_bag, demo_records, tmp_path
+):
+    bag = tmp_path / 'bag'
+    bag.mkdir()
+    for part in range(3):
+        one = write_bag(tmp_path / f'part{part}', demo_records[8 * part : 8 * part + 8])
+        shutil.copy(file_of(one), bag / f'bag_{9 + part}.mcap')
+    count, said, messages = read(bag)
+    assert [at for _, at, _ in messages] == [at for _, at, _ in demo_records]
+    assert 'read bag_9.mcap, bag_10.mcap, bag_11.mcap' in said
+    files = [f'bag_{n}.mcap' for n in (9, 10, 11)]
+    info = {'relative_file_paths': files, 'topics_with_message_count': []}
+    text = yaml.safe_dump({'rosbag2_bagfile_information': info})
+    (bag / 'metadata.yaml').write_text(text)
+    assert read(bag)[:2] == (24, '')
+    assert read(bag / 'metadata.yaml')[:2] == (24, '')
+    assert read(bag / 'bag_10.mcap')[:2] == (8, '')
+    for damage, words in ((b'', 'it is empty'), (b'none', 'neither an MCAP nor a sqlite3 file')):
+        (bag / 'bag_10.mcap').write_bytes(damage)
+        count, said, _ = read(bag)
+        assert count == 16
+        assert f'bag_10.mcap cannot be opened and is left out: {words}' in said or (
+            f'bag_10.mcap cannot be opened and is left out: it is {words}' in said
+        )
+    (bag / 'bag_10.mcap').unlink()
+    count, said, _ = read(bag)
+    assert count == 16
+    assert 'bag_10.mcap of metadata.yaml is missing: read bag_9.mcap, bag_11.mcap' in said
+
+
+def test_renamed_file_of_a_bag_is_read(read, write_bag, demo_records, tmp_path):
+    bag = write_bag(tmp_path / 'bag', demo_records)
+    (bag / 'bag.mcap').rename(bag / 'drive.mcap')
+    count, said, _ = read(bag)
+    assert count == len(demo_records)
+    assert 'bag.mcap of metadata.yaml is missing: read drive.mcap' in said
+
+
+@pytest.mark.parametrize('name', ['50% #1?.db3', 'é\u202e.mcap'])
+def test_odd_names_of_files_and_folders_are_read(
+    read, file_of, name, write_bag, demo_records, tmp_path
+):
+    plugin = SQLITE3 if name.endswith('db3') else MCAP
+    file = file_of(write_bag(tmp_path / 'bag', demo_records, plugin))
+    (tmp_path / 'a b%20?').mkdir()
+    target = shutil.copy(file, tmp_path / 'a b%20?' / name)
+    assert read(Path(target))[:2] == (len(demo_records), '')
+
+
+@by_plugin
+@pytest.mark.parametrize('mode', [CompressionMode.MESSAGE, CompressionMode.FILE])
+def test_compressed_bags_are_read_with_and_without_metadata(
+    read, file_of, mode, plugin, demo_records, tmp_path, write_compressed
+):
+    bag = write_compressed(tmp_path / 'bag', demo_records, plugin, mode)
+    count, said, _ = read(bag)
+    assert (count, said) == (len(demo_records), '')
+    (bag / 'metadata.yaml').unlink()
+    assert read(bag)[0] == len(demo_records)
+    assert read(file_of(bag))[:2] == (len(demo_records), '')
+    with BagReader(bag) as reader:
+        for _, _, message in reader.messages(*reader.topics()):
+            assert message.header.frame_id
+    if mode == CompressionMode.FILE:
+        file = file_of(bag)
+        file.write_bytes(file.read_bytes()[:-5000])
+        said = read(bag)[1]
+        assert 'compressed data are damaged' in said
+
+
+def test_unknown_compression_is_refused(read, write_bag, demo_records, tmp_path):
+    bag = write_bag(tmp_path / 'bag', demo_records)
+    edit_metadata(bag, lambda info: info.update(compression_mode='FILE', compression_format='lz4'))
+    with pytest.raises(BagError, match="is compressed with 'lz4', expected zstd"):
+        read(bag)
+
+
+def test_bags_of_ros_1_are_refused_naming_the_converter(read, tmp_path):
+    old = tmp_path / 'old.bag'
+    old.write_bytes(b'#ROSBAG V2.0\n' + bytes(4096))
+    for path in (old, tmp_path):
+        with pytest.raises(BagError, match=f'rosbags-convert --src {old} --dst'):
+            read(path)
+
+
+def test_folder_of_bags_names_them(read, write_bag, demo_records, tmp_path):
+    for name in ('one', 'two'):
+        write_bag(tmp_path / 'bags' / name, demo_records[:2])
+    with pytest.raises(BagError, match='name one of the bags in it: one, two'):
+        read(tmp_path / 'bags')
+
+
+def test_link_to_nothing_names_its_target(read, tmp_path):
+    (tmp_path / 'bag').symlink_to(tmp_path / 'usb')
+    with pytest.raises(BagError, match=f'does not exist, it is a link to {tmp_path}/usb'):
+        read(tmp_path / 'bag')
+
+
+@by_plugin
+def test_wrong_bytes_in_a_bag_are_said_or_change_messages_only(
+    read, write_bag, demo_records, tmp_path, plugin
+):
+    infos = [record for record in demo_records if record[0].endswith('camera_info')]
+    bag = write_bag(tmp_path / 'bag', infos, plugin)
+    whole = read(bag)[2]
+    rng, heard = np.random.default_rng(0), 0
+    for file in bag.iterdir():
+        good = file.read_bytes()
+        for _ in range(40):
+            broken = np.frombuffer(good, np.uint8).copy()
+            broken[rng.integers(0, len(broken), 8)] = rng.integers(0, 256, 8)
+            file.write_bytes(broken)
+            try:
+                said = read(bag)[1]
+            except BagError as error:
+                said = str(error)
+            assert '\n' not in said
+            heard += bool(said)
+        file.write_bytes(good)
+    assert heard > 10
+    assert read(bag)[2] == whole
