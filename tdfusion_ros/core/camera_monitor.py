@@ -42,7 +42,8 @@ def probe(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim == 3:
         pixels = pixels[..., 1]
     step = max(1, round((pixels.size / PROBE_PIXELS) ** 0.5))
-    return np.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])
+    grid = np.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])
+    return np.nan_to_num(grid) if grid.dtype == np.float32 else grid
 
 
 def is_repeated(grid: np.ndarray, before: np.ndarray | None) -> bool:
@@ -61,7 +62,7 @@ def is_flat(grid: np.ndarray) -> bool:
     and the column pattern of a sensor does not across its columns.
     """
     deviation = float(cv2.meanStdDev(grid)[1][0, 0])
-    if deviation < FLAT_LEVELS:
+    if deviation < FLAT_LEVELS and (grid.dtype != np.float32 or deviation == 0):
         return True
     neighbors = (grid[:, 1:], grid[:, :-1]), (grid[1:], grid[:-1])
     steps = [cv2.norm(a, b, cv2.NORM_L2SQR) / a.size for a, b in neighbors if a.size]

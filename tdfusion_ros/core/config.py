@@ -111,7 +111,8 @@ class IrConfig:
     )
     normalization: str = setting(
         'auto',
-        'How counts are scaled; auto: passthrough for 8 bits, percentile for 16 bits.',
+        'How counts are scaled; auto: passthrough for 8 bits, percentile for 16 bits and for '
+        'temperatures.',
         choices=('auto', 'passthrough', 'percentile', 'fixed'),
         live=True,
     )

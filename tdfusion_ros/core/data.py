@@ -21,7 +21,7 @@ class Frame:
     One image as the sensor sent it.
 
     :param pixels: (H, W) or (H, W, 3), uint8 or uint16, color in the order R, G, B; or an ir image
-        that is scaled to [0, 1] already: (H, W) float32.
+        of temperatures, or scaled to [0, 1] already: (H, W) float32, NaN where there is no value.
     :param stamp_ns: time of exposure, as the driver states it [ns].
     :param frame_id: the optical frame of the camera.
     :param encoding: as the message stated it, for example ``mono16`` or ``jpeg``; ``pixels`` are

@@ -9,14 +9,16 @@ from tdfusion_ros.core.errors import FrameError
 # Shares of the smoothed range: the median moves further, or the new range is smaller.
 JUMP = 0.5
 SHRUNK = 0.25
+MIN_FLOAT_RANGE = 1e-3  # of an image of one temperature
 
 
 class ThermalScaler:
     """
     Scale thermal frames to [0, 1] without flicker.
 
-    8-bit images keep the scale of the camera (value / 255). 16-bit counts have no fixed meaning,
-    so two of their percentiles become 0 and 1. This range is smoothed over time, or one hot spot
+    8-bit images keep the scale of the camera (value / 255), and so do floating-point images that
+    are in [0, 1] already. Counts of 16 bits and temperatures have no fixed range, so two of their
+    percentiles become 0 and 1. This range is smoothed over time, or one hot spot
     would darken the whole image. A change of the whole image, by another gain or by the shutter,
     starts a new range at once.
     """
@@ -33,10 +35,11 @@ class ThermalScaler:
         """
         Return the frame in [0, 1], hot is bright.
 
-        :param counts: (H, W) uint8 or uint16; or (H, W, 3), order R, G, B; or (H, W) float32 in
-            [0, 1], which is used as it is.
+        :param counts: (H, W) uint8 or uint16; or (H, W, 3), order R, G, B; or (H, W) float32:
+            temperatures, or values in [0, 1]; NaN: no value, which becomes 0.
         :returns: (H, W) float32 in [0, 1].
-        :raises FrameError: ``bad_encoding`` if the channels differ and ``ir.color`` is ``refuse``.
+        :raises FrameError: ``bad_encoding`` if the channels differ and ``ir.color`` is ``refuse``;
+            ``no_data`` if no pixel has a value.
         """
         if counts.ndim == 3:
             counts = gray(counts, luma=self._config.color == 'luma')
@@ -45,16 +48,16 @@ class ThermalScaler:
             low, high = high, low
         if counts.dtype == np.uint8:  # a table of 256 values is faster than arithmetic
             return cv2.LUT(counts, _ramp(np.arange(256, dtype=np.float32), low, high))
-        return _ramp(counts.astype(np.float32), low, high)
+        scaled = _ramp(counts.astype(np.float32), low, high)
+        return np.nan_to_num(scaled, copy=False) if counts.dtype == np.float32 else scaled
 
     def _limits(self, counts: np.ndarray) -> tuple[float, float]:
-        if counts.dtype == np.float32:
-            return 0.0, 1.0
-        mode = self._config.normalization
+        mode, is_float = self._config.normalization, counts.dtype == np.float32
         if mode == 'auto':
-            mode = 'passthrough' if counts.dtype == np.uint8 else 'percentile'
+            keeps = _is_scaled(counts) if is_float else counts.dtype == np.uint8
+            mode = 'passthrough' if keeps else 'percentile'
         if mode == 'passthrough':
-            return 0.0, float(np.iinfo(counts.dtype).max)
+            return 0.0, 1.0 if is_float else float(np.iinfo(counts.dtype).max)
         if mode == 'fixed':
             return self._config.range_min, self._config.range_max
         return self._smoothed(counts)
@@ -62,13 +65,23 @@ class ThermalScaler:
     def _smoothed(self, counts: np.ndarray) -> tuple[float, float]:
         # Every fourth pixel of every fourth row gives the percentiles within 0.1 % of the range.
         shares = self._config.percentile_low, 50.0, self._config.percentile_high
-        now = np.percentile(counts[::4, ::4], shares)
-        now[2] = max(now[2], now[0] + 1.0)
+        values = counts[::4, ::4]
+        if values.dtype == np.float32:
+            values = values[np.isfinite(values)]
+        if not values.size:
+            raise FrameError('no_data', 'no pixel of the ir image has a value: all are NaN')
+        now = np.percentile(values, shares)
+        now[2] = max(now[2], now[0] + (MIN_FLOAT_RANGE if counts.dtype == np.float32 else 1.0))
         if self._range is not None and not _is_jump(self._range, now):
             keep = self._config.smoothing
             now = keep * self._range + (1 - keep) * now
         self._range = now
         return float(now[0]), float(now[2])
+
+
+def _is_scaled(values: np.ndarray) -> bool:
+    """Return whether floating-point values are in [0, 1], as no image of temperatures is."""
+    return bool(np.fmin.reduce(values, axis=None) >= 0 and np.fmax.reduce(values, axis=None) <= 1)
 
 
 def _is_jump(before: np.ndarray, now: np.ndarray) -> bool:

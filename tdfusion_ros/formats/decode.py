@@ -1,106 +1,121 @@
 """
-Bytes to pixels: raw image messages, and encoded images of messages and files.
+Encoded images to pixels: of files, and of sensor_msgs/CompressedImage.
 
 Every byte may be wrong: what cannot be decoded is a FrameError, and costs no more memory than an
-image of the largest size. Raw encodings are named as in sensor_msgs/image_encodings.
+image of the largest size. The size is read from the header, before OpenCV decodes the pixels.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from io import BytesIO
+import re
+import struct
 
 import cv2
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.formats.raw_images import check_size
+from tdfusion_ros.formats.raw_images import counts
+from tdfusion_ros.formats.raw_images import ENCODINGS
+from tdfusion_ros.formats.raw_images import to_rgb
 
 # First bytes of the encoded images that are read, and Pillow's names of these formats.
+PNG = b'\x89PNG\r\n\x1a\n'
 KINDS = {
-    b'\x89PNG\r\n\x1a\n': 'PNG',
+    PNG: 'PNG',
     b'\xff\xd8': 'JPEG',
     b'RIFF': 'WEBP',
     b'BM': 'BMP',
     b'II*\0': 'TIFF',
     b'MM\0*': 'TIFF',
 }
+MAX_BYTES = 1 << 28  # of the decoded pixels: the largest size with four channels of 8 bits
 # What a byte can encode: Huffman codes need a bit or more for each 64 pixels (512, and a margin);
 # deflate makes 1032 bytes of one, of 8 pixels each.
 PIXELS_PER_BYTE = {'JPEG': 1024, 'PNG': 8256}
-MAX_CHUNKS = 100_000  # of a PNG; OpenCV writes one for 8 kB
+PNG_CHANNELS = {0: 1, 2: 3, 3: 3}  # by color type; others become four
+MAX_CHUNKS = 100_000  # of a PNG or JPEG; OpenCV writes one for 8 kB
+MAX_SCANS = 100  # of a progressive JPEG: each takes the time of an image; encoders write ten
+# A marker of a JPEG, unlike FF00 (a byte FF of the pixels) and FFD0 to FFD7 (restarts).
+MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
+START, END, SCAN = b'\xff\xd8', b'\xff\xd9', b'\xff\xda'
 MAX_HEADER_BYTES = 1 << 22  # JPEG files of phones have megabytes of metadata before the pixels
 READ_COST = 64  # each read counts as so many bytes more, as Pillow looks for markers byte by byte
-TIFF_TAGS = (258, 277, 323, 322)  # bits, channels, tile height, tile width
-# encoding: bytes per channel, channels, which of them are R, G, B (8UC3 in OpenCV's order)
-ENCODINGS: dict[str, tuple[int, int, slice | None]] = {
-    'mono8': (1, 1, None),
-    '8UC1': (1, 1, None),
-    'mono16': (2, 1, None),
-    '16UC1': (2, 1, None),
-    'rgb8': (1, 3, slice(None)),
-    'rgba8': (1, 4, slice(0, 3)),
-    'bgr8': (1, 3, slice(None, None, -1)),
-    '8UC3': (1, 3, slice(None, None, -1)),
-    'bgra8': (1, 4, slice(2, None, -1)),
+ORIENTATION = 274  # tag of EXIF and TIFF
+WIDTH, HEIGHT = 256, 257  # tags of TIFF
+TIFF_TAGS = (258, 277, 323, 322, ORIENTATION)  # bits, channels, tile height, tile width
+# OpenCV applies the orientation of a TIFF, of no other format; what undoes it.
+TURN_BACK: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[::-1].swapaxes(0, 1),
 }
+DEPTH_HEADER = struct.Struct('<iff')  # of compressed_depth_image_transport: codec, A, B
 
 
-@dataclass(frozen=True)
-class RawFormat:
-    """The fields of sensor_msgs/Image that say how its bytes are laid out."""
-
-    height: int
-    width: int
-    encoding: str
-    step: int
-    is_bigendian: bool = False
-
-
-def decode_raw(raw: RawFormat, data: np.ndarray) -> np.ndarray:
+def decode_compressed(form: str, data: np.ndarray) -> np.ndarray:
     """
-    Return the pixels of a sensor_msgs/Image, as a view of its bytes where that is possible.
+    Return the pixels of a sensor_msgs/CompressedImage.
 
+    :param form: its ``format``: empty, the name of a codec, or as image_transport writes it,
+        ``ORIGINAL; CODEC compressed [STORED]`` or ``ORIGINAL; compressedDepth [CODEC]``, where
+        ORIGINAL and STORED are raw encodings.
     :param data: (n,) uint8.
-    :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
+    :returns: as :func:`tdfusion_ros.formats.raw_images.decode_raw`.
     :raises FrameError: ``bad_encoding``, ``bad_size`` or ``truncated``.
     """
-    known = ENCODINGS.get(raw.encoding)
-    if known is None:
-        raise FrameError(
-            'bad_encoding',
-            f"encoding '{raw.encoding[:32]}' cannot be read; use "
-            f'one of {", ".join(ENCODINGS)}, or install cv_bridge',
-        )
-    item, channels, order = known
-    height, width, step = raw.height, raw.width, raw.step
-    check_size(height, width)
-    row = width * channels * item
-    if step < row or step > row + (1 << 16):
-        raise FrameError('bad_size', f'step {step} does not fit a row of {row} bytes')
-    if len(data) < step * (height - 1) + row:
-        raise FrameError('truncated', f'{len(data)} bytes cannot hold {height} rows of {step}')
-    dtype = np.dtype(np.uint8 if item == 1 else ('>u2' if raw.is_bigendian else '<u2'))
-    pixels = np.ndarray(
-        (height, width, channels), dtype, buffer=data, strides=(step, channels * item, item)
-    )
-    if order is not None:
-        return pixels[..., order]
-    pixels = pixels[..., 0]
-    return pixels if dtype.isnative else pixels.astype(np.uint16)
+    original, _, codec = form.partition(';')
+    original, stored = original.strip(), codec.partition('compressed')[2].strip()
+    head = DEPTH_HEADER.size
+    if data[head : head + len(PNG)].tobytes() == PNG:
+        return _depth(original, data)
+    try:
+        pixels = decode_image(data)
+    except FrameError as error:
+        # As h264, or the codec rvl of compressedDepth.
+        raise FrameError(error.cause, f"{error} (the format is '{form[:64]}')") from None
+    is_mosaic = original.startswith('bayer_') and stored in ('', original)
+    if not is_mosaic or pixels.ndim == 3:  # else color, or gray made of color, as mono8
+        return pixels
+    encoding = f'{original.rstrip("0123456789")}{8 * pixels.itemsize}'
+    known = ENCODINGS.get(encoding)
+    if known is None or not callable(known.rgb):
+        raise FrameError('bad_encoding', f"the Bayer pattern '{original[:32]}' is unknown")
+    return to_rgb(known.rgb, pixels, encoding)
+
+
+def _depth(original: str, data: np.ndarray) -> np.ndarray:
+    """Return the pixels of a PNG behind a header; 32FC1 is stored as A / value + B, 0 is NaN."""
+    _, a, b = DEPTH_HEADER.unpack_from(data.data)
+    pixels = decode_image(data[DEPTH_HEADER.size :])
+    if original != '32FC1':
+        return pixels
+    with np.errstate(all='ignore'):
+        values = np.float32(a) / (pixels.astype(np.float32) - np.float32(b))
+        return counts(np.where(pixels == 0, np.float32('nan'), values))
 
 
 def decode_image(data: np.ndarray) -> np.ndarray:
     """
-    Return the pixels of a PNG, JPEG, WebP, BMP or TIFF; of several pages the first.
+    Return the pixels of a PNG, JPEG, WebP, BMP or TIFF; of several pictures the first.
 
-    Pillow reads the header; OpenCV decodes only after the size was found to be within limits. The
-    orientation that EXIF may state is not applied.
+    The orientation that EXIF or TIFF may state is not applied, as rgb and ir would differ where
+    only one of them states it.
 
     :param data: (n,) uint8, the content of a file or of a sensor_msgs/CompressedImage.
-    :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
+    :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B; or (H, W) float32 of a TIFF with
+        signed or floating-point values, NaN where there is none.
     :raises FrameError: ``bad_encoding``, ``bad_size`` or ``truncated``.
     """
+    if not data.size:
+        raise FrameError('truncated', 'the image has no bytes')
     head = data[:12].tobytes()
     kind = next((kind for begin, kind in KINDS.items() if head.startswith(begin)), None)
     if kind is None:
@@ -108,31 +123,34 @@ def decode_image(data: np.ndarray) -> np.ndarray:
             'bad_encoding', f'expected an image: {", ".join(dict.fromkeys(KINDS.values()))}'
         )
     # A JPEG that is cut off would decode to an image with a gray rest, without an error.
-    if kind == 'JPEG' and not data[-64:].tobytes().rstrip(b'\0').endswith(b'\xff\xd9'):
-        raise FrameError('truncated', 'the JPEG ends before its end marker')
+    if kind == 'JPEG':
+        data = data[: _jpeg_end(data.tobytes())]
     if kind == 'PNG':
         _check_chunks(data)
-    _check_header(kind, data)
+    orientation = _check_header(kind, data)
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise FrameError('truncated', f'the {kind} cannot be decoded: {error.err}') from None
     if pixels is None:
         raise FrameError('truncated', f'the {kind} cannot be decoded')
+    if orientation in TURN_BACK:
+        pixels = TURN_BACK[orientation](pixels)
     check_size(*pixels.shape[:2])
+    return _in_order(kind, pixels)
+
+
+def _in_order(kind: str, pixels: np.ndarray) -> np.ndarray:
+    """Return what OpenCV decoded, as gray or R, G, B."""
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    if pixels.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
-        raise FrameError('bad_encoding', f'the {kind} has {channels} channels of {pixels.dtype}')
-    if pixels.ndim == 2:
-        return pixels
-    code = cv2.COLOR_BGRA2RGB if channels == 4 else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(pixels, code)
-
-
-def check_size(height: int, width: int) -> None:
-    """Raise FrameError for sizes that no camera has, before memory is allocated."""
-    if not (1 <= height <= MAX_SIDE_PX and 1 <= width <= MAX_SIDE_PX):
-        raise FrameError('bad_size', f'{width}x{height} pixels: sides must be 1 to {MAX_SIDE_PX}')
+    if pixels.dtype in (np.uint8, np.uint16) and channels in (1, 3, 4):
+        if channels == 1:
+            return pixels.reshape(pixels.shape[:2])
+        code = cv2.COLOR_BGRA2RGB if channels == 4 else cv2.COLOR_BGR2RGB
+        return cv2.cvtColor(np.ascontiguousarray(pixels), code)
+    if channels == 1 and pixels.dtype.kind in 'if':
+        return counts(pixels)
+    raise FrameError('bad_encoding', f'the {kind} has {channels} channels of {pixels.dtype}')
 
 
 class _HeaderBytes(BytesIO):
@@ -150,15 +168,26 @@ class _HeaderBytes(BytesIO):
         return part
 
 
-def _check_header(kind: str, data: np.ndarray) -> None:
-    """Raise FrameError for an image by its header, before memory for its pixels is allocated."""
-    content, bits, channels, tile_hw = data.tobytes(), 8, 1, [1, 1]
+def _check_header(kind: str, data: np.ndarray) -> int:
+    """
+    Return the orientation of a TIFF, 1 for others.
+
+    :raises FrameError: before memory for the pixels is allocated.
+    """
+    content, bits, channels, tile_hw, orientation = data.tobytes(), 8, 4, [1, 1], 1
     limit = MAX_HEADER_BYTES + len(content) * (kind == 'WEBP')  # Pillow reads a whole WEBP
     try:
-        image = Image.open(_HeaderBytes(content, limit), formats=(kind,))
-        width, height = image.size
-        if isinstance(image, TiffImageFile):
-            bits, channels, *tile_hw = (int(np.max(image.tag_v2.get(t, 1))) for t in TIFF_TAGS)
+        file = _HeaderBytes(content, limit)
+        if kind == 'TIFF':  # Image.open() refuses what OpenCV reads, such as 64 bits
+            tags = ImageFileDirectory_v2(file.read(8))
+            file.seek(tags.next)
+            tags.load(file)
+            width, height = tags[WIDTH], tags[HEIGHT]
+            bits, channels, *tile_hw, orientation = (
+                int(np.max(tags.get(tag, 1))) for tag in TIFF_TAGS
+            )
+        else:
+            width, height = Image.open(file, formats=(kind,)).size
     except FrameError:
         raise
     except Image.DecompressionBombError as error:
@@ -167,13 +196,46 @@ def _check_header(kind: str, data: np.ndarray) -> None:
         raise FrameError('truncated', f'the {kind} header cannot be read: {error}') from None
     check_size(height, width)
     check_size(*tile_hw)
-    if not (1 <= channels <= 4 and 1 <= bits <= 16):
+    if kind == 'PNG':
+        bits, channels = content[24], PNG_CHANNELS.get(content[25], 4)
+    if not (1 <= channels <= 4 and 1 <= bits <= (64 if channels == 1 else 16)):
         raise FrameError(
             'bad_encoding',
-            f'the TIFF has {channels} channels of {bits} bits, expected 1 to 4 of at most 16',
+            f'the {kind} has {channels} channels of {bits} bits, expected 1 of at most 64, or up '
+            'to 4 of at most 16',
         )
     if height * width > PIXELS_PER_BYTE.get(kind, np.inf) * len(content):
         raise FrameError('truncated', f'{len(content)} bytes cannot hold {width}x{height} pixels')
+    size = height * width * channels * max(1, bits // 8)
+    if size > MAX_BYTES:
+        raise FrameError(
+            'bad_size',
+            f'{width}x{height} pixels of {channels} channels of {bits} bits would take '
+            f'{size >> 20} MiB, expected at most {MAX_BYTES >> 20}',
+        )
+    return orientation
+
+
+def _jpeg_end(content: bytes) -> int:
+    """
+    Return where the first picture of a JPEG ends.
+
+    Behind it may be the rest of an older picture in the buffer of a driver, or thermal counts.
+
+    :raises FrameError: ``truncated`` if it has no end.
+    """
+    at, scans = len(START), 0
+    for _ in range(MAX_CHUNKS):
+        marker = MARKER.search(content, at)
+        if marker is None or marker[0] == START or scans > MAX_SCANS:
+            break
+        at = marker.end()
+        if marker[0] == END:
+            return at
+        scans += marker[0] == SCAN
+        at += max(2, int.from_bytes(content[at : at + 2], 'big'))
+    why = f'has more than {MAX_SCANS} scans' if scans > MAX_SCANS else 'ends before its end marker'
+    raise FrameError('truncated', f'the JPEG {why}')
 
 
 def _check_chunks(data: np.ndarray) -> None:

@@ -18,11 +18,12 @@ import numpy as np
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
-from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.formats.decode import decode_image
-from tdfusion_ros.formats.decode import decode_raw
-from tdfusion_ros.formats.decode import ENCODINGS
-from tdfusion_ros.formats.decode import RawFormat
+from tdfusion_ros.formats.decode import decode_compressed
+from tdfusion_ros.formats.raw_images import decode_raw
+from tdfusion_ros.formats.raw_images import RawFormat
+
+# By the number of dimensions and the bytes of a channel.
+RAW_NAMES = {(3, 1): 'rgb8', (3, 2): 'rgb16', (2, 1): 'mono8', (2, 2): 'mono16', (2, 4): '32FC1'}
 
 
 @dataclass(frozen=True)
@@ -73,29 +74,12 @@ def to_frame(message: Any) -> Frame:
     """
     data = np.frombuffer(message.data, np.uint8)
     if hasattr(message, 'format'):
-        encoding, pixels = message.format, decode_image(data)
-    elif (encoding := message.encoding) in ENCODINGS:
-        size_hw, big = (message.height, message.width), bool(message.is_bigendian)
-        pixels = decode_raw(RawFormat(*size_hw, encoding, message.step, big), data)
+        encoding, pixels = message.format, decode_compressed(message.format, data)
     else:
-        pixels = _decode_with_cv_bridge(message)
+        encoding = message.encoding
+        layout = message.height, message.width, encoding, message.step, bool(message.is_bigendian)
+        pixels = decode_raw(RawFormat(*layout), data)
     return Frame(pixels, stamp_ns(message.header), message.header.frame_id, encoding)
-
-
-def _decode_with_cv_bridge(message: Any) -> np.ndarray:
-    try:
-        from cv_bridge import CvBridge
-        from cv_bridge import CvBridgeError
-    except ImportError:
-        raise FrameError(
-            'bad_encoding',
-            f"encoding '{message.encoding[:32]}' cannot be read: install cv_bridge, or use one "
-            f'of {", ".join(ENCODINGS)}',
-        ) from None
-    try:
-        return CvBridge().imgmsg_to_cv2(message, 'rgb8')
-    except (CvBridgeError, RuntimeError, ValueError, TypeError) as error:
-        raise FrameError('bad_encoding', f'cv_bridge: {error}') from None
 
 
 def header(types: MessageTypes, frame: Frame) -> Any:
@@ -109,7 +93,7 @@ def image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
     """
     Return a sensor_msgs/Image.
 
-    :param pixels: (H, W, 3) uint8 as rgb8, (H, W) uint8 as mono8, or (H, W) uint16 as mono16.
+    :param pixels: (H, W, 3) as rgb8 or rgb16, (H, W) as mono8, mono16 or, float32, as 32FC1.
     """
     pixels = np.ascontiguousarray(pixels)
     return types.make(
@@ -117,7 +101,7 @@ def image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
         header=head,
         height=pixels.shape[0],
         width=pixels.shape[1],
-        encoding='rgb8' if pixels.ndim == 3 else f'mono{8 * pixels.itemsize}',
+        encoding=RAW_NAMES[pixels.ndim, pixels.itemsize],
         is_bigendian=int(sys.byteorder == 'big'),
         step=pixels.strides[0],
         data=types.pack(pixels.reshape(-1).view(np.uint8)),

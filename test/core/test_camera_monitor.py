@@ -205,3 +205,14 @@ def test_looping_bag_is_no_stall():
         assert monitor.fault == ''
         monitor.update(Frame(NEW[i % 8], i * 50 * NS))
         assert monitor.fault == ''
+
+
+def test_temperatures_are_compared_and_judged_as_counts_are():
+    celsius = [np.float32(image) / 400 + 20 for image in NEW[:2]]  # half a kelvin of contrast
+    for image in celsius:
+        image[:40, :50] = np.nan
+    one, other = map(probe, celsius)
+    assert is_repeated(one, one.copy())
+    assert not is_repeated(one, other)
+    assert not is_flat(one)
+    assert is_flat(probe(np.full_like(celsius[0], 21.5)))

@@ -39,6 +39,27 @@ def test_sixteen_bits_are_stretched_between_their_percentiles():
     np.testing.assert_allclose(scaled, np.clip((counts - low) / (high - low), 0, 1), atol=0.03)
 
 
+def test_temperatures_are_scaled_as_counts_whatever_their_unit_and_nan_becomes_zero():
+    counts = scene()
+    expected = scale(counts)
+    for celsius in (counts / 100 - 273.15, counts / 1e4 + 5):
+        scaled = scale(celsius.astype(np.float32))
+        np.testing.assert_allclose(scaled, expected, atol=1e-3)
+    holes = np.float32(counts / 100 - 273.15)
+    holes[30:60, ::2] = np.nan
+    scaled = scale(holes)
+    assert (scaled[30:60, ::2] == 0).all()
+    np.testing.assert_allclose(scaled[60:], expected[60:], atol=0.03)
+    fixed = scale(holes, normalization='fixed', range_min=-60.0, range_max=-40.0)
+    np.testing.assert_allclose(fixed[60:], np.clip((holes[60:] + 60) / 20, 0, 1), atol=1e-4)
+
+
+def test_image_of_which_no_pixel_has_a_value_is_refused():
+    with pytest.raises(FrameError, match='no pixel') as caught:
+        scale(np.full((120, 160), np.nan, np.float32))
+    assert caught.value.cause == 'no_data'
+
+
 def test_a_hot_spot_darkens_the_image_far_less_than_without_smoothing():
     scaler = ThermalScaler(IrConfig())
     before = scaler.scale(scene())

@@ -1,36 +1,24 @@
 """Bytes to pixels: what is read, and what is refused before memory is allocated for it."""
 
+from io import BytesIO
 import struct
 import zlib
 
 import cv2
 import numpy as np
+from PIL import Image
 import pytest
 
 from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.decode import decode_image
-from tdfusion_ros.formats.decode import decode_raw
-from tdfusion_ros.formats.decode import ENCODINGS
-from tdfusion_ros.formats.decode import RawFormat
 from tdfusion_ros.formats.decode import SizeGuard
 
 RGB = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8), (0, 0), 2)
 GRAY = RGB[..., 0].copy()
 DEEP = GRAY.astype(np.uint16) * 257 + np.arange(56, dtype=np.uint16)
 ALPHA = np.full((40, 56, 1), 99, np.uint8)
-# encoding: the array as it is stored in the message, the pixels to read from it
-RAW = {
-    'mono8': (GRAY, GRAY),
-    '8UC1': (GRAY, GRAY),
-    'mono16': (DEEP, DEEP),
-    '16UC1': (DEEP, DEEP),
-    'rgb8': (RGB, RGB),
-    'rgba8': (np.dstack([RGB, ALPHA]), RGB),
-    'bgr8': (RGB[..., ::-1], RGB),
-    '8UC3': (RGB[..., ::-1], RGB),
-    'bgra8': (np.dstack([RGB[..., ::-1], ALPHA]), RGB),
-}
+CELSIUS = GRAY.astype(np.float32) / 3 - 20
 SUFFIXES = ('.png', '.bmp', '.tiff', '.webp', '.jpg')
 HUGE = MAX_SIDE_PX + 1
 
@@ -39,52 +27,6 @@ def cause_of(decode, *arguments):
     with pytest.raises(FrameError) as caught:
         decode(*arguments)
     return caught.value.cause
-
-
-class TestRaw:
-    def message(self, array, encoding, padding=0, big=False):
-        """Return layout and bytes of an Image whose rows end in so many bytes of padding."""
-        rows = array.astype(array.dtype.newbyteorder('>' if big else '<')).reshape(40, -1)
-        rows = np.ascontiguousarray(rows).view(np.uint8)
-        rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
-        return RawFormat(40, 56, encoding, rows.shape[1], big), rows.reshape(-1)
-
-    @pytest.mark.parametrize('big', [False, True])
-    @pytest.mark.parametrize('padding', [0, 1, 6])
-    @pytest.mark.parametrize('encoding', ENCODINGS)
-    def test_every_encoding_is_read_with_any_padding_and_endianness(self, encoding, padding, big):
-        array, expected = RAW[encoding]
-        pixels = decode_raw(*self.message(array, encoding, padding, big))
-        np.testing.assert_array_equal(pixels, expected)
-        assert pixels.dtype == expected.dtype
-        assert pixels.dtype.isnative
-
-    @pytest.mark.parametrize('encoding', ENCODINGS)
-    def test_pixels_are_a_view_of_the_message(self, encoding):
-        layout, data = self.message(RAW[encoding][0], encoding, padding=2)
-        assert np.shares_memory(decode_raw(layout, data), data)
-
-    def test_last_row_may_come_without_its_padding(self):
-        layout, data = self.message(GRAY, 'mono8', padding=3)
-        np.testing.assert_array_equal(decode_raw(layout, data[:-3]), GRAY)
-
-    @pytest.mark.parametrize(
-        ('layout', 'cause'),
-        [
-            (RawFormat(40, 56, 'mono8', 57), 'truncated'),
-            (RawFormat(40, 56, 'mono16', 112), 'truncated'),
-            (RawFormat(40, 56, 'rgb8', 56), 'bad_size'),
-            (RawFormat(40, 56, 'mono8', 10**9), 'bad_size'),
-            (RawFormat(0, 56, 'mono8', 56), 'bad_size'),
-            (RawFormat(40, 0, 'mono8', 0), 'bad_size'),
-            (RawFormat(HUGE, 56, 'mono8', 56), 'bad_size'),
-            (RawFormat(2**32 - 1, 2**32 - 1, 'mono8', 2**32 - 1), 'bad_size'),
-            (RawFormat(40, 56, 'yuv422', 112), 'bad_encoding'),
-            (RawFormat(40, 56, '', 56), 'bad_encoding'),
-        ],
-    )
-    def test_fields_that_do_not_fit_the_bytes_are_refused_with_their_cause(self, layout, cause):
-        assert cause_of(decode_raw, layout, GRAY.reshape(-1)) == cause
 
 
 def encoded(pixels, suffix, *options):
@@ -105,12 +47,12 @@ def tiff(*tags):
     return b'II*\0' + struct.pack('<IH', 8, len(by_number)) + body + bytes(4)
 
 
-def png(width, height, *, end=b'IEND'):
+def png(width, height, *, end=b'IEND', bits=8, color=0):
     def chunk(name, data):
         body = name + data
         return struct.pack('>I', len(data)) + body + struct.pack('>I', zlib.crc32(body))
 
-    size = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    size = struct.pack('>IIBBBBB', width, height, bits, color, 0, 0, 0)
     chunks = (chunk(b'IHDR', size), chunk(b'IDAT', zlib.compress(bytes(5))), chunk(end, b''))
     return b'\x89PNG\r\n\x1a\n' + b''.join(chunks)
 
@@ -126,6 +68,15 @@ def webp(width, height):
     (packed,) = struct.unpack_from('<I', data, 21)
     packed = packed & 0xF0000000 | (height - 1) << 14 | width - 1
     return data[:21] + struct.pack('<I', packed) + data[25:]
+
+
+def with_orientation(kind, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {'tiffinfo': {274: orientation}} if kind == 'TIFF' else {'exif': exif}
+    file = BytesIO()
+    Image.fromarray(RGB).save(file, kind, **options)
+    return np.frombuffer(file.getvalue(), np.uint8)
 
 
 class TestImage:
@@ -145,6 +96,14 @@ class TestImage:
         data = cv2.imencode('.png', np.dstack([RGB[..., ::-1], ALPHA]))[1].reshape(-1)
         np.testing.assert_array_equal(decode_image(data), RGB)
 
+    @pytest.mark.parametrize(
+        'values', [CELSIUS, np.int16(CELSIUS * 100), np.int32(CELSIUS * 1000)]
+    )
+    def test_tiff_of_temperatures_is_read(self, values):
+        read = decode_image(encoded(values, '.tiff'))
+        assert read.dtype == np.float32
+        np.testing.assert_array_equal(read, values)
+
     @pytest.mark.parametrize('suffix', ['.jpg', '.webp'])
     @pytest.mark.parametrize('padding', [0, 3])
     def test_lossy_color_is_read_in_its_order_also_with_zeros_behind_it(self, suffix, padding):
@@ -152,12 +111,11 @@ class TestImage:
         pixels = decode_image(data).astype(int)
         assert np.abs(pixels - RGB).mean() < 5 < np.abs(pixels[..., ::-1] - RGB).mean()
 
-    def test_orientation_that_exif_states_is_not_applied(self):
-        exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
-        plain = encoded(RGB, '.jpg').tobytes()
-        turned = plain[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + plain[2:]
-        one, other = (decode_image(np.frombuffer(d, np.uint8)) for d in (plain, turned))
-        np.testing.assert_array_equal(one, other)
+    @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP', 'TIFF'])
+    @pytest.mark.parametrize('orientation', range(1, 9))
+    def test_orientation_that_the_file_states_is_not_applied(self, kind, orientation):
+        plain, turned = (with_orientation(kind, number) for number in (1, orientation))
+        np.testing.assert_array_equal(decode_image(plain), decode_image(turned))
 
     @pytest.mark.parametrize('suffix', SUFFIXES)
     @pytest.mark.parametrize('share', [0.0, 0.01, 0.02, 0.3, 0.7, 0.99])
@@ -169,11 +127,11 @@ class TestImage:
     @pytest.mark.parametrize(
         ('cause', 'data'),
         [
-            ('bad_encoding', b''),
+            ('truncated', b''),
             ('bad_encoding', b'%PDF-1.7'),
             ('bad_encoding', b'GIF89a' + bytes(40)),
             ('bad_encoding', b'II+\0' + bytes(40)),
-            ('bad_encoding', tiff(tag(258, 3, 32), tag(339, 3, 3))),  # float
+            ('bad_encoding', tiff(tag(258, 3, 32), tag(277, 4, 3))),
             ('bad_size', b'BM' + bytes(12) + struct.pack('<IiiHHI', 40, HUGE, 4, 1, 24, 0) * 2),
             ('bad_size', b'BM' + bytes(12) + struct.pack('<IiiHHI', 40, 4, -HUGE, 1, 24, 0) * 2),
             ('bad_size', b'BM' + bytes(12) + struct.pack('<IiiHHI', 40, -4, 4, 1, 24, 0) * 2),
@@ -183,6 +141,11 @@ class TestImage:
             ('bad_size', webp(4, HUGE)),
             ('bad_size', jpeg(0xFFFF, 4)),
             ('bad_size', png(60_000, 60_000)),
+            ('bad_size', png(8192, 8192, bits=16, color=2) + bytes(50_000)),
+            (
+                'bad_size',
+                tiff(tag(256, 4, 8000), tag(257, 4, 8000), tag(277, 3, 4), tag(258, 3, 16)),
+            ),
             ('truncated', png(8192, 8192)),  # more than its bytes can encode
             ('truncated', jpeg(8192, 8192)),
             ('truncated', png(4, 4, end=b'NONE')),

@@ -14,9 +14,9 @@ import yaml
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.decode import decode_image
-from tdfusion_ros.formats.decode import decode_raw
-from tdfusion_ros.formats.decode import RawFormat
 from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.formats.raw_images import decode_raw
+from tdfusion_ros.formats.raw_images import RawFormat
 
 JPEG = cv2.imencode('.jpg', np.zeros((16, 16), np.uint8))[1].tobytes()
 SIZE_AT = JPEG.find(b'\xff\xc0') + 5

@@ -17,19 +17,23 @@ from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats import messages
-from tdfusion_ros.formats.decode import ENCODINGS
 from tdfusion_ros.formats.image_files import read_image
+from tdfusion_ros.formats.raw_images import ENCODINGS
 from tdfusion_ros.tools.calibrate import cameras
 
-ODD_ENCODINGS = ('', 'MONO8', 'yuv422', '32FC1', 'bayer_rggb8', '8UC4', 'mono8\x00', 'é' * 99)
-FORMATS = ('jpeg', 'png', '', 'rgb8; jpeg compressed bgr8', '16UC1; compressedDepth')
+ODD_ENCODINGS = ('', 'MONO8', 'yuv444', '32FC3', 'bayer_xxxx8', '8UC5', 'mono8\x00', 'é' * 99)
+FORMATS = (
+    *('jpeg', 'png', '', ';', 'h264', 'rgb8; jpeg compressed bgr8', 'mono16; tiff compressed '),
+    *('bayer_rggb8; jpeg compressed ', 'bayer_grbg16; png compressed', 'bayer_; png', 'bayer_8;'),
+    *('16UC1; compressedDepth', '32FC1; compressedDepth png', '32FC1; compressedDepth rvl'),
+)
 HEADER = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=2), frame_id='camera')
 
 
 def check_frame(frame):
     """Check what decoding promises, and what thermal scaling makes of it."""
     pixels = frame.pixels
-    assert pixels.dtype in (np.uint8, np.uint16)
+    assert pixels.dtype in (np.uint8, np.uint16, np.float32)
     assert pixels.dtype.isnative
     assert max(frame.size_hw) <= MAX_SIDE_PX
     if pixels.size > 1 << 20:
@@ -45,11 +49,12 @@ def check_frame(frame):
 def test_image_message(fuzz):
     def read(value):
         encoding, (height, width), padding, missing, wrong, big = value
-        item, channels, _ = ENCODINGS.get(encoding, (1, 3, None))
-        step = width * item * channels + padding
+        known = ENCODINGS.get(encoding, ENCODINGS['rgb8'])
+        step = width * np.dtype(known.dtype).itemsize * known.channels + padding
+        rows = int(height * known.rows)
         fields = {'height': height, 'width': width, 'step': step, **wrong}
-        data = bytes(range(256)) * 100
-        fields |= {'data': data[: max(0, height * step - missing)], 'encoding': encoding}
+        data = bytes(range(256)) * 200
+        fields |= {'data': data[: max(0, rows * step - missing)], 'encoding': encoding}
         message = SimpleNamespace(header=HEADER, is_bigendian=big, **fields)
         check_frame(messages.to_frame(message))
 
@@ -99,6 +104,10 @@ def encoded_images():
         png(4, np.dstack([gray, gray])),
         png(3, gray, bytes(range(255))),
         *(encode(suffix, smooth) for suffix in ('.webp', '.tiff', '.bmp')),
+        *(encode('.tiff', gray.astype(kind)) for kind in (np.uint16, np.int16, np.float32)),
+        jpeg + jpeg,
+        bytes(12) + encode('.png', deep),
+        struct.pack('<iff', 0, 20.0, 3.0) + encode('.png', deep),
         b'GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;',
     )
 

@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image
 
 from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import gray
 from tdfusion_ros.core.thermal import is_gray
 from tdfusion_ros.core.thermal import ThermalScaler
@@ -42,10 +44,10 @@ def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pa
 
 def read_rgb(path: Path) -> np.ndarray:
     """Return (H, W, 3) uint8, channel order R, G, B."""
-    image = read_image(path)
-    if image.dtype != np.uint8:
-        raise FusionError(f'{path} has {image.dtype} pixels, expected uint8: convert it')
-    return image if image.ndim == 3 else np.dstack([image] * 3)
+    try:
+        return rgb_image(read_image(path))
+    except FrameError as error:
+        raise FusionError(f'{path}: {error}') from None
 
 
 def read_ir(path: Path) -> np.ndarray:

@@ -110,8 +110,6 @@ def _converted(message: Any, source: PairSource) -> Any:
 def _message(frame: Frame, suffix: str = '') -> Any:
     types, pixels = bag_types(), frame.pixels
     head = messages.header(types, frame)
-    if pixels.ndim == 3 and pixels.dtype != np.uint8:
-        raise BagError('a color image has 16 bits per channel, expected 8')
     if not suffix:
         return messages.image(types, head, pixels)
     if pixels.ndim == 3:

@@ -8,9 +8,9 @@ import numpy as np
 
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.config import IrConfig
-from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.thermal import ThermalScaler
 
@@ -59,7 +59,8 @@ def read_pairs(source: Iterable[FramePair], number: int, ir: IrConfig) -> ImageP
             continue
         try:
             scaler.reset()  # pairs may be minutes apart, so scale each on its own
-            kept.append((_gray(pair.rgb), scaler.scale(pair.ir.pixels)))
+            gray = cv2.cvtColor(rgb_image(pair.rgb.pixels), cv2.COLOR_RGB2GRAY)
+            kept.append((gray, scaler.scale(pair.ir.pixels)))
         except FrameError as error:
             raise BagError(f'pair {pair.name} cannot be used: {error}') from None
         frame_ids = pair.rgb.frame_id, pair.ir.frame_id
@@ -78,10 +79,3 @@ def read_pairs(source: Iterable[FramePair], number: int, ir: IrConfig) -> ImageP
         )
     spread = np.linspace(0, len(kept) - 1, min(number, len(kept))).round().astype(int)
     return ImagePairs([kept[i] for i in spread], frame_ids)
-
-
-def _gray(rgb: Frame) -> np.ndarray:
-    pixels = np.ascontiguousarray(rgb.pixels)
-    if pixels.dtype != np.uint8:
-        raise FrameError('bad_encoding', "the rgb image has 16 bits; is it the ir camera's?")
-    return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

@@ -11,6 +11,7 @@ import numpy as np
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.overlay import color_of
+from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.recording import best_hypothesis
@@ -89,6 +90,8 @@ def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) ->
         pixels = to_frame(message).pixels
         if role in ('ir', 'registered') and pixels.ndim == 2:
             pixels = cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(pixels), alpha=255)
+        else:
+            pixels = rgb_image(pixels)
     except FusionError as error:
         return f'cannot be read: {error}'
     height, width = pixels.shape[:2]
