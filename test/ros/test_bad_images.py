@@ -25,15 +25,15 @@ RAW_FAULTS = (
     ({'width': 2**32 - 1, 'step': 2**32 - 1}, 'bad_size'),
     ({'height': 0}, 'bad_size'),
     ({'width': 0}, 'bad_size'),
-    ({'step': STEP - 1}, 'bad_size'),
-    ({'step': 0}, 'bad_size'),
+    ({'step': STEP - 1, 'data': bytes(SIZE + 8)}, 'bad_size'),
+    ({'step': 0, 'data': bytes(SIZE - 8)}, 'bad_size'),
     ({'step': 2**32 - 1}, 'bad_size'),
     ({'height': 48, 'width': 64, 'step': 192}, 'size_changed'),
 )
 COMPRESSED_FAULTS = tuple(
     ({'data': data}, cause)
     for data, cause in (
-        (b'', 'bad_encoding'),
+        (b'', 'truncated'),
         (b'hello, this is not an image', 'bad_encoding'),
         (PNG[:12], 'truncated'),  # less than a header
         (JPEG[:2], 'truncated'),

@@ -50,9 +50,9 @@ def image(pixels: np.ndarray, encoding: str, head: Header, *, big: bool = False)
     Return an image message.
 
     :param pixels: as the encoding defines them, in the byte order of this machine.
-    :param big: send 16 bits with the high byte first.
+    :param big: send the high byte of a channel first.
     """
-    data = np.ascontiguousarray(pixels.astype('>u2') if big else pixels)
+    data = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder('>')) if big else pixels)
     return Image(
         header=head,
         height=pixels.shape[0],
