@@ -1,4 +1,4 @@
-"""
+r"""
 Measure runs or bundles: print a table, and write it as JSON with -o.
 
 DATA is a data set in a layout of training/data/layouts.py. Where day and night or several sources
@@ -9,6 +9,14 @@ mean accuracy), or fusion (its training loss) on a split:
     python -m training.evaluate --bundle models/msrs_rt --data DATA --split test
     python -m training.evaluate --segmenter runs/segmenter --data DATA --split test
     python -m training.evaluate --fusion runs/fusion --data DATA
+
+A table of several detectors on several data sets, each in the classes that all know. A detector
+of COCO (an ONNX file: YOLOX or NanoDet) reads each of the inputs, also the fused image of each
+fusion run and bundle; a run or a bundle reads its own. "late": detections in rgb and in ir,
+merged by non-maximum suppression.
+
+    python -m training.evaluate --detector yolox_nano.onnx --detector nanodet_m.onnx \
+        --bundle models/msrs_rt --fusion runs/direct --data DATA OTHER:all --bootstrap 1000
 
 The eight figures of fusion quality, on a split or on two folders of pairs, of any number of runs
 and bundles, with average and maximum for comparison:
@@ -25,17 +33,25 @@ from collections.abc import Sequence
 import json
 from pathlib import Path
 import sys
+from typing import Any
 
 import cv2
 
 from tdfusion_ros.core.errors import FusionError
+from training.data.datasets import DataSet
 from training.data.datasets import mask_classes
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.measure import fusers
 from training.measure import predictors
 from training.measure import tables
-from training.method.task_networks import read_detector
+from training.measure.cross_set import detect
+from training.measure.cross_set import differences
+from training.measure.cross_set import measured_classes
+from training.measure.cross_set import open_competitors
+from training.measure.inputs import Change
+from training.measure.inputs import LATE
+from training.measure.inputs import SIMPLE
 
 PICTURES = 8
 """Largest number of pairs that --pictures writes, spread over the data set."""
@@ -54,13 +70,22 @@ def write_pictures(
             raise FusionError(f'{path} cannot be written')
 
 
+def open_data(options: Namespace) -> list[DataSet]:
+    """Return the data sets of --data: DATA, or DATA:SPLIT with a split of its own."""
+    parts = [
+        name.rpartition(':') if ':' in name else (name, '', options.split) for name in options.data
+    ]
+    if options.detection:
+        return [predictors.open_boxes(root, split) for root, _, split in parts]
+    return [open_dataset(root, split) for root, _, split in parts]
+
+
 def measure_quality(options: Namespace) -> tuple[str, tables.Table]:
     """Return a title and the fusion quality of runs and bundles."""
     if options.images:
         title, samples = ' '.join(options.images), fusers.open_folders(*options.images)
     else:
-        title = f'{options.data}, {options.split}'
-        samples = open_dataset(options.data, options.split)
+        title, [samples] = f'{options.data[0]}, {options.split}', open_data(options)
     methods = {run: fusers.run_fuser(run) for run in options.fusion}
     methods |= {model: fusers.bundle_fuser(model) for model in options.bundle}
     if options.pictures:
@@ -69,35 +94,48 @@ def measure_quality(options: Namespace) -> tuple[str, tables.Table]:
     return f'{title}, {len(samples)} pairs; {tables.HOW}', table
 
 
-def measure_task(options: Namespace) -> tuple[str, tables.Table]:
-    """Return a title and the figures of one run or bundle on a split of a data set."""
-    data, split = options.data, options.split
-    [name] = options.fusion + options.segmenter + options.bundle + options.detector
+def measure_network(options: Namespace) -> tuple[str, tables.Table]:
+    """Return a title and the figures of one segmenter or fusion network on a data set."""
+    [samples] = open_data(options)
+    [name] = options.fusion + options.segmenter
     if options.fusion:
-        samples = open_dataset(data, split)
         table = tables.loss_table(name, samples)
-    elif options.segmenter:
-        classes = mask_classes(data, split)
-        samples = open_dataset(data, split)
+    else:
+        classes = mask_classes(options.data[0], options.split)
         segment = predictors.run_segmenter(name, classes)
         table = tables.segmentation_table(segment, samples, classes)
-    else:
-        if options.bundle:
-            classes = predictors.bundle_classes(name)
-            detect = predictors.bundle_predictor(
-                name, options.without, stretched=options.stretched
-            )
-        else:
-            classes, detect = read_detector(name)[1], predictors.run_predictor(name)
-        samples = predictors.open_labeled(data, split, name, classes)
-        table = tables.detection_table(detect, samples, classes, options.bootstrap)
-    changed = f', {options.without} black' if options.without else ''
-    changed += ', ir stretched' if options.stretched else ''
-    return f'{name} on {split}{changed}, {len(samples)} pairs', table
+    return f'{name} on {options.split}, {len(samples)} pairs', table
 
 
-def parse(arguments: Sequence[str] | None) -> Namespace:
-    """Return the options; contradicting ones end the program with a message."""
+def measure_detection(options: Namespace) -> Mapping[str, Any]:
+    """
+    Print a table for each data set.
+
+    :returns: the figures by data set and detector; of one detector on one data set: by class.
+    """
+    change = Change(options.without, options.stretched)
+    inputs = [*options.inputs, *options.fusion, *options.bundle]
+    competitors = open_competitors(options.detector, options.bundle, inputs, change)
+    sets = open_data(options)
+    classes_of = [measured_classes(competitors, data) for data in sets]  # all errors come first
+    result = {}
+    for name, data, (classes, words) in zip(options.data, sets, classes_of, strict=True):
+        labels, found = detect(competitors, data, classes)
+        how = {'resamples': options.bootstrap, 'gap': options.sequences}
+        rows = {
+            key: tables.precision_table(labels, one, classes, **how) for key, one in found.items()
+        }
+        against = options.against
+        compared = differences(labels, found, against, classes=classes, **how) if against else {}
+        print('; '.join(filter(None, (f'{name}, {len(labels)} pairs', str(change), words))))
+        print(tables.compared_precision(rows, compared, against))
+        result[name] = {' on '.join(key): tables.rounded(row) for key, row in rows.items()}
+    figures = [row for part in result.values() for row in part.values()]
+    return result if figures[1:] else figures[0]
+
+
+def make_parser() -> ArgumentParser:
+    """Return the parser of the options."""
     parser = ArgumentParser(
         prog='python -m training.evaluate',
         description=__doc__,
@@ -105,49 +143,87 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     )
     add = parser.add_argument
     for name, text in (
-        ('--detector', 'run folder of a detector'),
+        ('--detector', 'run folder of a detector, or an ONNX file; repeatable'),
         ('--segmenter', 'run folder of a segmenter'),
-        ('--bundle', 'an exported model bundle; repeatable for fusion quality'),
-        ('--fusion', 'run folder of a fusion network; repeatable for fusion quality'),
+        ('--bundle', 'an exported model bundle; repeatable'),
+        ('--fusion', 'run folder of a fusion network; repeatable'),
     ):
-        add(name, action='append', default=[], metavar='FOLDER', help=text)
-    add('--data', help='folder of the data set')
+        add(name, action='append', default=[], metavar='PATH', help=text)
+    add('--data', nargs='+', default=[], help='folders of data sets; or FOLDER:SPLIT')
     add('--split', default='val', help='name of the split; default: val')
+    add(
+        '--inputs',
+        nargs='*',
+        default=[*SIMPLE, LATE],
+        choices=[*SIMPLE, LATE],
+        help='of ONNX files',
+    )
     add('--bootstrap', type=int, default=0, metavar='N', help='AP50: 95 %% interval, N resamples')
-    add('--without', choices=('rgb', 'ir'), default='', help='with a bundle: one image is black')
-    add('--stretched', action='store_true', help='with a bundle: ir scaled as 16-bit counts')
+    add('--sequences', type=int, metavar='GAP', help='resample sequences: numbers grow by <= GAP')
+    add('--against', default='', metavar='INPUT', help='differences from this input of ONNX files')
+    add('--without', choices=('rgb', 'ir'), default='', help='detection with one image black')
+    add('--stretched', action='store_true', help='detection with ir scaled as 16-bit counts')
     add('--quality', action='store_true', help='fusion quality on the split')
     add('--images', nargs=2, metavar=('RGB', 'IR'), help='fusion quality on two folders of pairs')
     add('--pictures', metavar='FOLDER', help='with quality: write some fused pairs there')
     add('-o', '--output', help='JSON file to write')
+    return parser
+
+
+def parse(arguments: Sequence[str] | None) -> Namespace:
+    """Return the options; contradicting ones end the program with a message."""
+    parser = make_parser()
     options = parser.parse_args(arguments)
     options.quality = options.quality or bool(options.images)
+    options.detection = bool(options.detector or (options.bundle and not options.quality))
     tasks = options.detector + options.segmenter
-    given = len(tasks + options.bundle + options.fusion)
-    if options.quality and (tasks or options.bootstrap):
-        parser.error('fusion quality takes --fusion and --bundle, and no --bootstrap')
-    if not options.quality and (given != 1 or options.pictures):
+    if options.quality and tasks:
+        parser.error('fusion quality takes --fusion and --bundle')
+    one = len(options.segmenter + options.fusion) == 1
+    if not (options.quality or options.detection or one) or (
+        options.detection and options.segmenter
+    ):
         parser.error(
-            'give one of --detector, --segmenter, --bundle, --fusion; '
-            'or --quality or --images and any number of the last two'
+            'give --detector and --bundle, or one --segmenter, or one --fusion; '
+            'or --quality or --images and any number of --fusion and --bundle'
         )
-    if (options.without or options.stretched) and (options.quality or not options.bundle):
-        parser.error('--without and --stretched need one --bundle and no fusion quality')
-    if options.bootstrap < 0 or (options.bootstrap and options.fusion + options.segmenter):
+    files = [name for name in options.detector if Path(name).is_file()]
+    if options.detection and options.fusion and not files:
+        parser.error('--fusion beside detectors needs a --detector that is an ONNX file')
+    if options.pictures and not options.quality:
+        parser.error('--pictures needs --quality or --images')
+    if (options.without or options.stretched) and not options.detection:
+        parser.error('--without and --stretched need a --detector or --bundle')
+    if options.bootstrap < 0 or (options.bootstrap and not options.detection):
         parser.error('--bootstrap takes a positive number and needs a --detector or --bundle')
+    if (options.against or options.sequences is not None) and not options.bootstrap:
+        parser.error('--against and --sequences need --bootstrap')
+    if options.against and options.against not in (
+        *options.inputs,
+        *options.fusion,
+        *options.bundle,
+    ):
+        parser.error(f'--against {options.against}: name one of the inputs')
     if not (options.data or options.images):
         parser.error('--data DATA is missing: the folder of the data set')
+    if len(options.data) > 1 and not options.detection:
+        parser.error('--data takes one data set, except for detectors')
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, measure, print."""
     options = parse(arguments)
-    title, table = measure_quality(options) if options.quality else measure_task(options)
-    print(title)
-    print(tables.format_table(table))
+    content: Mapping[str, Any]
+    if options.detection:
+        content = measure_detection(options)
+    else:
+        title, table = measure_quality(options) if options.quality else measure_network(options)
+        print(title)
+        print(tables.format_table(table))
+        content = tables.rounded(table)
     if options.output:
-        text = json.dumps(tables.rounded(table), indent=2) + '\n'
+        text = json.dumps(content, indent=2) + '\n'
         Path(options.output).write_text(text, encoding='utf-8')
 
 

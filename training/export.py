@@ -40,6 +40,8 @@ from training.data.pair_files import read_text
 from training.measure import fusers
 from training.measure import predictors
 from training.measure import tables
+from training.measure.cross_set import Competitors
+from training.measure.cross_set import detect
 from training.method.task_networks import read_detector
 
 FILES = (GRAPH_FILE, DETECTOR_FILE, 'weights.safetensors')
@@ -136,8 +138,9 @@ def write_weights(model: Perception, folder: Path) -> dict[str, float]:
 def measure(folder: Path, data: DataSet, classes: Sequence[str]) -> dict[str, Any]:
     """Return the figures of a bundle: average precision and fusion quality."""
     methods = {**fusers.BASELINES, folder.name: fusers.bundle_fuser(str(folder))}
-    detect = predictors.bundle_predictor(str(folder))
-    detection = tables.detection_table(detect, data, classes, RESAMPLES)
+    own = {folder.name: (predictors.bundle_predictor(str(folder)), tuple(classes))}
+    labels, found = detect(Competitors(own=own), data, classes)
+    detection = tables.precision_table(labels, found[folder.name,], classes, RESAMPLES)
     fusion = tables.quality_table(methods, data)
     return {'detection': tables.rounded(detection), 'fusion': tables.rounded(fusion)}
 

@@ -1,6 +1,7 @@
 """Confidence intervals of average precision by resampling the images."""
 
 from collections.abc import Sequence
+import re
 
 import numpy as np
 from pycocotools.cocoeval import COCOeval
@@ -19,17 +20,20 @@ def bootstrap_ap50(
     *,
     classes: Sequence[str] = CLASSES,
     resamples: int = 1000,
+    gap: int | None = None,
 ) -> Table:
     """
     Return the 95 % interval of AP50 per class and of their mean, ``all``.
 
     Percentiles over sets of as many images, drawn with replacement. Frames of one drive are not
-    independent, so the true interval is wider; another seed of the training is not covered.
+    independent: without ``gap`` the true interval is wider. Another seed of the training is not
+    covered.
 
     :param classes: names of the class ids of the data.
+    :param gap: draw whole sequences, as ``sequences`` finds them, instead of single images.
     :returns: ``AP50 low`` and ``AP50 high``; NaN for a class that does not occur.
     """
-    draws = _draws(len(samples), resamples)
+    draws = _draws(samples, resamples, gap)
     columns = resampled_ap50(samples, found, classes, draws)
     keys = ('AP50 low', 'AP50 high')
     return {name: dict(zip(keys, _interval(v), strict=True)) for name, v in columns.items()}
@@ -42,6 +46,7 @@ def bootstrap_difference(
     *,
     classes: Sequence[str] = CLASSES,
     resamples: int = 1000,
+    gap: int | None = None,
 ) -> Table:
     """
     Return AP50(a) - AP50(b) with its 95 % interval, per class and for their mean, ``all``.
@@ -52,7 +57,7 @@ def bootstrap_difference(
     :returns: ``difference`` on the samples themselves, ``low``, ``high``, and ``a better``: the
         share of resamples in which it is above 0. NaN for a class that does not occur.
     """
-    draws = _draws(len(samples), resamples)
+    draws = _draws(samples, resamples, gap)
     draws = np.vstack((np.ones((1, len(samples)), draws.dtype), draws))
     ap_a, ap_b = (resampled_ap50(samples, found, classes, draws) for found in (found_a, found_b))
     table = {}
@@ -89,9 +94,31 @@ def resampled_ap50(
     return columns
 
 
-def _draws(count: int, resamples: int) -> np.ndarray:
+def sequences(names: Sequence[str], gap: int) -> np.ndarray:
+    """
+    Return the number of the sequence of each image, (N,) int64.
+
+    :param names: in order; images belong to one sequence as long as the number in the name
+        grows by at most ``gap``, and the rest of the name is the same.
+    """
+    numbers = [re.findall(r'\d+', name) for name in names]
+    last = [int(found[-1]) if found else -1 for found in numbers]
+    rest = [re.sub(r'\d+(?=\D*$)', '', name) for name in names]
+    starts = [
+        not 0 < last[i] - last[i - 1] <= gap or rest[i] != rest[i - 1]
+        for i in range(1, len(names))
+    ]
+    return np.cumsum([False, *starts])
+
+
+def _draws(samples: Sequence[Sample], resamples: int, gap: int | None) -> np.ndarray:
+    """Return how often each image counts in each resample, (resamples, len(samples))."""
     rng = np.random.default_rng(0)  # the same images for all that is compared
-    return rng.multinomial(count, [1 / count] * count, size=resamples)
+    if gap is None:
+        return rng.multinomial(len(samples), [1 / len(samples)] * len(samples), size=resamples)
+    group = sequences([sample.name for sample in samples], gap)
+    count = int(group[-1]) + 1
+    return rng.multinomial(count, [1 / count] * count, size=resamples)[:, group]
 
 
 def ranking(evaluation: COCOeval, class_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,26 +2,25 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from tdfusion_ros.backends.cpu import CpuBackend
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.build import load_bundle
-from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.core.thermal import ThermalScaler
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data import augmentation
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
+from training.measure.inputs import AS_IT_IS
+from training.measure.inputs import bundle_runner
+from training.measure.inputs import Change
 from training.measure.metrics import select
 from training.method.segmentation import enlarge
 from training.method.task_networks import load_segmenter
@@ -36,6 +35,22 @@ def bundle_classes(model: str) -> tuple[str, ...]:
     return load_bundle(find_bundle(model))[0].classes
 
 
+def open_boxes(root: str, split: str) -> DataSet:
+    """
+    Return a split with boxes, all of which can be read.
+
+    :raises FusionError: if the data have no boxes, or wrong label files.
+    """
+    data = open_dataset(root, split)
+    if data.boxes is None:
+        raise FusionError(
+            f'{root} has no boxes, and average precision needs them: add them, or point '
+            '--data to a data set with boxes'
+        )
+    data.check_boxes()
+    return data
+
+
 def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -> DataSet:
     """
     Return the split on which to measure a detector.
@@ -44,34 +59,24 @@ def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -
     :param classes: what it detects.
     :raises FusionError: if the data have no boxes, boxes of other classes, or wrong label files.
     """
-    data = open_dataset(root, split)
-    if data.boxes is None:
-        raise FusionError(
-            f'{root} has no boxes, and average precision needs them: add them, or point '
-            '--data to a data set with boxes'
-        )
+    data = open_boxes(root, split)
     if data.classes != tuple(classes):
         raise FusionError(
             f'{detector} detects {", ".join(classes)}; the classes of {root} are '
             f'{", ".join(data.classes)}: use a detector trained on such data, or other data'
         )
-    data.check_boxes()
     return data
 
 
-def run_predictor(run: str) -> Predictor:
+def run_predictor(run: str, change: Change = AS_IT_IS) -> Predictor:
     """Return a predictor that uses the detector of a run, behind its fusion network if any."""
     detector, _ = read_detector(run)
     source, fusion = read_input(run)
 
     @torch.inference_mode()
     def predict(sample: Sample) -> Detections:
-        image = task_input(
-            augmentation.collate([augmentation.pad(sample, augmentation.SIZE_MULTIPLE)]),
-            source,
-            fusion,
-            detector.inputs,
-        )
+        padded = augmentation.pad(change(sample), augmentation.SIZE_MULTIPLE)
+        image = task_input(augmentation.collate([padded]), source, fusion, detector.inputs)
         boxes, logits = detector(image)
         return select(boxes[0].numpy(), logits[0].sigmoid().numpy(), sample.ir.shape)
 
@@ -110,25 +115,7 @@ def input_of(run: str) -> tuple[str, str]:
     return source, config['fusion'] if source == 'fused' else ''
 
 
-def bundle_predictor(model: str, without: str = '', *, stretched: bool = False) -> Predictor:
-    """
-    Return a predictor that runs the graph of a bundle with ONNX Runtime.
-
-    :param without: ``rgb`` or ``ir``: this image is black, as on a robot whose camera stalls.
-    :param stretched: scale ir as the node scales the first frame of a 16-bit camera.
-    """
-    contract, graph = load_bundle(find_bundle(model))
-    backend = CpuBackend(graph)
-
-    def predict(sample: Sample) -> Detections:
-        counts = sample.ir.astype(np.uint16) if stretched else sample.ir
-        scaled = replace(sample, ir=ThermalScaler(IrConfig()).scale(counts))
-        image = augmentation.pad(scaled, contract.size_multiple)
-        rgb, ir = (
-            np.zeros_like(pixels) if name == without else pixels
-            for name, pixels in (('rgb', image.rgb), ('ir', image.ir))
-        )
-        raw = backend.run(rgb, ir)
-        return select(raw.boxes_xyxy, raw.scores, sample.ir.shape)
-
-    return predict
+def bundle_predictor(model: str, change: Change = AS_IT_IS) -> Predictor:
+    """Return a predictor that runs a bundle as the robot does."""
+    run = bundle_runner(model, change)
+    return lambda sample: run(sample).detections

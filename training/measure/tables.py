@@ -4,7 +4,6 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import replace
 import math
 
 import numpy as np
@@ -23,7 +22,6 @@ from training.measure.bootstrap import bootstrap_ap50
 from training.measure.fusers import Fuser
 from training.measure.fusers import luma_levels
 from training.measure.metrics import Table
-from training.measure.predictors import Predictor
 from training.measure.quality import fusion_quality
 from training.measure.quality import VIF_MIN_SIDE
 from training.method.losses import fusion_loss
@@ -32,7 +30,6 @@ HOW = (
     'luma and ir as 8-bit levels, not stretched; VIF, SSIM: mean over the two sources; '
     'VIF sum, SSIM sum: as many papers print them'
 )
-NO_RGB, NO_IR = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8)
 
 
 def indices_by_stratum(strata: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:
@@ -51,40 +48,68 @@ def indices_by_stratum(strata: Sequence[Mapping[str, str]]) -> dict[str, list[in
     return groups
 
 
-def detection_table(
-    predict: Predictor, samples: Sequence[Sample], classes: Sequence[str], resamples: int = 0
-) -> Table:
-    """
-    Return number of boxes and average precision of each class and of their mean, ``all``.
-
-    :param resamples: above 0: add the 95 % interval of AP50 from so many resamples.
-    """
-    found, labels = [], []
-    for sample in tqdm(samples, unit='pair', disable=None):
-        found.append(predict(sample))
-        labels.append(replace(sample, rgb=NO_RGB, ir=NO_IR, mask=None))  # saves memory
-    return precision_table(labels, found, classes, resamples)
-
-
 def precision_table(
     samples: Sequence[Sample],
     found: Sequence[Detections],
     classes: Sequence[str],
     resamples: int = 0,
+    gap: int | None = None,
 ) -> Table:
-    """Return the table of ``detection_table`` for detections that exist already."""
+    """
+    Return number of boxes and average precision of each class and of their mean, ``all``.
+
+    :param resamples: above 0: add the 95 % interval of AP50 from so many resamples.
+    :param gap: resample whole sequences, as ``bootstrap_ap50``.
+    """
     table: Table = {}
     for suffix, chosen in indices_by_stratum([sample.strata for sample in samples]).items():
         part = [samples[i] for i in chosen], [found[i] for i in chosen]
         rows = metrics.average_precision(*part, classes=classes)
         if resamples:
-            intervals = bootstrap_ap50(*part, classes=classes, resamples=resamples)
+            intervals = bootstrap_ap50(*part, classes=classes, resamples=resamples, gap=gap)
             rows = {name: row | intervals[name] for name, row in rows.items()}
         ids = np.concatenate([sample.class_ids for sample in part[0]])
         boxes = {name: int((ids == i).sum()) for i, name in enumerate(classes)}
         boxes['all'] = len(ids)
         table |= {f'{name}{suffix}': {'boxes': boxes[name], **rows[name]} for name in rows}
     return table
+
+
+def compared_precision(
+    rows: Mapping[tuple[str, ...], Table],
+    differences: Mapping[tuple[str, ...], Mapping[str, float]],
+    against: str,
+) -> str:
+    """
+    Return the precision of detectors in Markdown: of one by class, of several a row for each.
+
+    :param rows: ``precision_table`` of each, by detector and input.
+    :param differences: ``bootstrap_difference`` of AP50, where known, and from which input.
+    """
+    if len(rows) == 1:
+        return format_table(*rows.values())
+    first = next(iter(rows.values()))
+    parts = [name for name in first if name != 'all']
+    has_interval = 'AP50 low' in first['all']
+    head = ['detector', 'input', 'AP50', *['95 %'] * has_interval, 'AP50-95']
+    head += [f'minus {against}', '95 %'] if differences else []
+    cells = []
+    for key, table in rows.items():
+        every, difference = table['all'], differences.get(key)
+        line = [key[0], key[-1] if key[1:] else 'own', figure(every['AP50'], 3)]
+        line += [_interval(every, 'AP50 low', 'AP50 high')] * has_interval
+        line += [figure(every['AP50-95'], 3)]
+        if difference:
+            line += [f'{difference["difference"]:+.3f}', _interval(difference, 'low', 'high')]
+        elif differences:
+            line += ['', '']
+        parted = [(table[part]['AP50'], table[part]['AP50-95']) for part in parts]
+        cells.append([*line, *(' / '.join(figure(v, 3) for v in pair) for pair in parted)])
+    return markdown_table([*head, *parts], cells)
+
+
+def _interval(row: Mapping[str, float], low: str, high: str) -> str:
+    return f'{figure(row[low], 3)} to {figure(row[high], 3)}'
 
 
 def segmentation_table(

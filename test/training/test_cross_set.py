@@ -1,0 +1,194 @@
+"""Detectors of COCO, and several detectors on several data sets in the classes that all know."""
+
+from dataclasses import asdict
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from training.checkpoint import save_run
+from training.data.classes import COCO
+from training.data.classes import common_classes
+from training.data.classes import correspondence
+from training.data.datasets import open_dataset
+from training.evaluate import main
+from training.measure import cross_set
+from training.measure.bootstrap import bootstrap_ap50
+from training.measure.bootstrap import sequences
+from training.measure.inputs import Change
+from training.measure.inputs import open_input
+from training.measure.metrics import select
+
+pytest.importorskip('onnxruntime')
+
+pytestmark = pytest.mark.torch
+SHARED = Path(__file__).parents[3] / 'shared'
+FILES = [SHARED / 'pretrained' / name for name in ('yolox_nano.onnx', 'nanodet_m.onnx')]
+STREET = '00245D'
+THREE = ('person', 'bicycle', 'car')
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def file(request):
+    if not request.param.is_file():
+        pytest.skip('needs the detectors of ../shared')
+    return request.param
+
+
+@pytest.fixture
+def detector(file):
+    from training.measure.onnx_detector import OnnxDetector
+
+    return OnnxDetector(file)
+
+
+@pytest.fixture
+def street():
+    """Return a labeled pair with six people that RGB shows well, 640x480."""
+    if not (SHARED / 'data' / 'msrs_det').is_dir():
+        pytest.skip('needs the data of ../shared')
+    data = open_dataset(SHARED / 'data' / 'msrs_det', 'val')
+    return data[data.names.index(STREET)]
+
+
+def find_people(detector, rgb):
+    """Return the boxes of people with a score above 0.3."""
+    raw = cross_set.merge([detector(rgb)], detector.classes, ['person'])
+    found = select(*raw, rgb.shape[:2])
+    return found.boxes_xyxy[found.scores > 0.3]
+
+
+def overlaps(boxes, others):
+    """Return the largest overlap of each box with one of the others."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    common = np.clip(high - low, 0, None).prod(2)
+    area, other = ((b[:, 2:] - b[:, :2]).prod(1) for b in (boxes, others))
+    return (common / (area[:, None] + other - common)).max(1)
+
+
+def test_a_detector_of_coco_finds_the_people_that_were_labeled(detector, street):
+    people = street.boxes_xyxy[street.class_ids == 0]
+    assert len(people) == 6
+    assert (overlaps(people, find_people(detector, street.rgb)) > 0.5).sum() >= 4
+
+
+@pytest.mark.parametrize('hw', [(470, 630), (480, 960)])
+def test_a_detector_of_coco_takes_images_of_any_size(detector, street, hw):
+    before = find_people(detector, street.rgb)
+    canvas = np.full((*hw, 3), 114, np.uint8)
+    height, width = (min(sides) for sides in zip(hw, street.ir.shape, strict=True))
+    canvas[:height, :width] = street.rgb[:height, :width]
+    after = find_people(detector, canvas)
+    inside = before[(before < np.array([width, height] * 2)).all(1)]
+    assert len(inside) > 2
+    assert np.median(overlaps(inside, after)) > 0.85
+
+
+def test_a_file_that_is_no_known_detector_is_refused(tmp_path):
+    from training.measure.onnx_detector import OnnxDetector
+
+    (tmp_path / 'a.onnx').write_bytes(b'no model')
+    with pytest.raises(ModelError, match=r'a\.onnx is not an ONNX model'):
+        OnnxDetector(tmp_path / 'a.onnx')
+    bundle = Path(__file__).parents[2] / 'models' / 'msrs_rt' / 'model.onnx'
+    with pytest.raises(ModelError, match='expected a YOLOX'):
+        OnnxDetector(bundle)
+
+
+def test_classes_correspond_by_name_whatever_the_data_set_calls_them():
+    m3fd = ('people', 'car', 'bus', 'motorcycle', 'truck', 'lamp')
+    assert common_classes(m3fd, COCO, THREE) == ('person', 'car')
+    assert correspondence(m3fd, ('person', 'car')) == [[0], [1, 2, 4]]
+    names = [[COCO[i] for i in kinds] for kinds in correspondence(COCO, THREE)]
+    assert names == [['person'], ['bicycle'], ['car', 'bus', 'truck']]
+    assert common_classes(('person',), COCO) == ('person',)
+    with pytest.raises(FusionError, match='no class is common to drone; person'):
+        common_classes(('drone',), THREE)
+
+
+def test_equal_lists_of_classes_are_not_merged():
+    names = ('truck', 'car', 'person')
+    assert common_classes(names, names) == names
+    assert correspondence(names, names) == [[0], [1], [2]]
+
+
+def test_a_class_has_the_best_score_of_all_that_counts_as_it():
+    boxes, scores = np.zeros((2, 4), np.float32), np.float32([[0.1, 0.2, 0.6], [0.5, 0.3, 0.1]])
+    merged = cross_set.merge([(boxes, scores)] * 2, ('person', 'car', 'bus'), ('person', 'car'))
+    assert merged[0].shape == (4, 4)
+    np.testing.assert_array_equal(merged[1], np.float32([[0.1, 0.6], [0.5, 0.3]] * 2))
+
+
+def test_labels_of_other_classes_are_left_out(labeled):
+    sample = labeled([[0, 0, 9, 9], [1, 1, 9, 9], [2, 2, 9, 9]], [2, 0, 1])
+    new = cross_set.relabel(sample, ('lamp', 'people', 'bus'), ('person', 'car'))
+    assert new.class_ids.tolist() == [1, 0]
+    assert new.boxes_xyxy[:, 0].tolist() == [0, 2]
+
+
+def test_a_sequence_ends_where_numbers_jump_or_the_rest_of_the_name_changes():
+    names = ['00225D', '00229D', '00806N', '00810D', '00814D', '00813D']
+    assert sequences(names, 5).tolist() == [0, 0, 1, 2, 2, 3]
+    assert sequences(['a', 'b'], 5).tolist() == [0, 1]
+
+
+def test_an_interval_over_sequences_is_wider_than_one_over_their_images(labeled, detected):
+    from dataclasses import replace
+
+    box = [[0, 0, 20, 20]], [0]
+    samples = [replace(labeled(*box), name=f'{10 * (i // 8) + i % 8}') for i in range(48)]
+    found = [detected(*(box if i // 8 % 2 else ([], []))) for i in range(48)]
+    how = {'resamples': 300, 'classes': THREE}
+    widths = [
+        np.subtract(*list(bootstrap_ap50(samples, found, gap=gap, **how)['person'].values())[::-1])
+        for gap in (None, 1)
+    ]
+    assert widths[1] > 1.5 * widths[0]
+
+
+@pytest.mark.parametrize('name', ['rgb', 'ir', 'average', 'maximum', 'msrs_rt', 'late'])
+def test_inputs_are_color_images_of_the_size_of_the_pair(small_pairs, labeled, name):
+    from dataclasses import replace
+
+    rgb, ir = (np.ascontiguousarray(image[:75, :101]) for image in small_pairs[0])
+    sample = replace(labeled([], []), rgb=rgb, ir=ir)
+    images = open_input(name)(sample)
+    assert [(image.shape, image.dtype) for image in images] == [((75, 101, 3), np.uint8)] * (
+        2 if name == 'late' else 1
+    )
+    if name in ('rgb', 'late'):
+        np.testing.assert_array_equal(images[0], rgb)
+    if name in ('ir', 'late'):
+        np.testing.assert_array_equal(images[-1], np.dstack([ir] * 3))
+    [*_, without] = open_input(name, Change('ir'))(sample)
+    if name == 'msrs_rt':
+        np.testing.assert_array_equal(without, rgb)
+    if name == 'ir':
+        assert not without.any()
+
+
+def test_several_detectors_on_several_sets_are_one_table(
+    file, data_root, short_run, tmp_path, capsys
+):
+    config = short_run('fusion')
+    save_run(config.run, FusionRT(), {'config': asdict(config)})
+    (data_root / 'splits' / 'two.txt').write_text('a\nb')
+    output = tmp_path / 'table.json'
+    main(
+        f'--detector {file} --bundle msrs_rt --fusion {config.run} --inputs rgb late '
+        f'--data {data_root} {data_root}:two --bootstrap 20 --against rgb -o {output}'.split()
+    )
+    content = json.loads(output.read_text(encoding='utf-8'))
+    assert list(content) == [str(data_root), f'{data_root}:two']
+    reads = ['rgb', 'late', config.run, 'msrs_rt']
+    for table in content.values():
+        assert list(table) == ['msrs_rt', *(f'{file.stem} on {name}' for name in reads)]
+    assert [table['msrs_rt']['all']['boxes'] for table in content.values()] == [3, 2]
+    text = capsys.readouterr().out
+    assert f'{data_root}:two, 2 pairs' in text
+    assert '| minus rgb | 95 % |' in text
