@@ -1,6 +1,7 @@
 """Detectors of COCO, and several detectors on several data sets in the classes that all know."""
 
 from dataclasses import asdict
+from dataclasses import replace
 import json
 from pathlib import Path
 
@@ -111,7 +112,9 @@ def test_classes_correspond_by_name_whatever_the_data_set_calls_them():
         common_classes(('drone',), THREE)
 
 
-def test_equal_lists_of_classes_are_not_merged():
+def test_a_bus_is_a_car_only_if_there_is_no_class_bus():
+    assert correspondence(COCO, ['Car']) == [[2, 5, 7]]
+    assert correspondence(COCO, ['People', 'Car', 'Bus']) == [[0], [2, 7], [5]]
     names = ('truck', 'car', 'person')
     assert common_classes(names, names) == names
     assert correspondence(names, names) == [[0], [1], [2]]
@@ -124,11 +127,13 @@ def test_a_class_has_the_best_score_of_all_that_counts_as_it():
     np.testing.assert_array_equal(merged[1], np.float32([[0.1, 0.6], [0.5, 0.3]] * 2))
 
 
-def test_labels_of_other_classes_are_left_out(labeled):
-    sample = labeled([[0, 0, 9, 9], [1, 1, 9, 9], [2, 2, 9, 9]], [2, 0, 1])
-    new = cross_set.relabel(sample, ('lamp', 'people', 'bus'), ('person', 'car'))
-    assert new.class_ids.tolist() == [1, 0]
-    assert new.boxes_xyxy[:, 0].tolist() == [0, 2]
+def test_labels_of_other_classes_are_left_out_and_unknown_content_is_kept(labeled):
+    sample = labeled([[0, 0, 9, 9], [1, 1, 9, 9], [2, 2, 9, 9], [3, 3, 9, 9]], [2, 0, 1, -1])
+    sample = replace(sample, labeled=np.array([True, True, False, False]))
+    new = cross_set.relabel(sample, ('lamp', 'people', 'bus', 'car'), ('person', 'car'))
+    assert new.class_ids.tolist() == [1, 0, -1]
+    assert new.boxes_xyxy[:, 0].tolist() == [0, 2, 3]
+    assert new.labeled.tolist() == [True, False]
 
 
 def test_a_sequence_ends_where_numbers_jump_or_the_rest_of_the_name_changes():
@@ -138,8 +143,6 @@ def test_a_sequence_ends_where_numbers_jump_or_the_rest_of_the_name_changes():
 
 
 def test_an_interval_over_sequences_is_wider_than_one_over_their_images(labeled, detected):
-    from dataclasses import replace
-
     box = [[0, 0, 20, 20]], [0]
     samples = [replace(labeled(*box), name=f'{10 * (i // 8) + i % 8}') for i in range(48)]
     found = [detected(*(box if i // 8 % 2 else ([], []))) for i in range(48)]
@@ -153,8 +156,6 @@ def test_an_interval_over_sequences_is_wider_than_one_over_their_images(labeled,
 
 @pytest.mark.parametrize('name', ['rgb', 'ir', 'average', 'maximum', 'msrs_rt', 'late'])
 def test_inputs_are_color_images_of_the_size_of_the_pair(small_pairs, labeled, name):
-    from dataclasses import replace
-
     rgb, ir = (np.ascontiguousarray(image[:75, :101]) for image in small_pairs[0])
     sample = replace(labeled([], []), rgb=rgb, ir=ir)
     images = open_input(name)(sample)

@@ -13,6 +13,7 @@ from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from tdfusion_ros.nets.yolox import Yolox  # noqa: E402
 from tdfusion_ros.nets.yolox import YoloxConfig  # noqa: E402
 from training.config import DetectionTask  # noqa: E402
+from training.data.classes import COCO  # noqa: E402
 from training.method import pretrained  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -63,7 +64,7 @@ def test_the_network_equals_the_released_one_in_onnx_runtime():
     onnxruntime = pytest.importorskip('onnxruntime')
     with warnings.catch_warnings():
         warnings.simplefilter('error')  # its sha256 is known
-        network = pretrained.load_yolox(str(RELEASED), pretrained.COCO)
+        network = pretrained.load_yolox(str(RELEASED), COCO)
     image = torch.rand(1, 3, 416, 416)
     bgr = (image.flip(1) * 255).numpy()
     session = onnxruntime.InferenceSession(str(RELEASED), providers=['CPUExecutionProvider'])
@@ -85,12 +86,6 @@ def test_a_class_has_the_best_score_of_its_members_in_coco(whole, file):
     torch.testing.assert_close(boxes, all_boxes)
     car = all_logits[..., [2, 5, 7]].amax(-1)
     torch.testing.assert_close(logits, torch.stack((*all_logits[..., :2].unbind(-1), car), -1))
-
-
-def test_a_bus_is_a_car_only_if_there_is_no_class_bus():
-    assert pretrained.coco_members('car', OURS) == (2, 5, 7)
-    assert pretrained.coco_members('Car', ('People', 'Car', 'Bus')) == (2, 7)
-    assert pretrained.coco_members('People', ('People', 'Car', 'Bus')) == (0,)
 
 
 @torch.inference_mode()

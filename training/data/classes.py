@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tdfusion_ros.core.errors import FusionError
+from training.data.layouts import MSRS_DET
 
 _COCO = (
     'person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, '
@@ -17,35 +18,51 @@ _COCO = (
 )
 COCO = tuple(_COCO.split(', '))
 """The 80 classes of detectors trained on COCO, in the order of their outputs."""
-COMMON = {
-    'person': ('person', 'people', 'pedestrian'),
-    'bicycle': ('bicycle', 'bike'),
-    'car': ('car', 'bus', 'truck', 'trunk', 'van', 'othervehicle'),
+WIDER = {'car': ('bus', 'truck', 'van')}
+"""Classes that belong to another one if a class list does not name them."""
+OTHER_NAMES = {
+    'people': 'person',
+    'pedestrian': 'person',
+    'bike': 'bicycle',
+    'moto': 'motorcycle',
+    'motorbike': 'motorcycle',
+    'trunk': 'truck',  # in copies of M3FD
+    'vehicle': 'car',
 }
-"""The classes of the shipped detector, and what other data sets call or divide them."""
+"""Names that data sets use for classes of COCO."""
+
+
+def correspondence(known: Sequence[str], classes: Sequence[str]) -> list[list[int]]:
+    """
+    Return for each of ``classes`` the indices in ``known`` of what counts as it.
+
+    A bus counts as a car if ``classes`` has no class bus.
+    """
+    names, wanted = ([_common_name(name) for name in list_] for list_ in (known, classes))
+    kinds = [[name, *(w for w in WIDER.get(name, ()) if w not in wanted)] for name in wanted]
+    return [[names.index(member) for member in kind if member in names] for kind in kinds]
 
 
 def common_classes(*lists: Sequence[str]) -> tuple[str, ...]:
     """
     Return the classes in which detectors and a data set can be compared.
 
-    :param lists: the class names of each; equal lists are compared as they are.
-    :raises FusionError: if nothing is common.
+    :param lists: the class names of each. Equal lists are compared as they are, others in those
+        of the shipped detector's classes that all know.
+    :raises FusionError: if no class is common.
     """
     first = tuple(lists[0])
     if all(tuple(names) == first for names in lists):
         return first
-    known = [{name.lower() for name in names} for names in lists]
-    common = tuple(name for name, kinds in COMMON.items() if all(k & {*kinds} for k in known))
+    found = [correspondence(names, MSRS_DET.classes) for names in lists]
+    common = tuple(
+        name for i, name in enumerate(MSRS_DET.classes) if all(members[i] for members in found)
+    )
     if not common:
         every = '; '.join(', '.join(names) for names in lists)
         raise FusionError(f'no class is common to {every}: use other data or another detector')
     return common
 
 
-def correspondence(known: Sequence[str], classes: Sequence[str]) -> list[list[int]]:
-    """Return for each of ``classes`` the indices in ``known`` of what counts as it."""
-    if tuple(known) == tuple(classes):
-        return [[index] for index in range(len(known))]
-    kinds = [COMMON.get(name, (name,)) for name in classes]
-    return [[i for i, one in enumerate(known) if one.lower() in kind] for kind in kinds]
+def _common_name(name: str) -> str:
+    return OTHER_NAMES.get(name.lower(), name.lower())

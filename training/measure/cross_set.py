@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tdfusion_ros.core.data import Detections
+from training.data.boxes import IGNORED
 from training.data.classes import common_classes
 from training.data.classes import correspondence
 from training.data.datasets import DataSet
@@ -26,6 +27,8 @@ from training.measure.onnx_detector import OnnxDetector
 from training.measure.onnx_detector import Raw
 from training.method.task_networks import read_detector
 
+OTHER = -2
+"""A class that is left out."""
 NO_RGB, NO_IR = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8)
 
 
@@ -102,23 +105,27 @@ def merge(parts: Sequence[Raw], known: Sequence[str], classes: Sequence[str]) ->
 
 def relabel(sample: Sample, known: Sequence[str], classes: Sequence[str]) -> Sample:
     """Return the labels of a sample in ``classes``, without images to save memory."""
-    ids = _new_ids(known, classes)[sample.class_ids]
-    boxes = sample.boxes_xyxy[ids >= 0]
-    return replace(
-        sample, rgb=NO_RGB, ir=NO_IR, mask=None, boxes_xyxy=boxes, class_ids=ids[ids >= 0]
-    )
+    ids = np.append(_new_ids(known, classes), IGNORED)[sample.class_ids]  # -1 stays what it is
+    kept = ids != OTHER
+    labeled = sample.labeled
+    if labeled is not None:  # a class is, if all that counts as it is
+        members = correspondence(known, classes)
+        labeled = np.array([labeled[one].all() for one in members])
+    boxes, ids = sample.boxes_xyxy[kept], ids[kept]
+    sample = replace(sample, rgb=NO_RGB, ir=NO_IR, mask=None)
+    return replace(sample, boxes_xyxy=boxes, class_ids=ids, labeled=labeled)
 
 
 def rename(found: Detections, known: Sequence[str], classes: Sequence[str]) -> Detections:
     """Return the detections in ``classes``; others are left out."""
     ids = _new_ids(known, classes)[found.class_ids]
-    kept = ids >= 0
+    kept = ids != OTHER
     return Detections(found.boxes_xyxy[kept], found.scores[kept], ids[kept])
 
 
 def _new_ids(known: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Return the index in ``classes`` of each known class, (C,) int64; -1: left out."""
-    ids = np.full(len(known), -1, np.int64)
+    """Return the index in ``classes`` of each known class, (C,) int64, or ``OTHER``."""
+    ids = np.full(len(known), OTHER, np.int64)
     for new, kinds in enumerate(correspondence(known, classes)):
         ids[kinds] = new
     return ids
@@ -132,7 +139,7 @@ def measured_classes(competitors: Competitors, data: DataSet) -> tuple[tuple[str
     """
     classes = common_classes(data.classes, *competitors.class_lists())
     ids = _new_ids(data.classes, classes)
-    out = [name for name, new in zip(data.classes, ids, strict=True) if new < 0]
+    out = [name for name, new in zip(data.classes, ids, strict=True) if new == OTHER]
     merged = [[data.classes[i] for i in k] for k in correspondence(data.classes, classes)]
     pairs = zip(classes, merged, strict=True)
     words = [f'{name}: {" + ".join(kinds)}' for name, kinds in pairs if kinds != [name]]

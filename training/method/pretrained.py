@@ -17,6 +17,8 @@ from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
 from training.config import NETWORK_RUNS
 from training.config import TrainConfig
+from training.data.classes import COCO
+from training.data.classes import correspondence
 
 SUFFIX = '.onnx'
 KNOWN = {
@@ -25,31 +27,6 @@ KNOWN = {
     ),
 }
 """Where the weights of a file come from, by its sha256."""
-NAMES = (
-    'person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, '
-    'fire hydrant, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, '
-    'bear, zebra, giraffe, backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, '
-    'sports ball, kite, baseball bat, baseball glove, skateboard, surfboard, tennis racket, '
-    'bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, '
-    'broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, '
-    'dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave, oven, '
-    'toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear, hair drier, '
-    'toothbrush'
-)
-COCO = tuple(NAMES.split(', '))
-"""The 80 classes of COCO, in the order of their outputs."""
-WIDER = {'car': ('bus', 'truck')}
-"""Classes of COCO that belong to another one if the class list does not name them."""
-OTHER_NAMES = {
-    'people': 'person',
-    'pedestrian': 'person',
-    'bike': 'bicycle',
-    'moto': 'motorcycle',
-    'motorbike': 'motorcycle',
-    'trunk': 'truck',  # in copies of M3FD
-    'vehicle': 'car',
-}
-"""Names that data sets use for classes of COCO."""
 
 
 def is_pretrained(path: str) -> bool:
@@ -70,23 +47,6 @@ def origins(config: TrainConfig) -> dict[str, str]:
     return {'pretrained': '; '.join(texts)} if texts else {}
 
 
-def coco_members(name: str, classes: Sequence[str]) -> tuple[int, ...]:
-    """
-    Return the indices of the classes of COCO that a class of a data set consists of.
-
-    :param classes: all classes of the data set: a bus is no car if there is a class bus.
-    :returns: empty if COCO has no such class.
-    """
-    taken = {_coco_name(other) for other in classes}
-    first = _coco_name(name)
-    members = [first, *(wide for wide in WIDER.get(first, ()) if wide not in taken)]
-    return tuple(COCO.index(member) for member in members if member in COCO)
-
-
-def _coco_name(name: str) -> str:
-    return OTHER_NAMES.get(name.lower(), name.lower())
-
-
 def load_yolox(path: str, classes: Sequence[str], inputs: int = 3) -> Yolox:
     """
     Return the detector in an ONNX file of YOLOX-Nano, for other classes, ready for inference.
@@ -99,7 +59,7 @@ def load_yolox(path: str, classes: Sequence[str], inputs: int = 3) -> Yolox:
     """
     whole = Yolox(YoloxConfig((1,) * len(COCO)))
     _fill(whole, path)
-    members = [coco_members(name, classes) for name in classes]
+    members = correspondence(COCO, classes)
     for name, found in zip(classes, members, strict=True):
         if not found:
             warnings.warn(f'COCO has no class {name!r}: {path} does not find it', stacklevel=2)
@@ -167,7 +127,7 @@ def _whole_image(weight: Tensor) -> Tensor:
 
 
 def _adapted(
-    state: dict[str, Tensor], members: Sequence[tuple[int, ...]], inputs: int
+    state: dict[str, Tensor], members: Sequence[Sequence[int]], inputs: int
 ) -> dict[str, Tensor]:
     """Return the weights for other classes and inputs."""
     stem = state['stem.0.weight']
