@@ -20,6 +20,7 @@ from tdfusion_ros.core.setting import setting
 
 BACKENDS = ('auto', 'cpu', 'cuda', 'trt')
 TRANSPORTS = ('raw', 'compressed')
+MAX_OFFSET_MS = 1e13  # 300 years: the clock of a camera may count from when it was switched on
 QOS = ('AUTO', 'SENSOR_DATA', 'DEFAULT', 'SYSTEM_DEFAULT', 'RELIABLE')
 
 
@@ -57,16 +58,21 @@ class SyncConfig:
         10, 'Number of frames of a stream that may wait for a partner.', 1, 1000
     )
     rgb_time_offset_ms: float = setting(
-        0.0, 'Added to every rgb stamp before pairing [ms].', -10_000.0, 10_000.0
+        0.0, 'Added to every rgb stamp before pairing [ms].', -MAX_OFFSET_MS, MAX_OFFSET_MS
     )
     ir_time_offset_ms: float = setting(
-        0.0, 'Added to every ir stamp before pairing [ms].', -10_000.0, 10_000.0
+        0.0, 'Added to every ir stamp before pairing [ms].', -MAX_OFFSET_MS, MAX_OFFSET_MS
     )
 
     @property
     def limit_name(self) -> str:
         """The parameter that limits the stamp difference within a pair in this mode."""
         return f'sync.{"hold_max_age_ms" if self.mode == "rgb_hold" else "max_skew_ms"}'
+
+    @property
+    def limit_ms(self) -> float:
+        """The value of that parameter [ms]."""
+        return self.hold_max_age_ms if self.mode == 'rgb_hold' else self.max_skew_ms
 
     @property
     def offsets_ns(self) -> dict[str, int]:

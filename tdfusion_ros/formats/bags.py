@@ -131,6 +131,11 @@ class BagReader:
         info = info_topic(found['rgb'])
         return ImageTopics(found['rgb'], found['ir'], info if kinds.get(info) == INFO_TYPE else '')
 
+    def describe(self, topics: ImageTopics) -> str:
+        """Return a sentence that says what is read."""
+        rgb, ir = (f'{topic} ({self.count(topic)} messages)' for topic in (topics.rgb, topics.ir))
+        return f'read rgb from {rgb}, ir from {ir}'
+
     def count(self, topic: str) -> int:
         """Return the number of messages on a topic."""
         return self._counts[topic][self._kinds[topic]] if topic in self._kinds else 0

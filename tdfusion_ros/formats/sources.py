@@ -1,7 +1,9 @@
 """Where the offline commands get their frame pairs: a bag, or two folders of images."""
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from typing import Protocol
@@ -10,6 +12,12 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.stamps import CameraTimes
+from tdfusion_ros.core.stamps import check_stamp
+from tdfusion_ros.core.stamps import clock_difference_ms
+from tdfusion_ros.core.stamps import describe_difference
+from tdfusion_ros.core.stamps import describe_stamps
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats import messages
@@ -37,44 +45,94 @@ class Source(Protocol):
     def dropped(self) -> Counter[str]:
         """Frames that became part of no pair, by cause."""
 
+    def remarks(self) -> list[str]:
+        """Return what else is wrong with the input, after it was read."""
+
     def __iter__(self) -> Iterator[FramePair]: ...
 
 
 class BagSource:
-    """The pairs of a bag and, while a camera stalls, what replaces them, as in the live node."""
+    """
+    The pairs of a bag and, while a camera stalls, what replaces them, as in the live node.
 
-    def __init__(self, reader: BagReader, topics: ImageTopics, config: FusionConfig) -> None:
+    :param times: ``header``: the drivers' stamps count; ``recorded``: the times of recording, for
+        drivers that do not stamp.
+    """
+
+    def __init__(
+        self, reader: BagReader, topics: ImageTopics, config: FusionConfig, times: str = 'header'
+    ) -> None:
         self.total = reader.count(topics.rgb)
         self.info: Any = None
         self._reader = reader
         self._topics = topics
+        self._sync = config.sync
         self._synchronizer = Synchronizer(config)
+        self._recorded = times == 'recorded'
         self.errors: dict[str, str] = {}
         self._guards = {'rgb': SizeGuard(), 'ir': SizeGuard()}
         self._refused: Counter[str] = Counter()
+        self._times = {s: CameraTimes(array('q'), array('q')) for s in self._guards}
 
     @property
     def dropped(self) -> Counter[str]:
         """Frames that became part of no pair, by cause."""
         return self._refused + self._synchronizer.dropped
 
+    def remarks(self) -> list[str]:
+        """Return what is wrong with the stamps, and how far the clocks are apart."""
+        found = [
+            line
+            for stream, times in self._times.items()
+            for line in describe_stamps(stream, times.stamps_ns)
+        ]
+        if any('are 0' in line for line in found):
+            return [*found, 'to use the times of recording instead: --times recorded']
+        ahead_ms = clock_difference_ms(self._times['rgb'], self._times['ir'])
+        offsets_ns = self._sync.offsets_ns
+        left_ms = (ahead_ms or 0.0) + (offsets_ns['ir'] - offsets_ns['rgb']) / 1e6
+        if ahead_ms is not None and abs(left_ms) > self._sync.limit_ms:
+            wanted_ms = offsets_ns['ir'] / 1e6 - left_ms
+            limit = f'{self._sync.limit_name} is {self._sync.limit_ms:g}'
+            found.append(
+                f'{describe_difference(ahead_ms)} (median), {left_ms / 1e3:.3f} s with the time '
+                f'offsets; {limit}; if both cameras saw the same moments, set '
+                f'sync.ir_time_offset_ms={wanted_ms:.1f}'
+            )
+        return found
+
     def __iter__(self) -> Iterator[FramePair]:
         streams = {self._topics.rgb: 'rgb', self._topics.ir: 'ir'}
-        for topic, _, message in self._reader.messages(*streams, self._topics.rgb_info):
-            if topic not in streams:
-                self.info = message
-                continue
-            stream = streams[topic]
+        for topic, time_ns, data in self._reader.serialized(*streams, self._topics.rgb_info):
+            stream = streams.get(topic, 'rgb')
             try:
-                frame = messages.to_frame(message)
-                self._guards[stream].check(frame.size_hw)
+                message = self._reader.deserialize(topic, data)
+                if topic not in streams:
+                    self.info = message
+                    continue
+                frame = self._frame(stream, message, time_ns)
             except FrameError as error:
-                cause = f'{stream}.{error.cause}'
-                self._refused[cause] += 1
-                self.errors.setdefault(cause, str(error))
-                continue
-            yield from self._synchronizer.push(stream, frame)
+                self._refuse(f'{stream}.{error.cause}', error)
+            except BagError as error:
+                self._refuse(f'{stream}.damaged', error)
+            else:
+                yield from self._synchronizer.push(stream, frame)
         yield from self._synchronizer.flush()
+
+    def _frame(self, stream: str, message: Any, time_ns: int) -> Frame:
+        """Return the frame of a message, whose size and stamp are checked."""
+        times = self._times[stream]
+        stamp_ns = time_ns if self._recorded else messages.stamp_ns(message.header)
+        times.stamps_ns.append(stamp_ns)
+        times.arrivals_ns.append(time_ns)
+        check_stamp(stamp_ns)
+        frame = messages.to_frame(message)
+        self._guards[stream].check(frame.size_hw)
+        return replace(frame, stamp_ns=stamp_ns) if self._recorded else frame
+
+    def _refuse(self, cause: str, error: FusionError) -> None:
+        self._refused[cause] += 1
+        self.errors.setdefault(cause, str(error))
 
 
 class FolderSource:
@@ -97,6 +155,10 @@ class FolderSource:
                 f"the same stem, the first is '{alone[0]}' in {folder}"
             )
         self.total = len(self._files['rgb'])
+
+    def remarks(self) -> list[str]:
+        """Return nothing: images in files have no stamps."""
+        return []
 
     def __iter__(self) -> Iterator[FramePair]:
         for stem in sorted(self._files['rgb']):

@@ -8,6 +8,7 @@ from dataclasses import field
 import numpy as np
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.stamps import describe_difference
 from tdfusion_ros.node.counters import Counters
 from tdfusion_ros.node.counters import RATE_WINDOW_S
 
@@ -165,12 +166,10 @@ def clock_offset(counters: Counters) -> str:
     lag_ms = ir_ms - rgb_ms
     if abs(lag_ms) < 20.0:
         return ''
-    direction = 'behind' if lag_ms > 0 else 'ahead of'
-    digits = 2 if abs(lag_ms) < 10_000.0 else 0
-    message = f'; ir stamps are about {abs(lag_ms) / 1e3:.{digits}f} s {direction} the rgb stamps'
-    if abs(lag_ms) < 10_000.0:  # the range of sync.ir_time_offset_ms
-        return f'{message} (sync.ir_time_offset_ms of about {lag_ms:+.0f})'
-    return f'{message}: set the clocks of both cameras to the same time (NTP, PTP)'
+    return (
+        f'; {describe_difference(-lag_ms)}: set the clocks of both cameras to the same time (NTP, '
+        f'PTP), or sync.ir_time_offset_ms to about {lag_ms:+.0f}'
+    )
 
 
 def steady_skew(counters: Counters) -> dict[str, str]:

@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image
 
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.stamps import check_stamp
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats.decode import SizeGuard
@@ -167,6 +168,7 @@ class Inputs:
         try:
             frame = to_frame(message)
             self._size_guards[stream].check(frame.size_hw)
+            check_stamp(frame.stamp_ns)
         except FrameError as error:
             problem = f'{stream} image dropped ({error.cause}): {error}'
             self._counters.count(f'dropped.{stream}.{error.cause}')

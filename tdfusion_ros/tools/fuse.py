@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 import shlex
+from statistics import median
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.sources import Source
 from tdfusion_ros.tools.options import add_config
+from tdfusion_ros.tools.options import add_times
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import open_source
@@ -37,6 +39,7 @@ def add(commands: Any) -> None:
         help='what to write; default: a bag from a bag, a folder from folders',
     )
     add_topics(fuse)
+    add_times(fuse)
     add_config(fuse)
     fuse.set_defaults(run=run)
 
@@ -66,15 +69,23 @@ def run(options: argparse.Namespace) -> int:
             sink = FolderSink(options.output, classes)
         stack.callback(sink.close)
         modes: Counter[str] = Counter()
+        skews_ms: list[float] = []
         dropped: Counter[str] = Counter()
         for pair in tqdm(source, total=source.total, unit='pair', disable=None):
             try:
                 sink.write(pair, pipeline.process_pair(pair))
                 modes[pair.mode] += 1
+                if pair.skew_ns is not None and pair.mode == 'fused':
+                    skews_ms.append(pair.skew_ns / 1e6)
             except FrameError as error:
                 dropped[error.cause] += 1
                 source.errors.setdefault(error.cause, str(error))
     _print_summary(options.output, source, modes, dropped)
+    if skews_ms and to_bag:
+        print(
+            f'ir minus rgb stamps of the pairs: median {median(skews_ms):.1f} ms, largest '
+            f'{max(skews_ms, key=abs):.1f} ms'
+        )
     if not modes:
         raise BagError(f'no pair was fused: {_advice(source, config.sync)}')
     if to_bag:
@@ -96,6 +107,8 @@ def _print_summary(
     print(f'{modes["fused"]} {noun} -> {output}; dropped: {causes or "none"}')
     for cause, message in sorted(source.errors.items()):
         print(f'first {cause}: {message}')
+    for remark in source.remarks() if modes else ():  # else they are in the error
+        print(remark)
     for mode, number in sorted(modes.items()):
         if mode != 'fused':
             print(f'while a camera stalled: {number} results {mode} (see docs/thermal.md)')
@@ -111,8 +124,10 @@ def _view_command(options: argparse.Namespace) -> str:
 
 def _advice(source: Source, sync: SyncConfig) -> str:
     """Return why no pair was fused, or what to set."""
-    if source.errors and not source.dropped['no_partner']:
-        return '; '.join(source.errors.values())
+    bad_stamp = ('no_stamp', 'negative_stamp')  # the remarks say more
+    errors = [text for cause, text in source.errors.items() if not cause.endswith(bad_stamp)]
+    if found := [*errors, *source.remarks()]:
+        return '; '.join(found)
     return (
         f'compare the stamps of both cameras, then set sync.ir_time_offset_ms or {sync.limit_name}'
     )

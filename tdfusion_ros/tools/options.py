@@ -48,6 +48,17 @@ def add_topics(command: argparse.ArgumentParser) -> None:
         )
 
 
+def add_times(command: argparse.ArgumentParser) -> None:
+    """Add ``--times``."""
+    command.add_argument(
+        '--times',
+        choices=('header', 'recorded'),
+        default='header',
+        help="times of a bag's images: the stamps of the drivers (default), or when they were "
+        'recorded, for drivers that do not stamp',
+    )
+
+
 def add_sizes(command: argparse.ArgumentParser, meaning: str) -> None:
     """Add ``--size``, which :func:`sizes_hw` reads."""
     command.add_argument(
@@ -109,7 +120,9 @@ def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitSt
     if len(options.input) == 2:
         return FolderSource(*options.input)
     reader = stack.enter_context(BagReader(options.input[0]))
-    return BagSource(reader, reader.find(options.rgb_topic, options.ir_topic), config)
+    topics = reader.find(options.rgb_topic, options.ir_topic)
+    print(reader.describe(topics))
+    return BagSource(reader, topics, config, options.times)
 
 
 def check_input(

@@ -208,10 +208,10 @@ def sampled(rgb_age_ms=5.0, ir_age_ms=5.0, skews_ms=(), ir_every=1):
     [
         ({}, ''),
         ({'rgb_age_ms': 3e10, 'ir_age_ms': 3e10}, ''),  # a bag of last year
-        ({'ir_age_ms': 3_600_005.0}, '3600 s behind the rgb stamps: set the clocks'),
-        ({'rgb_age_ms': 3_600_005.0}, '3600 s ahead of the rgb stamps: set the clocks'),
-        ({'ir_age_ms': 125.0}, 'behind the rgb stamps (sync.ir_time_offset_ms of about +120'),
-        ({'rgb_age_ms': 125.0}, 'ahead of the rgb stamps (sync.ir_time_offset_ms of about -120'),
+        ({'ir_age_ms': 3_600_005.0}, '3600.000 s behind the rgb stamps: set the clocks'),
+        ({'rgb_age_ms': 3_600_005.0}, '3600.000 s ahead of the rgb stamps: set the clocks'),
+        ({'ir_age_ms': 125.0}, 'or sync.ir_time_offset_ms to about +120'),
+        ({'rgb_age_ms': 125.0}, 'or sync.ir_time_offset_ms to about -120'),
     ],
 )
 def test_an_offset_of_the_clocks_is_reported_with_the_remedy_if_no_frames_match(ages, message):

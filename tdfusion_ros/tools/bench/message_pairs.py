@@ -79,6 +79,7 @@ def _from_bag(source: PairSource, sync: SyncConfig) -> Iterable[Pair]:
     policy = NearestPolicy(sync)
     with BagReader(source.paths[0]) as reader:
         topics = reader.find(*source.topics)
+        print(reader.describe(topics))
         for topic, _, message in reader.messages(topics.rgb, topics.ir):
             stream = 'rgb' if topic == topics.rgb else 'ir'
             for pair in policy.push(stream, messages.stamp_ns(message.header), message):

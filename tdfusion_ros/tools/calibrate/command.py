@@ -26,6 +26,7 @@ from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
 from tdfusion_ros.tools.calibrate.image_pairs import read_pairs
 from tdfusion_ros.tools.calibrate.transform_fit import MODELS
 from tdfusion_ros.tools.options import add_config
+from tdfusion_ros.tools.options import add_times
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import config_of
@@ -70,6 +71,7 @@ def add(commands: Any) -> None:
     option('--baseline-m', type=float, help='between the lenses, for the error by distance [m]')
     option('--focal-px', type=float, help='focal length of ir, for the error by distance [px]')
     add_topics(parser)
+    add_times(parser)
     add_config(parser)
     parser.set_defaults(run=run)
 

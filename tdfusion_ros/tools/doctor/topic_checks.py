@@ -7,10 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.stamps import CameraTimes
+from tdfusion_ros.core.stamps import clock_difference_ms
+from tdfusion_ros.core.stamps import describe_difference
+from tdfusion_ros.core.stamps import MAX_DELAY_MS
+from tdfusion_ros.core.stamps import skews_ms
+from tdfusion_ros.core.stamps import STAMP_IT
 from tdfusion_ros.tools.doctor.finding import Finding
 from tdfusion_ros.tools.doctor.received_topics import ReceivedTopic
 
-MAX_AGE_MS = 1000.0  # an image that arrives older than this has another clock, or waited
 MAX_AHEAD_MS = 100.0
 MIN_SHARE = 0.8  # of the ir frames that find a partner
 
@@ -73,13 +78,13 @@ def _check_stream(stream: str, topic: ReceivedTopic, config: FusionConfig) -> It
 def _check_stamps(subject: str, topic: ReceivedTopic) -> Finding:
     stamps = np.array(topic.stamps_ns, np.int64)
     if not stamps.all():
-        remedy = 'make the driver stamp images at exposure; frames without stamps do not match'
+        remedy = f'{STAMP_IT}; frames without stamps are dropped'
         return Finding.fail(subject, f'{int((stamps == 0).sum())} stamps are zero', remedy)
     if (np.diff(stamps) <= 0).any():
         remedy = 'ignore this for a looping bag; else look for a second publisher or clock jumps'
         return Finding.warn(subject, 'stamps do not always increase', remedy)
     age_ms = float(np.median(np.array(topic.arrivals_ns, np.int64) - stamps)) / 1e6
-    if -MAX_AHEAD_MS < age_ms < MAX_AGE_MS:
+    if -MAX_AHEAD_MS < age_ms < MAX_DELAY_MS:
         return Finding.ok(subject, f'{age_ms:.1f} ms old on arrival')
     return Finding.warn(
         subject,
@@ -113,9 +118,22 @@ def _check_info(stream: str, topic: ReceivedTopic) -> Finding:
 def _check_skew(rgb: ReceivedTopic, ir: ReceivedTopic, config: FusionConfig) -> Finding:
     sync = config.sync
     offset_ms = sync.ir_time_offset_ms - sync.rgb_time_offset_ms
-    skews = skews_ms(rgb.stamps_ns, ir.stamps_ns) + offset_ms
-    if not len(skews):
+    times = [CameraTimes(topic.stamps_ns, topic.arrivals_ns) for topic in (rgb, ir)]
+    ahead_ms = clock_difference_ms(*times)
+    if ahead_ms is None:
         return Finding.warn('skew', 'too few images to measure', 'listen longer: --seconds')
+    wanted_ms = sync.ir_time_offset_ms - ahead_ms - offset_ms
+    if abs(ahead_ms) > MAX_DELAY_MS:
+        found = describe_difference(ahead_ms)
+        if abs(ahead_ms + offset_ms) <= sync.max_skew_ms:
+            return Finding.ok('skew', f'{found}, and the time offsets compensate it')
+        return Finding.fail(
+            'skew',
+            found,
+            'set the clocks of both cameras to the same time (PTP, NTP), or set '
+            f'sync.ir_time_offset_ms to {wanted_ms:.1f} (now {sync.ir_time_offset_ms:g})',
+        )
+    skews = skews_ms(rgb.stamps_ns, ir.stamps_ns) + offset_ms
     share = float((np.abs(skews) <= sync.max_skew_ms).mean())
     found = (
         f'{share:.0%} of the ir images have an rgb image within {sync.max_skew_ms:g} ms; the skew '
@@ -125,23 +143,7 @@ def _check_skew(rgb: ReceivedTopic, ir: ReceivedTopic, config: FusionConfig) -> 
         return Finding.ok('skew', found)
     remedy = (
         'synchronize the cameras, or set sync.ir_time_offset_ms (now '
-        f'{sync.ir_time_offset_ms:g}; {offset_ms - np.median(skews):.1f} makes the median zero), '
+        f'{sync.ir_time_offset_ms:g}; {wanted_ms:.1f} makes the median zero), '
         'then sync.max_skew_ms (below half a frame period)'
     )
     return (Finding.warn if share else Finding.fail)('skew', found, remedy)
-
-
-def skews_ms(rgb_stamps_ns: Sequence[int], ir_stamps_ns: Sequence[int]) -> np.ndarray:
-    """
-    Return the stamp of each ir frame minus that of its nearest rgb frame [ms].
-
-    ir frames before the first and after the last rgb frame are left out: their partner may have
-    been missed.
-    """
-    rgb, ir = (np.sort(np.array(s, np.int64)) for s in (rgb_stamps_ns, ir_stamps_ns))
-    if len(rgb) < 2 or len(ir) < 2:
-        return np.zeros(0)
-    overlapping = ir[(ir >= rgb[0]) & (ir <= rgb[-1])]
-    chosen = overlapping if len(overlapping) else ir
-    nearest = rgb[np.abs(chosen[:, None] - rgb).argmin(axis=1)]
-    return (chosen - nearest) / 1e6

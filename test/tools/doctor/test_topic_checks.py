@@ -6,12 +6,12 @@ import pytest
 
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.stamps import skews_ms
 from tdfusion_ros.tools.doctor.finding import FAIL
 from tdfusion_ros.tools.doctor.finding import OK
 from tdfusion_ros.tools.doctor.finding import WARN
 from tdfusion_ros.tools.doctor.received_topics import ReceivedTopic
 from tdfusion_ros.tools.doctor.topic_checks import check
-from tdfusion_ros.tools.doctor.topic_checks import skews_ms
 
 MS = 1_000_000
 START = 1_700_000_000_000 * MS

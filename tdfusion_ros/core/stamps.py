@@ -1,0 +1,117 @@
+"""What the stamps of two cameras say about their drivers and clocks; the same live and offline."""
+
+from collections.abc import MutableSequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+
+import numpy as np
+
+from tdfusion_ros.core.errors import FrameError
+
+STAMP_IT = 'make the driver stamp its images at exposure'
+# Longer delays between exposure and arrival do not occur; the clocks differ.
+MAX_DELAY_MS = 1000.0
+
+
+@dataclass
+class CameraTimes:
+    """
+    Stamps of one camera and when its images arrived or were recorded, in that order [ns].
+
+    :param arrivals_ns: as long as ``stamps_ns``; empty: not known.
+    """
+
+    stamps_ns: MutableSequence[int] = field(default_factory=list)
+    arrivals_ns: MutableSequence[int] = field(default_factory=list)
+
+
+def check_stamp(stamp_ns: int) -> None:
+    """
+    Check that an image has a time.
+
+    :raises FrameError: if its stamp is 0 (not stamped) or negative.
+    """
+    if stamp_ns == 0:
+        raise FrameError('no_stamp', f'the stamp of the image is 0: {STAMP_IT}')
+    if stamp_ns < 0:
+        raise FrameError(
+            'negative_stamp', f'the stamp of the image is {stamp_ns / 1e9:.3f} s, expected above 0'
+        )
+
+
+def skews_ms(rgb_stamps_ns: Sequence[int], ir_stamps_ns: Sequence[int]) -> np.ndarray:
+    """
+    Return the stamp of each ir frame minus that of its nearest rgb frame [ms].
+
+    ir frames before the first and after the last rgb frame are left out: their partner may have
+    been missed.
+    """
+    rgb, ir = (np.sort(np.array(s, np.int64)) for s in (rgb_stamps_ns, ir_stamps_ns))
+    if len(rgb) < 2 or len(ir) < 2:
+        return np.zeros(0)
+    overlapping = ir[(ir >= rgb[0]) & (ir <= rgb[-1])]
+    chosen = overlapping if len(overlapping) else ir
+    right = np.clip(np.searchsorted(rgb, chosen), 1, len(rgb) - 1)
+    before, after = rgb[right - 1], rgb[right]
+    return (chosen - np.where(chosen - before <= after - chosen, before, after)) / 1e6
+
+
+def clock_difference_ms(rgb: CameraTimes, ir: CameraTimes) -> float | None:
+    """
+    Return how far the ir stamps are ahead of the rgb stamps of the same moments [ms].
+
+    The nearest stamps count, unless the arrivals show that the clocks differ by more than the
+    delay of an image; without arrivals, unless the stamps do not overlap at all. The delays of
+    both cameras must be equal within half a period for the result to be exact.
+
+    :returns: None for fewer than two stamps of a camera.
+    """
+    if min(len(rgb.stamps_ns), len(ir.stamps_ns)) < 2:
+        return None
+    rgb_ns, ir_ns = (np.array(one.stamps_ns, np.int64) for one in (rgb, ir))
+    base_ns = int(rgb_ns[0])  # a float is too coarse for the time since 1970
+    leads_ns = [_median_lead_ns(one) for one in (rgb, ir)]
+    if leads_ns != [0, 0]:
+        difference_ns = leads_ns[1] - leads_ns[0]
+    elif ir_ns.min() > rgb_ns.max() or ir_ns.max() < rgb_ns.min():
+        difference_ns = round(np.median(ir_ns - base_ns) - np.median(rgb_ns - base_ns))
+    else:
+        difference_ns = 0
+    if abs(difference_ns) <= MAX_DELAY_MS * 1e6:
+        difference_ns = 0
+    residual_ms = skews_ms(rgb_ns.tolist(), (ir_ns - difference_ns).tolist())
+    return difference_ns / 1e6 + (float(np.median(residual_ms)) if len(residual_ms) else 0.0)
+
+
+def _median_lead_ns(times: CameraTimes) -> int:
+    """Return how far the stamps are ahead of the arrivals; 0 if those are not known [ns]."""
+    if not len(times.arrivals_ns):
+        return 0
+    leads_ns = np.array(times.stamps_ns, np.int64) - np.array(times.arrivals_ns, np.int64)
+    first_ns = int(leads_ns[0])
+    return first_ns + round(float(np.median(leads_ns - first_ns)))
+
+
+def describe_difference(ms: float) -> str:
+    """Return a difference between the clocks in words; positive: ir is ahead."""
+    direction = 'ahead of' if ms > 0 else 'behind'
+    return f'the ir stamps are {abs(ms) / 1e3:.3f} s {direction} the rgb stamps'
+
+
+def describe_stamps(stream: str, stamps_ns: Sequence[int]) -> list[str]:
+    """Return what is wrong with the stamps of a camera; empty if nothing is."""
+    stamps = np.array(stamps_ns, np.int64)
+    steps = np.diff(stamps[stamps > 0])
+    found = (
+        (stamps == 0, f'are 0: {STAMP_IT}'),
+        (stamps < 0, 'are negative, as if the clock began after the exposure'),
+        (steps == 0, 'repeat the one before: look for a second publisher or a clock that stands'),
+        (steps < 0, 'are before the one before: a looping bag, or a clock that jumps'),
+    )
+    return [
+        f'{"all" if count == len(stamps) else f"{count} of"} {len(stamps)} stamps of {stream} '
+        f'{meaning}'
+        for where, meaning in found
+        if (count := int(np.count_nonzero(where)))
+    ]
