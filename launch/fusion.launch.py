@@ -23,6 +23,7 @@ from launch_ros.actions import LifecycleNode
 import yaml
 
 from tdfusion_ros.core.config import settings
+from tdfusion_ros.core.config import TRANSPORTS
 
 # Fast DDS reads the first on Humble and Jazzy, the second on Kilted.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
@@ -104,13 +105,13 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
 
 
 def _remappings(stream: str, topic: str) -> list[tuple[str, str]]:
-    """Return the remappings of a camera's three topics, named as image_transport does."""
+    """Return the remappings of a camera's topics, named as image_transport does."""
     name = f'{stream}/image_raw'
     if topic == name:
         return []
     namespace, slash, _ = topic.rpartition('/')
     return [
         (name, topic),
-        (f'{name}/compressed', f'{topic}/compressed'),
+        *((f'{name}/{t}', f'{topic}/{t}') for t in TRANSPORTS if t != 'raw'),
         (f'{stream}/camera_info', f'{namespace}{slash}camera_info'),
     ]

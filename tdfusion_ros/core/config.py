@@ -19,7 +19,7 @@ from tdfusion_ros.core.setting import flatten
 from tdfusion_ros.core.setting import setting
 
 BACKENDS = ('auto', 'cpu', 'cuda', 'trt')
-TRANSPORTS = ('raw', 'compressed')
+TRANSPORTS = ('raw', 'compressed', 'compressedDepth')
 MAX_OFFSET_MS = 1e13  # 300 years: the clock of a camera may count from when it was switched on
 QOS = ('AUTO', 'SENSOR_DATA', 'DEFAULT', 'SYSTEM_DEFAULT', 'RELIABLE')
 
@@ -88,7 +88,7 @@ class RgbConfig:
     """The rgb camera."""
 
     image_transport: str = setting(
-        'raw', 'Subscribe to rgb/image_raw or rgb/image_raw/compressed.', choices=TRANSPORTS
+        'raw', 'Subscribe to rgb/image_raw, or to rgb/image_raw/TRANSPORT.', choices=TRANSPORTS
     )
     on_stall: str = setting(
         'ir_only',
@@ -102,7 +102,7 @@ class IrConfig:
     """The thermal camera and how its counts become [0, 1]."""
 
     image_transport: str = setting(
-        'raw', 'Subscribe to ir/image_raw or ir/image_raw/compressed.', choices=TRANSPORTS
+        'raw', 'Subscribe to ir/image_raw, or to ir/image_raw/TRANSPORT.', choices=TRANSPORTS
     )
     on_stall: str = setting(
         'hold',

@@ -1,4 +1,4 @@
-"""Find the image topics of one rig among the topics of a bag."""
+"""Names of image topics, and which topics of a bag are those of one rig."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from tdfusion_ros.core.errors import BagError
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
-ENDS = ('/{}/image_raw', '/{}/image_raw/compressed')
+ENDS = ('/{}/image_raw', '/{}/image_raw/compressed', '/{}/image_raw/compressedDepth')
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def cameras_by_namespace(topics: Iterable[str], stream: str) -> dict[str, str]:
     """
     Return the image topics of a stream by the namespace of their rig, raw ones preferred.
 
-    :param topics: image topics; of ``/NAMESPACE/STREAM/image_raw[/compressed]``.
+    :param topics: image topics; of ``/NAMESPACE/STREAM/image_raw[/compressed[Depth]]``.
     """
     found: dict[str, str] = {}
     for end in (end.format(stream) for end in ENDS):
@@ -81,9 +81,23 @@ def find_image_topics(
     )
 
 
+def transport_topic(topic: str, transport: str) -> str:
+    """
+    Return the topic on which image_transport sends the images of a raw one.
+
+    :param transport: one of :data:`tdfusion_ros.core.config.TRANSPORTS`.
+    """
+    return topic if transport == 'raw' else f'{topic}/{transport}'
+
+
+def raw_topic(topic: str) -> str:
+    """Return the raw topic of one that image_transport sends."""
+    return topic.removesuffix('/compressed').removesuffix('/compressedDepth')
+
+
 def info_topic(image_topic: str) -> str:
     """Return the camera_info topic beside an image topic."""
-    return image_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+    return raw_topic(image_topic).rpartition('/')[0] + '/camera_info'
 
 
 def _choice(images: list[str], stream: str) -> str:

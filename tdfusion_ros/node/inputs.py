@@ -18,6 +18,7 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.stamps import check_stamp
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
+from tdfusion_ros.formats.bag_topics import transport_topic
 from tdfusion_ros.formats.decode import SizeGuard
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.node import qos
@@ -117,11 +118,11 @@ class Inputs:
         if monotonic() - self._last_arrival > SILENCE_S:
             self._forward(self._synchronizer.flush(), self._last_arrival)
 
-    def _is_compressed(self, stream: str) -> bool:
-        return getattr(self._config, stream).image_transport == 'compressed'
+    def _transport(self, stream: str) -> str:
+        return getattr(self._config, stream).image_transport
 
     def _topic(self, stream: str) -> str:
-        return f'{stream}/image_raw' + ('/compressed' if self._is_compressed(stream) else '')
+        return transport_topic(f'{stream}/image_raw', self._transport(stream))
 
     def _profile(self, stream: str, name: str) -> QoSProfile | None:
         """Return the profile to subscribe with; None while AUTO knows no publisher."""
@@ -143,7 +144,7 @@ class Inputs:
             self._node.destroy_subscription(self._subscriptions[stream])
         self._profiles[stream] = profile
         self._subscriptions[stream] = self._node.create_subscription(
-            CompressedImage if self._is_compressed(stream) else Image,
+            Image if self._transport(stream) == 'raw' else CompressedImage,
             topic,  # not the resolved name: ROS would remap it a second time
             partial(self._receive, stream),
             profile,

@@ -67,10 +67,11 @@ def test_arguments_reach_the_node_with_their_type(launch_node):
         ('image', 'camera_info'),
     ],
 )
-def test_a_camera_is_remapped_with_its_compressed_form_and_its_info(launch_node, topic, info):
+def test_a_camera_is_remapped_with_its_compressed_forms_and_its_info(launch_node, topic, info):
     assert launch_node(ir_topic=topic)['remappings'] == [
         ('ir/image_raw', topic),
         ('ir/image_raw/compressed', f'{topic}/compressed'),
+        ('ir/image_raw/compressedDepth', f'{topic}/compressedDepth'),
         ('ir/camera_info', info),
     ]
 

@@ -37,6 +37,7 @@ def camera_from_bag(
     :param image_hw: size of the images, if known.
     :raises CalibrationError: if there is none, the images are rectified, or it does not fit.
     """
+    from tdfusion_ros.formats.bag_topics import info_topic
     from tdfusion_ros.formats.bag_topics import INFO_TYPE
 
     if 'rect' in image_topic.rpartition('/')[2] or '_rect/' in image_topic:
@@ -44,7 +45,7 @@ def camera_from_bag(
             f'{image_topic} looks rectified, so K and D of its camera_info do not apply; give the '
             f'raw images with --{stream}-topic'
         )
-    topic = image_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+    topic = info_topic(image_topic)
     if reader.topics().get(topic) == INFO_TYPE:
         for _, _, message in reader.messages(topic):
             return camera_from_message(message, stream, image_hw)

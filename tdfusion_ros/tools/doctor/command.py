@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _findings(options: argparse.Namespace, config: FusionConfig) -> 'Iterator[Finding]':
+    from tdfusion_ros.formats.bag_topics import transport_topic
     from tdfusion_ros.tools.doctor import installation
     from tdfusion_ros.tools.doctor import received_topics
     from tdfusion_ros.tools.doctor import ros_environment
@@ -68,8 +69,9 @@ def _findings(options: argparse.Namespace, config: FusionConfig) -> 'Iterator[Fi
     if options.no_topics or any(finding.level != OK for finding in ros):
         return
     names = {
-        stream: getattr(options, f'{stream}_topic')
-        + ('/compressed' if getattr(config, stream).image_transport == 'compressed' else '')
+        stream: transport_topic(
+            getattr(options, f'{stream}_topic'), getattr(config, stream).image_transport
+        )
         for stream in ('rgb', 'ir')
     }
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.formats.bag_topics import info_topic
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 
@@ -146,8 +147,7 @@ def _subscribe(node: Any, topic: ReceivedTopic) -> None:
     # Best effort receives from every publisher; input_qos is checked afterwards.
     qos = qos_profile_sensor_data
     node.create_subscription(getattr(msg, topic.kind), topic.name, on_image, qos)
-    info_name = topic.name.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
-    node.create_subscription(msg.CameraInfo, info_name, on_info, qos)
+    node.create_subscription(msg.CameraInfo, info_topic(topic.name), on_info, qos)
 
 
 def _complete(node: Any, topic: ReceivedTopic) -> None:

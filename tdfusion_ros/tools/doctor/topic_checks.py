@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import TRANSPORTS
 from tdfusion_ros.core.stamps import CameraTimes
 from tdfusion_ros.core.stamps import clock_difference_ms
 from tdfusion_ros.core.stamps import describe_difference
 from tdfusion_ros.core.stamps import MAX_DELAY_MS
 from tdfusion_ros.core.stamps import skews_ms
 from tdfusion_ros.core.stamps import STAMP_IT
+from tdfusion_ros.formats.bag_topics import raw_topic
+from tdfusion_ros.formats.bag_topics import transport_topic
 from tdfusion_ros.tools.doctor.finding import Finding
 from tdfusion_ros.tools.doctor.received_topics import ReceivedTopic
 
@@ -43,10 +46,9 @@ def check(
 
 
 def _missing(stream: str, name: str, others: Sequence[str]) -> Finding:
-    if f'{name}/compressed' in others:
-        remedy = f'set {stream}.image_transport:=compressed'
-    elif name.endswith('/compressed') and name.removesuffix('/compressed') in others:
-        remedy = f'set {stream}.image_transport:=raw'
+    raw = raw_topic(name)
+    if sent := [t for t in TRANSPORTS if transport_topic(raw, t) in others]:
+        remedy = f'set {stream}.image_transport:={sent[0]}'
     elif others:
         remedy = f'set {stream}_topic:=… to one of {", ".join(others)} (here: --{stream}-topic)'
     else:

@@ -67,6 +67,7 @@ def test_for_cameras_with_different_clocks_the_remedy_is_the_offset_that_helps()
     ('change', 'subject', 'level', 'text'),
     [
         ({'name': '/ir/image_raw/compressed'}, 'ir', FAIL, 'ir.image_transport:=compressed'),
+        ({'name': '/ir/image_raw/compressedDepth'}, 'ir', FAIL, 'transport:=compressedDepth'),
         ({'name': '/boson/image_raw'}, 'ir', FAIL, 'ir_topic:=… to one of /boson/image_raw'),
         ({'stamps_ns': [0] * 60}, 'ir stamps', FAIL, '60 stamps are zero'),
         ({'stamps_ns': [5, 4, 6], 'arrivals_ns': [7, 8, 9]}, 'ir stamps', WARN, 'not always'),
