@@ -55,7 +55,8 @@ def graph_fuser(path: Path) -> Fuser:
             cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE)
             for image in (sample.rgb, sample.ir)
         )
-        raw = backend.run(rgb, ir.astype(np.float32) / 255)
+        scaled = ir.astype(np.float32) / 255
+        raw = backend.run(rgb, scaled, np.ones_like(scaled))
         assert raw.fused is not None  # the default outputs include it
         return luma_levels(raw.fused[:height, :width])
 

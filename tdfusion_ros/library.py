@@ -28,16 +28,22 @@ class Result:
     :param image: (H, W, 3) uint8, channel order R, G, B; the size of the rgb image.
     :param ir: (H, W) float32 in [0, 1], hot is bright: the network's infrared input,
         scaled and registered to the rgb image.
-    :param valid: (H, W) bool, read-only; False where the ir camera does not see and ``ir`` is 0.
+    :param coverage: (H, W) float32 in [0, 1], read-only: 1 where the thermal camera sees, with a
+        soft border; 0 where it does not see, where ``ir`` is 0 and ``image`` is the rgb image.
     :param detections: boxes, scores and class ids, best first.
     :param classes: the names of all classes of the model; a class id is an index into it.
     """
 
     image: np.ndarray
     ir: np.ndarray
-    valid: np.ndarray
+    coverage: np.ndarray
     detections: Detections
     classes: tuple[str, ...]
+
+    @property
+    def valid(self) -> np.ndarray:
+        """(H, W) bool: where the thermal camera sees."""
+        return self.coverage > 0
 
     @property
     def boxes_xyxy(self) -> np.ndarray:
@@ -104,7 +110,7 @@ class Fuser:
             self._pipeline.reset()
         result = self._pipeline.process(*frames)
         pair = result.pair
-        return Result(result.image, pair.ir, pair.valid, result.detections, self.classes)
+        return Result(result.image, pair.ir, pair.coverage, result.detections, self.classes)
 
     def stream(self) -> 'Fuser':
         """

@@ -85,6 +85,8 @@ def test_ir_of_another_size_is_stretched_or_calibrated(fuse, images, tmp_path):
     path.write_text('mode: homography\nhomography: [[0.5, 0, -40], [0, 0.5, 0], [0, 0, 1]]\n')
     calibrated = tdfusion_ros.load(backend='cpu', calibration=path)(rgb, half)
     assert not calibrated.valid[:, :79].any()
+    np.testing.assert_array_equal(calibrated.image[:, :79], rgb[:, :79])
+    np.testing.assert_array_equal(calibrated.coverage > 0, calibrated.valid)
     np.testing.assert_allclose(calibrated.ir[::2, 80::2], half[:, :-40] / 255, atol=1e-6)
 
 

@@ -25,3 +25,6 @@ class DataConfig:
     modality_dropout: float = setting(
         0.0, 'Share of crops in which one camera is black, as when its stream stalls.'
     )
+    partial_coverage: float = setting(
+        0.0, 'Share of crops in which the thermal camera sees only a part of the rgb image.'
+    )

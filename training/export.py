@@ -30,6 +30,7 @@ from tdfusion_ros.nets.perception import Perception
 from training.bundle import card
 from training.bundle import graph
 from training.bundle import history
+from training.bundle import renewal
 from training.checkpoint import architecture
 from training.checkpoint import load_fusion
 from training.checkpoint import make_folder
@@ -45,7 +46,7 @@ from training.measure.cross_set import detect
 from training.method.task_networks import read_detector
 
 FILES = (GRAPH_FILE, DETECTOR_FILE, 'weights.safetensors')
-RANGES = {'rgb': [0, 255], 'ir': [0, 1]}
+RANGES = {'rgb': [0, 255], 'ir': [0, 1], 'coverage': [0, 1]}
 RESAMPLES = 1000
 
 
@@ -145,6 +146,27 @@ def measure(folder: Path, data: DataSet, classes: Sequence[str]) -> dict[str, An
     return {'detection': tables.rounded(detection), 'fusion': tables.rounded(fusion)}
 
 
+def network_facts(model: Perception, classes: Sequence[str]) -> dict[str, Any]:
+    """Return what a contract says of the networks."""
+    fusion, detector = model.fusion, model.detector
+    return {
+        'classes': list(classes),
+        'architecture': {'fusion': architecture(fusion), 'detector': architecture(detector)},
+        'cost': {
+            'fusion': graph.cost(fusion, (1, 1)),
+            'detector': graph.cost(detector, (model.detector_inputs,)),
+        },
+    }
+
+
+def run_facts(run: str, fusion_run: str, measure_on: tuple[str, str] | None) -> dict[str, Any]:
+    """Return what a contract says of the training of a detector and its fusion network."""
+    lineage = history.ancestors(run, fusion_run)
+    training = history.training_facts(lineage, fusion_run, measure_on[0] if measure_on else '')
+    licence = {'code': 'Apache-2.0', 'weights': card.rights(training)}
+    return {'training': training, 'licence': licence}
+
+
 def export(
     run: str,
     output: str,
@@ -156,7 +178,7 @@ def export(
     """
     Write the bundle ``output``, check it against torch, measure it, and write its card.
 
-    :param run: folder of a detector's run.
+    :param run: folder of a detector's run, or of a bundle, whose weights and history are kept.
     :param fusion_run: folder of its fusion network, if not where the run says.
     :param measure_on: folder of a data set and split; None: nothing is measured.
     :param note: a file to append to the card.
@@ -164,27 +186,22 @@ def export(
     folder = Path(output)
     check_new(folder)
     appended = read_text(Path(note)) if note else ''
-    detector, classes = read_detector(run)
-    fusion_run = find_fusion(run, fusion_run)
-    fusion = load_fusion(fusion_run)
+    if renewal.is_bundle(run):
+        model, classes, known = renewal.read(run)
+    else:
+        (detector, classes), fusion_run = read_detector(run), find_fusion(run, fusion_run)
+        model, known = Perception(load_fusion(fusion_run), detector).eval(), {}
     data = open_test_data(measure_on, run, classes) if measure_on else None
     make_folder(folder, 'bundle folder', '-o')
-    lineage = history.ancestors(run, fusion_run)
-    training = history.training_facts(lineage, fusion_run, measure_on[0] if measure_on else '')
-    facts: dict[str, Any] = {
-        'classes': list(classes),
-        'architecture': {'fusion': architecture(fusion), 'detector': architecture(detector)},
-        'cost': {
-            'fusion': graph.cost(fusion, (1, 1)),
-            'detector': graph.cost(detector, (detector.inputs,)),
-        },
-        'training': training,
-        'licence': {'code': 'Apache-2.0', 'weights': card.rights(training)},
-        'metrics': {'onnx_parity': write_weights(Perception(fusion, detector).eval(), folder)},
-    }
+    facts = {**network_facts(model, classes), **(known or run_facts(run, fusion_run, measure_on))}
+    facts['metrics'] = {'onnx_parity': write_weights(model, folder)}
     contract = write_contract(folder, facts)  # measuring reads it
     if data is not None and measure_on is not None:
-        on = history.evaluation_facts(measure_on, data, lineage, fusion_run)
+        if known:
+            on = renewal.evaluation_facts(run, measure_on)
+        else:
+            lineage = history.ancestors(run, fusion_run)
+            on = history.evaluation_facts(measure_on, data, lineage, fusion_run)
         on |= history.contents(data)
         facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
         contract = write_contract(folder, facts)
@@ -200,7 +217,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('run', metavar='RUN', help='run of a detector; in a learned run its folder detector_a')
+    add(
+        'run',
+        metavar='RUN',
+        help='run of a detector (in a learned run its folder detector_a), or a bundle of an '
+        'earlier version, to write it with the graph of this one',
+    )
     add('-o', '--output', required=True, help='bundle folder to write')
     add('--fusion', default='', metavar='RUN', help='its fusion network, if moved or not read')
     add('--data', default='', help='data set to measure on; default: that of the run')
@@ -208,7 +230,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('--no-metrics', action='store_true', help='measure nothing, without data')
     add('--note', default='', metavar='FILE', help='Markdown to append to the model card')
     options = parser.parse_args(arguments)
-    data = options.data or read_description(options.run)['config']['data']
+    if renewal.is_bundle(options.run) and not (options.data or options.no_metrics):
+        parser.error('a bundle does not name its data: give --data DATA, or --no-metrics')
+    data = options.data
+    if not (data or options.no_metrics):
+        data = read_description(options.run)['config']['data']
     export(
         options.run,
         options.output,

@@ -86,5 +86,5 @@ def _open(name: str, bundle: Bundle, report: Report, sizes_hw: Sizes) -> Describ
     for size_hw in sizes_hw or (padded(WARM_UP_HW, bundle.contract),):
         check_run(backend, bundle.contract, size_hw)
         if reference:
-            check_agreement(backend, reference, size_hw)
+            check_agreement(backend, reference, bundle.contract, size_hw)
     return backend

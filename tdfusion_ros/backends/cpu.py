@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tdfusion_ros.core.contract import INPUTS
+from tdfusion_ros.core.contract import OLDER_INPUTS
 from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
@@ -41,21 +42,25 @@ class CpuBackend:
                 )
             except Exception as error:  # ONNX Runtime's errors have no common base
                 raise ModelError(f'ONNX Runtime refuses the model: {error}') from error
-            _check_names(opened.get_inputs(), list(INPUTS))
-            _check_names(opened.get_outputs(), outputs)
+            _check_names(opened.get_inputs(), list(INPUTS), list(OLDER_INPUTS))
+            _check_names(opened.get_outputs(), list(outputs))
             return opened
 
         self._session = session(graph, list(OUTPUTS))
         self._detector = session(detector_graph, DETECTIONS) if detector_graph else None
+        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
+    def run(
+        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+    ) -> RawOutput:
         """
-        Run the graph on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
+        Run the graph on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
 
+        :param coverage: an older graph without this input does not get it.
         :param fused: False: omit the fused image if there is a graph without it.
         :raises ModelError: if the run fails, as at a size that the graph does not accept.
         """
-        images = {'rgb': rgb, 'ir': ir}
+        images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
         try:
             if not fused and self._detector is not None:
                 return RawOutput(None, *self._detector.run(DETECTIONS, images))
@@ -77,9 +82,9 @@ def _spinning(version: str) -> dict[str, str]:
     return {'spin_duration_us': '20'}
 
 
-def _check_names(tensors: Sequence[Any], expected: Sequence[str]) -> None:
+def _check_names(tensors: Sequence[Any], *accepted: Sequence[str]) -> None:
     names = [tensor.name for tensor in tensors]
-    if names != list(expected):
+    if names not in accepted:
         raise ModelError(
-            f'the graph has {names}, the contract says {list(expected)}; export the model again'
+            f'the graph has {names}, the contract says {list(accepted[0])}; export the model again'
         )

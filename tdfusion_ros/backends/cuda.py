@@ -56,9 +56,11 @@ class CudaBackend:
         self._captured: dict[tuple[tuple[int, ...], bool], cuda_graph.CapturedStep] = {}
         self.engine = f'torch {torch.__version__} in half precision on {card}'
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
+    def run(
+        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+    ) -> RawOutput:
         """
-        Run the network on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
+        Run the network on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
 
         :param fused: False: omit the fused image.
         :raises ModelError: if torch fails, as when the GPU's memory is full.
@@ -70,7 +72,7 @@ class CudaBackend:
                     del self._captured[next(iter(self._captured))]
                 step = self._model if fused else self._model.detect
                 self._captured[key] = self._capture(step, ir.shape, self._device)
-            outputs = self._captured[key].run(rgb, ir)
+            outputs = self._captured[key].run(rgb, ir, coverage)
             return RawOutput(*outputs) if fused else RawOutput(None, *outputs)
         except Exception as error:  # mostly RuntimeError, but not in every version
             raise ModelError(f'torch cannot run the model on the GPU: {error}') from error

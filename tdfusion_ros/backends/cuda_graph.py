@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Of (H, W, 3) uint8 and (H, W) float32 on the device; returns tensors there.
-Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+# Of (H, W, 3) uint8 and twice (H, W) float32 on the device; returns tensors there.
+Step = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 WARM_UPS = 3  # cuDNN selects kernels and TensorRT allocates in the first runs; no capture may
 
 
@@ -26,10 +26,12 @@ class CapturedStep:
         # The waiting thread sleeps; spinning would take a core from the camera drivers.
         self._done = torch.cuda.Event(blocking=True)
         self._graph = torch.cuda.CUDAGraph()
+        self._coverage: np.ndarray | None = None  # the one on the device, if it cannot change
         pinned = device.type == 'cuda'
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             self._host_inputs = (
                 torch.zeros(*size_hw, 3, dtype=torch.uint8, pin_memory=pinned),
+                torch.zeros(*size_hw, pin_memory=pinned),
                 torch.zeros(*size_hw, pin_memory=pinned),
             )
             self._inputs = tuple(tensor.to(device) for tensor in self._host_inputs)
@@ -46,12 +48,17 @@ class CapturedStep:
                 for tensor in self._outputs
             )
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run on (H, W, 3) uint8 and (H, W) float32; return new arrays."""
-        for buffer, image in zip(self._host_inputs, (rgb, ir), strict=True):
-            np.copyto(buffer.numpy(), image)
+    def run(self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run on (H, W, 3) uint8 and twice (H, W) float32; return new arrays."""
+        images = list(zip((rgb, ir, coverage), self._host_inputs, self._inputs, strict=True))
+        if coverage is self._coverage:
+            images.pop()  # it does not change while the geometry stays, so it is there already
+        # A reference keeps the array alive, so that no other one gets its identity.
+        self._coverage = None if coverage.flags.writeable else coverage
+        for image, here, _ in images:
+            np.copyto(here.numpy(), image)
         with torch.inference_mode(), torch.cuda.stream(self._stream):
-            for there, here in zip(self._inputs, self._host_inputs, strict=True):
+            for _, here, there in images:
                 there.copy_(here, non_blocking=True)
             self._graph.replay()
             for here, there in zip(self._host_outputs, self._outputs, strict=True):

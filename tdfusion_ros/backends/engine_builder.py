@@ -183,7 +183,7 @@ def perform(request: Mapping[str, Any]) -> dict[str, Any]:
     else:
         from tdfusion_ros.backends.ort_tensorrt import OrtEngine
 
-        OrtEngine(bundle.graph, folder, (height, width))
+        OrtEngine(bundle.graph, folder, (height, width), bundle.contract.inputs)
     return {}
 
 

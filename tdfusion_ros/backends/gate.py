@@ -8,6 +8,7 @@ import numpy as np
 
 from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.contract import OUTPUTS
+from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.core.pipeline import Backend
@@ -52,7 +53,8 @@ def check_run(backend: Backend, contract: Contract, size_hw: tuple[int, int]) ->
     :param size_hw: as :func:`padded` returns it.
     :raises ModelError: if the run fails, or the shapes differ from the contract.
     """
-    raw = backend.run(np.zeros((*size_hw, 3), np.uint8), np.zeros(size_hw, np.float32))
+    ir = np.zeros(size_hw, np.float32)
+    raw = backend.run(np.zeros((*size_hw, 3), np.uint8), ir, np.ones_like(ir))
     if (
         raw.fused is None
         or raw.fused.shape != (*size_hw, 3)
@@ -65,15 +67,19 @@ def check_run(backend: Backend, contract: Contract, size_hw: tuple[int, int]) ->
         )
 
 
-def check_agreement(backend: Backend, reference: Backend, size_hw: tuple[int, int]) -> Difference:
+def check_agreement(
+    backend: Backend, reference: Backend, contract: Contract, size_hw: tuple[int, int]
+) -> Difference:
     """
-    Compare an engine with the float32 reference on a random, a black and a saturated frame.
+    Compare an engine with the float32 reference on random, black and saturated frames.
+
+    If the graph reads coverage, also where the thermal camera sees only a part, and nothing.
 
     :raises ModelError: if an output is not finite, or differs by more than ``LIMIT``.
     """
     found = [
-        _difference(name, backend.run(rgb, ir), reference.run(rgb, ir))
-        for name, rgb, ir in _frames(size_hw)
+        _difference(name, backend.run(*images), reference.run(*images))
+        for name, *images in _frames(size_hw, contract)
     ]
     worst = Difference(*np.max([astuple(difference) for difference in found], axis=0))
     if np.any(np.greater(astuple(worst), astuple(LIMIT))):
@@ -81,13 +87,20 @@ def check_agreement(backend: Backend, reference: Backend, size_hw: tuple[int, in
     return worst
 
 
-def _frames(size_hw: tuple[int, int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _frames(
+    size_hw: tuple[int, int], contract: Contract
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8)
-    yield 'random', noise, rng.random(size_hw, dtype=np.float32)
+    ir, everywhere = rng.random(size_hw, dtype=np.float32), np.ones(size_hw, np.float32)
+    yield 'random', noise, ir, everywhere
+    if contract.reads_coverage:
+        left = np.arange(size_hw[1]) < size_hw[1] // 2
+        yield 'half covered', noise, ir * left, soft(np.broadcast_to(left, size_hw))
+        yield 'uncovered', noise, 0 * ir, 0 * everywhere
     for name, level in (('black', 0), ('saturated', 1)):
         rgb = np.full((*size_hw, 3), 255 * level, np.uint8)
-        yield name, rgb, np.full(size_hw, level, np.float32)
+        yield name, rgb, np.full(size_hw, level, np.float32), everywhere
 
 
 def _difference(name: str, got: RawOutput, expected: RawOutput) -> Difference:

@@ -1,11 +1,13 @@
 """ONNX Runtime's TensorRT provider: for machines without a matching torch_tensorrt."""
 
+from collections.abc import Sequence
 from pathlib import Path
 import tempfile
 from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.core.contract import INPUTS
 from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ModelError
@@ -13,7 +15,9 @@ from tdfusion_ros.core.errors import ModelError
 PROVIDER = 'TensorrtExecutionProvider'
 
 
-def provider_options(folder: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
+def provider_options(
+    folder: Path, size_hw: tuple[int, int], inputs: Sequence[str]
+) -> dict[str, Any]:
     """
     Return the options for one image size, with an engine that is read from or written to a folder.
 
@@ -23,7 +27,9 @@ def provider_options(folder: Path, size_hw: tuple[int, int]) -> dict[str, Any]:
     Source: https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
     """
     height, width = size_hw
-    shapes = f'rgb:{height}x{width}x3,ir:{height}x{width}'
+    shapes = ','.join(
+        f'{name}:' + 'x'.join(map(str, (height, width, *INPUTS[name][0][2:]))) for name in inputs
+    )
     return {
         'trt_fp16_enable': False,
         'trt_engine_cache_enable': True,
@@ -38,19 +44,22 @@ class OrtEngine:
     The graph of a bundle for one image size, through ONNX Runtime.
 
     :param folder: contains the engine, or receives it at the first run.
+    :param inputs: names of the graph's inputs, as in its contract.
     :raises ModelError: if the provider is not used, or the engine cannot be built.
     """
 
     name = 'trt'
 
-    def __init__(self, graph: bytes, folder: Path, size_hw: tuple[int, int]) -> None:
+    def __init__(
+        self, graph: bytes, folder: Path, size_hw: tuple[int, int], inputs: Sequence[str]
+    ) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                graph, options, providers=[(PROVIDER, provider_options(folder, size_hw))]
+                graph, options, providers=[(PROVIDER, provider_options(folder, size_hw, inputs))]
             )
         except Exception as error:  # ONNX Runtime's errors have no common base
             raise ModelError(f'ONNX Runtime cannot build the engine: {error}') from error
@@ -59,23 +68,30 @@ class OrtEngine:
                 'ONNX Runtime cannot load its TensorRT provider: install the TensorRT that '
                 f'ONNX Runtime {onnxruntime.__version__} was built for'
             )
-        self.run(np.zeros((*size_hw, 3), np.uint8), np.zeros(size_hw, np.float32))
+        self._inputs = inputs
+        ir = np.zeros(size_hw, np.float32)
+        self.run(np.zeros((*size_hw, 3), np.uint8), ir, np.ones_like(ir))
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
+    def run(
+        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+    ) -> RawOutput:
         """
-        Run on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
+        Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
 
         :raises ModelError: if ONNX Runtime fails.
         """
         try:
-            return RawOutput(*self._session.run(list(OUTPUTS), {'rgb': rgb, 'ir': ir}))
+            images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
+            return RawOutput(*self._session.run(list(OUTPUTS), images))
         except Exception as error:  # as above
             raise ModelError(f'ONNX Runtime cannot run the engine: {error}') from error
 
 
-def from_files(graph: bytes, files: dict[str, bytes], size_hw: tuple[int, int]) -> OrtEngine:
+def from_files(
+    graph: bytes, files: dict[str, bytes], size_hw: tuple[int, int], inputs: Sequence[str]
+) -> OrtEngine:
     """Return an engine that :class:`OrtEngine` has built before."""
     with tempfile.TemporaryDirectory(prefix='tdfusion_ros_') as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        return OrtEngine(graph, Path(folder), size_hw)
+        return OrtEngine(graph, Path(folder), size_hw, inputs)

@@ -85,7 +85,7 @@ def to_half(model: Perception) -> Perception:
     if isinstance(fusion, FusionRT):
         fusion.body.half()[0] = _from_half_input(fusion.body[0])
         fusion.add_module('head', nn.Sequential(fusion.head.half(), Cast(torch.float32)))
-        fusion.mean.insert(0, Cast(torch.float32))
+        fusion.last = Cast(torch.float32)
     elif isinstance(fusion, FusionPaper):
         _convolutions_to_half(fusion)
     if isinstance(fusion, FusionRT | FusionPaper) and isinstance(detector, Detector | Yolox):
@@ -114,7 +114,7 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
         if isinstance(module, FusionRT):
             module.scene = _as_convolutions(module.scene)
     device = next(model.parameters()).device
-    inputs = torch.rand(*size_hw, 3, device=device), torch.rand(size_hw, device=device)
+    inputs = tuple(torch.rand(*size_hw, *last, device=device) for last in ((3,), (), ()))
     with torch.no_grad():
         program = torch.export.export(model, inputs)
     graph = program.graph_module.graph

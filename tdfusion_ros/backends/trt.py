@@ -56,9 +56,11 @@ class TrtBackend:
         for size_hw in sizes_hw:
             self._engines[size_hw] = self._checked_engine(size_hw)
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
+    def run(
+        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+    ) -> RawOutput:
         """
-        Run on (H, W, 3) uint8 and (H, W) float32 in [0, 1]; build an engine for a new size.
+        Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; build an engine for a new size.
 
         :param fused: ignored: an engine without the fused image would have to be built.
         :raises ModelError: if the engine fails, or cannot be built for this size.
@@ -72,7 +74,7 @@ class TrtBackend:
         engine = self._engines[size_hw]
         if isinstance(engine, str):
             raise ModelError(engine)
-        return engine.run(rgb, ir)
+        return engine.run(rgb, ir, coverage)
 
     def _checked_engine(self, size_hw: Size) -> Backend:
         """Return an engine that agrees with the float32 graph."""
@@ -82,7 +84,8 @@ class TrtBackend:
         )
         engine = self._load(files, size_hw)
         gate.check_run(engine, self._bundle.contract, size_hw)
-        found = gate.check_agreement(engine, CpuBackend(self._bundle.graph), size_hw)
+        reference = CpuBackend(self._bundle.graph)
+        found = gate.check_agreement(engine, reference, self._bundle.contract, size_hw)
         self._report(f'the engine for {what} differs from the float32 graph by at most {found}')
         return engine
 
@@ -114,7 +117,8 @@ class TrtBackend:
             if self._tensorrt.route == 'onnxruntime':
                 from tdfusion_ros.backends import ort_tensorrt
 
-                return ort_tensorrt.from_files(self._bundle.graph, files, size_hw)
+                inputs = self._bundle.contract.inputs
+                return ort_tensorrt.from_files(self._bundle.graph, files, size_hw, inputs)
             from tdfusion_ros.backends import trt_plan
             from tdfusion_ros.backends.engine_builder import PLAN_FILE
 

@@ -42,8 +42,8 @@ class PlanEngine:
         self._outputs = [torch.empty(self._shapes[name], device=device) for name in OUTPUTS]
         self._captured = CapturedStep(self._step, size_hw, torch.device(device))
 
-    def _step(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, ...]:
-        tensors = (rgb.to(torch.float32), ir, *self._outputs)
+    def _step(self, rgb: Tensor, ir: Tensor, coverage: Tensor) -> tuple[Tensor, ...]:
+        tensors = (rgb.to(torch.float32), ir, coverage, *self._outputs)
         for name, tensor in zip(NAMES, tensors, strict=True):
             if tuple(tensor.shape) != self._shapes[name]:
                 raise ModelError(
@@ -55,13 +55,15 @@ class PlanEngine:
         fused, boxes_xyxy, scores = self._outputs
         return fused.to(torch.uint8), boxes_xyxy, scores
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
+    def run(
+        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+    ) -> RawOutput:
         """
-        Run on (H, W, 3) uint8 and (H, W) float32 in [0, 1].
+        Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
 
         :raises ModelError: if TensorRT or torch fails.
         """
         try:
-            return RawOutput(*self._captured.run(rgb, ir))
+            return RawOutput(*self._captured.run(rgb, ir, coverage))
         except RuntimeError as error:  # the base of torch's errors
             raise ModelError(f'TensorRT cannot run the model: {error}') from error

@@ -13,7 +13,12 @@ from tdfusion_ros.core.errors import ModelError
 SCHEMA = 1
 GRAPH_FILE = 'model.onnx'
 DETECTOR_FILE = 'detector.onnx'  # without the fused image; older bundles do not have it
-INPUTS = {'rgb': (['H', 'W', 3], 'uint8'), 'ir': (['H', 'W'], 'float32')}
+INPUTS: dict[str, tuple[list[str | int], str]] = {
+    'rgb': (['H', 'W', 3], 'uint8'),
+    'ir': (['H', 'W'], 'float32'),
+    'coverage': (['H', 'W'], 'float32'),
+}
+OLDER_INPUTS = {name: INPUTS[name] for name in ('rgb', 'ir')}  # of bundles of earlier versions
 OUTPUTS = {
     'fused': (['H', 'W', 3], 'uint8'),
     'boxes_xyxy': (['A', 4], 'float32'),
@@ -26,18 +31,27 @@ class Contract:
     """
     The part of ``model.json`` that is needed to run the model.
 
-    The graph takes ``rgb`` (H, W, 3) uint8 and ``ir`` (H, W) float32 in [0, 1], white-hot, and
-    returns ``fused`` (H, W, 3) uint8, ``boxes_xyxy`` (A, 4) float32 in pixels and ``scores``
-    (A, C) float32; H and W are multiples of ``size_multiple``.
+    The graph takes ``rgb`` (H, W, 3) uint8, ``ir`` (H, W) float32 in [0, 1], white-hot, and
+    ``coverage`` (H, W) float32 in [0, 1], and returns ``fused`` (H, W, 3) uint8, ``boxes_xyxy``
+    (A, 4) float32 in pixels and ``scores`` (A, C) float32; H and W are multiples of
+    ``size_multiple``.
 
     :param classes: the C class names, in the order of ``scores``.
     :param sha256: hash of each file of the bundle that is used, by file name.
+    :param inputs: names; an older graph has no ``coverage`` and fuses as if the thermal camera
+        saw everywhere.
     """
 
     name: str
     size_multiple: int
     classes: tuple[str, ...]
     sha256: Mapping[str, str]
+    inputs: tuple[str, ...] = tuple(INPUTS)
+
+    @property
+    def reads_coverage(self) -> bool:
+        """Whether the graph composites by coverage; else the caller does."""
+        return 'coverage' in self.inputs
 
 
 def parse_contract(text: str) -> Contract:
@@ -57,10 +71,9 @@ def parse_contract(text: str) -> Contract:
             'export the model again with this version'
         )
     value: Callable[[str], Any] = raw.get
-    for key, expected in (('inputs', INPUTS), ('outputs', OUTPUTS)):
-        found = _signature(raw.get(key), key)
-        if found != expected or list(found) != list(expected):
-            raise ModelError(f'model.json: {key} must be {expected}, got {found}')
+    inputs = _signature(raw, 'inputs')
+    _require_tensors(inputs, INPUTS if 'coverage' in inputs else OLDER_INPUTS, 'inputs')
+    _require_tensors(_signature(raw, 'outputs'), OUTPUTS, 'outputs')
     thermal, name, multiple = value('thermal'), value('name'), value('size_multiple')
     _require(
         isinstance(thermal, dict) and thermal.get('polarity') == 'white_hot',
@@ -88,7 +101,7 @@ def parse_contract(text: str) -> Contract:
         and all(isinstance(v, str) and re.fullmatch(r'[0-9a-f]{64}', v) for v in files.values()),
         f'files must give the sha256 of {GRAPH_FILE}',
     )
-    return Contract(name, multiple, tuple(classes), files)
+    return Contract(name, multiple, tuple(classes), files, tuple(inputs))
 
 
 def verify(contract: Contract, file_name: str, content: bytes) -> None:
@@ -106,8 +119,13 @@ def _require(condition: bool, message: str) -> None:
         raise ModelError(f'model.json: {message}')
 
 
-def _signature(tensors: Any, key: str) -> dict[str, Any]:
+def _require_tensors(found: dict[str, Any], expected: Mapping[str, Any], key: str) -> None:
+    if found != expected or list(found) != list(expected):
+        raise ModelError(f'model.json: {key} must be {expected}, got {found}')
+
+
+def _signature(raw: Mapping[str, Any], key: str) -> dict[str, Any]:
     try:
-        return {t['name']: (t['shape'], t['dtype']) for t in tensors}
+        return {t['name']: (t['shape'], t['dtype']) for t in raw.get(key)}  # type: ignore
     except (TypeError, KeyError):
         raise ModelError(f'model.json: {key} must list name, shape and dtype') from None

@@ -56,18 +56,24 @@ class RegisteredPair:
 
     :param rgb: (H, W, 3) uint8, order R, G, B.
     :param ir: (H, W) float32 in [0, 1], hot is bright.
-    :param valid: (H, W) bool; False where the ir camera does not see and ``ir`` is 0.
+    :param coverage: (H, W) float32 in [0, 1]: 1 where the thermal camera sees, with a soft border;
+        0 where it does not see, where ``ir`` is 0 and the fused image is ``rgb``.
     """
 
     rgb: np.ndarray
     ir: np.ndarray
-    valid: np.ndarray
+    coverage: np.ndarray
 
     def __post_init__(self) -> None:
         rgb, grid = self.rgb, self.rgb.shape[:2]
         _require(rgb.shape == (*grid, 3) and rgb.dtype == np.uint8, '(H, W, 3) uint8', rgb)
-        for image, dtype in ((self.ir, np.dtype(np.float32)), (self.valid, np.dtype(bool))):
-            _require(image.shape == grid and image.dtype == dtype, f'{grid} {dtype}', image)
+        for image in (self.ir, self.coverage):
+            _require(image.shape == grid and image.dtype == np.float32, f'{grid} float32', image)
+
+    @property
+    def valid(self) -> np.ndarray:
+        """(H, W) bool: where the thermal camera sees."""
+        return self.coverage > 0
 
     @property
     def size_hw(self) -> Size:

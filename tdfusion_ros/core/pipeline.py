@@ -10,6 +10,7 @@ import numpy as np
 from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
+from tdfusion_ros.core.coverage import composite
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RawOutput
@@ -29,9 +30,11 @@ class Backend(Protocol):
 
     name: str
 
-    def run(self, rgb: np.ndarray, ir: np.ndarray, *, fused: bool = True) -> RawOutput:
+    def run(
+        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+    ) -> RawOutput:
         """
-        Run the graph on (H, W, 3) uint8 and (H, W) float32, both contiguous.
+        Run the graph on (H, W, 3) uint8 and twice (H, W) float32, all contiguous.
 
         :param fused: False: the fused image is not needed; the backend may omit it.
         """
@@ -51,6 +54,8 @@ class Pipeline:
         self._scaler = ThermalScaler(config.ir)
         self._registration = Registration(calibration)
         self._last_ns = 0
+        nothing = np.zeros((0, 0), np.float32)
+        self._coverage = nothing, nothing  # of the last pair, and what the graph gets for it
 
     def fresh(self) -> 'Pipeline':
         """Return a pipeline with the same settings and backend that has processed no frame."""
@@ -127,24 +132,34 @@ class Pipeline:
         """Return both images on the rgb grid, a missing one as black."""
         size_hw = pair.reference.size_hw
         if ir is None:
-            ir, valid = np.zeros(size_hw, np.float32), np.zeros(size_hw, bool)
+            ir, coverage = np.zeros(size_hw, np.float32), np.zeros(size_hw, np.float32)
         elif pair.reference is pair.ir:  # no rgb image has arrived so far: the grid is unknown
-            valid = np.ones(size_hw, bool)
+            coverage = np.ones(size_hw, np.float32)
         else:
-            ir, valid = self._registration.apply(ir, size_hw)
-        return RegisteredPair(np.zeros((*size_hw, 3), np.uint8) if rgb is None else rgb, ir, valid)
+            ir, coverage = self._registration.apply(ir, size_hw)
+        rgb = np.zeros((*size_hw, 3), np.uint8) if rgb is None else rgb
+        return RegisteredPair(rgb, ir, coverage)
 
     def _run(self, pair: RegisteredPair, *, fused: bool) -> RawOutput:
         """Run the network on images padded to multiples of the contract's ``size_multiple``."""
         height, width = pair.size_hw
-        bottom, right = (-side % self.contract.size_multiple for side in pair.size_hw)
-        if not bottom and not right:
-            return self.backend.run(pair.rgb, np.ascontiguousarray(pair.ir), fused=fused)
-        rgb, ir = (
-            cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-            for image in (pair.rgb, pair.ir)
-        )
-        raw = self.backend.run(rgb, ir, fused=fused)
+        rgb, ir = (self._padded(image) for image in (pair.rgb, pair.ir))
+        if self._coverage[0] is not pair.coverage:  # it stays the same while the geometry does
+            reads_it = self.contract.reads_coverage
+            given = pair.coverage if reads_it else np.ones_like(pair.coverage)
+            self._coverage = pair.coverage, self._padded(given)
+            self._coverage[1].flags.writeable = False
+        raw = self.backend.run(rgb, ir, self._coverage[1], fused=fused)
         if raw.fused is None:
             return raw
-        return replace(raw, fused=np.ascontiguousarray(raw.fused[:height, :width]))
+        image = np.ascontiguousarray(raw.fused[:height, :width])
+        if not self.contract.reads_coverage:
+            image = composite(pair.rgb, image, pair.coverage)
+        return replace(raw, fused=image)
+
+    def _padded(self, image: np.ndarray) -> np.ndarray:
+        """Return an image with sides that are multiples of the contract's ``size_multiple``."""
+        bottom, right = (-side % self.contract.size_multiple for side in image.shape[:2])
+        if not bottom and not right:
+            return np.ascontiguousarray(image)
+        return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)

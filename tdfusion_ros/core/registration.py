@@ -12,10 +12,12 @@ from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Identity
+from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import CalibrationError
 
 MIN_VIEW = 0.03  # of the rgb image; a calibration that covers less is a mistake
+FAR_PX = -30_000.0  # outside of any image, and within 16 bits
 
 
 class Registration:
@@ -25,42 +27,55 @@ class Registration:
         self._calibration = calibration
         self._sizes: tuple[Size, Size] | None = None
         self._maps: tuple[np.ndarray, np.ndarray] | None = None
-        self._valid = np.zeros((0, 0), bool)
+        self._coverage = np.zeros((0, 0), np.float32)
 
     def apply(self, ir: np.ndarray, rgb_size_hw: Size) -> tuple[np.ndarray, np.ndarray]:
         """
-        Return the ir image on the rgb grid, and where it is valid.
+        Return the ir image on the rgb grid, and its coverage.
 
         :param ir: (h, w) float32 in [0, 1].
-        :returns: (H, W) float32 in [0, 1], 0 where the ir camera does not see; (H, W) bool.
+        :returns: (H, W) float32 in [0, 1], 0 where the ir camera does not see; (H, W) float32 as
+            :attr:`tdfusion_ros.core.data.RegisteredPair.coverage`, read-only.
         :raises CalibrationError: if the calibration maps no pixel into the ir image.
         """
         sizes = (rgb_size_hw, (ir.shape[0], ir.shape[1]))
         if sizes != self._sizes:
             self._prepare(*sizes)
         if self._maps is not None:
-            return cv2.remap(ir, *self._maps, cv2.INTER_LINEAR), self._valid
+            return cv2.remap(ir, *self._maps, cv2.INTER_LINEAR), self._coverage
         if sizes[0] != sizes[1]:
-            return cv2.resize(ir, rgb_size_hw[::-1], interpolation=cv2.INTER_LINEAR), self._valid
-        return ir, self._valid
+            ir = cv2.resize(ir, rgb_size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+        return ir, self._coverage
 
     def _prepare(self, rgb_size_hw: Size, ir_size_hw: Size) -> None:
         if isinstance(self._calibration, Identity):
             self._maps = None
-            self._valid = np.ones(rgb_size_hw, bool)
+            self._coverage = np.ones(rgb_size_hw, np.float32)
         else:
             grid = np.moveaxis(np.indices(rgb_size_hw)[::-1], 0, -1).astype(np.float64)
             points = rgb_to_ir(self._calibration, grid, rgb_size_hw, ir_size_hw)
-            points = points.astype(np.float32)
-            self._valid = inside(points, ir_size_hw)
-            if not self._valid.any():
+            seen = inside(points, ir_size_hw)
+            if not seen.any():
                 raise CalibrationError(
                     'the calibration maps no pixel of rgb into the ir image; '
                     'check the direction (rgb to ir) and the image sizes'
                 )
-            self._maps = cv2.convertMaps(points[..., 0], points[..., 1], cv2.CV_16SC2)
-        self._valid.flags.writeable = False  # every result shares it
+            self._maps = _maps(points, seen, ir_size_hw)
+            self._coverage = soft(seen)
+        self._coverage.flags.writeable = False  # every result shares it
         self._sizes = (rgb_size_hw, ir_size_hw)
+
+
+def _maps(points: np.ndarray, seen: np.ndarray, ir_size_hw: Size) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return the maps for ``cv2.remap``: no pixel is mixed with the black around the image.
+
+    Pixels whose center lies in the outer half of a border pixel take its value, and those outside
+    are sent so far away that they are 0.
+    """
+    last = np.array(ir_size_hw[::-1]) - 1
+    points = np.where(seen[..., None], points.clip(0, last), FAR_PX).astype(np.float32)
+    return cv2.convertMaps(points[..., 0], points[..., 1], cv2.CV_16SC2)
 
 
 def check_view(calibration: Calibration) -> None:

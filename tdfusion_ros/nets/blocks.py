@@ -30,6 +30,18 @@ def recolor(rgb: Tensor, fused_luma: Tensor) -> Tensor:
     return (rgb + (fused_luma - luma(rgb))).clamp(0.0, 1.0)
 
 
+def composite(luma: Tensor, fused_luma: Tensor, coverage: Tensor | None) -> Tensor:
+    """
+    Return the fused luma where the thermal camera sees, and luma elsewhere; all (B, 1, H, W).
+
+    :param coverage: in [0, 1], soft at its border; None: 1 everywhere.
+    """
+    if coverage is None:
+        return fused_luma
+    # At coverage 1 and 0 exactly the fused luma and luma, unlike luma + coverage * difference.
+    return coverage * fused_luma + (1.0 - coverage) * luma
+
+
 class ConvNorm(nn.Module):
     """Convolution, BatchNorm and ReLU."""
 

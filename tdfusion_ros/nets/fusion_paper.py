@@ -12,6 +12,8 @@ from torch import nn
 from torch import Tensor
 from torch.nn import functional
 
+from tdfusion_ros.nets.blocks import composite
+
 HEADS = 8
 
 
@@ -135,6 +137,12 @@ class FusionPaper(nn.Module):
             nn.Sigmoid(),
         )
 
-    def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
-        """Return the fused luma, (B, 1, H, W) in (0, 1); inputs (B, 1, H, W) in [0, 1]."""
-        return self.decode(self.cross(self.encode_ir(ir), self.encode_luma(luma)))
+    def forward(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """
+        Return the fused luma, (B, 1, H, W) in (0, 1); inputs (B, 1, H, W) in [0, 1].
+
+        :param coverage: as in :meth:`tdfusion_ros.nets.fusion_rt.FusionRT.maps`.
+        """
+        seen = 1.0 if coverage is None else coverage.ceil()
+        fused = self.decode(self.cross(self.encode_ir(ir * seen), self.encode_luma(luma * seen)))
+        return composite(luma, fused, coverage)

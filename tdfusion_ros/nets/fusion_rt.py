@@ -7,6 +7,8 @@ from torch import nn
 from torch import Tensor
 from torch.nn import functional
 
+from tdfusion_ros.nets.blocks import composite
+
 
 @dataclass(frozen=True)
 class FusionRTConfig:
@@ -21,17 +23,27 @@ class FusionRTConfig:
 
 
 MOMENTS = 5  # number of columns of moments()
+NOTHING = 1e-6  # share of seen pixels below which there are none; 0 would divide by it
 
 
-def moments(sources: Tensor) -> Tensor:
+def moments(sources: Tensor, seen: Tensor | None = None) -> Tensor:
     """
-    Return first and second moments of two sources over all pixels.
+    Return first and second moments of two sources over the seen cells.
 
     :param sources: (B, 2, H, W).
-    :returns: (B, 5): the mean of each source, of the square of each, and of their product.
+    :param seen: (B, 1, H, W) weight of each cell; None: all have the same.
+    :returns: (B, 5): the mean of each source, of the square of each, and of their product; 0 if
+        nothing is seen.
     """
     first, second = sources.split(1, 1)
-    return torch.cat((sources, sources.square(), first * second), 1).mean((2, 3))
+    return _mean(torch.cat((sources, sources.square(), first * second), 1), seen)
+
+
+def _mean(x: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the weighted mean of (B, C, H, W) over all pixels, (B, C)."""
+    if weight is None:
+        return x.mean((2, 3))
+    return (x * weight).mean((2, 3)) / weight.mean((2, 3)).clamp(min=NOTHING)
 
 
 class FusionRT(nn.Module):
@@ -57,7 +69,8 @@ class FusionRT(nn.Module):
         others = (nn.Conv2d(width, width, 3, padding=1) for _ in range(self.config.depth - 2))
         self.body = nn.ModuleList((first, *others))
         self.head = nn.Conv2d(width, 4, 1)
-        self.mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        # Half precision converts to float32 here: the sum over a scene would overflow.
+        self.last: nn.Module = nn.Identity()
         self.scene = nn.Sequential(
             nn.Linear(width + MOMENTS, 2 * width),
             nn.ReLU(),
@@ -65,26 +78,40 @@ class FusionRT(nn.Module):
             nn.Unflatten(1, (4, 1, 1)),
         )
 
-    def maps(self, luma: Tensor, ir: Tensor) -> tuple[Tensor, ...]:
+    def maps(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> tuple[Tensor, ...]:
         """
         Return the weights of infrared and luma, the gain of details, and the offset.
 
         :param luma: (B, 1, H, W) in [0, 1], H and W multiples of ``scale``.
         :param ir: (B, 1, H, W) in [0, 1], on the grid of ``luma``.
+        :param coverage: (B, 1, H, W) in [0, 1]: 1 where the thermal camera sees, 0 where not;
+            None: it sees everywhere. Pixels with coverage 0 influence nothing.
         :returns: four (B, 1, H, W) maps, three in [0, 1] and one in [-1/2, 1/2].
         """
-        return self._maps_and_surroundings(torch.cat((luma, ir), 1))[:4]
+        return self._maps_and_surroundings(torch.cat((luma, ir), 1), coverage)[:4]
 
-    def _maps_and_surroundings(self, sources: Tensor) -> tuple[Tensor, ...]:
+    def _maps_and_surroundings(
+        self, sources: Tensor, coverage: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """Return the four maps, and the local means of luma and of infrared."""
-        x = sources - 0.5
+        middle: float | Tensor = 0.5
+        seen_cells = None
+        if coverage is not None:
+            seen = coverage.ceil()  # the border is soft in the blend, and hard in what is read
+            sources, middle = sources * seen, 0.5 * seen
+            seen_cells = functional.avg_pool2d(seen, self.config.scale)
+        x = sources - middle  # 0 outside, as beyond the border of the image
         for convolution in self.body:
             x = functional.relu(convolution(x))
         cells = functional.avg_pool2d(sources, self.config.scale)
-        scene = torch.cat((self.mean(x), moments(cells)), 1)
+        around = functional.avg_pool2d(cells, 3, 1, padding=1, count_include_pad=False)
+        if seen_cells is not None:
+            near = functional.avg_pool2d(seen_cells, 3, 1, padding=1, count_include_pad=False)
+            around = around / near.clamp(min=NOTHING)
+            cells = cells / seen_cells.clamp(min=NOTHING)
+        scene = torch.cat((_mean(self.last(x), seen_cells), moments(cells, seen_cells)), 1)
         # Split and joined because ONNX Runtime would continue with 16 channels for these 4.
         logits = torch.cat(self.head(x).split(1, 1), 1) + self.scene(scene)
-        around = functional.avg_pool2d(cells, 3, 1, padding=1, count_include_pad=False)
         # Interpolated, not pixel-shuffled: Sobel does not see a checkerboard, so the loss would
         # not prevent one. In one call after the sigmoid, which saves time.
         weight_ir, weight_luma, gain, offset, *surroundings = functional.interpolate(
@@ -94,16 +121,21 @@ class FusionRT(nn.Module):
         ).split(1, 1)
         return weight_ir, weight_luma, gain, offset - 0.5, *surroundings
 
-    def mix(self, luma: Tensor, ir: Tensor) -> Tensor:
+    def mix(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
         """Return the fused luma as :meth:`forward`, but not clamped to [0, 1]."""
-        maps = self._maps_and_surroundings(torch.cat((luma, ir), 1))
+        maps = self._maps_and_surroundings(torch.cat((luma, ir), 1), coverage)
         weight_ir, weight_luma, gain, offset, *around = maps
         detail_luma, detail_ir = luma - around[0], ir - around[1]
         # Equals torch.where, in operations that are faster in ONNX Runtime.
         use_ir = (detail_ir.abs() > detail_luma.abs()).to(luma.dtype)
         detail = detail_luma + use_ir * (detail_ir - detail_luma)
-        return weight_ir * ir + weight_luma * luma + gain * detail + offset
+        mixed = weight_ir * ir + weight_luma * luma + gain * detail + offset
+        return composite(luma, mixed, coverage)
 
-    def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
-        """Return the fused luma, (B, 1, H, W) in [0, 1]; inputs as in :meth:`maps`."""
-        return self.mix(luma, ir).clamp(0.0, 1.0)
+    def forward(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """
+        Return the fused luma, (B, 1, H, W) in [0, 1]; inputs as in :meth:`maps`.
+
+        It is ``luma`` where coverage is 0, and a blend at the soft border.
+        """
+        return self.mix(luma, ir, coverage).clamp(0.0, 1.0)

@@ -35,18 +35,20 @@ class Perception(nn.Module):
         # With other than three channels, detections do not depend on the fused image.
         self.detector_inputs = int(detector.inputs)  # type: ignore[arg-type]
 
-    def forward(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, rgb: Tensor, ir: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
         Fuse and detect.
 
         :param rgb: (H, W, 3) uint8, channel order R, G, B; H and W multiples of 32.
         :param ir: (H, W) float32 in [0, 1], on the grid of ``rgb``.
+        :param coverage: (H, W) float32 in [0, 1]: 1 where the thermal camera sees; where it is 0,
+            ``fused`` is ``rgb``.
         :returns: ``fused`` (H, W, 3) uint8 RGB, ``boxes_xyxy`` (A, 4) float32 in pixels and
             ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression.
         """
         levels, y, ir = self._sources(rgb, ir)
         # As recolor, but in gray levels: saves a division and a product of three channels.
-        change = 255.0 * (self.fusion(y, ir) - y)
+        change = 255.0 * (self.fusion(y, ir, coverage[None, None]) - y)
         if self.detector_inputs == 3:
             detections = self._detections((levels + change).clamp(0.0, 255.0) / 255.0)
         else:
@@ -55,10 +57,10 @@ class Perception(nn.Module):
         fused = (levels + (change + 0.5)).clamp(0.0, 255.0)
         return fused[0].to(torch.uint8).permute(1, 2, 0), *detections
 
-    def detect(self, rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
+    def detect(self, rgb: Tensor, ir: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
         """Return only ``boxes_xyxy`` and ``scores``; fuse only if the detector needs it."""
         if self.detector_inputs == 3:
-            return self(rgb, ir)[1:]
+            return self(rgb, ir, coverage)[1:]
         return self._detections(self._both(*self._sources(rgb, ir)))
 
     def _both(self, levels: Tensor, y: Tensor, ir: Tensor) -> Tensor:

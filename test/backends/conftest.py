@@ -15,6 +15,7 @@ import pytest
 from tdfusion_ros import backends
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.core.coverage import soft
 
 FACTS = {'gpu': 'Orin', 'capability': [8, 7], 'driver': '12060'}
 STREAM = 77
@@ -28,11 +29,12 @@ def shipped(bundle):
 
 @pytest.fixture(scope='session')
 def noise():
-    """Return random inputs: ``noise(size_hw, seed)``."""
+    """Return random inputs, with ir in the left three quarters: ``noise(size_hw, seed)``."""
 
     def make(size_hw, seed=1):
         rng = np.random.default_rng(seed)
-        return rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8), rng.random(size_hw, np.float32)
+        rgb, ir = rng.integers(0, 256, (*size_hw, 3), np.uint8), rng.random(size_hw, np.float32)
+        return rgb, ir, soft(np.broadcast_to(np.arange(size_hw[1]) < size_hw[1] * 0.75, size_hw))
 
     return make
 
@@ -143,7 +145,7 @@ class FakeEngine:
 
     def execute_async_v3(self, stream):
         assert stream == STREAM
-        outputs = self.compute(self.array('rgb'), self.array('ir'))
+        outputs = self.compute(*(self.array(name) for name in ('rgb', 'ir', 'coverage')))
         for index, output in enumerate(outputs):
             self.array(f'output{index}')[...] = output
         return self.succeeds

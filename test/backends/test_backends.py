@@ -45,8 +45,9 @@ def test_cpu_runs_the_shipped_model_at_any_multiple_with_repeatable_results(cpu,
 
 def test_cpu_omits_the_unneeded_fused_image_and_detects_the_same(cpu, demo_pairs):
     ir = demo_pairs[0].ir.pixels / np.float32(255)
-    full = cpu.run(demo_pairs[0].rgb.pixels, ir)
-    detected = cpu.run(demo_pairs[0].rgb.pixels, ir, fused=False)
+    images = demo_pairs[0].rgb.pixels, ir, np.ones_like(ir)
+    full = cpu.run(*images)
+    detected = cpu.run(*images, fused=False)
     assert detected.fused is None
     np.testing.assert_allclose(detected.boxes_xyxy, full.boxes_xyxy, atol=1e-3)
     np.testing.assert_allclose(detected.scores, full.scores, atol=1e-5)
@@ -72,6 +73,38 @@ def test_idle_threads_of_the_cpu_sleep_soon(shipped, monkeypatch, version, name,
 def test_bundle_without_a_detector_graph_still_detects(shipped, noise):
     older = open_backend('cpu', replace(shipped, detector_graph=None), sizes_hw=((32, 32),))
     assert older.run(*noise((32, 32)), fused=False).fused is not None
+
+
+def without_coverage(graph):
+    """Return a graph as earlier versions wrote it: with the input ``coverage`` made constant."""
+    onnx = pytest.importorskip('onnx')
+    model = onnx.load_from_string(graph)
+    inputs = list(model.graph.input)
+    del model.graph.input[:]
+    model.graph.input.extend(tensor for tensor in inputs if tensor.name != 'coverage')
+    one = onnx.numpy_helper.from_array(np.ones(1, np.float32))
+    for node in (
+        onnx.helper.make_node('ConstantOfShape', ['shape_of_ir'], ['coverage'], value=one),
+        onnx.helper.make_node('Shape', ['ir'], ['shape_of_ir']),
+    ):
+        model.graph.node.insert(0, node)
+    return model.SerializeToString()
+
+
+def test_bundle_of_an_earlier_version_without_coverage_still_runs(cpu, shipped, noise):
+    graphs = {
+        name: without_coverage(getattr(shipped, name)) for name in ('graph', 'detector_graph')
+    }
+    contract = replace(shipped.contract, inputs=('rgb', 'ir'))
+    older = open_backend(
+        'cpu', replace(shipped, contract=contract, **graphs), sizes_hw=((32, 32),)
+    )
+    rgb, ir, coverage = noise((64, 96))
+    for fused in (True, False):
+        got = older.run(rgb, ir, coverage, fused=fused)
+        expected = cpu.run(rgb, ir, np.ones_like(ir), fused=fused)
+        np.testing.assert_allclose(got.scores, expected.scores, atol=1e-5)
+    np.testing.assert_array_equal(older.run(rgb, ir, coverage).fused.shape, rgb.shape)
 
 
 @pytest.mark.parametrize('name', ['cuda', 'trt'])

@@ -22,7 +22,7 @@ class FakeEngine:
     def __init__(self, change=lambda raw, frame: {}):
         self.change = change
 
-    def run(self, rgb, ir):
+    def run(self, rgb, ir, coverage):
         raw = RawOutput(
             ((rgb.astype(np.float32) + 255 * ir[..., None]) / 2).astype(np.uint8),
             np.full((10, 4), 100.0, np.float32),
@@ -49,7 +49,7 @@ def only(frame_name, change):
     return lambda raw, frame: change(raw, frame) if frame == frame_name else {}
 
 
-def test_differences_of_half_precision_pass_and_are_returned():
+def test_differences_of_half_precision_pass_and_are_returned(shipped):
     def change(raw, frame):
         return {
             **one_pixel_off(4)(raw, frame),
@@ -57,9 +57,9 @@ def test_differences_of_half_precision_pass_and_are_returned():
             'scores': raw.scores + np.float32(0.001),
         }
 
-    found = check_agreement(FakeEngine(change), FakeEngine(), SIZE)
+    found = check_agreement(FakeEngine(change), FakeEngine(), shipped.contract, SIZE)
     assert str(found) == 'image 4 of 255 (mean 0.001), boxes 0.30 px, scores 0.0010'
-    assert check_agreement(FakeEngine(), FakeEngine(), SIZE).image_largest == 0
+    assert check_agreement(FakeEngine(), FakeEngine(), shipped.contract, SIZE).image_largest == 0
 
 
 WRONG = {
@@ -74,23 +74,23 @@ WRONG = {
 
 
 @pytest.mark.parametrize('change', WRONG.values(), ids=WRONG)
-def test_engine_that_computes_something_else_is_refused_with_the_differences(change):
+def test_engine_that_computes_something_else_is_refused_with_the_differences(change, shipped):
     with pytest.raises(ModelError, match=r'differs too much .* image .* boxes .* scores'):
-        check_agreement(FakeEngine(change), FakeEngine(), SIZE)
+        check_agreement(FakeEngine(change), FakeEngine(), shipped.contract, SIZE)
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])
 @pytest.mark.parametrize('field', ['boxes_xyxy', 'scores'])
-def test_output_that_is_not_finite_is_refused_naming_the_frame(field, value):
+def test_output_that_is_not_finite_is_refused_naming_the_frame(field, value, shipped):
     change = only('black', lambda raw, _: {field: getattr(raw, field) * np.float32(value)})
     with pytest.raises(ModelError, match=f'{field} of the black frame is not finite'):
-        check_agreement(FakeEngine(change), FakeEngine(), SIZE)
+        check_agreement(FakeEngine(change), FakeEngine(), shipped.contract, SIZE)
 
 
-def test_output_of_another_shape_is_refused():
+def test_output_of_another_shape_is_refused(shipped):
     engine = FakeEngine(lambda raw, frame: {'scores': raw.scores[:5]})
     with pytest.raises(ModelError, match=r'scores of the random frame: expected \(10, 3\)'):
-        check_agreement(engine, FakeEngine(), SIZE)
+        check_agreement(engine, FakeEngine(), shipped.contract, SIZE)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def test_driver_names_the_gpu(gpu_facts):
 def test_backend_returns_what_the_cpu_returns_for_real_pairs(opened, shipped, demo_pairs):
     backend, cpu = opened(SIZE), open_backend('cpu', shipped)
     for pair in demo_pairs[::8]:
-        given = pair.rgb.pixels, pair.ir.pixels / np.float32(255)
+        ir = pair.ir.pixels / np.float32(255)
+        given = pair.rgb.pixels, ir, np.ones_like(ir)
         got, expected = backend.run(*given), cpu.run(*given)
         assert np.abs(got.fused.astype(int) - expected.fused).max() <= 4
         assert np.abs(got.scores - expected.scores).max() < 0.05

@@ -38,7 +38,8 @@ class FakeSession(onnxruntime.InferenceSession):
             height, width = feeds['ir'].shape
             for bound in ('min', 'opt', 'max'):
                 shapes = self.options[f'trt_profile_{bound}_shapes']
-                assert shapes == f'rgb:{height}x{width}x3,ir:{height}x{width}'
+                size = f'{height}x{width}'
+                assert shapes == f'rgb:{size}x3,ir:{size},coverage:{size}'
             engine = Path(self.options['trt_engine_cache_path']) / 'TRTKernel_0_sm87.engine'
             if engine.parent.is_dir() and not engine.exists():
                 FakeSession.built += 1
@@ -61,10 +62,10 @@ def session(monkeypatch):
 
 
 def test_engine_is_built_for_one_size_and_loaded_again(session, shipped, noise, tmp_path):
-    OrtEngine(shipped.graph, tmp_path, SIZE)
+    OrtEngine(shipped.graph, tmp_path, SIZE, shipped.contract.inputs)
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(files) == {'TRTKernel_0_sm87.engine', 'TRTKernel_0_sm87.profile'}
-    engine = from_files(shipped.graph, files, SIZE)
+    engine = from_files(shipped.graph, files, SIZE, shipped.contract.inputs)
     assert engine.run(*noise(SIZE)).fused.shape == (*SIZE, 3)
     assert session.built == 1
 
@@ -74,12 +75,12 @@ def test_provider_that_onnx_runtime_silently_omits_is_an_error(
 ):
     monkeypatch.setattr(session, 'loads', False)
     with pytest.raises(ModelError, match='cannot load its TensorRT provider'):
-        OrtEngine(shipped.graph, tmp_path, SIZE)
+        OrtEngine(shipped.graph, tmp_path, SIZE, shipped.contract.inputs)
 
 
 def test_error_of_onnx_runtime_is_a_model_error(tmp_path):
     with pytest.raises(ModelError, match='cannot build the engine'):
-        OrtEngine(b'no graph', tmp_path, SIZE)
+        OrtEngine(b'no graph', tmp_path, SIZE, ('rgb', 'ir', 'coverage'))
 
 
 def test_backend_trt_uses_onnx_runtime_where_torch_tensorrt_is_not_installed(

@@ -19,7 +19,7 @@ from tdfusion_ros.nets.perception import build_perception  # noqa: E402
 
 pytestmark = pytest.mark.torch
 SIZE = (32, 64)
-INPUTS = {'rgb': (*SIZE, 3), 'ir': SIZE}
+INPUTS = {'rgb': (*SIZE, 3), 'ir': SIZE, 'coverage': SIZE}
 OUTPUTS = [(*SIZE, 3), (42, 4), (42, 3)]
 
 

@@ -28,9 +28,9 @@ class InTorch:
     def __init__(self, model):
         self.model = model
 
-    def run(self, rgb, ir):
+    def run(self, *images):
         with torch.inference_mode():
-            outputs = self.model(torch.from_numpy(rgb), torch.from_numpy(ir))
+            outputs = self.model(*map(torch.from_numpy, images))
         return RawOutput(*(tensor.numpy() for tensor in outputs))
 
 
@@ -66,7 +66,7 @@ def paper(untrained):
 
 
 def test_rebuilt_network_equals_the_graph_of_the_bundle(model, shipped):
-    found = check_agreement(InTorch(model), CpuBackend(shipped.graph), SIZE)
+    found = check_agreement(InTorch(model), CpuBackend(shipped.graph), shipped.contract, SIZE)
     assert found.image_largest <= 1
     assert found.box_px < 0.01
     assert found.score < 1e-4
@@ -77,10 +77,10 @@ def test_exported_network_equals_the_network_except_for_the_cast_to_uint8(untrai
     """For detectors of the fused image and of the sources."""
     model = network.to_half(untrained(inputs=inputs))
     rgb = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8)
-    ir = torch.rand(SIZE)
-    fused, *found = network.export(model, SIZE).module()(rgb.float(), ir)
+    others = torch.rand(SIZE), torch.rand(SIZE)
+    fused, *found = network.export(model, SIZE).module()(rgb.float(), *others)
     assert {tensor.dtype for tensor in (fused, *found)} == {torch.float32}
-    for got, expected in zip((fused.to(torch.uint8), *found), model(rgb, ir), strict=True):
+    for got, expected in zip((fused.to(torch.uint8), *found), model(rgb, *others), strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
@@ -90,8 +90,8 @@ def test_network_that_does_not_end_in_uint8_is_not_exported(model):
             super().__init__()
             self.inner = model
 
-        def forward(self, rgb, ir):
-            fused, boxes_xyxy, scores = self.inner(rgb, ir)
+        def forward(self, *images):
+            fused, boxes_xyxy, scores = self.inner(*images)
             return fused.float(), boxes_xyxy, scores
 
     with pytest.raises(ModelError, match='not in a cast to uint8'):
@@ -99,7 +99,7 @@ def test_network_that_does_not_end_in_uint8_is_not_exported(model):
 
 
 def test_half_precision_passes_the_check_with_a_wide_margin(half, shipped):
-    found = check_agreement(InTorch(half), CpuBackend(shipped.graph), SIZE)
+    found = check_agreement(InTorch(half), CpuBackend(shipped.graph), shipped.contract, SIZE)
     assert found.image_largest <= 1
     assert found.box_px < 0.5
     assert found.score < 0.002
@@ -122,7 +122,8 @@ def test_half_precision_of_a_detector_with_pretrained_form_stays_close(shipped, 
 
 
 def test_half_precision_is_correct_for_a_real_pair(half, shipped, demo_pairs):
-    given = demo_pairs[0].rgb.pixels, demo_pairs[0].ir.pixels / np.float32(255)
+    ir = demo_pairs[0].ir.pixels / np.float32(255)
+    given = demo_pairs[0].rgb.pixels, ir, np.ones_like(ir)
     expected, got = CpuBackend(shipped.graph).run(*given), InTorch(half).run(*given)
     assert np.abs(expected.fused.astype(int) - got.fused).max() <= 1
     assert np.abs(expected.scores - got.scores).max() < 0.005
@@ -137,30 +138,30 @@ def test_every_convolution_runs_in_half_precision(half):
         if isinstance(module, torch.nn.Conv2d):
             hook = module.register_forward_hook(lambda _, given, out: seen.append(out.dtype))
             handles.append(hook)
-    half(torch.zeros(*SIZE, 3, dtype=torch.uint8), torch.zeros(SIZE))
+    half(torch.zeros(*SIZE, 3, dtype=torch.uint8), torch.zeros(SIZE), torch.ones(SIZE))
     for handle in handles:
         handle.remove()
     assert len(seen) == 40
     assert set(seen) == {torch.half}
 
 
-def test_paper_network_is_correct_in_half_precision_even_for_a_black_frame(paper):
+def test_paper_network_is_correct_in_half_precision_even_for_a_black_frame(paper, shipped):
     half = network.to_half(deepcopy(paper))
-    found = check_agreement(InTorch(half), InTorch(paper), SIZE)
+    found = check_agreement(InTorch(half), InTorch(paper), shipped.contract, SIZE)
     assert found.image_largest <= 2
     types = {name: value.dtype for name, value in half.fusion.named_parameters()}
     assert {t for n, t in types.items() if 'norm' in n or 'temperature' in n} == {torch.float32}
     assert {t for n, t in types.items() if not ('norm' in n or 'temperature' in n)} == {torch.half}
 
 
-def test_paper_network_entirely_in_half_precision_is_refused(paper):
+def test_paper_network_entirely_in_half_precision_is_refused(paper, shipped):
     """Without the float32 parts, a black frame gives no number."""
     naive = deepcopy(paper)
     fusion = naive.fusion.half()
     forward = fusion.forward
-    fusion.forward = lambda luma, ir: forward(luma.half(), ir.half()).float()
+    fusion.forward = lambda *images: forward(*(image.half() for image in images)).float()
     with pytest.raises(ModelError):
-        check_agreement(InTorch(naive), InTorch(paper), SIZE)
+        check_agreement(InTorch(naive), InTorch(paper), shipped.contract, SIZE)
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,9 @@ class FakePlan:
     def __init__(self, graph, plan, size_hw):
         self.cpu, self.wrong, self.size_hw = CpuBackend(graph), plan == b'wrong', size_hw
 
-    def run(self, rgb, ir):
+    def run(self, rgb, ir, coverage):
         assert ir.shape == self.size_hw
-        raw = self.cpu.run(rgb, ir)
+        raw = self.cpu.run(rgb, ir, coverage)
         return RawOutput(255 - raw.fused if self.wrong else raw.fused, raw.boxes_xyxy, raw.scores)
 
 
@@ -219,10 +219,10 @@ def test_everything_from_request_to_result_with_a_fake_gpu_and_tensorrt(
         lambda request, *rest: engine_builder.perform(json.loads(json.dumps(request))),
     )
     anchors = SIZE[0] * SIZE[1] * 21 // 1024
-    shapes = {'rgb': (*SIZE, 3), 'ir': SIZE, 'output0': (*SIZE, 3)}
+    shapes = {'rgb': (*SIZE, 3), 'ir': SIZE, 'coverage': SIZE, 'output0': (*SIZE, 3)}
     fake_tensorrt(
         {**shapes, 'output1': (anchors, 4), 'output2': (anchors, 3)},
-        lambda rgb, ir: programs[-1](torch.from_numpy(rgb), torch.from_numpy(ir)),
+        lambda *images: programs[-1](*map(torch.from_numpy, images)),
     )
     from tdfusion_ros.backends import trt_plan
 

@@ -11,15 +11,20 @@ SIZE = (32, 64)
 SHAPES = {
     'rgb': (*SIZE, 3),
     'ir': SIZE,
+    'coverage': SIZE,
     'output0': (*SIZE, 3),
     'output1': (42, 4),
     'output2': (42, 3),
 }
 
 
-def compute(rgb, ir):
-    """Return outputs of the right shapes that depend on both inputs."""
-    return rgb * ir[..., None], np.full((42, 4), rgb.sum()), np.full((42, 3), ir.sum())
+def compute(rgb, ir, coverage):
+    """Return outputs of the right shapes that depend on all inputs."""
+    return (
+        rgb * (ir * coverage)[..., None],
+        np.full((42, 4), rgb.sum()),
+        np.full((42, 3), ir.sum()),
+    )
 
 
 @pytest.fixture
@@ -40,9 +45,9 @@ def load(fake_tensorrt):
 def test_engine_reads_and_writes_the_right_tensors(load, noise):
     engine = load(SHAPES)
     for seed in (0, 1):
-        rgb, ir = noise(SIZE, seed)
-        fused, boxes_xyxy, scores = compute(rgb.astype(np.float32), ir)
-        raw = engine.run(rgb, ir)
+        rgb, *others = noise(SIZE, seed)
+        fused, boxes_xyxy, scores = compute(rgb.astype(np.float32), *others)
+        raw = engine.run(rgb, *others)
         np.testing.assert_array_equal(raw.fused, fused.astype(np.uint8))
         np.testing.assert_allclose(raw.boxes_xyxy, boxes_xyxy, rtol=1e-6)
         np.testing.assert_allclose(raw.scores, scores, rtol=1e-6)

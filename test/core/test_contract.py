@@ -99,3 +99,11 @@ def test_file_of_another_hash_is_refused_and_the_right_one_is_not(raw):
         verify(contract, 'model.onnx', b'Graph')
     with pytest.raises(ModelError, match=r'unknown\.bin'):
         verify(contract, 'unknown.bin', b'graph')
+
+
+def test_contract_of_a_graph_that_does_not_read_coverage_is_accepted(raw):
+    assert parse_contract(json.dumps(raw)).reads_coverage
+    raw['inputs'] = [tensor for tensor in raw['inputs'] if tensor['name'] != 'coverage']
+    contract = parse_contract(json.dumps(raw))
+    assert contract.inputs == ('rgb', 'ir')
+    assert not contract.reads_coverage

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.core.calibration import Homography
-from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.data import Frame
-from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.pipeline import Pipeline
@@ -20,28 +18,6 @@ from tdfusion_ros.core.synchronizer import FramePair
 SHIFTED = Homography(np.array([[1.0, 0, -160], [0, 1, 0], [0, 0, 1]]))
 BLACK = Frame(np.zeros((64, 64, 3), np.uint8), 0)
 COLD = np.random.default_rng(0).integers(7000, 7400, (64, 64)).astype(np.uint16)
-
-
-class Recorder:
-    """A backend that records its inputs and returns the rgb image and one box around it."""
-
-    name = 'recorder'
-
-    def run(self, rgb, ir, *, fused=True):
-        self.rgb, self.ir, self.fused = rgb, ir, fused
-        box = np.array([[0, 0, rgb.shape[1], rgb.shape[0]]], np.float32)
-        return RawOutput(rgb if fused else None, box, np.array([[0.9, 0, 0]], np.float32))
-
-
-@pytest.fixture
-def make(pipeline):
-    """Return a function that makes a pipeline with a recorder in place of the network."""
-
-    def make(calibration=None, contract=pipeline.contract, backend=None, **settings):
-        config = from_mapping(settings)
-        return Pipeline(config, contract, calibration or Identity(), backend or Recorder())
-
-    return make
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tdfusion_ros.build import load_calibration
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
@@ -37,26 +38,33 @@ def rig(translation_m=(0.1, 0.02, -0.03), turn=(0.02, -0.05, 0.01), depth=8.0, r
     )
 
 
+def register(calibration, ir, rgb_size_hw):
+    """Return the registered image and where ir sees."""
+    registered, coverage = Registration(calibration).apply(ir, rgb_size_hw)
+    assert not registered[coverage == 0].any()
+    return registered, coverage > 0
+
+
 def test_identity_does_not_change_an_image_of_the_rgb_size(ir):
-    registered, valid = Registration(Identity()).apply(ir, ir.shape)
+    registered, valid = register(Identity(), ir, ir.shape)
     np.testing.assert_array_equal(registered, ir)
     assert valid.all()
 
 
 def test_identity_stretches_an_image_of_another_size(ir):
     small = cv2.resize(ir, (160, 120), interpolation=cv2.INTER_AREA)
-    registered, valid = Registration(Identity()).apply(small, (480, 640))
+    registered, valid = register(Identity(), small, (480, 640))
     assert registered.shape == valid.shape == (480, 640)
     assert valid.all()
     assert np.abs(registered - ir).mean() < 0.05
 
 
 def test_homography_agrees_with_opencv(ir):
-    registered, valid = Registration(Homography(TILT)).apply(ir, (400, 600))
+    registered, valid = register(Homography(TILT), ir, (400, 600))
     # warpPerspective takes the map from the output to the input with this flag.
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    wanted = cv2.warpPerspective(ir, TILT, (600, 400), flags=flags)
-    np.testing.assert_allclose(registered, wanted, atol=0.02)
+    wanted = cv2.warpPerspective(ir, TILT, (600, 400), None, flags, cv2.BORDER_REPLICATE)
+    np.testing.assert_allclose(registered, np.where(valid, wanted, 0), atol=0.02)
     seen = cv2.warpPerspective(np.ones_like(ir), TILT, (600, 400), flags=flags)
     assert valid[seen == 1].all()
     assert not valid[seen == 0].any()
@@ -71,7 +79,7 @@ def test_homography_takes_an_rgb_pixel_to_its_ir_pixel():
 
 @pytest.mark.parametrize(('dx', 'dy'), [(-100, 0), (100, 0), (0, -70), (0, 70), (30, -20)])
 def test_outside_of_the_ir_image_is_black_and_not_valid(ir, dx, dy):
-    registered, valid = Registration(shift(dx, dy)).apply(ir, ir.shape)
+    registered, valid = register(shift(dx, dy), ir, ir.shape)
     wanted = np.zeros((480 + 200, 640 + 200), np.float32)
     wanted[100:-100, 100:-100] = ir
     inside = np.zeros(wanted.shape, bool)
@@ -118,9 +126,9 @@ def test_point_of_the_plane_is_mapped_to_where_both_cameras_see_it(rgb_d, ir_d):
 def test_distorted_ir_image_is_undistorted_as_by_opencv(ir):
     k = np.array([[420.0, 0, 318], [0, 422, 241], [0, 0, 1]])
     straight, bent = Camera((480, 640), k, np.zeros(0)), Camera((480, 640), k, np.array(BARREL))
-    registered, valid = Registration(
-        Extrinsics(straight, bent, np.eye(3), np.zeros(3), 20.0)
-    ).apply(ir, (480, 640))
+    registered, valid = register(
+        Extrinsics(straight, bent, np.eye(3), np.zeros(3), 20.0), ir, (480, 640)
+    )
     wanted = cv2.undistort(ir, k, np.array(BARREL))
     np.testing.assert_allclose(registered[valid], wanted[valid], atol=0.05)
     assert valid.mean() > 0.95
@@ -130,7 +138,7 @@ def test_distorted_rgb_image_gets_an_ir_image_with_the_same_distortion(ir):
     k = np.array([[420.0, 0, 318], [0, 422, 241], [0, 0, 1]])
     straight, bent = Camera((480, 640), k, np.zeros(0)), Camera((480, 640), k, np.array(BARREL))
     calibration = Extrinsics(bent, straight, np.eye(3), np.zeros(3), 20.0)
-    curved, valid = Registration(calibration).apply(ir, (480, 640))
+    curved, valid = register(calibration, ir, (480, 640))
     again = cv2.undistort(curved, k, np.array(BARREL))
     there = cv2.undistort(valid.astype(np.float32), k, np.array(BARREL)) > 0.999
     there = cv2.erode(there.astype(np.uint8), np.ones((5, 5)), borderValue=0) > 0
@@ -144,7 +152,7 @@ def test_points_far_outside_of_a_distorted_ir_image_are_not_mapped_into_it():
     k = np.array([[700.0, 0, 320], [0, 700, 256], [0, 0, 1]])
     bent = Camera((512, 640), k, np.array([-0.4, 0, 0, 0, 0]))
     calibration = Extrinsics(wide, bent, np.eye(3), np.zeros(3), 20.0)
-    _, valid = Registration(calibration).apply(np.zeros((512, 640), np.float32), (480, 640))
+    _, valid = register(calibration, np.zeros((512, 640), np.float32), (480, 640))
     # x (1 - 0.4 x²) = 320 / 700 at x = 0.512: farther out nothing may be valid.
     rows, columns = np.nonzero(valid)
     assert np.abs(columns - 320).max() <= 0.6 * 210
@@ -156,7 +164,7 @@ def test_rgb_pixels_that_no_ray_reaches_are_not_valid():
     bent = Camera((480, 640), k, np.array([-0.4, 0, 0, 0, 0]))  # reaches 0.609 · 250 px
     plain = Camera((480, 640), k, np.zeros(0))
     calibration = Extrinsics(bent, plain, np.eye(3), np.zeros(3), 20.0)
-    _, valid = Registration(calibration).apply(np.zeros((480, 640), np.float32), (480, 640))
+    _, valid = register(calibration, np.zeros((480, 640), np.float32), (480, 640))
     y, x = np.mgrid[0:480, 0:640]
     assert not valid[np.hypot(x - 320, y - 240) > 0.62 * 250].any()
     assert valid[np.hypot(x - 320, y - 240) < 0.55 * 250].all()
@@ -195,8 +203,8 @@ def test_homography_with_sizes_applies_to_images_of_another_size():
 def test_maps_follow_when_an_image_size_changes(ir):
     registration = Registration(shift(dx=0, dy=0))
     registration.apply(ir, ir.shape)
-    registered, valid = registration.apply(ir, (100, 200))
-    assert valid.shape == (100, 200)
+    registered, coverage = registration.apply(ir, (100, 200))
+    assert coverage.shape == (100, 200)
     np.testing.assert_allclose(registered, ir[:100, :200], atol=1e-6)
 
 
@@ -223,3 +231,12 @@ def test_cameras_with_different_directions_are_refused():
     check_view(rig())
     with pytest.raises(CalibrationError, match='frames'):
         check_view(rig(turn=(0, np.pi / 2, 0)))
+
+
+@pytest.mark.parametrize('name', ['extrinsics', 'homography'])
+def test_border_pixels_are_neither_darkened_nor_left_outside(root, name):
+    calibration = load_calibration(str(root / 'config' / 'calibration' / f'{name}.yaml'))
+    for rgb_hw, ir_hw in (((480, 640), (256, 320)), ((720, 1280), (512, 640))):
+        registered, coverage = Registration(calibration).apply(np.ones(ir_hw, np.float32), rgb_hw)
+        assert 0.1 < (coverage > 0).mean() <= 1
+        np.testing.assert_array_equal(registered, coverage > 0)

@@ -38,11 +38,11 @@ def test_calibration_file(fuzz, tmp_path):
         calibration = load_calibration(str(path))
         for rgb_hw, ir_hw in (((12, 16), (12, 16)), ((24, 30), (9, 7))):
             try:
-                ir, valid = Registration(calibration).apply(np.ones(ir_hw, np.float32), rgb_hw)
+                ir, coverage = Registration(calibration).apply(np.ones(ir_hw, np.float32), rgb_hw)
             except CalibrationError:
                 continue
-            assert ir.shape == valid.shape == rgb_hw
-            assert ((ir >= 0) & (ir <= 1)).all()
+            assert ir.shape == coverage.shape == rgb_hw
+            assert ((ir >= 0) & (ir <= 1) & (coverage >= 0) & (coverage <= 1)).all()
 
     documents = [document(yaml.safe_load(text)) for text in samples]
     sample = yaml.safe_load(samples[0])

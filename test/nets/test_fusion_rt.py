@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
 
+from tdfusion_ros.core.coverage import soft  # noqa: E402
 from tdfusion_ros.nets.blocks import luma  # noqa: E402
 from tdfusion_ros.nets.blocks import recolor  # noqa: E402
+from tdfusion_ros.nets.fusion_paper import FusionPaper  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 
@@ -112,3 +115,67 @@ def test_recolor_equals_replacing_y_in_opencvs_ycrcb():
     ycrcb[..., 0] = fused[0, 0].numpy()
     expected = torch.from_numpy(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB)).permute(2, 0, 1)
     torch.testing.assert_close(recolor(rgb, fused)[0], expected, atol=2e-3, rtol=0)
+
+
+@pytest.fixture(params=[FusionRT, FusionPaper])
+def trained(request):
+    """Return a network whose parts all matter, as after training."""
+    torch.manual_seed(0)
+    network = request.param()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return network.eval()
+
+
+@pytest.fixture
+def view():
+    """Return a coverage of the middle, soft at its border, (1, 1, 96, 128)."""
+    seen = np.zeros((96, 128), bool)
+    seen[20:70, 33:101] = True
+    return torch.from_numpy(soft(seen))[None, None]
+
+
+@torch.no_grad()
+def test_what_lies_outside_of_the_thermal_view_changes_nothing_inside(trained, view):
+    first, second = torch.rand(2, 2, 1, 1, 96, 128)
+    inside = view > 0
+    changed = torch.where(inside, first, second)
+    one, other = trained(*first, view), trained(*changed, view)
+    torch.testing.assert_close(one[inside], other[inside], rtol=0, atol=1e-6)
+    assert (one - other).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_outside_of_the_thermal_view_fused_is_luma(trained, view):
+    y, ir = torch.rand(2, 1, 1, 96, 128)
+    assert torch.equal(trained(y, ir, view)[view == 0], y[view == 0])
+    assert not torch.equal(trained(y, ir, view)[view == 1], y[view == 1])
+    nothing = torch.zeros_like(view)
+    assert torch.equal(trained(y, ir, nothing), y)
+
+
+@torch.no_grad()
+def test_full_coverage_equals_no_coverage(trained):
+    y, ir = torch.rand(2, 2, 1, 64, 96)
+    difference = trained(y, ir, torch.ones_like(y)) - trained(y, ir)
+    assert difference.abs().max() < 1e-6
+
+
+@torch.no_grad()
+def test_edge_of_the_thermal_view_acts_as_the_edge_of_an_image():
+    """Within a view of whole cells, the maps are those of the cut-out alone, up to the border."""
+    torch.manual_seed(0)
+    network = FusionRT(FusionRTConfig(width=16, depth=2, scale=4)).eval()
+    y, ir = torch.rand(2, 1, 1, 96, 128)
+    view = torch.zeros_like(y)
+    view[..., 16:80, 32:96] = 1
+    part = [image[..., 16:80, 32:96] for image in (y, ir)]
+    whole = [m[..., 16:80, 32:96] for m in network.maps(y, ir, view)]
+    for got, alone in zip(whole, network.maps(*part), strict=True):
+        torch.testing.assert_close(got[..., 4:-4, 4:-4], alone[..., 4:-4, 4:-4])
+
+
+def test_nothing_seen_gives_finite_gradients(trained):
+    y, ir = torch.rand(2, 1, 1, 64, 64)
+    trained(y, ir, torch.zeros_like(y)).sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in trained.parameters())

@@ -36,7 +36,7 @@ def ir():
 
 
 def test_outputs_have_no_batch_dimension_and_the_documented_types(model, rgb, ir):
-    fused, boxes, scores = model(rgb, ir)
+    fused, boxes, scores = model(rgb, ir, torch.ones_like(ir))
     assert fused.shape == (64, 96, 3)
     assert fused.dtype == torch.uint8
     assert boxes.shape == (len(scores), 4)
@@ -46,9 +46,9 @@ def test_outputs_have_no_batch_dimension_and_the_documented_types(model, rgb, ir
 
 @pytest.mark.parametrize('model', [('detector', 2), ('yolox', 4)], indirect=True)
 def test_detector_of_two_or_four_channels_reads_the_sources_only(model, rgb, ir):
-    fused, boxes, scores = model(rgb, ir)
+    fused, boxes, scores = model(rgb, ir, torch.ones_like(ir))
     torch.nn.init.normal_(model.fusion.head.bias)
-    changed = model(rgb, ir)
+    changed = model(rgb, ir, torch.ones_like(ir))
     assert not torch.equal(changed[0], fused)
     assert torch.equal(changed[1], boxes)
     assert torch.equal(changed[2], scores)
@@ -61,16 +61,20 @@ def test_detector_of_two_or_four_channels_reads_the_sources_only(model, rgb, ir)
 def test_fused_image_is_the_recolored_fused_luma(model, rgb, ir):
     image = rgb.permute(2, 0, 1)[None] / 255
     expected = recolor(image, model.fusion(luma(image), ir[None, None]))[0].permute(1, 2, 0) * 255
-    assert (model(rgb, ir)[0] - expected).abs().max() < 0.501
+    assert (model(rgb, ir, torch.ones_like(ir))[0] - expected).abs().max() < 0.501
 
 
 def test_detections_are_the_same_without_the_fused_image(model, rgb, ir):
-    for alone, together in zip(model.detect(rgb, ir), model(rgb, ir)[1:], strict=True):
+    for alone, together in zip(
+        model.detect(rgb, ir, torch.ones_like(ir)),
+        model(rgb, ir, torch.ones_like(ir))[1:],
+        strict=True,
+    ):
         assert torch.equal(alone, together)
 
 
 def test_gray_scene_stays_gray(model, ir):
-    fused, _, _ = model(torch.full((64, 96, 3), 90, dtype=torch.uint8), ir)
+    fused, _, _ = model(torch.full((64, 96, 3), 90, dtype=torch.uint8), ir, torch.ones_like(ir))
     assert (fused == fused[..., :1]).all()
 
 
@@ -81,9 +85,17 @@ def test_blend_keeps_an_rgb_image_whose_luma_is_the_ir_image(model):
         torch.nn.init.zeros_(layer.bias)
     model.fusion.head.bias.data = torch.tensor([1.0, -1.0, -100.0, 0.0])  # weights of sum 1
     ir = torch.full((64, 64), (0.299 * 200 + 0.587 * 100 + 0.114 * 50) / 255)
-    assert (model(rgb, ir)[0].int() - rgb.int()).abs().max() <= 1
+    assert (model(rgb, ir, torch.ones_like(ir))[0].int() - rgb.int()).abs().max() <= 1
 
 
 def test_unknown_network_is_an_error_that_names_the_known_ones():
     with pytest.raises(ValueError, match="unknown network 'other'; known: fusion_rt, fusion, det"):
         build_network({'name': 'other'})
+
+
+def test_outside_of_the_thermal_view_the_fused_image_is_the_rgb_image(model, rgb, ir):
+    coverage = torch.zeros(64, 96)
+    coverage[16:48, 32:64] = 1
+    fused = model(rgb, ir * coverage, coverage)[0]
+    assert torch.equal(fused[coverage == 0], rgb[coverage == 0])
+    assert not torch.equal(fused[coverage == 1], rgb[coverage == 1])

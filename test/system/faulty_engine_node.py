@@ -16,7 +16,8 @@ def process_or_fail(pipeline: Pipeline, pair: FramePair, **options: bool) -> Fus
     """Process a pair, then give the backend half of its rgb image if that is faulty."""
     result = process_pair(pipeline, pair, **options)
     if pair.reference.frame_id == FAULTY_FRAME_ID:
-        pipeline.backend.run(result.pair.rgb[: len(result.pair.rgb) // 2], result.pair.ir)
+        pair = result.pair
+        pipeline.backend.run(pair.rgb[: len(pair.rgb) // 2], pair.ir, pair.coverage)
     return result
 
 

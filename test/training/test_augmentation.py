@@ -177,3 +177,49 @@ def test_collate_takes_samples_without_a_note_for_fully_labeled(sample):
     assert batch.labeled.tolist() == [[True, True], [True, False]]
     four = augmentation.mosaic([sample, persons_only, sample, sample], (64, 64))
     assert four.labeled.tolist() == [True, False]
+
+
+def test_narrow_view_is_black_and_uncovered_outside_and_keeps_ir_inside():
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(200):
+        sample = of_ir(rng.integers(1, 256, (96, 128)))
+        narrow = augmentation.narrow_view(sample, rng)
+        seen = narrow.coverage > 0
+        np.testing.assert_array_equal(narrow.ir, np.where(seen, sample.ir, 0))
+        np.testing.assert_array_equal(narrow.rgb, sample.rgb)
+        assert narrow.ir.dtype == np.uint8
+        assert narrow.coverage.dtype == np.float32
+        shares.append(seen.mean())
+    assert 0.1 < min(shares) < 0.4
+    assert 0.8 < max(shares) < 1
+
+
+def test_coverage_moves_with_the_infrared_pixels():
+    ir = np.zeros((96, 128), np.uint8)
+    ir[10:50, 20:90] = 255
+    sample = replace(of_ir(ir), coverage=np.float32(ir) / 255)
+    for changed in (
+        augmentation.flip(sample),
+        crop_resize(sample, (10, 0, 74, 64), (96, 96)),
+        augmentation.pad(sample, 100),
+        augmentation.mosaic([sample] * 4, (192, 256)),
+    ):
+        assert changed.coverage.dtype == np.float32
+        np.testing.assert_allclose(changed.coverage, changed.ir / 255, atol=0.01)
+
+
+def test_batch_has_coverage_only_if_a_sample_is_not_seen_everywhere():
+    sample = of_ir(np.zeros((32, 32)))
+    assert augmentation.collate([sample, sample]).coverage is None
+    partly = replace(sample, coverage=np.zeros((32, 32), np.float32))
+    batch = augmentation.collate([sample, partly])
+    assert batch.coverage.shape == (2, 1, 32, 32)
+    assert batch.coverage.mean((1, 2, 3)).tolist() == [1, 0]
+
+
+def test_camera_without_ir_covers_nothing():
+    rng, sample = np.random.default_rng(0), of_ir(np.full((32, 32), 9))
+    dropped = [augmentation.drop_modality(sample, rng) for _ in range(20)]
+    assert {bool(s.ir.any()) for s in dropped} == {True, False}
+    for s in dropped:
+        assert (s.coverage is None) == s.ir.any()

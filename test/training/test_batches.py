@@ -96,3 +96,12 @@ def test_processes_share_the_rows_of_one_batch(config, samples, monkeypatch):
         part = make_batch(samples, config, 1)
         assert part.names == whole.names[rank::2]
         assert torch.equal(part.ir, whole.ir[rank::2])
+
+
+def test_thermal_view_is_partial_as_often_as_was_asked_for(config, samples):
+    config = replace(config, mosaic=0.0, batch=64)
+    assert make_batch(samples, config, 0).coverage is None
+    batch = make_batch(samples, replace(config, partial_coverage=0.5), 0)
+    partial = batch.coverage.flatten(1).amin(1) < 1
+    assert 20 <= partial.sum() <= 44
+    assert not batch.ir[batch.coverage == 0].any()

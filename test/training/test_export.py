@@ -187,3 +187,22 @@ def test_an_export_overwrites_neither_a_bundle_nor_a_run(root, bundle, tmp_path)
 def test_cost_counts_every_multiplication_of_a_convolution():
     network = torch.nn.Conv2d(2, 3, 5, padding=2)
     assert graph.cost(network, (2,)) == {'parameters': 153, 'macs_640x480': 640 * 480 * 2 * 3 * 25}
+
+
+def test_bundle_is_exported_again_with_the_same_weights_and_history(root, bundle, contract):
+    data = str(root / 'mine')
+    main([str(bundle), '-o', str(root / 'again'), '--data', data])
+    again = json.loads((root / 'again' / 'model.json').read_text(encoding='utf-8'))
+    assert again == {**contract, 'name': 'again', 'files': again['files']} | {
+        'metrics': again['metrics']
+    }
+    assert again['metrics']['on'] == contract['metrics']['on']
+    assert again['metrics']['detection'] == contract['metrics']['detection']
+    assert again['files']['weights.safetensors'] == contract['files']['weights.safetensors']
+    assert (root / 'again' / 'MODEL_CARD.md').is_file()
+
+
+def test_export_of_a_bundle_needs_to_know_the_data(root, bundle, capsys):
+    with pytest.raises(SystemExit):
+        main([str(bundle), '-o', str(root / 'without')])
+    assert 'a bundle does not name its data: give --data' in capsys.readouterr().err

@@ -1,11 +1,15 @@
 import pytest
 import torch
 
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from training.data.augmentation import Batch
 from training.method.losses import fusion_loss
 from training.method.losses import gradient_loss
 from training.method.losses import imitation_loss
 from training.method.losses import intensity_loss
+from training.method.losses import pair_of
 from training.method.losses import sobel
+from training.method.losses import sources_of
 
 pytestmark = pytest.mark.torch
 HALF = torch.tensor(0.5)
@@ -77,3 +81,27 @@ def test_a_missing_edge_adds_loss_in_proportion_to_the_gradient_weight():
     plain, heavy = (imitation_loss(mixed, shown, weight) for weight in (1.0, 3.0))
     assert plain['gradient'] > 0.05
     torch.testing.assert_close(heavy['loss'], plain['loss'] + 2 * plain['gradient'])
+
+
+def test_what_lies_outside_of_the_thermal_view_contributes_nothing_to_the_loss():
+    rgb, ir = torch.rand(1, 3, 32, 48), torch.rand(1, 1, 32, 48)
+    coverage = torch.zeros(1, 1, 32, 48)
+    coverage[..., 8:24, 8:40] = 1
+    none = torch.zeros(1, 0)
+    batch = Batch(('a',), rgb, ir * coverage, none, none, none, coverage=coverage)
+    pair = pair_of(batch)
+    luma, seen = sources_of(pair)
+    assert torch.equal(seen[coverage == 0], luma[coverage == 0])
+    assert torch.equal(seen[coverage == 1], ir[coverage == 1])
+    fused = FusionRT()(*pair)
+    whole = fusion_loss(fused, luma, seen, HALF)['loss'] * 32 * 48
+    # Sobel reaches a pixel out, and its replicated border another one.
+    parts = [image[..., 6:26, 6:42] for image in (fused, luma, seen)]
+    torch.testing.assert_close(whole, fusion_loss(*parts, HALF)['loss'] * parts[0].numel())
+
+
+def test_without_coverage_a_pair_is_luma_and_infrared():
+    rgb, ir, none = torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8), torch.zeros(1, 0)
+    pair = pair_of(Batch(('a',), rgb, ir, none, none, none))
+    assert len(pair) == 2
+    assert sources_of(pair)[1] is ir

@@ -15,6 +15,7 @@ from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.contract import INPUTS
 from tdfusion_ros.core.contract import OUTPUTS
+from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import fold_batchnorm
 from tdfusion_ros.nets.perception import Perception
@@ -32,11 +33,12 @@ def export_onnx(model: Perception, path: Path) -> None:
     example = (
         torch.zeros(*EXPORT_HW, 3, dtype=torch.uint8),
         torch.zeros(*EXPORT_HW),
+        torch.ones(*EXPORT_HW),
     )
-    # The same named dimensions for both inputs, so that the graph requires equal sizes.
+    # The same named dimensions for all inputs, so that the graph requires equal sizes.
     height = SIZE_MULTIPLE * torch.export.Dim('rows', min=2, max=128)
     width = SIZE_MULTIPLE * torch.export.Dim('columns', min=2, max=128)
-    shapes = {'rgb': {0: height, 1: width}, 'ir': {0: height, 1: width}}
+    shapes = {name: {0: height, 1: width} for name in INPUTS}
     program = torch.onnx.export(
         folded,
         example,
@@ -69,6 +71,8 @@ def check_parity(model: Perception, folder: Path, sizes_hw: Sequence[tuple[int, 
     """
     Compare both exported graphs with torch on noise, where rounding differs most.
 
+    The thermal camera sees everywhere, then in the left half.
+
     :param folder: of the graphs.
     :returns: the largest differences over all sizes.
     :raises ModelError: if they are larger than rounding can explain.
@@ -79,20 +83,31 @@ def check_parity(model: Perception, folder: Path, sizes_hw: Sequence[tuple[int, 
     for height, width in sizes_hw:
         rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         ir = rng.random((height, width), dtype=np.float32)
-        with torch.inference_mode():
-            expected = model.eval()(torch.from_numpy(rgb), torch.from_numpy(ir))
-        runs = (backend.run(rgb, ir), expected), (backend.run(rgb, ir, fused=False), expected[1:])
-        for raw, wanted in runs:
-            got = [x for x in (raw.fused, raw.boxes_xyxy, raw.scores) if x is not None]
-            keys = list(worst)[-len(wanted) :]
-            for key, ours, theirs in zip(keys, wanted, got, strict=True):
-                if ours.shape != theirs.shape:
-                    sizes = f'{ours.shape} != {theirs.shape}'
-                    raise ModelError(f'{key} at {height}x{width}: {sizes}')
-                difference = np.abs(ours.numpy().astype(np.float64) - theirs).max()
-                worst[key] = max(worst[key], float(difference))
+        left = np.broadcast_to(np.arange(width) < width // 2, ir.shape)
+        for coverage in (np.ones_like(ir), soft(left)):
+            for key, value in _differences(model, backend, (rgb, ir, coverage)).items():
+                worst[key] = max(worst[key], value)
     if worst['fused_levels'] > 1 or worst['boxes_px'] > 0.05 or worst['scores'] > 1e-3:
         raise ModelError(f'the exported graph differs from torch: {worst}')
+    return worst
+
+
+def _differences(
+    model: Perception, backend: CpuBackend, images: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """Return the largest differences of both graphs from torch for one pair."""
+    with torch.inference_mode():
+        expected = model.eval()(*map(torch.from_numpy, images))
+    worst = dict.fromkeys(('fused_levels', 'boxes_px', 'scores'), 0.0)
+    for fused in (True, False):
+        raw = backend.run(*images, fused=fused)
+        got = [x for x in (raw.fused, raw.boxes_xyxy, raw.scores) if x is not None]
+        wanted = expected[-len(got) :]
+        for key, ours, theirs in zip(list(worst)[-len(got) :], wanted, got, strict=True):
+            if ours.shape != theirs.shape:
+                raise ModelError(f'{key}: {tuple(ours.shape)} != {theirs.shape}')
+            difference = np.abs(ours.numpy().astype(np.float64) - theirs).max()
+            worst[key] = max(worst[key], float(difference))
     return worst
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tdfusion_ros.core.coverage import soft
 from training.data.boxes import IGNORED
 from training.data.datasets import Sample
 from training.data.pair_files import IGNORE
@@ -40,6 +41,8 @@ class Batch:
     """(B, H, W) int64, 255 is unlabeled; None if no sample has one."""
     labeled: Tensor | None = None
     """(B, C) bool, as in ``Sample``; None: all classes of all samples."""
+    coverage: Tensor | None = None
+    """(B, 1, H, W) float32 in [0, 1], as the robot's; None if the camera sees everywhere."""
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> 'Batch':
         tensors: dict[str, Any] = {
@@ -69,8 +72,11 @@ def flip(sample: Sample) -> Sample:
     boxes = sample.boxes_xyxy.copy()
     boxes[:, [0, 2]] = sample.ir.shape[1] - boxes[:, [2, 0]]
     rgb, ir = np.ascontiguousarray(sample.rgb[:, ::-1]), np.ascontiguousarray(sample.ir[:, ::-1])
-    mask = None if sample.mask is None else np.ascontiguousarray(sample.mask[:, ::-1])
-    return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes, mask=mask)
+    mask, coverage = (
+        None if image is None else np.ascontiguousarray(image[:, ::-1])
+        for image in (sample.mask, sample.coverage)
+    )
+    return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes, mask=mask, coverage=coverage)
 
 
 def pad(sample: Sample, multiple: int) -> Sample:
@@ -83,10 +89,12 @@ def pad(sample: Sample, multiple: int) -> Sample:
         cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE)
         for image in (sample.rgb, sample.ir)
     )
-    mask = sample.mask
+    mask, coverage = sample.mask, sample.coverage
     if mask is not None:
         mask = cv2.copyMakeBorder(mask, *border, cv2.BORDER_CONSTANT, value=(IGNORE,))
-    return replace(sample, rgb=rgb, ir=ir, mask=mask)
+    if coverage is not None:
+        coverage = cv2.copyMakeBorder(coverage, *border, cv2.BORDER_REPLICATE)
+    return replace(sample, rgb=rgb, ir=ir, mask=mask, coverage=coverage)
 
 
 def crop_resize(
@@ -118,8 +126,13 @@ def crop_resize(
         # EXACT takes the pixel under the center; plain nearest shifts by up to half a pixel.
         window = _window(mask, window_xyxy, IGNORE)
         mask = cv2.resize(window, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    coverage = sample.coverage
+    if coverage is not None:
+        window = _window(coverage, window_xyxy, 1)
+        coverage = cv2.resize(window, (width, height), interpolation=method)
     boxes, class_ids = clipped[keep], sample.class_ids[keep]
-    return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes, class_ids=class_ids, mask=mask)
+    found = replace(sample, boxes_xyxy=boxes, class_ids=class_ids)
+    return replace(found, rgb=rgb, ir=ir, mask=mask, coverage=coverage)
 
 
 def _window(image: np.ndarray, window_xyxy: tuple[int, int, int, int], outside: int) -> np.ndarray:
@@ -153,7 +166,7 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
     half_h, half_w = size_hw[0] // 2, size_hw[1] // 2
     offsets = np.array([[0, 0], [half_w, 0], [0, half_h], [half_w, half_h]], dtype=np.float32)
     boxes = [s.boxes_xyxy + np.tile(o, 2) for s, o in zip(samples, offsets, strict=True)]
-    masks = _masks(samples)
+    masks, coverages = _masks(samples), _coverages(samples)
     return Sample(
         '+'.join(s.name for s in samples),
         _two_by_two([s.rgb for s in samples]),
@@ -163,6 +176,7 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
         None if masks is None else _two_by_two(masks),
         dict(set.intersection(*(set(s.strata.items()) for s in samples))),
         labeled=_labeled(samples),
+        coverage=None if coverages is None else _two_by_two(coverages),
     )
 
 
@@ -181,6 +195,13 @@ def _masks(samples: Sequence[Sample]) -> list[np.ndarray] | None:
     if all(sample.mask is None for sample in samples):
         return None
     return [np.full_like(s.ir, IGNORE) if s.mask is None else s.mask for s in samples]
+
+
+def _coverages(samples: Sequence[Sample]) -> list[np.ndarray] | None:
+    """Return the coverage of each sample; None if the camera sees everywhere in all of them."""
+    if all(sample.coverage is None for sample in samples):
+        return None
+    return [np.ones(s.ir.shape, np.float32) if s.coverage is None else s.coverage for s in samples]
 
 
 def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0) -> Sample:
@@ -211,10 +232,36 @@ def stretch_ir(sample: Sample, rng: np.random.Generator, invert: float) -> Sampl
 
 
 def drop_modality(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Make one of both images black; all boxes stay."""
+    """Make one of both images black, and coverage 0 without ir; all boxes stay."""
     if rng.random() < 0.5:
         return replace(sample, rgb=np.zeros_like(sample.rgb))
-    return replace(sample, ir=np.zeros_like(sample.ir))
+    uncovered = np.zeros(sample.ir.shape, np.float32)
+    return replace(sample, ir=np.zeros_like(sample.ir), coverage=uncovered)
+
+
+def narrow_view(sample: Sample, rng: np.random.Generator) -> Sample:
+    """
+    Let the thermal camera see only a random part: a warped rectangle, or all but a strip.
+
+    Outside ir is black and coverage 0, as on a robot whose thermal view is narrower than the rgb
+    view, which is the usual rig; at the border coverage is soft.
+    """
+    height, width = sample.ir.shape
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    if rng.random() < 0.3:  # one side is missing: the cameras look in different directions
+        side, quad = rng.integers(4), corners.astype(float)
+        inward = corners[side] - corners[side - 1]
+        quad[[side, (side + 1) % 4]] -= rng.uniform(0.05, 0.4) * inward
+    else:
+        share, angle = rng.uniform(0.45, 0.95), rng.normal(0, 0.05)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        quad = share * (corners - 0.5) @ turn + rng.normal(0, 0.03, (4, 2))
+        quad += 0.5 + (1 - share) * rng.uniform(-0.5, 0.5, 2)
+    seen = np.zeros((height, width), np.uint8)
+    cv2.fillConvexPoly(seen, np.rint(quad * (width, height)).astype(np.int32), 1)
+    before = 1.0 if sample.coverage is None else sample.coverage
+    coverage = soft(seen > 0) * np.float32(before)
+    return replace(sample, ir=sample.ir * (coverage > 0), coverage=coverage)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -240,4 +287,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
         rows = (every if s.labeled is None else torch.from_numpy(s.labeled) for s in samples)
         labeled = torch.stack(list(rows))
     images = rgb.float() / 255, ir.float() / 255
-    return Batch(names, *images, boxes, class_ids, valid, mask, labeled)
+    coverages = _coverages(samples)
+    seen = None if coverages is None else torch.from_numpy(np.stack(coverages)).unsqueeze(1)
+    return Batch(names, *images, boxes, class_ids, valid, mask, labeled, seen)

@@ -91,6 +91,8 @@ def augment(
     crop = augmentation.photometric(crop, rng, config.photometric)
     if config.stretch and rng.random() < config.stretch:
         crop = augmentation.stretch_ir(crop, rng, config.invert)
+    if config.partial_coverage and rng.random() < config.partial_coverage:
+        crop = augmentation.narrow_view(crop, rng)
     if rng.random() < config.modality_dropout:
         crop = augmentation.drop_modality(crop, rng)
     return crop

@@ -45,6 +45,8 @@ class Sample:
     """What figures are split by: light (day or night, where known) and source."""
     labeled: np.ndarray | None = None
     """(C,) bool: the classes whose objects all have a box; None: all."""
+    coverage: np.ndarray | None = None
+    """(H, W) float32 in [0, 1]: 1 where the thermal camera sees; None: everywhere."""
 
 
 @dataclass(frozen=True)

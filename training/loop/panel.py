@@ -14,6 +14,7 @@ from training.data.augmentation import crop_resize
 from training.data.batches import lights_of
 from training.data.datasets import Sample
 from training.method.losses import pair_of
+from training.method.losses import sources_of
 
 
 def panel_batch(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Batch:
@@ -41,6 +42,6 @@ def draw_panel(networks: Mapping[str, nn.Module], batch: Batch) -> Tensor | None
     pair = pair_of(batch)
     images = [batch.rgb, batch.ir, recolor(batch.rgb, networks['fusion'](*pair))]
     if 'loss_net' in networks:
-        images.append(networks['loss_net'](*pair))
+        images.append(networks['loss_net'](*sources_of(pair)))
     rows = torch.cat([image.expand(-1, 3, -1, -1) for image in images], 3)
     return torch.cat(list(rows), 1)

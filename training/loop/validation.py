@@ -31,6 +31,7 @@ from training.data.datasets import Sample
 from training.method.losses import fusion_loss
 from training.method.losses import imitation_loss
 from training.method.losses import pair_of
+from training.method.losses import sources_of
 from training.method.optimization import Training
 from training.method.segmentation import enlarge
 from training.method.segmentation import Segmenter
@@ -155,8 +156,8 @@ def fusion_measure(config: FusionTask, device: torch.device) -> Measure:
 
     def evaluate(networks: Networks, batch: Batch, _: Sample) -> float:
         pair = pair_of(batch)
-        fused = networks['fusion'](*pair)
-        return fusion_loss(fused, *pair, half, config.gradient_weight)['loss'].item()
+        fused, sources = networks['fusion'](*pair), sources_of(pair)
+        return fusion_loss(fused, *sources, half, config.gradient_weight)['loss'].item()
 
     return Measure('loss', False, evaluate)
 

@@ -12,7 +12,6 @@ import torch
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
-from tdfusion_ros.nets.blocks import luma
 from training.checkpoint import load_fusion
 from training.data import augmentation
 from training.data.datasets import DataSet
@@ -20,6 +19,7 @@ from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.data.layouts import Layout
 from training.data.pair_files import list_files
+from training.method.losses import pair_of
 
 Fuser = Callable[[Sample], np.ndarray]
 """Returns the fused luma, (H, W) uint8."""
@@ -69,7 +69,7 @@ def run_fuser(run: str) -> Fuser:
     def fuse(sample: Sample) -> np.ndarray:
         height, width = sample.ir.shape
         batch = augmentation.collate([augmentation.pad(sample, augmentation.SIZE_MULTIPLE)])
-        fused = network(luma(batch.rgb), batch.ir)
+        fused = network(*pair_of(batch))
         return (fused[0, 0, :height, :width] * 255).round().to(torch.uint8).numpy()
 
     return fuse

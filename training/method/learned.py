@@ -23,6 +23,7 @@ from training.method.loss_net import LossNetPaper
 from training.method.loss_net import LossNetRT
 from training.method.losses import fusion_loss
 from training.method.losses import pair_of
+from training.method.losses import sources_of
 from training.method.meta import adam_preconditioner
 from training.method.meta import constant_preconditioner
 from training.method.meta import Fuse
@@ -76,9 +77,11 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
         # Fusion step: F on the fusion loss (Eq. 4-6) with the weights that G generates.
         pair = pair_of(batch)
         with torch.no_grad():
-            w = loss_net(*pair)
+            w = loss_net(*sources_of(pair))
         fused = run_network(fusion, pair, config.amp)
-        losses = fusion_loss(fused, *pair, w, config.gradient_weight, squared=config.squared)
+        losses = fusion_loss(
+            fused, *sources_of(pair), w, config.gradient_weight, squared=config.squared
+        )
         descend(optimizers['fusion'], fusion, losses['loss'])
         # Task step: each T on its task loss, on its own part, fused by the updated F.
         with torch.no_grad():

@@ -4,19 +4,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tdfusion_ros.nets.blocks import composite
 from tdfusion_ros.nets.blocks import luma as luma_of
 from training.data.augmentation import Batch
 
-Pair = tuple[Tensor, Tensor]
-"""Luma and infrared, (B, 1, H, W) each, in [0, 1]."""
+Pair = tuple[Tensor, ...]
+"""
+Luma and infrared, (B, 1, H, W) each, in [0, 1]: the input of F. A third one is the coverage, if
+the thermal camera does not see everywhere.
+"""
 DARK = 0.1
 """Intensity at which a difference has half the weight that it has at 0."""
 SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
 def pair_of(batch: Batch) -> Pair:
-    """Return luma and infrared of a batch: the input of F and G."""
-    return luma_of(batch.rgb), batch.ir
+    """Return luma, infrared and, if it is partial, coverage of a batch."""
+    seen = () if batch.coverage is None else (batch.coverage,)
+    return luma_of(batch.rgb), batch.ir, *seen
+
+
+def sources_of(pair: Pair) -> tuple[Tensor, Tensor]:
+    """
+    Return luma and infrared as G and the losses see them.
+
+    Where the thermal camera does not see, infrared is luma, as the fused image is: nothing there
+    contributes to a loss.
+    """
+    luma, ir, *seen = pair
+    return luma, composite(luma, ir, *seen) if seen else ir
 
 
 def sobel(image: Tensor) -> Tensor:

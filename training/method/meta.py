@@ -41,11 +41,12 @@ from training.distributed import world_size
 from training.method.combine import combined
 from training.method.losses import fusion_loss
 from training.method.losses import Pair
+from training.method.losses import sources_of
 
 Params = dict[str, Tensor]
-Fuse = Callable[[Tensor, Tensor], Tensor]
+Fuse = Callable[..., Tensor]
 TaskLoss = Callable[[Fuse], Tensor]
-"""Fuses its own images with the given function and returns the task loss L_t, a scalar."""
+"""Fuses its own pairs with the given function and returns the task loss L_t, a scalar."""
 Motion = tuple[Tensor, Tensor]
 """The fused image f and its motion u, (B, 1, H, W) each."""
 MetaGradient = tuple[Params, list[float]]
@@ -82,12 +83,12 @@ def meta_gradient(
     for pair in pairs:
         path.append(theta)
         with torch.no_grad():
-            weight = loss_net(*pair)
+            weight = loss_net(*sources_of(pair))
         theta = inner_update(fusion, theta, pair, weight, precondition=precondition, config=config)
     updated = {name: p.requires_grad_() for name, p in theta.items()}
     losses, gradients = [], []
     for task_loss in task_losses:
-        loss = task_loss(lambda luma, ir: functional_call(fusion, updated, (luma, ir)))
+        loss = task_loss(lambda *pair: functional_call(fusion, updated, pair))
         gradients.append(average(torch.autograd.grad(loss, list(updated.values()))))
         losses.append(loss.item())
     v = combined(gradients, config.combine)
@@ -112,10 +113,10 @@ def pixel_gradient(
     """
     seen: list[tuple[Pair, Tensor]] = []
 
-    def fuse(luma: Tensor, ir: Tensor) -> Tensor:
+    def fuse(*pair: Tensor) -> Tensor:
         with torch.no_grad():
-            fused = fusion(luma, ir)
-        seen.append(((luma, ir), fused.requires_grad_()))
+            fused = fusion(*pair)
+        seen.append((pair, fused.requires_grad_()))
         return fused
 
     losses, gradients = [], []
@@ -144,7 +145,9 @@ def inner_update(
     """Return theta' = theta - P grad_theta L_f: F's parameters after a step on the fusion loss."""
     leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
     fused = functional_call(fusion, leaves, pair)
-    losses = fusion_loss(fused, *pair, weight_ir, config.gradient_weight, squared=config.squared)
+    losses = fusion_loss(
+        fused, *sources_of(pair), weight_ir, config.gradient_weight, squared=config.squared
+    )
     gradients = average(torch.autograd.grad(losses['loss'], list(leaves.values())))
     return {
         name: (p - precondition[name] * g).detach()
@@ -185,7 +188,7 @@ def gradient_of_motions(
     """Return -grad_phi S, summed over batches with the motion of their fused images."""
     result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
     for pair, motion in motions:
-        s = s_objective(loss_net(*pair), pair, motion, config)
+        s = s_objective(loss_net(*sources_of(pair)), pair, motion, config)
         gradients = average(torch.autograd.grad(s, list(loss_net.parameters())))
         for name, gradient in zip(result, gradients, strict=True):
             result[name] -= gradient
@@ -201,7 +204,7 @@ def s_objective(w: Tensor, pair: Pair, motion: Motion, config: LearnedTask) -> T
     in the whole image, because the slightest mean of u decides. With it, only pixels that matter
     to the task leave 1/2, and always in the same direction.
     """
-    (luma, ir), (fused, u) = pair, motion
+    (luma, ir), (fused, u) = sources_of(pair), motion
     w_ir, w_luma = w, 1 - w
     if config.squared:
         w_ir, w_luma = w_ir.square(), w_luma.square()

@@ -27,6 +27,7 @@ from training.method.detection import detection_loss
 from training.method.detection import image_points
 from training.method.detection import Truth
 from training.method.losses import pair_of
+from training.method.losses import sources_of
 from training.method.optimization import channels_last
 from training.method.optimization import Losses
 from training.method.optimization import run_network
@@ -48,20 +49,21 @@ def task_input(batch: Batch, source: str, fusion: nn.Module | None, channels: in
         ``average``, ``maximum`` or ``fused`` (by ``fusion``) luma with the colors of rgb.
     :param channels: 3; or 1: luma without colors; for ``early`` 2 (luma and ir) or 4.
     """
-    y, ir = pair_of(batch)
+    pair = pair_of(batch)
+    y, ir = sources_of(pair)
     if source == 'rgb':
         return batch.rgb if channels == 3 else y
     if source == 'ir':
-        return ir.expand(-1, channels, -1, -1)
+        return batch.ir.expand(-1, channels, -1, -1)
     if source == 'early':
-        return torch.cat((batch.rgb if channels == 4 else y, ir), 1)
+        return torch.cat((batch.rgb if channels == 4 else y, batch.ir), 1)
     if source == 'average':
         return with_colors(batch, (y + ir) / 2, channels)
     if source == 'maximum':
         return with_colors(batch, torch.maximum(y, ir), channels)
     if fusion is None:
         raise ConfigError('source fused needs a fusion network')
-    return with_colors(batch, fusion(y, ir), channels)
+    return with_colors(batch, fusion(*pair), channels)
 
 
 def with_colors(batch: Batch, fused: Tensor, channels: int) -> Tensor:

@@ -19,6 +19,7 @@ from training.data.datasets import mask_classes
 from training.method.losses import fusion_loss
 from training.method.losses import imitation_loss
 from training.method.losses import pair_of
+from training.method.losses import sources_of
 from training.method.optimization import channels_last
 from training.method.optimization import descend
 from training.method.optimization import Losses
@@ -59,7 +60,7 @@ def fusion_training(config: FusionTask, device: torch.device) -> Training:
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
         pair = pair_of(batch)
         fused = run_network(fusion, pair, config.amp)
-        losses = fusion_loss(fused, *pair, weight_ir, config.gradient_weight)
+        losses = fusion_loss(fused, *sources_of(pair), weight_ir, config.gradient_weight)
         descend(optimizer, fusion, losses['loss'])
         return losses
 

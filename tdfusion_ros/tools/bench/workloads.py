@@ -113,13 +113,14 @@ class Graph:
         rng = np.random.default_rng(0)
         self._rgb = rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8)
         self._ir = rng.random(size_hw, dtype=np.float32)
+        self._coverage = np.ones(size_hw, np.float32)
         self._before_mib = process_usage()['memory_mib']
         self._backend = CpuBackend(path.read_bytes())
 
     def run_frame(self) -> dict[str, int]:
         """Run the graph once; return its time [ns]."""
         start_ns = perf_counter_ns()
-        self._backend.run(self._rgb, self._ir)
+        self._backend.run(self._rgb, self._ir, self._coverage)
         return {'network': perf_counter_ns() - start_ns}
 
     def facts(self) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+import cv2
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.coverage import BORDER
+from tdfusion_ros.core.coverage import composite
+from tdfusion_ros.core.coverage import soft
+
+
+@pytest.fixture
+def seen():
+    """Return a view that is narrower than the image and turned."""
+    mask = np.zeros((480, 640), np.uint8)
+    cv2.fillConvexPoly(mask, np.array([[90, 70], [520, 40], [560, 400], [70, 430]]), 1)
+    return mask > 0
+
+
+def test_coverage_is_positive_exactly_where_the_camera_sees(seen):
+    coverage = soft(seen)
+    assert coverage.dtype == np.float32
+    np.testing.assert_array_equal(coverage > 0, seen)
+    assert coverage.max() == 1
+
+
+def test_coverage_has_no_step_and_is_full_beyond_the_border(seen):
+    coverage, width_px = soft(seen), BORDER * 640
+    for axis in (0, 1):
+        assert np.abs(np.diff(coverage, axis=axis)).max() < 2 / width_px
+    depth_px = cv2.distanceTransform(seen.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    assert (coverage[depth_px > width_px + 1] == 1).all()
+    assert 0.4 < coverage[np.abs(depth_px - width_px / 2) < 1].mean() < 0.6
+
+
+def test_border_of_the_image_is_not_soft():
+    half = np.broadcast_to(np.arange(96) < 48, (64, 96))
+    coverage = soft(half)
+    assert (coverage == coverage[:1]).all()
+    assert (coverage[:, 0] == 1).all()
+
+
+def test_coverage_of_all_and_of_nothing_is_exact():
+    assert (soft(np.ones((40, 50), bool)) == 1).all()
+    assert (soft(np.zeros((40, 50), bool)) == 0).all()
+
+
+def test_composite_is_rgb_outside_fused_inside_and_between_in_the_border(seen):
+    rgb, fused = (np.full((480, 640, 3), level, np.uint8) for level in (50, 200))
+    coverage = soft(seen)
+    image = composite(rgb, fused, coverage)
+    np.testing.assert_array_equal(image[coverage == 0], 50)
+    np.testing.assert_array_equal(image[coverage == 1], 200)
+    np.testing.assert_allclose(image[..., 0], 50 + 150 * coverage, atol=0.51)
+    np.testing.assert_array_equal(composite(rgb, fused, np.ones_like(coverage)), fused)

@@ -1,0 +1,61 @@
+"""Export a bundle again: the same weights and history, with the graph of this version."""
+
+from collections.abc import Mapping
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from tdfusion_ros.backends.bundle import CONTRACT_FILE
+from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets.perception import build_perception
+from tdfusion_ros.nets.perception import Perception
+
+KEPT = ('training', 'licence')
+
+
+def is_bundle(folder: str) -> bool:
+    """Return whether a folder is a bundle, and not a run."""
+    return (Path(folder) / CONTRACT_FILE).is_file()
+
+
+def read(folder: str) -> tuple[Perception, tuple[str, ...], dict[str, Any]]:
+    """
+    Return the network of a bundle, its class names, and what its contract says of its training.
+
+    :raises ModelError: if a file is missing or not the one that the contract describes.
+    """
+    bundle = read_bundle(Path(folder))
+    try:
+        model = build_perception(bundle.architecture)
+        model.load_state_dict(load(bundle.weights()))
+    except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f'architecture and weights of {folder} do not fit: {error}; restore the bundle'
+        ) from None
+    contract = _contract(folder)
+    if missing := [key for key in KEPT if key not in contract]:
+        raise ModelError(f'{folder}/{CONTRACT_FILE} has no {missing[0]}; export its run instead')
+    return model.eval(), bundle.contract.classes, {key: contract[key] for key in KEPT}
+
+
+def evaluation_facts(folder: str, measure_on: tuple[str, str]) -> dict[str, Any]:
+    """
+    Return whether figures of a bundle on a split may be too good, as its contract says.
+
+    :returns: as :func:`training.bundle.history.evaluation_facts`; ``trained_on`` is None if the
+        contract has no figures of that split.
+    """
+    root, split = measure_on
+    name = Path(root).resolve().name
+    before: Mapping[str, Any] = _contract(folder).get('metrics', {}).get('on', {})
+    known = before.get('data') == name and before.get('split') == split
+    trained_on, chose = (before['trained_on'], before['chose']) if known else (None, False)
+    return {'data': name, 'split': split, 'trained_on': trained_on, 'chose': chose}
+
+
+def _contract(folder: str) -> dict[str, Any]:
+    return json.loads((Path(folder) / CONTRACT_FILE).read_text(encoding='utf-8'))
