@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 import sys
 
 import tdfusion_ros
@@ -21,12 +22,17 @@ COMMANDS = (fuse, view, calibrate, bench, params, build, doctor)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return 0, or 1 after printing one error line."""
     options = parser().parse_args(argv)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # names of files may not be UTF-8
     try:
         status: int = options.run(options)
         sys.stdout.flush()
         return status
     except FusionError as error:
         print(f'tdfusion: {error}', file=sys.stderr)
+    except UnicodeEncodeError as error:
+        name = ascii(error.object[:200])
+        print(f'tdfusion: {name} is not UTF-8 and cannot be written: rename it', file=sys.stderr)
     except OSError as error:  # such as a full disk or a closed pipe
         place = f'{error.filename}: ' if error.filename else ''
         print(f'tdfusion: {place}{error.strerror or error}', file=sys.stderr)

@@ -35,9 +35,8 @@ from pathlib import Path
 import sys
 from typing import Any
 
-import cv2
-
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.formats.image_files import write_image
 from training.data.datasets import DataSet
 from training.data.datasets import mask_classes
 from training.data.datasets import open_dataset
@@ -65,9 +64,7 @@ def write_pictures(
     for index in range(0, len(samples), -(-len(samples) // PICTURES)):
         sample = samples[index]
         picture = fusers.side_by_side(sample, [fuse(sample) for fuse in methods.values()])
-        path = Path(folder) / f'{sample.name}.png'
-        if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-            raise FusionError(f'{path} cannot be written')
+        write_image(Path(folder) / f'{sample.name}.png', picture)
 
 
 def open_data(options: Namespace) -> list[DataSet]:

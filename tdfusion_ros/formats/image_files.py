@@ -1,13 +1,16 @@
-"""Read image files: the one reader for fusing, calibration and training."""
+"""Image files: the one reader and the one writer for fusing, calibration and training."""
 
 from pathlib import Path
 import stat
 
+import cv2
 import numpy as np
+from PIL import Image
 
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.decode import decode_image
+from tdfusion_ros.formats.decode import ORIENTATION
 from tdfusion_ros.formats.plain_yaml import reason
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
@@ -39,7 +42,7 @@ def read_image(path: Path) -> np.ndarray:
     Return the pixels of an image file: PNG, JPEG, WebP, BMP or TIFF, whatever its suffix.
 
     :param path: a file of at most 512 MiB; sides of the image are at most 8192 px.
-    :returns: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
+    :returns: as :func:`tdfusion_ros.formats.decode.decode_image`.
     :raises BagError: naming the file and what is wrong with it.
     """
     try:
@@ -53,3 +56,54 @@ def read_image(path: Path) -> np.ndarray:
         raise BagError(f'{path} is not an image that can be read: {error}') from None
     except OSError as error:
         raise BagError(f'{path} cannot be read: {reason(error)}') from None
+
+
+def different_orientations(rgb: Path, ir: Path) -> str:
+    """
+    Return a sentence if the files of a pair tell viewers to turn them differently, else ``''``.
+
+    Nothing here turns an image, so the images may be turned against each other, or may line up
+    although only one file states an orientation: no program can tell.
+    """
+    one, other = (_orientation(path) for path in (rgb, ir))
+    if one == other:
+        return ''
+    return (
+        f'{rgb} has the EXIF orientation {one}, {ir} has {other}: both are read as they are '
+        'stored, not turned as viewers do; if they do not line up so, turn the pixels and remove '
+        'the orientation'
+    )
+
+
+def _orientation(path: Path) -> int:
+    """Return what EXIF or TIFF states, 1 (not turned) where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow raises errors of many kinds; read_image says what is wrong
+        return 1
+
+
+def encode_image(pixels: np.ndarray) -> tuple[str, bytes]:
+    """
+    Return the suffix and the content of a file that keeps the pixels as they are.
+
+    :param pixels: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B: a PNG; or (H, W) float32: a
+        TIFF.
+    """
+    suffix = '.tiff' if pixels.dtype == np.float32 else '.png'
+    stored = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+    return suffix, cv2.imencode(suffix, stored)[1].tobytes()
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """
+    Write a PNG.
+
+    :param pixels: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
+    :raises BagError: if it cannot be written, as on a full disk.
+    """
+    try:
+        path.write_bytes(encode_image(pixels)[1])
+    except OSError as error:
+        raise BagError(f'{path} cannot be written: {reason(error)}') from None

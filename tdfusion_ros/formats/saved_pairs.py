@@ -2,7 +2,7 @@
 Save a pair as files, in a folder layout that the training reads.
 
     FOLDER/rgb/STEM.png    as the camera sent it, lossless
-    FOLDER/ir/STEM.png     the same: 8 or 16 bits, not scaled and not registered
+    FOLDER/ir/STEM.png     the same: 8 or 16 bits, not scaled and not registered; .tiff if floats
     FOLDER/meta/STEM.json  everything else that is known; written last, when the pair is complete
 """
 
@@ -14,12 +14,10 @@ from pathlib import Path
 import tempfile
 from typing import Any
 
-import cv2
-import numpy as np
-
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import RequestError
 from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.formats.image_files import encode_image
 
 
 def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path:
@@ -48,11 +46,11 @@ def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path
         ).exists():  # a looping bag, or a dead clock
             number += 1
             stem = f'{first}_{number}'
-        files = {
-            folders['ir'] / f'{stem}.png': _png(pair.ir.pixels),
-            folders['rgb'] / f'{stem}.png': _png(pair.rgb.pixels),
-            path: (json.dumps(meta, indent=1) + '\n').encode(),
-        }
+        files = {}
+        for name, frame in (('ir', pair.ir), ('rgb', pair.rgb)):
+            suffix, content = encode_image(frame.pixels)
+            files[folders[name] / f'{stem}{suffix}'] = content
+        files[path] = (json.dumps(meta, indent=1) + '\n').encode()
         _write(files)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
         raise RequestError(
@@ -100,14 +98,6 @@ def _write(files: Mapping[Path, bytes]) -> None:
         for temporary in written.values():
             with suppress(FileNotFoundError):
                 temporary.unlink()
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    bgr = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
-    done, data = cv2.imencode('.png', bgr)
-    if not done:
-        raise OSError(f'OpenCV cannot write {pixels.dtype} {pixels.shape} as PNG')
-    return data.tobytes()
 
 
 def _metadata(frame: Frame) -> dict[str, Any]:

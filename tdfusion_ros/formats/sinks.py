@@ -7,8 +7,6 @@ import shutil
 from typing import Any
 from typing import Protocol
 
-import cv2
-
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.synchronizer import FramePair
@@ -17,6 +15,7 @@ from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bag_topics import INFO_TYPE
 from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.image_files import write_image
 from tdfusion_ros.formats.plain_yaml import reason
 from tdfusion_ros.formats.sources import Source
 
@@ -109,9 +108,7 @@ class FolderSink:
         """Write the fused image of one result and remember its detections."""
         if pair.warning:
             self._stalls[pair.name] = {'mode': pair.mode, 'mark': pair.warning}
-        path = self._folder / f'{pair.name}.png'
-        if not cv2.imwrite(str(path), cv2.cvtColor(result.image, cv2.COLOR_RGB2BGR)):
-            raise BagError(f'{path} cannot be written')
+        write_image(self._folder / f'{pair.name}.png', result.image)
         self._detections[pair.name] = [
             {
                 'class': self._classes[class_id],

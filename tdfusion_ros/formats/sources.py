@@ -9,6 +9,7 @@ from typing import Any
 from typing import Protocol
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
@@ -24,6 +25,7 @@ from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bag_topics import ImageTopics
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.decode import SizeGuard
+from tdfusion_ros.formats.image_files import different_orientations
 from tdfusion_ros.formats.image_files import image_files
 from tdfusion_ros.formats.image_files import read_image
 
@@ -147,6 +149,7 @@ class FolderSource:
         self.errors: dict[str, str] = {}
         self.info: Any = None
         self._files = {'rgb': image_files(rgb), 'ir': image_files(ir)}
+        self._turned: list[str] = []
         alone = sorted(self._files['rgb'].keys() ^ self._files['ir'].keys())
         if alone:
             folder = rgb if alone[0] in self._files['rgb'] else ir
@@ -157,10 +160,36 @@ class FolderSource:
         self.total = len(self._files['rgb'])
 
     def remarks(self) -> list[str]:
-        """Return nothing: images in files have no stamps."""
-        return []
+        """Return in how many pairs the files state different orientations, with the first."""
+        turned = self._turned
+        more = [f'{len(turned)} pairs state different orientations, the first:'] * bool(turned[1:])
+        return [' '.join((*more, turned[0]))] if turned else []
 
     def __iter__(self) -> Iterator[FramePair]:
+        self._turned.clear()
         for stem in sorted(self._files['rgb']):
-            rgb, ir = (Frame(read_image(files[stem]), 0) for files in self._files.values())
-            yield FramePair(rgb, ir, 'fused', rgb, 0, stem=stem)
+            paths = {stream: files[stem] for stream, files in self._files.items()}
+            rgb, ir = (self._read(stream, path) for stream, path in paths.items())
+            if rgb is not None and ir is not None:
+                if text := different_orientations(**paths):
+                    self._turned.append(text)
+                yield FramePair(rgb, ir, 'fused', rgb, 0, stem=stem)
+
+    def _read(self, stream: str, path: Path) -> Frame | None:
+        try:
+            return Frame(read_image(path), 0)
+        except BagError as error:
+            self.dropped[f'{stream}.unreadable'] += 1
+            self.errors.setdefault(f'{stream}.unreadable', str(error))
+            return None
+
+
+def why_no_pair(source: Source, sync: SyncConfig) -> str:
+    """Return why a source has no pair that can be used, or what to set."""
+    bad_stamp = ('no_stamp', 'negative_stamp')  # the remarks say more
+    errors = [text for cause, text in source.errors.items() if not cause.endswith(bad_stamp)]
+    if found := [*errors, *source.remarks()]:
+        return '; '.join(found)
+    return (
+        f'compare the stamps of both cameras, then set sync.ir_time_offset_ms or {sync.limit_name}'
+    )

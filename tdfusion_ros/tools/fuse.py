@@ -9,11 +9,11 @@ from statistics import median
 import sys
 from typing import Any
 
-from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.sources import Source
+from tdfusion_ros.formats.sources import why_no_pair
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_times
 from tdfusion_ros.tools.options import add_topics
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
             f'{max(skews_ms, key=abs):.1f} ms'
         )
     if not modes:
-        raise BagError(f'no pair was fused: {_advice(source, config.sync)}')
+        raise BagError(f'no pair was fused: {why_no_pair(source, config.sync)}')
     if to_bag:
         print(f'look at it: {_view_command(options)}')
     return 0
@@ -120,14 +120,3 @@ def _view_command(options: argparse.Namespace) -> str:
     for flag, topic in (('--rgb-topic', options.rgb_topic), ('--ir-topic', options.ir_topic)):
         command += [flag, topic] if topic else []
     return shlex.join(command)
-
-
-def _advice(source: Source, sync: SyncConfig) -> str:
-    """Return why no pair was fused, or what to set."""
-    bad_stamp = ('no_stamp', 'negative_stamp')  # the remarks say more
-    errors = [text for cause, text in source.errors.items() if not cause.endswith(bad_stamp)]
-    if found := [*errors, *source.remarks()]:
-        return '; '.join(found)
-    return (
-        f'compare the stamps of both cameras, then set sync.ir_time_offset_ms or {sync.limit_name}'
-    )

@@ -16,7 +16,7 @@ class Row(NamedTuple):
     run: Callable[[], str]
     """Make the input in the current folder (a new one), run the product, return what it said."""
     expected: str
-    """Regular expression of a part of that text."""
+    """Regular expression of a part of that text; a dot is any character."""
 
 
 def rows() -> list[Row]:

@@ -13,7 +13,7 @@ ROWS = rows()
 def test_product_reacts_rightly_to_a_real_situation(row, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = row.run()
-    assert re.search(row.expected, said), said
+    assert re.search(row.expected, said, re.DOTALL), said
 
 
 def test_each_situation_is_described_once():

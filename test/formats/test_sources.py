@@ -1,14 +1,17 @@
 """Frame pairs from bags and folders."""
 
 import copy
+import re
 
 import cv2
 import numpy as np
+from PIL import Image
 import pytest
 
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.formats.sources import FolderSource
 
@@ -103,9 +106,27 @@ def test_folders_that_do_not_fit_are_refused_naming_the_file(tmp_path, rgb, ir, 
         FolderSource(*folders(tmp_path, rgb, ir))
 
 
-def test_image_that_cannot_be_read_is_refused_naming_the_file(tmp_path):
+def test_image_that_cannot_be_read_costs_its_pair_and_is_named(tmp_path):
     rgb, ir = folders(tmp_path)
+    whole = [pair.stem for pair in FolderSource(rgb, ir)]
     path = ir / 'b.png'
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(BagError, match=r'ir/b\.png is not an image'):
-        list(FolderSource(rgb, ir))
+    source = FolderSource(rgb, ir)
+    assert [pair.stem for pair in source] == [stem for stem in whole if stem != 'b']
+    assert source.dropped == {'ir.unreadable': 1}
+    assert re.search(r'ir/b\.png is not an image', source.errors['ir.unreadable'])
+
+
+def test_files_that_state_different_orientations_are_named_and_not_turned(tmp_path):
+    rgb, ir = folders(tmp_path)
+    exif = Image.Exif()
+    exif[274] = 3
+    for path in list(rgb.iterdir()):
+        with Image.open(path) as picture:
+            picture.save(path, exif=exif)
+    source = FolderSource(rgb, ir)
+    first = next(iter(source))
+    np.testing.assert_array_equal(first.rgb.pixels, read_image(rgb / f'{first.stem}.png'))
+    assert 'has the EXIF orientation 3' in source.remarks()[0]
+    list(source)
+    assert source.remarks()[0].startswith(f'{source.total} pairs state different orientations')

@@ -10,10 +10,9 @@ import sys
 from typing import Any
 from typing import TextIO
 
-import cv2
 from torch import Tensor
 
-from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.formats.image_files import write_image
 from training import distributed
 
 PANEL = 'rgb, ir, fused, w'
@@ -41,9 +40,8 @@ class RunLog:
             return
         path = self._folder / 'panels' / f'{step:06}.png'
         path.parent.mkdir(exist_ok=True)
-        levels = (image.flip(0) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        if not cv2.imwrite(str(path), levels):
-            raise FusionError(f'{path} cannot be written: check free space and permissions')
+        levels = (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        write_image(path, levels)
         if self._board:
             self._board.add_image(PANEL, image, step)
 

@@ -17,6 +17,7 @@ from tdfusion_ros.core.nearest_policy import NearestPolicy
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import FolderSource
 
 MAX_PAIRS = 40  # all stay in memory; the demo bag has 37
@@ -50,19 +51,23 @@ def load_pairs(source: PairSource, sync: SyncConfig) -> list[Pair]:
     """
     if len(source.paths) not in (1, 2):
         raise BagError('pairs come from one bag or two folders')
-    found = _from_bag(source, sync) if len(source.paths) == 1 else _from_folders(source)
     pairs, sizes = [], set()
+    refused: dict[str, None] = {}
+    is_bag = len(source.paths) == 1
+    found = _from_bag(source, sync) if is_bag else _from_folders(source, refused)
     for rgb, ir in found:
         try:
             pair = _converted(rgb, source), _converted(ir, source)
             sizes.add(tuple(messages.to_frame(message).size_hw for message in pair))
-        except FrameError:  # the node would drop it too
+        except FrameError as error:  # the node would drop it too
+            refused.setdefault(str(error))
             continue
         pairs.append(pair)
         if len(pairs) == MAX_PAIRS:
             break
     if not pairs:
-        raise BagError('no pairs to time: no frames match within sync.max_skew_ms')
+        why = '; '.join(refused) or 'no frames match within sync.max_skew_ms'
+        raise BagError(f'no pairs to time: {why}')
     if len(sizes) > 1:
         raise BagError(
             'the images have different sizes; choose one with --size, such as --size 640x480'
@@ -88,10 +93,12 @@ def _from_bag(source: PairSource, sync: SyncConfig) -> Iterable[Pair]:
             yield pair.rgb, pair.ir
 
 
-def _from_folders(source: PairSource) -> Iterable[Pair]:
-    for pair in islice(FolderSource(*source.paths), MAX_PAIRS):
+def _from_folders(source: PairSource, refused: dict[str, None]) -> Iterable[Pair]:
+    folders = FolderSource(*source.paths)
+    for pair in islice(folders, MAX_PAIRS):
         if pair.rgb is not None and pair.ir is not None:
             yield _message(pair.rgb), _message(pair.ir)
+    refused.update(dict.fromkeys(folders.errors.values()))
 
 
 def _converted(message: Any, source: PairSource) -> Any:
@@ -104,7 +111,8 @@ def _converted(message: Any, source: PairSource) -> Any:
         pixels = cv2.resize(pixels, source.size_hw[::-1])
     suffix = ''
     if compressed and not source.raw:
-        suffix = '.png' if bytes(message.data[:4]) == b'\x89PNG' else '.jpg'
+        is_jpeg = bytes(message.data[:2]) == b'\xff\xd8'
+        suffix = '.jpg' if is_jpeg else encode_image(pixels)[0]
     return _message(Frame(pixels, frame.stamp_ns, frame.frame_id), suffix)
 
 

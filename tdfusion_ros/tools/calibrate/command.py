@@ -90,7 +90,10 @@ def run(options: argparse.Namespace) -> int:
     if options.input:
         config, number = config_of(options), 1 if from_cameras else options.pairs
         with ExitStack() as stack:
-            pairs = read_pairs(open_source(options, config, stack), number, config.ir)
+            source = open_source(options, config, stack)
+            pairs = read_pairs(source, number, config)
+        for line in (*source.errors.values(), *source.remarks()):
+            print(f'note: {line}')
     calibration: Homography | Extrinsics
     if from_cameras:
         calibration, figures = _from_cameras(options, pairs)

@@ -1,18 +1,18 @@
 """Read the image pairs to calibrate from."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from tdfusion_ros.core.calibration import Size
-from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.rgb_image import rgb_image
-from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.thermal import ThermalScaler
+from tdfusion_ros.formats.sources import Source
+from tdfusion_ros.formats.sources import why_no_pair
 
 GrayPair = tuple[np.ndarray, np.ndarray]  # (H, W) uint8 rgb, (H, W) float32 ir in [0, 1]
 
@@ -40,17 +40,18 @@ class ImagePairs:
         return self.gray[0][1].shape[:2]
 
 
-def read_pairs(source: Iterable[FramePair], number: int, ir: IrConfig) -> ImagePairs:
+def read_pairs(source: Source, number: int, config: FusionConfig) -> ImagePairs:
     """
     Return up to ``number`` pairs, spread evenly; at most twice as many are in memory.
 
-    Results that the synchronizer made while a camera stalled are left out.
+    Results that the synchronizer made while a camera stalled are left out, and pairs that cannot
+    be used; ``source.errors`` says why.
 
     :raises BagError: if there is no pair, or if the pairs have different sizes.
     """
     kept: list[GrayPair] = []
     frame_ids, stride, count = ('', ''), 1, 0
-    scaler = ThermalScaler(ir)
+    scaler = ThermalScaler(config.ir)
     for pair in source:
         if pair.mode != 'fused' or pair.rgb is None or pair.ir is None:
             continue
@@ -62,15 +63,13 @@ def read_pairs(source: Iterable[FramePair], number: int, ir: IrConfig) -> ImageP
             gray = cv2.cvtColor(rgb_image(pair.rgb.pixels), cv2.COLOR_RGB2GRAY)
             kept.append((gray, scaler.scale(pair.ir.pixels)))
         except FrameError as error:
-            raise BagError(f'pair {pair.name} cannot be used: {error}') from None
+            source.errors.setdefault(error.cause, str(error))
+            continue
         frame_ids = pair.rgb.frame_id, pair.ir.frame_id
         if len(kept) == 2 * number:
             kept, stride = kept[::2], 2 * stride
     if not kept:
-        raise BagError(
-            'no pairs found; compare the stamps of both cameras, see sync.max_skew_ms and '
-            'sync.ir_time_offset_ms'
-        )
+        raise BagError(f'no pair can be used: {why_no_pair(source, config.sync)}')
     sizes = {(rgb.shape, thermal.shape) for rgb, thermal in kept}
     if len(sizes) > 1:
         raise BagError(

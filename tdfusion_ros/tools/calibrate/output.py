@@ -14,10 +14,10 @@ from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.calibration import Size
-from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.core.overlay import EDGES
 from tdfusion_ros.core.registration import Registration
+from tdfusion_ros.formats.image_files import write_image
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import Estimate
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
@@ -114,5 +114,4 @@ def write_overlay(path: Path, pairs: Sequence[GrayPair], calibration: Calibratio
     title = np.zeros((TITLE_PX, rows[0].shape[1], 3), np.uint8)
     for x, text in ((4, 'before: ir stretched over rgb'), (title.shape[1] // 2 + 4, 'after')):
         cv2.putText(title, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, EDGES, 1, cv2.LINE_AA)
-    if not cv2.imwrite(str(path), np.vstack([title, *rows])[..., ::-1]):
-        raise CalibrationError(f'{path} cannot be written')
+    write_image(path, np.vstack([title, *rows]))

@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.tools.calibrate.automatic import calibrate
 from tdfusion_ros.tools.calibrate.edge_field import edge_field
 from tdfusion_ros.tools.calibrate.geometry import grid
@@ -16,6 +18,7 @@ from tdfusion_ros.tools.calibrate.plausibility import check_estimate
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px
 
 SIZE = 480, 640
+CONFIG = FusionConfig()
 
 
 def warp(shift=(16.0, 12.0), turn_deg=3.0, zoom=1.05):
@@ -34,9 +37,10 @@ def apart_px(first, second):
 
 
 @pytest.fixture(scope='module')
-def pairs(demo_pairs):
+def pairs(demo):
     """Return eight pairs of the demo, by day and by night."""
-    return read_pairs(demo_pairs, 8, IrConfig()).gray
+    with BagReader(demo) as reader:
+        return read_pairs(BagSource(reader, reader.find(), CONFIG), 8, CONFIG).gray
 
 
 @pytest.mark.parametrize('step', [2, 8], ids=['four pairs', 'one pair'])
