@@ -35,7 +35,7 @@ def build_pipeline(config: FusionConfig, report: Callable[[str], None] = print) 
     bundle = read_bundle(find_bundle(config.model))
     calibration = load_calibration(config.calibration)
     wanted_classes(config.class_filter, bundle.contract.classes)  # before an engine is built
-    backend = open_backend(config.backend, bundle, report)
+    backend = open_backend(config.backend, bundle, report, cpu_threads=config.cpu_threads)
     return Pipeline(config, bundle.contract, calibration, backend)
 
 

@@ -29,7 +29,12 @@ class DescribedBackend(Backend, Protocol):
 
 
 def open_backend(
-    name: str, bundle: Bundle, report: Report = log.info, sizes_hw: Sizes = ()
+    name: str,
+    bundle: Bundle,
+    report: Report = log.info,
+    sizes_hw: Sizes = (),
+    *,
+    cpu_threads: int = 0,
 ) -> DescribedBackend:
     """
     Return a backend that has run and agrees with the float32 graph on the CPU.
@@ -37,14 +42,15 @@ def open_backend(
     :param name: ``auto``, ``cpu``, ``cuda`` or ``trt``.
     :param report: takes messages about the choice of ``auto`` and about what takes long.
     :param sizes_hw: image sizes to be ready for; empty: the usual size on this machine.
+    :param cpu_threads: of backend ``cpu``; 0: one per core.
     :raises ConfigError: if the named backend is not installed.
     :raises ModelError: if the backend refuses the model, or computes something else.
     """
     sizes_hw = tuple(padded(size_hw, bundle.contract) for size_hw in sizes_hw)
     if name == 'auto':
-        return _open_best(bundle, report, sizes_hw)
+        return _open_best(bundle, report, sizes_hw, cpu_threads)
     try:
-        return _open(name, bundle, report, sizes_hw)
+        return _open(name, bundle, report, sizes_hw, cpu_threads)
     except FusionError as error:
         if name == 'cpu':
             raise
@@ -53,23 +59,27 @@ def open_backend(
         ) from error
 
 
-def _open_best(bundle: Bundle, report: Report, sizes_hw: Sizes) -> DescribedBackend:
+def _open_best(
+    bundle: Bundle, report: Report, sizes_hw: Sizes, cpu_threads: int
+) -> DescribedBackend:
     """Return the first of trt, cuda, cpu that can be used; report it and why not the others."""
     reasons: dict[str, list[str]] = {}
     for name in ('trt', 'cuda'):
         try:
-            backend = _open(name, bundle, report, sizes_hw)
+            backend = _open(name, bundle, report, sizes_hw, cpu_threads)
             break
         except FusionError as error:
             reasons.setdefault(str(error), []).append(name)
     else:
-        backend = _open('cpu', bundle, report, sizes_hw)
+        backend = _open('cpu', bundle, report, sizes_hw, cpu_threads)
     because = ''.join(f'; not {", not ".join(names)}: {why}' for why, names in reasons.items())
     report(f'backend auto: took {backend.name} ({backend.engine}){because}')
     return backend
 
 
-def _open(name: str, bundle: Bundle, report: Report, sizes_hw: Sizes) -> DescribedBackend:
+def _open(
+    name: str, bundle: Bundle, report: Report, sizes_hw: Sizes, cpu_threads: int
+) -> DescribedBackend:
     if name == 'trt':
         from tdfusion_ros.backends.trt import TrtBackend
 
@@ -82,7 +92,10 @@ def _open(name: str, bundle: Bundle, report: Report, sizes_hw: Sizes) -> Describ
 
         backend, reference = CudaBackend(bundle), CpuBackend(bundle.graph)
     else:
-        backend, reference = CpuBackend(bundle.graph, bundle.detector_graph), None
+        backend, reference = (
+            CpuBackend(bundle.graph, bundle.detector_graph, threads=cpu_threads),
+            None,
+        )
     for size_hw in sizes_hw or (padded(WARM_UP_HW, bundle.contract),):
         check_run(backend, bundle.contract, size_hw)
         if reference:

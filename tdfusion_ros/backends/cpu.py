@@ -17,19 +17,23 @@ DETECTIONS = list(OUTPUTS)[1:]
 
 class CpuBackend:
     """
-    Run the graph with ONNX Runtime, on all cores.
+    Run the graph with ONNX Runtime.
 
     :param detector_graph: the graph without the fused image, for runs that do not need it.
+    :param threads: how many compute, the caller's included; 0: one per core.
     """
 
     name = 'cpu'
 
-    def __init__(self, graph: bytes, detector_graph: bytes | None = None) -> None:
+    def __init__(
+        self, graph: bytes, detector_graph: bytes | None = None, *, threads: int = 0
+    ) -> None:
         try:
             import onnxruntime
         except ImportError:
             raise ConfigError('backend cpu needs ONNX Runtime: pip install onnxruntime') from None
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only; there would be a warning per frame
         for key, value in _spinning(onnxruntime.__version__).items():
             options.add_session_config_entry(f'session.intra_op.{key}', value)

@@ -154,6 +154,9 @@ class FusionConfig:
         'Backend that runs the model; auto uses the fastest available one and logs it.',
         choices=BACKENDS,
     )
+    cpu_threads: int = setting(
+        0, 'Threads of the backend cpu; 0: one per core, so other nodes share all cores.', 0, 1024
+    )
     calibration: str = setting(
         '', 'Calibration file; empty: both cameras have the same field of view.'
     )

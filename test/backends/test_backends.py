@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 import json
+import os
 import shutil
 import sys
 
@@ -12,6 +13,8 @@ import pytest
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends import open_backend
 from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.build import build_pipeline
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
@@ -51,6 +54,16 @@ def test_cpu_omits_the_unneeded_fused_image_and_detects_the_same(cpu, demo_pairs
     assert detected.fused is None
     np.testing.assert_allclose(detected.boxes_xyxy, full.boxes_xyxy, atol=1e-3)
     np.testing.assert_allclose(detected.scores, full.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize('threads', [1, 3])
+def test_cpu_computes_with_as_many_threads_as_the_config_says(threads):
+    before = set(os.listdir('/proc/self/task'))
+    pipeline = build_pipeline(FusionConfig(backend='cpu', cpu_threads=threads))
+    started = set(os.listdir('/proc/self/task')) - before
+    graphs = 2  # with and without the fused image
+    assert len(started) == graphs * (threads - 1)
+    assert pipeline.backend.name == 'cpu'
 
 
 @pytest.mark.parametrize(
