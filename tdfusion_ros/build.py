@@ -71,10 +71,12 @@ def find_bundle(model: str) -> Path:
     """
     Return the folder of a bundle.
 
-    :param model: a folder, or the name of a shipped bundle.
+    A name is never a folder: what the current folder contains must not replace a shipped model.
+
+    :param model: the name of a shipped bundle, or a folder, which has a slash.
     :raises ModelError: if there is none; the message lists the shipped ones.
     """
-    if model and (Path(model).expanduser() / 'model.json').is_file():
+    if '/' in model and (Path(model).expanduser() / 'model.json').is_file():
         return Path(model).expanduser()
     shipped = {
         path.parent.name: path.parent
@@ -83,9 +85,10 @@ def find_bundle(model: str) -> Path:
     }
     if model in shipped:
         return shipped[model]
+    hint = '' if '/' in model else f'; write a folder with a slash, as ./{model or "mine"}'
     raise ModelError(
-        f"model '{model}' is neither a folder with a model.json nor one of the "
-        f'shipped models: {", ".join(sorted(shipped)) or "none found"}'
+        f"model '{model}' is neither a folder with a model.json nor one of the shipped models: "
+        f'{", ".join(sorted(shipped)) or "none found"}{hint}'
     )
 
 

@@ -132,7 +132,8 @@ def load(
     """
     Load a model and return a function that fuses images with it.
 
-    :param model: a bundle's folder, or the name of a shipped bundle.
+    :param model: the name of a shipped bundle; or a bundle's folder: a ``Path``, or text with a
+        slash, as ``'./mine'``.
     :param backend: ``auto``, ``cpu``, ``cuda`` or ``trt``; the choice of ``auto`` is logged.
     :param calibration: a calibration file (YAML, ir to rgb); None or empty: both cameras have the
         same field of view.
@@ -143,7 +144,7 @@ def load(
     """
     config = from_mapping(
         {
-            'model': str(model),
+            'model': model if isinstance(model, str) else str(model.expanduser().absolute()),
             'backend': backend,
             'calibration': str(calibration or ''),
             **settings,

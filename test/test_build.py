@@ -1,9 +1,11 @@
+from hashlib import sha256
 import json
 from pathlib import Path
 import shutil
 
 import pytest
 
+from tdfusion_ros.backends.bundle import EXTERNAL_KEY
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.build import load_bundle
@@ -52,10 +54,41 @@ def test_model_of_the_source_tree_is_preferred_to_an_installed_one(
     assert find_bundle('msrs_rt') == bundle
 
 
-def test_empty_name_is_not_the_current_folder(copy, monkeypatch):
-    monkeypatch.chdir(copy)
-    with pytest.raises(ModelError, match="model '' is neither"):
-        find_bundle('')
+@pytest.mark.parametrize('name', ['', '.', 'copy'])
+def test_name_without_a_slash_is_never_a_folder(copy, monkeypatch, name):
+    monkeypatch.chdir(copy.parent if name == 'copy' else copy)
+    with pytest.raises(ModelError, match=f"model '{name}' is neither .* with a slash, as ./"):
+        find_bundle(name)
+    assert find_bundle(f'./{name}') == Path(name)
+
+
+def test_folder_of_the_name_of_a_shipped_model_does_not_replace_it(bundle, copy, monkeypatch):
+    copy.rename(copy.parent / 'msrs_rt')
+    monkeypatch.chdir(copy.parent)
+    assert find_bundle('msrs_rt') == bundle
+    assert find_bundle('./msrs_rt') == Path('msrs_rt')
+
+
+def test_graph_whose_weights_are_in_another_file_is_refused(copy):
+    onnx = pytest.importorskip('onnx')
+    graph = onnx.load(copy / 'model.onnx')
+    options = {'save_as_external_data': True, 'location': 'w.bin', 'size_threshold': 0}
+    onnx.save(graph, copy / 'model.onnx', **options)
+    raw = json.loads((copy / 'model.json').read_text())
+    digest = sha256((copy / 'model.onnx').read_bytes()).hexdigest()
+    change_contract(copy, files={**raw['files'], 'model.onnx': digest})
+    with pytest.raises(ModelError, match=r'model\.onnx has weights in another file'):
+        build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
+
+
+@pytest.mark.parametrize('tag', [b'\x0a', b'\x8a\x00', b'\x8a\x80\x80\x00'])
+@pytest.mark.parametrize('length', [b'\x08', b'\x88\x00', b'\x88\x80\x00'])
+def test_key_of_another_file_is_recognized_however_its_numbers_are_written(tag, length):
+    from onnx import StringStringEntryProto
+
+    content = tag + length + b'location'
+    assert StringStringEntryProto.FromString(content).key == 'location'
+    assert EXTERNAL_KEY.search(content)
 
 
 @pytest.mark.parametrize('name', ['msrs', '', '/nowhere', '.'])

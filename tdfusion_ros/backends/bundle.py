@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 import json
 from pathlib import Path
+import re
 from typing import Any
 
 from tdfusion_ros.core.contract import Contract
@@ -13,6 +14,9 @@ from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.contract import verify
 from tdfusion_ros.core.errors import ModelError
 
+# How ONNX names another file with weights: an entry of TensorProto.external_data, whose field 1 is
+# the key. Protocol buffers may write a number in more bytes than it needs.
+EXTERNAL_KEY = re.compile(rb'(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location')
 CONTRACT_FILE = 'model.json'
 WEIGHTS_FILE = 'weights.safetensors'
 
@@ -66,6 +70,7 @@ def read_bundle(folder: Path) -> Bundle:
         raise ModelError(f'model bundle {folder} cannot be read: {error}') from None
     for name, content in graphs.items():
         verify(contract, name, content)
+        _refuse_other_files(folder / name, content)
     architecture = json.loads(text).get('architecture')
     return Bundle(
         folder,
@@ -74,3 +79,13 @@ def read_bundle(folder: Path) -> Bundle:
         detector_graph=graphs.get(DETECTOR_FILE),
         architecture=architecture if isinstance(architecture, dict) else {},
     )
+
+
+def _refuse_other_files(path: Path, graph: bytes) -> None:
+    """Refuse a graph whose weights are in another file: no hash covers it, and it may be any."""
+    if EXTERNAL_KEY.search(graph):
+        raise ModelError(
+            f'{path} has weights in another file, which its hash does not cover; save the graph '
+            'with its weights inside (onnx.save without external data; no input may be called '
+            "'location')"
+        )

@@ -148,7 +148,10 @@ class IrConfig:
 class FusionConfig:
     """All settings of the user; what the model requires is in its contract."""
 
-    model: str = setting('msrs_rt', 'Model bundle: a folder, or the name of a shipped one.')
+    model: str = setting(
+        'msrs_rt',
+        'Model bundle: the name of a shipped one, or a folder, written with a slash, as ./mine.',
+    )
     backend: str = setting(
         'auto',
         'Backend that runs the model; auto uses the fastest available one and logs it.',

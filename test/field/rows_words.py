@@ -60,7 +60,27 @@ def fuse_turned_rgb():
 
 
 FALSE_COLORS = 'the ir image is in false colors.*switch'
+
+
+def fuse_beside_a_folder_of_the_name_of_the_model():
+    """Fuse where a download left a folder called like the shipped model."""
+    folder('msrs_rt', {'model.json': b'{}'})
+    return fuse(bag('bag', pairs()))
+
+
 ROWS = [
+    Row(
+        'a folder beside is called like the shipped model',
+        'downloads and clones',
+        fuse_beside_a_folder_of_the_name_of_the_model,
+        '3 pairs -> out; dropped: none',
+    ),
+    Row(
+        'folder of a model without a slash',
+        'adversarial review',
+        lambda: fuse(bag('mine', pairs()), '-p', 'model=mine'),
+        "model 'mine' is neither .*; write a folder with a slash, as ./mine",
+    ),
     Row('thermal bag in a palette, fused', 'FLIR ONE', lambda: fuse(false_colors()), FALSE_COLORS),
     Row(
         'thermal folder in a palette, fused',
