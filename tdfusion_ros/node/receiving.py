@@ -1,5 +1,6 @@
 """What the node does with images: receive pairs and fuse them, or nothing."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from dataclasses import dataclass
 from threading import Lock
@@ -35,11 +36,14 @@ class Idle:
         """
         raise RequestError('nothing to reset: the node does not receive; activate or enable it')
 
-    def save_pair(self) -> str:
+    def save_pair(self) -> Callable[[], str]:
         """
-        Save the latest pair and return a message with its path.
+        Return a function that saves the latest pair and returns a message with its path.
 
-        :raises RequestError: if there is no pair, or it cannot be written.
+        It takes up to seconds, so it is for another thread; it raises RequestError if the pair
+        cannot be written.
+
+        :raises RequestError: if there is no pair.
         """
         raise RequestError(NO_PAIR)
 
@@ -55,8 +59,8 @@ class Receiving:
         self._counters = configured.counters
         self._logger = configured.node.get_logger()
         self._publish_lock = Lock()  # the worker publishes, the receiving thread closes
-        self._pairs: list[Job] = []  # the latest fused pair, if any
-        self._saved_path = ''  # of that pair, once it is saved
+        self._latest: Job | None = None  # the latest fused pair, if any
+        self._saved: tuple[Job | None, str] = None, ''  # the last saved pair, and its path
         self._use(configured.parameters.read())
         self._inputs = Inputs(configured.node, self._config, self._counters, self._submit)
         configured.diagnostics.set_receiving(self._inputs.dropped, self._config)
@@ -66,19 +70,23 @@ class Receiving:
         self._inputs.reset()
         return 'discarded the waiting frames and everything learned about both cameras'
 
-    def save_pair(self) -> str:
-        if not self._pairs:
+    def save_pair(self) -> Callable[[], str]:
+        job = self._latest
+        if job is None:
             raise RequestError(NO_PAIR)
-        (job,) = self._pairs
-        if not self._saved_path:
-            infos = self._inputs.camera_infos()
-            metadata = {
-                'camera_info': {s: camera_info_values(info) for s, info in infos.items()},
-                'model': self._configured.diagnostics.backend_values,
-                'config': asdict(self._config),
-            }
-            self._saved_path = str(save_pair(self._config.save_folder, job.pair, metadata))
-        return f'{self._saved_path}, received {monotonic() - job.arrived:.1f} s ago'
+        infos, folder = self._inputs.camera_infos(), self._config.save_folder
+        metadata = {
+            'camera_info': {s: camera_info_values(info) for s, info in infos.items()},
+            'model': self._configured.diagnostics.backend_values,
+            'config': asdict(self._config),
+        }
+
+        def save() -> str:
+            if self._saved[0] is not job:
+                self._saved = job, str(save_pair(folder, job.pair, metadata))
+            return f'{self._saved[1]}, received {monotonic() - job.arrived:.1f} s ago'
+
+        return save
 
     def close(self) -> None:
         self._inputs.destroy()
@@ -96,7 +104,7 @@ class Receiving:
             self._configured.outputs.announce(config.score_threshold)
         job = Job(self, pair, arrived, self._config)
         if pair.mode == 'fused':
-            self._pairs, self._saved_path = [job], ''
+            self._latest = job
         if not self._rate_limit.admit():
             self._counters.count('dropped.rate')
         elif self._configured.worker.put(job):

@@ -1,13 +1,19 @@
 """The node's services: each response says what was done, or why it could not be done."""
 
 from collections.abc import Callable
+from concurrent.futures import Future as Work
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import Node
+from rclpy.task import Future
 from std_srvs.srv import SetBool
 from std_srvs.srv import Trigger
 
 from tdfusion_ros.core.errors import FusionError
+
+Handler = Callable[[Any], str | Callable[[], str]]
 
 
 def create_services(
@@ -15,18 +21,23 @@ def create_services(
     *,
     enable: Callable[[bool], str],
     reset_sync: Callable[[], str],
-    save_pair: Callable[[], str],
+    save_pair: Callable[[], Callable[[], str]],
 ) -> None:
     """
     Create ``~/enable``, ``~/reset_sync`` and ``~/save_pair``.
 
-    Each handler returns the message of the response, or raises FusionError.
+    Each handler returns the message of the response, or raises FusionError; or it returns a
+    function that does so, which is called in another thread while the node goes on receiving.
     """
+    threads = ThreadPoolExecutor(1, 'tdfusion_services')
 
-    def create(kind: Any, name: str, handler: Callable[[Any], str]) -> None:
-        def serve(request: Any, response: Any) -> Any:
+    def create(kind: Any, name: str, handler: Handler) -> None:
+        async def serve(request: Any, response: Any) -> Any:
             try:
-                response.message, response.success = handler(request), True
+                answer = handler(request)
+                if callable(answer):
+                    answer = await _result(node, threads.submit(answer))
+                response.message, response.success = answer, True
                 node.get_logger().info(f'{name}: {response.message}')
             except FusionError as error:
                 response.message, response.success = str(error), False
@@ -36,8 +47,24 @@ def create_services(
                 node.get_logger().error(f'{name}: {error!r}')
             return response
 
-        node.create_service(kind, f'~/{name}', serve)
+        # A group of its own: rclpy serves no other member of a group before the response.
+        group = MutuallyExclusiveCallbackGroup()
+        node.create_service(kind, f'~/{name}', serve, callback_group=group)
 
     create(SetBool, 'enable', lambda request: enable(request.data))
     create(Trigger, 'reset_sync', lambda _: reset_sync())
     create(Trigger, 'save_pair', lambda _: save_pair())
+
+
+async def _result(node: Node, work: Work[str]) -> str:
+    """Return the result of work in another thread, or raise its error, when it is done."""
+    done = Future()
+
+    def finish(_: Work[str]) -> None:
+        done.set_result(True)
+        if executor := node.executor:
+            executor.wake()
+
+    work.add_done_callback(finish)
+    await done
+    return work.result()

@@ -2,8 +2,8 @@
 The node with an engine that blocks or fails when a test asks for it.
 
 While the file ``$BLOCK.load`` exists the model is not loaded, while ``$BLOCK.pair`` exists a pair
-that has started waits; each started pair adds a line to ``$BLOCK.started``. Pairs whose rgb
-frame_id is ``faulty`` raise an unexpected error.
+that has started waits, while ``$BLOCK.save`` exists no pair is saved; each started pair adds a
+line to ``$BLOCK.started``. Pairs whose rgb frame_id is ``faulty`` raise an unexpected error.
 """
 
 import os
@@ -14,9 +14,11 @@ from time import sleep
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.node import configured
 from tdfusion_ros.node import fusion_node
+from tdfusion_ros.node import receiving
 
 BLOCK = os.environ['BLOCK']
 process_pair, build_pipeline = Pipeline.process_pair, configured.build_pipeline
+save_pair = receiving.save_pair
 
 
 def wait_while_exists(path):
@@ -39,6 +41,12 @@ def blocking_build(config, report):
     return build_pipeline(config, report)
 
 
+def blocking_save(*arguments):
+    wait_while_exists(f'{BLOCK}.save')
+    return save_pair(*arguments)
+
+
+receiving.save_pair = blocking_save
 Pipeline.process_pair = blocking_process
 configured.build_pipeline = blocking_build
 sys.exit(fusion_node.main())

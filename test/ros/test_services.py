@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from rig import pictures
+from rig.stage import SLOW_NODE
+from std_srvs.srv import Trigger
 
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.thermal import ThermalScaler
@@ -144,3 +146,16 @@ def test_a_link_out_of_the_save_folder_is_refused(client, folder, tmp_path):
     assert not list((tmp_path / 'elsewhere').iterdir())
     (folder / 'rgb').unlink()
     assert save(client).is_file()
+
+
+def test_the_node_receives_and_fuses_while_a_pair_is_being_saved(stage, block, tmp_path):
+    client = stage.run({'save_folder': tmp_path / 'slow'}, script=SLOW_NODE)
+    saving = block('save')
+    response = client.request(Trigger, 'save_pair', Trigger.Request())
+    for _ in range(5):
+        client.fuse(*pictures.pair(client.next_stamp_ns()))
+        assert client.trigger('reset_sync').success
+    assert not response.done()
+    saving.unlink()
+    client.wait_until(response.done, 'the response')
+    assert response.result().success

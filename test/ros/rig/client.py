@@ -245,11 +245,15 @@ class Client:
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """Call a service of the node and return its response."""
-        if name not in self._services:
-            self._services[name] = connected_service(self, kind, name)
-        future = self._services[name].call_async(request)
+        future = self.request(kind, name, request)
         self.wait_until(future.done, f'the response of {name}')
         return future.result()
+
+    def request(self, kind: Any, name: str, request: Any) -> Any:
+        """Call a service of the node and return the future of its response."""
+        if name not in self._services:
+            self._services[name] = connected_service(self, kind, name)
+        return self._services[name].call_async(request)
 
     def enable(self, on: bool) -> SetBool.Response:
         """Pause the node, or let it fuse again."""
