@@ -21,6 +21,8 @@ from tdfusion_ros.core.setting import setting
 BACKENDS = ('auto', 'cpu', 'cuda', 'trt')
 TRANSPORTS = ('raw', 'compressed', 'compressedDepth')
 MAX_OFFSET_MS = 1e13  # 300 years: the clock of a camera may count from when it was switched on
+# What ROS declares for every node; a parameter file may set them.
+ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 QOS = ('AUTO', 'SENSOR_DATA', 'DEFAULT', 'SYSTEM_DEFAULT', 'RELIABLE')
 
 
@@ -117,8 +119,7 @@ class IrConfig:
     )
     normalization: str = setting(
         'auto',
-        'How counts are scaled; auto: passthrough for 8 bits, percentile for 16 bits and for '
-        'temperatures.',
+        'How counts are scaled; auto: passthrough for 8 bits, else percentile.',
         choices=('auto', 'passthrough', 'percentile', 'fixed'),
         live=True,
     )

@@ -15,12 +15,12 @@ from rclpy.parameter import Parameter
 
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import ROS_PARAMETERS
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.core.errors import ConfigError
 
 SETTINGS = {name: metadata for name, _, metadata in settings()}
 FLOATS = {name for name, default, _ in settings() if isinstance(default, float)}
-ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 
 
 class Parameters:

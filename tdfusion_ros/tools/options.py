@@ -13,7 +13,7 @@ import yaml
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.core.setting import flatten
+from tdfusion_ros.formats.parameter_files import read_parameters
 from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.formats.plain_yaml import reason
 
@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 
 def add_config(command: argparse.ArgumentParser) -> None:
-    """Add ``--config`` and ``--param``."""
+    """Add ``--config``, ``--node`` and ``--param``."""
     command.add_argument(
         '--config', type=Path, metavar='FILE', help='parameter file, such as config/fusion.yaml'
+    )
+    command.add_argument(
+        '--node',
+        default='',
+        metavar='NAME',
+        help='which node of the file, such as /rig1/tdfusion; needed if it has several',
     )
     command.add_argument(
         '-p',
@@ -78,18 +84,7 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
     """
     values: dict[str, Any] = {}
     if options.config:
-        try:
-            tree = read_yaml(options.config.read_text(encoding='utf-8'))
-            values = flatten(next(iter(tree.values()))['ros__parameters'])
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f'{options.config} is not a parameter file: {reason(error)}'
-            ) from None
-        except (AttributeError, KeyError, TypeError, StopIteration):
-            raise ConfigError(
-                f'{options.config} is not a parameter file: expected NODE: ros__parameters: '
-                'NAME: VALUE; print one with: tdfusion params'
-            ) from None
+        values = read_parameters(options.config, options.node)
     for given in options.param:
         name, equals, value = given.partition('=')
         if not equals:

@@ -1,6 +1,7 @@
 """Reasons at the place where a user looks for them."""
 
 import os
+from pathlib import Path
 
 import cv2
 from PIL import Image
@@ -68,7 +69,41 @@ def fuse_beside_a_folder_of_the_name_of_the_model():
     return fuse(bag('bag', pairs()))
 
 
+def fuse_with_parameters(text, *arguments):
+    Path('robot.yaml').write_text(text)
+    return fuse(bag('bag', pairs()), '--config', 'robot.yaml', *arguments)
+
+
+CAMERA = 'usb_cam:\n  ros__parameters:\n    image_width: 640\n'
+RIGS = (
+    '/rig1/tdfusion:\n  ros__parameters: {score_threshold: 0.5}\n'
+    '/rig2:\n  tdfusion:\n    ros__parameters: {score_treshold: 0.5}\n'
+)
 ROWS = [
+    Row(
+        'parameter file of a whole robot',
+        'ros2 launch',
+        lambda: fuse_with_parameters(CAMERA + 'tdfusion:\n  ros__parameters: {sync: {}}\n'),
+        '3 pairs -> out; dropped: none',
+    ),
+    Row(
+        'parameter file that sets use_sim_time for all nodes',
+        'ros2 launch',
+        lambda: fuse_with_parameters('/**:\n  ros__parameters: {use_sim_time: true}\n'),
+        '3 pairs -> out; dropped: none',
+    ),
+    Row(
+        'parameter file of two rigs',
+        'robots with several cameras',
+        lambda: fuse_with_parameters(RIGS),
+        'has parameters of /rig1/tdfusion, /rig2/tdfusion; choose a node with --node',
+    ),
+    Row(
+        'misspelled parameter of the second rig',
+        'robots with several cameras',
+        lambda: fuse_with_parameters(RIGS, '--node', '/rig2/tdfusion'),
+        "unknown setting 'score_treshold'",
+    ),
     Row(
         'a folder beside is called like the shipped model',
         'downloads and clones',

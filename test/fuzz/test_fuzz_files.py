@@ -174,7 +174,7 @@ def test_parameters(fuzz, tmp_path):
     def read(value):
         if isinstance(value, bytes):
             path.write_bytes(value)
-            options = Namespace(config=path, param=[])
+            options = Namespace(config=path, node='', param=[])
         else:
             options = Namespace(config=None, param=[''.join(value)])
         assert isinstance(config_of(options), FusionConfig)
@@ -183,6 +183,8 @@ def test_parameters(fuzz, tmp_path):
     parameters = st.tuples(st.sampled_from(names), st.sampled_from(('=', '=', '')), values)
     whole = document(yaml.safe_load(parameter_yaml()))
     inputs = st.one_of(document(small), document(small), whole, parameters)
+    several = {'/**': small['/**'], '/a': {'tdfusion': small['/**']}, 'camera/*': small['/**']}
+    inputs |= document(several)
     found = [f'{LISTS}\n/**: *a9\n'.encode(), ('score_threshold', '=', str(10**400))]
     found.append(('model', '=', '0b_'))
     fuzz(inputs, read, 2, good=json.dumps(small).encode(), found=found)
