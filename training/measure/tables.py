@@ -89,7 +89,8 @@ def compared_precision(
     if len(rows) == 1:
         return format_table(*rows.values())
     first = next(iter(rows.values()))
-    parts = [name for name in first if name != 'all']
+    parts = [name for name in first if name.startswith('all, ') or ', ' not in name]
+    parts.remove('all')
     has_interval = 'AP50 low' in first['all']
     head = ['detector', 'input', 'AP50', *['95 %'] * has_interval, 'AP50-95']
     head += [f'minus {against}', '95 %'] if differences else []

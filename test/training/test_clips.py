@@ -1,0 +1,152 @@
+"""Steadiness of fused video, and boxes in unlabeled clips."""
+
+from dataclasses import asdict
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from training.checkpoint import save_run
+from training.clips import main
+from training.data.clips import open_clips
+from training.measure import video
+from training.measure.fusers import luma_levels
+
+pytest.importorskip('onnxruntime')
+
+pytestmark = pytest.mark.torch
+CLASSES = ('person', 'bicycle', 'car')
+
+
+def gray_pairs(rgb_levels, ir_levels, hw=(64, 64)):
+    """Return pairs of flat images."""
+    pairs = []
+    for rgb, ir in zip(rgb_levels, ir_levels, strict=True):
+        frame = Frame(np.full((*hw, 3), rgb, np.uint8), 0)
+        pairs.append(FramePair(frame, Frame(np.full(hw, ir, np.uint8), 0), 'fused', frame))
+    return pairs
+
+
+def write_video(path, frames):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (128, 96))
+    if not writer.isOpened():
+        pytest.skip('OpenCV has no video writer here')
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+
+
+def rgb_alone(pair):
+    return luma_levels(pair.rgb.pixels), None
+
+
+def brighter_each_time():
+    """Return a shower that is 10 levels brighter in each frame, whatever it gets."""
+    levels = iter(range(0, 250, 10))
+    return lambda pair: (np.full(pair.rgb.size_hw, next(levels), np.uint8), None)
+
+
+def test_change_is_the_mean_difference_of_successive_frames_and_its_percentiles():
+    table, boxes = video.measure_clip(
+        gray_pairs([100, 104, 104], [0, 1, 2]),
+        {'copy': rgb_alone, 'own': brighter_each_time()},
+        {},
+    )
+    assert table['rgb']['mean change'] == 2
+    assert table['ir']['mean change'] == 1
+    assert (table['rgb']['p50'], table['rgb']['p99']) == (0, 4)
+    assert table['own']['mean change'] == 10
+    assert boxes == {}
+
+
+def test_an_image_as_steady_as_its_larger_source_has_the_ratio_one():
+    showers = {'copy': rgb_alone, 'own': brighter_each_time()}
+    table, _ = video.measure_clip(gray_pairs([100, 104, 108], [9, 9, 9]), showers, {})
+    assert table['copy']['of the larger source'] == 1
+    assert table['own']['of the larger source'] == 2.5
+    assert table['ir']['of the larger source'] == 0
+
+
+def test_a_clip_of_one_frame_is_refused():
+    with pytest.raises(FusionError, match='two frames'):
+        video.measure_clip(gray_pairs([1], [1]), {}, {})
+
+
+@pytest.mark.parametrize(
+    ('kinds', 'shift', 'twins'),
+    [
+        ((0, 0), 2, True),
+        ((0, 2), 2, True),
+        ((0, 1), 2, False),
+        ((0, 0), 15, False),
+    ],
+    ids=['same class', 'person and car', 'rider', 'neighbors'],
+)
+def test_twins_are_boxes_of_one_object(kinds, shift, twins):
+    boxes = np.float32([[0, 0, 20, 20], [shift, 0, 20 + shift, 20]])
+    found = Detections(boxes, np.float32([0.9, 0.8]), np.array(kinds))
+    assert video.has_twins(found, CLASSES) is twins
+    row = video.box_row([found, Detections(boxes[:0], np.float32([]), np.int64([]))], CLASSES)
+    assert row['persons a frame'] == sum(kind == 0 for kind in kinds) / 2
+    assert row['frames with car'] == (2 in kinds) / 2
+    assert row['frames with twins'] == twins / 2
+
+
+def test_a_clip_is_read_from_a_folder_a_video_or_a_bag(tmp_path, demo, demo_pairs):
+    pairs = demo_pairs[:3]
+    rgb = [cv2.resize(pair.rgb.pixels, (128, 96))[..., ::-1] for pair in pairs]
+    ir = [cv2.resize(cv2.cvtColor(p.ir.pixels, cv2.COLOR_GRAY2BGR), (128, 96)) for p in pairs]
+    for number in range(3):
+        for camera, images in (('vi', rgb), ('ir', ir)):
+            path = tmp_path / 'frames' / 'one' / camera / f'{number:04d}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), images[number])
+    for camera, images in (('rgb', rgb), ('ir', ir)):
+        write_video(tmp_path / 'videos' / camera / 'a.avi', images)
+    [frames] = open_clips(str(tmp_path / 'frames'))
+    [videos] = open_clips(str(tmp_path / 'videos'))
+    [bag] = open_clips(str(demo))
+    assert (frames.name, videos.name) == (f'{tmp_path}/frames/one', f'{tmp_path}/videos/a')
+    for number, (a, b) in enumerate(zip(frames, videos, strict=True)):
+        np.testing.assert_array_equal(a.rgb.pixels, rgb[number][..., ::-1])
+        assert np.abs(b.rgb.pixels.astype(int) - a.rgb.pixels).mean() < 8  # compressed
+        assert b.ir.pixels.shape == (96, 128)
+        assert b.rgb.stamp_ns == number * 100_000_000
+    np.testing.assert_array_equal(next(iter(bag)).rgb.pixels, demo_pairs[0].rgb.pixels)
+
+
+def test_videos_of_different_length_and_lone_videos_are_named(tmp_path):
+    frame = np.zeros((96, 128, 3), np.uint8)
+    write_video(tmp_path / 'rgb' / 'a.avi', [frame] * 3)
+    write_video(tmp_path / 'ir' / 'a.avi', [frame] * 2)
+    [clip] = open_clips(str(tmp_path))
+    with pytest.raises(FusionError, match=r'differ in length .*frame 2'):
+        list(clip)
+    write_video(tmp_path / 'rgb' / 'b.avi', [frame])
+    with pytest.raises(FusionError, match='b has a video of one camera only'):
+        open_clips(str(tmp_path))
+
+
+def test_runs_and_bundles_are_measured_on_each_clip(tmp_path, small_pairs, short_run, capsys):
+    config = short_run('fusion')
+    save_run(config.run, FusionRT(), {'config': asdict(config)})
+    for number, (rgb, ir) in enumerate(small_pairs):
+        for camera, image in (('rgb', rgb[..., ::-1]), ('ir', ir)):
+            path = tmp_path / 'clip' / camera / f'{number}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), image)
+    output, clip = tmp_path / 'out.json', str(tmp_path / 'clip')
+    main(
+        ['--bundle', 'msrs_rt', '--fusion', config.run, clip, '--score', '0.1', '-o', str(output)]
+    )
+    content = json.loads(output.read_text(encoding='utf-8'))[clip]
+    assert list(content['steadiness']) == ['rgb', 'ir', config.run, 'msrs_rt']
+    assert content['boxes']['msrs_rt']['persons a frame'] > 0
+    assert 'boxes with a score of 0.1 or more' in capsys.readouterr().out

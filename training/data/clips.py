@@ -1,0 +1,85 @@
+"""Frame pairs in the order of time: of a bag, of folders of frames, or of two video files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.sources import BagSource
+from tdfusion_ros.formats.sources import FolderSource
+from training.data.pair_files import list_files
+
+VIDEOS = ('.mp4', '.avi', '.mkv', '.mov')
+RGB_FOLDERS = ('rgb', 'vi')
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording; each iteration reads it again."""
+
+    name: str
+    rgb: Path
+    """A bag, a folder of images, or a video file."""
+    ir: Path | None = None
+    """None for a bag."""
+
+    def __iter__(self) -> Iterator[FramePair]:
+        if self.ir is None:
+            with BagReader(self.rgb) as reader:
+                pairs = BagSource(reader, reader.find(), FusionConfig())
+                yield from (pair for pair in pairs if pair.mode == 'fused')
+        elif self.rgb.is_dir():
+            yield from FolderSource(self.rgb, self.ir)
+        else:
+            yield from _video_pairs(self.rgb, self.ir)
+
+
+def open_clips(path: str) -> list[Clip]:
+    """
+    Return the clips of a path.
+
+    :param path: a folder with rgb (or vi) and ir, which contain the frames of one clip or video
+        files of the same stems; or a folder of such folders; or a bag.
+    :raises FusionError: if it is none of these.
+    """
+    root = Path(path)
+    rgb = next((root / name for name in RGB_FOLDERS if (root / name).is_dir()), None)
+    if rgb is None:
+        below = sorted(p for p in root.iterdir() if (p / 'ir').is_dir()) if root.is_dir() else []
+        return [clip for folder in below for clip in open_clips(str(folder))] or [Clip(path, root)]
+    ir = root / 'ir'
+    videos = list_files(rgb, VIDEOS)
+    if not videos:
+        return [Clip(path, rgb, ir)]
+    others = list_files(ir, VIDEOS)
+    if alone := sorted(videos.keys() ^ others.keys()):
+        raise FusionError(f'{root}: {alone[0]} has a video of one camera only: add the other one')
+    return [Clip(f'{root}/{stem}', video, others[stem]) for stem, video in videos.items()]
+
+
+def _video_pairs(rgb: Path, ir: Path) -> Iterator[FramePair]:
+    """Yield the frames of two videos of one length; stamps follow the frame rate."""
+    captures = [cv2.VideoCapture(str(path)) for path in (rgb, ir)]
+    try:
+        period_ns = round(1e9 / (captures[0].get(cv2.CAP_PROP_FPS) or 30))
+        for number in range(10**9):
+            (more, color), (more_ir, thermal) = (capture.read() for capture in captures)
+            if more != more_ir or not (more or number):
+                raise FusionError(
+                    f'{rgb} and {ir} differ in length or cannot be read (frame {number}): '
+                    'cut them to the same frames'
+                )
+            if not more:
+                return
+            stamp_ns = number * period_ns
+            frame = Frame(cv2.cvtColor(color, cv2.COLOR_BGR2RGB), stamp_ns)
+            yield FramePair(frame, Frame(thermal[..., 0].copy(), stamp_ns), 'fused', frame, 0)
+    finally:
+        for capture in captures:
+            capture.release()

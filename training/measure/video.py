@@ -1,0 +1,145 @@
+"""How steady images are from frame to frame, and what a detector finds in unlabeled clips."""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from itertools import combinations
+
+import cv2
+import numpy as np
+
+from tdfusion_ros.build import build_pipeline
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.core.thermal import ThermalScaler
+from training.data.datasets import Sample
+from training.measure.fusers import luma_levels
+from training.measure.fusers import run_fuser
+from training.measure.metrics import Table
+
+PERCENTILES = (50, 90, 99)
+OVERLAP = 0.3
+"""Two boxes of one object overlap by more."""
+CONFUSED = frozenset(('person', 'car'))
+"""Classes of which one object gets two boxes by mistake; a rider and a bicycle do overlap."""
+Shower = Callable[[FramePair], tuple[np.ndarray, Detections | None]]
+"""Returns the fused luma, (H, W) uint8, and the detections of a bundle."""
+
+
+class Change:
+    """The distribution of |luma - luma of the frame before| over all pixels of a clip."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(256, np.int64)
+        self._last: np.ndarray | None = None
+
+    def add(self, luma: np.ndarray) -> None:
+        """Add the next frame, (H, W) uint8."""
+        if self._last is not None:
+            self.counts += np.bincount(cv2.absdiff(luma, self._last).ravel(), minlength=256)
+        self._last = luma
+
+    def row(self) -> dict[str, float]:
+        """Return the mean change and its percentiles, in gray levels."""
+        share = self.counts.cumsum() / self.counts.sum()
+        mean = float((self.counts * np.arange(256)).sum() / self.counts.sum())
+        return {
+            'mean change': mean,
+            **{f'p{p}': float(np.searchsorted(share, p / 100)) for p in PERCENTILES},
+        }
+
+
+def run_shower(run: str) -> Shower:
+    """Return a shower that uses the fusion network of a run."""
+    fuse = run_fuser(run)
+    scaler = ThermalScaler(IrConfig())
+
+    def show(pair: FramePair) -> tuple[np.ndarray, None]:
+        rgb, ir = _pixels(pair)
+        ir = cv2.convertScaleAbs(scaler.scale(ir), alpha=255)
+        none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        return fuse(Sample('', rgb, ir, *none)), None
+
+    return show
+
+
+def bundle_shower(model: str, score_threshold: float) -> tuple[Shower, tuple[str, ...]]:
+    """Return a shower that runs a bundle as the robot does, and the names of its classes."""
+    config = FusionConfig(model=model, backend='cpu', score_threshold=score_threshold)
+    pipeline = build_pipeline(config)
+
+    def show(pair: FramePair) -> tuple[np.ndarray, Detections]:
+        result = pipeline.process_pair(pair)
+        return luma_levels(result.image), result.detections
+
+    return show, pipeline.contract.classes
+
+
+def measure_clip(
+    pairs: Iterable[FramePair],
+    fused: Mapping[str, Shower],
+    classes: Mapping[str, Sequence[str]],
+) -> tuple[Table, Table]:
+    """
+    Return how much rgb, ir and each fused image change, and what each bundle detects.
+
+    :param fused: by name. :param classes: of each bundle.
+    :returns: the first with the ratio to the larger change of both sources.
+    """
+    changes = {name: Change() for name in ('rgb', 'ir', *fused)}
+    found: dict[str, list[Detections]] = {name: [] for name in classes}
+    scaler = ThermalScaler(IrConfig())
+    for pair in pairs:
+        rgb, ir = _pixels(pair)
+        changes['rgb'].add(luma_levels(rgb))
+        changes['ir'].add(cv2.convertScaleAbs(scaler.scale(ir), alpha=255))
+        for name, show in fused.items():
+            luma, detections = show(pair)
+            changes[name].add(luma)
+            if detections is not None:
+                found[name].append(detections)
+    if not changes['rgb'].counts.any():
+        raise FusionError('a clip needs two frames or more: name a longer one')
+    table = {name: change.row() for name, change in changes.items()}
+    larger = max(table[name]['mean change'] for name in ('rgb', 'ir'))
+    for row in table.values():
+        row['of the larger source'] = row['mean change'] / larger
+    return table, {name: box_row(found[name], names) for name, names in classes.items()}
+
+
+def box_row(found: Sequence[Detections], classes: Sequence[str]) -> dict[str, float]:
+    """Return boxes per frame of each class, and in how many frames there are some, and twins."""
+    row: dict[str, float] = {}
+    for index, name in enumerate(classes):
+        counts = np.array([(one.class_ids == index).sum() for one in found])
+        row[f'{name}s a frame'] = float(counts.mean())
+        row[f'frames with {name}'] = float((counts > 0).mean())
+    row['frames with twins'] = float(np.mean([has_twins(one, classes) for one in found]))
+    return row
+
+
+def has_twins(found: Detections, classes: Sequence[str]) -> bool:
+    """Return whether two boxes are likely to be of one object: the same class, or person, car."""
+    boxes = found.boxes_xyxy
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    for i, j in combinations(range(len(found)), 2):
+        kinds = {classes[found.class_ids[i]], classes[found.class_ids[j]]}
+        low, high = np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:])
+        common = np.clip(high - low, 0, None).prod()
+        if common > OVERLAP * (area[i] + area[j] - common) and (
+            len(kinds) == 1 or kinds == CONFUSED
+        ):
+            return True
+    return False
+
+
+def _pixels(pair: FramePair) -> tuple[np.ndarray, np.ndarray]:
+    """Return rgb, (H, W, 3), and ir as the camera sent it."""
+    frames: list[Frame] = [frame for frame in (pair.rgb, pair.ir) if frame is not None]
+    rgb, ir = (frame.pixels for frame in frames)
+    return rgb, ir
