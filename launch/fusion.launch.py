@@ -4,7 +4,8 @@ Start the fusion node.
     ros2 launch tdfusion_ros fusion.launch.py rgb_topic:=/cam/image_raw ir_topic:=/boson/image_raw
     ros2 launch tdfusion_ros fusion.launch.py --show-args
 
-Every parameter of the node is an argument; the defaults are in the parameter file.
+Every parameter of the node is an argument. Only arguments that are given reach the node, so that
+parameters of an including launch file (SetParameter, use_sim_time) arrive, too.
 """
 
 from difflib import get_close_matches
@@ -27,13 +28,14 @@ from tdfusion_ros.core.config import TRANSPORTS
 
 # Fast DDS reads the first on Humble and Jazzy, the second on Kilted.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+OF_LAUNCH_ROS = ('ros_namespace', 'global_params')  # PushRosNamespace and SetParameter
 RESPAWN_DELAY_S = 5.0  # keeps the log readable when startup fails at once
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, the Fast DDS profile for images, and the node."""
     config = Path(get_package_share_directory('tdfusion_ros')) / 'config'
-    arguments = _arguments(config)
+    arguments = _arguments()
     profiles = []
     if not any(variable in os.environ for variable in PROFILE_VARIABLES):
         path = str(config / 'fastdds_profile.xml')
@@ -43,27 +45,35 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([*arguments, *profiles, report, OpaqueFunction(function=_node)])
 
 
-def _arguments(config: Path) -> list[DeclareLaunchArgument]:
+def _arguments() -> list[DeclareLaunchArgument]:
     own = (
         ('namespace', '', 'Namespace of the node.'),
-        ('params_file', str(config / 'fusion.yaml'), 'Parameter file.'),
+        ('params_file', '', 'Parameter file; empty: the defaults, see config/fusion.yaml.'),
         (
             'rgb_topic',
             'rgb/image_raw',
             'Raw image topic of the RGB camera; camera_info is next to it.',
         ),
         ('ir_topic', 'ir/image_raw', 'Raw image topic of the thermal camera; as for rgb_topic.'),
-        ('use_sim_time', 'false', 'Use the time from /clock.'),
+        ('use_sim_time', '', 'Use the time from /clock. Empty: as set outside, else false.'),
         ('respawn', 'false', 'Restart the node when it exits.'),
         ('log_level', 'info', 'Log level of the node.'),
     )
-    parameters = (
-        (name, '', f'{metadata["doc"]} Empty: the value in params_file.')
+    parameters = [
+        DeclareLaunchArgument(
+            name,
+            default_value='',
+            description=f'{metadata["doc"]} Empty: as in params_file.',
+            choices=['', *metadata['choices']] if metadata['choices'] else None,
+        )
         for name, _, metadata in settings()
-    )
+    ]
     return [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, default, description in (*own, *parameters)
+        *(
+            DeclareLaunchArgument(name, default_value=default, description=description)
+            for name, default, description in own
+        ),
+        *parameters,
     ]
 
 
@@ -71,7 +81,7 @@ def _report_misspelled(context: LaunchContext, known: list[str]) -> list[LogInfo
     """Report misspelled arguments, which launch accepts; an including file may have others."""
     return [
         LogInfo(msg=f"unknown argument '{name}': did you mean '{near}'?")
-        for name in context.launch_configurations.keys() - set(known)
+        for name in context.launch_configurations.keys() - {*known, *OF_LAUNCH_ROS}
         for near in get_close_matches(name, known, n=1, cutoff=0.8)
     ]
 
@@ -80,17 +90,17 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    params_file = value('params_file')
-    if not Path(params_file).is_file():  # launch_ros would continue without it
-        raise FileNotFoundError(f'params_file {params_file} does not exist')
-    parameters = {name: yaml.safe_load(value(name)) for name, _, _ in settings() if value(name)}
-    parameters['use_sim_time'] = yaml.safe_load(value('use_sim_time'))
+    files = [value('params_file')] if value('params_file') else []
+    if files and not Path(files[0]).is_file():  # launch_ros would continue without it
+        raise FileNotFoundError(f'params_file {files[0]} does not exist')
+    names = ('use_sim_time', *(name for name, _, _ in settings()))
+    parameters = {name: yaml.safe_load(value(name)) for name in names if value(name)}
     node = LifecycleNode(
         package='tdfusion_ros',
         executable='fusion_node',
         name='tdfusion',
         namespace=value('namespace'),
-        parameters=[params_file, parameters],
+        parameters=[*files, *([parameters] if parameters else [])],
         remappings=[
             *_remappings('rgb', value('rgb_topic')),
             *_remappings('ir', value('ir_topic')),

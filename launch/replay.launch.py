@@ -10,6 +10,8 @@ topics with ``topics:=``; otherwise old and new results are published on the sam
 """
 
 from pathlib import Path
+import re
+from tempfile import mkdtemp
 
 from ament_index_python.packages import get_package_prefix
 from ament_index_python.packages import get_package_share_directory
@@ -21,11 +23,13 @@ from launch.actions import ExecuteProcess
 from launch.actions import IncludeLaunchDescription
 from launch.actions import LogInfo
 from launch.actions import OpaqueFunction
+from launch.actions import TimerAction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 TRUE = ('true', '1')
+DELAY_S = 5.0
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -63,14 +67,17 @@ def _check(context: LaunchContext) -> None:
         raise FileNotFoundError(f'bag {_value(context, "bag")} does not exist')
 
 
-def _player(context: LaunchContext) -> list[ExecuteProcess]:
+def _player(context: LaunchContext) -> list[ExecuteProcess | TimerAction]:
+    command = ['ros2', 'bag', 'play', _value(context, 'bag'), '--clock']
+    topics = _value(context, 'topics').split()
+    selected = ['--topics', *topics] if topics else []
     # During the delay the node loads its model; otherwise the first seconds would be lost.
-    command = ['ros2', 'bag', 'play', _value(context, 'bag'), '--clock', '--delay', '5']
-    if _value(context, 'loop').lower() in TRUE:
-        command.append('--loop')
-    if topics := _value(context, 'topics').split():
-        command += ['--topics', *topics]
-    return [ExecuteProcess(cmd=command, output='screen')]
+    if _value(context, 'loop').lower() not in TRUE:
+        command += ['--delay', str(DELAY_S)]
+        return [ExecuteProcess(cmd=[*command, *selected], output='screen')]
+    # The player would repeat its own delay in every loop.
+    player = ExecuteProcess(cmd=[*command, '--loop', *selected], output='screen')
+    return [TimerAction(period=DELAY_S, actions=[player])]
 
 
 def _rviz(context: LaunchContext, share: Path) -> list[Node | LogInfo]:
@@ -80,16 +87,27 @@ def _rviz(context: LaunchContext, share: Path) -> list[Node | LogInfo]:
         get_package_prefix('rviz2')
     except PackageNotFoundError:
         return [LogInfo(msg='rviz2 is not installed: playing the bag without it')]
+    file = share / 'config' / 'fusion.rviz'
+    view = shipped = file.read_text(encoding='utf-8')
+    remappings = []
+    for stream in ('rgb', 'ir'):
+        topic = f'{stream}/image_raw'
+        transport = context.launch_configurations.get(f'{stream}.image_transport') or 'raw'
+        suffix = '' if transport == 'raw' else f'/{transport}'
+        # rviz takes the transport from the name of the topic, before it remaps the name.
+        view = re.sub(rf'(Value: ){topic}$', rf'\g<1>{topic}{suffix}', view, flags=re.MULTILINE)
+        camera = LaunchConfiguration(f'{stream}_topic').perform(context)
+        remappings.append((f'{topic}{suffix}', f'{camera}{suffix}'))
+    if view != shipped:
+        file = Path(mkdtemp(prefix='tdfusion_ros_')) / 'fusion.rviz'
+        file.write_text(view, encoding='utf-8')
     return [
         Node(
             package='rviz2',
             executable='rviz2',
             namespace=LaunchConfiguration('namespace'),
-            arguments=['-d', str(share / 'config' / 'fusion.rviz')],
+            arguments=['-d', str(file)],
             parameters=[{'use_sim_time': True}],
-            remappings=[
-                ('rgb/image_raw', LaunchConfiguration('rgb_topic')),
-                ('ir/image_raw', LaunchConfiguration('ir_topic')),
-            ],
+            remappings=remappings,
         )
     ]

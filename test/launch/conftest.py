@@ -69,6 +69,7 @@ MODULES = {
         'LogInfo',
         'OpaqueFunction',
         'SetEnvironmentVariable',
+        'TimerAction',
     ),
     'launch.launch_description_sources': kinds('PythonLaunchDescriptionSource'),
     'launch.substitutions': kinds('LaunchConfiguration'),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from tdfusion_ros.core.config import settings
 
@@ -29,16 +30,28 @@ def test_every_argument_says_what_it_is(execute):
             assert argument.named['description'].endswith('.')
 
 
-def test_node_takes_the_shipped_parameters_where_nothing_is_given(launch_node):
+def test_nothing_that_is_not_given_is_passed_to_the_node(launch_node):
     node = launch_node()
-    file, overrides = node['parameters']
-    assert Path(file) == ROOT / 'config' / 'fusion.yaml'
-    assert Path(file).is_file()
-    assert overrides == {'use_sim_time': False}
+    assert node['parameters'] == []
     assert node['remappings'] == []
     assert (node['package'], node['executable']) == ('tdfusion_ros', 'fusion_node')
     assert (node['name'], node['namespace']) == ('tdfusion', '')
     assert node['respawn'] is False
+
+
+def test_a_parameter_file_comes_before_the_arguments(launch_node):
+    file = str(ROOT / 'config' / 'fusion.yaml')
+    assert launch_node(params_file=file)['parameters'] == [file]
+    given = launch_node(params_file=file, backend='cpu')['parameters']
+    assert given == [file, {'backend': 'cpu'}]
+
+
+def test_arguments_with_choices_refuse_anything_else(execute):
+    arguments = {
+        e.given[0]: e.named for e in of_kind(execute('fusion.launch.py'), 'DeclareLaunchArgument')
+    }
+    assert arguments['backend']['choices'] == ['', 'auto', 'cpu', 'cuda', 'trt']
+    assert arguments['sync.max_skew_ms']['choices'] is None
 
 
 def test_arguments_reach_the_node_with_their_type(launch_node):
@@ -48,7 +61,8 @@ def test_arguments_reach_the_node_with_their_type(launch_node):
         use_sim_time='true',
         respawn='true',
     )
-    assert node['parameters'][1] == {
+    (overrides,) = node['parameters']
+    assert overrides == {
         'sync.max_skew_ms': 30.5,
         'ir.invert': True,
         'backend': 'cpu',
@@ -91,7 +105,8 @@ def test_a_transport_profile_of_the_user_is_left_alone(execute, monkeypatch):
 
 
 def test_a_misspelled_argument_is_named_and_one_of_an_including_file_is_not(act):
-    report, node = act('fusion.launch.py', modle='mine', bag='drive', rviz='true')
+    others = {'bag': 'drive', 'rviz': 'true', 'ros_namespace': '/front'}
+    report, node = act('fusion.launch.py', modle='mine', **others)
     assert report.named['msg'] == "unknown argument 'modle': did you mean 'model'?"
     assert node.kind == 'LifecycleNode'
 
@@ -111,10 +126,17 @@ def test_replay_plays_the_bag_on_its_own_clock(execute, act, demo):
     once = player(act, bag=str(demo))
     assert once[:4] == ['ros2', 'bag', 'play', str(demo)]
     assert '--clock' in once
-    assert player(act, bag=str(demo), loop='true') == [*once, '--loop']
     (included,) = of_kind(execute('replay.launch.py'), 'IncludeLaunchDescription')
     assert Path(included.given[0].given[0]) == ROOT / 'launch' / 'fusion.launch.py'
     assert dict(included.named['launch_arguments']) == {'use_sim_time': 'true'}
+
+
+def test_a_loop_repeats_no_delay(act, demo):
+    (timer,) = act('replay.launch.py', rviz='false', bag=str(demo), loop='true')
+    assert timer.kind == 'TimerAction'
+    (process,) = timer.named['actions']
+    assert '--loop' in process.named['cmd']
+    assert '--delay' not in process.named['cmd']
 
 
 def test_replay_leaves_old_results_of_a_bag_out_where_topics_are_named(act, demo):
@@ -129,15 +151,30 @@ def test_replay_of_a_bag_that_is_not_there_stops_before_anything_is_started(act,
     assert kinds.index('OpaqueFunction') < kinds.index('IncludeLaunchDescription')
 
 
-def test_rviz_of_a_replay_sees_the_topics_of_the_node(act, demo, monkeypatch):
+def rviz_of(act, demo, monkeypatch, **given):
     index = sys.modules['ament_index_python.packages']  # a fake
     monkeypatch.setattr(index, 'get_package_prefix', str)
-    _, rviz = act('replay.launch.py', bag=str(demo))
+    topics = {'rgb_topic': '/cam/image_raw', 'ir_topic': 'ir/image_raw'}
+    _, rviz = act('replay.launch.py', bag=str(demo), **topics, **given)
     assert rviz.named['namespace'].given == ('namespace',)
-    assert [(name, to.given) for name, to in rviz.named['remappings']] == [
-        ('rgb/image_raw', ('rgb_topic',)),
-        ('ir/image_raw', ('ir_topic',)),
+    return rviz.named['remappings'], Path(rviz.named['arguments'][1])
+
+
+def test_rviz_of_a_replay_sees_the_topics_of_the_node(act, demo, monkeypatch):
+    remappings, file = rviz_of(act, demo, monkeypatch)
+    assert remappings == [('rgb/image_raw', '/cam/image_raw'), ('ir/image_raw', 'ir/image_raw')]
+    assert file == ROOT / 'config' / 'fusion.rviz'
+
+
+def test_rviz_of_a_replay_shows_compressed_images(act, demo, monkeypatch):
+    given = {'rgb.image_transport': 'compressed'}
+    remappings, file = rviz_of(act, demo, monkeypatch, **given)
+    assert remappings[0] == ('rgb/image_raw/compressed', '/cam/image_raw/compressed')
+    shown = [
+        display['Topic']['Value']
+        for display in yaml.safe_load(file.read_text())['Visualization Manager']['Displays']
     ]
+    assert shown[:3] == ['rgb/image_raw/compressed', 'ir/image_raw', 'fused/image_raw']
 
 
 def test_replay_goes_on_without_rviz_where_it_is_not_installed_and_says_so(act, demo):
