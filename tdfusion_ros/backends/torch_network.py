@@ -1,7 +1,6 @@
 """The network of a bundle in torch: rebuilt from its contract, folded, in half precision."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from safetensors.torch import load
@@ -104,43 +103,23 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
 
     Torch-TensorRT converts no cast to uint8, in any version (``to_copy_dtype_validator``, read at
     v2.8.0 to v2.13.0), so the last one is removed and the caller of the engine does it. All else
-    is in the engine, rounding included. TensorRT has no float32 matrix product for compute
-    capability 7.5, so linear layers become 1x1 convolutions.
+    is in the engine, rounding included.
 
-    :raises ModelError: if the network does not end in that cast and a permutation.
+    :raises ModelError: if the network does not end in that cast.
     """
-    model = deepcopy(model).eval()
-    for module in model.modules():
-        if isinstance(module, FusionRT):
-            module.scene = _as_convolutions(module.scene)
     device = next(model.parameters()).device
     inputs = tuple(torch.rand(*size_hw, *last, device=device) for last in ((3,), (), ()))
     with torch.no_grad():
-        program = torch.export.export(model, inputs)
+        program = torch.export.export(model.eval(), inputs)
     graph = program.graph_module.graph
     (output,) = graph.find_nodes(op='output')
-    permuted = output.args[0][0]
-    cast = permuted.args[0]
+    cast = output.args[0][0]
     if torch.uint8 not in cast.args or cast.args[0].meta['val'].dtype != torch.float32:
         raise ModelError(f'the network ends in {cast.format_node()}, not in a cast to uint8')
     cast.replace_all_uses_with(cast.args[0])
-    permuted.meta['val'] = permuted.meta['val'].to(torch.float32)
     graph.erase_node(cast)
     program.graph_module.recompile()
     return program
-
-
-def _as_convolutions(layers: nn.Sequential) -> nn.Sequential:
-    """Return linear layers that end in ``Unflatten`` as equal 1x1 convolutions."""
-    converted: list[nn.Module] = [nn.Unflatten(1, (-1, 1, 1))]
-    for layer in list(layers)[:-1]:
-        if isinstance(layer, nn.Linear):
-            convolution = nn.Conv2d(layer.in_features, layer.out_features, 1)
-            convolution.weight = nn.Parameter(layer.weight[..., None, None], requires_grad=False)
-            convolution.bias = layer.bias
-            layer = convolution
-        converted.append(layer)
-    return nn.Sequential(*converted)
 
 
 def _from_half_input(layer: nn.Module) -> nn.Sequential:

@@ -42,6 +42,18 @@ def composite(luma: Tensor, fused_luma: Tensor, coverage: Tensor | None) -> Tens
     return coverage * fused_luma + (1.0 - coverage) * luma
 
 
+class PixelLinear(nn.Linear):
+    """
+    A linear layer over the channels of each pixel, (B, C, H, W).
+
+    A convolution also for a single pixel: TensorRT has no float32 matrix product for compute
+    capability 7.5.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight[..., None, None], self.bias)
+
+
 class ConvNorm(nn.Module):
     """Convolution, BatchNorm and ReLU."""
 

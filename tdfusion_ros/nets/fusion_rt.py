@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tdfusion_ros.nets.blocks import composite
+from tdfusion_ros.nets.blocks import PixelLinear
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,7 @@ class FusionRT(nn.Module):
         # Half precision converts to float32 here: the sum over a scene would overflow.
         self.last: nn.Module = nn.Identity()
         self.scene = nn.Sequential(
-            nn.Linear(width + MOMENTS, 2 * width),
-            nn.ReLU(),
-            nn.Linear(2 * width, 4),
-            nn.Unflatten(1, (4, 1, 1)),
+            PixelLinear(width + MOMENTS, 2 * width), nn.ReLU(), PixelLinear(2 * width, 4)
         )
 
     def maps(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -111,7 +109,7 @@ class FusionRT(nn.Module):
             cells = cells / seen_cells.clamp(min=NOTHING)
         scene = torch.cat((_mean(self.last(x), seen_cells), moments(cells, seen_cells)), 1)
         # Split and joined because ONNX Runtime would continue with 16 channels for these 4.
-        logits = torch.cat(self.head(x).split(1, 1), 1) + self.scene(scene)
+        logits = torch.cat(self.head(x).split(1, 1), 1) + self.scene(scene[..., None, None])
         # Interpolated, not pixel-shuffled: Sobel does not see a checkerboard, so the loss would
         # not prevent one. In one call after the sigmoid, which saves time.
         weight_ir, weight_luma, gain, offset, *surroundings = functional.interpolate(

@@ -55,7 +55,7 @@ class Perception(nn.Module):
             detections = self._detections(self._both(levels, y, ir))
         # Adding half a level here rounds, in one channel instead of three.
         fused = (levels + (change + 0.5)).clamp(0.0, 255.0)
-        return fused[0].to(torch.uint8).permute(1, 2, 0), *detections
+        return fused[0].permute(1, 2, 0).to(torch.uint8), *detections
 
     def detect(self, rgb: Tensor, ir: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
         """Return only ``boxes_xyxy`` and ``scores``; fuse only if the detector needs it."""
@@ -70,7 +70,8 @@ class Perception(nn.Module):
     @staticmethod
     def _sources(rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return rgb in gray levels, (1, 3, H, W), and luma and ir, (1, 1, H, W) in [0, 1]."""
-        levels = rgb.permute(2, 0, 1).unsqueeze(0).to(ir.dtype)
+        # uint8 only at the very border of the graph: TensorRT has no other operation on it.
+        levels = rgb.to(ir.dtype).permute(2, 0, 1).unsqueeze(0)
         return levels, luma(levels) / 255.0, ir[None, None]
 
     def _detections(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ def constant(*bias, scale=2):
     network = FusionRT(FusionRTConfig(scale=scale))
     torch.nn.init.zeros_(network.head.weight)
     network.head.bias.data = torch.tensor(bias)
-    for values in network.scene[-2].parameters():
+    for values in network.scene[-1].parameters():
         torch.nn.init.zeros_(values)
     return network
 
@@ -82,7 +82,7 @@ def test_each_pixel_depends_on_the_far_side_of_the_scene():
     network = FusionRT(FusionRTConfig(depth=3))
     before, after = network(y, ir)[..., :32], network(y, changed)[..., :32]
     assert (before - after).abs().max() > 1e-6
-    network.scene[-2].weight.data.zero_()
+    network.scene[-1].weight.data.zero_()
     torch.testing.assert_close(network(y, changed)[..., :32], network(y, ir)[..., :32])
 
 

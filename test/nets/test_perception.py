@@ -80,7 +80,7 @@ def test_gray_scene_stays_gray(model, ir):
 
 def test_blend_keeps_an_rgb_image_whose_luma_is_the_ir_image(model):
     rgb = torch.tensor([200, 100, 50], dtype=torch.uint8).expand(64, 64, 3)
-    for layer in (model.fusion.head, model.fusion.scene[-2]):
+    for layer in (model.fusion.head, model.fusion.scene[-1]):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
     model.fusion.head.bias.data = torch.tensor([1.0, -1.0, -100.0, 0.0])  # weights of sum 1
