@@ -112,9 +112,8 @@ def test_half_precision_of_a_detector_with_pretrained_form_stays_close(shipped, 
     full = build_perception({**shipped.architecture, 'detector': detector}).eval()
     half = network.to_half(deepcopy(full))
     rgb = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8)
-    outputs = [
-        model.requires_grad_(False)(rgb, torch.rand(SIZE).fill_(0.5)) for model in (full, half)
-    ]
+    images = rgb, torch.full(SIZE, 0.5), torch.ones(SIZE)
+    outputs = [model.requires_grad_(False)(*images) for model in (full, half)]
     (_, boxes, scores), (_, *found) = outputs
     assert {tensor.dtype for tensor in found} == {torch.float32}
     assert (found[0] - boxes).abs().max() < 0.5
