@@ -16,6 +16,7 @@ import sys
 import cv2
 import numpy as np
 
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import FusionError
@@ -25,7 +26,7 @@ from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import calibrate
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
-from tdfusion_ros.tools.calibrate.output import write_overlay
+from tdfusion_ros.tools.calibrate.output import overlay_png
 from tdfusion_ros.tools.calibrate.picked_points import fit_points
 from tdfusion_ros.tools.calibrate.picked_points import Points
 from tdfusion_ros.tools.calibrate.picked_points import read_points
@@ -192,7 +193,8 @@ def overlay(
     """Write the edges of ir over rgb for three of the pairs."""
     if folder is not None and matrix is not None:
         some = [pairs[i] for i in sorted({0, len(pairs) // 2, len(pairs) - 1})]
-        write_overlay(folder / f'{name.replace(" ", "_")}.png', some, Homography(matrix))
+        path = folder / f'{name.replace(" ", "_")}.png'
+        write_file(path, overlay_png(some, Homography(matrix)))
 
 
 if __name__ == '__main__':

@@ -33,6 +33,7 @@ from demo.player import Player
 from demo.run import dds_environment
 from demo.run import start_node
 from demo.run import stop_node
+from tdfusion_ros.atomic import check_file
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
@@ -44,7 +45,6 @@ from tdfusion_ros.tools.bench.host import environment
 from tdfusion_ros.tools.bench.message_pairs import image_encoding
 from tdfusion_ros.tools.bench.message_pairs import load_pairs
 from tdfusion_ros.tools.bench.message_pairs import PairSource
-from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import sizes_hw
 
 WARM_UP_S = 2.0
@@ -221,7 +221,7 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         log = Path(folder) / 'node.log'
         try:
-            check_output(options.output)
+            check_file(options.output)
             report = measure(options, log)
         except FusionError as error:
             lines = log.read_text() if log.exists() else ''

@@ -13,6 +13,7 @@ from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from collections.abc import Sequence
+import io
 from pathlib import Path
 import sys
 from tempfile import TemporaryDirectory
@@ -23,13 +24,14 @@ import numpy as np
 
 from benchmarks.graphs import export_fusion
 from benchmarks.speed import time_graphs
+from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.backends.cpu import CpuBackend
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.tools.bench.benchmark import write_report
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
-from tdfusion_ros.tools.options import check_output
 from training.checkpoint import load_fusion
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
@@ -115,7 +117,9 @@ def draw(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
         ylabel=f'lowest share of the first\nof {", ".join(METRICS)} [%]',
     )
     axes.grid(alpha=0.3, which='both')
-    figure.savefig(path, dpi=110)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110)
+    write_file(path, picture.getvalue())
 
 
 def compare(runs: Sequence[str], sets: Mapping[str, DataSet], every: int, rounds: int) -> dict:
@@ -177,7 +181,7 @@ def main() -> int:
     add('-o', '--output', type=Path, metavar='PNG', help='write the plot, and NAME.json')
     options = parser.parse_args()
     try:
-        check_output(options.output)
+        check_file(options.output)
         if min(options.every, options.rounds) < 1:
             raise ConfigError('--every and --rounds must be at least 1')
         sets = {rgb: open_folders(rgb, ir) for rgb, ir in options.images}

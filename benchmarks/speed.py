@@ -19,6 +19,7 @@ import sys
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tdfusion_ros.atomic import check_file
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.errors import ConfigError
@@ -31,7 +32,6 @@ from tdfusion_ros.tools.bench.turns import ratio
 from tdfusion_ros.tools.bench.turns import time_in_turns
 from tdfusion_ros.tools.bench.turns import Timing
 from tdfusion_ros.tools.bench.workloads import Graph
-from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import sizes_hw
 
 FRAMES_PER_TURN = 3
@@ -125,7 +125,7 @@ def main() -> int:
     add('-o', '--output', type=Path, metavar='FILE', help='write the report as JSON')
     options = parser.parse_args()
     try:
-        check_output(options.output)
+        check_file(options.output)
         if options.rounds < 1:
             raise ConfigError(f'--rounds must be at least 1, got {options.rounds}')
         (size_hw,) = sizes_hw([options.size])

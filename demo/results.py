@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from demo.player import drops
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.overlay import draw
@@ -81,7 +82,8 @@ def write_contact_sheet(bag: Path, result: Path, path: Path) -> None:
         rows.append(
             np.hstack([cv2.resize(c, CELL_WH, interpolation=cv2.INTER_AREA) for c in cells])
         )
-    cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+    picture = cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)
+    write_file(path, cv2.imencode(path.suffix, picture)[1].tobytes())
 
 
 def read_detections(message: Any) -> tuple[Detections, list[str]]:

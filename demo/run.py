@@ -25,11 +25,11 @@ from demo.player import OUTPUTS
 from demo.player import Player
 from demo.results import make_report
 from demo.results import write_contact_sheet
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.tools.view.report import render_report
-from tdfusion_ros.tools.view.report import write_html
 
 ROOT = Path(__file__).resolve().parents[1]
 MIN_SHARE = 0.95
@@ -107,11 +107,11 @@ def main() -> int:
         exit_status = stop_node(node)
     report = make_report(options.bag, result, status)
     text = json.dumps(report, indent=2)
-    (options.output / 'report.json').write_text(text + '\n', encoding='utf-8')
+    write_file(options.output / 'report.json', text + '\n')
     sheet, page = options.output / 'contact_sheet.png', options.output / 'report.html'
     write_contact_sheet(options.bag, result, sheet)
     with BagReader(result) as bag, BagReader(options.bag) as inputs:
-        write_html(page, render_report(bag, inputs))
+        write_file(page, render_report(bag, inputs))
     print(f'\n{text}\n\nLook at {page} and {sheet}')
     busy = report['dropped'].get('busy', 0)
     if busy:

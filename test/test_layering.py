@@ -20,13 +20,14 @@ IN_TORCH = {'torch_network', 'cuda_graph', 'trt_plan'}
 ROOMS = {
     'core': {'core'},
     'nets': {'nets'},
-    'backends': {'core', 'backends'},
-    'formats': {'core', 'formats'},
+    'backends': {'core', 'backends', 'atomic'},
+    'formats': {'core', 'formats', 'atomic'},
     'node': {'core', 'formats', 'build', 'node'},
-    'tools': {'core', 'backends', 'formats', 'build', 'tools'},
+    'tools': {'core', 'backends', 'formats', 'build', 'tools', 'atomic'},
 }
 """What each folder of the package may import of the package."""
 FILES = {
+    'atomic': {'core'},
     'build': {'core', 'backends', 'formats'},
     'cli': {'core', 'tools'},
     'library': {'build', 'core'},
@@ -132,7 +133,7 @@ def test_backends_load_their_engine_only_when_used(module):
 
 
 @pytest.mark.parametrize(
-    'module', in_rooms('__init__', 'build', 'cli', 'formats', 'library', 'tools')
+    'module', in_rooms('__init__', 'atomic', 'build', 'cli', 'formats', 'library', 'tools')
 )
 def test_what_runs_without_ros_imports_neither_ros_nor_engines(module):
     assert not others(imports_at_once(module)) & ROS
@@ -151,7 +152,7 @@ def test_node_imports_no_engine(module):
 
 @pytest.mark.parametrize('module', modules('training/**/*.py'))
 def test_training_knows_neither_ros_nor_the_node(module):
-    assert ours(imports(module)) <= {'core', 'nets', 'backends', 'formats', 'build'}
+    assert ours(imports(module)) <= {'core', 'nets', 'backends', 'formats', 'build', 'atomic'}
     assert not others(imports(module)) & ROS
 
 

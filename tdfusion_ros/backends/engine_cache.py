@@ -24,6 +24,7 @@ from pathlib import Path
 import tempfile
 from typing import Any
 
+from tdfusion_ros.atomic import replace_files
 from tdfusion_ros.backends.progress import progress
 from tdfusion_ros.core.errors import ModelError
 
@@ -131,17 +132,8 @@ class Cache:
         sizes = {name: len(content) for name, content in files.items()}
         header = json.dumps({'key': key, 'sizes': sizes}).encode()
         content = b'\n'.join((header, b''.join(files.values())))
-        descriptor, name = tempfile.mkstemp(prefix=f'.{place.stem}.', dir=self.folder)
-        try:
-            with open(descriptor, 'wb') as stream:
-                stream.write(sha256(content).hexdigest().encode() + b'\n' + content)
-                stream.flush()
-                os.fsync(descriptor)
-            os.replace(name, place)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _sync_folder(self.folder)
+        digest = sha256(content).hexdigest().encode()
+        replace_files({place: digest + b'\n' + content}, 0o600)
 
     @contextmanager
     def _lock(self, key: Key) -> Iterator[None]:
@@ -193,12 +185,3 @@ def _key_of(place: Path) -> Any:
             return json.loads(stream.readline())['key']
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Write the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

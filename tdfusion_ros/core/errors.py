@@ -37,6 +37,10 @@ class BagError(FusionError):
     """A bag or a folder of images cannot be read or written."""
 
 
+class OutputError(FusionError):
+    """A file or folder cannot be written."""
+
+
 class RequestError(FusionError):
     """The node cannot do now what a service asks for."""
 

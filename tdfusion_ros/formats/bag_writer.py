@@ -1,5 +1,6 @@
 """Write ROS 2 bags (mcap) without a ROS installation."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +12,65 @@ from rosbags.interfaces import QosReliability
 from rosbags.interfaces import QosTime
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer
-from rosbags.rosbag2 import WriterError
 
-from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.atomic import NewFolder
+from tdfusion_ros.atomic import output_errors
+from tdfusion_ros.core.errors import OutputError
 from tdfusion_ros.formats.bags import typestore
 
 
 class BagWriter:
     """
-    Write messages to a new mcap bag.
+    Write messages to a new mcap bag, which appears when it is closed.
+
+    As a context manager it is closed, or discarded if an exception ends the context.
 
     :param folder: a folder that does not exist.
-    :raises BagError: if it cannot be written.
+    :raises OutputError: if it cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._connections: dict[str, Any] = {}
+        self._path = folder
+        self._folder = NewFolder(folder)
         try:
-            # ROS 2 can read version 8 from Iron on, and version 9 from Jazzy on.
-            self._writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
-            self._writer.open()
-        except (WriterError, OSError) as error:
-            raise BagError(f'bag {folder} cannot be written: {error}') from None
+            with output_errors(folder):
+                # ROS 2 can read version 8 from Iron on, and version 9 from Jazzy on.
+                plugin = StoragePlugin.MCAP
+                self._writer = Writer(self._folder.partial, version=8, storage_plugin=plugin)
+                self._writer.open()
+        except OutputError:
+            self._folder.discard()
+            raise
 
     def close(self) -> None:
-        """Finish the bag."""
-        self._writer.close()
+        """
+        Finish the bag.
+
+        :raises OutputError: if that is impossible; then nothing is left of it.
+        """
+        try:
+            with output_errors(self._path):
+                self._writer.close()
+        except OutputError:
+            self.discard()
+            raise
+        self._folder.commit()
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        with suppress(OSError):  # what a full disk did not take
+            self._writer.abort()
+        self._folder.discard()
 
     def __enter__(self) -> 'BagWriter':
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
 
     def write(
         self, topic: str, kind: str, time_ns: int, message: Any, *, latched: bool = False
@@ -52,16 +80,15 @@ class BagWriter:
 
         :param kind: its type, for example ``sensor_msgs/msg/Image``.
         :param message: of a class of rosbags, or serialized.
+        :raises OutputError: if that is impossible.
         """
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
                 topic, kind, typestore=typestore(), offered_qos_profiles=[_qos(latched)]
             )
         data = message if isinstance(message, bytes) else typestore().serialize_cdr(message, kind)
-        try:
+        with output_errors(self._path):
             self._writer.write(self._connections[topic], time_ns, data)
-        except OSError as error:
-            raise BagError(f'bag {self._writer.path} cannot be written: {error}') from None
 
 
 def _qos(latched: bool) -> Qos:

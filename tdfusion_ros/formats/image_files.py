@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.decode import decode_image
@@ -101,9 +102,6 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
     Write a PNG.
 
     :param pixels: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
-    :raises BagError: if it cannot be written, as on a full disk.
+    :raises OutputError: if it cannot be written, as on a full disk.
     """
-    try:
-        path.write_bytes(encode_image(pixels)[1])
-    except OSError as error:
-        raise BagError(f'{path} cannot be written: {reason(error)}') from None
+    write_file(path, encode_image(pixels)[1])

@@ -7,13 +7,11 @@ Save a pair as files, in a folder layout that the training reads.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 import json
-import os
 from pathlib import Path
-import tempfile
 from typing import Any
 
+from tdfusion_ros.atomic import replace_files
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import RequestError
 from tdfusion_ros.core.synchronizer import FramePair
@@ -51,7 +49,7 @@ def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path
             suffix, content = encode_image(frame.pixels)
             files[folders[name] / f'{stem}{suffix}'] = content
         files[path] = (json.dumps(meta, indent=1) + '\n').encode()
-        _write(files)
+        replace_files(files)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
         raise RequestError(
             f'the pair cannot be saved: {error}; set save_folder to a folder that you may write'
@@ -78,26 +76,6 @@ def _created_below(root: Path, name: str) -> Path:
             f'{path} leads out of save_folder to {path.resolve()}: remove that link'
         )
     return path
-
-
-def _write(files: Mapping[Path, bytes]) -> None:
-    """Write all files under temporary names and rename them, so that none is ever incomplete."""
-    written: dict[Path, Path] = {}
-    try:
-        for path, content in files.items():
-            handle, name = tempfile.mkstemp(prefix='.', suffix='.tmp', dir=path.parent)
-            written[path] = Path(name)
-            with os.fdopen(handle, 'wb') as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            written[path].chmod(0o644)
-        for path, temporary in written.items():
-            temporary.replace(path)
-    finally:
-        for temporary in written.values():
-            with suppress(FileNotFoundError):
-                temporary.unlink()
 
 
 def _metadata(frame: Frame) -> dict[str, Any]:

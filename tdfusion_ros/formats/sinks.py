@@ -1,48 +1,50 @@
 """Where ``tdfusion fuse`` writes its results: a bag, or a folder of images."""
 
-from contextlib import suppress
 import json
 from pathlib import Path
-import shutil
 from typing import Any
 from typing import Protocol
 
+from tdfusion_ros.atomic import NewFolder
 from tdfusion_ros.core.data import FusionResult
-from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bag_topics import INFO_TYPE
 from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import bag_types
-from tdfusion_ros.formats.image_files import write_image
-from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import Source
 
 
 class Sink(Protocol):
-    """A bag or folder that results are written to."""
+    """
+    A bag or folder that results are written to; it appears when it is closed.
+
+    As a context manager it is closed, or discarded if an exception ends the context.
+    """
+
+    def __enter__(self) -> 'Sink': ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
     def write(self, pair: FramePair, result: FusionResult) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class BagSink:
     """
     Write results to a new mcap bag, on the node's topics, timed by the stamps that they carry.
 
-    A bag that gets no result is removed when it is closed.
+    A bag that gets no result does not appear.
 
     :param threshold: the score threshold, for label_info.
     :param source: its camera_info of rgb is passed on.
-    :raises BagError: if the bag cannot be written.
+    :raises OutputError: if the bag cannot be written.
     """
 
     def __init__(
         self, folder: Path, classes: tuple[str, ...], threshold: float, source: Source
     ) -> None:
-        self._folder = folder
         self._writer = BagWriter(folder)
         self._classes = classes
         self._threshold = threshold
@@ -74,11 +76,14 @@ class BagSink:
         drawn = foxglove.image_annotations(types, head, pair, result.detections, classes)
         put('/fused/annotations', foxglove.KIND, drawn)
 
-    def close(self) -> None:
-        """Finish the bag."""
-        self._writer.close()
-        if self._empty:
-            shutil.rmtree(self._folder)
+    def __enter__(self) -> 'BagSink':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and not self._empty:
+            self._writer.close()
+        else:
+            self._writer.discard()
 
 
 class FolderSink:
@@ -87,28 +92,23 @@ class FolderSink:
 
     NAME is the stem of the input images, or the stamp of the result [ns]. Where a camera stalled,
     ``stalled.json`` has ``mode`` and, under the key ``mark``, the warning of each result.
-    A folder that gets no image is removed when it is closed.
+    A folder that gets no image does not appear.
 
-    :raises BagError: if the folder exists, or an image cannot be written.
+    :raises OutputError: if the folder exists or cannot be made, or an image cannot be written.
     """
 
     def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
-        self._folder = folder
+        self._folder = NewFolder(folder)
+        self._folder.partial.mkdir()
         self._classes = classes
         self._detections: dict[str, list[dict[str, Any]]] = {}
         self._stalls: dict[str, dict[str, str]] = {}
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            raise BagError(f'{folder} exists: name a new folder') from None
-        except OSError as error:
-            raise BagError(f'folder {folder} cannot be made: {reason(error)}') from None
 
     def write(self, pair: FramePair, result: FusionResult) -> None:
         """Write the fused image of one result and remember its detections."""
         if pair.warning:
             self._stalls[pair.name] = {'mode': pair.mode, 'mark': pair.warning}
-        write_image(self._folder / f'{pair.name}.png', result.image)
+        self._folder.write(f'{pair.name}.png', encode_image(result.image)[1])
         self._detections[pair.name] = [
             {
                 'class': self._classes[class_id],
@@ -118,13 +118,20 @@ class FolderSink:
             for box, score, class_id in result.detections.rows()
         ]
 
-    def close(self) -> None:
+    def __enter__(self) -> 'FolderSink':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and self._detections:
+                self._finish()
+        finally:
+            self._folder.discard()
+
+    def _finish(self) -> None:
         """Write ``detections.json`` and, if a camera stalled, ``stalled.json``."""
-        if not self._detections:
-            with suppress(OSError):  # part of an image may be in it
-                self._folder.rmdir()
-            return
         for name, content in (('detections', self._detections), ('stalled', self._stalls)):
             if content:
-                text = json.dumps(content, indent=1)
-                (self._folder / f'{name}.json').write_text(text + '\n', encoding='utf-8')
+                text = json.dumps(content, indent=1) + '\n'
+                self._folder.write(f'{name}.json', text.encode())
+        self._folder.commit()

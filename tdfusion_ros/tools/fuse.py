@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
             sink: Sink = BagSink(options.output, classes, config.score_threshold, source)
         else:
             sink = FolderSink(options.output, classes)
-        stack.callback(sink.close)
+        stack.enter_context(sink)
         modes: Counter[str] = Counter()
         skews_ms: list[float] = []
         dropped: Counter[str] = Counter()

@@ -150,13 +150,3 @@ def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:
         width, height = map(int, size.split('x'))
         parsed.append((height, width))
     return tuple(parsed)
-
-
-def check_output(path: Path | None) -> None:
-    """
-    Check before the work that a file can be written after it.
-
-    :raises ConfigError: if it is a folder, or if its folder does not exist.
-    """
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise ConfigError(f'{path} cannot be written: name a file in a folder that exists')

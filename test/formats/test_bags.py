@@ -9,6 +9,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.rosbag2 import StoragePlugin
 
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.core.errors import OutputError
 from tdfusion_ros.formats.bag_topics import ImageTopics
 from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import BagReader
@@ -111,7 +112,7 @@ def test_what_is_not_a_bag_is_refused_in_one_line(name, words, tmp_path):
 
 
 def test_existing_bag_is_never_overwritten(tmp_path):
-    with pytest.raises(BagError, match='cannot be written'):
+    with pytest.raises(OutputError, match='exists: name a new folder'):
         BagWriter(tmp_path)
 
 

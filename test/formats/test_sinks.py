@@ -13,7 +13,7 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RegisteredPair
-from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.core.errors import OutputError
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.sinks import BagSink
@@ -38,11 +38,10 @@ def result_of(pixels, *boxes):
 def test_results_in_a_bag_have_the_header_of_the_rgb_image(demo, tmp_path):
     with BagReader(demo) as reader:
         source = BagSource(reader, reader.find(), FusionConfig())
-        sink = BagSink(tmp_path / 'bag', CLASSES, 0.3, source)
         pairs = [pair for pair, _ in zip(source, range(3), strict=False)]
-        for pair in pairs:
-            sink.write(pair, result_of(pair.rgb.pixels))
-        sink.close()
+        with BagSink(tmp_path / 'bag', CLASSES, 0.3, source) as sink:
+            for pair in pairs:
+                sink.write(pair, result_of(pair.rgb.pixels))
     with BagReader(tmp_path / 'bag') as reader:
         written = list(reader.messages(*reader.topics()))
     stamps = [pair.rgb.stamp_ns for pair in pairs]
@@ -57,9 +56,8 @@ def test_results_in_a_bag_have_the_header_of_the_rgb_image(demo, tmp_path):
 
 
 def test_an_empty_scene_is_written_as_an_empty_array(demo_pairs, tmp_path):
-    sink = BagSink(tmp_path / 'bag', CLASSES, 0.3, SimpleNamespace(info=None))
-    sink.write(demo_pairs[0], result_of(demo_pairs[0].rgb.pixels))
-    sink.close()
+    with BagSink(tmp_path / 'bag', CLASSES, 0.3, SimpleNamespace(info=None)) as sink:
+        sink.write(demo_pairs[0], result_of(demo_pairs[0].rgb.pixels))
     with BagReader(tmp_path / 'bag') as reader:
         (array,) = [message for _, _, message in reader.messages('/detections')]
         assert '/fused/camera_info' not in reader.topics()
@@ -68,9 +66,8 @@ def test_an_empty_scene_is_written_as_an_empty_array(demo_pairs, tmp_path):
 
 def test_folder_gets_fused_images_in_true_colors_and_the_detections(demo_pairs, tmp_path):
     out = tmp_path / 'a' / 'out'
-    sink = FolderSink(out, CLASSES)
-    sink.write(demo_pairs[0], result_of(IMAGE, [1, 2, 3.25, 4]))
-    sink.close()
+    with FolderSink(out, CLASSES) as sink:
+        sink.write(demo_pairs[0], result_of(IMAGE, [1, 2, 3.25, 4]))
     assert not (out / 'stalled.json').exists()
     name = str(demo_pairs[0].rgb.stamp_ns)
     np.testing.assert_array_equal(cv2.imread(str(out / f'{name}.png'))[..., ::-1], IMAGE)
@@ -79,7 +76,7 @@ def test_folder_gets_fused_images_in_true_colors_and_the_detections(demo_pairs, 
 
 
 def test_existing_folder_is_never_written_to(tmp_path):
-    with pytest.raises(BagError, match='exists: name a new folder'):
+    with pytest.raises(OutputError, match='exists: name a new folder'):
         FolderSink(tmp_path, CLASSES)
 
 

@@ -162,7 +162,7 @@ WRONG = {
     'one bag or two folders': 'rgb ir ir -o new',
     'cannot become a bag': 'rgb ir -o new --to bag',
     'empty exists: name a new folder': 'rgb ir -o empty',
-    'empty cannot be written': 'demo -o empty',
+    '/empty exists: name a new folder': 'demo -o empty',
     "unknown setting 'score_treshold'": 'rgb ir -o new -p score_treshold=0.5',
     'between 0 and 1': 'rgb ir -o new -p score_threshold=7',
     'calibration nowhere cannot be read: No such file': 'rgb ir -o new -p calibration=nowhere',

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.config import FusionConfig
-from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
@@ -107,13 +107,13 @@ def fit_growth(timings: Sequence[Timing]) -> dict[str, dict[str, float]]:
 
 
 def write_report(report: Report, path: Path | None) -> None:
-    """Write a report as JSON; do nothing without a path."""
-    if path is None:
-        return
-    try:
-        path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    except OSError as error:
-        raise BagError(f'{path} cannot be written: {error}') from None
+    """
+    Write a report as JSON; do nothing without a path.
+
+    :raises OutputError: if that is impossible.
+    """
+    if path is not None:
+        write_file(path, json.dumps(report, indent=2) + '\n')
 
 
 def format_report(report: Report) -> str:

@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tdfusion_ros.atomic import check_file
 from tdfusion_ros.core.config import BACKENDS
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_sizes
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import check_input
-from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import sizes_hw
 
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f'--frames must be at least 1, got {options.frames}')
     if options.backend:
         options.param.append(f'backend={options.backend}')
-    check_output(options.output)
+    check_file(options.output)
     check_input(options.input)
     source = PairSource(
         tuple(options.input) or (benchmark.demo_bag(),),

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import parse_calibration
-from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.registration import check_view
 from tdfusion_ros.tools.calibrate import cameras
@@ -28,7 +29,6 @@ from tdfusion_ros.tools.calibrate.transform_fit import MODELS
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_times
 from tdfusion_ros.tools.options import add_topics
-from tdfusion_ros.tools.options import check_output
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import open_source
 
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     """Calibrate, print the accuracy, and write the calibration and its picture."""
     picture = options.overlay or options.output.with_suffix('.png')
     for path in (options.output, picture):
-        check_output(path)
+        check_file(path)
     if options.pairs < 1:
         raise ConfigError(f'--pairs must be at least 1, got {options.pairs}')
     from_cameras = options.cameras or options.rgb_info or options.ir_info
@@ -110,16 +110,12 @@ def run(options: argparse.Namespace) -> int:
         *figures,
         'Check it live on the topic ir_registered/edges.',
     ]
-    try:
-        text = output.yaml_text(calibration, remarks)
-        options.output.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise CalibrationError(f'{options.output} cannot be written: {error}') from None
+    write_file(options.output, output.yaml_text(calibration, remarks))
     if pairs is None:
         print(f'wrote {options.output}; no picture, because no images were given')
     else:
         shown = sorted({0, len(pairs.gray) // 2, len(pairs.gray) - 1})
-        output.write_overlay(picture, [pairs.gray[i] for i in shown], calibration)
+        write_file(picture, output.overlay_png([pairs.gray[i] for i in shown], calibration))
         print(f'wrote {options.output}; check in {picture} that the edges lie on the objects')
     return 0
 

@@ -1,7 +1,6 @@
 """What a calibration prints and writes: its figures, its file for the node, and its picture."""
 
 from collections.abc import Sequence
-from pathlib import Path
 import textwrap
 from typing import Any
 
@@ -17,7 +16,7 @@ from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.core.overlay import EDGES
 from tdfusion_ros.core.registration import Registration
-from tdfusion_ros.formats.image_files import write_image
+from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import Estimate
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
@@ -104,8 +103,8 @@ def yaml_text(calibration: Homography | Extrinsics, remarks: Sequence[str]) -> s
     return comments + yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=99)
 
 
-def write_overlay(path: Path, pairs: Sequence[GrayPair], calibration: Calibration) -> None:
-    """Write rgb with the edges of ir on it, a row per pair: uncalibrated, then calibrated."""
+def overlay_png(pairs: Sequence[GrayPair], calibration: Calibration) -> bytes:
+    """Return rgb with the edges of ir on it, a row per pair: uncalibrated, then calibrated."""
     maps = [Registration(shown) for shown in (Identity(), calibration)]
     rows = [
         np.hstack([draw_edges(rgb, *shown.apply(ir, rgb.shape[:2])) for shown in maps])
@@ -114,4 +113,4 @@ def write_overlay(path: Path, pairs: Sequence[GrayPair], calibration: Calibratio
     title = np.zeros((TITLE_PX, rows[0].shape[1], 3), np.uint8)
     for x, text in ((4, 'before: ir stretched over rgb'), (title.shape[1] // 2 + 4, 'after')):
         cv2.putText(title, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, EDGES, 1, cv2.LINE_AA)
-    write_image(path, np.vstack([title, *rows]))
+    return encode_image(np.vstack([title, *rows]))[1]

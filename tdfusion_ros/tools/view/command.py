@@ -5,6 +5,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import make_folder
+from tdfusion_ros.atomic import output_errors
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import check_input
@@ -35,11 +39,13 @@ def run(options: argparse.Namespace) -> int:
     from tdfusion_ros.formats.bags import BagReader
     from tdfusion_ros.tools.view.report import MAX_MOMENTS
     from tdfusion_ros.tools.view.report import render_report
-    from tdfusion_ros.tools.view.report import write_html
 
     if not 0 <= options.moments <= MAX_MOMENTS:
         raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
     check_input([options.input], 'view needs a bag')
+    with output_errors(options.output):
+        make_folder(options.output.parent)
+    check_file(options.output)
     with ExitStack() as stack:
         text = render_report(
             stack.enter_context(BagReader(options.input)),
@@ -49,6 +55,6 @@ def run(options: argparse.Namespace) -> int:
             ir=options.ir_topic,
             moments=options.moments,
         )
-    write_html(options.output, text)
+    write_file(options.output, text)
     print(f'{options.input} -> {options.output}, {len(text) / 1e6:.1f} MB')
     return 0

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from datetime import timezone
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
@@ -14,7 +13,6 @@ from jinja2 import Template
 import numpy as np
 
 from tdfusion_ros.core.config import SyncConfig
-from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.overlay import COLORS
 from tdfusion_ros.formats.bag_topics import image_topics
 from tdfusion_ros.formats.bags import BagReader
@@ -70,15 +68,6 @@ def render_report(
         rate_hz=analysis.rate_hz,
         **_figures(result, source),
     )
-
-
-def write_html(path: Path, text: str) -> None:
-    """Write a report; raise BagError if that is impossible."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise BagError(f'report {path} cannot be written: {error}') from None
 
 
 def format_duration(seconds: float) -> str:

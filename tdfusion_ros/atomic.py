@@ -1,0 +1,194 @@
+"""
+Write files and folders completely or not at all: also on a full disk, and if the power fails.
+
+Everything is written under a temporary name beside its place, brought to the disk, and renamed. A
+process that is killed leaves at most a hidden ``.NAME.*.tmp``.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from contextlib import suppress
+import errno
+import os
+from pathlib import Path
+from secrets import token_hex
+import shutil
+import stat
+
+from tdfusion_ros.core.errors import OutputError
+
+REMEDIES = {
+    errno.ENOSPC: 'make space there, or name another place',
+    errno.EDQUOT: 'make space there, or name another place',
+    errno.EACCES: 'name a place that you may write',
+    errno.EPERM: 'name a place that you may write',
+    errno.EROFS: 'name a place that you may write',
+    errno.ENOENT: 'name a file in a folder that exists',
+    errno.EISDIR: 'name a file, not a folder',
+}
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """
+    Write a file, text in UTF-8; a file that was there stays until the new one is complete.
+
+    :raises OutputError: if that is impossible.
+    """
+    with output_errors(path):
+        place = path if _is_device(path) else path.resolve()  # a link stays a link
+        replace_files({place: content.encode() if isinstance(content, str) else content})
+
+
+def replace_files(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
+    """
+    Write all of some files, or none of them.
+
+    :param mode: permissions of files that do not exist, minus the umask.
+    :raises OSError: if that is impossible.
+    """
+    written: dict[Path, Path] = {}
+    try:
+        for path, content in files.items():
+            if _is_device(path):
+                path.write_bytes(content)
+                continue
+            written[path] = temporary = _beside(path)
+            _write(
+                temporary, content, stat.S_IMODE(path.stat().st_mode) if path.exists() else mode
+            )
+        for path, temporary in written.items():
+            os.replace(temporary, path)
+    finally:
+        for temporary in written.values():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    for folder in {path.parent for path in written}:
+        _sync_folder(folder)
+
+
+def check_file(path: Path | None) -> None:
+    """
+    Check before the work that a file can be written after it.
+
+    :param path: None: there is nothing to write.
+    :raises OutputError: if it cannot.
+    """
+    if path is None:
+        return
+    with output_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if _is_device(path):
+            with path.open('ab'):
+                return
+        probe = _beside(path.resolve())
+        try:
+            _write(probe, bytes(4096), 0o600)
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn each OSError into an OutputError that names what is written and what to do."""
+    try:
+        yield
+    except OSError as error:
+        remedy = f'; {REMEDIES[error.errno]}' if error.errno in REMEDIES else ''
+        raise OutputError(
+            f'{path} cannot be written: {error.strerror or error}{remedy}'
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """
+    Make a folder and those above it, if they do not exist.
+
+    :raises OSError: if that is impossible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+
+
+class NewFolder:
+    """
+    A folder that appears under its name when it is complete.
+
+    :param path: must not exist.
+    :raises OutputError: if it exists or cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._target = path
+        if path.exists() or path.is_symlink():
+            raise OutputError(f'{path} exists: name a new folder')
+        with output_errors(path):
+            make_folder(path.parent)
+            self._holder = _beside(path.resolve())
+            self._holder.mkdir()
+        self.partial = self._holder / path.name
+        """Where to write; has the final name, and has to be made."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """
+        Write a file in it.
+
+        :raises OutputError: if that is impossible.
+        """
+        with output_errors(self._target):
+            (self.partial / name).write_bytes(content)
+
+    def commit(self) -> None:
+        """
+        Give it its name; or remove it, if that is impossible.
+
+        :raises OutputError: then.
+        """
+        try:
+            with output_errors(self._target):
+                for folder, _, names in os.walk(self.partial):
+                    for name in names:
+                        _sync(Path(folder, name))
+                os.rename(self.partial, self._target)
+                _sync_folder(self._target.parent)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what was not committed."""
+        shutil.rmtree(self._holder, ignore_errors=True)
+
+
+def _is_device(path: Path) -> bool:
+    """Return whether a path is written in place, as /dev/stdout."""
+    return path.absolute().is_relative_to('/dev') or (path.exists() and not path.is_file())
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f'.{path.name[:200]}.{token_hex(4)}.tmp')
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(descriptor, 'wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk; not every file system can."""
+    with suppress(OSError):
+        _sync(folder)
