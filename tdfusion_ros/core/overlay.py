@@ -69,16 +69,16 @@ def draw(
     return canvas
 
 
-def draw_edges(gray: np.ndarray, ir: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def draw_edges(gray: np.ndarray, ir: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     """
     Return the rgb image in gray with the edges of ir in yellow, to check a calibration.
 
     :param gray: (H, W) uint8.
     :param ir: (H, W) float32, on the grid of ``gray``.
-    :param valid: (H, W) bool; the image is dark where the ir camera does not see.
+    :param coverage: (H, W) float32 or bool; the image is dark where it is 0.
     :returns: (H, W, 3) uint8, order R, G, B.
     """
-    width = gray.shape[1]
+    width, valid = gray.shape[1], coverage > 0
     low, high = np.percentile(ir[valid], (1, 99)) if valid.any() else (0.0, 1.0)
     levels = ((ir - low) / max(high - low, 1e-6) * 255).clip(0, 255).astype(np.uint8)
     levels = cv2.GaussianBlur(levels, (0, 0), 1.2 * max(1.0, width / 640))

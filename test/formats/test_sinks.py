@@ -26,7 +26,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
 def result_of(pixels, *boxes):
     grid = pixels.shape[:2]
-    pair = RegisteredPair(pixels, np.zeros(grid, np.float32), np.ones(grid, bool))
+    pair = RegisteredPair(pixels, np.zeros(grid, np.float32), np.ones(grid, np.float32))
     found = Detections(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.full(len(boxes), 0.5, np.float32),
