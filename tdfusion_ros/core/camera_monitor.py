@@ -11,19 +11,16 @@ the same result offline and live.
 from collections import deque
 from statistics import median
 
-import cv2
 import numpy as np
 
 from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.flatness import is_coarse
+from tdfusion_ros.core.flatness import is_flat
 
 PROBE_PIXELS = 20_000
 # A repeated image is identical. A sensor's noise changes a tenth of the pixels or more, even after
 # an 8-bit gain control. In between are images with a clock or a telemetry row.
 CHANGED = 0.001
-# Of 597 real ir images (MSRS, M3FD, FMB, LLVIP, M3SVD, RoadScene, TNO, VIFB) none has a standard
-# deviation below 5.5 gray levels, or a correlation of neighboring probes below 0.69.
-FLAT_LEVELS = 1.0
-NOISE_CORRELATION = 0.3
 # A stream may repeat each image (a Lepton sends 27 Hz and measures 9) or lose a frame: it has not
 # stalled before this many of its own periods.
 PERIODS = 2.5
@@ -43,30 +40,17 @@ def probe(pixels: np.ndarray) -> np.ndarray:
         pixels = pixels[..., 1]
     step = max(1, round((pixels.size / PROBE_PIXELS) ** 0.5))
     grid = np.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])
-    return np.nan_to_num(grid) if grid.dtype == np.float32 else grid
+    return grid
 
 
 def is_repeated(grid: np.ndarray, before: np.ndarray | None) -> bool:
     """Return whether two grids show the same image, except for a clock in it."""
     if before is None or grid.shape != before.shape or grid.dtype != before.dtype:
         return False
-    return bool(np.count_nonzero(grid != before) <= CHANGED * grid.size)
-
-
-def is_flat(grid: np.ndarray) -> bool:
-    """
-    Return whether an image shows nothing: no contrast, or noise without structure.
-
-    16-bit counts have no fixed meaning, so a closed shutter is recognized by its noise. A scene is
-    blurred by the lens: neighboring probes correlate in both directions. Noise does not correlate,
-    and the column pattern of a sensor does not across its columns.
-    """
-    deviation = float(cv2.meanStdDev(grid)[1][0, 0])
-    if deviation < FLAT_LEVELS and (grid.dtype != np.float32 or deviation == 0):
-        return True
-    neighbors = (grid[:, 1:], grid[:, :-1]), (grid[1:], grid[:-1])
-    steps = [cv2.norm(a, b, cv2.NORM_L2SQR) / a.size for a, b in neighbors if a.size]
-    return 1.0 - max(steps) / (2.0 * deviation**2) < NOISE_CORRELATION
+    changed = grid != before
+    if grid.dtype == np.float32:
+        changed &= np.isfinite(grid) | np.isfinite(before)  # NaN differs from NaN
+    return bool(np.count_nonzero(changed) <= CHANGED * grid.size)
 
 
 def exposure(grid: np.ndarray) -> str:
@@ -87,8 +71,9 @@ class CameraMonitor:
     :param start_ns: the same while the camera's rate is unknown, as before its first frame [ns].
     :param is_ir: a flat ir image is a fault; a flat rgb image may be the night.
 
-    After each call ``fault`` is ``missing``, ``frozen``, ``flat`` or '', ``fault_ns`` is its
-    duration [ns], and ``image_state`` is ``ok``, ``dark``, ``saturated``, ``frozen`` or ``flat``.
+    After each call ``fault`` is ``missing``, ``frozen``, ``flat``, ``coarse`` or '', ``fault_ns``
+    is its duration [ns], and ``image_state`` is ``ok``, ``dark``, ``saturated``, ``frozen``,
+    ``flat`` or ``coarse``.
     """
 
     def __init__(self, stall_ns: int, start_ns: int, *, is_ir: bool) -> None:
@@ -158,12 +143,16 @@ class CameraMonitor:
                 return
         if not self._stall_ns:
             return
+        coarse = self._is_ir and is_coarse(grid)
         # If the other camera shows nothing new either, both may see a still, as in a simulation.
         other_changes = self._other_changes >= MIN_OTHER_FRAMES
         if self._flat_ns is not None:
-            self.fault, self.fault_ns = 'flat', stamp_ns - self._flat_ns
+            self.fault = 'coarse' if coarse else 'flat'
+            self.fault_ns = stamp_ns - self._flat_ns
         elif other_changes and same_ns > self._limit_ns(self._change_periods_ns):
             self.fault, self.fault_ns = 'frozen', same_ns
+        elif coarse:
+            self.image_state = 'coarse'
         self.image_state = self.fault or self.image_state
 
     def _limit_ns(self, periods_ns: deque[int]) -> float:

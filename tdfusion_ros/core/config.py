@@ -16,6 +16,7 @@ from tdfusion_ros.core.setting import cast
 from tdfusion_ros.core.setting import check
 from tdfusion_ros.core.setting import flat
 from tdfusion_ros.core.setting import flatten
+from tdfusion_ros.core.setting import numbers
 from tdfusion_ros.core.setting import setting
 
 BACKENDS = ('auto', 'cpu', 'cuda', 'trt')
@@ -136,13 +137,37 @@ class IrConfig:
         0.999,
         live=True,
     )
-    range_min: float = setting(0.0, 'fixed: the count that becomes 0.', 0.0, 65_535.0, live=True)
+    range_min: float = setting(
+        0.0, 'fixed: the count or temperature that becomes 0.', -65_535.0, 65_535.0, live=True
+    )
     range_max: float = setting(
-        65_535.0, 'fixed: the count that becomes 1.', 0.0, 65_535.0, live=True
+        65_535.0, 'fixed: the count or temperature that becomes 1.', -65_535.0, 65_535.0, live=True
+    )
+    no_data: str = setting(
+        'auto',
+        'Values that are no measurement: auto recognizes them; none; or a list, as 0, 16383.',
+        live=True,
+    )
+    crop: str = setting(
+        'auto',
+        'Rows and columns to cut off: auto: known telemetry; none; or top, bottom, left, right.',
+        live=True,
     )
     invert: bool = setting(
         False, 'Set this for a camera that shows hot as dark (black-hot).', live=True
     )
+
+
+def crop_sides(text: str) -> tuple[int, ...] | None:
+    """
+    Return ``ir.crop``: how much to cut off at top, bottom, left and right [px]; None for ``auto``.
+
+    :raises ConfigError: if it is something else.
+    """
+    sides = numbers('ir.crop', text, 4)
+    if sides is not None and any(side < 0 or side % 1 for side in sides):
+        raise ConfigError(f'ir.crop must be whole numbers of pixels, got {text!r}')
+    return None if sides is None else tuple(int(side) for side in sides or (0, 0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -216,6 +241,8 @@ class FusionConfig:
     def __post_init__(self) -> None:
         for name, value, metadata in flat(self):
             check(name, value, metadata)
+        numbers('ir.no_data', self.ir.no_data)
+        crop_sides(self.ir.crop)
         for low, high in (('percentile_low', 'percentile_high'), ('range_min', 'range_max')):
             values = getattr(self.ir, low), getattr(self.ir, high)
             if values[0] >= values[1]:

@@ -11,6 +11,7 @@ from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.coverage import composite
+from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RawOutput
@@ -65,6 +66,11 @@ class Pipeline:
         """Forget the thermal range of earlier frames."""
         self._scaler.reset()
         self._last_ns = 0
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What was left out of the last ir image, by name: pixels without data, rows cut off."""
+        return self._scaler.remarks
 
     def reconfigure(self, config: FusionConfig) -> None:
         """
@@ -134,9 +140,10 @@ class Pipeline:
         if ir is None:
             ir, coverage = np.zeros(size_hw, np.float32), np.zeros(size_hw, np.float32)
         elif pair.reference is pair.ir:  # no rgb image has arrived so far: the grid is unknown
-            coverage = np.ones(size_hw, np.float32)
+            seen, size_hw = self._scaler.seen, ir.shape[:2]
+            coverage = np.ones(size_hw, np.float32) if seen is None else soft(seen)
         else:
-            ir, coverage = self._registration.apply(ir, size_hw)
+            ir, coverage = self._registration.apply(ir, size_hw, self._scaler.seen)
         rgb = np.zeros((*size_hw, 3), np.uint8) if rgb is None else rgb
         return RegisteredPair(rgb, ir, coverage)
 

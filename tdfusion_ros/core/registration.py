@@ -27,13 +27,18 @@ class Registration:
         self._calibration = calibration
         self._sizes: tuple[Size, Size] | None = None
         self._maps: tuple[np.ndarray, np.ndarray] | None = None
+        self._view = np.zeros((0, 0), bool)  # where on the rgb grid the ir image lies
+        self._seen: np.ndarray | None = None  # of the last frame
         self._coverage = np.zeros((0, 0), np.float32)
 
-    def apply(self, ir: np.ndarray, rgb_size_hw: Size) -> tuple[np.ndarray, np.ndarray]:
+    def apply(
+        self, ir: np.ndarray, rgb_size_hw: Size, seen: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """
         Return the ir image on the rgb grid, and its coverage.
 
         :param ir: (h, w) float32 in [0, 1].
+        :param seen: (h, w) bool: where it holds a measurement; None: everywhere.
         :returns: (H, W) float32 in [0, 1], 0 where the ir camera does not see; (H, W) float32 as
             :attr:`tdfusion_ros.core.data.RegisteredPair.coverage`, read-only.
         :raises CalibrationError: if the calibration maps no pixel into the ir image.
@@ -41,16 +46,31 @@ class Registration:
         sizes = (rgb_size_hw, (ir.shape[0], ir.shape[1]))
         if sizes != self._sizes:
             self._prepare(*sizes)
+        if not _same(seen, self._seen):
+            self._seen = seen
+            self._cover()
+        return self._warp(ir, rgb_size_hw), self._coverage
+
+    def _warp(self, ir: np.ndarray, rgb_size_hw: Size) -> np.ndarray:
         if self._maps is not None:
-            return cv2.remap(ir, *self._maps, cv2.INTER_LINEAR), self._coverage
-        if sizes[0] != sizes[1]:
-            ir = cv2.resize(ir, rgb_size_hw[::-1], interpolation=cv2.INTER_LINEAR)
-        return ir, self._coverage
+            return cv2.remap(ir, *self._maps, cv2.INTER_LINEAR)
+        if ir.shape[:2] != rgb_size_hw:
+            return cv2.resize(ir, rgb_size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+        return ir
+
+    def _cover(self) -> None:
+        """Compute the coverage: once for each geometry, unless pixels without data move."""
+        view = self._view
+        if self._seen is not None:
+            size_hw = view.shape[0], view.shape[1]
+            view = view & (self._warp(self._seen.astype(np.float32), size_hw) > 0.99)
+        self._coverage = soft(view)
+        self._coverage.flags.writeable = False  # every result shares it
 
     def _prepare(self, rgb_size_hw: Size, ir_size_hw: Size) -> None:
         if isinstance(self._calibration, Identity):
             self._maps = None
-            self._coverage = np.ones(rgb_size_hw, np.float32)
+            self._view = np.ones(rgb_size_hw, bool)
         else:
             grid = np.moveaxis(np.indices(rgb_size_hw)[::-1], 0, -1).astype(np.float64)
             points = rgb_to_ir(self._calibration, grid, rgb_size_hw, ir_size_hw)
@@ -61,9 +81,14 @@ class Registration:
                     'check the direction (rgb to ir) and the image sizes'
                 )
             self._maps = _maps(points, seen, ir_size_hw)
-            self._coverage = soft(seen)
-        self._coverage.flags.writeable = False  # every result shares it
+            self._view = seen
+        self._seen = None
+        self._cover()
         self._sizes = (rgb_size_hw, ir_size_hw)
+
+
+def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
 def _maps(points: np.ndarray, seen: np.ndarray, ir_size_hw: Size) -> tuple[np.ndarray, np.ndarray]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import field
 from dataclasses import fields
 from dataclasses import is_dataclass
+from math import isfinite
 from typing import Any
 
 from tdfusion_ros.core.errors import ConfigError
@@ -69,6 +71,26 @@ def cast(name: str, value: Any, default: Any) -> Any:
         return value
     kind = 'a list of names' if wanted is tuple else f'of type {wanted.__name__}'
     raise ConfigError(f'{name} must be {kind}, got {value!r}')
+
+
+def numbers(name: str, text: str, count: int | None = None) -> tuple[float, ...] | None:
+    """
+    Return the numbers that a setting lists, as in ``0, 16383``.
+
+    :param text: the value; ``none`` lists none.
+    :param count: how many there must be; None: any number.
+    :returns: None for ``auto``.
+    :raises ConfigError: if it is something else.
+    """
+    if text.strip() == 'auto':
+        return None
+    words = [] if text.strip() == 'none' else text.replace(',', ' ').split()
+    with suppress(ValueError):
+        values = tuple(float(word) for word in words)
+        if all(map(isfinite, values)) and (not count or len(values) in (0, count)):
+            return values
+    wanted = f'{count} numbers' if count else 'numbers'
+    raise ConfigError(f'{name} must be auto, none, or {wanted} with commas, got {text!r}')
 
 
 def check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:

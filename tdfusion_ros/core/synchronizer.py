@@ -34,6 +34,11 @@ FAULTS = {
         'the {stream} image has shown no detail for {s:.1f} s (shutter or lens cap)',
         '{STREAM} FLAT {s:.1f} s',
     ),
+    'coarse': (
+        'the {stream} image has shown a few gray levels only for {s:.1f} s: the driver seems to '
+        'send the upper 8 of 16 bits, set it to 16 bits (mono16)',
+        '{STREAM} HAS A FEW LEVELS {s:.1f} s',
+    ),
 }
 
 
@@ -126,7 +131,7 @@ class Synchronizer:
 
     @property
     def image_states(self) -> dict[str, str]:
-        """By stream: ``ok``, ``dark``, ``saturated``, ``frozen``, ``flat`` or ``missing``."""
+        """By stream: ``missing``, or ``CameraMonitor.image_state``."""
         return {
             stream: 'missing' if monitor.fault == 'missing' else monitor.image_state
             for stream, monitor in self._monitors.items()

@@ -3,8 +3,11 @@
 import cv2
 import numpy as np
 
+from tdfusion_ros.core import no_data
+from tdfusion_ros.core.config import crop_sides
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.setting import numbers
 
 # Shares of the smoothed range: the median moves further, or the new range is smaller.
 JUMP = 0.5
@@ -21,55 +24,113 @@ class ThermalScaler:
     percentiles become 0 and 1. This range is smoothed over time, or one hot spot
     would darken the whole image. A change of the whole image, by another gain or by the shutter,
     starts a new range at once.
+
+    After each frame, ``seen`` is (h, w) bool where it holds a measurement, None: everywhere; and
+    ``remarks`` says by name what was left out. Single pixels without a measurement are filled, and
+    count as seen.
     """
 
     def __init__(self, config: IrConfig) -> None:
         self._config = config
-        self._range: np.ndarray | None = None  # low percentile, median, high percentile
+        self._crop = crop_sides(config.crop)
+        self._no_data = numbers('ir.no_data', config.no_data)
+        self.reset()
 
     def reset(self) -> None:
-        """Forget the smoothed range, for example after a jump in time."""
-        self._range = None
+        """Forget the smoothed range and what was recognized, for example after a jump in time."""
+        self._range: np.ndarray | None = None  # low percentile, median, high percentile
+        self._recognized: dict[float, int] = {}
+        self.seen: np.ndarray | None = None
+        self.remarks: dict[str, str] = {}
 
     def scale(self, counts: np.ndarray) -> np.ndarray:
         """
         Return the frame in [0, 1], hot is bright.
 
         :param counts: (H, W) uint8 or uint16; or (H, W, 3), order R, G, B; or (H, W) float32:
-            temperatures, or values in [0, 1]; NaN: no value, which becomes 0.
-        :returns: (H, W) float32 in [0, 1].
+            temperatures, or values in [0, 1]; NaN: no value.
+        :returns: (h, w) float32 in [0, 1], without the rows and columns that ``ir.crop`` cuts
+            off; 0 where too many pixels side by side have no value.
         :raises FrameError: ``bad_encoding`` if the channels differ and ``ir.color`` is ``refuse``;
             ``no_data`` if no pixel has a value.
         """
         if counts.ndim == 3:
             counts = gray(counts, luma=self._config.color == 'luma')
-        low, high = self._limits(counts)
+        self.remarks = {}
+        counts = self._cropped(counts)
+        mode = self._mode(counts)
+        missing = self._find_missing(counts, mode)
+        low, high = self._limits(counts, missing, mode)
         if self._config.invert:
             low, high = high, low
         if counts.dtype == np.uint8:  # a table of 256 values is faster than arithmetic
-            return cv2.LUT(counts, _ramp(np.arange(256, dtype=np.float32), low, high))
-        scaled = _ramp(counts.astype(np.float32), low, high)
-        return np.nan_to_num(scaled, copy=False) if counts.dtype == np.float32 else scaled
+            scaled = cv2.LUT(counts, _ramp(np.arange(256, dtype=np.float32), low, high))
+        else:
+            scaled = _ramp(counts.astype(np.float32), low, high)
+        unfilled = None
+        if missing is not None:
+            unfilled = no_data.holes(missing)
+            no_data.fill(scaled, missing, unfilled)
+        self.seen = None if unfilled is None else ~unfilled
+        return scaled
 
-    def _limits(self, counts: np.ndarray) -> tuple[float, float]:
-        mode, is_float = self._config.normalization, counts.dtype == np.float32
+    def _cropped(self, counts: np.ndarray) -> np.ndarray:
+        height, width = counts.shape
+        rows = no_data.TELEMETRY_ROWS.get((height, width), 0)
+        top, bottom, left, right = (0, rows, 0, 0) if self._crop is None else self._crop
+        if not any((top, bottom, left, right)):
+            return counts
+        if top + bottom >= height or left + right >= width:
+            raise FrameError(
+                'no_data', f'ir.crop {self._config.crop!r} leaves nothing of {width}x{height}'
+            )
+        self.remarks['ir.crop'] = f'{top} rows above, {bottom} below, {left} columns left, '
+        self.remarks['ir.crop'] += f'{right} right'
+        return counts[top : height - bottom, left : width - right]
+
+    def _find_missing(self, counts: np.ndarray, mode: str) -> np.ndarray | None:
+        """Return where there is no measurement, (h, w) bool; None: nowhere."""
+        values, rows = dict.fromkeys(self._no_data or (), 0), slice(0, counts.shape[0])
+        # In 8 bits, and in what is scaled already, any value may be the scene.
+        if self._no_data is None and mode != 'passthrough' and counts.dtype != np.uint8:
+            rows = no_data.picture_rows(counts)
+            self._recognized |= no_data.recognize(counts[rows], self._recognized)
+            values = self._recognized
+        missing = no_data.equal_to(counts, values)
+        if rows != slice(0, counts.shape[0]):
+            missing = np.zeros(counts.shape, bool) if missing is None else missing
+            missing[: rows.start] = missing[rows.stop :] = True
+        if missing is not None:
+            which = ', '.join(f'{value:g}' for value in sorted(values))
+            share = f'{100 * missing.mean():.2g} % of the pixels'
+            self.remarks['ir.no_data'] = f'{share} (value {which})' if which else share
+        return missing
+
+    def _mode(self, counts: np.ndarray) -> str:
+        mode = self._config.normalization
         if mode == 'auto':
-            keeps = _is_scaled(counts) if is_float else counts.dtype == np.uint8
+            keeps = counts.dtype == np.uint8 or (counts.dtype == np.float32 and _is_scaled(counts))
             mode = 'passthrough' if keeps else 'percentile'
+        return mode
+
+    def _limits(
+        self, counts: np.ndarray, missing: np.ndarray | None, mode: str
+    ) -> tuple[float, float]:
         if mode == 'passthrough':
+            is_float = counts.dtype == np.float32
             return 0.0, 1.0 if is_float else float(np.iinfo(counts.dtype).max)
         if mode == 'fixed':
             return self._config.range_min, self._config.range_max
-        return self._smoothed(counts)
+        return self._smoothed(counts, missing)
 
-    def _smoothed(self, counts: np.ndarray) -> tuple[float, float]:
+    def _smoothed(self, counts: np.ndarray, missing: np.ndarray | None) -> tuple[float, float]:
         # Every fourth pixel of every fourth row gives the percentiles within 0.1 % of the range.
         shares = self._config.percentile_low, 50.0, self._config.percentile_high
         values = counts[::4, ::4]
-        if values.dtype == np.float32:
-            values = values[np.isfinite(values)]
+        if missing is not None:
+            values = values[~missing[::4, ::4]]
         if not values.size:
-            raise FrameError('no_data', 'no pixel of the ir image has a value: all are NaN')
+            raise FrameError('no_data', 'no pixel of the ir image has a value')
         now = np.percentile(values, shares)
         now[2] = max(now[2], now[0] + (MIN_FLOAT_RANGE if counts.dtype == np.float32 else 1.0))
         if self._range is not None and not _is_jump(self._range, now):

@@ -51,7 +51,7 @@ class Counters:
             self._problems[name] = message
 
     def set_text(self, name: str, text: str) -> None:
-        """Replace a text that is reported among the values."""
+        """Replace a text that is reported among the values; an empty one removes it."""
         with self._lock:
             self._texts[name] = text
 
@@ -121,7 +121,8 @@ class Counters:
         out = {f'{name}_rate_hz': f'{self.rate_hz(name):.2f}' for name in ('rgb', 'ir', 'pairs')}
         with self._lock:
             totals = self._totals + Counter({f'dropped.{c}': n for c, n in dropped.items()})
-            out |= {name: str(number) for name, number in sorted(totals.items())} | self._texts
+            out |= {name: str(number) for name, number in sorted(totals.items())}
+            out |= {name: text for name, text in self._texts.items() if text}
             for name, window in sorted(self._samples.items()):
                 p50, p95 = np.percentile(window, (50, 95))
                 for suffix, value in (('p50', p50), ('p95', p95), ('mean', np.mean(window))):

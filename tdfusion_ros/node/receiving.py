@@ -20,6 +20,7 @@ from tdfusion_ros.node.configured import Configured
 from tdfusion_ros.node.inputs import Inputs
 from tdfusion_ros.node.rate_limit import RateLimit
 
+IR_REMARKS = ('ir.no_data', 'ir.crop')
 NO_PAIR = 'there is no pair yet; see /diagnostics for the reason'
 
 
@@ -140,6 +141,8 @@ class Receiving:
             published = monotonic()
             outputs.publish_times(job.pair, published - job.arrived)
         self._counters.set_problem('last.inference', '')
+        for name in IR_REMARKS:
+            self._counters.set_text(name, pipeline.remarks.get(name, ''))
         self._counters.tick('pairs' if job.pair.mode == 'fused' else job.pair.mode)
         for stage, ns in result.stage_ns.items():
             self._counters.sample(f'{stage}_ms', ns / 1e6)

@@ -6,7 +6,6 @@ import pytest
 
 from tdfusion_ros.core.camera_monitor import CameraMonitor
 from tdfusion_ros.core.camera_monitor import exposure
-from tdfusion_ros.core.camera_monitor import is_flat
 from tdfusion_ros.core.camera_monitor import is_repeated
 from tdfusion_ros.core.camera_monitor import probe
 from tdfusion_ros.core.data import Frame
@@ -79,40 +78,6 @@ def test_clock_or_telemetry_row_does_not_hide_a_frozen_image():
 def test_image_of_another_size_or_type_is_new():
     for before in (None, probe(NEW[0][:100]), probe(NEW[0].astype(np.uint16))):
         assert not is_repeated(probe(NEW[0]), before)
-
-
-def shutter(dtype, sigma, columns=0.0):
-    """Return the image of a closed shutter: noise, perhaps with a column pattern."""
-    rng = np.random.default_rng(1)
-    level = 128 if dtype == np.uint8 else 8000
-    counts = rng.normal(level, sigma, (256, 320)) + rng.normal(0, columns, 320)
-    return counts.astype(dtype)
-
-
-@pytest.mark.parametrize(
-    'image',
-    [
-        BLACK,
-        np.full((256, 320), 8000, np.uint16),
-        shutter(np.uint8, 0.5),
-        shutter(np.uint8, 20),  # stretched by an automatic gain control
-        shutter(np.uint16, 8),
-        shutter(np.uint16, 8, columns=20),
-    ],
-)
-def test_closed_shutter_is_flat_at_any_level_and_noise(image):
-    assert is_flat(probe(image))
-
-
-def test_no_real_ir_image_is_flat(demo_pairs):
-    for pair in demo_pairs:
-        assert not is_flat(probe(pair.ir.pixels))
-        assert not is_flat(probe(pair.ir.pixels.astype(np.uint16) + 21000))
-
-
-def test_faint_scene_above_the_noise_is_not_flat():
-    faint = SCENE / 255 * 60 + RNG.normal(8000, 5, SCENE.shape)
-    assert not is_flat(probe(faint.astype(np.uint16)))
 
 
 @pytest.mark.parametrize(
@@ -207,12 +172,20 @@ def test_looping_bag_is_no_stall():
         assert monitor.fault == ''
 
 
-def test_temperatures_are_compared_and_judged_as_counts_are():
+def test_temperatures_are_compared_as_counts_are():
     celsius = [np.float32(image) / 400 + 20 for image in NEW[:2]]  # half a kelvin of contrast
     for image in celsius:
         image[:40, :50] = np.nan
     one, other = map(probe, celsius)
     assert is_repeated(one, one.copy())
     assert not is_repeated(one, other)
-    assert not is_flat(one)
-    assert is_flat(probe(np.full_like(celsius[0], 21.5)))
+
+
+def test_driver_that_sends_the_upper_8_of_16_bits_is_named_as_such():
+    upper = [np.uint8((7600 + np.uint16(image) * 2) >> 8) for image in NEW]
+    assert len(np.unique(upper[0])) == 3
+    assert set(faults_of(upper)) == {'coarse'}
+    assert set(faults_of([BLACK] * 3)) == {'flat'}
+    wide = monitor_of()
+    wide.update(Frame(np.uint8((7600 + np.uint16(NEW[0]) * 8) >> 8), 0))
+    assert (wide.fault, wide.image_state) == ('', 'coarse')

@@ -57,3 +57,38 @@ def test_coverage_is_full_without_a_calibration_and_none_without_ir(make, demo_p
         FramePair(pair.rgb, None, 'rgb_only', pair.rgb)
     ).pair.coverage.any()
     assert not recorded.backend.coverage.any()
+
+
+@pytest.mark.parametrize('where', ['scattered', 'left border', 'rows below'])
+def test_two_percent_of_pixels_without_data_leave_the_detections_as_they_are(
+    make, pipeline, demo_pairs, where
+):
+    clean, damaged = (make(backend=pipeline.backend) for _ in range(2))
+    rng, numbers = np.random.default_rng(0), []
+    for pair in demo_pairs[::4]:
+        counts = pair.ir.pixels.astype(np.uint16) * 8 + 7800
+        bad = counts.copy()
+        if where == 'scattered':
+            bad[rng.random(bad.shape) < 0.02] = 0
+        else:
+            bad[np.s_[:, :13] if where == 'left border' else np.s_[-10:]] = 0
+        results = [p.process(pair.rgb, Frame(c, 0)) for p, c in ((clean, counts), (damaged, bad))]
+        numbers.append([len(result.detections) for result in results])
+        # 2 % of the area; what is filled counts as seen.
+        assert (results[1].pair.coverage == 0).mean() == pytest.approx(
+            0.0 if where == 'scattered' else 0.02, abs=0.003
+        )
+    one, other = np.sum(numbers, 0)
+    assert one > 40
+    assert abs(one - other) <= 0.04 * one
+
+
+def test_pixels_without_data_are_shown_as_rgb_and_reported(make, pipeline, demo_pairs):
+    pair = demo_pairs[16]
+    counts = pair.ir.pixels.astype(np.uint16) * 8 + 7800
+    counts[100:200, 300:400] = 65535
+    with_hole = make(backend=pipeline.backend)
+    result = with_hole.process(pair.rgb, Frame(counts, 0))
+    hole = np.s_[100:200, 300:400]
+    np.testing.assert_array_equal(result.image[hole], pair.rgb.pixels[hole])
+    assert with_hole.remarks == {'ir.no_data': '3.3 % of the pixels (value 65535)'}

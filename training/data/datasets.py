@@ -12,6 +12,7 @@ from typing import overload
 
 import numpy as np
 
+from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.errors import FusionError
 from training.data import layouts
 from training.data import pair_files
@@ -79,7 +80,7 @@ class DataSet(Sequence[Sample]):
             return replace(self, files={name: self.files[name] for name in self.names[index]})
         name = self.names[index]
         rgb_path, ir_path = self.files[name]
-        rgb, ir = pair_files.read_rgb(rgb_path), pair_files.read_ir(ir_path)
+        rgb, (ir, seen) = pair_files.read_rgb(rgb_path), pair_files.read_thermal(ir_path)
         if ir.shape != rgb.shape[:2]:
             raise FusionError(
                 f'{ir_path} is {ir.shape[1]}x{ir.shape[0]}, {rgb_path} is '
@@ -95,7 +96,16 @@ class DataSet(Sequence[Sample]):
             mask = pair_files.read_mask(
                 self.masks[name], ir.shape, values, self.layout.ignore_index
             )
-        return Sample(name, rgb, ir, boxes, class_ids, mask, self.strata.get(name, {}))
+        return Sample(
+            name,
+            rgb,
+            ir,
+            boxes,
+            class_ids,
+            mask,
+            self.strata.get(name, {}),
+            coverage=None if seen is None else soft(seen),
+        )
 
     def check_boxes(self) -> None:
         """

@@ -51,11 +51,17 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_ir(path: Path) -> np.ndarray:
+    """Return the image of :func:`read_thermal` alone."""
+    return read_thermal(path)[0]
+
+
+def read_thermal(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """
     Return (H, W) uint8; three equal channels, as in some JPEG files, become one as on the robot.
 
     16-bit counts are scaled between percentiles, as the node scales its first frame.
 
+    :returns: the image; and where it holds a measurement, (H, W) bool, None: everywhere.
     :raises FusionError: if the file cannot be read or shows temperature in false colors.
     """
     ir = read_image(path)
@@ -66,8 +72,12 @@ def read_ir(path: Path) -> np.ndarray:
         )
     ir = ir if ir.ndim == 2 else gray(ir)
     if ir.dtype == np.uint8:
-        return ir
-    return cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(ir), alpha=255)
+        return ir, None
+    scaler = ThermalScaler(IrConfig(crop='none'))  # the pair is registered pixel by pixel
+    try:
+        return cv2.convertScaleAbs(scaler.scale(ir), alpha=255), scaler.seen
+    except FrameError as error:
+        raise FusionError(f'{path}: {error}') from None
 
 
 def read_mask(path: Path, size_hw: tuple[int, int], classes: int, ignore_index: int) -> np.ndarray:
