@@ -23,7 +23,10 @@ from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.perception import build_network
 from tdfusion_ros.nets.yolox import Yolox
 from training.config import RENAMED
+from training.method.loss_net import LossNet
+from training.method.loss_net import LossNetConfig
 from training.method.loss_net import LossNetPaper
+from training.method.loss_net import LossNetPaperConfig
 from training.method.loss_net import LossNetRT
 from training.method.segmentation import Segmenter
 from training.method.segmentation import SegmenterConfig
@@ -97,12 +100,13 @@ def load_run(folder: str | Path) -> nn.Module:
     :raises ModelError: if the folder is not a finished run, or a file is damaged.
     """
     settings = read_description(folder)['architecture']
+    sizes = {name: value for name, value in settings.items() if name != 'name'}
     network: nn.Module
     match settings['name']:
         case 'loss_net_rt':
-            network = LossNetRT()
+            network = LossNetRT(LossNetConfig(**sizes))
         case 'loss_net':
-            network = LossNetPaper()
+            network = LossNetPaper(LossNetPaperConfig(**sizes))
         case 'segformer':
             network = Segmenter(SegmenterConfig(tuple(settings['classes']), settings['inputs']))
         case _:
@@ -133,6 +137,11 @@ def load_network(folder: str | Path, expected: type[N]) -> N:
 def load_detector(folder: str | Path) -> Detector | Yolox:
     """Return the detector of a run folder; as ``load_network``."""
     return _expect(folder, load_run(folder), (Detector, Yolox), 'detector')
+
+
+def load_loss_net(folder: str | Path) -> LossNet:
+    """Return the loss generator of a run folder; as ``load_network``."""
+    return _expect(folder, load_run(folder), (LossNetRT, LossNetPaper), 'loss generator')
 
 
 def load_fusion(folder: str | Path) -> FusionRT | FusionPaper:
@@ -167,7 +176,7 @@ def save_unfinished(
     """
     Write the state that a run needs to resume as if it had never stopped, on any device.
 
-    Random numbers are not part of it: each step seeds its own by its number.
+    Random sizes are not part of it: each step seeds its own by its number.
 
     :param progress: how far the run is (JSON), returned by ``load_unfinished``.
     :param identity: what must be the same to resume (JSON), such as the settings of the run.

@@ -21,12 +21,10 @@ from training.config_data import DataConfig
 RENAMED = {
     'teacher': 'task_networks',
     'pull': 'prior_strength',
-    'first_lesson': 'first_meta_step',
     'look_ahead': 'inner_steps',
-    'difference': 'central_difference',
 }
 """Names of settings in earlier versions, and what they are called now."""
-NETWORK_RUNS = ('fusion', 'imitate', 'detector', 'segmenter', 'pretrained')
+NETWORK_RUNS = ('fusion', 'imitate', 'loss', 'detector', 'segmenter', 'pretrained')
 """Settings that name the run folder of another network, or its file of pretrained weights."""
 PATHS = ('data', 'run', *NETWORK_RUNS)
 EXECUTION = ('threads', 'device', 'workers', 'save_every', 'panel_every')
@@ -77,21 +75,15 @@ class TrainConfig(DataConfig):
         if any(size % 32 for size in self.crop_hw):
             raise ConfigError(f'crop_hw must be multiples of 32, got {self.crop_hw}')
 
-    @property
-    def parts(self) -> int:
-        """Number of equal parts of a batch; each comes from another part of the data."""
-        return 1
-
     def batch_number(self, step: int) -> int:
         """Return the number of the batch of a step; steps with the same number share a batch."""
         return step
 
 
 @dataclass(frozen=True)
-class FusionTask(TrainConfig):
-    """Train a fusion network on the fusion loss with the weight 1/2 for both sources."""
+class FusionNetworkTask(TrainConfig):
+    """Settings of every task that trains a fusion network."""
 
-    task: str = field(default='fusion', init=False)
     fusion: str = setting('', 'Run folder of the fusion network to start from; empty: a new one.')
     network: str = setting(
         'fusion_rt',
@@ -107,7 +99,19 @@ class FusionTask(TrainConfig):
 
 
 @dataclass(frozen=True)
-class LearnedTask(FusionTask):
+class FusionTask(FusionNetworkTask):
+    """Train a fusion network on a fusion loss, without labels."""
+
+    task: str = field(default='fusion', init=False)
+    loss: str = setting(
+        '',
+        'Run folder of a learned loss (runs/NAME/loss_net); empty: the fixed loss, with the '
+        'weight 1/2 for both sources.',
+    )
+
+
+@dataclass(frozen=True)
+class LearnedTask(FusionNetworkTask):
     """Train a fusion network on a fusion loss that a loss generator learns from task losses."""
 
     task: str = field(default='learned', init=False)
@@ -118,19 +122,14 @@ class LearnedTask(FusionTask):
     )
     detector: str = setting(
         '',
-        'Run folder of the detector to start from, which should not have seen the data; or '
-        'an ONNX file of YOLOX-Nano.',
+        'Frozen detector: an ONNX file of YOLOX-Nano trained on COCO, or a run folder; empty: a '
+        'new one that learns along, as in the paper.',
     )
-    segmenter: str = setting('', 'Run folder of the segmenter to start from.')
+    segmenter: str = setting('', 'Run folder of the frozen segmenter; empty: a new one.')
     segmenter_channels: int = setting(
         3,
         'Channels that the segmenter reads: 3, or 1 (luma, as in the paper).',
         choices=(1, 3),
-    )
-    cross_fit: bool = setting(
-        True,
-        'Two task networks of each kind: each is trained on one half of the data and its task '
-        'loss is taken on the other half.',
     )
     combine: str = setting(
         'sum',
@@ -138,40 +137,32 @@ class LearnedTask(FusionTask):
         choices=('sum', 'normalized', 'pcgrad'),
     )
     loss_net: str = setting(
-        'rt',
-        'Loss generator G: rt (plain convolutions), or paper.',
-        choices=('rt', 'paper'),
+        'affine',
+        'Loss generator G: the network of the paper, or a small one that generates losses of the '
+        'family weight (as the paper), affine or bands.',
+        choices=('weight', 'affine', 'bands', 'paper'),
     )
     method: str = setting(
-        'adam',
+        'pixel',
         'Inner update: adam (step of Adam), paper (plain gradient descent), pixel (no inner '
         'update: the fused pixels move).',
         choices=('adam', 'pixel', 'paper'),
     )
     squared: bool = setting(False, 'Square the weights in the loss, as the released code does.')
-    central_difference: bool = setting(
-        False, 'Central difference instead of forward-mode differentiation in the meta gradient.'
-    )
     prior_strength: float = setting(
-        0.5, 'Strength of the prior w = 1/2 in the meta gradient; 0: none, as in the paper.'
+        5.0,
+        'Strength of the prior, the fixed loss, in the meta gradient; 0: none (paper). Its '
+        'inverse is the weight of the task loss beside the fixed one (method=pixel).',
     )
     inner_steps: int = setting(1, 'Steps of F in the inner update.', low=1)
-    first_meta_step: int = setting(
-        0, 'Step before which G does not change, while the task networks train.', low=0
-    )
-    meta_every: int = setting(4, 'Steps between two meta steps.', low=1)
+    meta_every: int = setting(1, 'Steps between two meta steps.', low=1)
     meta_lr: float = setting(1e-3, 'Highest learning rate of G.')
     detector_lr: float = setting(5e-4, 'Highest learning rate of the detector.')
     segmenter_lr: float = setting(1e-4, 'Highest learning rate of the segmenter.')
 
-    @property
-    def parts(self) -> int:
-        """One part of the batch for each task network of a kind."""
-        return 2 if self.cross_fit else 1
-
 
 @dataclass(frozen=True)
-class ImitationTask(FusionTask):
+class ImitationTask(FusionNetworkTask):
     """Train a real-time fusion network to produce the images of another fusion network."""
 
     task: str = field(default='imitation', init=False)

@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add(
         'run',
         metavar='RUN',
-        help='run of a detector (in a learned run its folder detector_a), or a bundle of an '
+        help='run of a detector (in a learned run its folder detector), or a bundle of an '
         'earlier version, to write it with the graph of this one',
     )
     add('-o', '--output', required=True, help='bundle folder to write')

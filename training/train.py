@@ -193,12 +193,10 @@ def prepare(config: TrainConfig) -> torch.device:
     :raises ConfigError: if the device does not exist, or the batch cannot be divided.
     """
     device, processes = distributed.choose_device(config.device), distributed.world_size()
-    if config.batch % (processes * config.parts):
-        counts = {'processes': processes, 'task networks of a kind': config.parts}
-        sharing = ' and '.join(f'{count} {name}' for name, count in counts.items() if count > 1)
+    if config.batch % processes:
         raise ConfigError(
-            f'batch must be a multiple of {processes * config.parts}, got {config.batch}: '
-            f'{sharing} share it'
+            f'batch must be a multiple of {processes}, got {config.batch}: {processes} processes '
+            'share it'
         )
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)

@@ -19,18 +19,18 @@ def test_paper_fusion_accepts_any_size_and_stays_within_0_and_1(hw):
 
 
 @pytest.mark.parametrize('network', [LossNetPaper, LossNetRT])
-def test_loss_net_starts_close_to_one_half_everywhere(network):
+def test_loss_net_starts_close_to_the_fixed_loss(network):
     torch.manual_seed(0)
     # Smooth, as real images are.
     luma, ir = torch.nn.functional.interpolate(torch.rand(2, 1, 8, 8), scale_factor=8).unsqueeze(1)
     with torch.inference_mode():
-        weight = network()(luma, ir)
-    assert weight.mean() == pytest.approx(0.5, abs=0.02)
-    assert weight.std() < 0.02
+        maps = network()(luma, ir)
+    assert maps.abs().mean() < 0.1
+    assert maps.std() < 0.1
 
 
 def test_swapped_sources_give_other_weights():
     luma, ir = torch.rand(2, 1, 1, 16, 16)
     network = LossNetPaper()
     with torch.inference_mode():
-        assert not torch.allclose(network(luma, ir), 1 - network(ir, luma), atol=1e-6)
+        assert not torch.allclose(network(luma, ir), -network(ir, luma), atol=1e-5)

@@ -23,8 +23,8 @@ from training.config import LearnedTask
 from training.data.augmentation import Batch
 from training.data.datasets import open_dataset
 from training.method import task_networks
+from training.method.loss_net import LossNetConfig
 from training.method.loss_net import LossNetRT
-from training.method.losses import fusion_loss
 from training.method.meta import constant_preconditioner
 from training.method.meta import meta_gradient
 from training.method.meta import pixel_gradient
@@ -66,7 +66,8 @@ def hardly_labeled():
 def networks():
     """Return F, G and a small convolutional task network, in float64."""
     torch.manual_seed(1)
-    fusion, loss_net = FusionRT(FusionRTConfig(width=4, depth=2)), LossNetRT(width=4, depth=2)
+    fusion = FusionRT(FusionRTConfig(width=4, depth=2))
+    loss_net = LossNetRT(LossNetConfig('affine', width=4, depth=2))
     torch.nn.init.normal_(loss_net.head.weight, std=0.3)
     layers = torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 1, 3)
     return fusion.double(), loss_net.double(), torch.nn.Sequential(*layers).double()
@@ -81,8 +82,8 @@ def gradients_of(network, loss):
 def fusion_gradients():
     fusion, loss_net, _ = networks()
     pair = images(3)
-    weight = loss_net(*pair).detach()
-    return gradients_of(fusion, fusion_loss(fusion(*pair), *pair, weight)['loss'])
+    maps = loss_net(*pair).detach()
+    return gradients_of(fusion, loss_net.loss(fusion(*pair), pair, maps, 1.0)['loss'])
 
 
 def detection_step(batch, training):
@@ -116,7 +117,7 @@ def meta_gradients(method, tasks=2, prior_strength=0.5):
     settings = {'prior_strength': prior_strength}
     if method == 'pixel':
         return pixel_gradient(fusion, loss_net, losses, LearnedTask(**settings))[0]
-    settings |= {'combine': 'normalized', 'central_difference': method == 'difference'}
+    settings |= {'combine': 'normalized'}
     arguments = (fusion, loss_net, [images(3), images(4)], losses)
     factors = constant_preconditioner(fusion, 0.05)
     return meta_gradient(*arguments, precondition=factors, config=LearnedTask(**settings))[0]
@@ -131,7 +132,7 @@ def everything():
         'segmentation': segmentation_gradients(),
         'statistics': detection_step(labeled(), training=True),
         'plain pixel': meta_gradients('pixel', tasks=1, prior_strength=0.0),
-        **{f'meta {method}': meta_gradients(method) for method in ('adam', 'pixel', 'difference')},
+        **{f'meta {method}': meta_gradients(method) for method in ('adam', 'pixel')},
     }
     return {f'{what}: {name}': g for what, part in found.items() for name, g in part.items()}
 

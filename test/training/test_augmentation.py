@@ -149,15 +149,6 @@ def test_collate_marks_padding_as_invalid_and_missing_masks_as_unlabeled(sample)
     assert augmentation.collate([empty]).mask is None
 
 
-def test_the_parts_of_a_batch_have_their_own_rows(sample):
-    flipped = augmentation.flip(sample)
-    first, second = augmentation.split(augmentation.collate([sample, flipped]), 2)
-    assert first.names == second.names == ('a',)
-    assert torch.equal(second.ir, augmentation.collate([flipped]).ir)
-    with pytest.raises(ValueError, match='3 samples into 2'):
-        augmentation.split(augmentation.collate([sample] * 3), 2)
-
-
 def test_a_region_to_ignore_stays_where_an_object_is_dropped(sample):
     """The same box, almost outside of the window, as an object and as a region."""
     boxes = np.array([[0, 0, 20, 20]] * 2, np.float32)

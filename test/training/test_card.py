@@ -119,8 +119,7 @@ def test_card_says_what_is_known_of_training_and_figures(part, changes, texts, a
     [
         ({'source': 'fused'}, 'runs/d'),
         ({'source': 'early'}, 'runs/d --fusion runs/f'),
-        ({'task': 'learned', 'cross_fit': False}, 'runs/d/detector'),
-        ({'task': 'learned', 'cross_fit': True}, 'runs/d/detector_a'),
+        ({'task': 'learned'}, 'runs/d/detector'),
     ],
 )
 def test_export_command_names_the_run_of_the_detector(changes, arguments):

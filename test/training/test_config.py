@@ -24,7 +24,7 @@ PLACES = ['data=DATA', 'run=RUN']
         (['task=fuse'], 'task must be one of fusion, learned'),
         (['meta_lr=1'], 'meta_lr belongs to task learned, not to fusion'),
         (['task=learned', 'source=ir'], 'source belongs to task detection and segmentation'),
-        (['task=learned', 'difference=true'], 'difference is now called central_difference'),
+        (['task=learned', 'look_ahead=2'], 'look_ahead is now called inner_steps'),
         (['task=detection', 'pull=1'], 'pull belongs to task learned, not to detection'),
         (['steps=many'], "steps must be int, got 'many'"),
         (['amp=1'], 'amp must be bool, got 1'),

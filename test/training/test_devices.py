@@ -5,10 +5,9 @@ import torch
 
 from training.checkpoint import load_run
 from training.checkpoint import read_description
-from training.data.augmentation import split
 from training.method.learned import compute_gradient
 from training.method.learned import learned_training
-from training.method.learned import mean_task_loss
+from training.method.learned import task_loss
 from training.method.losses import pair_of
 from training.method.optimization import run_network
 from training.train import make_batch
@@ -32,8 +31,7 @@ def gradient(samples):
         before, batch = (make_batch(samples, config, step).to(device) for step in (0, 1))
         training.networks['fusion'](*pair_of(before)).mean().backward()
         training.optimizers['fusion'].step()
-        detectors = [training.networks['detector_a'], training.networks['detector_b']]
-        losses = [mean_task_loss(detectors, split(batch, 2))]
+        losses = [task_loss(training.networks['detector'], batch)]
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
             arguments = (config, training.networks, training.optimizers, [before], losses)
             found, _ = compute_gradient(*arguments)
@@ -42,9 +40,7 @@ def gradient(samples):
     return compute
 
 
-@pytest.mark.parametrize(
-    'changes', [{}, {'central_difference': True}, {'method': 'pixel'}], ids=str
-)
+@pytest.mark.parametrize('changes', [{}, {'loss_net': 'bands'}, {'method': 'pixel'}], ids=str)
 def test_the_meta_gradient_is_the_same_to_the_bit_under_bfloat16(short_run, gradient, changes):
     config = short_run('learned', **changes)
     exact = gradient(config)
@@ -69,7 +65,7 @@ def test_bfloat16_changes_what_a_network_computes_but_not_the_type_of_its_output
             'learned',
             {'method': 'pixel', 'squared': True, 'network': 'fusion', 'loss_net': 'paper'},
         ),
-        ('learned', {'method': 'paper', 'central_difference': True, 'prior_strength': 0.0}),
+        ('learned', {'method': 'paper', 'loss_net': 'weight', 'prior_strength': 0.0}),
     ],
 )
 def test_a_step_leaves_no_tensor_on_another_device(short_run, samples, monkeypatch, task, changes):
@@ -108,8 +104,8 @@ def test_every_task_trains_on_cuda_and_resumes_there(short_run, samples, interru
 
 @pytest.mark.gpu
 @needs_cuda
-@pytest.mark.parametrize('central_difference', [False, True])
-def test_the_meta_gradient_on_cuda_is_that_of_the_cpu(short_run, gradient, central_difference):
-    config = short_run('learned', central_difference=central_difference)
+@pytest.mark.parametrize('family', ['weight', 'affine', 'bands'])
+def test_the_meta_gradient_on_cuda_is_that_of_the_cpu(short_run, gradient, family):
+    config = short_run('learned', loss_net=family)
     cpu, cuda = gradient(config), gradient(config, torch.device('cuda'))
     assert torch.cosine_similarity(cpu, cuda, 0) > 0.99

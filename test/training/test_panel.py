@@ -35,8 +35,8 @@ def events():
     return read
 
 
-@pytest.mark.parametrize(('task', 'images'), [('fusion', 3), ('learned', 4)])
-def test_tensorboard_shows_every_loss_and_panels_of_rgb_ir_fused_and_w(
+@pytest.mark.parametrize(('task', 'images'), [('fusion', 3), ('learned', 3 + 4)])
+def test_tensorboard_shows_every_loss_and_panels_of_rgb_ir_fused_and_the_maps(
     config, samples, events, logged, task, images
 ):
     config = config(task, validate_every=2)

@@ -65,8 +65,10 @@ def test_the_learned_loss_trains_fusion_detector_and_loss_net(short_run, samples
     train(config, samples)
     log = logged(config.run)
     assert [line['step'] for line in log if 'after_inner_update' in line] == [2, 4]
-    assert log[-1]['weight_ir'] != log[0]['weight_ir']
-    for place in ('', 'detector_a', 'detector_b', 'loss_net'):
+    assert log[-1]['map_size'] != log[0]['map_size']
+    agreed = [line['step'] for line in log if 'agreement' in line]
+    assert agreed == ([] if method == 'paper' else [4])  # it has no momentum
+    for place in ('', 'detector', 'loss_net'):
         load_run(Path(config.run) / place)
 
 
@@ -77,7 +79,7 @@ def test_the_learned_loss_trains_fusion_detector_and_loss_net(short_run, samples
         ('learned', {'inner_steps': 2, 'meta_every': 2, 'workers': 2, 'validate_every': 2}),
         (
             'learned',
-            {'task_networks': 'both', 'combine': 'pcgrad', 'cross_fit': False, 'meta_every': 1},
+            {'task_networks': 'both', 'combine': 'pcgrad', 'meta_every': 1},
         ),
     ],
 )
@@ -221,7 +223,7 @@ def test_a_detector_learns_the_classes_of_the_data_and_starts_only_on_these(
     with_classes(masked_root, 'deer', 'boar', 'hare', 'fox')
     config = short_run(task, steps=1, **settings)
     train(config, masked_samples)
-    run = Path(config.run) / ('detector_a' if task == 'learned' else '')
+    run = Path(config.run) / ('detector' if task == 'learned' else '')
     assert load_run(run).config.classes == 4
     for folder in (run, config.run):
         assert read_description(folder)['classes'] == ['deer', 'boar', 'hare', 'fox']
@@ -272,6 +274,6 @@ def test_the_smoke_configuration_trains_the_learned_loss(
     changes = [f'data={data_root}', f'run={run}', 'steps=3', 'validate_every=2']
     main([str(root / 'config' / 'train' / 'smoke.yaml'), *changes])
     assert '4 pairs' in capsys.readouterr().out
-    for place in ('', 'detector_a', 'detector_b', 'loss_net'):
+    for place in ('', 'detector', 'loss_net'):
         load_run(run / place)
     assert len(logged(run, 'validation')) == 2

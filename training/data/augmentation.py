@@ -1,6 +1,5 @@
 """Augmentation of rgb, ir, boxes and mask together; every function returns a new sample."""
 
-from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
@@ -44,27 +43,14 @@ class Batch:
     coverage: Tensor | None = None
     """(B, 1, H, W) float32 in [0, 1], as the robot's; None if the camera sees everywhere."""
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> 'Batch':
-        tensors: dict[str, Any] = {
-            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **tensors)
-
     def to(self, device: torch.device) -> 'Batch':
         """Return the batch with all its tensors on ``device``."""
-        return self._each(lambda tensor: tensor.to(device))
-
-    def rows(self, chosen: slice) -> 'Batch':
-        """Return some of the samples."""
-        return replace(self._each(lambda tensor: tensor[chosen]), names=self.names[chosen])
-
-
-def split(batch: Batch, count: int) -> list[Batch]:
-    """Return ``count`` equal parts of a batch, in order."""
-    size, rest = divmod(len(batch.names), count)
-    if rest:
-        raise ValueError(f'cannot split {len(batch.names)} samples into {count} equal parts')
-    return [batch.rows(slice(start, start + size)) for start in range(0, count * size, size)]
+        moved: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 def flip(sample: Sample) -> Sample:

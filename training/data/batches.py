@@ -11,7 +11,6 @@ import os
 import numpy as np
 import torch
 
-from tdfusion_ros.core.errors import ConfigError
 from training import distributed
 from training.config import TrainConfig
 from training.data import augmentation
@@ -44,36 +43,8 @@ def lights_of(samples: Sequence[Sample]) -> list[str]:
     return [sample.strata.get('light', '') for sample in samples]
 
 
-def halves(samples: Sequence[Sample]) -> list[list[int]]:
-    """
-    Return the indices of the samples in two halves that share no scenes where possible.
-
-    Neighbors stay together, as they may be frames of one drive; each half has day and night.
-
-    :raises ConfigError: if there are fewer than two samples.
-    """
-    lights: dict[str, list[int]] = {}
-    for index, light in enumerate(lights_of(samples)):
-        lights.setdefault(light, []).append(index)
-    first: list[int] = []
-    second: list[int] = []
-    for part in lights.values():
-        cut = (len(part) + (len(first) < len(second))) // 2
-        first += part[:cut]
-        second += part[cut:]
-    if not first or not second:
-        raise ConfigError(
-            'one pair cannot be split in two halves: add pairs or set cross_fit=false'
-        )
-    return [first, second]
-
-
 def augment(
-    samples: Sequence[Sample],
-    index: int,
-    partners: Sequence[int],
-    config: TrainConfig,
-    rng: np.random.Generator,
+    samples: Sequence[Sample], index: int, config: TrainConfig, rng: np.random.Generator
 ) -> Sample:
     """Return one random crop around sample ``index``, or a mosaic of it and three partners."""
 
@@ -81,7 +52,7 @@ def augment(
         return augmentation.random_crop(samples[i], rng, size_hw, config.scale_range)
 
     if rng.random() < config.mosaic:
-        chosen = [index, *(partners[i] for i in rng.integers(len(partners), size=3))]
+        chosen = [index, *rng.integers(len(samples), size=3)]
         half = (config.crop_hw[0] // 2, config.crop_hw[1] // 2)
         crop = augmentation.mosaic([random_crop(i, half) for i in chosen], config.crop_hw)
     else:
@@ -103,19 +74,15 @@ def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Bat
     Return the batch of a step, or this process's share of it.
 
     A row depends on the seed and its position in the run alone, so neither threads nor processes
-    change it. Every sample is used once before any is used twice. With cross-fitting, the rows of
-    the first half of the data come first.
+    change it. Every sample is used once before any is used twice.
     """
-    groups = halves(samples) if config.parts == 2 else [list(range(len(samples)))]
-    size = config.batch // config.parts
     rows = []
     for row in distributed.share(range(config.batch)):
-        number, place = row // size, step * size + row % size
-        group = groups[number]
-        epoch, index = divmod(place, len(group))
-        order = np.random.default_rng((config.seed, 0, epoch)).permutation(len(group))
-        rng = np.random.default_rng((config.seed, 1, step * config.batch + row))
-        rows.append(augment(samples, group[order[index]], group, config, rng))
+        place = step * config.batch + row
+        epoch, index = divmod(place, len(samples))
+        order = np.random.default_rng((config.seed, 0, epoch)).permutation(len(samples))
+        rng = np.random.default_rng((config.seed, 1, place))
+        rows.append(augment(samples, order[index], config, rng))
     return augmentation.collate(rows)
 
 

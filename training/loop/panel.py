@@ -32,7 +32,7 @@ def panel_batch(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Batch:
 @torch.no_grad()
 def draw_panel(networks: Mapping[str, nn.Module], batch: Batch) -> Tensor | None:
     """
-    Return rgb, ir, fused and, with a loss net, w side by side, a row for each pair, (3, H, W).
+    Return rgb, ir, fused and the maps of G, if any, side by side, a row for a pair, (3, H, W).
 
     :param networks: of the run, by name.
     :returns: None without a fusion network.
@@ -42,6 +42,7 @@ def draw_panel(networks: Mapping[str, nn.Module], batch: Batch) -> Tensor | None
     pair = pair_of(batch)
     images = [batch.rgb, batch.ir, recolor(batch.rgb, networks['fusion'](*pair))]
     if 'loss_net' in networks:
-        images.append(networks['loss_net'](*sources_of(pair)))
+        maps = networks['loss_net'](*sources_of(pair))
+        images += maps.sigmoid().split(1, 1)
     rows = torch.cat([image.expand(-1, 3, -1, -1) for image in images], 3)
     return torch.cat(list(rows), 1)

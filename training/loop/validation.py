@@ -28,7 +28,6 @@ from training.data.augmentation import SIZE_MULTIPLE
 from training.data.batches import cache_samples
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
-from training.method.losses import fusion_loss
 from training.method.losses import imitation_loss
 from training.method.losses import pair_of
 from training.method.losses import sources_of
@@ -39,6 +38,7 @@ from training.method.task_networks import loss_on_fused
 from training.method.task_networks import task_input
 from training.method.task_networks import TaskNetwork
 from training.method.tasks import frozen_fusion
+from training.method.tasks import fusion_loss_of
 
 Networks = Mapping[str, nn.Module]
 
@@ -151,13 +151,12 @@ def choose_measure(config: TrainConfig, training: Training, device: torch.device
 
 
 def fusion_measure(config: FusionTask, device: torch.device) -> Measure:
-    """Measure the fusion loss with the weight 1/2."""
-    half = torch.tensor(0.5, device=device)
+    """Measure the loss that the fusion network is trained on."""
+    loss_of = fusion_loss_of(config, device)
 
     def evaluate(networks: Networks, batch: Batch, _: Sample) -> float:
         pair = pair_of(batch)
-        fused, sources = networks['fusion'](*pair), sources_of(pair)
-        return fusion_loss(fused, *sources, half, config.gradient_weight)['loss'].item()
+        return loss_of(networks['fusion'](*pair), sources_of(pair))['loss'].item()
 
     return Measure('loss', False, evaluate)
 

@@ -105,23 +105,19 @@ def assign(
     return Targets(quality[..., None] * one_hot, true_boxes[rows, owner])
 
 
-def counted(truth: Truth, points: Tensor, is_object: Tensor) -> Tensor | None:
+def counted(truth: Truth, points: Tensor, is_object: Tensor) -> Tensor:
     """
-    Return about which scores the labels say something, (B, A, C) or (B, A, 1) bool; None: all.
+    Return about which scores the labels say something, (B, A, C) or (B, A, 1) bool.
 
     Nothing is known about the classes that a data set does not label, nor about the content of
     regions to ignore, except of the points that have an object.
 
     :param is_object: (B, A) bool.
     """
-    known = None if truth.labeled is None else truth.labeled[:, None]
-    unknown_boxes = truth.class_ids < 0
-    if unknown_boxes.any():
-        left_top, right_bottom = truth.boxes_xyxy[:, :, None].split(2, -1)
-        inside = ((points > left_top) & (points < right_bottom)).all(-1)
-        ignored = (inside & unknown_boxes[..., None]).any(1) & ~is_object
-        known = ~ignored[..., None] if known is None else known & ~ignored[..., None]
-    return known
+    left_top, right_bottom = truth.boxes_xyxy[:, :, None].split(2, -1)
+    inside = ((points > left_top) & (points < right_bottom)).all(-1)
+    ignored = (inside & (truth.class_ids < 0)[..., None]).any(1) & ~is_object
+    return ~ignored[..., None] & (True if truth.labeled is None else truth.labeled[:, None])
 
 
 def detection_loss(
@@ -142,10 +138,7 @@ def detection_loss(
     # The total of the whole batch: the mean of the losses of all processes is then its loss.
     total = distributed.average([weight.sum()])[0].clamp(min=1 / distributed.world_size())
     class_losses = (targets.quality - scores).abs() ** 2 * entropy
-    known = counted(truth, points, weight > 0)
-    if known is not None:
-        class_losses = class_losses * known
-    classes = class_losses.sum() / total
+    classes = (class_losses * counted(truth, points, weight > 0)).sum() / total
     giou = pair_iou(boxes, targets.boxes_xyxy, generalized=True)
     borders = ((1 - giou) * weight).sum() / total
     return {

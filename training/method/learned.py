@@ -1,9 +1,9 @@
 """
-Task ``learned``: fusion network F, loss generator G and task networks T, trained together.
+Task ``learned``: a fusion network F and a loss generator G, trained for task networks T.
 
 Bai et al., Task-driven Image Fusion with Learnable Fusion Loss, CVPR 2025. F never gets a gradient
-of the task loss: G learns from the meta gradient, F from the loss that G generates, each T from
-its task loss on the images that F fuses.
+of the task loss: G learns from the meta gradient, F from the loss that G generates. A T that the
+settings name is frozen; a new one learns along, as in the paper, from the images that F fuses.
 """
 
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ from torch import Tensor
 from tdfusion_ros.core.errors import ConfigError
 from training.config import LearnedTask
 from training.data.augmentation import Batch
-from training.data.augmentation import split
 from training.data.datasets import mask_classes
 from training.distributed import world_size
-from training.method.loss_net import LossNetPaper
-from training.method.loss_net import LossNetRT
-from training.method.losses import fusion_loss
+from training.method.loss_net import LossNet
+from training.method.loss_net import make_loss_net
 from training.method.losses import pair_of
 from training.method.losses import sources_of
 from training.method.meta import adam_preconditioner
+from training.method.meta import agreement
 from training.method.meta import constant_preconditioner
 from training.method.meta import Fuse
 from training.method.meta import meta_gradient
 from training.method.meta import MetaGradient
 from training.method.meta import normalized_sgd_step
+from training.method.meta import Params
 from training.method.meta import pixel_gradient
 from training.method.meta import TaskLoss
 from training.method.optimization import channels_last
@@ -49,48 +49,49 @@ from training.method.tasks import make_fusion
 # The meta gradient is tiny (1e-6 to 1e-10): the usual 1e-8 of Adam would swamp the gradient.
 EPS = 1e-20
 Optimizers = dict[str, torch.optim.Optimizer]
-TaskNetworks = dict[str, dict[str, TaskNetwork]]
-"""By kind (detector, segmenter), then by name (detector_a, detector_b)."""
+TaskNetworks = dict[str, TaskNetwork]
+"""By kind: detector, segmenter."""
 
 
 def learned_training(config: LearnedTask, device: torch.device) -> Training:
     """Return F, G and each T in training; a step updates them all."""
     fusion = make_fusion(config).to(device)
     tasks, classes = make_task_networks(config, device)
-    generator = LossNetRT() if config.loss_net == 'rt' else LossNetPaper()
-    loss_net = channels_last(generator).to(device)
-    every_task = {name: net for networks in tasks.values() for name, net in networks.items()}
-    networks = {'fusion': fusion, **every_task, 'loss_net': loss_net}
+    loss_net = make_loss_net(config.loss_net, config.squared).to(device)
+    networks = {'fusion': fusion, **tasks, 'loss_net': channels_last(loss_net)}
     optimizers = make_optimizers(config, networks)
 
     def step(index: int, batch: Batch, previous: list[Batch]) -> Losses:
         outer_losses: Losses = {}
-        parts = split(batch, config.parts)
         # Meta step: inner update of F on the batches before, outer update of G on this batch.
-        is_meta_step = index >= config.first_meta_step and index % config.meta_every == 0
-        if is_meta_step and len(previous) == config.inner_steps:
-            outer = [mean_task_loss([*group.values()], parts) for group in tasks.values()]
-            gradient, values = compute_gradient(config, networks, optimizers, previous, outer)
+        if index % config.meta_every == 0 and len(previous) == config.inner_steps:
+            task_losses = [task_loss(network, batch) for network in tasks.values()]
+            gradient, values = compute_gradient(
+                config, networks, optimizers, previous, task_losses
+            )
+            outer_losses = summed('after_inner_update', tasks, torch.tensor(values, device=device))
+            if earlier := momentum(loss_net, optimizers['loss_net']):
+                outer_losses['agreement'] = agreement(gradient, earlier)
             update_loss_net(config, loss_net, gradient, optimizers['loss_net'])
-            after = torch.tensor(values, device=device)
-            outer_losses = summed('after_inner_update', tasks, after)
-        # Fusion step: F on the fusion loss (Eq. 4-6) with the weights that G generates.
+        # Fusion step: F on the fusion loss that G generates.
         pair = pair_of(batch)
         with torch.no_grad():
-            w = loss_net(*sources_of(pair))
+            maps = loss_net(*sources_of(pair))
         fused = run_network(fusion, pair, config.amp)
-        losses = fusion_loss(
-            fused, *sources_of(pair), w, config.gradient_weight, squared=config.squared
-        )
+        losses = loss_net.loss(fused, sources_of(pair), maps, config.gradient_weight)
         descend(optimizers['fusion'], fusion, losses['loss'])
-        # Task step: each T on its task loss, on its own part, fused by the updated F.
-        with torch.no_grad():
-            images = run_network(fusion, pair, config.amp).chunk(len(parts))
-        found = [
-            task_step(group, optimizers, parts, images, config.amp) for group in tasks.values()
-        ]
-        losses |= {**summed('task', tasks, torch.stack(found)), 'weight_ir': w.mean()}
-        return {**losses, 'weight_ir_std': w.std(), **outer_losses}
+        # Task step: each new T on its task loss, on what the updated F fuses.
+        new = {name: network for name, network in tasks.items() if name in optimizers}
+        if new:
+            with torch.no_grad():
+                image = run_network(fusion, pair, config.amp)
+            found = []
+            for name, network in new.items():
+                loss = loss_on_fused(network, image, batch, config.amp)
+                descend(optimizers[name], network, loss)
+                found.append(loss.detach())
+            losses |= summed('task', new, torch.stack(found))
+        return {**losses, 'map_size': maps.square().mean().sqrt(), **outer_losses}
 
     return Training(
         networks, optimizers, step, previous_batches=config.inner_steps, classes=classes
@@ -104,8 +105,9 @@ def compute_gradient(
     previous: Sequence[Batch],
     task_losses: Sequence[TaskLoss],
 ) -> MetaGradient:
-    """Return the meta gradient for G, and the task losses after the inner update."""
+    """Return the meta gradient for G."""
     fusion, loss_net = networks['fusion'], networks['loss_net']
+    assert isinstance(loss_net, LossNet)
     if config.method == 'pixel':
         return pixel_gradient(fusion, loss_net, task_losses, config)
     if config.method == 'paper':
@@ -120,8 +122,8 @@ def compute_gradient(
 
 def update_loss_net(
     config: LearnedTask,
-    loss_net: nn.Module,
-    gradient: dict[str, Tensor],
+    loss_net: LossNet,
+    gradient: Params,
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Take the outer update: one step of G along the meta gradient."""
@@ -133,42 +135,21 @@ def update_loss_net(
     optimizer.step()
 
 
-def mean_task_loss(networks: Sequence[TaskNetwork], parts: Sequence[Batch]) -> TaskLoss:
-    """
-    Return the mean task loss of the networks of a kind as a function of how images are fused.
-
-    With ``cross_fit``, each network is evaluated on the part of the batch that the other one is
-    trained on. A network finds objects that it was trained on in any fused image, and its gradient
-    there is noise: if a fused image follows infrared more, the loss of a detector changes by
-    -0.037 ± 0.012 on unseen images and by 0.000 ± 0.010 on seen ones
-    (``test/training/oracle/memorization.py``).
-    """
-
-    def task_loss(fuse: Fuse) -> Tensor:
-        losses = []
-        for network, part in zip(networks, reversed(parts), strict=True):
-            fused = fuse(*pair_of(part))
-            with evaluation_mode(network):
-                losses.append(loss_on_fused(network, fused, part))
-        return torch.stack(losses).mean()
-
-    return task_loss
+def momentum(loss_net: nn.Module, optimizer: torch.optim.Optimizer) -> Params:
+    """Return Adam's running mean of the meta gradients, by parameter name; empty before."""
+    states = {name: optimizer.state.get(p, {}) for name, p in loss_net.named_parameters()}
+    return {name: state['exp_avg'] for name, state in states.items() if state}
 
 
-def task_step(
-    networks: Mapping[str, TaskNetwork],
-    optimizers: Optimizers,
-    parts: Sequence[Batch],
-    fused: Sequence[Tensor],
-    amp: bool,
-) -> Tensor:
-    """Train every network of a kind on its own part of the batch; return the mean loss."""
-    losses = []
-    for (name, network), part, image in zip(networks.items(), parts, fused, strict=True):
-        loss = loss_on_fused(network, image, part, amp)
-        descend(optimizers[name], network, loss)
-        losses.append(loss.detach())
-    return torch.stack(losses).mean()
+def task_loss(network: TaskNetwork, batch: Batch) -> TaskLoss:
+    """Return the loss of a task network on a batch as a function of how images are fused."""
+
+    def loss(fuse: Fuse) -> Tensor:
+        fused = fuse(*pair_of(batch))
+        with evaluation_mode(network):
+            return loss_on_fused(network, fused, batch)
+
+    return loss
 
 
 def summed(name: str, tasks: TaskNetworks, losses: Tensor) -> Losses:
@@ -191,32 +172,29 @@ def make_task_networks(
             f'combine={config.combine} with method=pixel compares gradients of all pixels, which '
             'are spread over several processes: use another method, combine=sum, or one process'
         )
-    names = ('_a', '_b') if config.cross_fit else ('',)
     tasks: TaskNetworks = {}
     classes: tuple[str, ...] = ()
     if config.task_networks in ('detection', 'both'):
         classes = box_classes(config)
-        tasks['detector'] = {
-            f'detector{name}': make_detector(classes, config.detector).to(device) for name in names
-        }
+        tasks['detector'] = make_detector(classes, config.detector).to(device)
     if config.task_networks in ('segmentation', 'both'):
-        of_masks = mask_classes(config.data, config.split)
-        tasks['segmenter'] = {
-            f'segmenter{name}': make_segmenter(
-                of_masks, config.segmenter, config.segmenter_channels
-            ).to(device)
-            for name in names
-        }
+        tasks['segmenter'] = make_segmenter(
+            mask_classes(config.data, config.split), config.segmenter, config.segmenter_channels
+        ).to(device)
+    for name, network in tasks.items():
+        network.requires_grad_(not getattr(config, name))
     return tasks, classes
 
 
 def make_optimizers(config: LearnedTask, networks: Mapping[str, nn.Module]) -> Optimizers:
-    """Return an optimizer for each network, by the same name."""
-    rates = {'detector': config.detector_lr, 'segmenter': config.segmenter_lr, 'fusion': config.lr}
+    """Return an optimizer for each network that learns, by the same name."""
+    rates = {'fusion': config.lr}
+    rates |= {} if config.detector else {'detector': config.detector_lr}
+    rates |= {} if config.segmenter else {'segmenter': config.segmenter_lr}
     optimizers: Optimizers = {
-        name: make_optimizer(network, rates[kind], config.weight_decay)
+        name: make_optimizer(network, rates[name], config.weight_decay)
         for name, network in networks.items()
-        if (kind := name.partition('_')[0]) in rates
+        if name in rates
     }
     parameters = networks['loss_net'].parameters()
     optimizers['loss_net'] = torch.optim.Adam(parameters, lr=config.meta_lr, eps=EPS)

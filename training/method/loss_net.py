@@ -1,9 +1,11 @@
 """
-The loss generator G: it gives each pixel the weight of each source in the fusion loss.
+The loss generator G: from a pair of images to the fusion loss that F is trained on.
 
 Needed in training only. Source: Bai et al., CVPR 2025, section 3.2; the layers before the softmax
 as in the released network.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -13,61 +15,128 @@ from torch.nn import functional
 from tdfusion_ros.nets.fusion_paper import conv
 from tdfusion_ros.nets.fusion_paper import encoder
 from tdfusion_ros.nets.fusion_paper import RestormerBlock
+from training.method.loss_families import FAMILIES
+from training.method.loss_families import Terms
+from training.method.losses import Sources
 
 
-class LossNetPaper(nn.Module):
-    """G of the paper: 44 529 parameters, 44 kMAC per pixel."""
+@dataclass(frozen=True)
+class LossNetConfig:
+    """Settings of a loss generator, stored with its weights."""
 
-    def __init__(self, width: int = 16) -> None:
+    family: str = 'weight'
+    """Name of the family of losses, in ``FAMILIES``."""
+    width: int = 24
+    """Channels of the hidden layers."""
+    depth: int = 5
+    """Number of convolutions."""
+    scale: int = 4
+    """Side of a pixel of the hidden layers, in pixels of the image."""
+
+
+@dataclass(frozen=True)
+class LossNetPaperConfig:
+    """Settings of the loss generator of the paper, stored with its weights."""
+
+    family: str = 'weight'
+    """``weight``, or ``squared`` as in the released code."""
+
+
+class LossNet(nn.Module):
+    """What both generators share: they emit the maps of a family, and the family has the loss."""
+
+    family: str
+
+    def loss(self, fused: Tensor, sources: Sources, maps: Tensor, gradient_weight: float) -> Terms:
+        """
+        Return the generated fusion loss: ``loss``, and its terms.
+
+        :param fused: (B, 1, H, W) in [0, 1].
+        :param maps: (B, M, H, W), the output of this network for the pair.
+        """
+        return FAMILIES[self.family].loss(fused, sources, maps, gradient_weight)
+
+    def fixed_maps(self, luma: Tensor) -> Tensor:
+        """Return the maps with which the loss is the fixed one of its family."""
+        return luma.new_zeros(len(luma), FAMILIES[self.family].maps, *luma.shape[2:])
+
+
+class LossNetPaper(LossNet):
+    """G of the paper: 44 529 parameters, 44 kMAC per pixel; gives the weight of each source."""
+
+    WIDTH = 16
+
+    def __init__(self, config: LossNetPaperConfig | None = None) -> None:
         super().__init__()
-        self.encode_ir = encoder(width)
-        self.encode_luma = encoder(width)
+        self.config = config or LossNetPaperConfig()
+        self.family = self.config.family
+        self.encode_ir = encoder(self.WIDTH)
+        self.encode_luma = encoder(self.WIDTH)
         self.decode = nn.Sequential(
-            RestormerBlock(2 * width),
-            RestormerBlock(2 * width),
-            conv(2 * width, width, 3),
+            RestormerBlock(2 * self.WIDTH),
+            RestormerBlock(2 * self.WIDTH),
+            conv(2 * self.WIDTH, self.WIDTH, 3),
             nn.PReLU(),
-            conv(width, 2, 3),
+            conv(self.WIDTH, 2, 3),
         )
 
     def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
         """
-        Return the weight of the infrared source; luma gets one minus it.
+        Return the logit of the weight of infrared; luma gets one minus the weight.
+
+        The same as a softmax over the weights of both sources.
 
         :param luma: (B, 1, H, W) in [0, 1]; ``ir`` the same.
-        :returns: (B, 1, H, W) in (0, 1).
+        :returns: (B, 1, H, W).
         """
-        logits = self.decode(torch.cat((self.encode_ir(ir), self.encode_luma(luma)), 1))
-        return logits.softmax(1)[:, :1]
+        of_ir, of_luma = self.decode(
+            torch.cat((self.encode_ir(ir), self.encode_luma(luma)), 1)
+        ).split(1, 1)
+        return of_ir - of_luma
 
 
-class LossNetRT(nn.Module):
-    """G for training without a GPU: 3x3 convolutions at half resolution, 4 kMAC per pixel."""
+class LossNetRT(LossNet):
+    """G for any family: 3x3 convolutions at a quarter of the resolution, 2 kMAC per pixel."""
 
-    def __init__(self, width: int = 16, depth: int = 8) -> None:
+    def __init__(self, config: LossNetConfig | None = None) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        inputs = 8
-        for _ in range(depth - 1):
+        self.config = config or LossNetConfig()
+        self.family = self.config.family
+        width, scale = self.config.width, self.config.scale
+        layers: list[nn.Module] = [nn.PixelUnshuffle(scale)]
+        inputs = 2 * scale**2
+        for _ in range(self.config.depth - 1):
             layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
             inputs = width
         self.body = nn.Sequential(*layers)
-        self.head = nn.Conv2d(width, 1, 3, padding=1)
+        self.head = nn.Conv2d(width, FAMILIES[self.config.family].maps, 3, padding=1)
         # The default initialization shrinks the signal to a hundredth, and G then learns one
-        # weight for all pixels.
+        # loss for all pixels.
         for layer in self.body:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        # Start near one half everywhere, as G of the paper does: plain averaging.
+        # Start near zero everywhere, the fixed loss.
         nn.init.normal_(self.head.weight, std=1e-3)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
-        """Return the weight of the infrared source, (B, 1, H, W) in (0, 1); H and W even."""
-        x = functional.pixel_unshuffle(torch.cat((luma, ir), 1) - 0.5, 2)
-        logits = self.head(self.body(x))
-        return functional.interpolate(logits, scale_factor=2.0, mode='bilinear').sigmoid()
+        """
+        Return the maps of the family, (B, M, H, W); zero is the fixed loss.
+
+        :param luma: (B, 1, H, W) in [0, 1], H and W multiples of ``scale``; ``ir`` the same.
+        """
+        maps = self.head(self.body(torch.cat((luma, ir), 1) - 0.5))
+        return functional.interpolate(maps, scale_factor=float(self.config.scale), mode='bilinear')
 
 
-LossNet = LossNetPaper | LossNetRT
+def make_loss_net(name: str, squared: bool = False) -> LossNet:
+    """
+    Return a new loss generator.
+
+    :param name: ``paper``: the network of the paper; else the name of a family.
+    :param squared: square the weights of both sources, as the released code does.
+    """
+    if name == 'paper':
+        return LossNetPaper(LossNetPaperConfig('squared' if squared else 'weight'))
+    return LossNetRT(LossNetConfig('squared' if squared else name))

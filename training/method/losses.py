@@ -13,6 +13,8 @@ Pair = tuple[Tensor, ...]
 Luma and infrared, (B, 1, H, W) each, in [0, 1]: the input of F. A third one is the coverage, if
 the thermal camera does not see everywhere.
 """
+Sources = tuple[Tensor, Tensor]
+"""Luma and infrared as G and the losses see them."""
 DARK = 0.1
 """Intensity at which a difference has half the weight that it has at 0."""
 SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
@@ -24,9 +26,9 @@ def pair_of(batch: Batch) -> Pair:
     return luma_of(batch.rgb), batch.ir, *seen
 
 
-def sources_of(pair: Pair) -> tuple[Tensor, Tensor]:
+def sources_of(pair: Pair) -> Sources:
     """
-    Return luma and infrared as G and the losses see them.
+    Return the sources of a pair.
 
     Where the thermal camera does not see, infrared is luma, as the fused image is: nothing there
     contributes to a loss.
@@ -45,6 +47,11 @@ def sobel(image: Tensor) -> Tensor:
     kernel = torch.tensor(SOBEL_X, dtype=image.dtype, device=image.device)
     kernels = torch.stack((kernel, kernel.T)).unsqueeze(1)
     return functional.conv2d(functional.pad(image, (1, 1, 1, 1), mode='replicate'), kernels)
+
+
+def stronger(of_luma: Tensor, of_ir: Tensor) -> Tensor:
+    """Return the values of larger magnitude, with their sign; a tie goes to infrared."""
+    return torch.where(of_luma.abs() > of_ir.abs(), of_luma, of_ir)
 
 
 def intensity_loss(
@@ -70,9 +77,7 @@ def gradient_loss(fused: Tensor, luma: Tensor, ir: Tensor) -> Tensor:
     x and y are chosen separately; a tie goes to infrared. Sum over the two directions, mean over
     pixels.
     """
-    of_luma, of_ir = sobel(luma), sobel(ir)
-    target = torch.where(of_luma.abs() > of_ir.abs(), of_luma, of_ir)
-    return 2 * (sobel(fused) - target).abs().mean()
+    return 2 * (sobel(fused) - stronger(sobel(luma), sobel(ir))).abs().mean()
 
 
 def fusion_loss(

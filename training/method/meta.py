@@ -2,22 +2,28 @@
 The meta gradient: how to change the loss generator G so that the task loss falls.
 
 Bai et al., Task-driven Image Fusion with Learnable Fusion Loss, CVPR 2025. For luma y, infrared
-ir, the fused image f = F_theta(y, ir) and the loss weight w = G_phi(y, ir) of infrared:
+ir, the fused image f = F_theta(y, ir) and a fusion loss L_f of the fused pixels whose maps are the
+output of G_phi(y, ir):
 
-    theta' = theta - P grad_theta L_f(f; w)     inner update: F on the generated fusion loss
+    theta' = theta - P grad_theta L_f(f; phi)   inner update: F on the generated fusion loss
     phi <- phi - lr grad_phi L_t(F_theta')      outer update: G on the task loss of the updated F
 
-P is the constant, diagonal preconditioner of F's optimizer. As w enters L_f only in the intensity
-term, grad_phi has a closed form without second derivatives:
+P is the constant, diagonal preconditioner of F's optimizer. As phi enters through the slopes of
+L_f at the fused pixels, grad_phi has a closed form without second derivatives of any network:
 
     v = grad_theta' L_t                         one backward pass through T and F
     u = d/de F_(theta + e P v)(y, ir), e = 0    one forward-mode pass: how the fused pixels move
-    S = 2 mean[(w (f - ir) + (1 - w)(f - y)) u]
+    S = <dL_f / df (f; phi), u>
     grad_phi L_t = -grad_phi S                  one backward pass through G
 
+With the method ``pixel`` there is no inner update: u = dL_t / df, as if F could move each pixel.
 This project adds a prior. With the setting ``prior_strength`` above 0, S is replaced by
 
-    S / rms[(y - ir) u / 2] - prior_strength / 2 mean[logit(w)^2]
+    mean[s u] - prior_strength / 2 mean[(s - s_fixed)^2],    s = N dL_f / df (f; phi)
+
+N is the number of pixels. With ``pixel``, u = N dL_t / df: the generated slopes approach those of
+the fixed loss plus alpha times the task loss, alpha = 1 / prior_strength, so that F learns what a
+direct training on that sum would teach it. With an inner update, u is scaled to unit mean square.
 
 The meta gradients change nothing in place: F, G, the task networks and the optimizers stay as
 they are.
@@ -34,13 +40,14 @@ from torch import nn
 from torch import Tensor
 from torch.func import functional_call
 from torch.func import jvp
+from torch.nn import functional
 
 from training.config import LearnedTask
 from training.distributed import average
-from training.distributed import world_size
 from training.method.combine import combined
-from training.method.losses import fusion_loss
+from training.method.loss_net import LossNet
 from training.method.losses import Pair
+from training.method.losses import Sources
 from training.method.losses import sources_of
 
 Params = dict[str, Tensor]
@@ -63,7 +70,7 @@ def in_float32() -> Iterator[None]:
 @in_float32()
 def meta_gradient(
     fusion: nn.Module,
-    loss_net: nn.Module,
+    loss_net: LossNet,
     pairs: Sequence[Pair],
     task_losses: Sequence[TaskLoss],
     *,
@@ -82,27 +89,26 @@ def meta_gradient(
     path = []
     for pair in pairs:
         path.append(theta)
-        with torch.no_grad():
-            weight = loss_net(*sources_of(pair))
-        theta = inner_update(fusion, theta, pair, weight, precondition=precondition, config=config)
+        gradients = fusion_gradients(fusion, theta, loss_net, pair, config.gradient_weight)
+        theta = {name: p - precondition[name] * gradients[name] for name, p in theta.items()}
     updated = {name: p.requires_grad_() for name, p in theta.items()}
-    losses, gradients = [], []
+    losses, found = [], []
     for task_loss in task_losses:
         loss = task_loss(lambda *pair: functional_call(fusion, updated, pair))
-        gradients.append(average(torch.autograd.grad(loss, list(updated.values()))))
+        found.append(average(torch.autograd.grad(loss, list(updated.values()))))
         losses.append(loss.item())
-    v = combined(gradients, config.combine)
+    v = combined(found, config.combine)
     direction = {name: precondition[name] * g for name, g in zip(updated, v, strict=True)}
     motions = (
-        fused_motion(fusion, theta, direction, pair, central_difference=config.central_difference)
-        for pair, theta in zip(pairs, path, strict=True)
+        scaled(fused_motion(fusion, before, direction, pair), config)
+        for pair, before in zip(pairs, path, strict=True)
     )
     return gradient_of_motions(loss_net, zip(pairs, motions, strict=True), config), losses
 
 
 @in_float32()
 def pixel_gradient(
-    fusion: nn.Module, loss_net: nn.Module, task_losses: Sequence[TaskLoss], config: LearnedTask
+    fusion: nn.Module, loss_net: LossNet, task_losses: Sequence[TaskLoss], config: LearnedTask
 ) -> MetaGradient:
     """
     Return the gradient for G if F could move each pixel freely: a cheap baseline.
@@ -125,94 +131,89 @@ def pixel_gradient(
         loss = task_loss(fuse)
         gradients.append(torch.autograd.grad(loss, [fused for _, fused in seen]))
         losses.append(loss.item())
-    # The loss is a mean over the rows of this process: scale it to the whole batch.
     motions = [
-        (pair, (fused.detach(), u / world_size()))
+        (pair, (fused.detach(), u * u.numel()))
         for (pair, fused), u in zip(seen, combined(gradients, config.combine), strict=True)
     ]
     return gradient_of_motions(loss_net, motions, config), losses
 
 
-def inner_update(
-    fusion: nn.Module,
-    theta: Params,
-    pair: Pair,
-    weight_ir: Tensor,
-    *,
-    precondition: Params,
-    config: LearnedTask,
+def fusion_gradients(
+    fusion: nn.Module, theta: Params, loss_net: LossNet, pair: Pair, gradient_weight: float
 ) -> Params:
-    """Return theta' = theta - P grad_theta L_f: F's parameters after a step on the fusion loss."""
+    """Return grad_theta L_f, the gradient of the generated fusion loss, by parameter name."""
     leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
+    with torch.no_grad():
+        maps = loss_net(*sources_of(pair))
     fused = functional_call(fusion, leaves, pair)
-    losses = fusion_loss(
-        fused, *sources_of(pair), weight_ir, config.gradient_weight, squared=config.squared
-    )
-    gradients = average(torch.autograd.grad(losses['loss'], list(leaves.values())))
-    return {
-        name: (p - precondition[name] * g).detach()
-        for (name, p), g in zip(leaves.items(), gradients, strict=True)
-    }
+    loss = loss_net.loss(fused, sources_of(pair), maps, gradient_weight)['loss']
+    gradients = average(torch.autograd.grad(loss, list(leaves.values())))
+    return dict(zip(leaves, gradients, strict=True))
 
 
 @torch.no_grad()
-def fused_motion(
-    fusion: nn.Module, theta: Params, direction: Params, pair: Pair, *, central_difference: bool
-) -> Motion:
+def fused_motion(fusion: nn.Module, theta: Params, direction: Params, pair: Pair) -> Motion:
     """
     Return the fused image and how it moves when theta moves along ``direction``.
 
-    :param central_difference: instead of forward-mode differentiation.
     :returns: f and u = d/de F_(theta + e direction) at e = 0.
     """
+    return jvp(
+        lambda parameters: functional_call(fusion, parameters, pair), (theta,), (direction,)
+    )[:2]
 
-    def fuse(parameters: Params) -> Tensor:
-        return functional_call(fusion, parameters, pair)
 
-    if not central_difference:
-        fused, u = jvp(fuse, (theta,), (direction,))[:2]
-        return fused, u
-    # Small against theta, large against rounding: relative error about 1 %.
-    length = torch.stack([d.square().sum() for d in direction.values()]).sum().sqrt()
-    epsilon = 1e-2 / length.clamp(min=1e-30)
-    ahead, behind = (
-        fuse({name: p + sign * epsilon * direction[name] for name, p in theta.items()})
-        for sign in (1, -1)
-    )
-    return fuse(theta), (ahead - behind) / (2 * epsilon)
+def scaled(motion: Motion, config: LearnedTask) -> Motion:
+    """Return a motion of unit mean square, if a prior has to be weighed against it."""
+    fused, u = motion
+    if not config.prior_strength:
+        return motion
+    return fused, u / average([u.square().mean()])[0].sqrt().clamp(min=1e-30)
 
 
 def gradient_of_motions(
-    loss_net: nn.Module, motions: Iterable[tuple[Pair, Motion]], config: LearnedTask
+    loss_net: LossNet, motions: Iterable[tuple[Pair, Motion]], config: LearnedTask
 ) -> Params:
     """Return -grad_phi S, summed over batches with the motion of their fused images."""
     result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
     for pair, motion in motions:
-        s = s_objective(loss_net(*sources_of(pair)), pair, motion, config)
+        s = s_objective(loss_net, sources_of(pair), motion, config)
         gradients = average(torch.autograd.grad(s, list(loss_net.parameters())))
         for name, gradient in zip(result, gradients, strict=True):
             result[name] -= gradient
     return result
 
 
-def s_objective(w: Tensor, pair: Pair, motion: Motion, config: LearnedTask) -> Tensor:
+def s_objective(
+    loss_net: LossNet, sources: Sources, motion: Motion, config: LearnedTask
+) -> Tensor:
     """
-    Return S, the change of the intensity term along the motion, a scalar.
+    Return S, the change of the generated loss along the motion, a scalar.
 
-    With ``prior_strength``, S is divided by the root mean square of its slope in logit(w) at
-    w = 1/2, and a quadratic prior on logit(w) is subtracted. Without the prior, w runs into 0 or 1
-    in the whole image, because the slightest mean of u decides. With it, only pixels that matter
-    to the task leave 1/2, and always in the same direction.
+    With ``prior_strength``, a quadratic prior on what the slopes differ from those of the fixed
+    loss is subtracted. Without the prior, the maps run away in the whole image, because the
+    slightest mean of u decides.
     """
-    (luma, ir), (fused, u) = sources_of(pair), motion
-    w_ir, w_luma = w, 1 - w
-    if config.squared:
-        w_ir, w_luma = w_ir.square(), w_luma.square()
-    s = 2 * ((w_ir * (fused - ir) + w_luma * (fused - luma)) * u).mean()
+    fused, u = motion
+    fused = fused.detach().requires_grad_()
+
+    def slope(maps: Tensor) -> Tensor:
+        """Return the derivative by each fused pixel, whatever the number of pixels."""
+        loss = loss_net.loss(fused, sources, maps, config.gradient_weight)['loss']
+        return torch.autograd.grad(loss, fused, create_graph=True)[0] * fused.numel()
+
+    generated = slope(loss_net(*sources))
+    s = (generated * u).mean()
     if config.prior_strength:
-        slope = average([((luma - ir) * u / 2).square().mean()])[0].sqrt()
-        s = s / slope.clamp(min=1e-30) - config.prior_strength * w.logit(1e-6).square().mean() / 2
+        change = generated - slope(loss_net.fixed_maps(sources[0])).detach()
+        s = s - config.prior_strength / 2 * change.square().mean()
     return s
+
+
+def agreement(gradient: Params, earlier: Params) -> Tensor:
+    """Return the cosine between a meta gradient and the mean of earlier ones, a scalar."""
+    new, old = (torch.cat([g.flatten() for g in one.values()]) for one in (gradient, earlier))
+    return functional.cosine_similarity(new, old, dim=0)
 
 
 def constant_preconditioner(fusion: nn.Module, lr: float) -> Params:
@@ -238,7 +239,7 @@ def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> 
 
 
 @torch.no_grad()
-def normalized_sgd_step(loss_net: nn.Module, gradient: Params, lr: float) -> None:
+def normalized_sgd_step(loss_net: LossNet, gradient: Params, lr: float) -> None:
     """Change G in place as the released code does: descend the gradient over its largest entry."""
     largest = torch.stack([g.abs().max() for g in gradient.values()]).max().clamp(min=1e-30)
     for name, p in loss_net.named_parameters():

@@ -1,5 +1,7 @@
 """The tasks with one network in training: fusion, imitation, detection, segmentation."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch import Tensor
@@ -9,8 +11,10 @@ from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training.checkpoint import load_fusion
+from training.checkpoint import load_loss_net
 from training.config import DetectionTask
 from training.config import DownstreamTask
+from training.config import FusionNetworkTask
 from training.config import FusionTask
 from training.config import ImitationTask
 from training.config import SegmentationTask
@@ -19,6 +23,7 @@ from training.data.datasets import mask_classes
 from training.method.losses import fusion_loss
 from training.method.losses import imitation_loss
 from training.method.losses import pair_of
+from training.method.losses import Sources
 from training.method.losses import sources_of
 from training.method.optimization import channels_last
 from training.method.optimization import descend
@@ -34,7 +39,7 @@ from training.method.task_networks import task_losses
 from training.method.task_networks import TaskNetwork
 
 
-def make_fusion(config: FusionTask) -> nn.Module:
+def make_fusion(config: FusionNetworkTask) -> nn.Module:
     """Return the fusion network to train, loaded from a run or new."""
     if config.fusion:
         network: nn.Module = load_fusion(config.fusion)
@@ -52,19 +57,35 @@ def frozen_fusion(run: str, device: torch.device) -> nn.Module:
 
 
 def fusion_training(config: FusionTask, device: torch.device) -> Training:
-    """Train a fusion network on the loss with the weight 1/2 for both sources."""
+    """Train a fusion network on the fixed loss, or on the loss of a generator that has learned."""
     fusion = make_fusion(config).to(device)
     optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
-    weight_ir = torch.tensor(0.5, device=device)
+    loss_of = fusion_loss_of(config, device)
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
         pair = pair_of(batch)
-        fused = run_network(fusion, pair, config.amp)
-        losses = fusion_loss(fused, *sources_of(pair), weight_ir, config.gradient_weight)
+        losses = loss_of(run_network(fusion, pair, config.amp), sources_of(pair))
         descend(optimizer, fusion, losses['loss'])
         return losses
 
     return Training({'fusion': fusion}, {'fusion': optimizer}, step)
+
+
+def fusion_loss_of(
+    config: FusionTask, device: torch.device
+) -> Callable[[Tensor, Sources], dict[str, Tensor]]:
+    """Return the loss of a fused image and its sources: the fixed one, or that of a run."""
+    if not config.loss:
+        half = torch.tensor(0.5, device=device)
+        return lambda fused, sources: fusion_loss(fused, *sources, half, config.gradient_weight)
+    loss_net = load_loss_net(config.loss).to(device)
+
+    def loss(fused: Tensor, sources: Sources) -> dict[str, Tensor]:
+        with torch.no_grad():
+            maps = loss_net(*sources)
+        return loss_net.loss(fused, sources, maps, config.gradient_weight)
+
+    return loss
 
 
 def imitation_training(config: ImitationTask, device: torch.device) -> Training:

@@ -3,17 +3,13 @@
 import torch
 from torch.func import functional_call
 
-from training.method.losses import fusion_loss
-
 
 def double_backward(fusion, loss_net, pairs, task_losses, precondition, config):
     """Return the gradient of ``meta.meta_gradient`` without its algebra."""
     theta = {name: p.detach().requires_grad_() for name, p in fusion.named_parameters()}
     for pair in pairs:
         fused = functional_call(fusion, theta, pair)
-        loss = fusion_loss(
-            fused, *pair, loss_net(*pair), config.gradient_weight, squared=config.squared
-        )['loss']
+        loss = loss_net.loss(fused, pair, loss_net(*pair), config.gradient_weight)['loss']
         grads = torch.autograd.grad(loss, tuple(theta.values()), create_graph=True)
         theta = {
             name: p - precondition[name] * g

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-WAYS = ('double_backward', 'closed_form', 'difference')
+WAYS = ('double_backward', 'closed_form')
 
 
 def measure(way, crop):
@@ -26,7 +26,7 @@ def measure(way, crop):
     from tdfusion_ros.nets.fusion_paper import FusionPaper
     from training.config import LearnedTask
     from training.data.augmentation import Batch
-    from training.method.learned import mean_task_loss
+    from training.method.learned import task_loss
     from training.method.loss_net import LossNetPaper
     from training.method.meta import constant_preconditioner
     from training.method.meta import meta_gradient
@@ -37,9 +37,9 @@ def measure(way, crop):
     boxes = torch.tensor([[[10.0, 10.0, 60.0, 90.0]]] * 2)
     ids, valid = torch.zeros(2, 1, dtype=torch.int64), torch.ones(2, 1, dtype=torch.bool)
     images = (torch.rand(2, 3, 128, 160), torch.rand(2, 1, 128, 160))
-    task = mean_task_loss([detector], [Batch(('a', 'b'), *images, boxes, ids, valid)])
+    task = task_loss(detector, Batch(('a', 'b'), *images, boxes, ids, valid))
     precondition = constant_preconditioner(fusion, 1e-4)
-    config = LearnedTask(prior_strength=0.0, central_difference=way == 'difference')
+    config = LearnedTask(prior_strength=0.0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start_s = time.perf_counter()
     if way == 'double_backward':
