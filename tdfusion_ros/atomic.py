@@ -163,6 +163,21 @@ class NewFolder:
         shutil.rmtree(self._holder, ignore_errors=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """
+    Yield the place of a new folder, which appears when the context ends without an exception.
+
+    :raises OutputError: as :class:`NewFolder`.
+    """
+    folder = NewFolder(path)
+    try:
+        yield folder.partial
+        folder.commit()
+    finally:
+        folder.discard()
+
+
 def _is_device(path: Path) -> bool:
     """Return whether a path is written in place, as /dev/stdout."""
     return path.absolute().is_relative_to('/dev') or (path.exists() and not path.is_file())

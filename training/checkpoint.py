@@ -11,11 +11,13 @@ from typing import TypeVar
 from safetensors import safe_open
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from safetensors.torch import save_file
+from safetensors.torch import save
 import torch
 from torch import nn
 from torch import Tensor
 
+from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.fusion_paper import FusionPaper
@@ -59,7 +61,7 @@ def make_folder(folder: str | Path, what: str, option: str) -> None:
     Make a folder for results, if it does not exist.
 
     :param what: what it is for. :param option: how to name another.
-    :raises ModelError: if it cannot be made.
+    :raises FusionError: if it cannot be made, or nothing can be written in it.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -67,6 +69,7 @@ def make_folder(folder: str | Path, what: str, option: str) -> None:
         raise ModelError(
             f'{what} {folder} cannot be made: {error.strerror}: name another with {option}'
         ) from None
+    check_file(Path(folder) / DESCRIPTION)
 
 
 def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, Any]) -> None:
@@ -75,7 +78,7 @@ def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, A
     folder.mkdir(parents=True, exist_ok=True)
     _write_tensors(folder / WEIGHTS, _on_cpu(network.state_dict()))
     content = {'architecture': architecture(network), **description}
-    (folder / DESCRIPTION).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+    write_file(folder / DESCRIPTION, json.dumps(content, indent=2) + '\n')
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
@@ -249,16 +252,9 @@ def _write_tensors(
     """
     Write a safetensors file at once: an interruption leaves the previous file.
 
-    :raises ModelError: if it cannot be written, as on a full disk.
+    :raises OutputError: if it cannot be written, as on a full disk.
     """
-    partial = path.with_name(f'{path.name}.tmp')
-    try:
-        save_file(tensors, partial, notes)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(
-            f'{path} cannot be written ({error}): check free space and permissions'
-        ) from None
+    write_file(path, save(tensors, notes))
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,6 +20,8 @@ import sys
 
 from tqdm import tqdm
 
+from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FusionError
 from training.data.clips import open_clips
@@ -41,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('--score', type=float, default=FusionConfig().score_threshold, help="default: the node's")
     add('-o', '--output', help='JSON file to write')
     options = parser.parse_args(arguments)
+    check_file(Path(options.output) if options.output else None)
     content = {}
     clips = [clip for path in options.clips for clip in open_clips(path)]
     for clip in clips:
@@ -59,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             'boxes': tables.rounded(boxes),
         }
     if options.output:
-        Path(options.output).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+        write_file(Path(options.output), json.dumps(content, indent=2) + '\n')
 
 
 if __name__ == '__main__':

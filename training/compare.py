@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
@@ -205,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, row in rows.items()
     }
     text = json.dumps(content, indent=2) + '\n'
-    (Path(options.output) / 'table.json').write_text(text, encoding='utf-8')
+    write_file(Path(options.output) / 'table.json', text)
 
 
 if __name__ == '__main__':

@@ -35,6 +35,8 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import write_image
 from training.data.datasets import DataSet
@@ -211,6 +213,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, measure, print."""
     options = parse(arguments)
+    check_file(Path(options.output) if options.output else None)
     content: Mapping[str, Any]
     if options.detection:
         content = measure_detection(options)
@@ -221,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content = tables.rounded(table)
     if options.output:
         text = json.dumps(content, indent=2) + '\n'
-        Path(options.output).write_text(text, encoding='utf-8')
+        write_file(Path(options.output), text)
 
 
 if __name__ == '__main__':

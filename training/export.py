@@ -17,8 +17,10 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from tdfusion_ros.atomic import new_folder
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.contract import INPUTS
@@ -33,7 +35,6 @@ from training.bundle import history
 from training.bundle import renewal
 from training.checkpoint import architecture
 from training.checkpoint import load_fusion
-from training.checkpoint import make_folder
 from training.checkpoint import read_description
 from training.data.augmentation import SIZE_MULTIPLE
 from training.data.datasets import DataSet
@@ -76,7 +77,7 @@ def write_contract(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
     text = json.dumps(contract, indent=2, allow_nan=False)
     parse_contract(text)
-    (folder / 'model.json').write_text(text + '\n', encoding='utf-8')
+    write_file(folder / 'model.json', text + '\n')
     return contract
 
 
@@ -115,22 +116,10 @@ def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]
         ) from None
 
 
-def check_new(folder: Path) -> None:
-    """
-    Check that an export to a folder overwrites nothing but what an interrupted one left.
-
-    :raises ModelError: if it would.
-    """
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if found - {*FILES, 'model.json'}:  # a finished bundle has a card: it is written last
-        raise ModelError(f'{folder} exists: delete it, or name a new folder with -o')
-
-
 def write_weights(model: Perception, folder: Path) -> dict[str, float]:
     """Write the weights and both graphs; return the largest differences from torch."""
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / 'weights.safetensors')
-    (folder / 'weights.safetensors').chmod(0o644)
+    write_file(folder / 'weights.safetensors', save(state))
     graph.export_onnx(model, folder / GRAPH_FILE)
     graph.extract_detector(folder)
     return graph.check_parity(model, folder, graph.PARITY_HW)
@@ -183,30 +172,30 @@ def export(
     :param measure_on: folder of a data set and split; None: nothing is measured.
     :param note: a file to append to the card.
     """
-    folder = Path(output)
-    check_new(folder)
-    appended = read_text(Path(note)) if note else ''
-    if renewal.is_bundle(run):
-        model, classes, known = renewal.read(run)
-    else:
-        (detector, classes), fusion_run = read_detector(run), find_fusion(run, fusion_run)
-        model, known = Perception(load_fusion(fusion_run), detector).eval(), {}
-    data = open_test_data(measure_on, run, classes) if measure_on else None
-    make_folder(folder, 'bundle folder', '-o')
-    facts = {**network_facts(model, classes), **(known or run_facts(run, fusion_run, measure_on))}
-    facts['metrics'] = {'onnx_parity': write_weights(model, folder)}
-    contract = write_contract(folder, facts)  # measuring reads it
-    if data is not None and measure_on is not None:
-        if known:
-            on = renewal.evaluation_facts(run, measure_on)
+    with new_folder(Path(output)) as folder:
+        folder.mkdir()
+        appended = read_text(Path(note)) if note else ''
+        if renewal.is_bundle(run):
+            model, classes, known = renewal.read(run)
         else:
-            lineage = history.ancestors(run, fusion_run)
-            on = history.evaluation_facts(measure_on, data, lineage, fusion_run)
-        on |= history.contents(data)
-        facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
-        contract = write_contract(folder, facts)
-    (folder / card.CARD).write_text(card.model_card(contract, appended), encoding='utf-8')
-    print(f'{folder}: onnx differs from torch by at most {facts["metrics"]["onnx_parity"]}')
+            (detector, classes), fusion_run = read_detector(run), find_fusion(run, fusion_run)
+            model, known = Perception(load_fusion(fusion_run), detector).eval(), {}
+        data = open_test_data(measure_on, run, classes) if measure_on else None
+        said = known or run_facts(run, fusion_run, measure_on)
+        facts = {**network_facts(model, classes), **said}
+        facts['metrics'] = {'onnx_parity': write_weights(model, folder)}
+        contract = write_contract(folder, facts)  # measuring reads it
+        if data is not None and measure_on is not None:
+            if known:
+                on = renewal.evaluation_facts(run, measure_on)
+            else:
+                lineage = history.ancestors(run, fusion_run)
+                on = history.evaluation_facts(measure_on, data, lineage, fusion_run)
+            on |= history.contents(data)
+            facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
+            contract = write_contract(folder, facts)
+        write_file(folder / card.CARD, card.model_card(contract, appended))
+    print(f'{output}: onnx differs from torch by at most {facts["metrics"]["onnx_parity"]}')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -87,7 +87,7 @@ def draw_edges(gray: np.ndarray, ir: np.ndarray, coverage: np.ndarray) -> np.nda
     if width > 1000:
         edges = cv2.dilate(edges.astype(np.uint8), np.ones((2, 2))) > 0
     canvas = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
-    canvas[~valid] //= 3
+    canvas[~valid] = canvas[~valid] // 3
     canvas[edges] = EDGES
     return canvas
 

@@ -175,12 +175,12 @@ def test_what_cannot_be_a_bundle_is_refused_before_writing(
 def test_an_export_overwrites_neither_a_bundle_nor_a_run(root, bundle, tmp_path):
     for folder in (bundle, root / 'fusion'):
         before = (folder / 'weights.safetensors').read_bytes()
-        with pytest.raises(FusionError, match=f'{folder} exists: delete it, or name a new'):
+        with pytest.raises(FusionError, match=f'{folder} exists: name a new folder'):
             main([str(root / 'detector'), '-o', str(folder)])
         assert (folder / 'weights.safetensors').read_bytes() == before
     file = tmp_path / 'file'
     file.touch()
-    with pytest.raises(FusionError, match=f'bundle folder {file} cannot be made: File exists'):
+    with pytest.raises(FusionError, match=f'{file} exists: name a new folder'):
         main([str(root / 'detector'), '-o', str(file)])
 
 

@@ -12,6 +12,8 @@ from typing import TextIO
 
 from torch import Tensor
 
+from tdfusion_ros.atomic import output_errors
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.formats.image_files import write_image
 from training import distributed
 
@@ -47,9 +49,10 @@ class RunLog:
 
     def flush(self) -> None:
         """Write what is still in memory, so that an interrupted run has it."""
-        for file in (*self._logs.values(), self._board):
-            if file is not None:
-                file.flush()
+        with output_errors(self._folder):
+            for file in (*self._logs.values(), self._board):
+                if file is not None:
+                    file.flush()
 
     def _write(self, name: str, step: int, values: Mapping[str, float], prefix: str = '') -> None:
         if self._logs:
@@ -88,5 +91,5 @@ def open_run_log(folder: Path, lines: Mapping[str, int]) -> Iterator[RunLog]:
 
 def _open_lines(path: Path, count: int) -> TextIO:
     kept = path.read_text(encoding='utf-8').splitlines(keepends=True)[:count] if count else []
-    path.write_text(''.join(kept), encoding='utf-8')
+    write_file(path, ''.join(kept))
     return path.open('a', encoding='utf-8')
