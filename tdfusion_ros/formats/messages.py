@@ -14,6 +14,7 @@ from functools import cache
 import sys
 from typing import Any
 
+import cv2
 import numpy as np
 
 from tdfusion_ros.core.data import Detections
@@ -22,6 +23,7 @@ from tdfusion_ros.formats.decode import decode_compressed
 from tdfusion_ros.formats.raw_images import decode_raw
 from tdfusion_ros.formats.raw_images import RawFormat
 
+JPEG_QUALITY = 90
 # By the number of dimensions and the bytes of a channel.
 RAW_NAMES = {(3, 1): 'rgb8', (3, 2): 'rgb16', (2, 1): 'mono8', (2, 2): 'mono16', (2, 4): '32FC1'}
 
@@ -105,6 +107,18 @@ def image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
         is_bigendian=int(sys.byteorder == 'big'),
         step=pixels.strides[0],
         data=types.pack(pixels.reshape(-1).view(np.uint8)),
+    )
+
+
+def compressed_image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
+    """Return a sensor_msgs/CompressedImage with a JPEG of (H, W, 3) uint8, order R, G, B."""
+    bgr = np.ascontiguousarray(pixels[..., ::-1])
+    _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return types.make(
+        'sensor_msgs/msg/CompressedImage',
+        header=head,
+        format='rgb8; jpeg compressed bgr8',
+        data=types.pack(data.reshape(-1)),
     )
 
 

@@ -135,9 +135,11 @@ def _inference(
 
     if problems := counters.problems('.inference'):
         return status(ERROR, '; '.join(problems))
-    mode = min(('pairs', *MODES), key=counters.idle_s)
+    mode = min(('pairs', 'unsubscribed', *MODES), key=counters.idle_s)
     idle_s = counters.idle_s(mode)
     if idle_s <= timeout_s:
+        if mode == 'unsubscribed':
+            return status(OK, 'pairs arrive; nothing is computed without a subscriber')
         if mode == 'pairs':
             return status(OK, f'fusing {values["pairs_rate_hz"]} pairs per second')
         return status(WARN, f'{mode}: {MODES[mode]}, {counters.rate_hz(mode):.2f} per second')

@@ -1,5 +1,6 @@
 """Publish results. Every output carries the header of its pair's reference frame."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 from rclpy.lifecycle import Node
 from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 from vision_msgs.msg import Detection2DArray
@@ -16,6 +18,7 @@ from vision_msgs.msg import LabelInfo
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
+from tdfusion_ros.core.data import RegisteredPair
 from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.core.synchronizer import FramePair
@@ -25,6 +28,7 @@ from tdfusion_ros.node import qos
 
 IMAGES = ('fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw', 'ir_registered/edges')
 FUSED, OVERLAY, IR, EDGES = IMAGES
+COMPRESSED = {topic: f'{topic}/compressed' for topic in (FUSED, OVERLAY)}
 ANNOTATIONS = 'fused/annotations'
 # From the stamp of the result, and from the arrival of the later image, to the publication;
 # stamp of ir minus stamp of rgb.
@@ -32,7 +36,7 @@ TIMES = ('latency_ms', 'processing_ms', 'skew_ms')
 
 
 class Outputs:
-    """Publish results; everything except the detections is only computed for subscribers."""
+    """Publish results; all of them are only computed for subscribers."""
 
     def __init__(self, node: Node, config: FusionConfig, classes: tuple[str, ...]) -> None:
         self._node = node
@@ -40,6 +44,7 @@ class Outputs:
         self._types = messages.ros_types()
         kinds = {
             **dict.fromkeys(IMAGES, Image),
+            **dict.fromkeys(COMPRESSED.values(), CompressedImage),
             'fused/camera_info': CameraInfo,
             'detections': Detection2DArray,
             **{f'~/debug/{name}': Float64 for name in TIMES},
@@ -63,9 +68,17 @@ class Outputs:
             messages.label_info(self._types, header, self._classes, score_threshold)
         )
 
+    def wants_any(self) -> bool:
+        """Return whether a result has a subscriber; else nothing needs to be computed."""
+        return any(
+            publisher.get_subscription_count() > 0
+            for topic, publisher in self._publishers.items()
+            if topic != 'label_info'
+        )
+
     def wants_fused(self) -> bool:
         """Return whether a subscriber needs the fused image; else the network may omit it."""
-        return self._has_subscriber(FUSED) or self._has_subscriber(OVERLAY)
+        return any(self._has_subscriber(topic) for pair in COMPRESSED.items() for topic in pair)
 
     def destroy(self) -> None:
         """Destroy all publishers."""
@@ -96,19 +109,23 @@ class Outputs:
         self._publish_images(header, result, pair.warning)
 
     def _publish_images(self, header: Any, result: FusionResult, warning: str) -> None:
-        def publish(topic: str, pixels: np.ndarray) -> None:
-            self._publishers[topic].publish(messages.image(self._types, header, pixels))
+        def publish(topic: str, make_pixels: Callable[[], np.ndarray]) -> None:
+            makers = {topic: messages.image}
+            if topic in COMPRESSED:
+                makers[COMPRESSED[topic]] = messages.compressed_image
+            wanted = {name: make for name, make in makers.items() if self._has_subscriber(name)}
+            if wanted:
+                pixels = make_pixels()
+            for name, make in wanted.items():
+                self._publishers[name].publish(make(self._types, header, pixels))
 
         fused, registered = result.fused, result.pair
-        if fused is not None and self._has_subscriber(FUSED):
-            publish(FUSED, fused)
-        if fused is not None and self._has_subscriber(OVERLAY):
-            publish(OVERLAY, draw(fused, result.detections, self._classes, warning))
-        if self._has_subscriber(IR):
-            publish(IR, cv2.convertScaleAbs(registered.ir, alpha=255))  # rounds, in one pass
-        if self._has_subscriber(EDGES):
-            gray = cv2.cvtColor(registered.rgb, cv2.COLOR_RGB2GRAY)
-            publish(EDGES, draw_edges(gray, registered.ir, registered.valid))
+        if fused is not None:
+            publish(FUSED, lambda: fused)
+            publish(OVERLAY, lambda: draw(fused, result.detections, self._classes, warning))
+        # Rounds, in one pass.
+        publish(IR, lambda: cv2.convertScaleAbs(registered.ir, alpha=255))
+        publish(EDGES, lambda: _edges(registered))
 
     def publish_times(self, pair: FramePair, processing_s: float) -> None:
         """
@@ -130,3 +147,8 @@ class Outputs:
     def _has_subscriber(self, topic: str) -> bool:
         publisher = self._publishers.get(topic)
         return publisher is not None and publisher.get_subscription_count() > 0
+
+
+def _edges(pair: RegisteredPair) -> np.ndarray:
+    gray = cv2.cvtColor(pair.rgb, cv2.COLOR_RGB2GRAY)
+    return draw_edges(gray, pair.ir, pair.valid)

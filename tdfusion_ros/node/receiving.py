@@ -131,6 +131,9 @@ class Receiving:
 
     def _fuse(self, pipeline: Pipeline, job: 'Job') -> None:
         started, outputs = monotonic(), self._configured.outputs
+        if not outputs.wants_any():
+            self._counters.tick('unsubscribed')
+            return
         pipeline.reconfigure(job.config)
         result = pipeline.process_pair(job.pair, fused=outputs.wants_fused())
         processed = monotonic()

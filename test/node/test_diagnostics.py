@@ -243,3 +243,9 @@ def test_a_time_offset_is_only_suggested_for_a_steady_skew_at_equal_rates(frames
     found = steady_skew(sampled(**frames).counters).get('sync.ir_time_offset_ms.hint', '')
     assert found.startswith(hint)
     assert bool(found) == bool(hint)
+
+
+def test_pairs_without_a_subscriber_are_no_fault(working):
+    working.run(3.0, 'rgb', 'ir', 'paired', 'unsubscribed')
+    assert working.levels() == (OK,) * 4
+    assert 'without a subscriber' in working.statuses()['inference'].message

@@ -143,6 +143,7 @@ def test_a_calibration_that_does_not_fit_the_images_is_reported_in_plain_words(s
     client = stage.client()
     for stream in ('rgb', 'ir'):
         client.offer(stream)
+    client.listen('detections')
     client.connect()
 
     def sent():

@@ -65,14 +65,14 @@ def test_problems_of_cameras_are_named(stage):
         info = pictures.camera_info(rgb.header)
         info.k = [0.0] * 9
         client.send('rgb_info', info)
-        ir = pictures.image(pictures.scene()[0], 'yuv422', pictures.header(0, 'ir'))
+        ir = pictures.image(pictures.scene()[0], 'rggb14', pictures.header(0, 'ir'))
         client.send('ir', ir)
 
     status, output = examine(client, send, '-p', 'input_qos=RELIABLE')
     assert status == 1
     for text in (
         'FAIL  ir QoS: the publisher offers best effort',
-        "FAIL  ir encoding: encoding 'yuv422' cannot be read",
+        "FAIL  ir encoding: encoding 'rggb14' cannot be read",
         'stamps are zero',
         'WARN  rgb camera_info: uncalibrated (K is zero)',
         'WARN  ir camera_info: none received',

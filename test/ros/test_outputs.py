@@ -44,7 +44,7 @@ def publish(outputs, client):
 
     (rgb, ir), stamp_ns = pictures.scene(), client.next_stamp_ns()
     none = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    pair = RegisteredPair(rgb, (ir / 65535).astype(np.float32), np.ones_like(ir, bool))
+    pair = RegisteredPair(rgb, (ir / 65535).astype(np.float32), np.ones(ir.shape, np.float32))
     frame = Frame(rgb, stamp_ns, 'rgb')
     frames = FramePair(frame, Frame(ir, stamp_ns, 'ir'), 'fused', frame)
     outputs.publish(FusionResult(rgb, none, pair), frames, {})
@@ -152,3 +152,16 @@ def test_detections_do_not_depend_on_subscribers_to_the_fused_image(demo_client)
     for one, other in zip(alone, boxes(), strict=True):
         assert one[0] == other[0]
         np.testing.assert_allclose(one[1:], other[1:], atol=1e-2)
+
+
+def test_nothing_is_computed_without_a_subscriber(stage):
+    client = stage.client()
+    client.process = stage.start_node()
+    client.offer('rgb', 'ir')
+    client.connect()
+    client.drive(lambda: int(client.latest().values.get('unsubscribed', 0)) > 5)
+    assert 'network_ms_p50' not in client.latest().values
+    assert client.statuses['inference'].level == 0
+    client.listen('fused/image_raw/compressed')
+    client.drive(lambda: client.received['fused/image_raw/compressed'])
+    assert 'network_ms_p50' in client.status().values

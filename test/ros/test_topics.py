@@ -49,6 +49,18 @@ def test_outputs_are_what_the_pipeline_computes_from_the_pair(client, oracle):
         assert len(message.data) == message.height * message.step
 
 
+def test_compressed_outputs_are_the_raw_ones_as_jpeg(client):
+    from tdfusion_ros.formats.decode import decode_compressed
+
+    found = client.fuse(*pictures.pair(client.next_stamp_ns(), seed=3))
+    for topic in ('fused/image_raw', 'overlay/image_raw'):
+        message, raw = found[f'{topic}/compressed'], pictures.pixels(found[topic])
+        assert message.format == 'rgb8; jpeg compressed bgr8'
+        decoded = decode_compressed(message.format, np.frombuffer(message.data, np.uint8))
+        assert np.abs(decoded.astype(int) - raw).mean() < 6
+        assert len(message.data) < raw.nbytes / 2
+
+
 def test_an_empty_scene_publishes_an_empty_array(client):
     head = pictures.header(client.next_stamp_ns(), 'rgb_optical_frame')
     black = np.zeros((*pictures.SMALL_HW, 3), np.uint8)

@@ -34,7 +34,9 @@ OUTPUTS = {
     'detections': Detection2DArray,
     'fused/image_raw': Image,
     'fused/camera_info': CameraInfo,
+    'fused/image_raw/compressed': CompressedImage,
     'overlay/image_raw': Image,
+    'overlay/image_raw/compressed': CompressedImage,
     'ir_registered/image_raw': Image,
     'ir_registered/edges': Image,
 }
