@@ -1,6 +1,8 @@
 """Save and load networks and unfinished runs as safetensors and JSON; nothing is unpickled."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 import hashlib
 import json
@@ -102,19 +104,22 @@ def load_run(folder: str | Path) -> nn.Module:
 
     :raises ModelError: if the folder is not a finished run, or a file is damaged.
     """
-    settings = read_description(folder)['architecture']
-    sizes = {name: value for name, value in settings.items() if name != 'name'}
     network: nn.Module
-    match settings['name']:
-        case 'loss_net_rt':
-            network = LossNetRT(LossNetConfig(**sizes))
-        case 'loss_net':
-            network = LossNetPaper(LossNetPaperConfig(**sizes))
-        case 'segformer':
-            network = Segmenter(SegmenterConfig(tuple(settings['classes']), settings['inputs']))
-        case _:
-            network = build_network(settings)
-    network.load_state_dict(_read_tensors(Path(folder) / WEIGHTS)[0])
+    with _reading(Path(folder)):
+        settings = read_description(folder)['architecture']
+        sizes = {name: value for name, value in settings.items() if name != 'name'}
+        match settings['name']:
+            case 'loss_net_rt':
+                network = LossNetRT(LossNetConfig(**sizes))
+            case 'loss_net':
+                network = LossNetPaper(LossNetPaperConfig(**sizes))
+            case 'segformer':
+                network = Segmenter(
+                    SegmenterConfig(tuple(settings['classes']), settings['inputs'])
+                )
+            case _:
+                network = build_network(settings)
+        network.load_state_dict(_read_tensors(Path(folder) / WEIGHTS)[0])
     return network.eval()
 
 
@@ -162,7 +167,10 @@ def _expect(folder: str | Path, network: nn.Module, classes: tuple[Any, ...], wh
 def saved_steps(folder: str | Path) -> int:
     """Return the number of steps after which an interrupted run resumes; 0 if none is saved."""
     path = Path(folder) / UNFINISHED
-    return json.loads(_read_tensors(path)[1]['progress'])['step'] if path.is_file() else 0
+    if not path.is_file():
+        return 0
+    with _reading(path):
+        return json.loads(_read_tensors(path)[1]['progress'])['step']
 
 
 Networks = Mapping[str, nn.Module]
@@ -211,24 +219,41 @@ def load_unfinished(
     if not path.is_file():
         return {}
     tensors, notes = _read_tensors(path)
-    stored = json.loads(notes['facts'])
+    with _reading(path):
+        stored, progress = (dict(json.loads(notes[n])) for n in ('facts', 'progress'))
     before = {RENAMED.get(name, name): value for name, value in stored.items()}
-    for name, now in json.loads(json.dumps(identity)).items():
-        if before.get(name, now) != now:  # a setting that is new since then is no difference
-            raise ModelError(
-                f'{folder} was started with other settings: {name} was {before[name]}, is {now}. '
-                'Resume it with the same, or choose another run=FOLDER'
-            )
-    for name, network in networks.items():
-        network.load_state_dict(_below(tensors, f'network/{name}/'))
-    for name, optimizer in optimizers.items():
-        state: dict[int, dict[str, Tensor]] = {}
-        for place, value in _below(tensors, f'optimizer/{name}/').items():
-            index, _, key = place.partition('/')
-            state.setdefault(int(index), {})[key] = value
-        groups = optimizer.state_dict()['param_groups']
-        optimizer.load_state_dict({'state': state, 'param_groups': groups})
-    return json.loads(notes['progress'])
+    if different := [
+        f'{name} was {before[name]}, is {now}'
+        for name, now in json.loads(json.dumps(identity)).items()
+        if before.get(name, now) != now  # a setting that is new since then is no difference
+    ]:
+        raise ModelError(
+            f'{folder} was started with other settings: {"; ".join(different)}. Resume it with '
+            'the same, or choose another run=FOLDER'
+        )
+    with _reading(path):
+        for name, network in networks.items():
+            network.load_state_dict(_below(tensors, f'network/{name}/'))
+        for name, optimizer in optimizers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for place, value in _below(tensors, f'optimizer/{name}/').items():
+                index, _, key = place.partition('/')
+                state.setdefault(int(index), {})[key] = value
+            groups = optimizer.state_dict()['param_groups']
+            optimizer.load_state_dict({'state': state, 'param_groups': groups})
+    return progress
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what torch raises for a file of other networks or another version into ModelError."""
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise ModelError(
+            f'{path} does not fit these networks and settings ({error}): it is of another version '
+            'or damaged; choose another run, or train again'
+        ) from None
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

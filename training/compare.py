@@ -20,7 +20,6 @@ from dataclasses import field
 from dataclasses import replace
 import json
 from pathlib import Path
-import sys
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ import numpy as np
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.core.errors import FusionError
+from training import shell
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import load_fusion
 from training.checkpoint import make_folder
@@ -210,7 +209,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FusionError, OSError) as error:
-        sys.exit(f'compare: {error}')
+    shell.run('compare', main)

@@ -32,13 +32,12 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import json
 from pathlib import Path
-import sys
 from typing import Any
 
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_file
-from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import write_image
+from training import shell
 from training.data.datasets import DataSet
 from training.data.datasets import mask_classes
 from training.data.datasets import open_dataset
@@ -228,7 +227,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FusionError, OSError) as error:
-        sys.exit(f'evaluate: {error}')
+    shell.run('evaluate', main)

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import hashlib
 import json
 from pathlib import Path
-import sys
 from typing import Any
 
 from safetensors.torch import save
@@ -29,6 +28,7 @@ from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.perception import Perception
+from training import shell
 from training.bundle import card
 from training.bundle import graph
 from training.bundle import history
@@ -234,7 +234,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FusionError, OSError) as error:
-        sys.exit(f'export: {error}')
+    shell.run('export', main)

@@ -33,6 +33,7 @@ from tqdm import tqdm
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from training import distributed
+from training import shell
 from training.bundle.history import git_commit
 from training.checkpoint import make_folder
 from training.checkpoint import saved_steps
@@ -252,7 +253,4 @@ def finite_losses(losses: dict[str, Tensor], step: int, batch: Batch) -> dict[st
 
 
 if __name__ == '__main__':
-    try:
-        main(sys.argv[1:])
-    except (FusionError, OSError) as error:
-        sys.exit(f'training: {error}')
+    shell.run('training', lambda: main(sys.argv[1:]))

@@ -1,7 +1,9 @@
 """Image files: the one reader and the one writer for fusing, calibration and training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 import stat
+import unicodedata
 
 import cv2
 import numpy as np
@@ -18,21 +20,37 @@ SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 MAX_FILE_BYTES = 1 << 29  # pixels of the largest image: 8192 x 8192 x 4 channels of 16 bits
 
 
-def image_files(folder: Path) -> dict[str, Path]:
+def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
     """
-    Return the image files of a folder by stem.
+    Return the files of a folder by stem, without the ``._`` files that macOS adds.
 
-    :raises BagError: if it is not a folder, has no images, or has two of one stem.
+    :param suffixes: in lower case; the case of a file's suffix does not matter.
+    :raises BagError: if the folder is missing or two files have the same stem.
     """
     if not folder.is_dir():
-        raise BagError(f'{folder} is not a folder of images')
-    files: dict[str, Path] = {}
+        raise BagError(f'{folder} is not a folder: add it, or name a complete data set')
+    found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        # macOS adds a file ._NAME next to each file on a foreign disk.
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith('._'):
-            if path.stem in files:
-                raise BagError(f"{folder} has two images of the stem '{path.stem}'")
-            files[path.stem] = path
+        if path.suffix.lower() in suffixes and not path.name.startswith('._'):
+            stem = composed(path.stem)
+            if stem in found:
+                raise BagError(f'{found[stem]} and {path} have the same stem: delete one of them')
+            found[stem] = path
+    return found
+
+
+def composed(name: str) -> str:
+    """Return a name as most systems write it: macOS takes letters and accents apart."""
+    return unicodedata.normalize('NFC', name)
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """
+    Return the image files of a folder by stem; as ``list_files``, but there must be some.
+
+    :raises BagError: as ``list_files``, or if there is none.
+    """
+    files = list_files(folder)
     if not files:
         raise BagError(f'{folder} has no images ({" ".join(SUFFIXES)})')
     return files

@@ -1,8 +1,14 @@
+import re
+import shutil
+import unicodedata
+
 import numpy as np
+from PIL import Image
 import pytest
 
 from tdfusion_ros.core.errors import FusionError
 from training.data.batches import cache_samples
+from training.data.datasets import DataError
 from training.data.datasets import open_dataset
 from training.data.layouts import cut_blocks
 
@@ -146,10 +152,61 @@ def test_what_is_missing_or_does_not_fit_is_named(write_files, files, split, mes
         list(open_dataset(write_files(files), split))
 
 
-def test_all_label_files_that_cannot_be_used_are_listed_before_training(write_files):
-    labels = {'labels/a.txt': '7 0.5 0.5 1 1', 'labels/c.txt': '0 0.5 0.5 0 1'}
-    with pytest.raises(FusionError, match=r'^2 label files.*a\.txt.*class 7.*c\.txt: box 1'):
-        cache_samples(open_dataset(write_files(PLAIN | labels), 'all'))
+def test_all_files_that_cannot_be_used_are_listed_before_training(write_files):
+    bad = {
+        'labels/a.txt': '7 0.5 0.5 1 1',
+        'masks/a.png': MASK[:50],
+        'labels/c.txt': '0 0.5 0.5 0 1',
+        'ir/b.bmp': NOISE[:48, :, 0],
+    }
+    root = write_files(PLAIN | bad)
+    (root / 'rgb' / 'd.png').write_bytes((root / 'rgb' / 'a.png').read_bytes()[:-30])
+    for good in ('ir/c.bmp', 'labels/b.txt', 'masks/b.png'):
+        shutil.copy(root / good, (root / good).with_stem('d'))
+    with pytest.raises(DataError, match=r'^5 files cannot be used: ') as caught:
+        cache_samples(open_dataset(root, 'all'))
+    expected = (
+        *(r'a\.txt contains class 7', r'masks/a\.png is 128x50', r'ir/b\.bmp is 128x48'),
+        *(r'c\.txt: box 1', r'rgb/d\.png is not an image that can be read'),
+    )
+    for text, problem in zip(expected, caught.value.problems, strict=True):
+        assert re.search(text, problem)
+
+
+def test_orientations_that_differ_are_remarked_and_not_applied(write_files):
+    root = write_files(pairs('rgb', 'ir', 'a', 'b'))
+    exif = Image.Exif()
+    exif[274] = 3
+    for path in (root / 'rgb').iterdir():
+        with Image.open(path) as picture:
+            picture.save(path, exif=exif)
+    dataset = open_dataset(root, 'all')
+    (remark,) = dataset.check()
+    assert re.search(r'^2 of 2 pairs: .*rgb/a\.png has the EXIF orientation 3, ', remark)
+    np.testing.assert_array_equal(dataset[0].rgb[..., ::-1], NOISE)
+
+
+def test_names_are_the_same_whether_accents_are_composed_or_not(write_files):
+    apart, composed = (unicodedata.normalize(form, 'café 1') for form in ('NFD', 'NFC'))
+    files = pairs('rgb', 'ir', apart) | {'splits/t.txt': f'{composed}\n', 'classes.txt': 'goat'}
+    root = write_files(files | {f'labels/{composed}.txt': YOLO})
+    assert open_dataset(root, 't').names == (composed,)
+    assert len(open_dataset(root, 't')[0].boxes_xyxy) == 1
+
+
+def test_list_of_powershell_is_read(write_files):
+    root = write_files(pairs('rgb', 'ir', 'a', 'b'))
+    (root / 'splits').mkdir()
+    (root / 'splits' / 't.txt').write_bytes('b\r\na\r\n'.encode('utf-16'))
+    assert open_dataset(root, 't').names == ('b', 'a')
+
+
+def test_all_names_of_a_list_that_are_missing_or_twice_are_named(write_files):
+    lists = {'splits/twice.txt': 'a\nb\na\nb\n', 'splits/gone.txt': 'a\nx\ny\n'}
+    root = write_files(pairs('rgb', 'ir', 'a', 'b') | lists)
+    for split, named in (('twice', "'a', 'b' twice"), ('gone', "lacks 'x', 'y' \\(2 of 3")):
+        with pytest.raises(FusionError, match=named):
+            open_dataset(root, split)
 
 
 def test_a_list_of_names_may_contain_file_names_paths_spaces_and_boxes(write_files):

@@ -140,8 +140,26 @@ def test_a_state_of_an_earlier_version_resumes_but_a_damaged_one_is_refused(
     path.write_bytes(state[:1000])
     with pytest.raises(FusionError, match=rf'{UNFINISHED} cannot be read'):
         train(config, samples)
+    for wrong in ({}, {**notes, 'facts': '['}, {**notes, 'progress': 'null'}):
+        save_file(tensors, path, wrong)
+        with pytest.raises(FusionError, match=rf'{UNFINISHED} does not fit'):
+            train(config, samples)
+    first = next(iter(tensors))
+    save_file({**tensors, first: tensors[first].repeat(2)}, path, notes)
+    with pytest.raises(FusionError, match=rf'{UNFINISHED} does not fit'):
+        train(config, samples)
     path.write_bytes(state)
     train(config, samples)
+
+
+def test_all_settings_that_differ_from_the_interrupted_run_are_named(
+    short_run, samples, interrupt
+):
+    config = short_run(save_every=1)
+    interrupt(config, samples, 2)
+    other = replace(config, lr=config.lr / 2, seed=config.seed + 1)
+    with pytest.raises(FusionError, match=r'started with other settings: lr was .*; seed was'):
+        train(other, samples)
 
 
 def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_resumes(

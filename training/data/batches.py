@@ -27,9 +27,12 @@ def cache_samples(dataset: DataSet, limit: int = CACHE_BYTES) -> Sequence[Sample
     Return the samples in memory if they are small enough, else the data set, which reads lazily.
 
     :param limit: bytes for all processes together, estimated by the first sample.
-    :raises FusionError: listing all label files that cannot be used.
+    :raises FusionError: listing all files that cannot be used.
     """
-    dataset.check_boxes()
+    remarks = dataset.check()
+    if distributed.is_main():
+        for remark in remarks:
+            print(f'note: {remark}')
     first = dataset[0]
     size = sum(image.nbytes for image in (first.rgb, first.ir, first.mask) if image is not None)
     small = size * len(dataset) * distributed.world_size() < limit

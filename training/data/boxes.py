@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.formats.image_files import composed
 from training.data.pair_files import read_bytes
 from training.data.pair_files import read_text
 
@@ -53,14 +54,23 @@ def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> 
         if (values[:, 0] % 1 != 0).any():
             raise ValueError
     except ValueError:
-        raise FusionError(f'{path}: each line must be "class cx cy w h": correct it') from None
+        raise FusionError(
+            f'{path}: each line must be "class cx cy w h" in numbers, the class a whole one: '
+            'correct it'
+        ) from None
     numbers = values[:, 0].astype(int).tolist()
     if unknown := [n for n in numbers if not 0 <= n < len(class_of)]:
         raise FusionError(
-            f'{path} contains class {unknown[0]}, known are 0 to {len(class_of) - 1}: '
+            f'{path} contains class {", ".join(map(str, sorted(set(unknown))))}, known are 0 to '
+            f'{len(class_of) - 1}: '
             'correct it, or add the name to classes.txt'
         )
     center, size = values[:, 1:3], values[:, 3:5]
+    if (values[:, 1:] > 2).any():
+        raise FusionError(
+            f'{path} has coordinates in pixels, expected shares of width and height, 0 to 1: '
+            'divide them'
+        )
     scale = np.array([size_hw[1], size_hw[0]] * 2)  # x by the width, y by the height
     boxes = np.concatenate((center - size / 2, center + size / 2), 1) * scale
     return clip_boxes(str(path), boxes, [class_of[n] for n in numbers], size_hw)
@@ -90,7 +100,8 @@ def read_voc(path: Path, size_hw: tuple[int, int], index_of: Mapping[str, int]) 
     names = [item.findtext('name', '').strip().lower() for item in objects]
     if unknown := [name for name in names if name not in index_of]:
         raise FusionError(
-            f'{path} contains class {unknown[0]!r}, known are {", ".join(index_of)}: correct it'
+            f'{path} contains class {", ".join(sorted(map(repr, set(unknown))))}, known are '
+            f'{", ".join(index_of)}: correct it'
         )
     sides = ('xmin', 'ymin', 'xmax', 'ymax')
     rows = [[_number(item.findtext(f'bndbox/{side}', '')) for side in sides] for item in objects]
@@ -106,7 +117,8 @@ def coco_file(path: Path) -> BoxSource:
         categories = sorted(content['categories'], key=lambda category: category['id'])
         index_of = {category['id']: i for i, category in enumerate(categories)}
         # Also for files that were written on Windows.
-        names = {i['id']: PureWindowsPath(i['file_name']).stem for i in content['images']}
+        paths = {i['id']: PureWindowsPath(i['file_name']) for i in content['images']}
+        names = {number: composed(path.stem) for number, path in paths.items()}
         sizes = {
             names[i['id']]: (float(i.get('height') or 0), float(i.get('width') or 0))
             for i in content['images']

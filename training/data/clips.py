@@ -11,9 +11,9 @@ from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.image_files import list_files
 from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.formats.sources import FolderSource
-from training.data.pair_files import list_files
 
 VIDEOS = ('.mp4', '.avi', '.mkv', '.mov')
 RGB_FOLDERS = ('rgb', 'vi')

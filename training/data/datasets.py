@@ -1,7 +1,9 @@
 """Registered pairs with boxes and masks, read from disk in the layout of their data set."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import contextmanager
 import csv
 from dataclasses import dataclass
 from dataclasses import field
@@ -14,6 +16,8 @@ import numpy as np
 
 from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.formats.image_files import different_orientations
+from tdfusion_ros.formats.image_files import list_files
 from training.data import layouts
 from training.data import pair_files
 from training.data.boxes import BoxSource
@@ -25,6 +29,19 @@ from training.data.layouts import MSRS_DET
 
 CLASSES = MSRS_DET.classes
 """Classes of the shipped detector; ``DataSet.classes`` has the classes of other data."""
+
+
+class DataError(FusionError):
+    """
+    Files of a data set cannot be used.
+
+    :param problems: a sentence for each.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        count = f'{len(problems)} files cannot be used: ' if problems[1:] else ''
+        super().__init__(count + '; '.join(problems))
+        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True)
@@ -81,49 +98,57 @@ class DataSet(Sequence[Sample]):
         name = self.names[index]
         rgb_path, ir_path = self.files[name]
         rgb, (ir, seen) = pair_files.read_rgb(rgb_path), pair_files.read_thermal(ir_path)
-        if ir.shape != rgb.shape[:2]:
-            raise FusionError(
-                f'{ir_path} is {ir.shape[1]}x{ir.shape[0]}, {rgb_path} is '
-                f'{rgb.shape[1]}x{rgb.shape[0]}: images of a registered pair have one size; '
-                'register them first'
-            )
+        pair_files.check_sizes(rgb_path, ir_path, rgb.shape[:2], ir.shape)
         boxes, class_ids = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
         if self.boxes is not None:
             boxes, class_ids = self.boxes.read(name, ir.shape)
-        mask = None
-        if self.masks:
-            values = len(self.mask_classes)
-            mask = pair_files.read_mask(
-                self.masks[name], ir.shape, values, self.layout.ignore_index
-            )
         return Sample(
             name,
             rgb,
             ir,
             boxes,
             class_ids,
-            mask,
+            self._read_mask(name, ir.shape) if self.masks else None,
             self.strata.get(name, {}),
             coverage=None if seen is None else soft(seen),
         )
 
-    def check_boxes(self) -> None:
+    def check(self) -> list[str]:
         """
-        Read the boxes of all pairs, but no images: seconds, while training takes hours.
+        Look at all files before hours of work: read all labels, and the headers of the images.
 
-        :raises FusionError: listing every label file that cannot be used.
+        :returns: what may be wrong, a sentence each.
+        :raises DataError: listing every file that cannot be used.
         """
-        if self.boxes is None:
-            return
-        errors = []
-        for name, (_, ir_path) in self.files.items():
-            try:
-                self.boxes.read(name, pair_files.read_size_hw(ir_path))
-            except FusionError as error:
-                errors.append(str(error))
-        if errors:
-            count = f'{len(errors)} label files cannot be used: ' if errors[1:] else ''
-            raise FusionError(count + '; '.join(errors))
+        problems: list[str] = []
+        turned: list[str] = []
+        for name, paths in self.files.items():
+            with _noting(problems):
+                size_hw, ir_hw = map(pair_files.check_image, paths)
+                with _noting(problems):
+                    pair_files.check_sizes(*paths, size_hw, ir_hw)
+                    turned.extend(filter(None, [different_orientations(*paths)]))
+                if self.boxes is not None:
+                    with _noting(problems):
+                        self.boxes.read(name, size_hw)
+                if self.masks:
+                    with _noting(problems):
+                        self._read_mask(name, size_hw)
+        if problems:
+            raise DataError(problems)
+        return [f'{len(turned)} of {len(self)} pairs: {turned[0]}'] if turned else []
+
+    def _read_mask(self, name: str, size_hw: tuple[int, int]) -> np.ndarray:
+        values, ignore = len(self.mask_classes), self.layout.ignore_index
+        return pair_files.read_mask(self.masks[name], size_hw, values, ignore)
+
+
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except FusionError as error:
+        problems.append(str(error))
 
 
 def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> DataSet:
@@ -196,7 +221,7 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
         'voc': ('.xml', partial(read_voc, index_of=index_of)),
         'yolo': ('.txt', partial(read_yolo, class_of=class_of)),
     }[kind]
-    files = pair_files.list_files(place, (suffix,))
+    files = list_files(place, (suffix,))
     return BoxSource(place, classes, files, lambda name, size_hw: read(files[name], size_hw))
 
 
@@ -208,7 +233,7 @@ def _open_masks(root: Path, layout: Layout, split: str) -> tuple[dict[str, Path]
     classes = layout.mask_classes or _lines(names_path)
     if not classes:
         raise FusionError(f'{names_path} is missing: write the names of the mask values, 0 first')
-    return pair_files.list_files(folder, ('.png',)), classes
+    return list_files(folder, ('.png',)), classes
 
 
 def _strata(root: Path, layout: Layout, names: Sequence[str]) -> dict[str, dict[str, str]]:

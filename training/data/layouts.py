@@ -13,8 +13,9 @@ from pathlib import PureWindowsPath
 import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.formats.image_files import composed
+from tdfusion_ros.formats.image_files import list_files
 from tdfusion_ros.formats.image_files import SUFFIXES
-from training.data.pair_files import list_files
 from training.data.pair_files import read_text
 
 
@@ -165,12 +166,13 @@ def _listed_names(path: Path, names: Sequence[str]) -> list[str]:
     """Return the names in a list, whose lines may be names, file names or paths, then boxes."""
     known = set(names)
     chosen: dict[str, None] = {}  # ordered
+    twice: dict[str, None] = {}
     for line in filter(None, map(str.strip, read_text(path).splitlines())):
         whole, first = _stem(line), _stem(line.split()[0])
         name = first if first in known and whole not in known else whole
-        if name in chosen:
-            raise FusionError(f'{path} contains {name!r} twice: delete one')
-        chosen[name] = None
+        (twice if name in chosen else chosen)[name] = None
+    if twice:
+        raise FusionError(f'{path} contains {listed(list(twice))} twice: delete one of each')
     return list(chosen)
 
 
@@ -195,17 +197,23 @@ def check_complete(names: Sequence[str], found: Container[str], place: Path) -> 
     Check that every name has its file.
 
     :param found: the names that ``place`` has.
-    :raises FusionError: naming the first that is missing.
+    :raises FusionError: naming those that are missing.
     """
     missing = [name for name in names if name not in found]
     if missing:
         raise FusionError(
-            f'{place} lacks {missing[0]!r} ({len(missing)} of {len(names)} are missing): files of '
-            'a pair have the same name without suffix; add the file, or remove the name'
+            f'{place} lacks {listed(missing)} ({len(missing)} of {len(names)} are missing): files '
+            'of a pair have the same name without suffix; add the file, or remove the name'
         )
 
 
 def _stem(name: str) -> str:
     # Not the stem alone: names may contain dots, and lists may contain file names or paths.
     path = PureWindowsPath(name)
-    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+    return composed(path.stem if path.suffix.lower() in SUFFIXES else path.name)
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Return names for an error message: at most so many, and how many more there are."""
+    more = f' and {len(names) - most} more' if names[most:] else ''
+    return ', '.join(map(repr, names[:most])) + more

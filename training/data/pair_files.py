@@ -1,6 +1,5 @@
 """Read the files of a sample: an rgb or ir image, a mask, text. Errors name the file."""
 
-from collections.abc import Sequence
 import io
 from pathlib import Path
 
@@ -15,31 +14,13 @@ from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import gray
 from tdfusion_ros.core.thermal import is_gray
 from tdfusion_ros.core.thermal import ThermalScaler
+from tdfusion_ros.formats.image_files import different_orientations
 from tdfusion_ros.formats.image_files import read_image
-from tdfusion_ros.formats.image_files import SUFFIXES
 
+TAIL_BYTES = 1 << 16
+ENDS = {'PNG': b'IEND', 'JPEG': b'\xff\xd9'}
 IGNORE = 255
 """Mask value of an unlabeled pixel: it counts neither in a loss nor in a metric."""
-
-
-def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
-    """
-    Return the files of a folder by stem, without the ``._`` files that macOS adds.
-
-    :param suffixes: in lower case; the case of a file's suffix does not matter.
-    :raises FusionError: if the folder is missing or two files have the same stem.
-    """
-    if not folder.is_dir():
-        raise FusionError(f'{folder} is not a folder: add it, or name a complete data set')
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith('._'):
-            if path.stem in found:
-                raise FusionError(
-                    f'{found[path.stem]} and {path} have the same stem: delete one of them'
-                )
-            found[path.stem] = path
-    return found
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -91,6 +72,7 @@ def read_mask(path: Path, size_hw: tuple[int, int], classes: int, ignore_index: 
     data = read_bytes(path)
     try:
         with Image.open(io.BytesIO(data), formats=['PNG']) as image:
+            check_mask_size(path, (image.height, image.width), size_hw)
             mode, mask = image.mode, np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise FusionError(
@@ -104,11 +86,6 @@ def read_mask(path: Path, size_hw: tuple[int, int], classes: int, ignore_index: 
     if mode != 'P':  # Pillow stretches gray samples of 1, 2 and 4 bits to 0..255
         bits = data[24]  # per sample, in the PNG header
         mask = mask.astype(np.uint8) if mode == '1' else mask // (255 // (2**bits - 1))
-    if mask.shape != size_hw:
-        raise FusionError(
-            f'{path} is {mask.shape[1]}x{mask.shape[0]}, its pair is {size_hw[1]}x{size_hw[0]}: '
-            'a mask must have the size of its pair; resize it with nearest neighbor'
-        )
     mask = np.where(mask == ignore_index, np.uint8(IGNORE), mask)
     unknown = np.setdiff1d(mask[mask != IGNORE], np.arange(classes))
     if unknown.size:
@@ -120,13 +97,44 @@ def read_mask(path: Path, size_hw: tuple[int, int], classes: int, ignore_index: 
     return mask
 
 
-def read_size_hw(path: Path) -> tuple[int, int]:
-    """Return the size of an image from its header, without decoding it."""
+def check_sizes(
+    rgb_path: Path, ir_path: Path, rgb_hw: tuple[int, int], ir_hw: tuple[int, int]
+) -> None:
+    """Raise FusionError for images of a registered pair that have different sizes."""
+    if rgb_hw != ir_hw:
+        turned = different_orientations(rgb_path, ir_path)
+        raise FusionError(
+            f'{ir_path} is {ir_hw[1]}x{ir_hw[0]}, {rgb_path} is {rgb_hw[1]}x{rgb_hw[0]}: '
+            'images of a registered pair have one size; register them first'
+            + (f' ({turned})' if turned else '')
+        )
+
+
+def check_mask_size(path: Path, mask_hw: tuple[int, int], size_hw: tuple[int, int]) -> None:
+    """Raise FusionError for a mask that has not the size of its pair, before it is decoded."""
+    if mask_hw != size_hw:
+        raise FusionError(
+            f'{path} is {mask_hw[1]}x{mask_hw[0]}, its pair is {size_hw[1]}x{size_hw[0]}: '
+            'a mask must have the size of its pair; resize it with nearest neighbor'
+        )
+
+
+def check_image(path: Path) -> tuple[int, int]:
+    """
+    Return the size of an image, from its header and without decoding it.
+
+    :raises FusionError: if it is not an image, or is cut off.
+    """
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
+        with path.open('rb') as file, Image.open(file) as image:
+            size_hw, end = (image.height, image.width), ENDS.get(image.format or '', b'')
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            tail = file.read()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise FusionError(f'{path} is not an image that can be read: {error}') from None
+    if end not in tail:  # cut off, or there is much behind the end
+        read_image(path)
+    return size_hw
 
 
 def read_bytes(path: Path) -> bytes:
@@ -138,8 +146,9 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file; one that is not UTF-8 is a ``FusionError``."""
-    try:
-        return read_bytes(path).decode('utf-8-sig')  # Windows tools write a byte order mark
+    """Return the text of a file; one that is neither UTF-8 nor UTF-16 is a ``FusionError``."""
+    data = read_bytes(path)
+    try:  # Windows tools write a byte order mark, PowerShell writes UTF-16
+        return data.decode('utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig')
     except UnicodeDecodeError:
         raise FusionError(f'{path} is not UTF-8 text: save it as UTF-8') from None

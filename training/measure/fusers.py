@@ -12,13 +12,13 @@ import torch
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
+from tdfusion_ros.formats.image_files import list_files
 from training.checkpoint import load_fusion
 from training.data import augmentation
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.data.layouts import Layout
-from training.data.pair_files import list_files
 from training.method.losses import pair_of
 
 Fuser = Callable[[Sample], np.ndarray]

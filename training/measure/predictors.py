@@ -47,7 +47,7 @@ def open_boxes(root: str, split: str) -> DataSet:
             f'{root} has no boxes, and average precision needs them: add them, or point '
             '--data to a data set with boxes'
         )
-    data.check_boxes()
+    data.check()
     return data
 
 
