@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from signal import SIGINT
+from signal import SIGPIPE
 import sys
 
 import tdfusion_ros
@@ -20,7 +22,7 @@ COMMANDS = (fuse, view, calibrate, bench, params, build, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; return 0, or 1 after printing one error line."""
+    """Run a subcommand; return 0, 1 after printing one error line, or as a shell on a signal."""
     options = parser().parse_args(argv)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')  # names of files may not be UTF-8
@@ -33,12 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UnicodeEncodeError as error:
         name = ascii(error.object[:200])
         print(f'tdfusion: {name} is not UTF-8 and cannot be written: rename it', file=sys.stderr)
-    except OSError as error:  # such as a full disk or a closed pipe
+    except BrokenPipeError:  # the reader, as head, has enough
+        _drop_output()
+        return 128 + SIGPIPE
+    except OSError as error:  # such as a full disk
         place = f'{error.filename}: ' if error.filename else ''
         print(f'tdfusion: {place}{error.strerror or error}', file=sys.stderr)
         _drop_output()
     except KeyboardInterrupt:
         print('tdfusion: interrupted', file=sys.stderr)
+        return 128 + SIGINT
     return 1
 
 

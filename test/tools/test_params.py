@@ -1,5 +1,6 @@
 """``tdfusion params``: the shipped parameter file and the page of the docs come from it."""
 
+import os
 from pathlib import Path
 import subprocess
 import sys
@@ -34,6 +35,24 @@ def test_output_that_cannot_be_written_is_one_line_with_status_1():
         command = [sys.executable, '-m', 'tdfusion_ros.cli', 'params']
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (1, 'tdfusion: No space left on device\n')
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_word():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, '-m', 'tdfusion_ros.cli', 'params']
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + 13, '')
+
+
+def test_an_interrupted_command_ends_as_a_shell_expects(monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('tdfusion_ros.tools.params.run', interrupted)
+    assert main(['params']) == 128 + 2
+    assert capsys.readouterr().err == 'tdfusion: interrupted\n'
 
 
 def test_version_is_printed(capsys):
