@@ -13,6 +13,7 @@ from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bag_topics import INFO_TYPE
 from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import Source
 
@@ -64,7 +65,7 @@ class BagSink:
             put('/label_info', 'vision_msgs/msg/LabelInfo', labels, latched=True)
             self._empty = False
         info = self._source.info
-        if info is not None and (info.height, info.width) == reference.size_hw:
+        if info is not None and describes(info, reference.size_hw):
             put('/fused/camera_info', INFO_TYPE, messages.camera_info(head, info))
         if pair.warning:
             stall = messages.stall_warning(types, head, pair.mode, pair.warning)

@@ -24,6 +24,7 @@ from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.node import qos
 
 IMAGES = ('fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw', 'ir_registered/edges')
@@ -104,7 +105,7 @@ class Outputs:
                 foxglove.image_annotations(self._types, header, pair, found, self._classes)
             )
         info = infos.get('ir' if pair.reference is pair.ir else 'rgb')
-        if info is not None and (info.height, info.width) == pair.reference.size_hw:
+        if info is not None and describes(info, pair.reference.size_hw):
             self._publishers['fused/camera_info'].publish(messages.camera_info(header, info))
         self._publish_images(header, result, pair.warning)
 

@@ -12,6 +12,8 @@ from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.formats.camera_info import Region
+from tdfusion_ros.formats.camera_info import region_of
 from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.formats.plain_yaml import reason
 
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
 
 TF_TYPE = 'tf2_msgs/msg/TFMessage'
 MODELS = ('plumb_bob', 'rational_polynomial')
+# Parts of names of models whose zero is another projection than a pinhole's.
+FISHEYES = (
+    *('equi', 'fish', 'kannala', 'omni', 'mei', 'sphere', 'eucm', 'unified', 'theta', 'fov'),
+    *('atan', 'scaramuzza', 'ocam', 'panoram', 'cylind', 'spheric', 'division'),
+)
+MAX_OFF_CENTER = 0.26  # distance of a principal point from the border, as a share of the side
+MIN_FOV, MAX_FOV = 0.01, 20.0  # image side over focal length: 0.6 to 169 degrees
 MAX_TRANSLATION_M = 1e6  # a frame may be a distant map; more than this is an error
 CALIBRATE_IT = (
     'calibrate it (ros2 run camera_calibration cameracalibrator …), or calibrate from pairs or '
@@ -60,9 +69,16 @@ def camera_from_message(info: Any, stream: str, image_hw: Size | None) -> Camera
 
     :raises CalibrationError: if it is not calibrated, or belongs to other images.
     """
-    k = np.array(info.k, np.float64).reshape(3, 3)
-    camera = Camera((int(info.height), int(info.width)), k, np.array(info.d, np.float64))
-    return _checked(camera, f'{stream} camera_info', str(info.distortion_model), image_hw)
+    what, k = f'{stream} camera_info', np.array(info.k, np.float64).reshape(3, 3)
+    full = Camera((int(info.height), int(info.width)), k, np.array(info.d, np.float64))
+    region = region_of(info)
+    camera = _checked(full, what, str(info.distortion_model), None)
+    _check_principal_point(camera, what, region)
+    _check_image_size(region, full.size_hw, what, image_hw)
+    shift = np.zeros((3, 3))
+    shift[:2, 2] = region.offset_xy
+    # Binning needs no change of K: the map is rescaled from this size to that of the images.
+    return Camera(region.size_hw, camera.k - shift, camera.d)
 
 
 def camera_from_file(path: Path, stream: str, image_hw: Size | None) -> Camera:
@@ -84,7 +100,10 @@ def camera_from_file(path: Path, stream: str, image_hw: Size | None) -> Camera:
             f'{path} is not a camera_calibration file with image_width, image_height, '
             f'camera_matrix, distortion_model and distortion_coefficients: {error!r}'
         ) from None
-    return _checked(camera, f'{stream} camera_info {path}', model, image_hw)
+    what = f'{stream} camera_info {path}'
+    camera = _checked(camera, what, model, image_hw)
+    _check_principal_point(camera, what, Region((0, 0), camera.size_hw, (1, 1)))
+    return camera
 
 
 def _checked(camera: Camera, what: str, model: str, image_hw: Size | None) -> Camera:
@@ -104,6 +123,16 @@ def _checked(camera: Camera, what: str, model: str, image_hw: Size | None) -> Ca
             'another aspect ratio: it is from another mode of the camera, or the images are '
             'cropped; calibrate the camera in the mode that is used'
         )
+    elif not MIN_FOV < width / k[0, 0] < MAX_FOV or not MIN_FOV < height / k[1, 1] < MAX_FOV:
+        reason = (
+            f'has a K that does not fit its size {width}x{height}: the focal length is '
+            f'{k[0, 0]:g} px; {CALIBRATE_IT}'
+        )
+    elif any(word in model.lower() for word in FISHEYES):
+        reason = (
+            f"has the distortion model '{model}', which is no pinhole even if all its numbers are "
+            'zero; undistort the images, or calibrate from pairs'
+        )
     elif np.any(d) and (model not in MODELS or len(d) not in (4, 5, 8)):
         reason = (
             f"has the distortion model '{model}' with {len(d)} numbers, expected "
@@ -113,6 +142,47 @@ def _checked(camera: Camera, what: str, model: str, image_hw: Size | None) -> Ca
     else:
         return camera if np.any(d) else Camera(camera.size_hw, k, np.zeros(0))
     raise CalibrationError(f'{what} {reason}')
+
+
+def _check_principal_point(camera: Camera, what: str, region: Region) -> None:
+    """Refuse a K whose principal point is far from the center: it belongs to another size."""
+    height, width = camera.size_hw
+    x, y = camera.k[0, 2] / width, camera.k[1, 2] / height
+    if all(MAX_OFF_CENTER < part < 1 - MAX_OFF_CENTER for part in (x, y)):
+        return
+    (rows, columns), reason = region.binning_yx, 'it belongs to another size or mode'
+    if (rows, columns) != (1, 1) and abs(x * columns - 0.5) < 0.1 and abs(y * rows - 0.5) < 0.1:
+        reason = f'it seems to belong to the binned image, {width // columns}x{height // rows}'
+    raise CalibrationError(
+        f'{what} has a K that does not fit its size {width}x{height}: the principal point is at '
+        f'{x:.0%} of the width and {y:.0%} of the height; {reason}. Correct it in the driver, or '
+        'give a corrected file (--rgb-info, --ir-info)'
+    )
+
+
+def _check_image_size(region: Region, full_hw: Size, what: str, image_hw: Size | None) -> None:
+    """Refuse a roi that lies outside of the sensor or is not what the images show."""
+    (left, top), (height, width) = region.offset_xy, region.size_hw
+    roi = f'a roi of {width}x{height} at ({left}, {top})'
+    if top + height > full_hw[0] or left + width > full_hw[1]:
+        raise CalibrationError(
+            f'{what} has {roi}, which does not lie in its size {full_hw[1]}x{full_hw[0]}: size '
+            'and K must be those of the full image'
+        )
+    sent_hw = region.sent_size_hw
+    if image_hw is None:
+        return
+    if region.size_hw != full_hw:
+        fits = max(abs(a - b) for a, b in zip(sent_hw, image_hw, strict=True)) <= 1
+    else:
+        fits = abs(np.log(sent_hw[1] / sent_hw[0] * image_hw[0] / image_hw[1])) <= 0.01
+    if not fits:
+        described = f'has {roi}' if region.size_hw != full_hw else 'has no roi'
+        raise CalibrationError(
+            f'{what} {described} and is for {sent_hw[1]}x{sent_hw[0]}, but the images are '
+            f'{image_hw[1]}x{image_hw[0]}: it is from another mode of the camera, or the images '
+            'are cropped; calibrate the camera in the mode that is used'
+        )
 
 
 def static_transforms(reader: 'BagReader') -> list[Any]:

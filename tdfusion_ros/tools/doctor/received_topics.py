@@ -9,6 +9,7 @@ from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.bag_topics import info_topic
+from tdfusion_ros.formats.camera_info import region_of
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 
@@ -142,7 +143,7 @@ def _subscribe(node: Any, topic: ReceivedTopic) -> None:
         topic.last = message
 
     def on_info(info: Any) -> None:
-        topic.info = (info.height, info.width), float(info.k[0])
+        topic.info = region_of(info).sent_size_hw, float(info.k[0])
 
     # Best effort receives from every publisher; input_qos is checked afterwards.
     qos = qos_profile_sensor_data

@@ -10,6 +10,8 @@ import yaml
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.formats.camera_info import describes
+from tdfusion_ros.formats.camera_info import region_of
 from tdfusion_ros.tools.calibrate import cameras
 from tdfusion_ros.tools.calibrate.geometry import DISTANCES_M
 from tdfusion_ros.tools.calibrate.geometry import errors_by_distance_px
@@ -19,11 +21,19 @@ K = [[554.0, 0, 319.5], [0, 555.0, 239.5], [0, 0, 1]]
 D = [-0.3, 0.1, 0.001, -0.002, 0.0]
 
 
-def info(size_hw=(480, 640), k=K, d=D, model='plumb_bob'):
-    """Return a camera_info message, as far as it is read."""
-    d = np.array(d, float)
-    height, width = size_hw
-    return SimpleNamespace(height=height, width=width, k=np.ravel(k), d=d, distortion_model=model)
+def info(size_hw=(480, 640), k=K, d=D, model='plumb_bob', roi=(0, 0, 0, 0), binning=0):
+    """Return a camera_info message, as far as it is read; roi: left, top, width, height."""
+    names = ('x_offset', 'y_offset', 'width', 'height')
+    return SimpleNamespace(
+        height=size_hw[0],
+        width=size_hw[1],
+        k=np.ravel(k),
+        d=np.array(d, float),
+        distortion_model=model,
+        roi=SimpleNamespace(**dict(zip(names, roi, strict=True))),
+        binning_x=binning,
+        binning_y=binning,
+    )
 
 
 def ros_yaml(path, without=''):
@@ -49,10 +59,38 @@ def test_camera_is_the_same_from_a_message_and_a_file(tmp_path):
 
 
 def test_camera_info_of_the_full_sensor_and_any_zero_distortion_are_used():
-    full = cameras.camera_from_message(info((960, 1280)), 'rgb', (480, 640))
+    k = np.diag((2, 2, 1)) @ K
+    full = cameras.camera_from_message(info((960, 1280), k), 'rgb', (480, 640))
     assert full.size_hw == (960, 1280)  # the map is rescaled from there
-    camera = cameras.camera_from_message(info(d=[0.0] * 14, model='fancy'), 'rgb', None)
-    assert camera.d.shape == (0,)
+    for model in ('fancy', '', 'plumb_bob'):
+        camera = cameras.camera_from_message(info(d=[0.0] * 14, model=model), 'rgb', None)
+        assert camera.d.shape == (0,)
+
+
+@pytest.mark.parametrize('binning', [0, 1, 2])
+def test_roi_is_cropped_from_the_full_image_and_binning_scales_it(binning):
+    """A pixel of the crop lies where it lies in the full image."""
+    sent = (200 // max(1, binning), 320 // max(1, binning))
+    cropped = cameras.camera_from_message(
+        info(roi=(100, 160, 320, 200), binning=binning), 'ir', sent
+    )
+    assert cropped.size_hw == (200, 320)
+    np.testing.assert_array_equal(cropped.d, D)
+    ray = np.array([[[0.1, -0.05, 1.0]]])
+    whole, part = (
+        cv2.projectPoints(ray, np.zeros(3), np.zeros(3), k, np.array(D))[0].reshape(2)
+        for k in (np.array(K), cropped.k)
+    )
+    np.testing.assert_allclose(part, whole - (100, 160))
+
+
+def test_camera_info_belongs_to_the_images_that_are_sent():
+    cropped = info(roi=(100, 160, 320, 200), binning=2)
+    assert region_of(cropped).sent_size_hw == (100, 160)
+    assert describes(cropped, (100, 160))
+    assert describes(info(binning=2), (240, 320))
+    assert describes(info(binning=2), (480, 640))  # as some drivers write it
+    assert not describes(info(), (240, 320))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +100,14 @@ def test_camera_info_of_the_full_sensor_and_any_zero_distortion_are_used():
         ({'k': np.full((3, 3), np.nan)}, 'not calibrated'),
         ({'size_hw': (0, 0)}, 'has the size 0x0'),
         ({'size_hw': (512, 640)}, 'is for 640x512, but the images are 640x480'),
-        ({'d': [0.1] * 4, 'model': 'equidistant'}, "'equidistant' with 4 numbers, expected"),
+        ({'roi': (0, 0, 320, 240)}, r'a roi of 320x240 at \(0, 0\) .*the images are 640x480'),
+        ({'roi': (400, 0, 320, 240)}, 'does not lie in its size 640x480'),
+        ({'size_hw': (960, 1280), 'binning': 2}, 'seems to belong to the binned image, 640x480'),
+        ({'size_hw': (240, 320)}, 'does not fit its size 320x240: the principal point is at 100%'),
+        ({'k': [[9e4, 0, 320], [0, 9e4, 240], [0, 0, 1]]}, 'the focal length is 90000 px'),
+        ({'d': [0.0] * 4, 'model': 'equidistant'}, "'equidistant', which is no pinhole"),
+        ({'d': [], 'model': 'double_sphere'}, "'double_sphere', which is no pinhole"),
+        ({'d': [0.1] * 4, 'model': 'thin_prism'}, "'thin_prism' with 4 numbers, expected"),
         ({'d': [0.1] * 14, 'model': 'rational_polynomial'}, 'with 14 numbers'),
     ],
 )
