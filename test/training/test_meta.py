@@ -102,6 +102,15 @@ def test_an_inner_update_of_several_steps_points_where_double_backward_points():
 
 
 @pytest.mark.parametrize('family', FAMILIES)
+def test_every_map_of_a_family_gets_a_meta_gradient(family):
+    fusion, loss_net = networks(family)
+    pair = images(3)
+    losses = [lambda fuse: (fuse(*pair) - pair[1]).square().mean()]
+    gradient, _ = pixel_gradient(fusion, loss_net, losses, PLAIN)
+    assert (gradient['head.bias'].abs() > 1e-6).all()
+
+
+@pytest.mark.parametrize('family', FAMILIES)
 def test_a_task_that_ignores_the_image_gives_no_gradient(family):
     losses = [lambda fuse: 0.0 * fuse(*images(4)).sum() + 1.0]
     ours, _ = both_ways(family, [images(3)], losses)

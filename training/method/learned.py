@@ -48,6 +48,8 @@ from training.method.tasks import make_fusion
 
 # The meta gradient is tiny (1e-6 to 1e-10): the usual 1e-8 of Adam would swamp the gradient.
 EPS = 1e-20
+# Few pixels decide the size of a meta gradient: forget the largest after a hundred steps.
+BETAS = (0.9, 0.99)
 Optimizers = dict[str, torch.optim.Optimizer]
 TaskNetworks = dict[str, TaskNetwork]
 """By kind: detector, segmenter."""
@@ -197,5 +199,5 @@ def make_optimizers(config: LearnedTask, networks: Mapping[str, nn.Module]) -> O
         if name in rates
     }
     parameters = networks['loss_net'].parameters()
-    optimizers['loss_net'] = torch.optim.Adam(parameters, lr=config.meta_lr, eps=EPS)
+    optimizers['loss_net'] = torch.optim.Adam(parameters, lr=config.meta_lr, betas=BETAS, eps=EPS)
     return optimizers

@@ -106,7 +106,7 @@ class LossNetRT(LossNet):
         layers: list[nn.Module] = [nn.PixelUnshuffle(scale)]
         inputs = 2 * scale**2
         for _ in range(self.config.depth - 1):
-            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.LeakyReLU(0.1)]
             inputs = width
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(width, FAMILIES[self.config.family].maps, 3, padding=1)
