@@ -36,8 +36,17 @@ def write_file(path: Path, content: bytes | str) -> None:
     :raises OutputError: if that is impossible.
     """
     with output_errors(path):
-        place = path if _is_device(path) else path.resolve()  # a link stays a link
-        replace_files({place: content.encode() if isinstance(content, str) else content})
+        replace_files({_place(path): content.encode() if isinstance(content, str) else content})
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """
+    Write all of some files, or none of them.
+
+    :raises OutputError: if that is impossible.
+    """
+    with output_errors(next(iter(files))):
+        replace_files({_place(path): content for path, content in files.items()})
 
 
 def replace_files(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
@@ -51,7 +60,8 @@ def replace_files(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
     try:
         for path, content in files.items():
             if _is_device(path):
-                path.write_bytes(content)
+                with path.open('ab') as output:
+                    output.write(content)
                 continue
             written[path] = temporary = _beside(path)
             _write(
@@ -80,8 +90,9 @@ def check_file(path: Path | None) -> None:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if _is_device(path):
-            with path.open('ab'):
-                return
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
         probe = _beside(path.resolve())
         try:
             _write(probe, bytes(4096), 0o600)
@@ -179,8 +190,14 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _is_device(path: Path) -> bool:
-    """Return whether a path is written in place, as /dev/stdout."""
-    return path.absolute().is_relative_to('/dev') or (path.exists() and not path.is_file())
+    """Return whether a path is written in place: a device, a pipe, or an output of a process."""
+    text = str(path.absolute())
+    is_output = text in ('/dev/stdout', '/dev/stderr') or text.startswith(('/dev/fd/', '/proc/'))
+    return is_output or (path.exists() and not path.is_file())
+
+
+def _place(path: Path) -> Path:
+    return path if _is_device(path) else path.resolve()  # a link stays a link
 
 
 def _beside(path: Path) -> Path:

@@ -3,6 +3,8 @@
 import errno
 import os
 from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +13,17 @@ from tdfusion_ros.atomic import NewFolder
 from tdfusion_ros.atomic import replace_files
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import OutputError
+
+OUTPUT = """
+import os, sys
+from pathlib import Path
+from tdfusion_ros.atomic import write_file
+write_file(Path('/dev/stdout'), 'to a pipe\\n')
+os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+print('before', flush=True)
+write_file(Path('/dev/stdout'), 'to a file\\n')
+print('after')
+"""
 
 
 def names(folder):
@@ -74,8 +87,10 @@ def test_place_that_cannot_be_written_is_found_before_the_work_and_after_it(name
 def test_check_leaves_a_file_as_it_is_and_creates_none(tmp_path, monkeypatch):
     path = tmp_path / 'a'
     path.write_text('old')
-    for place in (path, tmp_path / 'b', None, Path('/dev/null')):
+    os.mkfifo(tmp_path / 'pipe')
+    for place in (path, tmp_path / 'b', None, Path('/dev/null'), tmp_path / 'pipe'):
         check_file(place)
+    (tmp_path / 'pipe').unlink()
     assert names(tmp_path) == ['a']
     assert path.read_text() == 'old'
     fail_at(monkeypatch, 'os.fsync', 0)
@@ -104,6 +119,14 @@ def test_links_and_permissions_stay_and_the_umask_counts(tmp_path):
 
 def test_devices_and_pipes_are_written_in_place(tmp_path):
     write_file(Path('/dev/null'), 'x')
+    done = subprocess.run(
+        [sys.executable, '-c', OUTPUT, tmp_path / 'log'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == 'to a pipe\n'
+    assert (tmp_path / 'log').read_text() == 'before\nto a file\nafter\n'
     assert Path('/dev/null').is_char_device()
     with pytest.raises(OutputError, match='/dev/full cannot be written: No space left'):
         write_file(Path('/dev/full'), 'x')

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tdfusion_ros.atomic import check_file
-from tdfusion_ros.atomic import write_file
+from tdfusion_ros.atomic import write_files
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
@@ -110,12 +110,14 @@ def run(options: argparse.Namespace) -> int:
         *figures,
         'Check it live on the topic ir_registered/edges.',
     ]
-    write_file(options.output, output.yaml_text(calibration, remarks))
+    files = {options.output: output.yaml_text(calibration, remarks).encode()}
     if pairs is None:
+        write_files(files)
         print(f'wrote {options.output}; no picture, because no images were given')
     else:
         shown = sorted({0, len(pairs.gray) // 2, len(pairs.gray) - 1})
-        write_file(picture, output.overlay_png([pairs.gray[i] for i in shown], calibration))
+        files[picture] = output.overlay_png([pairs.gray[i] for i in shown], calibration)
+        write_files(files)
         print(f'wrote {options.output}; check in {picture} that the edges lie on the objects')
     return 0
 
