@@ -127,14 +127,16 @@ def readings(reader):
 
 
 def read_bag(path):
-    """Read all of a bag; raise the last error after trying everything."""
-    failed = None
-    with BagReader(path) as reader:
+    """Read all of a bag; raise the last error or the first warning after trying everything."""
+    failed: FusionError | None = None
+    with BagReader(path, lambda _: None) as reader:
         for reading in readings(reader):
             try:
                 reading()
             except FusionError as error:
                 failed = error
+    if reader.warnings:
+        raise FusionError(reader.warnings[0])
     if failed:
         raise failed
 

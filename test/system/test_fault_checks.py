@@ -71,7 +71,7 @@ def test_time_that_dds_takes_to_find_a_camera_does_not_count():
 def test_result_of_images_that_do_not_belong_together_is_a_problem():
     hour = {
         'name': 'ir clock off by an hour',
-        'warnings': ('sync: ir stamps are 3600 s behind the rgb stamps: set the clocks',),
+        'warnings': ('sync: the ir stamps are 3600.004 s behind the rgb stamps: set the clocks',),
         'counted': {'dropped.time_jump': 9},
     }
     assert problems(**hour, modes={'pairs': 2}) == []
