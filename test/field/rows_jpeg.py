@@ -29,7 +29,18 @@ def long_scans():
     return data[:at] + (data[at:-2]) * 2000 + data[-2:]
 
 
+def without_tables():
+    """Return a JPEG without its Huffman tables: the standard ones count, as in Motion JPEG."""
+    parts, at = [JPEG[:2]], 2
+    while JPEG[at + 1] != 0xDA:  # the scan
+        end = at + 2 + int.from_bytes(JPEG[at + 2 : at + 4], 'big')
+        parts.append(JPEG[at:end] if JPEG[at + 1] != 0xC4 else b'')
+        at = end
+    return b''.join((*parts, JPEG[at:]))
+
+
 ROWS = [
+    Row('Motion JPEG without tables', 'UVC cameras', rgb_of('jpeg', without_tables()), NEAR),
     Row('JPEG with an old buffer behind it', 'usb_cam raw_mjpeg', rgb_of('jpeg', JPEG * 2), NEAR),
     Row('JPEG with a newline behind it', 'shell pipes', rgb_of('jpeg', JPEG + b'\r\n'), NEAR),
     Row('JPEG padded with zeros', 'v4l2 buffers', rgb_of('jpeg', JPEG + bytes(500)), NEAR),

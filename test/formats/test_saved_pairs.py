@@ -1,5 +1,6 @@
 """Pairs as files: complete or not at all, never overwritten, never outside of their folder."""
 
+from dataclasses import replace
 import json
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import RequestError
 from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.saved_pairs import save_pair
 
 RNG = np.random.default_rng(0)
@@ -36,6 +38,14 @@ def test_images_are_stored_without_loss(tmp_path, dtype):
     assert ir.dtype == dtype
     meta = json.loads(path.read_text())
     assert (meta['skew_ms'], meta['model'], meta['rgb']['encoding']) == (3.0, 'm', 'bgr8')
+
+
+def test_temperatures_are_stored_without_loss_too(tmp_path):
+    celsius = RNG.normal(20, 5, (6, 8)).astype(np.float32)
+    celsius[0, 0] = np.nan
+    given = replace(pair(), ir=Frame(celsius, 8, 'ir', '32FC1'))
+    path = save_pair(str(tmp_path), given, {})
+    np.testing.assert_array_equal(read_image(tmp_path / 'ir' / f'{path.stem}.tiff'), celsius)
 
 
 def test_another_pair_of_the_same_stamp_does_not_overwrite_the_first(tmp_path):

@@ -90,3 +90,22 @@ def test_unknown_encodings_are_dropped_and_counted(client):
     assert client.total('dropped.rgb.bad_encoding') == before + len(encodings)
     received = [m.header.stamp for m in client.received['fused/image_raw']]
     assert not [stamp for stamp in stamps if stamp in received]
+
+
+def test_thermal_counts_are_received_by_compressed_depth(stage, oracle):
+    from tdfusion_ros.core.data import Frame
+
+    def make_pair(stamp_ns):
+        rgb, ir = pictures.pair(stamp_ns)
+        png = pictures.compressed(pictures.scene()[1], '.png', ir.header)
+        png.format, png.data = (
+            '16UC1; compressedDepth png',
+            pictures.packed(bytes(12) + bytes(png.data)),
+        )
+        return rgb, png
+
+    given = {'ir.image_transport': 'compressedDepth', 'ir.normalization': 'passthrough'}
+    client = stage.run(given, listen=('detections', 'fused/image_raw'), make_pair=make_pair)
+    fused = client.fuse(*make_pair(client.next_stamp_ns()), 'fused/image_raw')['fused/image_raw']
+    expected = oracle.process(*(Frame(p, 0) for p in pictures.scene())).fused
+    np.testing.assert_array_equal(pictures.pixels(fused), expected)

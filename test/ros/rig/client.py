@@ -89,8 +89,8 @@ class Client:
             kind, topic = Image, f'{stream}/image_raw'
             if stream.endswith('_info'):
                 kind, topic = CameraInfo, stream.replace('_', '/camera_')
-            elif transport == 'compressed':
-                kind, topic = CompressedImage, f'{topic}/compressed'
+            elif transport != 'raw':
+                kind, topic = CompressedImage, f'{topic}/{transport}'
             self._publishers[stream] = self.node.create_publisher(kind, topic, profile)
 
     def withdraw(self, *streams: str) -> None:
