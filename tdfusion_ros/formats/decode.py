@@ -81,6 +81,9 @@ def decode_compressed(form: str, data: np.ndarray) -> np.ndarray:
     except FrameError as error:
         # As h264, or the codec rvl of compressedDepth.
         raise FrameError(error.cause, f"{error} (the format is '{form[:64]}')") from None
+    # image_transport stores R, G, B of rgb8 in a TIFF as they are, where readers expect B, G, R.
+    if codec.split() == ['tiff', 'compressed'] and original.startswith('rgb'):
+        return pixels[..., ::-1] if pixels.ndim == 3 else pixels
     is_mosaic = original.startswith('bayer_') and stored in ('', original)
     if not is_mosaic or pixels.ndim == 3:  # else color, or gray made of color, as mono8
         return pixels

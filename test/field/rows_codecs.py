@@ -102,6 +102,24 @@ ROWS = [
         COUNTS,
     ),
     Row(
+        'color as TIFF, of rgb8',
+        'image_transport_plugins, which stores R, G, B as they are',
+        rgb_of('rgb8; tiff compressed ', encoded('.tiff', rgb8(0)[..., ::-1])),
+        GOOD,
+    ),
+    Row(
+        'color as TIFF, of bgr8',
+        'image_transport_plugins',
+        rgb_of('bgr8; tiff compressed ', encoded('.tiff', rgb8(0))),
+        GOOD,
+    ),
+    Row(
+        'color as TIFF',
+        'sensor_msgs/CompressedImage',
+        rgb_of('tiff', encoded('.tiff', rgb8(0))),
+        GOOD,
+    ),
+    Row(
         'temperatures as TIFF',
         'FLIR Thermal Studio',
         ir_of('32FC1; tiff compressed ', encoded('.tiff', CELSIUS), CELSIUS),
