@@ -95,11 +95,13 @@ def decode_compressed(form: str, data: np.ndarray) -> np.ndarray:
 
 
 def _depth(original: str, data: np.ndarray) -> np.ndarray:
-    """Return the pixels of a PNG behind a header; 32FC1 is stored as A / value + B, 0 is NaN."""
+    """Return the pixels of a PNG behind a header; of 32FC1 it has A / value + B, 0 for NaN."""
     _, a, b = DEPTH_HEADER.unpack_from(data.data)
     pixels = decode_image(data[DEPTH_HEADER.size :])
     if original != '32FC1':
         return pixels
+    if pixels.ndim == 3:
+        raise FrameError('bad_encoding', 'compressedDepth of 32FC1 has colors')
     with np.errstate(all='ignore'):
         values = np.float32(a) / (pixels.astype(np.float32) - np.float32(b))
         return counts(np.where(pixels == 0, np.float32('nan'), values))

@@ -150,6 +150,12 @@ ROWS = [
         TEMPERATURES,
     ),
     Row(
+        'compressedDepth of floats, with colors',
+        'damaged bags',
+        rgb_of('32FC1; compressedDepth png', bytes(12) + encoded('.png', rgb8(0))),
+        'refused .bad_encoding.: compressedDepth of 32FC1 has colors',
+    ),
+    Row(
         'compressedDepth in rvl',
         'compressed_depth_image_transport',
         ir_of('16UC1; compressedDepth rvl', bytes(12) + struct.pack('<II', 128, 96) + bytes(99)),

@@ -106,7 +106,7 @@ def encoded_images():
         *(encode(suffix, smooth) for suffix in ('.webp', '.tiff', '.bmp')),
         *(encode('.tiff', gray.astype(kind)) for kind in (np.uint16, np.int16, np.float32)),
         jpeg + jpeg,
-        bytes(12) + encode('.png', deep),
+        *(bytes(12) + encode('.png', pixels) for pixels in (deep, smooth)),
         struct.pack('<iff', 0, 20.0, 3.0) + encode('.png', deep),
         b'GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;',
     )
