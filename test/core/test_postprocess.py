@@ -91,7 +91,9 @@ def test_suppression_gives_what_suppression_by_class_gave(demo_pairs, pipeline):
     """Of real images at usual thresholds, with boxes of different classes left alone."""
     for pair in demo_pairs[::9]:
         raw = pipeline.backend.run(
-            np.ascontiguousarray(pair.rgb.pixels), np.float32(pair.ir.pixels) / np.float32(255)
+            np.ascontiguousarray(pair.rgb.pixels),
+            np.float32(pair.ir.pixels) / np.float32(255),
+            np.ones(pair.ir.size_hw, np.float32),
         )
         for threshold in (0.3, 0.1):
             config = replace(CONFIG, score_threshold=threshold, nms_threshold_across=NEVER)

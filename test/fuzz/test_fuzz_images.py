@@ -174,11 +174,14 @@ def test_camera_info_message(fuzz):
     ]
 
     def read(value):
-        model, wrong, length, image_hw = value
+        model, wrong, length, image_hw, region = value
         values = [wrong.get(i, v) for i, v in enumerate(good)]
         info = SimpleNamespace(header=HEADER, r=[0.0] * 9, p=[0.0] * 12, distortion_model=model)
         info.height, info.width = (int(v) if 0 <= v < 2**32 else 0 for v in values[:2])
         info.k, info.d = values[2:11], (values[11:] * 2)[:length]
+        *roi, info.binning_x, info.binning_y = region
+        names = ('x_offset', 'y_offset', 'width', 'height')
+        info.roi = SimpleNamespace(**dict(zip(names, roi, strict=True)))
         messages.camera_info_values(info)
         camera = cameras.camera_from_message(info, 'ir', image_hw)
         assert np.isfinite(camera.k).all()
@@ -190,6 +193,8 @@ def test_camera_info_message(fuzz):
         st.dictionaries(st.integers(0, len(good) - 1), floats, max_size=4),
         st.sampled_from((0, 1, 4, 5, 8, 10)),
         st.sampled_from((None, (480, 640), (240, 320), (1, 8192))),
+        st.tuples(*[st.sampled_from((0, 0, 0, 1, 2, 320, 480, 640, 2**32 - 1))] * 6),
     )
-    found = [('plumb_bob', {15: float('nan')}, 5, None)]
-    fuzz(inputs, read, 6, good=('plumb_bob', {}, 5, None), found=found)
+    found = [('plumb_bob', {15: float('nan')}, 5, None, (0,) * 6)]
+    found.append(('plumb_bob', {}, 0, (480, 640), (0, 0, 0, 0, 0, 640)))
+    fuzz(inputs, read, 6, good=('plumb_bob', {}, 5, None, (0,) * 6), found=found)

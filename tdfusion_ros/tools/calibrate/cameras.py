@@ -170,6 +170,11 @@ def _check_image_size(region: Region, full_hw: Size, what: str, image_hw: Size |
             'and K must be those of the full image'
         )
     sent_hw = region.sent_size_hw
+    if 0 in sent_hw:
+        rows, columns = region.binning_yx
+        raise CalibrationError(
+            f'{what} has a binning of {columns}x{rows}, which leaves no pixel of its size'
+        )
     if image_hw is None:
         return
     if region.size_hw != full_hw:
