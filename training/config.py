@@ -7,15 +7,13 @@ A setting belongs to the tasks whose class declares or inherits it. The run fold
 from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
-from dataclasses import Field
 from dataclasses import field
 from dataclasses import fields
 from typing import Any
-from typing import get_args
-from typing import get_origin
 
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.setting import setting
+from training.config_data import check_value
 from training.config_data import DataConfig
 
 RENAMED = {
@@ -24,7 +22,9 @@ RENAMED = {
     'look_ahead': 'inner_steps',
 }
 """Names of settings in earlier versions, and what they are called now."""
-NETWORK_RUNS = ('fusion', 'imitate', 'loss', 'detector', 'segmenter', 'pretrained')
+NETWORK_RUNS = (
+    *('fusion', 'imitate', 'loss', 'detector', 'frozen_detector', 'segmenter', 'pretrained'),
+)
 """Settings that name the run folder of another network, or its file of pretrained weights."""
 PATHS = ('data', 'run', *NETWORK_RUNS)
 EXECUTION = ('threads', 'device', 'workers', 'save_every', 'panel_every')
@@ -69,7 +69,7 @@ class TrainConfig(DataConfig):
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            _check_value(f, getattr(self, f.name))
+            check_value(f, getattr(self, f.name))
             if isinstance(getattr(self, f.name), list):
                 object.__setattr__(self, f.name, tuple(getattr(self, f.name)))
         if any(size % 32 for size in self.crop_hw):
@@ -84,7 +84,9 @@ class TrainConfig(DataConfig):
 class FusionNetworkTask(TrainConfig):
     """Settings of every task that trains a fusion network."""
 
-    fusion: str = setting('', 'Run folder of the fusion network to start from; empty: a new one.')
+    fusion: str = setting(
+        '', 'Run folder, or bundle, of the fusion network to start from; empty: a new one.'
+    )
     network: str = setting(
         'fusion_rt',
         'Fusion network: fusion_rt (real time), or fusion (of the paper).',
@@ -100,13 +102,30 @@ class FusionNetworkTask(TrainConfig):
 
 @dataclass(frozen=True)
 class FusionTask(FusionNetworkTask):
-    """Train a fusion network on a fusion loss, without labels."""
+    """Train a fusion network on a fusion loss, and on that of a frozen detector if asked to."""
 
     task: str = field(default='fusion', init=False)
     loss: str = setting(
         '',
-        'Run folder of a learned loss (runs/NAME/loss_net); empty: the fixed loss, with the '
-        'weight 1/2 for both sources.',
+        'Run folder of a learned loss (runs/NAME/loss_net); empty: fixed_loss.',
+    )
+    fixed_loss: str = setting(
+        'half',
+        'Loss without a learned one: half (weight 1/2 for both sources), or picture (luma where '
+        'it is well exposed, infrared where it shows something else).',
+        choices=('half', 'picture'),
+    )
+    frozen_detector: str = setting(
+        '',
+        'ONNX file of YOLOX-Nano, or run folder of a detector: its loss on the fused image is '
+        'added, but the detector stays as it is.',
+    )
+    task_weight: float = setting(0.5, 'Weight of the loss of the frozen detector.', low=0)
+    noise: float = setting(
+        0.0,
+        'Largest standard deviation of the noise that is added to the inputs, but not to what '
+        'the loss compares with; intensities are in [0, 1].',
+        low=0,
     )
 
 
@@ -256,24 +275,3 @@ def result_settings(config: TrainConfig) -> dict[str, Any]:
     return {
         name: value for name, value in asdict(config).items() if name not in (*PATHS, *EXECUTION)
     }
-
-
-def _check_value(f: Field[Any], value: Any) -> None:
-    """Raise ConfigError if a value does not have the type, or is not in the range, of a field."""
-    types = get_args(f.type) or (f.type,)
-    items = [value]
-    if get_origin(f.type) is tuple:
-        items = list(value) if isinstance(value, (list, tuple)) else []
-    accepted = {float: (int, float)}
-    if len(items) != len(types) or not all(
-        isinstance(item, accepted.get(kind, kind)) and isinstance(item, bool) == (kind is bool)
-        for item, kind in zip(items, types, strict=True)
-    ):
-        wanted = ', '.join(kind.__name__ for kind in types)
-        wanted = f'[{wanted}]' if len(types) > 1 else wanted
-        raise ConfigError(f'{f.name} must be {wanted}, got {value!r}')
-    choices, low = f.metadata.get('choices'), f.metadata.get('low')
-    if choices and value not in choices:
-        raise ConfigError(f'{f.name} must be one of {", ".join(map(str, choices))}, got {value!r}')
-    if low is not None and value < low:
-        raise ConfigError(f'{f.name} must be {low} or more, got {value}')

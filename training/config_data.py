@@ -1,7 +1,12 @@
 """Settings of the data of a training run: which pairs, and how crops of them are made."""
 
 from dataclasses import dataclass
+from dataclasses import Field
+from typing import Any
+from typing import get_args
+from typing import get_origin
 
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.setting import setting
 
 
@@ -28,3 +33,24 @@ class DataConfig:
     partial_coverage: float = setting(
         0.0, 'Share of crops in which the thermal camera sees only a part of the rgb image.'
     )
+
+
+def check_value(f: Field[Any], value: Any) -> None:
+    """Raise ConfigError if a value does not have the type, or is not in the range, of a field."""
+    types = get_args(f.type) or (f.type,)
+    items = [value]
+    if get_origin(f.type) is tuple:
+        items = list(value) if isinstance(value, (list, tuple)) else []
+    accepted = {float: (int, float)}
+    if len(items) != len(types) or not all(
+        isinstance(item, accepted.get(kind, kind)) and isinstance(item, bool) == (kind is bool)
+        for item, kind in zip(items, types, strict=True)
+    ):
+        wanted = ', '.join(kind.__name__ for kind in types)
+        wanted = f'[{wanted}]' if len(types) > 1 else wanted
+        raise ConfigError(f'{f.name} must be {wanted}, got {value!r}')
+    choices, low = f.metadata.get('choices'), f.metadata.get('low')
+    if choices and value not in choices:
+        raise ConfigError(f'{f.name} must be one of {", ".join(map(str, choices))}, got {value!r}')
+    if low is not None and value < low:
+        raise ConfigError(f'{f.name} must be {low} or more, got {value}')

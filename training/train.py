@@ -57,11 +57,11 @@ from training.loop.state import save
 from training.loop.state import start_state
 from training.loop.state import update_averages
 from training.loop.state import write_run
+from training.method.fusion import fusion_training
 from training.method.learned import learned_training
 from training.method.optimization import Training
 from training.method.pretrained import origins
 from training.method.tasks import downstream_training
-from training.method.tasks import fusion_training
 from training.method.tasks import imitation_training
 
 TRAININGS: dict[str, Callable[[Any, torch.device], Training]] = {

@@ -28,6 +28,7 @@ from training.data.augmentation import SIZE_MULTIPLE
 from training.data.batches import cache_samples
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
+from training.method.fusion import fusion_loss_of
 from training.method.losses import imitation_loss
 from training.method.losses import pair_of
 from training.method.losses import sources_of
@@ -38,7 +39,6 @@ from training.method.task_networks import loss_on_fused
 from training.method.task_networks import task_input
 from training.method.task_networks import TaskNetwork
 from training.method.tasks import frozen_fusion
-from training.method.tasks import fusion_loss_of
 
 Networks = Mapping[str, nn.Module]
 

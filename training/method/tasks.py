@@ -1,30 +1,28 @@
-"""The tasks with one network in training: fusion, imitation, detection, segmentation."""
+"""The tasks with one network in training, other than fusion: imitation and downstream."""
 
-from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch import Tensor
 
+from tdfusion_ros.backends.bundle import CONTRACT_FILE
+from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.backends.torch_network import load_network
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from training.checkpoint import load_fusion
-from training.checkpoint import load_loss_net
 from training.config import DetectionTask
 from training.config import DownstreamTask
 from training.config import FusionNetworkTask
-from training.config import FusionTask
 from training.config import ImitationTask
 from training.config import SegmentationTask
 from training.data.augmentation import Batch
 from training.data.datasets import mask_classes
-from training.method.losses import fusion_loss
 from training.method.losses import imitation_loss
 from training.method.losses import pair_of
-from training.method.losses import Sources
-from training.method.losses import sources_of
 from training.method.optimization import channels_last
 from training.method.optimization import descend
 from training.method.optimization import Losses
@@ -42,7 +40,7 @@ from training.method.task_networks import TaskNetwork
 def make_fusion(config: FusionNetworkTask) -> nn.Module:
     """Return the fusion network to train, loaded from a run or new."""
     if config.fusion:
-        network: nn.Module = load_fusion(config.fusion)
+        network = first_fusion(config.fusion)
     elif config.network == 'fusion':
         network = FusionPaper()
     else:
@@ -51,41 +49,21 @@ def make_fusion(config: FusionNetworkTask) -> nn.Module:
     return channels_last(network.train())
 
 
+def first_fusion(folder: str) -> nn.Module:
+    """
+    Return the fusion network of a run or of a bundle, to train it further.
+
+    :raises ModelError: if the folder is neither, or a file is damaged.
+    """
+    if not (Path(folder) / CONTRACT_FILE).is_file():
+        return load_fusion(folder)
+    bundle = read_bundle(Path(folder))
+    return load_network(bundle.architecture, bundle.weights()).fusion.requires_grad_(True)
+
+
 def frozen_fusion(run: str, device: torch.device) -> nn.Module:
     """Return the fusion network of a run with constant weights."""
     return channels_last(load_fusion(run).requires_grad_(False)).to(device)
-
-
-def fusion_training(config: FusionTask, device: torch.device) -> Training:
-    """Train a fusion network on the fixed loss, or on the loss of a generator that has learned."""
-    fusion = make_fusion(config).to(device)
-    optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
-    loss_of = fusion_loss_of(config, device)
-
-    def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
-        pair = pair_of(batch)
-        losses = loss_of(run_network(fusion, pair, config.amp), sources_of(pair))
-        descend(optimizer, fusion, losses['loss'])
-        return losses
-
-    return Training({'fusion': fusion}, {'fusion': optimizer}, step)
-
-
-def fusion_loss_of(
-    config: FusionTask, device: torch.device
-) -> Callable[[Tensor, Sources], dict[str, Tensor]]:
-    """Return the loss of a fused image and its sources: the fixed one, or that of a run."""
-    if not config.loss:
-        half = torch.tensor(0.5, device=device)
-        return lambda fused, sources: fusion_loss(fused, *sources, half, config.gradient_weight)
-    loss_net = load_loss_net(config.loss).to(device)
-
-    def loss(fused: Tensor, sources: Sources) -> dict[str, Tensor]:
-        with torch.no_grad():
-            maps = loss_net(*sources)
-        return loss_net.loss(fused, sources, maps, config.gradient_weight)
-
-    return loss
 
 
 def imitation_training(config: ImitationTask, device: torch.device) -> Training:

@@ -1,0 +1,127 @@
+from dataclasses import asdict
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+import torch
+
+from training.checkpoint import save_run
+from training.data.batches import make_batch
+from training.method import fusion
+from training.method.fusion import frozen_detector
+from training.method.fusion import fusion_loss_of
+from training.method.fusion import fusion_training
+from training.method.fusion import vary
+from training.method.fusion import with_noise
+from training.method.losses import pair_of
+from training.method.losses import sources_of
+from training.method.task_networks import make_detector
+
+pytestmark = pytest.mark.torch
+CLASSES = ('person', 'bicycle', 'car')
+
+
+@pytest.fixture
+def config(short_run, tiny_detector, tmp_path):
+    torch.manual_seed(0)
+    config = short_run('fusion', batch=2)
+    description = {'config': asdict(config), 'classes': CLASSES}
+    save_run(tmp_path / 'detector', make_detector(CLASSES), description)
+    return replace(config, frozen_detector=str(tmp_path / 'detector'))
+
+
+@pytest.fixture
+def batch(config, samples):
+    return make_batch(samples, config, 0)
+
+
+def weights_after_a_step(config, batch):
+    torch.manual_seed(1)
+    training = fusion_training(config, torch.device('cpu'))
+    losses = training.step(0, batch, [])
+    return training, losses
+
+
+def test_the_frozen_detector_changes_the_fusion_network_but_not_itself(config, batch, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        fusion, 'frozen_detector', lambda *args: made.append(frozen_detector(*args)) or made[0]
+    )
+    before = frozen_detector(config, torch.device('cpu')).state_dict()
+    training, losses = weights_after_a_step(config, batch)
+    assert list(training.networks) == ['fusion']
+    assert losses['task'] > 0
+    for name, value in made[0].state_dict().items():
+        assert torch.equal(value, before[name])
+    without = weights_after_a_step(replace(config, frozen_detector=''), batch)[0]
+    ours, other = (t.networks['fusion'].state_dict() for t in (training, without))
+    assert any(not torch.equal(ours[name], other[name]) for name in ours)
+
+
+def test_the_loss_is_the_fixed_loss_plus_the_weighted_task_loss(config, batch):
+    light, heavy = (
+        weights_after_a_step(replace(config, task_weight=weight), batch)[1]
+        for weight in (0.0, 2.0)
+    )
+    torch.testing.assert_close(heavy['loss'], light['loss'] + 2 * light['task'])
+
+
+def test_classes_that_an_image_does_not_label_teach_nothing_about_it(config, batch):
+    unlabeled = replace(batch, labeled=torch.zeros(len(batch.names), len(CLASSES)).bool())
+    unlabeled.valid.zero_()
+    assert weights_after_a_step(config, unlabeled)[1]['task'] == 0
+
+
+@pytest.mark.parametrize('name', ['half', 'picture'])
+def test_each_fixed_loss_trains_a_network_toward_it(config, batch, name):
+    config = replace(config, frozen_detector='', fixed_loss=name, lr=1e-2)
+    training = fusion_training(config, torch.device('cpu'))
+    losses = [training.step(step, batch, [])['loss'].item() for step in range(20)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_noise_is_in_what_the_network_reads_and_not_in_what_the_loss_compares_with(
+    config, batch, monkeypatch
+):
+    compared = []
+    loss_of = fusion_loss_of(config, torch.device('cpu'))
+
+    def record(fused, sources):
+        compared.append((fused.detach(), *sources))
+        return loss_of(fused, sources)
+
+    monkeypatch.setattr(fusion, 'fusion_loss_of', lambda *_: record)
+    for noise in (0.0, 0.1):
+        weights_after_a_step(replace(config, noise=noise, frozen_detector=''), batch)
+    (clean, *sources), (noisy, *others) = compared
+    assert not torch.equal(clean, noisy)
+    for image, other, own in zip(sources, others, sources_of(pair_of(batch)), strict=True):
+        assert torch.equal(image, other)
+        assert torch.equal(image, own)
+
+
+def test_noise_changes_both_images_and_no_label(batch):
+    noisy = with_noise(batch, 0.1)
+    assert (noisy.ir - batch.ir).abs().mean() > 0.005
+    assert (noisy.rgb - batch.rgb).abs().mean() > 0.005
+    assert torch.equal(noisy.boxes_xyxy, batch.boxes_xyxy)
+    assert with_noise(batch, 0.0) is batch
+
+
+def test_what_the_detector_reads_stays_an_image_and_each_one_changes_otherwise():
+    torch.manual_seed(0)
+    images = torch.rand(1, 3, 64, 64).expand(2, -1, -1, -1)
+    found = vary(images)
+    assert 0 <= found.min() <= found.max() <= 1
+    assert (found[0] - found[1]).abs().mean() > 0.01
+
+
+def test_training_continues_the_fusion_network_of_a_bundle(config):
+    shipped = Path(__file__).parents[2] / 'models' / 'msrs_rt'
+    config = replace(config, fusion=str(shipped), frozen_detector='')
+    network = fusion_training(config, torch.device('cpu')).networks['fusion']
+    weights = load_file(shipped / 'weights.safetensors')
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, weights[f'fusion.{name}'])
+    assert all(parameter.requires_grad for parameter in network.parameters())

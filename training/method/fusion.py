@@ -1,0 +1,135 @@
+"""
+Task ``fusion``: a loss of the fused image, and the loss of a frozen detector on it.
+
+The detector was trained elsewhere and stays as it is, so the fusion network learns to make images
+in which it finds more, and the fusion loss keeps the image natural. Other detectors, which had no
+part in the training, find more in these images too.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from training.checkpoint import load_loss_net
+from training.config import FusionTask
+from training.data.augmentation import Batch
+from training.method.losses import fusion_loss
+from training.method.losses import pair_of
+from training.method.losses import Sources
+from training.method.losses import sources_of
+from training.method.optimization import channels_last
+from training.method.optimization import descend
+from training.method.optimization import Losses
+from training.method.optimization import make_optimizer
+from training.method.optimization import run_network
+from training.method.optimization import Training
+from training.method.picture import picture_loss
+from training.method.task_networks import box_classes
+from training.method.task_networks import make_detector
+from training.method.task_networks import task_losses
+from training.method.task_networks import TaskNetwork
+from training.method.task_networks import with_colors
+from training.method.tasks import make_fusion
+
+GAMMA = 0.35
+CONTRAST = 0.25
+"""Largest changes of the image that the frozen detector reads, as logarithms of a factor."""
+MIDDLE = 0.4
+"""Intensity that a change of contrast keeps."""
+
+
+def fusion_training(config: FusionTask, device: torch.device) -> Training:
+    """
+    Train a fusion network on a fusion loss, and with a frozen detector also on its loss.
+
+    :raises FusionError: if the data have no boxes and there is a frozen detector.
+    """
+    fusion = make_fusion(config).to(device)
+    optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
+    loss_of = fusion_loss_of(config, device)
+    detector = frozen_detector(config, device) if config.frozen_detector else None
+
+    def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
+        noisy = with_noise(batch, config.noise)
+        # Not clamped to [0, 1], because clamping removes the gradient.
+        compute = fusion.mix if isinstance(fusion, FusionRT) else fusion
+        fused = run_network(compute, pair_of(noisy), config.amp)
+        losses = loss_of(fused, sources_of(pair_of(batch)))
+        if detector is not None:
+            image = vary(with_colors(noisy, fused.clamp(0, 1), 3))
+            task = task_losses(detector, image, batch, config.amp)['loss']
+            losses |= {'loss': losses['loss'] + config.task_weight * task, 'task': task.detach()}
+        descend(optimizer, fusion, losses['loss'])
+        return losses
+
+    return Training({'fusion': fusion}, {'fusion': optimizer}, step)
+
+
+def fusion_loss_of(
+    config: FusionTask, device: torch.device
+) -> Callable[[Tensor, Sources], Losses]:
+    """Return the loss of a fused luma and its sources: a fixed one, or that of a run."""
+    if not config.loss and config.fixed_loss == 'picture':
+        return lambda fused, sources: picture_loss(fused, *sources, config.gradient_weight)
+    if not config.loss:
+        half = torch.tensor(0.5, device=device)
+        return lambda fused, sources: fusion_loss(fused, *sources, half, config.gradient_weight)
+    loss_net = load_loss_net(config.loss).to(device)
+
+    def loss(fused: Tensor, sources: Sources) -> Losses:
+        with torch.no_grad():
+            maps = loss_net(*sources)
+        return loss_net.loss(fused, sources, maps, config.gradient_weight)
+
+    return loss
+
+
+def frozen_detector(config: FusionTask, device: torch.device) -> TaskNetwork:
+    """
+    Return the detector of a run or of an ONNX file with constant weights.
+
+    :raises FusionError: if the data have no boxes, or the file is not such a detector.
+    """
+    network = make_detector(box_classes(config), config.frozen_detector).eval()
+    return channels_last(network.requires_grad_(False)).to(device)  # type: ignore[return-value]
+
+
+def with_noise(batch: Batch, largest: float) -> Batch:
+    """
+    Return the batch with noise in rgb and ir, of another strength in each image.
+
+    The fusion loss compares with the images without it, so the network learns not to pass it on.
+
+    :param largest: standard deviation of the strongest noise, for intensities in [0, 1].
+    """
+    if not largest:
+        return batch
+    rgb, ir = (_noisy(image, largest) for image in (batch.rgb, batch.ir))
+    return replace(batch, rgb=rgb, ir=ir)
+
+
+def _noisy(image: Tensor, largest: float) -> Tensor:
+    strength = largest * _uniform(image, 0.0, 1.0)
+    return (image + strength * torch.randn_like(image)).clamp(0, 1)
+
+
+def vary(image: Tensor) -> Tensor:
+    """
+    Change gamma, contrast and sharpness of images at random, (B, 3, H, W) in [0, 1].
+
+    What helps one detector in one exact image is not what helps others.
+    """
+    image = image.clamp(min=1e-4) ** _uniform(image, -GAMMA, GAMMA).exp()
+    contrast = _uniform(image, -CONTRAST, CONTRAST).exp()
+    image = ((image - MIDDLE) * contrast + MIDDLE).clamp(0, 1)
+    soft = functional.avg_pool2d(functional.pad(image, (1, 1, 1, 1), mode='replicate'), 3, 1)
+    return image + (soft - image) * _uniform(image, 0.0, 0.5)
+
+
+def _uniform(images: Tensor, low: float, high: float) -> Tensor:
+    """Return a random number for each image, (B, 1, 1, 1)."""
+    return low + (high - low) * torch.rand(len(images), 1, 1, 1, device=images.device)
