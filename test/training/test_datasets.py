@@ -231,3 +231,12 @@ def test_blocks_of_few_names_never_share_one(count):
     train, val = (cut_blocks(range(count), split) for split in ('blocks_train', 'blocks_val'))
     assert not set(train) & set(val)
     assert not count or train
+
+
+def test_msrs_det_reads_the_masks_that_are_there(data_root, write_into):
+    assert open_dataset(data_root, 'val').mask_classes == ()
+    write_into(data_root, {'masks/a.png': np.full((96, 128), 8, np.uint8)})
+    data = open_dataset(data_root, 'val')
+    assert len(data.mask_classes) == 9
+    assert [sample.name for sample in data if sample.mask is not None] == ['a']
+    assert data[0].mask.max() == 8

@@ -79,7 +79,13 @@ def _video_pairs(rgb: Path, ir: Path) -> Iterator[FramePair]:
                 return
             stamp_ns = number * period_ns
             frame = Frame(cv2.cvtColor(color, cv2.COLOR_BGR2RGB), stamp_ns)
-            yield FramePair(frame, Frame(thermal[..., 0].copy(), stamp_ns), 'fused', frame, 0)
+            yield FramePair(
+                frame,
+                Frame(cv2.cvtColor(thermal, cv2.COLOR_BGR2GRAY), stamp_ns),
+                'fused',
+                frame,
+                0,
+            )
     finally:
         for capture in captures:
             capture.release()

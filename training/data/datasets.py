@@ -108,7 +108,7 @@ class DataSet(Sequence[Sample]):
             ir,
             boxes,
             class_ids,
-            self._read_mask(name, ir.shape) if self.masks else None,
+            self._read_mask(name, ir.shape) if name in self.masks else None,
             self.strata.get(name, {}),
             coverage=None if seen is None else soft(seen),
         )
@@ -131,7 +131,7 @@ class DataSet(Sequence[Sample]):
                 if self.boxes is not None:
                     with _noting(problems):
                         self.boxes.read(name, size_hw)
-                if self.masks:
+                if name in self.masks:
                     with _noting(problems):
                         self._read_mask(name, size_hw)
         if problems:
@@ -166,7 +166,7 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
     if boxes is not None:
         layouts.check_complete(list(files), boxes.names, boxes.place)
     masks, mask_classes = _open_masks(root, layout, split)
-    if mask_classes:
+    if mask_classes and not layout.partial_masks:
         layouts.check_complete(list(files), masks, root / layout.masks.replace('{split}', split))
     return DataSet(
         layout,
@@ -227,7 +227,8 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
 
 def _open_masks(root: Path, layout: Layout, split: str) -> tuple[dict[str, Path], tuple[str, ...]]:
     folder = root / layout.masks.replace('{split}', split)
-    if not layout.masks or not (layout.labeled or folder.is_dir()):
+    required = layout.labeled and not layout.partial_masks
+    if not layout.masks or not (required or folder.is_dir()):
         return {}, ()
     names_path = root / 'mask_classes.txt'
     classes = layout.mask_classes or _lines(names_path)

@@ -38,6 +38,8 @@ class Layout:
     ignore_index: int = 255
     labeled: bool = True
     """Whether boxes and masks are required."""
+    partial_masks: bool = False
+    """Whether masks may be missing: the pixels of a pair without one are unlabeled."""
     lists: tuple[str, ...] = ('splits/{split}.txt',)
     """Files with one name per line, for data sets whose splits are not folders."""
     required: tuple[str, ...] = ()
@@ -50,12 +52,16 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(', '))
 
 
+MSRS_MASKS = _names('background, car, person, bike, curve, car stop, guardrail, color cone, bump')
 MSRS_DET = Layout(
     'msrs_det',
     rgb='vi',
     ir='ir',
     boxes=(('yolo', 'boxes/fusion'),),
+    masks='masks',
+    partial_masks=True,
     classes=_names('person, bicycle, car'),
+    mask_classes=MSRS_MASKS,
     required=('boxes/fusion',),
     day_night=True,
 )
@@ -64,9 +70,7 @@ MSRS = Layout(
     rgb='{split}/vi',
     ir='{split}/ir',
     masks='{split}/Segmentation_labels',
-    mask_classes=_names(
-        'background, car, person, bike, curve, car stop, guardrail, color cone, bump'
-    ),
+    mask_classes=MSRS_MASKS,
     day_night=True,
 )
 # Order of the classes: github.com/JinyuanLiu-CV/SegMiF issue 10.
