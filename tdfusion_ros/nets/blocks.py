@@ -38,8 +38,7 @@ def composite(luma: Tensor, fused_luma: Tensor, coverage: Tensor | None) -> Tens
     """
     if coverage is None:
         return fused_luma
-    # At coverage 1 and 0 exactly the fused luma and luma, unlike luma + coverage * difference.
-    return coverage * fused_luma + (1.0 - coverage) * luma
+    return luma + coverage * (fused_luma - luma)
 
 
 class PixelLinear(nn.Linear):

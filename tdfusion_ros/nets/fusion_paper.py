@@ -137,12 +137,15 @@ class FusionPaper(nn.Module):
             nn.Sigmoid(),
         )
 
+    def covered(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """Return the fused luma before it is composited: arbitrary where coverage is 0."""
+        seen = 1.0 if coverage is None else coverage.ceil()
+        return self.decode(self.cross(self.encode_ir(ir * seen), self.encode_luma(luma * seen)))
+
     def forward(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
         """
         Return the fused luma, (B, 1, H, W) in (0, 1); inputs (B, 1, H, W) in [0, 1].
 
         :param coverage: as in :meth:`tdfusion_ros.nets.fusion_rt.FusionRT.maps`.
         """
-        seen = 1.0 if coverage is None else coverage.ceil()
-        fused = self.decode(self.cross(self.encode_ir(ir * seen), self.encode_luma(luma * seen)))
-        return composite(luma, fused, coverage)
+        return composite(luma, self.covered(luma, ir, coverage), coverage)

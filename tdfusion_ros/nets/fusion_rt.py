@@ -1,5 +1,6 @@
 """Real-time fusion of luma and infrared: plain convolutions at a fraction of the resolution."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ class FusionRTConfig:
 
 MOMENTS = 5  # number of columns of moments()
 NOTHING = 1e-6  # share of seen pixels below which there are none; 0 would divide by it
+COARSE_PX = 16  # side of the squares whose mean change of brightness fades toward the border
 
 
 def moments(sources: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -45,6 +47,11 @@ def _mean(x: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return x.mean((2, 3))
     return (x * weight).mean((2, 3)) / weight.mean((2, 3)).clamp(min=NOTHING)
+
+
+def _surrounding(x: Tensor, size: int) -> Tensor:
+    """Return the mean over ``size`` x ``size`` neighbors within the image."""
+    return functional.avg_pool2d(x, size, 1, padding=size // 2, count_include_pad=False)
 
 
 class FusionRT(nn.Module):
@@ -84,7 +91,8 @@ class FusionRT(nn.Module):
         :param ir: (B, 1, H, W) in [0, 1], on the grid of ``luma``.
         :param coverage: (B, 1, H, W) in [0, 1]: 1 where the thermal camera sees, 0 where not;
             None: it sees everywhere. Pixels with coverage 0 influence nothing.
-        :returns: four (B, 1, H, W) maps, three in [0, 1] and one in [-1/2, 1/2].
+        :returns: four (B, 1, H, W) maps, three in [0, 1] and the offset, in [-1/2, 1/2] away
+            from the border of the thermal view.
         """
         return self._maps_and_surroundings(torch.cat((luma, ir), 1), coverage)[:4]
 
@@ -102,38 +110,68 @@ class FusionRT(nn.Module):
         for convolution in self.body:
             x = functional.relu(convolution(x))
         cells = functional.avg_pool2d(sources, self.config.scale)
-        around = functional.avg_pool2d(cells, 3, 1, padding=1, count_include_pad=False)
+        around = _surrounding(cells, 3)
         if seen_cells is not None:
-            near = functional.avg_pool2d(seen_cells, 3, 1, padding=1, count_include_pad=False)
-            around = around / near.clamp(min=NOTHING)
+            around = around / _surrounding(seen_cells, 3).clamp(min=NOTHING)
             cells = cells / seen_cells.clamp(min=NOTHING)
         scene = torch.cat((_mean(self.last(x), seen_cells), moments(cells, seen_cells)), 1)
         # Split and joined because ONNX Runtime would continue with 16 channels for these 4.
         logits = torch.cat(self.head(x).split(1, 1), 1) + self.scene(scene[..., None, None])
+        maps = logits.sigmoid()
+        if seen_cells is not None:
+            *weights, offset = maps.split(1, 1)
+            offset = offset - self._excess(weights, offset, cells, seen_cells)
+            maps = torch.cat((*weights, offset), 1)
         # Interpolated, not pixel-shuffled: Sobel does not see a checkerboard, so the loss would
         # not prevent one. In one call after the sigmoid, which saves time.
         weight_ir, weight_luma, gain, offset, *surroundings = functional.interpolate(
-            torch.cat((logits.sigmoid(), around), 1),
-            scale_factor=float(self.config.scale),
-            mode='bilinear',
+            torch.cat((maps, around), 1), scale_factor=float(self.config.scale), mode='bilinear'
         ).split(1, 1)
         return weight_ir, weight_luma, gain, offset - 0.5, *surroundings
 
+    def _excess(
+        self, weights: Sequence[Tensor], offset: Tensor, cells: Tensor, seen: Tensor
+    ) -> Tensor:
+        """
+        Return what is too much in the offset near the border of the view.
+
+        Fusion changes the brightness of whole regions, and a change that ends within the soft
+        border is a visible rectangle. So the mean change over ``COARSE_PX`` fades over six times
+        that distance, while hot objects keep their contrast up to the border.
+        """
+        luma, ir = cells.split(1, 1)
+        change = (weights[0] * ir + (weights[1] - 1.0) * luma + offset - 0.5) * seen
+        step = COARSE_PX // self.config.scale
+        near = functional.avg_pool2d(seen, step)
+        mean = _surrounding(functional.avg_pool2d(change, step), 5)
+        mean = mean / _surrounding(near, 5).clamp(min=NOTHING)
+        # 2.01 and not 2, so that rounding leaves an image that is seen everywhere as it is.
+        depth = (2.01 * (_surrounding(near, 13) - 0.5)).clamp(0.0, 1.0)
+        excess = mean * (1.0 - depth)
+        return functional.interpolate(excess, scale_factor=float(step), mode='bilinear')
+
     def mix(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
         """Return the fused luma as :meth:`forward`, but not clamped to [0, 1]."""
+        return composite(luma, self._mixed(luma, ir, coverage), coverage)
+
+    def _mixed(self, luma: Tensor, ir: Tensor, coverage: Tensor | None) -> Tensor:
         maps = self._maps_and_surroundings(torch.cat((luma, ir), 1), coverage)
         weight_ir, weight_luma, gain, offset, *around = maps
         detail_luma, detail_ir = luma - around[0], ir - around[1]
         # Equals torch.where, in operations that are faster in ONNX Runtime.
         use_ir = (detail_ir.abs() > detail_luma.abs()).to(luma.dtype)
         detail = detail_luma + use_ir * (detail_ir - detail_luma)
-        mixed = weight_ir * ir + weight_luma * luma + gain * detail + offset
-        return composite(luma, mixed, coverage)
+        return weight_ir * ir + weight_luma * luma + gain * detail + offset
+
+    def covered(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """Return the fused luma before it is composited: arbitrary where coverage is 0."""
+        return self._mixed(luma, ir, coverage).clamp(0.0, 1.0)
 
     def forward(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
         """
         Return the fused luma, (B, 1, H, W) in [0, 1]; inputs as in :meth:`maps`.
 
-        It is ``luma`` where coverage is 0, and a blend at the soft border.
+        It is ``luma`` where coverage is 0, and a blend at the soft border. With a coverage, H and
+        W must be multiples of ``COARSE_PX``.
         """
-        return self.mix(luma, ir, coverage).clamp(0.0, 1.0)
+        return composite(luma, self.covered(luma, ir, coverage), coverage)

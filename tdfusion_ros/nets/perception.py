@@ -30,7 +30,7 @@ class Perception(nn.Module):
 
     def __init__(self, fusion: nn.Module, detector: nn.Module) -> None:
         super().__init__()
-        self.fusion = fusion
+        self.fusion: Any = fusion  # has forward() and covered()
         self.detector = detector
         # With other than three channels, detections do not depend on the fused image.
         self.detector_inputs = int(detector.inputs)  # type: ignore[arg-type]
@@ -48,7 +48,8 @@ class Perception(nn.Module):
         """
         levels, y, ir = self._sources(rgb, ir)
         # As recolor, but in gray levels: saves a division and a product of three channels.
-        change = 255.0 * (self.fusion(y, ir, coverage[None, None]) - y)
+        seen = coverage[None, None]
+        change = 255.0 * seen * (self.fusion.covered(y, ir, seen) - y)
         if self.detector_inputs == 3:
             detections = self._detections((levels + change).clamp(0.0, 255.0) / 255.0)
         else:

@@ -163,15 +163,19 @@ def test_full_coverage_equals_no_coverage(trained):
 
 @torch.no_grad()
 def test_edge_of_the_thermal_view_acts_as_the_edge_of_an_image():
-    """Within a view of whole cells, the maps are those of the cut-out alone, up to the border."""
+    """
+    Within a view of whole cells, the weights are those of the cut-out alone, up to the border.
+
+    The offset is not: toward the border it takes the mean change of brightness back.
+    """
     torch.manual_seed(0)
     network = FusionRT(FusionRTConfig(width=16, depth=2, scale=4)).eval()
     y, ir = torch.rand(2, 1, 1, 96, 128)
     view = torch.zeros_like(y)
     view[..., 16:80, 32:96] = 1
     part = [image[..., 16:80, 32:96] for image in (y, ir)]
-    whole = [m[..., 16:80, 32:96] for m in network.maps(y, ir, view)]
-    for got, alone in zip(whole, network.maps(*part), strict=True):
+    whole = [m[..., 16:80, 32:96] for m in network.maps(y, ir, view)[:3]]
+    for got, alone in zip(whole, network.maps(*part)[:3], strict=True):
         torch.testing.assert_close(got[..., 4:-4, 4:-4], alone[..., 4:-4, 4:-4])
 
 
@@ -179,3 +183,22 @@ def test_nothing_seen_gives_finite_gradients(trained):
     y, ir = torch.rand(2, 1, 1, 64, 64)
     trained(y, ir, torch.zeros_like(y)).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in trained.parameters())
+
+
+@torch.no_grad()
+def test_brightness_of_a_region_fades_toward_the_border_and_hot_objects_do_not():
+    darker = constant(-100.0, 100.0, -100.0, -1.0, scale=4)  # luma plus a negative offset
+    luma, ir = torch.full((2, 1, 1, 256, 512), 0.6)
+    view = torch.zeros_like(luma)
+    view[..., :256] = 1
+    change = (darker(luma, ir, view) - luma)[0, 0, 128]
+    drop = torch.tensor(-1.0).sigmoid() - 0.5
+    torch.testing.assert_close(change[:140], drop.expand(140))  # far inside all of it
+    assert change[250].abs() < 0.25 * drop.abs()
+    assert change[:255].diff().abs().max() < 0.02 * drop.abs()  # over about 100 px, without a step
+    assert (change[256:] == 0).all()
+
+    of_ir = constant(100.0, -100.0, -100.0, 0.0, scale=4)  # infrared alone
+    ir[..., 120:140, 225:235] += 0.3
+    fused = of_ir(luma, ir, view)[0, 0, 130]
+    assert fused[230] - fused[210] > 0.25

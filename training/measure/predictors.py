@@ -91,7 +91,8 @@ def run_segmenter(run: str, classes: tuple[str, ...]) -> Callable[[Sample], np.n
     @torch.inference_mode()
     def predict(sample: Sample) -> np.ndarray:
         # Padded to even sides for the fusion; more would change the result of the segmenter.
-        batch = augmentation.collate([augmentation.pad(sample, 2)])
+        multiple = 2 if sample.coverage is None else augmentation.SIZE_MULTIPLE
+        batch = augmentation.collate([augmentation.pad(sample, multiple)])
         image = task_input(batch, source, fusion, segmenter.config.inputs)
         height, width = sample.ir.shape
         logits = enlarge(segmenter(image), (image.shape[-2], image.shape[-1]))
