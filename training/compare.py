@@ -39,8 +39,9 @@ from training.config_reader import config_from_mapping
 from training.config_reader import load_config
 from training.data.batches import cache_samples
 from training.data.datasets import DataSet
-from training.data.datasets import open_dataset
 from training.data.datasets import Sample
+from training.data.mixture import Mixture
+from training.data.mixture import open_data
 from training.measure import predictors
 from training.measure import tables
 from training.measure.bootstrap import bootstrap_ap50
@@ -103,14 +104,14 @@ def is_finished(config: TrainConfig) -> bool:
     return True
 
 
-def check_runs(rows: Mapping[str, Row], split: str) -> DataSet:
+def check_runs(rows: Mapping[str, Row], split: str) -> DataSet | Mixture:
     """
     Check all data and runs before the first step, and return the data to measure on.
 
     :raises FusionError: if something is missing or does not fit.
     """
     config = next(iter(rows.values())).runs[0]
-    classes = open_dataset(config.data, config.split).classes
+    classes = open_data(config.data, config.split).classes
     data = predictors.open_labeled(config.data, split, 'the detector', classes)
     for config in (config for row in rows.values() for config in row.runs):
         if fusion := asdict(config)['fusion']:
@@ -128,7 +129,7 @@ def train_and_measure(
         for row, config in zip(rows.values(), runs, strict=True):
             if not is_finished(config):
                 print(f'training {config.run}')
-                data = open_dataset(config.data, config.split)[: config.limit or None]
+                data = open_data(config.data, config.split)[: config.limit or None]
                 train(config, cache_samples(data))
             predict = predictors.run_predictor(config.run)
             found = [predict(sample) for sample in samples]

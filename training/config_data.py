@@ -27,6 +27,9 @@ class DataConfig:
         '16-bit camera.',
     )
     invert: float = setting(0.5, 'Share of the stretched crops in which warm is dark.')
+    misregistration_px: float = setting(
+        0.0, 'Largest shift of ir against rgb, in pixels of the crop.', low=0
+    )
     modality_dropout: float = setting(
         0.0, 'Share of crops in which one camera is black, as when its stream stalls.'
     )

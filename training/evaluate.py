@@ -40,8 +40,9 @@ from tdfusion_ros.formats.image_files import write_image
 from training import shell
 from training.data.datasets import DataSet
 from training.data.datasets import mask_classes
-from training.data.datasets import open_dataset
 from training.data.datasets import Sample
+from training.data.mixture import Mixture
+from training.data.mixture import open_data
 from training.measure import fusers
 from training.measure import predictors
 from training.measure import tables
@@ -68,22 +69,23 @@ def write_pictures(
         write_image(Path(folder) / f'{sample.name}.png', picture)
 
 
-def open_data(options: Namespace) -> list[DataSet]:
+def open_sets(options: Namespace) -> list[DataSet | Mixture]:
     """Return the data sets of --data: DATA, or DATA:SPLIT with a split of its own."""
     parts = [
         name.rpartition(':') if ':' in name else (name, '', options.split) for name in options.data
     ]
     if options.detection:
         return [predictors.open_boxes(root, split) for root, _, split in parts]
-    return [open_dataset(root, split) for root, _, split in parts]
+    return [open_data(root, split) for root, _, split in parts]
 
 
 def measure_quality(options: Namespace) -> tuple[str, tables.Table]:
     """Return a title and the fusion quality of runs and bundles."""
+    samples: Sequence[Sample]
     if options.images:
         title, samples = ' '.join(options.images), fusers.open_folders(*options.images)
     else:
-        title, [samples] = f'{options.data[0]}, {options.split}', open_data(options)
+        title, [samples] = f'{options.data[0]}, {options.split}', open_sets(options)
     methods = {run: fusers.run_fuser(run) for run in options.fusion}
     methods |= {model: fusers.bundle_fuser(model) for model in options.bundle}
     if options.pictures:
@@ -94,7 +96,7 @@ def measure_quality(options: Namespace) -> tuple[str, tables.Table]:
 
 def measure_network(options: Namespace) -> tuple[str, tables.Table]:
     """Return a title and the figures of one segmenter or fusion network on a data set."""
-    [samples] = open_data(options)
+    [samples] = open_sets(options)
     [name] = options.fusion + options.segmenter
     if options.fusion:
         table = tables.loss_table(name, samples)
@@ -114,7 +116,7 @@ def measure_detection(options: Namespace) -> Mapping[str, Any]:
     change = Change(options.without, options.stretched)
     inputs = [*options.inputs, *options.fusion, *options.bundle]
     competitors = open_competitors(options.detector, options.bundle, inputs, change)
-    sets = open_data(options)
+    sets = open_sets(options)
     classes_of = [measured_classes(competitors, data) for data in sets]  # all errors come first
     result = {}
     for name, data, (classes, words) in zip(options.data, sets, classes_of, strict=True):

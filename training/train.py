@@ -44,9 +44,9 @@ from training.data.batches import cache_samples
 from training.data.batches import choose_workers
 from training.data.batches import make_batch
 from training.data.batches import prefetched
-from training.data.datasets import DataSet
-from training.data.datasets import open_dataset
 from training.data.datasets import Sample
+from training.data.mixture import Mixture
+from training.data.mixture import open_data
 from training.loop.panel import draw_panel
 from training.loop.panel import panel_batch
 from training.loop.run_log import open_run_log
@@ -99,11 +99,12 @@ def main(arguments: Sequence[str]) -> None:
 def read_and_train(config: TrainConfig) -> None:
     """Train on the data set of ``config`` and print what to do next."""
     distributed.start(distributed.choose_device(config.device))
-    data = open_dataset(config.data, config.split)
+    data = open_data(config.data, config.split)
     make_folder(config.run, 'run folder', 'run=FOLDER')
-    samples = cache_samples(data[: config.limit] if config.limit else data)
+    data = data[: config.limit] if config.limit else data
+    samples = cache_samples(data)
     if distributed.is_main():
-        place = 'read from disk for each batch' if isinstance(samples, DataSet) else 'in memory'
+        place = 'read from disk for each batch' if samples is data else 'in memory'
         print(f'{len(samples)} pairs of {config.data}/{config.split}, {place} -> {config.run}')
     train(config, samples)
     if distributed.is_main():
@@ -136,8 +137,17 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
         'git_commit': git_commit(),
         'device': describe(device),
         **origins(config),
+        **shares(samples),
     }
     return write_run(state, description)
+
+
+def shares(samples: Sequence[Sample]) -> dict[str, str]:
+    """Return the data sets of a mixture and their shares; empty for a single data set."""
+    if not isinstance(samples, Mixture):
+        return {}
+    parts = [f'{part.name} {part.entry.share:g}' for part in samples.parts]
+    return {'shares': ', '.join(parts)}
 
 
 def run_steps(

@@ -49,6 +49,32 @@ def write_into():
     return write
 
 
+@pytest.fixture(scope='session')
+def write_yolox():
+    """Write a network as an ONNX file like the released YOLOX: ``write(path, network)``."""
+    onnx = pytest.importorskip('onnx')
+    import torch
+
+    def write(path, network):
+        """Write the convolutions of a network as an ONNX file, the first one for half images."""
+        nodes, tensors = [], []
+        layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+        for i, layer in enumerate(layers):
+            weight = layer.weight.detach()
+            if i == 0:  # the inverse of what the reader does
+                weight = weight.reshape(-1, 3, 3, 2, 3, 2).permute(0, 5, 3, 1, 2, 4).flip(3)
+                weight = weight.reshape(-1, 12, 3, 3)
+            names = [f'x{i}', f'w{i}', f'b{i}']
+            nodes.append(onnx.helper.make_node('Conv', names, [f'y{i}']))
+            for name, value in zip(names[1:], (weight, layer.bias.detach()), strict=True):
+                tensors.append(onnx.numpy_helper.from_array(value.numpy().copy(), name))
+        graph = onnx.helper.make_graph(nodes, 'g', [], [], tensors)
+        onnx.save(onnx.helper.make_model(graph), str(path))
+        return str(path)
+
+    return write
+
+
 @pytest.fixture
 def data_root(tmp_path, write_into):
     import numpy as np

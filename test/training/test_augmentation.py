@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from training.data import augmentation
+from training.data import cameras
 from training.data.augmentation import crop_resize
 from training.data.datasets import Sample
 
@@ -112,7 +113,7 @@ def test_mosaic_joins_boxes_and_masks_and_keeps_the_strata_that_its_parts_share(
 def test_photometric_changes_keep_the_order_of_levels():
     ramp = of_ir(np.tile(np.arange(256), (4, 1)))
     for seed in range(10):
-        changed = augmentation.photometric(ramp, np.random.default_rng(seed))
+        changed = cameras.photometric(ramp, np.random.default_rng(seed))
         assert (np.diff(changed.ir.astype(int)) >= 0).all()
 
 
@@ -121,7 +122,7 @@ def test_stretched_ir_has_all_levels_and_is_inverted_as_often_as_asked(invert, l
     ramp = of_ir(np.tile(np.linspace(20, 60, 160), (96, 1)))
     inverted = 0
     for seed in range(40):
-        stretched = augmentation.stretch_ir(ramp, np.random.default_rng(seed), invert)
+        stretched = cameras.stretch_ir(ramp, np.random.default_rng(seed), invert)
         assert (stretched.ir.min(), stretched.ir.max()) == (0, 255)
         steps = np.diff(stretched.ir[0].astype(int))
         assert (steps >= 0).all() or (steps <= 0).all()
@@ -132,7 +133,7 @@ def test_stretched_ir_has_all_levels_and_is_inverted_as_often_as_asked(invert, l
 
 def test_constant_ir_stays_constant_when_stretched():
     constant = of_ir(np.full((96, 160), 7))
-    stretched = augmentation.stretch_ir(constant, np.random.default_rng(0), 0.5)
+    stretched = cameras.stretch_ir(constant, np.random.default_rng(0), 0.5)
     assert len(np.unique(stretched.ir)) == 1
 
 
@@ -174,7 +175,7 @@ def test_narrow_view_is_black_and_uncovered_outside_and_keeps_ir_inside():
     rng, shares = np.random.default_rng(0), []
     for _ in range(200):
         sample = of_ir(rng.integers(1, 256, (96, 128)))
-        narrow = augmentation.narrow_view(sample, rng)
+        narrow = cameras.narrow_view(sample, rng)
         seen = narrow.coverage > 0
         np.testing.assert_array_equal(narrow.ir, np.where(seen, sample.ir, 0))
         np.testing.assert_array_equal(narrow.rgb, sample.rgb)
@@ -210,7 +211,39 @@ def test_batch_has_coverage_only_if_a_sample_is_not_seen_everywhere():
 
 def test_camera_without_ir_covers_nothing():
     rng, sample = np.random.default_rng(0), of_ir(np.full((32, 32), 9))
-    dropped = [augmentation.drop_modality(sample, rng) for _ in range(20)]
+    dropped = [cameras.drop_modality(sample, rng) for _ in range(20)]
     assert {bool(s.ir.any()) for s in dropped} == {True, False}
     for s in dropped:
         assert (s.coverage is None) == s.ir.any()
+
+
+def test_ir_moves_by_no_more_than_was_asked_and_rgb_and_boxes_stay(sample):
+    rng = np.random.default_rng(0)
+    moves = []
+    for _ in range(20):
+        moved = cameras.shift_ir(sample, rng, 6)
+        moves.append(np.subtract(box_of_white(moved.ir), box_of_white(sample.ir))[:2])
+        assert moved.rgb is sample.rgb
+        assert moved.boxes_xyxy is sample.boxes_xyxy
+    assert 3 < np.abs(moves).max() <= 6
+    assert len({tuple(move) for move in moves}) > 10
+
+
+def test_an_image_of_a_camera_that_is_missing_stays_black(sample):
+    rng = np.random.default_rng(0)
+    for name in ('rgb', 'ir'):
+        alone = replace(sample, **{name: np.zeros_like(getattr(sample, name))})
+        for change in (
+            lambda s: cameras.photometric(s, rng),
+            lambda s: cameras.stretch_ir(s, rng, 1.0),
+            lambda s: cameras.drop_modality(s, rng),
+            lambda s: crop_resize(s, (-50, -50, 200, 200), (96, 96)),
+        ):
+            changed = change(alone)
+            assert not getattr(changed, name).any()
+            assert getattr(changed, 'ir' if name == 'rgb' else 'rgb').any()
+
+
+def test_a_narrow_thermal_view_hides_nothing_that_only_the_thermal_camera_sees(sample):
+    alone = replace(sample, rgb=np.zeros_like(sample.rgb))
+    assert cameras.narrow_view(alone, np.random.default_rng(0)) is alone

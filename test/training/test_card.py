@@ -114,6 +114,22 @@ def test_card_says_what_is_known_of_training_and_figures(part, changes, texts, a
     assert absent not in text
 
 
+def test_card_names_the_sets_of_a_mixture_pseudo_labels_and_pretrained_weights():
+    contract = copy.deepcopy(CONTRACT)
+    training = contract['training']
+    origin = 'YOLOX-Nano, sha256 abc'
+    training['detector'] |= {'pretrained': origin, 'shares': 'msrs_det 3, clips 1'}
+    mixture = {'sets': ['msrs_det', 'clips'], 'pseudo_labels': {'clips': 'by a detector'}}
+    training['data'] = {'set/train': SIZES | mixture}
+    contract['architecture']['detector'] = {'name': 'yolox', 'inputs': 4}
+    text = ' '.join(model_card(contract).split())
+    assert '9 pairs of msrs_det, clips, of 640x480' in text
+    assert 'the boxes of clips are pseudo labels: by a detector.' in text
+    assert f'It started from {origin}.' in text
+    assert '| shares | - | msrs_det 3, clips 1 |' in text
+    assert 'MSRS are not cleared' in rights(training)
+
+
 @pytest.mark.parametrize(
     ('changes', 'arguments'),
     [

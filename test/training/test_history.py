@@ -94,6 +94,21 @@ def test_pairs_that_were_trained_on_are_counted_in_every_run(save, evaluated, da
     assert evaluated(history.ancestors(detector), fusion)['trained_on'] == 0
 
 
+def test_pairs_that_were_trained_on_in_a_mixture_are_counted(save, evaluated, data_root):
+    (data_root / 'splits' / 'train.txt').write_text('a\nb')
+    mixture = data_root.parent / 'mix.yaml'
+    text = f'classes: [person, bicycle, car]\ntrain: [{{data: {data_root.name}, split: train}}]'
+    mixture.write_text(text, encoding='utf-8')
+    fusion = save('fusion', data=str(mixture), pairs=2)
+    detector = save('detector', task='detection', fusion=fusion, data=str(mixture), pairs=2)
+    lineage = history.ancestors(detector)
+    assert evaluated(lineage, fusion)['trained_on'] == 2
+    found = history.training_facts(lineage, fusion, '')['data']['mix.yaml/train']
+    assert found['sets'] == [data_root.name]
+    mixture.unlink()
+    assert evaluated(lineage, fusion)['trained_on'] is None
+
+
 def test_data_that_changed_since_are_not_taken_for_the_training_data(save, evaluated):
     fusion = save('fusion', pairs=5)
     detector = save('detector', task='detection', fusion=fusion)

@@ -23,24 +23,6 @@ needs_file = pytest.mark.skipif(not RELEASED.is_file(), reason='needs the releas
 OURS = ('person', 'bicycle', 'car')
 
 
-def write(path, network):
-    """Write the convolutions of a network as an ONNX file, the first one for half images."""
-    nodes, tensors = [], []
-    layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
-    for i, layer in enumerate(layers):
-        weight = layer.weight.detach()
-        if i == 0:  # the inverse of what the reader does
-            weight = weight.reshape(-1, 3, 3, 2, 3, 2).permute(0, 5, 3, 1, 2, 4).flip(3)
-            weight = weight.reshape(-1, 12, 3, 3)
-        names = [f'x{i}', f'w{i}', f'b{i}']
-        nodes.append(onnx.helper.make_node('Conv', names, [f'y{i}']))
-        for name, value in zip(names[1:], (weight, layer.bias.detach()), strict=True):
-            tensors.append(onnx.numpy_helper.from_array(value.numpy().copy(), name))
-    graph = onnx.helper.make_graph(nodes, 'g', [], [], tensors)
-    onnx.save(onnx.helper.make_model(graph), str(path))
-    return str(path)
-
-
 @pytest.fixture(scope='module')
 def whole():
     torch.manual_seed(0)
@@ -48,8 +30,8 @@ def whole():
 
 
 @pytest.fixture(scope='module')
-def file(whole, tmp_path_factory):
-    return write(tmp_path_factory.mktemp('pretrained') / 'any.onnx', whole)
+def file(whole, write_yolox, tmp_path_factory):
+    return write_yolox(tmp_path_factory.mktemp('pretrained') / 'any.onnx', whole)
 
 
 def load(path, *options):
@@ -109,7 +91,7 @@ def test_a_file_of_unknown_origin_is_named_with_its_hash(file):
         pretrained.load_yolox(file, OURS)
 
 
-def test_another_network_is_refused(tmp_path, whole):
+def test_another_network_is_refused(tmp_path, whole, write_yolox):
     bare = torch.nn.Sequential(*[m for m in whole.modules() if isinstance(m, torch.nn.Conv2d)])
     cases = {
         'short.onnx': bare[:-1],
@@ -117,7 +99,7 @@ def test_another_network_is_refused(tmp_path, whole):
     }
     for name, network in cases.items():
         with pytest.raises(ModelError, match='is not YOLOX-Nano'):
-            load(write(tmp_path / name, network), OURS)
+            load(write_yolox(tmp_path / name, network), OURS)
 
 
 @pytest.mark.parametrize('content', [b'', b'\x80\x04K\x01.', b'not a graph'])

@@ -95,7 +95,7 @@ def test_a_split_with_other_classes_or_without_objects_is_refused(
     with pytest.raises(FusionError, match='AP50 of split val is nan'):
         train(config('detection', source='ir'), samples)
     data = replace(open_dataset(data_root, 'val'), classes=('person', 'car'))
-    monkeypatch.setattr('training.loop.validation.open_dataset', lambda *_: data)
+    monkeypatch.setattr('training.loop.validation.open_data', lambda *_: data)
     message = r'split val .* has the classes person, car, split train'
     with pytest.raises(FusionError, match=message):
         train(config('detection', source='ir'), samples)

@@ -16,16 +16,26 @@ Facts = Mapping[str, Any]
 
 CARD = 'MODEL_CARD.md'
 SIGNATURE = 'Written by `python -m training.export`'
-RIGHTS = {'msrs': 'Data rights of MSRS are not cleared: internal evaluation only.'}
+RIGHTS = {
+    'msrs': 'Data rights of MSRS are not cleared: internal evaluation only.',
+    'llvip': 'LLVIP may be used non-commercially only, with citation.',
+    'hit_uav': 'HIT-UAV: CC BY 4.0, with attribution.',
+    'm3svd': 'M3SVD: MIT.',
+}
 """By the first letters of the name of a data set, in lower case."""
 OTHER = 'Set by whoever trained it: the license of the data applies.'
 
 
 def rights(training: Facts) -> str:
     """Return the license of weights that were trained on the data of ``training``."""
+    names = {
+        name
+        for label, content in training['data'].items()
+        for name in (content or {}).get('sets', [label])
+    }
     texts = (
         next((text for start, text in RIGHTS.items() if name.lower().startswith(start)), OTHER)
-        for name in sorted(training['data'])
+        for name in sorted(names)
     )
     return ' '.join(dict.fromkeys(texts))
 

@@ -21,7 +21,9 @@ from training.config import recorded_settings
 from training.config import TASKS
 from training.data.boxes import IGNORED
 from training.data.datasets import DataSet
-from training.data.datasets import open_dataset
+from training.data.mixture import is_mixture
+from training.data.mixture import Mixture
+from training.data.mixture import open_data
 from training.method.pretrained import is_pretrained
 
 Description = dict[str, Any]
@@ -36,6 +38,7 @@ NOT_IN_TABLE = {
 """Settings that a card mentions elsewhere or that do not change the result."""
 FACTS = {
     'pretrained': 'Weights that the run started from.',
+    'shares': 'Data sets and their shares of the crops.',
     'device': 'Device of the training.',
     'torch': 'Version of torch.',
     'git_commit': 'Commit of this code.',
@@ -139,7 +142,9 @@ def duration(seconds: float) -> str:
     return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
 
 
-def training_pairs(description: Mapping[str, Any], elsewhere: str = '') -> DataSet | None:
+def training_pairs(
+    description: Mapping[str, Any], elsewhere: str = ''
+) -> DataSet | Mixture | None:
     """
     Return the pairs that a run was trained on; None if they are missing or have changed.
 
@@ -150,15 +155,19 @@ def training_pairs(description: Mapping[str, Any], elsewhere: str = '') -> DataS
     if elsewhere and Path(elsewhere).resolve().name == roots[0].name:
         roots.insert(0, Path(elsewhere))
     try:
-        data = open_dataset(next(filter(Path.is_dir, roots), roots[-1]), config['split'])
+        data = open_data(next(filter(Path.exists, roots), roots[-1]), config['split'])
     except FusionError:
         return None
     data = data[: config['limit'] or None]
     return data if len(data) == description['pairs'] else None
 
 
-def contents(data: DataSet) -> dict[str, Any]:
-    """Return the numbers of pairs by size, light and source, and of boxes by class."""
+def contents(data: DataSet | Mixture) -> dict[str, Any]:
+    """
+    Return the numbers of pairs by size, light and source, and of boxes by class.
+
+    Of a mixture also its data sets, and of each whose boxes a detector drew, which one did.
+    """
     sizes: Counter[str] = Counter()
     boxes: Counter[str] = Counter(dict.fromkeys(data.classes, 0))
     strata: dict[str, Counter[str]] = {}
@@ -168,7 +177,13 @@ def contents(data: DataSet) -> dict[str, Any]:
         for kind, value in sample.strata.items():
             strata.setdefault(kind, Counter())[value] += 1
     parts = {kind: dict(counts.most_common()) for kind, counts in strata.items()}
-    return {'pairs': len(data), 'sizes': dict(sizes), **parts, 'boxes': dict(boxes)}
+    sets: dict[str, Any] = {}
+    if isinstance(data, Mixture):
+        sets['sets'] = [part.name for part in data.parts]
+        sets['pseudo_labels'] = {
+            part.name: origin for part in data.parts if (origin := part.data.label_origin)
+        }
+    return {'pairs': len(data), **sets, 'sizes': dict(sizes), **parts, 'boxes': dict(boxes)}
 
 
 def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> dict[str, Any]:
@@ -209,7 +224,7 @@ def data_name(description: Mapping[str, Any]) -> str:
 
 
 def evaluation_facts(
-    measure_on: tuple[str, str], data: DataSet, lineage: Sequence[str], fusion_run: str
+    measure_on: tuple[str, str], data: DataSet | Mixture, lineage: Sequence[str], fusion_run: str
 ) -> dict[str, Any]:
     """
     Return what a bundle is measured on, and whether the figures may be too good.
@@ -220,15 +235,34 @@ def evaluation_facts(
     """
     root, split = measure_on
     name = Path(root).resolve().name
-    runs = [read_description(run) for run in lineage]
-    runs = [run for run in runs if Path(run['config']['data']).name == name]
-    learned = [training_pairs(run, root) for run in runs]
+    every = [read_description(run) for run in lineage]
+    runs = [run for run in every if may_have_read(run, name)]
+    learned = [learned_names(run, root) for run in runs]
     count = None
     if not missing_runs(lineage, fusion_run) and None not in learned:
-        names = {name for pairs in learned if pairs is not None for name in pairs.names}
+        names = {name for names in learned if names is not None for name in names}
         count = len(names & set(data.names))
     chose = any(run.get('best', {}).get('split') == split for run in runs)
     return {'data': name, 'split': split, 'trained_on': count, 'chose': chose}
+
+
+def learned_names(run: Mapping[str, Any], root: str) -> set[str] | None:
+    """
+    Return the names of the pairs of a data set that a run was trained on.
+
+    :param root: folder of the data set.
+    :returns: None if the training data are missing or have changed.
+    """
+    name, pairs = Path(root).resolve().name, training_pairs(run, root)
+    if pairs is None or Path(run['config']['data']).name == name:
+        return None if pairs is None else set(pairs.names)
+    return {n.removeprefix(f'{name}/') for n in pairs.names if n.startswith(f'{name}/')}
+
+
+def may_have_read(run: Mapping[str, Any], name: str) -> bool:
+    """Return whether a run was trained on a data set of this name, or on a mixture."""
+    data = Path(run['config']['data']).name
+    return data == name or is_mixture(data)
 
 
 def git_commit() -> str:

@@ -14,15 +14,19 @@ import torch
 from training import distributed
 from training.config import TrainConfig
 from training.data import augmentation
+from training.data import cameras
 from training.data.augmentation import Batch
 from training.data.datasets import DataSet
 from training.data.datasets import Sample
+from training.data.mixture import Mixture
+from training.data.sampling import draw
+from training.data.sampling import sets_of
 
 CACHE_BYTES = 4 * 2**30
 """Bytes of pixels up to which a data set is kept in memory."""
 
 
-def cache_samples(dataset: DataSet, limit: int = CACHE_BYTES) -> Sequence[Sample]:
+def cache_samples(dataset: DataSet | Mixture, limit: int = CACHE_BYTES) -> Sequence[Sample]:
     """
     Return the samples in memory if they are small enough, else the data set, which reads lazily.
 
@@ -36,39 +40,44 @@ def cache_samples(dataset: DataSet, limit: int = CACHE_BYTES) -> Sequence[Sample
     first = dataset[0]
     size = sum(image.nbytes for image in (first.rgb, first.ir, first.mask) if image is not None)
     small = size * len(dataset) * distributed.world_size() < limit
-    return list(dataset) if small else dataset
-
-
-def lights_of(samples: Sequence[Sample]) -> list[str]:
-    """Return day or night of each sample, empty where unknown, without reading any."""
-    if isinstance(samples, DataSet):
-        return [samples.strata.get(name, {}).get('light', '') for name in samples.names]
-    return [sample.strata.get('light', '') for sample in samples]
+    if not small:
+        return dataset
+    return dataset.in_memory() if isinstance(dataset, Mixture) else list(dataset)
 
 
 def augment(
-    samples: Sequence[Sample], index: int, config: TrainConfig, rng: np.random.Generator
+    samples: Sequence[Sample],
+    drawn: tuple[int, Sequence[int]],
+    config: TrainConfig,
+    rng: np.random.Generator,
 ) -> Sample:
-    """Return one random crop around sample ``index``, or a mosaic of it and three partners."""
+    """
+    Return one random crop of a sample, or a mosaic of it and three others of its data set.
+
+    :param drawn: as ``draw`` returns it.
+    """
+    index, partners = drawn
 
     def random_crop(i: int, size_hw: tuple[int, int]) -> Sample:
         return augmentation.random_crop(samples[i], rng, size_hw, config.scale_range)
 
     if rng.random() < config.mosaic:
-        chosen = [index, *rng.integers(len(samples), size=3)]
+        chosen = [index, *(partners[i] for i in rng.integers(len(partners), size=3))]
         half = (config.crop_hw[0] // 2, config.crop_hw[1] // 2)
         crop = augmentation.mosaic([random_crop(i, half) for i in chosen], config.crop_hw)
     else:
         crop = random_crop(index, config.crop_hw)
     if rng.random() < 0.5:
         crop = augmentation.flip(crop)
-    crop = augmentation.photometric(crop, rng, config.photometric)
+    if config.misregistration_px:
+        crop = cameras.shift_ir(crop, rng, config.misregistration_px)
+    crop = cameras.photometric(crop, rng, config.photometric)
     if config.stretch and rng.random() < config.stretch:
-        crop = augmentation.stretch_ir(crop, rng, config.invert)
+        crop = cameras.stretch_ir(crop, rng, config.invert)
     if config.partial_coverage and rng.random() < config.partial_coverage:
-        crop = augmentation.narrow_view(crop, rng)
+        crop = cameras.narrow_view(crop, rng)
     if rng.random() < config.modality_dropout:
-        crop = augmentation.drop_modality(crop, rng)
+        crop = cameras.drop_modality(crop, rng)
     return crop
 
 
@@ -77,15 +86,13 @@ def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Bat
     Return the batch of a step, or this process's share of it.
 
     A row depends on the seed and its position in the run alone, so neither threads nor processes
-    change it. Every sample is used once before any is used twice.
+    change it. Every sample of a data set is used once before any is used twice.
     """
-    rows = []
+    sets, rows = sets_of(samples), []
     for row in distributed.share(range(config.batch)):
         place = step * config.batch + row
-        epoch, index = divmod(place, len(samples))
-        order = np.random.default_rng((config.seed, 0, epoch)).permutation(len(samples))
         rng = np.random.default_rng((config.seed, 1, place))
-        rows.append(augment(samples, order[index], config, rng))
+        rows.append(augment(samples, draw(place, sets, config.seed), config, rng))
     return augmentation.collate(rows)
 
 

@@ -22,6 +22,8 @@ Boxes = tuple[np.ndarray, np.ndarray]
 """boxes_xyxy (N, 4) float32 in pixels, class_ids (N,) int64 or ``IGNORED``."""
 IGNORED = -1
 """Class of a region of unknown content, which counts neither in a loss nor in a metric."""
+PSEUDO_LABELS = 'pseudo_labels'
+"""Entry of the ``info`` of a COCO file: which detector drew its boxes."""
 
 
 class BoxSource(NamedTuple):
@@ -32,6 +34,8 @@ class BoxSource(NamedTuple):
     names: Collection[str]
     read: Callable[[str, tuple[int, int]], Boxes]
     """Takes the name of a pair and the size (H, W) of its images."""
+    origin: str = ''
+    """Which detector drew the boxes; empty: people did."""
 
 
 def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> Boxes:
@@ -143,7 +147,8 @@ def coco_file(path: Path) -> BoxSource:
         rows = np.array(found[name], np.float64).reshape(-1, 5)
         return clip_boxes(place, rows[:, 1:], rows[:, 0], size_hw)
 
-    return BoxSource(path, classes, found.keys(), read)
+    origin = str(content.get('info', {}).get(PSEUDO_LABELS, ''))
+    return BoxSource(path, classes, found.keys(), read, origin)
 
 
 def clip_boxes(

@@ -14,7 +14,6 @@ from typing import overload
 
 import numpy as np
 
-from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import different_orientations
 from tdfusion_ros.formats.image_files import list_files
@@ -72,8 +71,8 @@ class DataSet(Sequence[Sample]):
     """A split of a data set; each access reads the sample from disk."""
 
     layout: Layout
-    files: Mapping[str, tuple[Path, Path]]
-    """rgb and ir file by name."""
+    files: Mapping[str, pair_files.Files]
+    """By name."""
     classes: tuple[str, ...] = ()
     mask_classes: tuple[str, ...] = ()
     boxes: BoxSource | None = None
@@ -84,6 +83,11 @@ class DataSet(Sequence[Sample]):
     def names(self) -> tuple[str, ...]:
         """The names of the pairs, in order."""
         return tuple(self.files)
+
+    @property
+    def label_origin(self) -> str:
+        """Which detector drew the boxes; empty: people did."""
+        return self.boxes.origin if self.boxes else ''
 
     def __len__(self) -> int:
         return len(self.files)
@@ -96,22 +100,13 @@ class DataSet(Sequence[Sample]):
         if isinstance(index, slice):
             return replace(self, files={name: self.files[name] for name in self.names[index]})
         name = self.names[index]
-        rgb_path, ir_path = self.files[name]
-        rgb, (ir, seen) = pair_files.read_rgb(rgb_path), pair_files.read_thermal(ir_path)
-        pair_files.check_sizes(rgb_path, ir_path, rgb.shape[:2], ir.shape)
+        rgb, ir, coverage = pair_files.read_pair(self.files[name])
         boxes, class_ids = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
         if self.boxes is not None:
             boxes, class_ids = self.boxes.read(name, ir.shape)
-        return Sample(
-            name,
-            rgb,
-            ir,
-            boxes,
-            class_ids,
-            self._read_mask(name, ir.shape) if name in self.masks else None,
-            self.strata.get(name, {}),
-            coverage=None if seen is None else soft(seen),
-        )
+        mask = self._read_mask(name, ir.shape) if name in self.masks else None
+        strata = self.strata.get(name, {})
+        return Sample(name, rgb, ir, boxes, class_ids, mask, strata, coverage=coverage)
 
     def check(self) -> list[str]:
         """
@@ -124,10 +119,12 @@ class DataSet(Sequence[Sample]):
         turned: list[str] = []
         for name, paths in self.files.items():
             with _noting(problems):
-                size_hw, ir_hw = map(pair_files.check_image, paths)
+                size_hw, *others = (pair_files.check_image(path) for path in paths if path)
                 with _noting(problems):
-                    pair_files.check_sizes(*paths, size_hw, ir_hw)
-                    turned.extend(filter(None, [different_orientations(*paths)]))
+                    rgb_path, ir_path = paths
+                    if rgb_path and ir_path:
+                        pair_files.check_sizes(rgb_path, ir_path, size_hw, *others)
+                        turned.extend(filter(None, [different_orientations(rgb_path, ir_path)]))
                 if self.boxes is not None:
                     with _noting(problems):
                         self.boxes.read(name, size_hw)

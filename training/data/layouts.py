@@ -16,6 +16,7 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import composed
 from tdfusion_ros.formats.image_files import list_files
 from tdfusion_ros.formats.image_files import SUFFIXES
+from training.data.pair_files import Files
 from training.data.pair_files import read_text
 
 
@@ -25,6 +26,7 @@ class Layout:
 
     name: str
     rgb: str
+    """Empty, as ``ir`` may be: there is no such camera, its images are black."""
     ir: str
     boxes: tuple[tuple[str, str], ...] = ()
     """(format, place), format yolo, voc or coco; the first place that exists is used."""
@@ -112,6 +114,18 @@ PAIRS_VI = replace(PAIRS, rgb='vi', boxes=(*PAIRS.boxes, ('yolo', 'boxes')))
 LAYOUTS = (MSRS_DET, MSRS, FMB, M3FD, LLVIP, PAIRS, PAIRS_VI)
 
 
+def one_camera(root: Path, camera: str) -> Layout:
+    """
+    Return the layout of a folder with images of one camera, labels as in a plain folder.
+
+    :param camera: ``rgb`` or ``ir``.
+    """
+    boxes = PAIRS_VI.boxes
+    if camera == 'ir':
+        return replace(PAIRS, rgb='', boxes=boxes)
+    return replace(PAIRS, rgb='vi' if (root / 'vi').is_dir() else 'rgb', ir='', boxes=boxes)
+
+
 def find_layout(root: Path) -> Layout:
     """Return the layout whose folders ``root`` has."""
     for layout in LAYOUTS:
@@ -125,19 +139,23 @@ def find_layout(root: Path) -> Layout:
     raise FusionError(f'{root} is not a data set: name a folder that contains {known}')
 
 
-def pair_files(root: Path, layout: Layout, split: str) -> dict[str, tuple[Path, Path]]:
+def pair_files(root: Path, layout: Layout, split: str) -> dict[str, Files]:
     """Return the rgb and the ir file of each name of a split, in order."""
-    folders = [root / place.replace('{split}', split) for place in (layout.rgb, layout.ir)]
+    places = (layout.rgb, layout.ir)
+    folders = [root / place.replace('{split}', split) for place in places]
     if '{split}' in layout.rgb and not folders[0].is_dir():
-        place = layout.rgb.split('/').index('{split}')
+        depth = layout.rgb.split('/').index('{split}')
         found = sorted(root.glob(layout.rgb.replace('{split}', '*')))
-        splits = ', '.join(path.relative_to(root).parts[place] for path in found)
+        splits = ', '.join(path.relative_to(root).parts[depth] for path in found)
         raise FusionError(f'{folders[0]} is missing: choose one of the splits {splits}')
-    rgb, ir = (list_files(folder) for folder in folders)
+    rgb, ir = (
+        list_files(folder) if place else {} for place, folder in zip(places, folders, strict=True)
+    )
     names = split_names(root, layout, split, sorted({*rgb, *ir}))
-    for folder, files in zip(folders, (rgb, ir), strict=True):
-        check_complete(names, files, folder)
-    return {name: (rgb[name], ir[name]) for name in names}
+    for place, folder, files in zip(places, folders, (rgb, ir), strict=True):
+        if place:
+            check_complete(names, files, folder)
+    return {name: (rgb.get(name), ir.get(name)) for name in names}
 
 
 def split_names(root: Path, layout: Layout, split: str, names: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.rgb_image import rgb_image
@@ -21,6 +22,8 @@ TAIL_BYTES = 1 << 16
 ENDS = {'PNG': b'IEND', 'JPEG': b'\xff\xd9'}
 IGNORE = 255
 """Mask value of an unlabeled pixel: it counts neither in a loss nor in a metric."""
+Files = tuple[Path | None, Path | None]
+"""The rgb and the ir file of a pair; None if there is no such camera."""
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -95,6 +98,26 @@ def read_mask(path: Path, size_hw: tuple[int, int], classes: int, ignore_index: 
             'names of the data set'
         )
     return mask
+
+
+def read_pair(files: Files) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """
+    Return rgb and ir, black if there is no such camera, and the coverage of ir as in ``Sample``.
+
+    :raises FusionError: if the sizes of both differ.
+    """
+    rgb_path, ir_path = files
+    rgb = None if rgb_path is None else read_rgb(rgb_path)
+    if ir_path is None:
+        assert rgb is not None
+        size_hw = rgb.shape[:2]
+        return rgb, np.zeros(size_hw, np.uint8), np.zeros(size_hw, np.float32)
+    ir, seen = read_thermal(ir_path)
+    coverage = None if seen is None else soft(seen)
+    if rgb is None or rgb_path is None:
+        return np.zeros((*ir.shape, 3), np.uint8), ir, coverage
+    check_sizes(rgb_path, ir_path, rgb.shape[:2], ir.shape)
+    return rgb, ir, coverage
 
 
 def check_sizes(

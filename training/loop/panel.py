@@ -11,8 +11,8 @@ from tdfusion_ros.nets.blocks import recolor
 from training.data.augmentation import Batch
 from training.data.augmentation import collate
 from training.data.augmentation import crop_resize
-from training.data.batches import lights_of
 from training.data.datasets import Sample
+from training.data.sampling import lights_of
 from training.method.losses import pair_of
 from training.method.losses import sources_of
 

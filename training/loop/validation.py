@@ -26,8 +26,8 @@ from training.data.augmentation import collate
 from training.data.augmentation import pad
 from training.data.augmentation import SIZE_MULTIPLE
 from training.data.batches import cache_samples
-from training.data.datasets import open_dataset
 from training.data.datasets import Sample
+from training.data.mixture import open_data
 from training.method.fusion import fusion_loss_of
 from training.method.losses import imitation_loss
 from training.method.losses import pair_of
@@ -110,7 +110,7 @@ def open_validation(
     """
     if not config.validate_every:
         return None
-    data = open_dataset(config.data, config.validate_split)
+    data = open_data(config.data, config.validate_split)
     for network in training.networks.values():
         if isinstance(network, Detector | Yolox):
             check_labels(data.classes if data.boxes else (), training.classes, config)

@@ -16,8 +16,9 @@ from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data import augmentation
 from training.data.datasets import DataSet
-from training.data.datasets import open_dataset
 from training.data.datasets import Sample
+from training.data.mixture import Mixture
+from training.data.mixture import open_data
 from training.measure.inputs import AS_IT_IS
 from training.measure.inputs import bundle_runner
 from training.measure.inputs import Change
@@ -35,13 +36,13 @@ def bundle_classes(model: str) -> tuple[str, ...]:
     return load_bundle(find_bundle(model))[0].classes
 
 
-def open_boxes(root: str, split: str) -> DataSet:
+def open_boxes(root: str, split: str) -> DataSet | Mixture:
     """
     Return a split with boxes, all of which can be read.
 
     :raises FusionError: if the data have no boxes, or wrong label files.
     """
-    data = open_dataset(root, split)
+    data = open_data(root, split)
     if data.boxes is None:
         raise FusionError(
             f'{root} has no boxes, and average precision needs them: add them, or point '
@@ -51,7 +52,9 @@ def open_boxes(root: str, split: str) -> DataSet:
     return data
 
 
-def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -> DataSet:
+def open_labeled(
+    root: str, split: str, detector: str, classes: Sequence[str]
+) -> DataSet | Mixture:
     """
     Return the split on which to measure a detector.
 

@@ -42,9 +42,18 @@ def origins(config: TrainConfig) -> dict[str, str]:
     :raises ModelError: if a file cannot be read.
     """
     settings = (getattr(config, name, '') for name in NETWORK_RUNS)
-    digests = [hashlib.sha256(_read(path)).hexdigest() for path in settings if is_pretrained(path)]
-    texts = [f'{KNOWN.get(digest, "unknown origin")}, sha256 {digest}' for digest in digests]
+    texts = [describe_file(path) for path in settings if is_pretrained(path)]
     return {'pretrained': '; '.join(texts)} if texts else {}
+
+
+def describe_file(path: str) -> str:
+    """
+    Return where the weights in a file come from, and its sha256.
+
+    :raises ModelError: if it cannot be read.
+    """
+    digest = hashlib.sha256(_read(path)).hexdigest()
+    return f'{KNOWN.get(digest, "unknown origin")}, sha256 {digest}'
 
 
 def load_yolox(path: str, classes: Sequence[str], inputs: int = 3) -> Yolox:

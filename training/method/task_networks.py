@@ -21,7 +21,7 @@ from training.checkpoint import read_description
 from training.config import TrainConfig
 from training.data.augmentation import Batch
 from training.data.datasets import CLASSES
-from training.data.datasets import open_dataset
+from training.data.mixture import open_data
 from training.data.pair_files import IGNORE
 from training.method.detection import detection_loss
 from training.method.detection import image_points
@@ -120,7 +120,7 @@ def box_classes(config: TrainConfig) -> tuple[str, ...]:
 
     :raises FusionError: if the data have no boxes.
     """
-    data = open_dataset(config.data, config.split)
+    data = open_data(config.data, config.split)
     if data.boxes is None:
         raise FusionError(
             f'{config.data} has no boxes, and detection needs them: add them, or set data=FOLDER '

@@ -1,0 +1,115 @@
+"""Boxes drawn by a detector on pairs without labels."""
+
+import json
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.nets.yolox import Yolox
+from tdfusion_ros.nets.yolox import YoloxConfig
+from training import pseudo_label
+from training.data.datasets import open_dataset
+
+pytestmark = pytest.mark.torch
+LIMITS = pseudo_label.Thresholds(sure=0.5, doubtful=0.2)
+
+
+def found(*rows):
+    """Return detections from rows (score, class, x)."""
+    boxes = np.array([[x, 0, x + 10, 20] for _, _, x in rows], np.float32).reshape(-1, 4)
+    scores, ids = np.array([r[0] for r in rows], np.float32), np.array([r[1] for r in rows], int)
+    return Detections(boxes, scores, ids)
+
+
+def kept(of_rgb, of_ir):
+    rows = pseudo_label.labels_of(of_rgb, of_ir, LIMITS)
+    return [(row['category_id'], row['bbox'][0], row['iscrowd']) for row in rows]
+
+
+def test_sure_boxes_are_objects_doubtful_ones_regions_and_the_rest_is_left_out():
+    assert kept(found((0.9, 0, 0), (0.3, 2, 50), (0.1, 0, 90)), found()) == [(0, 0, 0), (2, 50, 1)]
+
+
+def test_objects_are_of_the_camera_that_sees_more_and_others_only_regions():
+    of_rgb, of_ir = found((0.9, 2, 60)), found((0.7, 0, 0), (0.6, 0, 30))
+    assert kept(of_rgb, of_ir) == [(0, 0, 0), (0, 30, 0), (2, 60, 1)]
+
+
+def test_an_object_that_both_cameras_see_is_labeled_once():
+    assert kept(found((0.9, 0, 0), (0.8, 0, 40)), found((0.8, 0, 1))) == [(0, 0, 0), (0, 40, 0)]
+
+
+@pytest.fixture
+def detector_file(tmp_path, write_yolox):
+    torch.manual_seed(0)
+    return write_yolox(tmp_path / 'any.onnx', Yolox(YoloxConfig((1,) * 80)))
+
+
+def run(*arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of a file of unknown origin
+        pseudo_label.main([str(argument) for argument in arguments])
+
+
+def test_clips_become_a_data_set_whose_labels_state_their_origin(
+    tmp_path, detector_file, monkeypatch, capsys
+):
+    for camera in ('vi', 'ir'):
+        (tmp_path / 'clips' / camera).mkdir(parents=True)
+        kind = cv2.VideoWriter_fourcc(*'mp4v')
+        clip = cv2.VideoWriter(str(tmp_path / 'clips' / camera / 'a.mp4'), kind, 30, (64, 96))
+        for level in range(5):
+            clip.write(np.full((96, 64, 3), 40 * level, np.uint8))
+        clip.release()
+    monkeypatch.setattr(pseudo_label, 'search', lambda *_: found((0.9, 0, 5), (0.3, 1, 30)))
+    run(tmp_path / 'clips', '--detector', detector_file, '--every', 2, '-o', tmp_path / 'out')
+    data = open_dataset(tmp_path / 'out', 'all')
+    assert data.names == ('a_00000', 'a_00002', 'a_00004')
+    assert data.classes == ('person', 'bicycle', 'car')
+    assert [sample.class_ids.tolist() for sample in data] == [[0, -1]] * 3
+    assert 'sha256' in data.label_origin
+    assert abs(int(data[2].ir.mean()) - 160) < 8
+    assert '3 pairs, 3 person, 0 bicycle, 0 car' in capsys.readouterr().out
+    with pytest.raises(FusionError, match='out exists'):
+        run(tmp_path / 'clips', '--detector', detector_file, '-o', tmp_path / 'out')
+
+
+def test_what_is_taken_for_a_class_that_does_not_occur_is_background(
+    tmp_path, detector_file, data_root, monkeypatch
+):
+    monkeypatch.setattr(pseudo_label, 'search', lambda *_: found((0.9, 2, 5), (0.8, 0, 30)))
+    run(data_root, '--detector', detector_file, '--absent', 'car', '-o', tmp_path / 'out')
+    data = open_dataset(tmp_path / 'out', 'all')
+    assert data.classes == ('person', 'bicycle', 'car')
+    assert data[0].class_ids.tolist() == [0]
+    assert 'no car there' in data.label_origin
+
+
+def test_every_pair_of_a_folder_of_images_is_searched(tmp_path, detector_file, data_root):
+    run(data_root, '--detector', detector_file, '-o', tmp_path / 'out', '--classes', 'person')
+    content = json.loads((tmp_path / 'out' / 'annotations.json').read_text(encoding='utf-8'))
+    names = [image['file_name'] for image in content['images']]
+    assert names == [f'{data_root.name}_0000{i}.jpg' for i in range(4)]
+    assert all(row['iscrowd'] for row in content['annotations'])  # random weights are not sure
+    written, original = open_dataset(tmp_path / 'out', 'all')[0], open_dataset(data_root, 'val')[0]
+    assert (written.ir == original.ir).all()
+
+
+def test_folders_without_a_common_name_are_refused(tmp_path, detector_file):
+    for camera in ('rgb', 'ir'):
+        (tmp_path / 'none' / camera).mkdir(parents=True)
+    with pytest.raises(FusionError, match='none'):
+        run(tmp_path / 'none', '--detector', detector_file, '-o', tmp_path / 'out')
+
+
+def test_what_is_no_clip_is_named(tmp_path, detector_file):
+    for camera in ('rgb', 'ir'):
+        (tmp_path / 'clips' / camera).mkdir(parents=True)
+        (tmp_path / 'clips' / camera / 'a.mp4').write_bytes(b'nothing')
+    with pytest.raises(FusionError, match=r'a\.mp4 .* cannot be read'):
+        run(tmp_path / 'clips', '--detector', detector_file, '-o', tmp_path / 'out')

@@ -1,0 +1,196 @@
+"""
+Draw boxes on pairs without labels, with a detector that was trained elsewhere, to train on them.
+
+    python -m training.pseudo_label CLIPS --detector yolox_nano.onnx -o DATA/clips_pseudo
+
+CLIPS is a bag, or has the folders rgb (or vi) and ir with the frames of one clip or with videos of
+the same names. Each image of a pair is searched alone. Sure boxes of the camera that sees more
+become objects; all that is less sure, or that only the other camera sees, becomes a region to
+ignore. The labels state their origin, and so does the card of a model that is trained on them.
+"""
+
+from argparse import ArgumentParser
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Collection
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+import itertools
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.rgb_image import rgb_image
+from tdfusion_ros.core.thermal import gray
+from tdfusion_ros.core.thermal import ThermalScaler
+from training.checkpoint import make_folder
+from training.data.augmentation import pad
+from training.data.augmentation import SIZE_MULTIPLE
+from training.data.boxes import PSEUDO_LABELS
+from training.data.clips import open_clips
+from training.data.datasets import CLASSES
+from training.data.datasets import Sample
+from training.measure.metrics import select
+from training.method.pretrained import describe_file
+from training.method.pretrained import load_yolox
+
+SAME = 0.5  # intersection over union above which two boxes show the same object
+Pair = tuple[str, np.ndarray, np.ndarray]
+"""Name, rgb (H, W, 3) uint8 and ir (H, W) uint8."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """How sure a detector must be."""
+
+    sure: float = 0.5
+    """Score from which a box is an object."""
+    doubtful: float = 0.15
+    """Score from which a box may be an object."""
+
+
+def read_pairs(path: str, every: int) -> Iterator[Pair]:
+    """
+    Yield every n-th pair of each clip of a path.
+
+    :param path: as ``open_clips`` takes it.
+    :raises FusionError: if there is no clip, or one cannot be read.
+    """
+    for clip in open_clips(path):
+        scaler = ThermalScaler(IrConfig(crop='none'))
+        for number, pair in enumerate(itertools.islice(clip, 0, None, every)):
+            if pair.rgb is None or pair.ir is None:
+                continue
+            counts = pair.ir.pixels if pair.ir.pixels.ndim == 2 else gray(pair.ir.pixels)
+            ir = cv2.convertScaleAbs(scaler.scale(counts), alpha=255)
+            yield f'{Path(clip.name).name}_{number * every:05d}', rgb_image(pair.rgb.pixels), ir
+
+
+@torch.inference_mode()
+def search(detector: nn.Module, image: np.ndarray) -> Detections:
+    """Return what a detector finds in an (H, W, 3) uint8 RGB image."""
+    none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    padded = pad(Sample('', image, image[..., 0], *none), SIZE_MULTIPLE).rgb
+    levels = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255
+    boxes, logits = detector(levels)
+    return select(boxes[0].numpy(), logits[0].sigmoid().numpy(), image.shape[:2])
+
+
+def labels_of(of_rgb: Detections, of_ir: Detections, limits: Thresholds) -> list[dict[str, Any]]:
+    """
+    Return the objects and the regions to ignore of a pair, as COCO annotations.
+
+    :param of_rgb: what a detector found in the rgb image. :param of_ir: in the ir image.
+    """
+    sums = [found.scores[found.scores >= limits.sure].sum() for found in (of_rgb, of_ir)]
+    best, other = (of_rgb, of_ir) if sums[0] >= sums[1] else (of_ir, of_rgb)
+    rows, kept = [], np.zeros((0, 4))
+    for found in (best, other):
+        for box, score, class_id in zip(
+            found.boxes_xyxy, found.scores, found.class_ids, strict=True
+        ):
+            if score < limits.doubtful or (_iou(box, kept) > SAME).any():
+                continue
+            kept = np.vstack((kept, box))
+            is_object = found is best and score >= limits.sure
+            x0, y0, x1, y1 = (round(float(v), 1) for v in box)
+            sides = [round(x1 - x0, 1), round(y1 - y0, 1)]
+            if min(sides) >= 1:
+                row = {'category_id': int(class_id), 'bbox': [x0, y0, *sides]}
+                rows.append({**row, 'iscrowd': int(not is_object)})
+    return rows
+
+
+def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    common = np.clip(high - low, 0, None).prod(1)
+    areas = (others[:, 2:] - others[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
+    return common / (areas - common)
+
+
+def write(
+    folder: Path, pairs: Iterator[Pair], detector: nn.Module, absent: Collection[int]
+) -> dict[str, Any]:
+    """
+    Write the images of all pairs, and return images and annotations of their COCO file.
+
+    :param absent: classes that do not occur: what the detector takes for them is background.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for camera in ('rgb', 'ir'):
+        make_folder(folder / camera, 'folder of images', '-o')
+    for name, rgb, ir in pairs:
+        found = search(detector, rgb), search(detector, np.dstack([ir] * 3))
+        for row in labels_of(*found, Thresholds()):
+            if row['category_id'] in absent:
+                continue
+            annotations.append({'id': len(annotations) + 1, 'image_id': len(images), **row})
+        size = {'height': ir.shape[0], 'width': ir.shape[1]}
+        images.append({'id': len(images), 'file_name': f'{name}.jpg', **size})
+        written = (
+            cv2.imwrite(str(folder / 'rgb' / f'{name}.jpg'), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)),
+            cv2.imwrite(str(folder / 'ir' / f'{name}.png'), ir),
+        )
+        if not all(written):
+            raise FusionError(f'{folder}/{name} cannot be written: check free space')
+    return {'images': images, 'annotations': annotations}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the arguments, search all pairs, and write a data set."""
+    parser = ArgumentParser(
+        prog='python -m training.pseudo_label',
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('clips', metavar='CLIPS', help='folder with rgb (or vi) and ir')
+    add('--detector', required=True, metavar='FILE', help='ONNX file of YOLOX-Nano')
+    add('--classes', nargs='+', default=list(CLASSES), metavar='NAME', help='what to look for')
+    add('--absent', nargs='+', default=[], metavar='NAME', help='classes that do not occur there')
+    add('--every', type=int, default=1, metavar='N', help='use every N-th pair')
+    add('-o', '--output', required=True, metavar='FOLDER', help='data set to write')
+    options = parser.parse_args(arguments)
+    if options.every < 1:
+        parser.error('--every takes a number of 1 or more')
+    folder, limits = Path(options.output), Thresholds()
+    if (folder / 'annotations.json').exists():
+        raise FusionError(f'{folder} exists: delete it, or name another with -o')
+    if unknown := sorted(set(options.absent) - set(options.classes)):
+        parser.error(f'--absent {unknown[0]}: name it in --classes, too')
+    detector = load_yolox(options.detector, options.classes)
+    absent = {options.classes.index(name) for name in options.absent}
+    content = write(folder, read_pairs(options.clips, options.every), detector, absent)
+    if not content['images']:
+        raise FusionError(
+            f'{options.clips} has no pairs: rgb (or vi) and ir must have the same frames'
+        )
+    origin = (
+        f'{describe_file(options.detector)}; objects from a score of {limits.sure}, '
+        f'regions to ignore from {limits.doubtful}'
+    ) + (f'; no {" and no ".join(options.absent)} there' if absent else '')
+    categories = [{'id': i, 'name': name} for i, name in enumerate(options.classes)]
+    content |= {'categories': categories, 'info': {PSEUDO_LABELS: origin}}
+    (folder / 'annotations.json').write_text(json.dumps(content), encoding='utf-8')
+    objects = [
+        options.classes[a['category_id']] for a in content['annotations'] if not a['iscrowd']
+    ]
+    counts = ', '.join(f'{objects.count(name)} {name}' for name in options.classes)
+    print(f'{folder}: {len(content["images"])} pairs, {counts}')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (FusionError, OSError) as error:
+        sys.exit(f'pseudo_label: {error}')
