@@ -157,8 +157,8 @@ def test_paper_network_entirely_in_half_precision_is_refused(paper, shipped):
     """Without the float32 parts, a black frame gives no number."""
     naive = deepcopy(paper)
     fusion = naive.fusion.half()
-    forward = fusion.forward
-    fusion.forward = lambda *images: forward(*(image.half() for image in images)).float()
+    covered = fusion.covered
+    fusion.covered = lambda *images: covered(*(image.half() for image in images)).float()
     with pytest.raises(ModelError):
         check_agreement(InTorch(naive), InTorch(paper), shipped.contract, SIZE)
 
