@@ -70,9 +70,9 @@ def to_half(model: Perception) -> Perception:
 
     What stays in float32, and why:
 
-    * color and the blend: the output has 8 bits, and the blend takes the stronger of two details,
-      which half precision would choose differently wherever they are close;
-    * the mean over the scene: the sum of a million pixels is infinite in half;
+    * color and the blend: the output has 8 bits, and the blend divides by squares of details,
+      which are too small for half precision;
+    * means over the scene and over wide cells: the sum of a million pixels is infinite in half;
     * softplus or exp of the box borders, and the box corners: the step of half is 0.5 px at 600;
     * in the paper's network all except the convolutions. Its attention normalizes over all pixels:
       the sum of squares of a 480x640 map, about 307200, is infinite in half, and the eps of 1e-12

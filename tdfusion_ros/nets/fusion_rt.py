@@ -1,6 +1,5 @@
 """Real-time fusion of luma and infrared: plain convolutions at a fraction of the resolution."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +24,9 @@ class FusionRTConfig:
 
 
 MOMENTS = 5  # number of columns of moments()
+MAPS = 5  # weights of ir and luma, offset, gains of the details of luma and of ir
+LARGEST_GAIN = 1.25
+WIDE_CELL = 32  # side of a cell of the wide branch [px]
 NOTHING = 1e-6  # share of seen pixels below which there are none; 0 would divide by it
 COARSE_PX = 16  # side of the squares whose mean change of brightness fades toward the border
 
@@ -58,14 +60,21 @@ class FusionRT(nn.Module):
     """
     Predict for each pixel how to mix the sources, instead of the fused intensity.
 
-    ``f = clamp(a * ir + b * y + g * d + o)`` with smooth maps: the weights ``a`` and ``b`` of both
-    sources, the gain ``g`` of the detail ``d`` (all in [0, 1]), and an offset ``o`` in
-    [-1/2, 1/2]. The detail comes from the source that differs more from its 3x3 surrounding cells.
-    A blend with ``a + b = 1`` loses contrast: the gain restores it in details, larger weights with
-    a negative offset in whole regions. The offset depends on the whole scene, but the convolutions
-    see only about 25 pixels to each side. So the means of the last layer and the moments of both
-    sources shift all four maps. Memory traffic limits the speed of this network more than
-    arithmetic, so it has few and simple operations.
+    ``f = clamp(base + details)``. The base ``a * ir + b * y + o`` is made of the surroundings of a
+    pixel: the means of both sources over 3x3 cells, with weights in [0, 1] and an offset in
+    [-1/2, 1/2]. The details are what differs from the surroundings, ``d_y`` and ``d_ir``:
+
+        details = (g_y * d_y**3 + g_ir * d_ir**3) / (d_y**2 + d_ir**2 + noise**2)
+
+    So the stronger detail counts, without the hard switch between sources that makes video
+    flicker where both are noise; and details far below ``noise`` are left out. The gains ``g_y``
+    and ``g_ir`` are limited, because a gain above 1 amplifies noise too.
+
+    All maps depend on the pixels up to about 25 to each side, and, through a branch on cells of 32
+    pixels, on the wider surroundings: whether a person stands before something colder, whether a
+    dark pixel is a dark object or night. The means of the last layer and the moments of both
+    sources over the scene shift the maps. Memory traffic limits the speed of this network more
+    than arithmetic, so it has few and simple operations at full resolution.
     """
 
     def __init__(self, config: FusionRTConfig | None = None) -> None:
@@ -76,30 +85,34 @@ class FusionRT(nn.Module):
         first = nn.Conv2d(2, width, 3 * scale, stride=scale, padding=scale)
         others = (nn.Conv2d(width, width, 3, padding=1) for _ in range(self.config.depth - 2))
         self.body = nn.ModuleList((first, *others))
-        self.head = nn.Conv2d(width, 4, 1)
+        self.head = nn.Conv2d(width, MAPS, 1)
+        self.wide = nn.Sequential(
+            nn.Conv2d(width + 2, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, MAPS, 1),
+        )
+        for parameter in self.wide[-1].parameters():  # training starts with the local maps
+            nn.init.zeros_(parameter)
+        self.noise = nn.Parameter(torch.tensor(0.01))
         # Half precision converts to float32 here: the sum over a scene would overflow.
         self.last: nn.Module = nn.Identity()
         self.scene = nn.Sequential(
-            PixelLinear(width + MOMENTS, 2 * width), nn.ReLU(), PixelLinear(2 * width, 4)
+            PixelLinear(width + MOMENTS, 2 * width), nn.ReLU(), PixelLinear(2 * width, MAPS)
         )
 
     def maps(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> tuple[Tensor, ...]:
         """
-        Return the weights of infrared and luma, the gain of details, and the offset.
+        Return the base, the gains of the details of luma and ir, and the surroundings of both.
 
-        :param luma: (B, 1, H, W) in [0, 1], H and W multiples of ``scale``.
+        :param luma: (B, 1, H, W) in [0, 1], H and W multiples of 32.
         :param ir: (B, 1, H, W) in [0, 1], on the grid of ``luma``.
         :param coverage: (B, 1, H, W) in [0, 1]: 1 where the thermal camera sees, 0 where not;
             None: it sees everywhere. Pixels with coverage 0 influence nothing.
-        :returns: four (B, 1, H, W) maps, three in [0, 1] and the offset, in [-1/2, 1/2] away
-            from the border of the thermal view.
+        :returns: five (B, 1, H, W) maps; the gains are in [0, ``LARGEST_GAIN``].
         """
-        return self._maps_and_surroundings(torch.cat((luma, ir), 1), coverage)[:4]
-
-    def _maps_and_surroundings(
-        self, sources: Tensor, coverage: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        """Return the four maps, and the local means of luma and of infrared."""
+        sources = torch.cat((luma, ir), 1)
         middle: float | Tensor = 0.5
         seen_cells = None
         if coverage is not None:
@@ -114,33 +127,46 @@ class FusionRT(nn.Module):
         if seen_cells is not None:
             around = around / _surrounding(seen_cells, 3).clamp(min=NOTHING)
             cells = cells / seen_cells.clamp(min=NOTHING)
-        scene = torch.cat((_mean(self.last(x), seen_cells), moments(cells, seen_cells)), 1)
-        # Split and joined because ONNX Runtime would continue with 16 channels for these 4.
-        logits = torch.cat(self.head(x).split(1, 1), 1) + self.scene(scene[..., None, None])
-        maps = logits.sigmoid()
+        weights = self._logits(x, cells, seen_cells).sigmoid()
+        weight_ir, weight_luma, offset, *gains = weights.split(1, 1)
+        luma_around, ir_around = around.split(1, 1)
+        base = weight_ir * ir_around + weight_luma * luma_around + (offset - 0.5)
         if seen_cells is not None:
-            *weights, offset = maps.split(1, 1)
-            offset = offset - self._excess(weights, offset, cells, seen_cells)
-            maps = torch.cat((*weights, offset), 1)
+            base = base - self._excess((base - luma_around) * seen_cells, seen_cells)
         # Interpolated, not pixel-shuffled: Sobel does not see a checkerboard, so the loss would
-        # not prevent one. In one call after the sigmoid, which saves time.
-        weight_ir, weight_luma, gain, offset, *surroundings = functional.interpolate(
-            torch.cat((maps, around), 1), scale_factor=float(self.config.scale), mode='bilinear'
+        # not prevent one. In one call, which saves time.
+        return functional.interpolate(
+            torch.cat((base, *(LARGEST_GAIN * gain for gain in gains), around), 1),
+            scale_factor=float(self.config.scale),
+            mode='bilinear',
         ).split(1, 1)
-        return weight_ir, weight_luma, gain, offset - 0.5, *surroundings
 
-    def _excess(
-        self, weights: Sequence[Tensor], offset: Tensor, cells: Tensor, seen: Tensor
-    ) -> Tensor:
+    def _logits(self, x: Tensor, cells: Tensor, seen_cells: Tensor | None) -> Tensor:
+        """Return the maps before the sigmoid: the sum of the local, the wide and the scene's."""
+        features = self.last(x)
+        means = torch.cat((_mean(features, seen_cells), moments(cells, seen_cells)), 1)
+        scene = self.scene(means[..., None, None])
+        side = WIDE_CELL // self.config.scale
+        near = torch.cat((features, cells - 0.5), 1)
+        if seen_cells is None:
+            near = functional.avg_pool2d(near, side)
+        else:
+            share = functional.avg_pool2d(seen_cells, side)
+            near = functional.avg_pool2d(near * seen_cells, side) / share.clamp(min=NOTHING)
+        wide = functional.interpolate(self.wide(near), scale_factor=float(side), mode='bilinear')
+        # Split and joined because ONNX Runtime would continue with 16 channels for these 5.
+        return torch.cat(self.head(x).split(1, 1), 1) + wide + scene
+
+    def _excess(self, change: Tensor, seen: Tensor) -> Tensor:
         """
-        Return what is too much in the offset near the border of the view.
+        Return what is too much in the base near the border of the view.
 
         Fusion changes the brightness of whole regions, and a change that ends within the soft
         border is a visible rectangle. So the mean change over ``COARSE_PX`` fades over six times
         that distance, while hot objects keep their contrast up to the border.
+
+        :param change: of the base against luma, times ``seen``.
         """
-        luma, ir = cells.split(1, 1)
-        change = (weights[0] * ir + (weights[1] - 1.0) * luma + offset - 0.5) * seen
         step = COARSE_PX // self.config.scale
         near = functional.avg_pool2d(seen, step)
         mean = _surrounding(functional.avg_pool2d(change, step), 5)
@@ -155,13 +181,11 @@ class FusionRT(nn.Module):
         return composite(luma, self._mixed(luma, ir, coverage), coverage)
 
     def _mixed(self, luma: Tensor, ir: Tensor, coverage: Tensor | None) -> Tensor:
-        maps = self._maps_and_surroundings(torch.cat((luma, ir), 1), coverage)
-        weight_ir, weight_luma, gain, offset, *around = maps
-        detail_luma, detail_ir = luma - around[0], ir - around[1]
-        # Equals torch.where, in operations that are faster in ONNX Runtime.
-        use_ir = (detail_ir.abs() > detail_luma.abs()).to(luma.dtype)
-        detail = detail_luma + use_ir * (detail_ir - detail_luma)
-        return weight_ir * ir + weight_luma * luma + gain * detail + offset
+        base, gain_luma, gain_ir, luma_around, ir_around = self.maps(luma, ir, coverage)
+        detail_luma, detail_ir = luma - luma_around, ir - ir_around
+        power_luma, power_ir = detail_luma * detail_luma, detail_ir * detail_ir
+        details = gain_luma * power_luma * detail_luma + gain_ir * power_ir * detail_ir
+        return base + details / (power_luma + power_ir + self.noise * self.noise)
 
     def covered(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
         """Return the fused luma before it is composited: arbitrary where coverage is 0."""

@@ -160,7 +160,7 @@ def test_network_is_exported_in_half_precision_with_float32_inputs_and_outputs(
         nodes = [node for node in program.graph.nodes if operation in str(node.target)]
         return [types[node.args[0].name] for node in nodes]
 
-    assert inputs_of('conv2d').count(torch.float32) == 2  # the two linear layers of the scene
+    assert inputs_of('conv2d').count(torch.float32) == 5  # scene (2) and wide cells (3)
     assert inputs_of('conv2d').count(torch.half) == 40
     assert set(inputs_of('.avg_pool2d')) == {torch.float32}
 

@@ -58,8 +58,8 @@ def export(kind, bundle):
 @pytest.mark.parametrize(
     ('kind', 'gpus', 'convolutions'),
     [
-        ('full', ('SM75', 'SM86', 'SM120'), {'FLOAT': 42}),
-        ('half', ('SM75', 'SM86', 'SM120'), {'HALF': 40, 'FLOAT': 2}),
+        ('full', ('SM75', 'SM86', 'SM120'), {'FLOAT': 45}),
+        ('half', ('SM75', 'SM86', 'SM120'), {'HALF': 40, 'FLOAT': 5}),
         ('paper', ('SM86', 'SM120'), {'HALF': 77}),
     ],
 )

@@ -131,10 +131,10 @@ def test_half_precision_is_correct_for_a_real_pair(half, shipped, demo_pairs):
     assert np.abs(expected.boxes_xyxy - got.boxes_xyxy)[seen].max() < 0.5
 
 
-def test_every_convolution_runs_in_half_precision(half):
+def test_every_convolution_at_fine_resolution_runs_in_half_precision(half):
     seen, handles = [], []
-    for module in half.modules():
-        if isinstance(module, torch.nn.Conv2d):
+    for name, module in half.named_modules():
+        if isinstance(module, torch.nn.Conv2d) and not name.startswith('fusion.wide'):
             hook = module.register_forward_hook(lambda _, given, out: seen.append(out.dtype))
             handles.append(hook)
     half(torch.zeros(*SIZE, 3, dtype=torch.uint8), torch.zeros(SIZE), torch.ones(SIZE))

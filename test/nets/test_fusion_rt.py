@@ -9,6 +9,7 @@ from tdfusion_ros.nets.blocks import recolor  # noqa: E402
 from tdfusion_ros.nets.fusion_paper import FusionPaper  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
+from tdfusion_ros.nets.fusion_rt import LARGEST_GAIN  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -19,7 +20,7 @@ def seed():
 
 
 def constant(*bias, scale=2):
-    """Return a network whose maps depend only on the biases of ir, luma, gain and offset."""
+    """Return a network whose maps depend only on biases: ir, luma, offset, both gains."""
     network = FusionRT(FusionRTConfig(scale=scale))
     torch.nn.init.zeros_(network.head.weight)
     network.head.bias.data = torch.tensor(bias)
@@ -48,19 +49,19 @@ def test_first_convolution_equals_a_3x3_one_on_the_unshuffled_image(scale):
 @pytest.mark.parametrize('scale', [2, 4])
 def test_maps_have_the_size_of_the_image(scale):
     maps = FusionRT(FusionRTConfig(scale=scale)).maps(*torch.rand(2, 1, 1, 32, 64))
-    assert [tuple(found.shape) for found in maps] == [(1, 1, 32, 64)] * 4
+    assert [tuple(found.shape) for found in maps] == [(1, 1, 32, 64)] * 5
 
 
 def test_maps_have_no_checkerboard():
     maps = FusionRT().maps(*torch.rand(2, 1, 1, 32, 32))
     checkerboard = 1.0 - 2.0 * (torch.arange(32)[:, None] + torch.arange(32)).remainder(2)
-    for logits in (*(found.logit() for found in maps[:3]), (maps[3] + 0.5).logit()):
-        inner = (logits * checkerboard)[..., 2:-2, 2:-2]
-        assert inner.mean().abs() < 0.02 * logits.std()
+    for found in maps:
+        inner = (found * checkerboard)[..., 2:-2, 2:-2]
+        assert inner.mean().abs() < 0.02 * found.std()
 
 
-def test_blend_without_gain_and_offset_keeps_equal_sources():
-    network = constant(1.0, -1.0, -100.0, 0.0)  # weights s(1) + s(-1) = 1
+def test_weights_of_sum_1_without_gain_and_offset_keep_equal_sources():
+    network = constant(1.0, -1.0, 0.0, -100.0, -100.0)  # weights s(1) + s(-1) = 1
     image = torch.full((1, 1, 32, 32), 0.4)
     torch.testing.assert_close(network(image, image), image)
 
@@ -69,7 +70,7 @@ def test_blend_without_gain_and_offset_keeps_equal_sources():
 def test_weights_are_independent_the_offset_is_at_most_a_half_and_only_forward_clamps(
     bias, offset
 ):
-    network = constant(100.0, 100.0, -100.0, bias)
+    network = constant(100.0, 100.0, bias, -100.0, -100.0)
     y, ir = torch.full((1, 1, 32, 32), 0.6), torch.full((1, 1, 32, 32), 0.5)
     torch.testing.assert_close(network.mix(y, ir), y + ir + offset)
     torch.testing.assert_close(network(y, ir), (y + ir + offset).clamp(max=1.0))
@@ -86,9 +87,29 @@ def test_each_pixel_depends_on_the_far_side_of_the_scene():
     torch.testing.assert_close(network(y, changed)[..., :32], network(y, ir)[..., :32])
 
 
+@torch.no_grad()
+def test_each_pixel_depends_on_its_surroundings_of_64_pixels_without_the_scene():
+    y, ir = torch.rand(2, 1, 1, 32, 256)
+    changed = ir.clone()
+    changed[..., 70:100] = 1.0
+    network = FusionRT(FusionRTConfig(width=16, depth=3))
+    network.scene[-1].weight.zero_()
+    torch.nn.init.normal_(network.wide[-1].weight)
+    assert (network(y, ir) - network(y, changed))[..., :32].abs().max() > 1e-6
+    changed[..., 70:100] = ir[..., 70:100]
+    changed[..., 160:] = 1.0
+    torch.testing.assert_close(network(y, changed)[..., :32], network(y, ir)[..., :32])
+
+
 def test_constant_image_has_no_detail_even_at_the_border():
     image = torch.full((1, 1, 32, 32), 0.7)
-    assert constant(-100.0, -100.0, 100.0, 0.0).mix(image, image).abs().max() < 1e-6
+    assert constant(-100.0, -100.0, 0.0, 100.0, 100.0).mix(image, image).abs().max() < 1e-6
+
+
+def details(y, ir):
+    """Return the details that a network with a gain of 1 takes from two sources."""
+    one = float(torch.tensor(1 / LARGEST_GAIN).logit())
+    return constant(-100.0, -100.0, 0.0, one, one).mix(y, ir)
 
 
 def test_detail_is_the_difference_from_surrounding_cells_in_the_source_where_it_is_larger():
@@ -96,10 +117,24 @@ def test_detail_is_the_difference_from_surrounding_cells_in_the_source_where_it_
     cells = y.unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
     around = cells.unfold(2, 3, 1).unfold(3, 3, 1).mean((-2, -1))  # of inner cells
     smooth = torch.nn.functional.interpolate(around, scale_factor=2, mode='bilinear')
-    detail = constant(-100.0, -100.0, 100.0, 0.0).mix(y, ir)[..., 4:-4, 4:-4]
     expected = y[..., 4:-4, 4:-4] - smooth[..., 2:-2, 2:-2]
-    strong = expected.abs() > 0.02  # more than infrared can have
-    torch.testing.assert_close(detail[strong], expected[strong])
+    strong = expected.abs() > 0.2  # far more than infrared and noise
+    found = details(y, ir)[..., 4:-4, 4:-4]
+    torch.testing.assert_close(found[strong], expected[strong], atol=0.01, rtol=0)
+
+
+def test_detail_changes_little_where_a_little_noise_changes_which_source_is_stronger():
+    """Without a hard switch, a change of both sources is not amplified."""
+    y = 0.5 + 0.05 * torch.randn(1, 1, 64, 64)
+    ir = 1 - y  # details of equal strength and opposite sign
+    noise = 0.002 * torch.randn(2, 1, 1, 64, 64)
+    change = (details(y + noise[0], ir + noise[1]) - details(y, ir)).abs().mean()
+    assert change < 2 * noise.abs().mean()
+
+
+def test_details_far_below_noise_are_left_out():
+    weak = 0.5 + 0.001 * torch.randn(2, 1, 1, 64, 64)
+    assert details(*weak).std() < 0.1 * weak.std()
 
 
 def test_recolor_with_its_own_luma_returns_the_image():
@@ -164,9 +199,9 @@ def test_full_coverage_equals_no_coverage(trained):
 @torch.no_grad()
 def test_edge_of_the_thermal_view_acts_as_the_edge_of_an_image():
     """
-    Within a view of whole cells, the weights are those of the cut-out alone, up to the border.
+    Within a view of whole cells, all maps but the base are those of the cut-out, up to the border.
 
-    The offset is not: toward the border it takes the mean change of brightness back.
+    The base is not: toward the border it takes the mean change of brightness back.
     """
     torch.manual_seed(0)
     network = FusionRT(FusionRTConfig(width=16, depth=2, scale=4)).eval()
@@ -174,8 +209,8 @@ def test_edge_of_the_thermal_view_acts_as_the_edge_of_an_image():
     view = torch.zeros_like(y)
     view[..., 16:80, 32:96] = 1
     part = [image[..., 16:80, 32:96] for image in (y, ir)]
-    whole = [m[..., 16:80, 32:96] for m in network.maps(y, ir, view)[:3]]
-    for got, alone in zip(whole, network.maps(*part)[:3], strict=True):
+    whole = [m[..., 16:80, 32:96] for m in network.maps(y, ir, view)[1:]]
+    for got, alone in zip(whole, network.maps(*part)[1:], strict=True):
         torch.testing.assert_close(got[..., 4:-4, 4:-4], alone[..., 4:-4, 4:-4])
 
 
@@ -187,7 +222,7 @@ def test_nothing_seen_gives_finite_gradients(trained):
 
 @torch.no_grad()
 def test_brightness_of_a_region_fades_toward_the_border_and_hot_objects_do_not():
-    darker = constant(-100.0, 100.0, -100.0, -1.0, scale=4)  # luma plus a negative offset
+    darker = constant(-100.0, 100.0, -1.0, -100.0, -100.0, scale=4)  # luma plus a negative offset
     luma, ir = torch.full((2, 1, 1, 256, 512), 0.6)
     view = torch.zeros_like(luma)
     view[..., :256] = 1
@@ -198,7 +233,8 @@ def test_brightness_of_a_region_fades_toward_the_border_and_hot_objects_do_not()
     assert change[:255].diff().abs().max() < 0.02 * drop.abs()  # over about 100 px, without a step
     assert (change[256:] == 0).all()
 
-    of_ir = constant(100.0, -100.0, -100.0, 0.0, scale=4)  # infrared alone
+    one = float(torch.tensor(1 / LARGEST_GAIN).logit())
+    of_ir = constant(100.0, -100.0, 0.0, -100.0, one, scale=4)  # infrared alone
     ir[..., 120:140, 225:235] += 0.3
     fused = of_ir(luma, ir, view)[0, 0, 130]
     assert fused[230] - fused[210] > 0.25

@@ -83,7 +83,7 @@ def test_blend_keeps_an_rgb_image_whose_luma_is_the_ir_image(model):
     for layer in (model.fusion.head, model.fusion.scene[-1]):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
-    model.fusion.head.bias.data = torch.tensor([1.0, -1.0, -100.0, 0.0])  # weights of sum 1
+    model.fusion.head.bias.data = torch.tensor([1.0, -1.0, 0.0, -100.0, -100.0])  # sum 1
     ir = torch.full((64, 64), (0.299 * 200 + 0.587 * 100 + 0.114 * 50) / 255)
     assert (model(rgb, ir, torch.ones_like(ir))[0].int() - rgb.int()).abs().max() <= 1
 

@@ -80,7 +80,9 @@ def without_paths(description: Mapping[str, Any]) -> Description:
 
 
 def _short_path(run: str) -> str:
-    return f'runs/{Path(run).name}' if Path(run).is_absolute() else run
+    if not Path(run).is_absolute():
+        return run
+    return Path(run).name if is_pretrained(run) else f'runs/{Path(run).name}'
 
 
 def command_line(config: Mapping[str, Any]) -> str:
