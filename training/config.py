@@ -232,6 +232,13 @@ class DetectionTask(DownstreamTask):
     pretrained: str = setting(
         '', 'ONNX file of YOLOX-Nano to start from, trained on COCO; empty: a new detector.'
     )
+    pretrained_share: float = setting(
+        0.0,
+        'Share of the pretrained weights in the final ones: keeps what they know of other places '
+        '(Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).',
+        low=0.0,
+        high=1.0,
+    )
 
 
 @dataclass(frozen=True)

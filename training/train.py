@@ -37,6 +37,7 @@ from training import shell
 from training.bundle.history import git_commit
 from training.checkpoint import make_folder
 from training.checkpoint import saved_steps
+from training.config import DetectionTask
 from training.config import TrainConfig
 from training.config_reader import load_config
 from training.data.augmentation import Batch
@@ -61,6 +62,7 @@ from training.method.fusion import fusion_training
 from training.method.learned import learned_training
 from training.method.optimization import Training
 from training.method.pretrained import origins
+from training.method.tasks import blend_with_start
 from training.method.tasks import downstream_training
 from training.method.tasks import imitation_training
 
@@ -129,6 +131,8 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
         print(f'resuming at step {first_step} of {config.steps}')
     start_s = time.monotonic()
     last_losses = run_steps(state, samples, first_step, device)
+    if isinstance(config, DetectionTask) and config.pretrained and config.pretrained_share:
+        blend_with_start(state.best.networks['detector'], config, training.classes)
     description = {
         'pairs': len(samples),
         'seconds': round(time.monotonic() - start_s),

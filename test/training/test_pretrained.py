@@ -15,6 +15,7 @@ from tdfusion_ros.nets.yolox import YoloxConfig  # noqa: E402
 from training.config import DetectionTask  # noqa: E402
 from training.data.classes import COCO  # noqa: E402
 from training.method import pretrained  # noqa: E402
+from training.method.tasks import blend_with_start  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -122,3 +123,16 @@ def test_a_run_records_where_its_pretrained_weights_come_from(file):
     if RELEASED.is_file():
         config = DetectionTask(source='early', pretrained=str(RELEASED))
         assert 'YOLOX-Nano' in pretrained.origins(config)['pretrained']
+
+
+def test_a_share_of_the_pretrained_weights_stays_in_the_trained_ones(file):
+    start, trained = (load(file, OURS) for _ in range(2))
+    with torch.no_grad():
+        for weight in trained.parameters():
+            weight += 1
+    config = DetectionTask(source='early', pretrained=file, pretrained_share=0.25)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        blend_with_start(trained, config, OURS)
+    for weight, before in zip(trained.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(weight, before + 0.75)

@@ -1,6 +1,7 @@
 """The tasks with one network in training, other than fusion: imitation and downstream."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -125,3 +126,11 @@ def downstream_training(config: DownstreamTask, device: torch.device) -> Trainin
         return losses
 
     return Training({name: network}, {name: optimizer}, step, classes=classes)
+
+
+@torch.no_grad()
+def blend_with_start(detector: Any, config: DetectionTask, classes: tuple[str, ...]) -> None:
+    """Move the weights of a trained detector toward its pretrained ones, in place."""
+    start = make_detector(classes, config.pretrained, detector.config.inputs).state_dict()
+    for name, weight in detector.state_dict().items():
+        weight.lerp_(start[name].to(weight), config.pretrained_share)
