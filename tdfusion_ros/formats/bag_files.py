@@ -143,7 +143,10 @@ def _read_metadata(path: Path, warn: Warn) -> tuple[list[str], dict[str, int]]:
         text = path.read_text(encoding='utf-8')
         check_plain(text)
         loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # a bag may have thousands of files
-        content = yaml.load(text, loader)['rosbag2_bagfile_information']
+        tree = yaml.load(text, loader)
+        if not isinstance(tree, dict):
+            raise ValueError('it is no mapping' if tree else 'it is empty')
+        content = tree['rosbag2_bagfile_information']
         packing = content.get('compression_mode') and content.get('compression_format')
         promised: dict[str, int] = {}
         for entry in content.get('topics_with_message_count') or []:

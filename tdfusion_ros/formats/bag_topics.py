@@ -65,8 +65,12 @@ def find_image_topics(
             spaces = [s for s, t in cameras_by_namespace([topic], stream).items() if t]
             found[stream] = {(*spaces, '')[0]: topic}
         elif not found[stream]:
-            end = f'ending in {ENDS[0].format(stream)}'
-            raise BagError(f'has no {stream} topic {end}; {_choice(images, stream)}')
+            ends = tuple(end.format(stream) for end in ENDS)
+            others = [f'{t} is a {kind}' for t, kind in types.items() if t.endswith(ends)]
+            other = f' ({", ".join(others)})' if others else ''
+            raise BagError(
+                f'has no {stream} topic ending in {ends[0]}{other}; {_choice(images, stream)}'
+            )
     rgb, ir = found.values()
     both = rgb.keys() & ir.keys()
     if len(both) == 1:

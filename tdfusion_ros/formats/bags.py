@@ -127,6 +127,8 @@ class BagReader:
                     f'; {len(self._foreign)} topics are not of ROS 2 (encoding {encodings}): '
                     f'{", ".join(sorted(self._foreign))}'
                 )
+            if not any(counts.values()):
+                foreign += '; it has no messages of ROS 2'
             raise BagError(f'bag {self.path} {error}{foreign}') from None
         info = info_topic(found['rgb'])
         return ImageTopics(found['rgb'], found['ir'], info if kinds.get(info) == INFO_TYPE else '')
@@ -189,7 +191,7 @@ class BagReader:
         try:
             return typestore().deserialize_cdr(data, self._kinds[topic])
         except Exception as error:  # rosbags has no common base class for damaged messages
-            text = str(error) if isinstance(error, ValueError) else repr(error)
+            text = str(error) or type(error).__name__
             raise BagError(f'a message of {topic} in {self.path} is damaged: {text}') from error
 
     def _open(self) -> dict[str, int]:
@@ -212,7 +214,15 @@ class BagReader:
         return dict(found.promised)
 
     def _compare(self, topics: tuple[str, ...], read: Counter[str]) -> None:
-        """Warn if there were fewer messages than promised."""
+        """Warn if there were fewer messages than promised, or some of another type."""
+        for topic in topics:
+            kinds = dict(self._counts.get(topic, {}))
+            kind = self._kinds.get(topic, '')
+            number = kinds.pop(kind, 0)
+            if others := {other: count for other, count in kinds.items() if count}:
+                found = ', '.join(f'{count} {other}' for other, count in others.items())
+                self._warn(f'on {topic}, {number} messages are {kind}; left out: {found}')
+            read[topic] += sum(others.values())
         fewer = [
             f'{read[topic]} of {promised} on {topic}'
             for topic in topics

@@ -77,3 +77,5 @@ def test_topic_of_another_type_is_named_with_its_type():
     types = {'/rgb/image_raw': 'std_msgs/msg/String', '/ir/image_raw': IMAGE}
     with pytest.raises(BagError, match=r'/rgb/image_raw \(its type is std_msgs/msg/String\)'):
         find_image_topics(types, {}, {'rgb': '/rgb/image_raw', 'ir': ''})
+    with pytest.raises(BagError, match=r'\(/rgb/image_raw is a std_msgs/msg/String\)'):
+        find_image_topics(types, {}, {'rgb': '', 'ir': ''})

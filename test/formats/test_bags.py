@@ -7,12 +7,14 @@ import pytest
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer
 
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import OutputError
 from tdfusion_ros.formats.bag_topics import ImageTopics
 from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.messages import stamp_ns
 
 PLUGINS = [StoragePlugin.MCAP, StoragePlugin.SQLITE3]
@@ -124,3 +126,19 @@ def test_latched_messages_have_durable_qos(demo_records, tmp_path):
         (first, second) = (c.ext.offered_qos_profiles[0] for c in reader.connections)
     assert first.durability == QosDurability.TRANSIENT_LOCAL
     assert second.durability == QosDurability.VOLATILE
+
+
+def test_messages_of_another_type_on_a_topic_are_left_out_and_said(demo_records, tmp_path):
+    store, said, connections = typestore(), [], {}
+    text = store.types['std_msgs/msg/String'](data='x')
+    with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, at, message in (*demo_records, *[('/ir/image_raw', 1, text)] * 9):
+            kind = message.__msgtype__
+            if (topic, kind) not in connections:
+                connections[topic, kind] = writer.add_connection(topic, kind, typestore=store)
+            writer.write(connections[topic, kind], at, store.serialize_cdr(message, kind))
+    with BagReader(tmp_path / 'bag', said.append) as reader:
+        assert reader.count('/ir/image_raw') == 6
+        assert len(list(reader.messages(*reader.topics()))) == len(demo_records)
+    (line,) = said
+    assert 'on /ir/image_raw, 6 messages are sensor_msgs/msg/Image; left out: 9 std_msgs' in line
