@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+import sys
 from typing import Any
 
 import cv2
@@ -84,7 +85,7 @@ def _from_bag(source: PairSource, sync: SyncConfig) -> Iterable[Pair]:
     policy = NearestPolicy(sync)
     with BagReader(source.paths[0]) as reader:
         topics = reader.find(*source.topics)
-        print(reader.describe(topics))
+        print(reader.describe(topics), file=sys.stderr)  # stdout has results of programs
         for topic, _, message in reader.messages(topics.rgb, topics.ir):
             stream = 'rgb' if topic == topics.rgb else 'ir'
             for pair in policy.push(stream, messages.stamp_ns(message.header), message):
