@@ -55,9 +55,9 @@ def test_graph_without_detector_returns_the_same_fused_image_and_no_boxes():
     torch.manual_seed(0)
     fusion = FusionRT()
     rgb = torch.randint(0, 256, (64, 96, 3), dtype=torch.uint8)
-    ir = torch.rand(64, 96)
+    ir, coverage = torch.rand(64, 96), torch.ones(64, 96)
     with torch.inference_mode():
-        seeing = Perception(fusion, Detector()).eval()(rgb, ir)
-        blind = Perception(fusion, NoDetector()).eval()(rgb, ir)
+        seeing = Perception(fusion, Detector()).eval()(rgb, ir, coverage)
+        blind = Perception(fusion, NoDetector()).eval()(rgb, ir, coverage)
     np.testing.assert_array_equal(blind[0], seeing[0])
     assert (blind[1].shape, blind[2].shape) == ((0, 4), (0, 1))
