@@ -54,6 +54,15 @@ setup(
             'torch-tensorrt>=2.8',  # builds TensorRT engines; brings torch and TensorRT
             'safetensors>=0.4',
         ],
+        # TensorRT on a PC with an RTX card, by pip alone. Pinned together: the engines of one
+        # version of the library run on the same version only.
+        'rtx': [
+            'onnxruntime>=1.27',  # has plug-in providers
+            'onnxruntime-ep-nv-tensorrt-rtx==0.5.0',  # runs engines; brings TensorRT for RTX 1.7.1
+            'tensorrt-rtx-cu13-bindings==1.7.1.116',  # compiles engines
+            'tensorrt-rtx-cu13-libs==1.7.1.116',
+            'onnx>=1.17',  # wraps an engine for the provider
+        ],
         'train': [
             'torch==2.13.0',  # networks; pinned, an open range brings gigabytes of CUDA
             'onnx>=1.17',  # the exported graph

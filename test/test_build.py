@@ -23,7 +23,7 @@ def copy(bundle, tmp_path):
     """Return a copy of the shipped bundle, without the weights that running does not need."""
     folder = tmp_path / 'copy'
     folder.mkdir()
-    for name in ('model.json', 'model.onnx', 'detector.onnx'):
+    for name in ('model.json', 'model.onnx', 'detector.onnx', 'half.onnx'):
         shutil.copyfile(bundle / name, folder / name)
     return folder
 

@@ -13,9 +13,10 @@ ROS = {
     *('rcl_interfaces', 'rclpy', 'sensor_msgs', 'std_msgs', 'std_srvs', 'vision_msgs'),
 }
 TORCH = {'torch', 'torchvision', 'torch_tensorrt', 'tensorrt', 'safetensors'}
-ENGINES = TORCH | {'onnxruntime', 'onnx'}
+ENGINES = TORCH | {'onnxruntime', 'onnx', 'tensorrt_rtx_bindings'}
 IN_TORCH = {'torch_network', 'cuda_graph', 'trt_plan'}
 """Modules of the backends that import torch at once; the others do so inside functions."""
+ENGINE_OF = dict.fromkeys(IN_TORCH, TORCH) | {'rtx_compiler': {'onnx', 'tensorrt_rtx_bindings'}}
 
 ROOMS = {
     'core': {'core'},
@@ -124,11 +125,11 @@ def test_nets_import_torch_only(module):
 
 @pytest.mark.parametrize('module', in_rooms('backends'))
 def test_backends_load_their_engine_only_when_used(module):
-    in_torch = Path(module).stem in IN_TORCH
+    engines = ENGINE_OF.get(Path(module).stem, set())
     assert others(imports(module)) <= ENGINES | {'numpy'}
-    assert others(imports_at_once(module)) <= {'numpy'} | (TORCH if in_torch else set())
-    if not in_torch:
-        heavy = {f'tdfusion_ros.backends.{stem}' for stem in IN_TORCH}
+    assert others(imports_at_once(module)) <= {'numpy'} | engines
+    if not engines:
+        heavy = {f'tdfusion_ros.backends.{stem}' for stem in ENGINE_OF}
         assert not imports_at_once(module) & heavy
 
 

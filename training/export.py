@@ -22,6 +22,7 @@ from tdfusion_ros.atomic import new_folder
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
+from tdfusion_ros.core.contract import HALF_FILE
 from tdfusion_ros.core.contract import INPUTS
 from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.contract import parse_contract
@@ -47,7 +48,7 @@ from training.measure.cross_set import Competitors
 from training.measure.cross_set import detect
 from training.method.task_networks import read_detector
 
-FILES = (GRAPH_FILE, DETECTOR_FILE, 'weights.safetensors')
+FILES = (GRAPH_FILE, DETECTOR_FILE, HALF_FILE, 'weights.safetensors')
 RANGES = {'rgb': [0, 255], 'ir': [0, 1], 'coverage': [0, 1]}
 RESAMPLES = 1000
 
@@ -120,11 +121,12 @@ def open_test_data(
 
 
 def write_weights(model: Perception, folder: Path) -> dict[str, float]:
-    """Write the weights and both graphs; return the largest differences from torch."""
+    """Write the weights and the graphs; return the largest differences from torch."""
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     write_file(folder / 'weights.safetensors', save(state))
     graph.export_onnx(model, folder / GRAPH_FILE)
     graph.extract_detector(folder)
+    graph.export_half(model, folder)
     return graph.check_parity(model, folder, graph.PARITY_HW)
 
 
@@ -188,6 +190,7 @@ def export(
         facts = {**network_facts(model, classes), **said}
         facts['metrics'] = {'onnx_parity': write_weights(model, folder)}
         contract = write_contract(folder, facts)  # measuring reads it
+        graph.check_half(folder)
         if data is not None and measure_on is not None:
             if known:
                 on = renewal.evaluation_facts(run, measure_on)

@@ -10,6 +10,7 @@ from typing import Any
 from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
+from tdfusion_ros.core.contract import HALF_FILE
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.contract import verify
 from tdfusion_ros.core.errors import ModelError
@@ -28,6 +29,7 @@ class Bundle:
 
     :param graph: content of ``model.onnx``.
     :param detector_graph: content of ``detector.onnx``; None if the bundle has none.
+    :param half_graph: content of ``half.onnx``, as ``graph`` but in half precision; as above.
     :param architecture: ``fusion`` and ``detector`` with their settings; empty if the contract
         has none, then only backends that read ``graph`` can run the bundle.
     """
@@ -36,7 +38,13 @@ class Bundle:
     contract: Contract
     graph: bytes
     detector_graph: bytes | None
+    half_graph: bytes | None
     architecture: Mapping[str, Any]
+
+    @property
+    def engine_graph(self) -> bytes:
+        """The graph to build engines from: in half precision, if the bundle has it."""
+        return self.half_graph or self.graph
 
     def weights(self) -> bytes:
         """
@@ -63,7 +71,7 @@ def read_bundle(folder: Path) -> Bundle:
         contract = parse_contract(text)
         graphs = {
             name: (folder / name).read_bytes()
-            for name in (GRAPH_FILE, DETECTOR_FILE)
+            for name in (GRAPH_FILE, DETECTOR_FILE, HALF_FILE)
             if name in contract.sha256
         }
     except (OSError, UnicodeDecodeError) as error:
@@ -77,6 +85,7 @@ def read_bundle(folder: Path) -> Bundle:
         contract,
         graph=graphs[GRAPH_FILE],
         detector_graph=graphs.get(DETECTOR_FILE),
+        half_graph=graphs.get(HALF_FILE),
         architecture=architecture if isinstance(architecture, dict) else {},
     )
 

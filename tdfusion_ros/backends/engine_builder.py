@@ -20,6 +20,7 @@ import sys
 from typing import Any
 
 from tdfusion_ros.backends import gpu
+from tdfusion_ros.backends import ort_rtx
 from tdfusion_ros.backends.bundle import Bundle
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.core.errors import ConfigError
@@ -64,7 +65,7 @@ def options(convert: Callable[..., Any], folder: Path) -> dict[str, Any]:
 
 def probe_torch_tensorrt() -> dict[str, Any]:
     """
-    Return what an engine of Torch-TensorRT depends on besides the model.
+    Return ``key``, what an engine depends on besides the model, and ``description``.
 
     :raises ConfigError: if there is no GPU, or the versions do not match.
     """
@@ -83,18 +84,12 @@ def probe_torch_tensorrt() -> dict[str, Any]:
             'install the same major.minor version of both'
         )
     options(torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine, Path())
-    return {
-        'precision': 'half with float32 islands, strongly typed',
-        'torch': pair[0],
-        'torch_tensorrt': pair[1],
-        'tensorrt': tensorrt.__version__,
-        **gpu.properties(),
-    }
+    return _found('torch_tensorrt', pair[1], tensorrt.__version__, torch=pair[0])
 
 
 def probe_onnxruntime() -> dict[str, Any]:
     """
-    Return what an engine of ONNX Runtime depends on besides the model.
+    Return as :func:`probe_torch_tensorrt`.
 
     :raises ConfigError: if ONNX Runtime has no TensorRT provider, or there is no GPU.
     """
@@ -103,16 +98,15 @@ def probe_onnxruntime() -> dict[str, Any]:
     from tdfusion_ros.backends.ort_tensorrt import PROVIDER
 
     if PROVIDER not in onnxruntime.get_available_providers():
-        raise ConfigError(
-            f'torch_tensorrt is not installed, and ONNX Runtime {onnxruntime.__version__} has no '
-            'TensorRT provider: install one of torch_tensorrt and onnxruntime-gpu'
-        )
-    return {
-        'precision': 'float32, TF32 allowed',
-        'onnxruntime': onnxruntime.__version__,
-        'tensorrt': gpu.tensorrt_version(),
-        **gpu.properties(),
-    }
+        raise ConfigError(f'ONNX Runtime {onnxruntime.__version__} has no TensorRT provider')
+    return _found('onnxruntime', onnxruntime.__version__, gpu.tensorrt_version())
+
+
+def _found(package: str, version: str, tensorrt: str, **others: str) -> dict[str, Any]:
+    """Return the result of a probe: what an engine depends on, and a description of it."""
+    key = {package: version, 'tensorrt': tensorrt, **others, **gpu.properties()}
+    text = f'TensorRT {tensorrt} through {package} {version}, on {key["gpu"]}'
+    return {'key': key, 'description': text}
 
 
 class LastError(logging.Handler):
@@ -162,28 +156,52 @@ def build_torch_tensorrt(bundle: Bundle, size_hw: tuple[int, int], folder: Path)
     (folder / TIMING_FILE).unlink(missing_ok=True)
 
 
+def build_rtx(bundle: Bundle, size_hw: tuple[int, int], folder: Path, target: str) -> None:
+    """
+    Write an engine of TensorRT for RTX; needs no GPU.
+
+    :param target: as ``sm89``.
+    :raises FusionError: if TensorRT refuses target or graph.
+    """
+    from tdfusion_ros.backends.rtx_compiler import Network
+    from tdfusion_ros.backends.rtx_compiler import wrapped
+
+    plan = Network(bundle.engine_graph).plan(target, [size_hw])
+    (folder / ort_rtx.ENGINE_FILE).write_bytes(wrapped(plan, bundle.engine_graph))
+
+
+PROBES = {
+    'torch_tensorrt': probe_torch_tensorrt,
+    'onnxruntime': probe_onnxruntime,
+    'tensorrt_rtx': ort_rtx.probe,
+}
+
+
 def perform(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     Perform a task.
 
-    :param request: ``task`` (probe or build), ``route`` (torch_tensorrt or onnxruntime); to build
-        also ``bundle`` (its folder), ``files`` (their hashes), ``size_hw`` and ``folder``.
-    :returns: what the engine depends on, after a probe.
+    :param request: ``task`` (probe or build), ``route`` (a key of ``PROBES``); to build also
+        ``bundle`` (its folder), ``files`` (their hashes), ``size_hw``, ``folder``, and ``target``
+        for tensorrt_rtx.
+    :returns: what the probe found; empty after a build.
     """
-    uses_torch = request['route'] == 'torch_tensorrt'
+    route = request['route']
     if request['task'] == 'probe':
-        return probe_torch_tensorrt() if uses_torch else probe_onnxruntime()
+        return PROBES[route]()
     bundle = read_bundle(Path(request['bundle']))
     if dict(bundle.contract.sha256) != request['files']:
         raise ModelError('the model bundle has changed since the start; start again')
     height, width = request['size_hw']
     folder = Path(request['folder'])
-    if uses_torch:
+    if route == 'torch_tensorrt':
         build_torch_tensorrt(bundle, (height, width), folder)
+    elif route == 'tensorrt_rtx':
+        build_rtx(bundle, (height, width), folder, request['target'])
     else:
         from tdfusion_ros.backends.ort_tensorrt import OrtEngine
 
-        OrtEngine(bundle.graph, folder, (height, width), bundle.contract.inputs)
+        OrtEngine(bundle.engine_graph, folder, (height, width), bundle.contract.inputs)
     return {}
 
 

@@ -75,7 +75,7 @@ class Cache:
                 except FileNotFoundError:
                     pass
                 except ValueError as fault:
-                    self.report(f'the engine {self._place(key)} is {fault}: building it again')
+                    self.report(f'the engine {self.place(key)} is {fault}: building it again')
                 files = _built(build)
                 self._keep(key, files)
         except OSError as error:
@@ -96,7 +96,8 @@ class Cache:
                     found.append((place.stat().st_mtime_ns, kept[free]))
         return max(found)[1] if found else None
 
-    def _place(self, key: Key) -> Path:
+    def place(self, key: Key) -> Path:
+        """Return the file of an entry."""
         digest = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self.folder / f'{digest[:32]}.engine'
 
@@ -109,7 +110,7 @@ class Cache:
         :raises OSError: if the folder cannot be used.
         """
         _make_private(self.folder)
-        place = self._place(key)
+        place = self.place(key)
         digest, _, content = place.read_bytes().partition(b'\n')
         if sha256(content).hexdigest().encode() != digest:
             raise ValueError('damaged')
@@ -126,7 +127,7 @@ class Cache:
 
     def _keep(self, key: Key, files: Files) -> None:
         """Write an entry; a power cut leaves all of it or nothing."""
-        place = self._place(key)
+        place = self.place(key)
         for left in self.folder.glob(f'.{place.stem}.*'):  # by a process that was killed
             left.unlink(missing_ok=True)
         sizes = {name: len(content) for name, content in files.items()}
@@ -140,7 +141,7 @@ class Cache:
         """Lock an entry for the duration; report progress while another process has the lock."""
         _make_private(self.folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._place(key).with_suffix('.lock'), flags, 0o600)
+        descriptor = os.open(self.place(key).with_suffix('.lock'), flags, 0o600)
         try:
             with progress('waiting for another process that builds the same engine', self.report):
                 try:

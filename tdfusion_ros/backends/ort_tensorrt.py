@@ -21,8 +21,8 @@ def provider_options(
     """
     Return the options for one image size, with an engine that is read from or written to a folder.
 
-    Float32, TF32 where the GPU has it: ``trt_fp16_enable`` types weakly, so float32 islands need
-    not be kept, and is silently ignored with TensorRT 11.
+    The graph states the precision of each layer, and the provider builds strongly typed:
+    ``trt_fp16_enable`` would type weakly, so that float32 islands need not be kept.
 
     Source: https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
     """

@@ -13,6 +13,7 @@ from tdfusion_ros.core.errors import ModelError
 SCHEMA = 1
 GRAPH_FILE = 'model.onnx'
 DETECTOR_FILE = 'detector.onnx'  # without the fused image; older bundles do not have it
+HALF_FILE = 'half.onnx'  # the graph in half precision, for TensorRT; as above
 INPUTS: dict[str, tuple[list[str | int], str]] = {
     'rgb': (['H', 'W', 3], 'uint8'),
     'ir': (['H', 'W'], 'float32'),

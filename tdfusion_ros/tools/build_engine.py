@@ -18,6 +18,12 @@ def add(commands: Any) -> None:
         description='Build the engine of the configured backend for cameras of these sizes and '
         'keep it in ~/.cache/tdfusion_ros. Only backend trt needs it; it takes minutes.',
     )
+    build.add_argument(
+        '--target',
+        metavar='SM',
+        help='compile for the GPU of another machine, without a GPU here: sm86 (RTX 30), sm89 '
+        '(RTX 40), sm120 (RTX 50) or sm121; needs the extra rtx on both machines',
+    )
     add_sizes(build, 'size of the rgb images; default: 640x480')
     add_config(build)
     build.set_defaults(run=run)
@@ -26,9 +32,19 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Build the engines and report them; return the exit status."""
     from tdfusion_ros.build import build_engines
+    from tdfusion_ros.build import compile_engines
 
     sizes = sizes_hw(options.size or ['640x480'])
-    backend = build_engines(config_of(options), sizes, lambda text: print(text, file=sys.stderr))
+
+    def report(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    if options.target:
+        places = compile_engines(config_of(options), options.target, sizes, report)
+        print(f'copy to ~/.cache/tdfusion_ros of the machine with {options.target}:')
+        print(*places, sep='\n')
+        return 0
+    backend = build_engines(config_of(options), sizes, report)
     ready = ', '.join(f'{width}x{height}' for height, width in sizes)
     print(f'{backend.name} ({backend.engine}) is ready for {ready}')
     return 0

@@ -273,7 +273,7 @@ def test_killed_process_does_not_block_the_next_build(cache, build, root):
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b'started\n'
         process.kill()
-    left = cache.folder / f'.{cache._place({"a": 1}).stem}.left'
+    left = cache.folder / f'.{cache.place({"a": 1}).stem}.left'
     left.touch()
     assert cache.get({'a': 1}, build) == engine(1)
     assert not left.exists()

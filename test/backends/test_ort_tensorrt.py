@@ -95,5 +95,7 @@ def test_backend_trt_uses_onnx_runtime_where_torch_tensorrt_is_not_installed(
     for _ in range(2):
         backend = open_backend('trt', shipped, print, (SIZE,))
     assert session.built == 1
-    assert 'TensorRT 10.3.0 through onnxruntime 1.22.0, float32, TF32 allowed' in backend.engine
+    assert backend.engine == (
+        'TensorRT 10.3.0 through onnxruntime 1.22.0, on Orin, half precision with float32 islands'
+    )
     assert backend.run(*noise(SIZE)).fused.shape == (*SIZE, 3)

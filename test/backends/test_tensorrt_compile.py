@@ -1,85 +1,104 @@
 """
-TensorRT itself on our networks: TensorRT for RTX compiles ahead of time, without GPU or driver.
+TensorRT itself on our graphs: TensorRT for RTX compiles ahead of time, without GPU or driver.
 
-This proves that TensorRT takes each layer of the graph that we export for it and has kernels for
-the whole graph, for named GPUs. It cannot prove what the kernels compute, or how fast; and that
+This proves that TensorRT takes each layer of the graphs of a bundle and has kernels for the whole
+graph, for named GPUs. It cannot prove what the kernels compute, or how fast; and that
 Torch-TensorRT converts the graph is tested against its signatures alone.
 """
 
 from collections import Counter
+from time import perf_counter
 
 import pytest
 
-torch = pytest.importorskip('torch')
+pytest.importorskip('onnx')
 trt = pytest.importorskip('tensorrt_rtx_bindings', reason='pip install tensorrt-rtx-cu13-*')
 
-from tdfusion_ros.backends import torch_network as network  # noqa: E402
-from tdfusion_ros.nets.blocks import fold_batchnorm  # noqa: E402
-from tdfusion_ros.nets.perception import build_perception  # noqa: E402
+from tdfusion_ros.backends import rtx_compiler  # noqa: E402
+from tdfusion_ros.backends.bundle import read_bundle  # noqa: E402
+from tdfusion_ros.core.errors import ModelError  # noqa: E402
 
-pytestmark = pytest.mark.torch
-SIZE = (32, 64)
-INPUTS = {'rgb': (*SIZE, 3), 'ir': SIZE, 'coverage': SIZE}
-OUTPUTS = [(*SIZE, 3), (42, 4), (42, 3)]
-
-
-class Log(trt.ILogger):
-    """Keeps the errors; TensorRT uses one logger per process."""
-
-    def __init__(self):
-        super().__init__()
-        self.errors = []
-
-    def log(self, severity, message):
-        if severity <= trt.ILogger.Severity.ERROR:
-            self.errors.append(message)
+TARGETS = ('sm75', 'sm80', 'sm86', 'sm89', 'sm120')
+SIZES = {
+    '640x480': [(480, 640)],
+    '1280x1024': [(1024, 1280)],
+    'dynamic': [(32, 32), (480, 640), (2048, 2048)],
+}
+GRAPHS = {'full': 'graph', 'half': 'half_graph'}
 
 
-LOG = Log()
+@pytest.fixture(scope='module')
+def bundles(root):
+    """Return all shipped bundles."""
+    found = [read_bundle(path.parent) for path in sorted(root.glob('models/*/model.json'))]
+    assert found
+    return found
 
 
-def export(kind, bundle):
-    """Return what the builder exports for TensorRT, as ONNX."""
-    if kind == 'paper':
-        torch.manual_seed(0)
-        detector = {'name': 'detector', 'repeats': [0] * 5}
-        fusion = {'name': 'fusion', 'width': 8}
-        model = build_perception({'fusion': fusion, 'detector': detector})
-        model = fold_batchnorm(model).requires_grad_(False)
-    else:
-        model = network.load_network(bundle.architecture, bundle.weights())
-    if kind != 'full':
-        model = network.to_half(model)
-    program = torch.onnx.export(network.export(model, SIZE), dynamo=True, verbose=False)
-    return program.model_proto.SerializeToString()
+def convolutions(network):
+    """Return the number of convolutions in each precision."""
+    layers = [network.definition.get_layer(i) for i in range(network.definition.num_layers)]
+    kind = trt.LayerType.CONVOLUTION
+    return Counter(layer.get_output(0).dtype.name for layer in layers if layer.type == kind)
 
 
-# Not the paper's network for 7.5, where TensorRT lacks the float32 product of its attention.
-@pytest.mark.parametrize(
-    ('kind', 'gpus', 'convolutions'),
-    [
-        ('full', ('SM75', 'SM86', 'SM120'), {'FLOAT': 45}),
-        ('half', ('SM75', 'SM86', 'SM120'), {'HALF': 40, 'FLOAT': 5}),
-        ('paper', ('SM86', 'SM120'), {'HALF': 77}),
-    ],
-)
-def test_tensorrt_compiles_the_whole_network_in_its_precision(shipped, kind, gpus, convolutions):
-    builder = trt.Builder(LOG)
-    strong = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    definition = builder.create_network(strong)
-    parser = trt.OnnxParser(definition, LOG)
-    parsed = parser.parse(export(kind, shipped))
-    assert parsed, [parser.get_error(i).desc() for i in range(parser.num_errors)]
-    inputs = [definition.get_input(i) for i in range(definition.num_inputs)]
-    outputs = [definition.get_output(i) for i in range(definition.num_outputs)]
-    assert {tensor.name: tuple(tensor.shape) for tensor in inputs} == INPUTS
-    assert [tuple(tensor.shape) for tensor in outputs] == OUTPUTS
-    assert {tensor.dtype for tensor in (*inputs, *outputs)} == {trt.DataType.FLOAT}
-    layers = [definition.get_layer(i) for i in range(definition.num_layers)]
-    types = [x.get_output(0).dtype for x in layers if x.type == trt.LayerType.CONVOLUTION]
-    assert Counter(dtype.name for dtype in types) == convolutions
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = len(gpus)
-    for index, gpu in enumerate(gpus):
-        config.set_compute_capability(getattr(trt.ComputeCapability, gpu), index)
-    assert builder.build_serialized_network(definition, config), LOG.errors
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('precision', GRAPHS)
+def test_tensorrt_compiles_every_shipped_bundle_whole(bundles, capsys, precision, size):
+    for bundle in bundles:
+        network = rtx_compiler.Network(getattr(bundle, GRAPHS[precision]))
+        for target in TARGETS:
+            begun = perf_counter()
+            plan = network.plan(target, SIZES[size])
+            seconds = perf_counter() - begun
+            assert len(plan) > 500_000  # the weights alone take more
+            with capsys.disabled():
+                print(
+                    f'\n| {bundle.contract.name} | {size} | {target} | {precision} | '
+                    f'{len(plan) / 1e6:.2f} MB | {seconds:.1f} s |',
+                    end='',
+                )
+
+
+def test_convolutions_have_the_intended_precision(bundles):
+    for bundle in bundles:
+        full, half = (
+            convolutions(rtx_compiler.Network(getattr(bundle, name))) for name in GRAPHS.values()
+        )
+        assert set(full) == {'FLOAT'}
+        assert set(half) == {'FLOAT', 'HALF'}
+        assert sum(full.values()) == sum(half.values())
+        assert half['HALF'] > 0.8 * sum(half.values())
+
+
+@pytest.mark.torch
+def test_the_network_of_the_paper_compiles_in_half_precision():
+    """Not for 7.5, where TensorRT lacks the float32 product of its attention."""
+    torch = pytest.importorskip('torch')
+    from tdfusion_ros.backends import torch_network
+    from tdfusion_ros.nets.blocks import fold_batchnorm
+    from tdfusion_ros.nets.perception import build_perception
+
+    torch.manual_seed(0)
+    detector = {'name': 'detector', 'repeats': [0] * 5}
+    model = build_perception({'fusion': {'name': 'fusion', 'width': 8}, 'detector': detector})
+    half = torch_network.to_half(fold_batchnorm(model).requires_grad_(False))
+    program = torch.onnx.export(torch_network.export(half, (32, 64)), dynamo=True, verbose=False)
+    network = rtx_compiler.Network(program.model_proto.SerializeToString())
+    assert convolutions(network) == {'HALF': 77}
+    for target in ('sm86', 'sm120'):
+        assert network.plan(target, [(32, 64)])
+
+
+def test_images_stay_as_they_are_at_the_border_of_the_graph(bundles):
+    for bundle in bundles:
+        definition = rtx_compiler.Network(bundle.half_graph).definition
+        inputs = [definition.get_input(i) for i in range(definition.num_inputs)]
+        outputs = [definition.get_output(i) for i in range(definition.num_outputs)]
+        assert [tensor.dtype.name for tensor in inputs] == ['UINT8', 'FLOAT', 'FLOAT']
+        assert [tensor.dtype.name for tensor in outputs] == ['UINT8', 'FLOAT', 'FLOAT']
+
+
+def test_graph_that_tensorrt_does_not_take_is_refused_with_its_reason():
+    with pytest.raises(ModelError, match='TensorRT does not take the graph'):
+        rtx_compiler.Network(b'no graph')

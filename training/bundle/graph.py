@@ -10,9 +10,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.backends.cpu import CpuBackend
+from tdfusion_ros.backends.gate import check_agreement
+from tdfusion_ros.backends.torch_network import to_half
 from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
+from tdfusion_ros.core.contract import HALF_FILE
 from tdfusion_ros.core.contract import INPUTS
 from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.coverage import soft
@@ -25,10 +29,29 @@ OPSET = 18
 """Not higher: from opset 19 on, ONNX Runtime has no fast AveragePool on the CPU."""
 EXPORT_HW = (480, 640)
 PARITY_HW = ((480, 640), (256, 320), (544, 96))
+HALF_PARITY_HW = (256, 320)
+
+
+def export_half(model: Perception, folder: Path) -> None:
+    """Write the folded graph in half precision, with float32 where half is not enough."""
+    half = to_half(fold_batchnorm(copy.deepcopy(model)))  # type: ignore[arg-type]
+    export_onnx(half, folder / HALF_FILE)
+
+
+def check_half(folder: Path) -> None:
+    """
+    Compare the graph in half precision with the one in fp32, both in ONNX Runtime.
+
+    :raises ModelError: if they differ by more than an engine may.
+    """
+    bundle = read_bundle(folder)
+    assert bundle.half_graph is not None
+    half, full = CpuBackend(bundle.half_graph), CpuBackend(bundle.graph)
+    check_agreement(half, full, bundle.contract, HALF_PARITY_HW)
 
 
 def export_onnx(model: Perception, path: Path) -> None:
-    """Write the folded graph, in fp32, for every H and W that are multiples of 32."""
+    """Write the folded graph, in its precision, for every H and W that are multiples of 32."""
     folded = fold_batchnorm(copy.deepcopy(model)).requires_grad_(False)
     example = (
         torch.zeros(*EXPORT_HW, 3, dtype=torch.uint8),

@@ -1,0 +1,113 @@
+"""
+Compile a graph with TensorRT for RTX, for a named kind of GPU.
+
+Needs neither a GPU nor a driver, so another machine than the robot can do it. The provider of ONNX
+Runtime that runs the result is in :mod:`tdfusion_ros.backends.ort_rtx`.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import onnx
+import tensorrt_rtx_bindings as tensorrt
+
+from tdfusion_ros.backends.ort_rtx import PROVIDER
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.errors import ModelError
+
+Sizes = Sequence[tuple[int, int]]
+TARGETS = tuple(
+    name.lower() for name in tensorrt.ComputeCapability.__members__ if name.startswith('SM')
+)
+
+
+class Log(tensorrt.ILogger):
+    """Keeps TensorRT's errors instead of printing them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[str] = []
+
+    def log(self, severity: tensorrt.ILogger.Severity, message: str) -> None:
+        if severity <= tensorrt.ILogger.Severity.ERROR:
+            self.errors.append(message)
+
+
+LOG = Log()  # TensorRT has one logger per process: the first
+
+
+class Network:
+    """
+    A graph as TensorRT reads it, in the precision that the graph states for each layer.
+
+    :raises ModelError: if TensorRT does not take every node of the graph.
+    """
+
+    def __init__(self, graph: bytes) -> None:
+        self._graph = graph
+        self._builder = tensorrt.Builder(LOG)
+        strongly_typed = 1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        self.definition = self._builder.create_network(strongly_typed)
+        parser = tensorrt.OnnxParser(self.definition, LOG)
+        if not parser.parse(graph):
+            reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+            raise ModelError(f'TensorRT does not take the graph: {"; ".join(reasons)}')
+
+    def plan(self, target: str, sizes_hw: Sizes) -> bytes:
+        """
+        Return an engine.
+
+        :param target: one of ``TARGETS``, as ``sm89``.
+        :param sizes_hw: one size, or the smallest, the usual and the largest one.
+        :raises ConfigError: if TensorRT does not know the target.
+        :raises ModelError: if TensorRT has no kernels for the graph.
+        """
+        if target not in TARGETS:
+            raise ConfigError(f'target must be one of {", ".join(TARGETS)}, got {target!r}')
+        LOG.errors.clear()
+        config = self._builder.create_builder_config()
+        config.clear_flag(tensorrt.BuilderFlag.TF32)  # what is float32 is so on purpose
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(tensorrt.ComputeCapability, target.upper()), 0)
+        profile = self._builder.create_optimization_profile()
+        smallest, usual, largest = (sizes_hw[i * (len(sizes_hw) - 1) // 2] for i in range(3))
+        for index in range(self.definition.num_inputs):
+            tensor = self.definition.get_input(index)
+            channels = tuple(tensor.shape)[2:]
+            profile.set_shape(
+                tensor.name, *((*size_hw, *channels) for size_hw in (smallest, usual, largest))
+            )
+        config.add_optimization_profile(profile)
+        plan = self._builder.build_serialized_network(self.definition, config)
+        if plan is None:
+            raise ModelError(f'TensorRT cannot compile for {target}: {"; ".join(LOG.errors)}')
+        return bytes(plan)
+
+
+def wrapped(plan: bytes, graph: bytes) -> bytes:
+    """
+    Return an engine as an ONNX model with a single node, which the provider runs.
+
+    Source: https://onnxruntime.ai/docs/execution-providers/EP-Context-Design.html
+    """
+    signature = onnx.load_from_string(graph).graph
+    node = onnx.helper.make_node(
+        'EPContext',
+        [tensor.name for tensor in signature.input],
+        [tensor.name for tensor in signature.output],
+        domain='com.microsoft',
+        embed_mode=1,
+        ep_cache_context=plan,
+        main_context=1,
+        partition_name=f'tdfusion_{sha256(plan).hexdigest()[:16]}',  # names the runtime cache
+        source=PROVIDER,
+    )
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], 'engine', signature.input, signature.output),
+        opset_imports=[
+            onnx.helper.make_opsetid('', 18),
+            onnx.helper.make_opsetid('com.microsoft', 1),
+        ],
+        ir_version=10,
+    )
+    return model.SerializeToString()
