@@ -185,7 +185,8 @@ class FusionRT(nn.Module):
         detail_luma, detail_ir = luma - luma_around, ir - ir_around
         power_luma, power_ir = detail_luma * detail_luma, detail_ir * detail_ir
         details = gain_luma * power_luma * detail_luma + gain_ir * power_ir * detail_ir
-        return base + details / (power_luma + power_ir + self.noise * self.noise)
+        floor = (self.noise * self.noise).clamp(min=NOTHING)  # flat surroundings have no details
+        return base + details / (power_luma + power_ir + floor)
 
     def covered(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
         """Return the fused luma before it is composited: arbitrary where coverage is 0."""

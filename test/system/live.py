@@ -157,7 +157,7 @@ class CameraProcess:
             event, *values = line.decode('ascii', 'replace').split()
             if event == 'sent':
                 self._sent[int(values[0])] = float(values[1])
-            elif process is self._process:
+            elif process is self._process and event in ('changed', 'found'):
                 self._events[event] = float(values[0])
 
 

@@ -38,9 +38,9 @@ TINY = {'widths': (4, 4, 8, 8, 8), 'repeats': (0, 0, 1, 0, 0), 'neck': 8, 'head'
 
 
 def images(seed):
-    """Return this process's rows of luma and infrared, (4, 1, 16, 16) in all."""
+    """Return this process's rows of luma and infrared, (4, 1, 32, 32) in all."""
     generator = torch.Generator().manual_seed(seed)
-    both = (torch.rand(4, 1, 16, 16, generator=generator, dtype=torch.float64) for _ in range(2))
+    both = (torch.rand(4, 1, 32, 32, generator=generator, dtype=torch.float64) for _ in range(2))
     return tuple(distributed.share(image) for image in both)
 
 

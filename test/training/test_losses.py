@@ -84,8 +84,8 @@ def test_a_missing_edge_adds_loss_in_proportion_to_the_gradient_weight():
 
 
 def test_what_lies_outside_of_the_thermal_view_contributes_nothing_to_the_loss():
-    rgb, ir = torch.rand(1, 3, 32, 48), torch.rand(1, 1, 32, 48)
-    coverage = torch.zeros(1, 1, 32, 48)
+    rgb, ir = torch.rand(1, 3, 32, 64), torch.rand(1, 1, 32, 64)
+    coverage = torch.zeros(1, 1, 32, 64)
     coverage[..., 8:24, 8:40] = 1
     none = torch.zeros(1, 0)
     batch = Batch(('a',), rgb, ir * coverage, none, none, none, coverage=coverage)
@@ -94,7 +94,7 @@ def test_what_lies_outside_of_the_thermal_view_contributes_nothing_to_the_loss()
     assert torch.equal(seen[coverage == 0], luma[coverage == 0])
     torch.testing.assert_close(seen[coverage == 1], ir[coverage == 1])
     fused = FusionRT()(*pair)
-    whole = fusion_loss(fused, luma, seen, HALF)['loss'] * 32 * 48
+    whole = fusion_loss(fused, luma, seen, HALF)['loss'] * 32 * 64
     # Sobel reaches a pixel out, and its replicated border another one.
     parts = [image[..., 6:26, 6:42] for image in (fused, luma, seen)]
     torch.testing.assert_close(whole, fusion_loss(*parts, HALF)['loss'] * parts[0].numel())

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.torch
 PLAIN = LearnedTask(prior_strength=0.0)
 
 
-def images(seed, *, hw=(12, 16), dtype=torch.float64):
+def images(seed, *, hw=(32, 32), dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.rand(2, 1, *hw, generator=generator, dtype=dtype) for _ in range(2))
 
@@ -169,7 +169,7 @@ def test_weight_follows_the_source_that_the_task_wants(method, wanted):
     loss_net = LossNetRT(LossNetConfig('weight', width=8, depth=3))
     luma, ir = (
         torch.nn.functional.interpolate(image, scale_factor=4, mode='bilinear')
-        for image in images(3, hw=(4, 4), dtype=torch.float32)
+        for image in images(3, hw=(8, 8), dtype=torch.float32)
     )
     target = ir if wanted == 'ir' else luma
     left = (..., slice(0, 8))

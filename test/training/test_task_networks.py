@@ -55,7 +55,7 @@ def test_a_fusion_network_trains_on_a_learned_loss_without_labels(
     unlabeled = [
         replace(s, boxes_xyxy=s.boxes_xyxy[:0], class_ids=s.class_ids[:0]) for s in samples
     ]
-    learned = short_run(loss=str(tmp_path / 'loss_net'), steps=8, lr=1e-2, validate_every=8)
+    learned = short_run(loss=str(tmp_path / 'loss_net'), steps=24, lr=3e-3, validate_every=24)
     train(learned, unlabeled)
     first, *_, last = (line['loss'] for line in logged(learned.run))
     assert last < first
