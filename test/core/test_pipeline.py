@@ -38,8 +38,10 @@ def test_fused_image_has_the_grid_of_the_rgb_image_and_shows_both(pipeline, demo
     fused = pipeline.process(pair.rgb, pair.ir).image
     assert (fused.shape, fused.dtype) == (pair.rgb.pixels.shape, np.uint8)
     gray = cv2.cvtColor(fused, cv2.COLOR_RGB2GRAY).astype(float)
-    for pixels in (cv2.cvtColor(pair.rgb.pixels, cv2.COLOR_RGB2GRAY), pair.ir.pixels):
-        assert np.corrcoef(gray.ravel(), pixels.ravel())[0, 1] > 0.5
+    rgb, ir = cv2.cvtColor(pair.rgb.pixels, cv2.COLOR_RGB2GRAY).astype(float), pair.ir.pixels
+    assert np.corrcoef(gray.ravel(), rgb.ravel())[0, 1] > 0.5
+    warm = (ir > np.percentile(ir, 98)) & (rgb < 64)
+    assert (gray - rgb)[warm].mean() > 40
 
 
 def test_people_and_cars_of_the_demo_are_found_inside_the_image(pipeline, demo_pairs):

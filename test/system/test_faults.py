@@ -54,6 +54,8 @@ def session(tmp_path_factory, command_line, publish):
         options = Options(**{**command_line, **kept})
         with Live(folder, options, FAULTY_NODE) as live:
             live.watch(WARM_UP_S)
+            if mounted:
+                live.client.trigger('save_pair')  # the first call starts the thread that saves
             used = live.resources()
             session = SimpleNamespace(live=live, before=used, after=used, results=[])
             yield session
