@@ -96,10 +96,12 @@ class BagSource:
         if ahead_ms is not None and abs(left_ms) > self._sync.limit_ms:
             wanted_ms = offsets_ns['ir'] / 1e6 - left_ms
             limit = f'{self._sync.limit_name} is {self._sync.limit_ms:g}'
+            offset = ''
+            if left_ms != ahead_ms:
+                offset = f', and {left_ms / 1e3:.3f} s with the time offsets that are set'
             found.append(
-                f'{describe_difference(ahead_ms)} (median), {left_ms / 1e3:.3f} s with the time '
-                f'offsets; {limit}; if both cameras saw the same moments, set '
-                f'sync.ir_time_offset_ms={wanted_ms:.1f}'
+                f'{describe_difference(ahead_ms)} (median){offset}; {limit}; if both cameras saw '
+                f'the same moments, set sync.ir_time_offset_ms={wanted_ms:.1f}'
             )
         return found
 
