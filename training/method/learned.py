@@ -18,6 +18,7 @@ from training.config import LearnedTask
 from training.data.augmentation import Batch
 from training.data.datasets import mask_classes
 from training.distributed import world_size
+from training.method.fusion import vary
 from training.method.loss_net import LossNet
 from training.method.loss_net import make_loss_net
 from training.method.losses import pair_of
@@ -43,7 +44,9 @@ from training.method.task_networks import evaluation_mode
 from training.method.task_networks import loss_on_fused
 from training.method.task_networks import make_detector
 from training.method.task_networks import make_segmenter
+from training.method.task_networks import task_losses
 from training.method.task_networks import TaskNetwork
+from training.method.task_networks import with_colors
 from training.method.tasks import make_fusion
 
 # The meta gradient is tiny (1e-6 to 1e-10): the usual 1e-8 of Adam would swamp the gradient.
@@ -67,10 +70,11 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
         outer_losses: Losses = {}
         # Meta step: inner update of F on the batches before, outer update of G on this batch.
         if index % config.meta_every == 0 and len(previous) == config.inner_steps:
-            task_losses = [task_loss(network, batch) for network in tasks.values()]
-            gradient, values = compute_gradient(
-                config, networks, optimizers, previous, task_losses
-            )
+            of_tasks = [
+                task_loss(network, batch, varied=name not in optimizers)
+                for name, network in tasks.items()
+            ]
+            gradient, values = compute_gradient(config, networks, optimizers, previous, of_tasks)
             outer_losses = summed('after_inner_update', tasks, torch.tensor(values, device=device))
             if earlier := momentum(loss_net, optimizers['loss_net']):
                 outer_losses['agreement'] = agreement(gradient, earlier)
@@ -143,13 +147,18 @@ def momentum(loss_net: nn.Module, optimizer: torch.optim.Optimizer) -> Params:
     return {name: state['exp_avg'] for name, state in states.items() if state}
 
 
-def task_loss(network: TaskNetwork, batch: Batch) -> TaskLoss:
-    """Return the loss of a task network on a batch as a function of how images are fused."""
+def task_loss(network: TaskNetwork, batch: Batch, *, varied: bool = False) -> TaskLoss:
+    """
+    Return the loss of a task network on a batch as a function of how images are fused.
+
+    :param varied: change contrast, gamma and sharpness of the images at random, as the direct
+        training does for a frozen network.
+    """
 
     def loss(fuse: Fuse) -> Tensor:
-        fused = fuse(*pair_of(batch))
+        image = with_colors(batch, fuse(*pair_of(batch)), network.config.inputs)
         with evaluation_mode(network):
-            return loss_on_fused(network, fused, batch)
+            return task_losses(network, vary(image) if varied else image, batch)['loss']
 
     return loss
 
