@@ -2,7 +2,7 @@
 Train the networks of a task.
 
     python -m training.train config/train/fusion_rt.yaml data=DATA run=runs/fusion
-    python -m training.train config/train/learned_rt.yaml data=DATA run=runs/learned
+    python -m training.train config/train/learned.yaml data=DATA run=runs/learned
     python -m training.train config/train/detector.yaml data=DATA source=early run=runs/det
 
 The arguments are YAML files and name=value settings (training/config.py); later ones win. An

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -77,6 +78,17 @@ def test_the_classes_of_a_set_become_those_of_the_mixture(mixture):
     assert drone.class_ids.tolist() == [1, -1]
     assert drone.boxes_xyxy.tolist() == [[0, 0, 16, 16], [16, 16, 32, 32]]
     assert drone.ir.shape == (48, 64)
+
+
+def test_a_set_without_boxes_labels_no_class(root):
+    shutil.rmtree(root / 'pairs/labels')
+    (root / 'mix.yaml').write_text(MIX.replace(', names: {lamp: background}', ''))
+    mixture = open_data(root / 'mix.yaml', 'train')
+    assert mixture[0].labeled.tolist() == [False, False]
+    assert not len(mixture[0].boxes_xyxy)
+    assert mixture[4].class_ids.tolist() == [1, -1]
+    assert mixture.boxes is mixture.parts[1].data.boxes
+    assert open_data(root / 'mix.yaml', 'val').boxes is None
 
 
 def test_a_sample_says_which_classes_its_set_labels(mixture):

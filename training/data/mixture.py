@@ -132,8 +132,8 @@ class Mixture(Sequence[Sample]):
 
     @property
     def boxes(self) -> BoxSource | None:
-        """The boxes of the first data set: all have some."""
-        return self.parts[0].data.boxes
+        """The boxes of the first data set that has some."""
+        return next((part.data.boxes for part in self.parts if part.data.boxes), None)
 
     @property
     def mask_classes(self) -> tuple[str, ...]:
@@ -212,9 +212,8 @@ def _open_part(path: Path, entry: Entry, classes: Sequence[str]) -> Part:
     root = (path.parent / entry.data).resolve()
     layout = one_camera(root, entry.only) if entry.only else None
     data = open_dataset(root, entry.split, layout)
-    if data.boxes is None:
-        raise FusionError(f'{root} has no boxes: add them, or leave it out of {path}')
-    indices = _class_of(path, entry, data.classes, classes)
+    # Without boxes it labels no class, but its pictures still train a fusion network.
+    indices = _class_of(path, entry, data.classes if data.boxes else (), classes)
     return Part(root.name, data, entry, indices, np.isin(np.arange(len(classes)), indices))
 
 
