@@ -17,7 +17,6 @@ GOOD = r'off by 0 %'
 NEAR = r'off by [0-2] %'
 COUNTS = 'off by 0 %, uint16'
 TEMPERATURES = 'off by 0 %, float32'
-CELSIUS = np.float32(ir16(0)) / 100 - 273.15
 
 
 def seen(message, expected):

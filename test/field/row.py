@@ -1,4 +1,4 @@
-"""One row of the table of real situations, and a printer of the whole table."""
+"""One row of the tables of real situations."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -23,8 +23,3 @@ def rows() -> list[Row]:
     """Return the rows of all modules ``rows_*.py``."""
     modules = sorted(path.stem for path in Path(__file__).parent.glob('rows_*.py'))
     return [row for module in modules for row in import_module(module).ROWS]
-
-
-if __name__ == '__main__':
-    for row in rows():
-        print(f'| {row.situation} | {row.source} | `{row.expected}` |')

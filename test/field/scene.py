@@ -6,12 +6,10 @@ import sys
 
 import cv2
 import numpy as np
-from rosbags.rosbag2 import StoragePlugin
-from rosbags.rosbag2 import Writer
 
 from tdfusion_ros.cli import main
+from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import bag_types
-from tdfusion_ros.formats.bags import typestore
 
 T0 = 1_700_000_000_000_000_000
 STEP = 100_000_000
@@ -99,15 +97,11 @@ def pairs(
     return records
 
 
-def bag(path, records, plugin=StoragePlugin.MCAP):
+def bag(path, records):
     """Write records to a new bag and return its path."""
-    store, connections = typestore(), {}
-    with Writer(Path(path), version=8, storage_plugin=plugin) as writer:
+    with BagWriter(Path(path)) as writer:
         for topic, ns, message in records:
-            kind = message.__msgtype__
-            if topic not in connections:
-                connections[topic] = writer.add_connection(topic, kind, typestore=store)
-            writer.write(connections[topic], int(ns), store.serialize_cdr(message, kind))
+            writer.write(topic, message.__msgtype__, ns, message)
     return str(path)
 
 

@@ -100,6 +100,7 @@ def test_a_box_that_is_empty_outside_or_no_number_is_named(read, box):
         ('0 0.5 0.5 0.1', 'line 2 has 4 values, expected "class cx cy w h"'),
         ('0 0.5 0.5 0.1 0.1 0.9', 'line 2 has 6 values.*confidence'),
         ('0 0.1 0.1 0.2 0.1 0.2 0.3', 'line 2 has 7 values.*polygon'),
+        ('0 64 48 20 30', 'has coordinates in pixels, expected shares'),
         ('0 a b c d', 'each line must be "class cx cy w h"'),
         ('0.5 0.5 0.5 0.1 0.1', 'each line must be "class cx cy w h"'),
         ('2 0.5 0.5 0.1 0.1', 'class 2, known are 0 to 1'),

@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import unicodedata
@@ -80,7 +81,8 @@ def test_fmb_has_masks_of_fifteen_classes(write_files):
         (
             'all',
             pairs('rgb', 'ir', 'a')
-            | {'classes.txt': 'goat', 'labels/a.TXT': YOLO, 'ir/._a.png': ''},
+            | {'classes.txt': 'goat', 'labels/a.TXT': YOLO}
+            | {'ir/._a.png': '', 'labels/._a.txt': ''},
             'goat',
             0,
         ),
@@ -192,6 +194,14 @@ def test_names_are_the_same_whether_accents_are_composed_or_not(write_files):
     root = write_files(files | {f'labels/{composed}.txt': YOLO})
     assert open_dataset(root, 't').names == (composed,)
     assert len(open_dataset(root, 't')[0].boxes_xyxy) == 1
+
+
+def test_names_that_are_not_utf8_are_read(write_files):
+    root, name = write_files(pairs('rgb', 'ir', 'a')), os.fsdecode('像1'.encode('gbk'))
+    for path in (root / 'rgb' / 'a.png', root / 'ir' / 'a.bmp'):  # imwrite cannot
+        path.rename(path.with_stem(name))
+    (sample,) = open_dataset(root, 'all')
+    assert sample.name == name
 
 
 def test_list_of_powershell_is_read(write_files):

@@ -1,9 +1,10 @@
-"""Reasons at the place where a user looks for them."""
+"""What commands say about bags and folders that they can or cannot use."""
 
 import os
 from pathlib import Path
 
 import cv2
+import numpy as np
 from PIL import Image
 from received import saved
 from row import Row
@@ -13,6 +14,7 @@ from scene import folder
 from scene import fuse
 from scene import image
 from scene import ir8
+from scene import ir16
 from scene import packed
 from scene import pairs
 from scene import rgb8
@@ -34,19 +36,25 @@ def video():
     return bag('bag', pairs(rgb=lambda ns, i: packed(ns, data, 'h264'), rgb_topic=topic))
 
 
-def fuse_false_colors_of_folders():
-    rgb = folder('rgb', {'a.png': encoded('.png', rgb8(0))})
-    return fuse(rgb, folder('ir', {'a.png': encoded('.png', ironbow(0))}))
+def compressed_depth():
+    """Return a bag whose thermal camera sends PNG by compressed_depth_image_transport."""
+    form = '16UC1; compressedDepth png'
+    return bag(
+        'bag',
+        pairs(
+            ir=lambda ns, i: packed(ns, bytes(12) + encoded('.png', ir16(i)), form),
+            ir_topic='/ir/image_raw/compressedDepth',
+        ),
+    )
 
 
-def fuse_folders_with_a_damaged_file():
-    files = {f'{i}.png': encoded('.png', rgb8(i)) for i in range(3)}
-    ir = folder('ir', {name: encoded('.png', ir8(0)) for name in files})
-    return fuse(folder('rgb', files | {'1.png': files['1.png'][:200]}), ir)
+def temperatures():
+    """Return a bag whose thermal camera sends degrees."""
+    return bag('bag', pairs(ir=lambda ns, i: image(ns, np.float32(ir16(i)) / 100, '32FC1')))
 
 
 def fuse_names_that_are_no_utf8():
-    """Fuse folders whose names are in GBK, as unzip leaves those of Windows; list the results."""
+    """Fuse folders whose names are in GBK, as unzip leaves names of Windows; list the results."""
     name = os.fsdecode('图像_01.png'.encode('gbk'))
     rgb = folder('rgb', {name: encoded('.png', rgb8(0))})
     said = fuse(rgb, folder('ir', {name: encoded('.png', ir8(0))}))
@@ -63,65 +71,33 @@ def fuse_turned_rgb():
 FALSE_COLORS = 'the ir image is in false colors.*switch'
 
 
-def fuse_beside_a_folder_of_the_name_of_the_model():
-    """Fuse where a download left a folder called like the shipped model."""
-    folder('msrs_rt', {'model.json': b'{}'})
-    return fuse(bag('bag', pairs()))
-
-
 def fuse_with_parameters(text, *arguments):
     Path('robot.yaml').write_text(text)
     return fuse(bag('bag', pairs()), '--config', 'robot.yaml', *arguments)
 
 
-CAMERA = 'usb_cam:\n  ros__parameters:\n    image_width: 640\n'
 RIGS = (
     '/rig1/tdfusion:\n  ros__parameters: {score_threshold: 0.5}\n'
     '/rig2:\n  tdfusion:\n    ros__parameters: {score_treshold: 0.5}\n'
 )
 ROWS = [
     Row(
-        'parameter file of a whole robot',
-        'ros2 launch',
-        lambda: fuse_with_parameters(CAMERA + 'tdfusion:\n  ros__parameters: {sync: {}}\n'),
+        'thermal topic of compressedDepth',
+        'compressed_depth_image_transport',
+        lambda: fuse(compressed_depth()),
         '3 pairs -> out; dropped: none',
     ),
     Row(
-        'parameter file that sets use_sim_time for all nodes',
-        'ros2 launch',
-        lambda: fuse_with_parameters('/**:\n  ros__parameters: {use_sim_time: true}\n'),
+        'thermal topic of temperatures',
+        'Optris',
+        lambda: fuse(temperatures()),
         '3 pairs -> out; dropped: none',
-    ),
-    Row(
-        'parameter file of two rigs',
-        'robots with several cameras',
-        lambda: fuse_with_parameters(RIGS),
-        'has parameters of /rig1/tdfusion, /rig2/tdfusion; choose a node with --node',
     ),
     Row(
         'misspelled parameter of the second rig',
         'robots with several cameras',
         lambda: fuse_with_parameters(RIGS, '--node', '/rig2/tdfusion'),
         "unknown setting 'score_treshold'",
-    ),
-    Row(
-        'a folder beside is called like the shipped model',
-        'downloads and clones',
-        fuse_beside_a_folder_of_the_name_of_the_model,
-        '3 pairs -> out; dropped: none',
-    ),
-    Row(
-        'folder of a model without a slash',
-        'adversarial review',
-        lambda: fuse(bag('mine', pairs()), '-p', 'model=mine'),
-        "model 'mine' is neither .*; write a folder with a slash, as ./mine",
-    ),
-    Row('thermal bag in a palette, fused', 'FLIR ONE', lambda: fuse(false_colors()), FALSE_COLORS),
-    Row(
-        'thermal folder in a palette, fused',
-        'FLIR ONE',
-        fuse_false_colors_of_folders,
-        f'no pair was fused: {FALSE_COLORS}',
     ),
     Row(
         'thermal bag in a palette, timed',
@@ -146,12 +122,6 @@ ROWS = [
         'foxglove, gscam',
         lambda: tdfusion('bench', video(), '--frames', 2),
         "no pairs to time: .*the format is 'h264'",
-    ),
-    Row(
-        'one file of a folder is cut off',
-        'broken copies',
-        fuse_folders_with_a_damaged_file,
-        r'2 pairs -> out; dropped: 1 rgb.unreadable\nfirst rgb.unreadable: rgb/1.png is not',
     ),
     Row(
         'file names that are not UTF-8',
