@@ -52,20 +52,28 @@ def pipeline():
 
 @pytest.fixture(scope='session')
 def write_bag():
-    """Write (topic, time_ns, message of rosbags) to a bag: ``write_bag(folder, records)``."""
+    """
+    Write a bag: ``write_bag(folder, [(topic, time_ns, message of rosbags)])``.
+
+    ``compression`` is a mode of rosbags; then zstd compresses the bag.
+    """
+    from rosbags.rosbag2 import CompressionFormat
     from rosbags.rosbag2 import StoragePlugin
     from rosbags.rosbag2 import Writer
 
     from tdfusion_ros.formats.bags import typestore
 
-    def write(folder, records, plugin=StoragePlugin.MCAP):
+    def write(folder, records, plugin=StoragePlugin.MCAP, compression=None):
         store, connections = typestore(), {}
-        with Writer(folder, version=8, storage_plugin=plugin) as writer:
+        writer = Writer(folder, version=8, storage_plugin=plugin)
+        if compression:
+            writer.set_compression(compression, CompressionFormat.ZSTD)
+        with writer:
             for topic, time_ns, message in records:
-                kind = message.__msgtype__
-                if topic not in connections:
-                    connections[topic] = writer.add_connection(topic, kind, typestore=store)
-                writer.write(connections[topic], time_ns, store.serialize_cdr(message, kind))
+                key = topic, message.__msgtype__
+                if key not in connections:
+                    connections[key] = writer.add_connection(*key, typestore=store)
+                writer.write(connections[key], time_ns, store.serialize_cdr(message, key[1]))
         return folder
 
     return write

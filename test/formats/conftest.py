@@ -1,11 +1,8 @@
 """What the tests of bags share."""
 
 import pytest
-from rosbags.rosbag2 import CompressionFormat
-from rosbags.rosbag2 import Writer
 
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import typestore
 
 
 @pytest.fixture(scope='session')
@@ -31,22 +28,3 @@ def file_of():
         return file
 
     return only
-
-
-@pytest.fixture(scope='session')
-def write_compressed():
-    """Write a bag compressed with zstd: ``write_compressed(bag, records, plugin, mode)``."""
-
-    def write(bag, records, plugin, mode):
-        writer = Writer(bag, version=8, storage_plugin=plugin)
-        writer.set_compression(mode, CompressionFormat.ZSTD)
-        store, connections = typestore(), {}
-        with writer:
-            for topic, at, message in records:
-                kind = message.__msgtype__
-                if topic not in connections:
-                    connections[topic] = writer.add_connection(topic, kind, typestore=store)
-                writer.write(connections[topic], at, store.serialize_cdr(message, kind))
-        return bag
-
-    return write

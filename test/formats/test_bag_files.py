@@ -136,9 +136,9 @@ def test_odd_names_of_files_and_folders_are_read(
 @by_plugin
 @pytest.mark.parametrize('mode', [CompressionMode.MESSAGE, CompressionMode.FILE])
 def test_compressed_bags_are_read_with_and_without_metadata(
-    read, file_of, mode, plugin, demo_records, tmp_path, write_compressed
+    read, file_of, mode, plugin, demo_records, tmp_path, write_bag
 ):
-    bag = write_compressed(tmp_path / 'bag', demo_records, plugin, mode)
+    bag = write_bag(tmp_path / 'bag', demo_records, plugin, mode)
     count, said, _ = read(bag)
     assert (count, said) == (len(demo_records), '')
     (bag / 'metadata.yaml').unlink()

@@ -7,7 +7,6 @@ import pytest
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2 import StoragePlugin
-from rosbags.rosbag2 import Writer
 
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import OutputError
@@ -128,15 +127,11 @@ def test_latched_messages_have_durable_qos(demo_records, tmp_path):
     assert second.durability == QosDurability.VOLATILE
 
 
-def test_messages_of_another_type_on_a_topic_are_left_out_and_said(demo_records, tmp_path):
-    store, said, connections = typestore(), [], {}
-    text = store.types['std_msgs/msg/String'](data='x')
-    with Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-        for topic, at, message in (*demo_records, *[('/ir/image_raw', 1, text)] * 9):
-            kind = message.__msgtype__
-            if (topic, kind) not in connections:
-                connections[topic, kind] = writer.add_connection(topic, kind, typestore=store)
-            writer.write(connections[topic, kind], at, store.serialize_cdr(message, kind))
+def test_messages_of_another_type_on_a_topic_are_left_out_and_said(
+    write_bag, demo_records, tmp_path
+):
+    said, text = [], typestore().types['std_msgs/msg/String'](data='x')
+    write_bag(tmp_path / 'bag', (*demo_records, *[('/ir/image_raw', 1, text)] * 9))
     with BagReader(tmp_path / 'bag', said.append) as reader:
         assert reader.count('/ir/image_raw') == 6
         assert len(list(reader.messages(*reader.topics()))) == len(demo_records)

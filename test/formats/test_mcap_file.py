@@ -47,10 +47,10 @@ def test_mcap_file_is_read_up_to_where_it_breaks_off(
 
 @pytest.mark.parametrize('compressed', [False, True])
 def test_damaged_chunk_costs_its_messages_only(
-    read, file_of, write_compressed, compressed, demo_records, tmp_path
+    read, file_of, write_bag, compressed, demo_records, tmp_path
 ):
-    mode = CompressionMode.STORAGE if compressed else CompressionMode.NONE
-    bag = write_compressed(tmp_path / 'bag', demo_records * 3, MCAP, mode)
+    mode = CompressionMode.STORAGE if compressed else None
+    bag = write_bag(tmp_path / 'bag', demo_records * 3, MCAP, mode)
     file = file_of(bag)
     data = bytearray(file.read_bytes())
     chunks = list(chunks_of(data))
