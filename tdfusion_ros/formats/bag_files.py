@@ -18,7 +18,7 @@ from tdfusion_ros.formats.bag_storage import StorageFile
 from tdfusion_ros.formats.bag_storage import Warn
 from tdfusion_ros.formats.bag_storage import zstd
 from tdfusion_ros.formats.bag_storage import ZSTD_MAGIC
-from tdfusion_ros.formats.plain_yaml import check_plain
+from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.formats.plain_yaml import reason
 
 METADATA = 'metadata.yaml'
@@ -141,9 +141,7 @@ def _read_metadata(path: Path, warn: Warn) -> tuple[list[str], dict[str, int]]:
         return [], {}
     try:
         text = path.read_text(encoding='utf-8')
-        check_plain(text)
-        loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # a bag may have thousands of files
-        tree = yaml.load(text, loader)
+        tree = read_yaml(text, len(text))  # a bag may have thousands of files
         if not isinstance(tree, dict):
             raise ValueError('it is no mapping' if tree else 'it is empty')
         content = tree['rosbag2_bagfile_information']

@@ -4,56 +4,32 @@ from typing import Any
 
 import yaml
 
-MAX_CHARACTERS = 1 << 18  # takes a second; a parameter file has 10 000
-MAX_DEPTH = 50  # PyYAML's time grows with its square
-_TOO_DEEP = f'lists and mappings are nested deeper than {MAX_DEPTH}'
-# Ten lines of aliases can stand for a list of a billion values.
-_ALIAS = yaml.YAMLError('aliases (*name) are not supported: repeat the value')
+MAX_CHARACTERS = 1 << 18  # a parameter file has 10 000
+MAX_DEPTH = 50
+LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # the second is slower, for lack of libyaml
 
 
-class _PlainLoader(yaml.SafeLoader):
-    _depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise _ALIAS
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise yaml.YAMLError(_TOO_DEEP)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-
-def read_yaml(text: str) -> Any:
+def read_yaml(text: str, max_characters: int = MAX_CHARACTERS) -> Any:
     """
     Return the plain values of a YAML text.
 
     :raises yaml.YAMLError: if it is not YAML, has aliases, or is too long or too deep.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise yaml.YAMLError(f'{len(text)} characters of YAML, expected at most {MAX_CHARACTERS}')
+    if len(text) > max_characters:
+        raise yaml.YAMLError(f'{len(text)} characters of YAML, expected at most {max_characters}')
+    depth = 0
     try:
-        return yaml.load(text, _PlainLoader)  # derived from SafeLoader
+        for event in yaml.parse(text, LOADER):
+            if isinstance(event, yaml.AliasEvent):
+                # Ten lines of aliases can stand for a list of a billion values.
+                raise yaml.YAMLError('aliases (*name) are not supported: repeat the value')
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise yaml.YAMLError(f'lists and mappings are nested deeper than {MAX_DEPTH}')
+        return yaml.load(text, LOADER)  # one of the safe loaders
     except (ValueError, OverflowError) as error:  # PyYAML does not catch what int() raises
         raise yaml.YAMLError(f'a value cannot be read: {error}') from None
-
-
-def check_plain(text: str) -> None:
-    """
-    Check a long text before another reader parses it.
-
-    :raises yaml.YAMLError: if it is not YAML, has aliases, or is too deep.
-    """
-    depth = 0
-    loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
-    for event in yaml.parse(text, loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise _ALIAS
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise yaml.YAMLError(_TOO_DEEP)
 
 
 def reason(error: Exception) -> str:
