@@ -92,7 +92,6 @@ class BagReader:
             topic: max(counts, key=lambda kind: (kind in IMAGE_TYPES, counts[kind]))
             for topic, counts in self._counts.items()
         }
-
         for topic, number in self._promised.items():
             if number and topic not in {*self._counts, *self._foreign}:
                 self._warn(f'it has none of the {number} messages on {topic} that it says it has')
@@ -200,11 +199,9 @@ class BagReader:
         faults: dict[str, str] = {}
         for path in found.files:
             try:
-                file = open_file(path, partial(self._warn_of, path.name), self._stack)
+                self._files.append(open_file(path, partial(self._warn, path.name), self._stack))
             except (ValueError, OSError) as error:
                 faults[path.name] = reason(error)
-                continue
-            self._files.append(file)
         if len(found.files) == 1 and faults:
             raise BagError(f'bag {self.path} cannot be opened: {", ".join(faults.values())}')
         for name, fault in faults.items():
@@ -231,14 +228,11 @@ class BagReader:
         if fewer:
             self._warn(f'it has fewer messages than it says: {", ".join(fewer)}')
 
-    def _warn_of(self, name: str, text: str) -> None:
-        self._warn(f'{name}: {text}')
-
-    def _warn(self, text: str) -> None:
-        line = f'bag {self.path}: {text}'
+    def _warn(self, *texts: str) -> None:
+        line = ': '.join((f'bag {self.path}', *texts))
         if line in self.warnings or len(self.warnings) > MAX_WARNINGS:
             return
-        self.warnings.append(line)
-        if len(self.warnings) > MAX_WARNINGS:
+        if len(self.warnings) == MAX_WARNINGS:
             line = f'bag {self.path}: more is damaged; further warnings are left out'
+        self.warnings.append(line)
         self._show(line)

@@ -11,6 +11,7 @@ import yaml
 
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.bags import MAX_WARNINGS
 
 MCAP, SQLITE3 = StoragePlugin.MCAP, StoragePlugin.SQLITE3
 by_plugin = pytest.mark.parametrize('plugin', [MCAP, SQLITE3], ids=lambda p: p.name)
@@ -205,3 +206,17 @@ def test_wrong_bytes_in_a_bag_are_said_or_change_messages_only(
         file.write_bytes(good)
     assert heard > 10
     assert read(bag)[2] == whole
+
+
+def test_warnings_of_a_bag_end_with_a_sentence_that_there_are_more(
+    read, file_of, write_bag, demo_records, tmp_path
+):
+    bag = tmp_path / 'bag'
+    bag.mkdir()
+    shutil.copy(file_of(write_bag(tmp_path / 'good', demo_records)), bag / 'good.mcap')
+    for number in range(2 * MAX_WARNINGS):
+        (bag / f'bad_{number}.mcap').touch()
+    count, said, _ = read(bag)
+    assert count == len(demo_records)
+    assert said.count(' | ') == MAX_WARNINGS
+    assert said.endswith('further warnings are left out')
