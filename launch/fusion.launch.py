@@ -25,6 +25,7 @@ import yaml
 
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.core.config import TRANSPORTS
+from tdfusion_ros.formats.bag_topics import transport_topic
 
 # Fast DDS reads the first on Humble and Jazzy, the second on Kilted.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
@@ -121,7 +122,6 @@ def _remappings(stream: str, topic: str) -> list[tuple[str, str]]:
         return []
     namespace, slash, _ = topic.rpartition('/')
     return [
-        (name, topic),
-        *((f'{name}/{t}', f'{topic}/{t}') for t in TRANSPORTS if t != 'raw'),
+        *((transport_topic(name, t), transport_topic(topic, t)) for t in TRANSPORTS),
         (f'{stream}/camera_info', f'{namespace}{slash}camera_info'),
     ]

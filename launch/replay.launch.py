@@ -28,6 +28,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from tdfusion_ros.formats.bag_topics import transport_topic
+
 TRUE = ('true', '1')
 DELAY_S = 5.0
 
@@ -93,11 +95,10 @@ def _rviz(context: LaunchContext, share: Path) -> list[Node | LogInfo]:
     for stream in ('rgb', 'ir'):
         topic = f'{stream}/image_raw'
         transport = context.launch_configurations.get(f'{stream}.image_transport') or 'raw'
-        suffix = '' if transport == 'raw' else f'/{transport}'
+        shown, camera = transport_topic(topic, transport), _value(context, f'{stream}_topic')
         # rviz takes the transport from the name of the topic, before it remaps the name.
-        view = re.sub(rf'(Value: ){topic}$', rf'\g<1>{topic}{suffix}', view, flags=re.MULTILINE)
-        camera = LaunchConfiguration(f'{stream}_topic').perform(context)
-        remappings.append((f'{topic}{suffix}', f'{camera}{suffix}'))
+        view = re.sub(rf'(Value: ){topic}$', rf'\g<1>{shown}', view, flags=re.MULTILINE)
+        remappings.append((shown, transport_topic(camera, transport)))
     if view != shipped:
         file = Path(mkdtemp(prefix='tdfusion_ros_')) / 'fusion.rviz'
         file.write_text(view, encoding='utf-8')
