@@ -11,8 +11,8 @@ import re
 import struct
 from typing import Any
 
+from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.tools.view.rig_topics import Rig
 
@@ -146,8 +146,8 @@ def read_recording(reader: BagReader, rig: Rig) -> Recording:
             if role in STAMPED:
                 stamp = cdr_stamp_ns(data)
             if role in ('detections', 'diagnostics', 'labels'):
-                message = typestore().deserialize_cdr(data, types[topic])
-        except Exception:  # rosbags has no common base class for damaged messages
+                message = reader.deserialize(topic, data)
+        except (BagError, struct.error, IndexError):
             recording.unreadable[topic] += 1
             continue
         if role == 'detections':
