@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 
 from demo.player import drops
-from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.image_files import write_image
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 
@@ -82,8 +82,7 @@ def write_contact_sheet(bag: Path, result: Path, path: Path) -> None:
         rows.append(
             np.hstack([cv2.resize(c, CELL_WH, interpolation=cv2.INTER_AREA) for c in cells])
         )
-    picture = cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)
-    write_file(path, cv2.imencode(path.suffix, picture)[1].tobytes())
+    write_image(path, np.vstack(rows))
 
 
 def read_detections(message: Any) -> tuple[Detections, list[str]]:

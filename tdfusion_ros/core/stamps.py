@@ -94,7 +94,7 @@ def _median_lead_ns(times: CameraTimes) -> int:
 
 
 def describe_difference(ms: float) -> str:
-    """Return a difference between the clocks in words; positive: ir is ahead."""
+    """Return a sentence about a difference between the clocks; positive: ir is ahead."""
     direction = 'ahead of' if ms > 0 else 'behind'
     return f'the ir stamps are {abs(ms) / 1e3:.3f} s {direction} the rgb stamps'
 

@@ -1,4 +1,4 @@
-"""Names of image topics, and which topics of a bag are those of one rig."""
+"""Names of image topics, and which topics of a bag belong to one rig."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -80,8 +80,8 @@ def find_image_topics(
         return {stream: next(iter(topics.values())) for stream, topics in found.items()}
     cameras = ', '.join(sorted((*rgb.values(), *ir.values())))
     raise BagError(
-        f'has the cameras of several rigs ({cameras}); name those of one with --rgb-topic and '
-        '--ir-topic'
+        f'has the cameras of several rigs ({cameras}); name one of each with --rgb-topic '
+        'and --ir-topic'
     )
 
 

@@ -1,4 +1,4 @@
-"""Read ROS parameter files: which parameters of several nodes and namespaces are those of one."""
+"""Read ROS parameter files: select the parameters of one node among several."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping

@@ -39,9 +39,8 @@ def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path
         folders = {name: _created_below(root, name) for name in ('rgb', 'ir', 'meta')}
         first = stem = f'{pair.rgb.stamp_ns:019d}'
         number = 1
-        while (
-            path := folders['meta'] / f'{stem}.json'
-        ).exists():  # a looping bag, or a dead clock
+        # Stamps repeat in a looping bag, or with a dead clock.
+        while (path := folders['meta'] / f'{stem}.json').exists():
             number += 1
             stem = f'{first}_{number}'
         files = {}

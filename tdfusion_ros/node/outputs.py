@@ -71,11 +71,7 @@ class Outputs:
 
     def wants_any(self) -> bool:
         """Return whether a result has a subscriber; else nothing needs to be computed."""
-        return any(
-            publisher.get_subscription_count() > 0
-            for topic, publisher in self._publishers.items()
-            if topic != 'label_info'
-        )
+        return any(map(self._has_subscriber, self._publishers.keys() - {'label_info'}))
 
     def wants_fused(self) -> bool:
         """Return whether a subscriber needs the fused image; else the network may omit it."""
@@ -111,14 +107,12 @@ class Outputs:
 
     def _publish_images(self, header: Any, result: FusionResult, warning: str) -> None:
         def publish(topic: str, make_pixels: Callable[[], np.ndarray]) -> None:
-            makers = {topic: messages.image}
-            if topic in COMPRESSED:
-                makers[COMPRESSED[topic]] = messages.compressed_image
-            wanted = {name: make for name, make in makers.items() if self._has_subscriber(name)}
+            makers = {topic: messages.image, COMPRESSED.get(topic, ''): messages.compressed_image}
+            wanted = [name for name in makers if self._has_subscriber(name)]
             if wanted:
                 pixels = make_pixels()
-            for name, make in wanted.items():
-                self._publishers[name].publish(make(self._types, header, pixels))
+            for name in wanted:
+                self._publishers[name].publish(makers[name](self._types, header, pixels))
 
         fused, registered = result.fused, result.pair
         if fused is not None:

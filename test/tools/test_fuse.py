@@ -135,7 +135,7 @@ def test_parameter_file_and_command_line_reach_the_pipeline(folders, tmp_path):
 def places(demo, folders, write_bag, demo_records, tmp_path):
     """Return paths by the names that WRONG uses."""
     (tmp_path / 'empty').mkdir()
-    (tmp_path / 'bad.yaml').write_text('a: [\n b')
+    (tmp_path / 'bad.yaml').write_text('a: [\n b\n')
     (tmp_path / 'image.png').write_bytes(b'\x89PNG')
     infos = [record for record in demo_records if record[0].endswith('camera_info')]
     shutil.copytree(demo, tmp_path / 'corrupted')
@@ -168,7 +168,7 @@ WRONG = {
     'calibration nowhere cannot be read: No such file': 'rgb ir -o new -p calibration=nowhere',
     'NAME=VALUE': 'rgb ir -o new -p score_threshold',
     'not YAML': 'rgb ir -o new -p score_threshold=[',
-    'bad.yaml is not a parameter file: line 2, column 3: ': 'rgb ir -o new --config bad.yaml',
+    'bad.yaml is not a parameter file: line 3, column 1: ': 'rgb ir -o new --config bad.yaml',
     'image.png is not a parameter file: it is not a text': 'rgb ir -o new --config image.png',
     'nowhere is not a parameter file: No such file': 'rgb ir -o new --config nowhere',
     'shipped models': 'rgb ir -o new -p model=nowhere',
