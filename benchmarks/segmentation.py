@@ -14,7 +14,6 @@ from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
-import sys
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from tdfusion_ros.nets.yolox import LEVELS
 from tdfusion_ros.nets.yolox import WIDTHS
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.tools.bench.benchmark import write_report
+from training import shell
 from training.data.classes import COCO
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
@@ -176,7 +176,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FusionError, OSError) as error:
-        sys.exit(f'segmentation: {error}')
+    shell.run('segmentation', main)

@@ -16,14 +16,13 @@ from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 import json
 from pathlib import Path
-import sys
 
 from tqdm import tqdm
 
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.config import FusionConfig
-from tdfusion_ros.core.errors import FusionError
+from training import shell
 from training.data.clips import open_clips
 from training.measure import tables
 from training.measure import video
@@ -48,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips = [clip for path in options.clips for clip in open_clips(path)]
     for clip in clips:
         # A clip is a scene of its own: nothing is smoothed from the end of another one.
-        showers = {run: video.run_shower(run) for run in options.fusion}
+        fusers = {run: video.run_pair_fuser(run) for run in options.fusion}
         classes = {}
         for model in options.bundle:
-            showers[model], classes[model] = video.bundle_shower(model, options.score)
+            fusers[model], classes[model] = video.bundle_pair_fuser(model, options.score)
         pairs = tqdm(clip, unit='pair', disable=None)
-        steadiness, boxes = video.measure_clip(pairs, showers, classes)
+        steadiness, boxes = video.measure_clip(pairs, fusers, classes)
         print(f'{clip.name}\n{tables.format_table(steadiness)}')
         if boxes:
             print(f'boxes with a score of {options.score:g} or more\n{tables.format_table(boxes)}')
@@ -66,7 +65,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FusionError, OSError) as error:
-        sys.exit(f'clips: {error}')
+    shell.run('clips', main)

@@ -52,8 +52,10 @@ def check_value(f: Field[Any], value: Any) -> None:
         wanted = ', '.join(kind.__name__ for kind in types)
         wanted = f'[{wanted}]' if len(types) > 1 else wanted
         raise ConfigError(f'{f.name} must be {wanted}, got {value!r}')
-    choices, low = f.metadata.get('choices'), f.metadata.get('low')
+    choices, low, high = (f.metadata.get(key) for key in ('choices', 'low', 'high'))
     if choices and value not in choices:
         raise ConfigError(f'{f.name} must be one of {", ".join(map(str, choices))}, got {value!r}')
     if low is not None and value < low:
         raise ConfigError(f'{f.name} must be {low} or more, got {value}')
+    if high is not None and value > high:
+        raise ConfigError(f'{f.name} must be {high} or less, got {value}')

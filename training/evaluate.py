@@ -3,7 +3,7 @@ Measure runs or bundles: print a table, and write it as JSON with -o.
 
 DATA is a data set in a layout of training/data/layouts.py. Where day and night or several sources
 are known, each has its own rows. Detection (AP), segmentation (IoU and accuracy; all: mIoU and
-mean accuracy), or fusion (its training loss) on a split:
+mean accuracy), or fusion (its loss with w = 1/2) on a split:
 
     python -m training.evaluate --detector runs/detector_fused --data DATA --bootstrap 1000
     python -m training.evaluate --bundle models/msrs_rt --data DATA --split test

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import itertools
 import json
 from pathlib import Path
-import sys
 from typing import Any
 
 import cv2
@@ -29,13 +28,12 @@ from torch import nn
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.core.rgb_image import rgb_image
-from tdfusion_ros.core.thermal import gray
 from tdfusion_ros.core.thermal import ThermalScaler
+from training import shell
 from training.checkpoint import make_folder
-from training.data.augmentation import pad
-from training.data.augmentation import SIZE_MULTIPLE
+from training.data.augmentation import whole
 from training.data.boxes import PSEUDO_LABELS
+from training.data.clips import clip_sample
 from training.data.clips import open_clips
 from training.data.datasets import CLASSES
 from training.data.datasets import Sample
@@ -44,8 +42,6 @@ from training.method.pretrained import describe_file
 from training.method.pretrained import load_yolox
 
 SAME = 0.5  # intersection over union above which two boxes show the same object
-Pair = tuple[str, np.ndarray, np.ndarray]
-"""Name, rgb (H, W, 3) uint8 and ir (H, W) uint8."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class Thresholds:
     """Score from which a box may be an object."""
 
 
-def read_pairs(path: str, every: int) -> Iterator[Pair]:
+def read_pairs(path: str, every: int) -> Iterator[Sample]:
     """
     Yield every n-th pair of each clip of a path.
 
@@ -70,18 +66,13 @@ def read_pairs(path: str, every: int) -> Iterator[Pair]:
         for number, pair in enumerate(itertools.islice(clip, 0, None, every)):
             if pair.rgb is None or pair.ir is None:
                 continue
-            counts = pair.ir.pixels if pair.ir.pixels.ndim == 2 else gray(pair.ir.pixels)
-            ir = cv2.convertScaleAbs(scaler.scale(counts), alpha=255)
-            yield f'{Path(clip.name).name}_{number * every:05d}', rgb_image(pair.rgb.pixels), ir
+            yield clip_sample(pair, scaler, f'{Path(clip.name).name}_{number * every:05d}')
 
 
 @torch.inference_mode()
 def search(detector: nn.Module, image: np.ndarray) -> Detections:
     """Return what a detector finds in an (H, W, 3) uint8 RGB image."""
-    none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    padded = pad(Sample('', image, image[..., 0], *none), SIZE_MULTIPLE).rgb
-    levels = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255
-    boxes, logits = detector(levels)
+    boxes, logits = detector(whole(Sample('', image, image[..., 0])).rgb)
     return select(boxes[0].numpy(), logits[0].sigmoid().numpy(), image.shape[:2])
 
 
@@ -118,7 +109,7 @@ def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def write(
-    folder: Path, pairs: Iterator[Pair], detector: nn.Module, absent: Collection[int]
+    folder: Path, pairs: Iterator[Sample], detector: nn.Module, absent: Collection[int]
 ) -> dict[str, Any]:
     """
     Write the images of all pairs, and return images and annotations of their COCO file.
@@ -129,7 +120,8 @@ def write(
     annotations: list[dict[str, Any]] = []
     for camera in ('rgb', 'ir'):
         make_folder(folder / camera, 'folder of images', '-o')
-    for name, rgb, ir in pairs:
+    for pair in pairs:
+        name, rgb, ir = pair.name, pair.rgb, pair.ir
         found = search(detector, rgb), search(detector, np.dstack([ir] * 3))
         for row in labels_of(*found, Thresholds()):
             if row['category_id'] in absent:
@@ -190,7 +182,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FusionError, OSError) as error:
-        sys.exit(f'pseudo_label: {error}')
+    shell.run('pseudo_label', main)

@@ -89,7 +89,7 @@ def test_random_crops_never_return_boxes_outside_of_the_crop(sample):
 
 
 def test_padding_repeats_the_border_and_leaves_the_mask_unlabeled(sample):
-    padded = augmentation.pad(crop_resize(sample, (40, 20, 72, 60), (40, 30)), 32)
+    padded = augmentation.pad(crop_resize(sample, (40, 20, 72, 60), (40, 30)))
     assert padded.rgb.shape == (64, 32, 3)
     assert (padded.ir == 255).all()
     assert set(np.unique(padded.mask[:40, :30])) == {1}
@@ -187,14 +187,14 @@ def test_narrow_view_is_black_and_uncovered_outside_and_keeps_ir_inside():
 
 
 def test_coverage_moves_with_the_infrared_pixels():
-    ir = np.zeros((96, 128), np.uint8)
+    ir = np.zeros((90, 120), np.uint8)
     ir[10:50, 20:90] = 255
     sample = replace(of_ir(ir), coverage=np.float32(ir) / 255)
     for changed in (
         augmentation.flip(sample),
         crop_resize(sample, (10, 0, 74, 64), (96, 96)),
-        augmentation.pad(sample, 100),
-        augmentation.mosaic([sample] * 4, (192, 256)),
+        augmentation.pad(sample),
+        augmentation.mosaic([sample] * 4, (180, 240)),
     ):
         assert changed.coverage.dtype == np.float32
         np.testing.assert_allclose(changed.coverage, changed.ir / 255, atol=0.01)

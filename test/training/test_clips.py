@@ -1,6 +1,7 @@
 """Steadiness of fused video, and boxes in unlabeled clips."""
 
 from dataclasses import asdict
+from dataclasses import replace
 import json
 
 import cv2
@@ -48,7 +49,7 @@ def rgb_alone(pair):
 
 
 def brighter_each_time():
-    """Return a shower that is 10 levels brighter in each frame, whatever it gets."""
+    """Return a function that is 10 levels brighter in each frame, whatever it gets."""
     levels = iter(range(0, 250, 10))
     return lambda pair: (np.full(pair.rgb.size_hw, next(levels), np.uint8), None)
 
@@ -67,11 +68,21 @@ def test_change_is_the_mean_difference_of_successive_frames_and_its_percentiles(
 
 
 def test_an_image_as_steady_as_its_larger_source_has_the_ratio_one():
-    showers = {'copy': rgb_alone, 'own': brighter_each_time()}
-    table, _ = video.measure_clip(gray_pairs([100, 104, 108], [9, 9, 9]), showers, {})
+    fusers = {'copy': rgb_alone, 'own': brighter_each_time()}
+    table, _ = video.measure_clip(gray_pairs([100, 104, 108], [9, 9, 9]), fusers, {})
     assert table['copy']['of the larger source'] == 1
     assert table['own']['of the larger source'] == 2.5
     assert table['ir']['of the larger source'] == 0
+
+
+def test_clips_of_gray_rgb_and_of_16_bits_are_measured():
+    pairs = gray_pairs([100, 104], [9, 9])
+    counts = np.linspace(7000, 9000, 64 * 64).reshape(64, 64).astype(np.uint16)
+    pairs = [
+        replace(pair, rgb=Frame(pair.rgb.pixels[..., 0], 0), ir=Frame(counts, 0)) for pair in pairs
+    ]
+    table, _ = video.measure_clip(pairs, {}, {})
+    assert (table['rgb']['mean change'], table['ir']['mean change']) == (4, 0)
 
 
 def test_a_clip_of_one_frame_is_refused():

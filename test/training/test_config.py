@@ -36,6 +36,7 @@ PLACES = ['data=DATA', 'run=RUN']
         (['panel_every=-1'], 'panel_every must be 0 or more'),
         (['validate_every=-1'], 'validate_every must be 0 or more'),
         (['task=imitation', 'imitate=a', 'views=-1'], 'views must be 0 or more'),
+        (['task=detection', 'pretrained_share=2'], 'pretrained_share must be 1.0 or less'),
         (['task=imitation'], 'needs imitate=RUN'),
         (['task=detection', 'source=fused'], 'fusion=RUN, .*or choose source=early'),
         (['run=RUN'], 'data is missing: add data=FOLDER'),

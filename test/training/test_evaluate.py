@@ -1,4 +1,5 @@
 from dataclasses import asdict
+from dataclasses import replace
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from tdfusion_ros.nets.fusion_rt import FusionRT
 from training.checkpoint import save_run
 from training.data.datasets import open_dataset
 from training.evaluate import main
+from training.measure.tables import loss_table
 from training.measure.tables import segmentation_table
 
 pytest.importorskip('onnxruntime')
@@ -118,6 +120,16 @@ def test_the_loss_of_a_fusion_network_is_compared_with_the_mean_and_the_sources(
     assert list(table) == ['network', 'mean', 'ir', 'rgb']
     assert table['mean']['intensity'] < table['ir']['intensity']
     assert table['network']['loss'] > 0
+
+
+def test_the_loss_of_a_fusion_network_is_measured_at_any_size_and_of_no_other(
+    fusion, data_root, short_run
+):
+    sample = open_dataset(data_root, 'val')[0]
+    small = replace(sample, rgb=sample.rgb[:90, :100], ir=sample.ir[:90, :100])
+    assert loss_table(fusion, [small])['network']['loss'] > 0
+    with pytest.raises(FusionError, match='Detector, not a fusion network'):
+        loss_table(save(short_run('detection', source='ir'), Detector()), [small])
 
 
 def test_fusion_quality_of_a_split_names_how_many_pairs_it_has(measure, data_root, capsys):

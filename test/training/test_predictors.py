@@ -34,16 +34,12 @@ SIX = ['people', 'car', 'bus', 'lamp', 'motorcycle', 'truck']
 HW = (75, 101)
 
 
-def unlabeled(rgb, ir):
-    return Sample('a', rgb, ir, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-
-
 @pytest.fixture
 def odd():
     """Return a sample of noise of odd size."""
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (*HW, 3), dtype=np.uint8)
-    return unlabeled(rgb, rng.integers(0, 256, HW, dtype=np.uint8))
+    return Sample('a', rgb, rng.integers(0, 256, HW, dtype=np.uint8))
 
 
 @pytest.fixture
@@ -74,9 +70,9 @@ def folders(data_root):
 
 
 def test_baselines_are_the_mean_and_the_brighter_of_both_sources():
-    pixel = unlabeled(np.full((1, 1, 3), 250, np.uint8), np.full((1, 1), 254, np.uint8))
-    assert fusers.average(pixel).tolist() == [[252]]
-    assert fusers.maximum(pixel).tolist() == [[254]]
+    pixel = Sample('a', np.full((1, 1, 3), 250, np.uint8), np.full((1, 1), 254, np.uint8))
+    assert fusers.BASELINES['average'](pixel).tolist() == [[252]]
+    assert fusers.BASELINES['maximum'](pixel).tolist() == [[254]]
 
 
 def test_a_run_fuses_a_pair_of_odd_size_like_its_even_part(odd, fusion):
@@ -113,7 +109,7 @@ def test_names_that_merely_end_in_d_say_nothing_about_daylight(folders, data_roo
 
 
 def test_pictures_give_the_fused_luma_the_colors_of_rgb():
-    pixel = unlabeled(np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 200, np.uint8))
+    pixel = Sample('a', np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 200, np.uint8))
     picture = fusers.side_by_side(pixel, [np.full((1, 1), 210, np.uint8)])
     assert picture.tolist() == [[[90] * 3, [200] * 3, [210] * 3]]
 
@@ -177,7 +173,7 @@ def test_a_bundle_detects_what_the_robot_detects(small_pairs, case):
             expected = live.process_pair(pair).detections
         else:
             expected = live.process(**frames).detections
-        found = predict(unlabeled(rgb, ir))
+        found = predict(Sample('a', rgb, ir))
         assert len(expected.scores) > 0
         for key in ('boxes_xyxy', 'scores', 'class_ids'):
             np.testing.assert_allclose(getattr(found, key), getattr(expected, key), atol=1e-4)

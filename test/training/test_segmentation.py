@@ -14,6 +14,7 @@ from training.checkpoint import save_run
 from training.config import LearnedTask
 from training.data.datasets import open_dataset
 from training.evaluate import main as evaluate
+from training.measure.predictors import run_segmenter
 from training.method.learned import task_loss
 from training.method.loss_net import LossNetConfig
 from training.method.loss_net import LossNetRT
@@ -91,6 +92,8 @@ def test_a_segmenter_trains_from_files_with_masks_to_a_run_folder(
     assert loaded(image).shape == (1, 2, 16, 24)
     torch.testing.assert_close(loaded(image), trained(image))
     assert [line['step'] for line in logged(config.run)] == [0, 1]
+    small = replace(samples[0], rgb=samples[0].rgb[:90, :101], ir=samples[0].ir[:90, :101])
+    assert run_segmenter(config.run, ('road', 'car'))(small).shape == (90, 101)
 
 
 def test_unlabeled_pixels_count_neither_in_the_loss_nor_in_its_gradient():

@@ -106,9 +106,9 @@ def test_images_are_padded_to_what_networks_take_and_labels_stay(masked_root):
     small = replace(
         sample, rgb=sample.rgb[:90, :100], ir=sample.ir[:90, :100], mask=sample.mask[:90, :100]
     )
-    padded = pad(small, 32)
+    padded = pad(small)
     assert padded.rgb.shape == (96, 128, 3)
     assert (padded.ir[90:, :100] == small.ir[-1]).all()
     assert (padded.mask[90:] == 255).all()
     np.testing.assert_array_equal(padded.boxes_xyxy, small.boxes_xyxy)
-    assert pad(sample, 32) is sample
+    assert pad(sample) is sample

@@ -64,9 +64,9 @@ def flip(sample: Sample) -> Sample:
     return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes, mask=mask, coverage=coverage)
 
 
-def pad(sample: Sample, multiple: int) -> Sample:
-    """Extend the images below and right, as the robot does, to multiples of ``multiple``."""
-    below, right = (-side % multiple for side in sample.ir.shape)
+def pad(sample: Sample) -> Sample:
+    """Extend the images below and right, as the robot does, to sides for networks."""
+    below, right = (-side % SIZE_MULTIPLE for side in sample.ir.shape)
     if not below and not right:
         return sample
     border = (0, below, 0, right)
@@ -188,6 +188,11 @@ def _coverages(samples: Sequence[Sample]) -> list[np.ndarray] | None:
     if all(sample.coverage is None for sample in samples):
         return None
     return [np.ones(s.ir.shape, np.float32) if s.coverage is None else s.coverage for s in samples]
+
+
+def whole(sample: Sample) -> Batch:
+    """Return the batch of one whole image, extended to sides for networks."""
+    return collate([pad(sample)])
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -7,13 +7,17 @@ from pathlib import Path
 import cv2
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.image_files import list_files
 from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.formats.sources import FolderSource
+from training.data.datasets import Sample
 
 VIDEOS = ('.mp4', '.avi', '.mkv', '.mov')
 RGB_FOLDERS = ('rgb', 'vi')
@@ -61,6 +65,18 @@ def open_clips(path: str) -> list[Clip]:
     if alone := sorted(videos.keys() ^ others.keys()):
         raise FusionError(f'{root}: {alone[0]} has a video of one camera only: add the other one')
     return [Clip(f'{root}/{stem}', video, others[stem]) for stem, video in videos.items()]
+
+
+def clip_sample(pair: FramePair, scaler: ThermalScaler, name: str = '') -> Sample:
+    """
+    Return both images of a pair, without labels.
+
+    :param scaler: of the clip: the range of 16-bit infrared is smoothed from pair to pair.
+    """
+    assert pair.rgb is not None and pair.ir is not None  # noqa: PT018
+    ir = cv2.convertScaleAbs(scaler.scale(pair.ir.pixels), alpha=255)
+    coverage = None if scaler.seen is None else soft(scaler.seen)
+    return Sample(name, rgb_image(pair.rgb.pixels), ir, coverage=coverage)
 
 
 def _video_pairs(rgb: Path, ir: Path) -> Iterator[FramePair]:

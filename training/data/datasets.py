@@ -52,9 +52,9 @@ class Sample:
     """(H, W, 3) uint8, channel order R, G, B."""
     ir: np.ndarray
     """(H, W) uint8, white-hot, on the grid of ``rgb``."""
-    boxes_xyxy: np.ndarray
+    boxes_xyxy: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     """(N, 4) float32 in pixels."""
-    class_ids: np.ndarray
+    class_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     """(N,) int64, index into ``DataSet.classes``; -1: a region of unknown content."""
     mask: np.ndarray | None = None
     """(H, W) uint8, index into ``DataSet.mask_classes``; 255 is unlabeled."""
@@ -101,12 +101,13 @@ class DataSet(Sequence[Sample]):
             return replace(self, files={name: self.files[name] for name in self.names[index]})
         name = self.names[index]
         rgb, ir, coverage = pair_files.read_pair(self.files[name])
-        boxes, class_ids = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-        if self.boxes is not None:
-            boxes, class_ids = self.boxes.read(name, ir.shape)
         mask = self._read_mask(name, ir.shape) if name in self.masks else None
         strata = self.strata.get(name, {})
-        return Sample(name, rgb, ir, boxes, class_ids, mask, strata, coverage=coverage)
+        sample = Sample(name, rgb, ir, mask=mask, strata=strata, coverage=coverage)
+        if self.boxes is None:
+            return sample
+        boxes, class_ids = self.boxes.read(name, ir.shape)
+        return replace(sample, boxes_xyxy=boxes, class_ids=class_ids)
 
     def check(self) -> list[str]:
         """

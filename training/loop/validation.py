@@ -22,9 +22,7 @@ from training.config import ImitationTask
 from training.config import LearnedTask
 from training.config import TrainConfig
 from training.data.augmentation import Batch
-from training.data.augmentation import collate
-from training.data.augmentation import pad
-from training.data.augmentation import SIZE_MULTIPLE
+from training.data.augmentation import whole
 from training.data.batches import cache_samples
 from training.data.datasets import Sample
 from training.data.mixture import open_data
@@ -89,7 +87,7 @@ class Validation:
         indices = distributed.share(range(len(self.samples)))
         with distributed.alone(), torch.inference_mode():
             for sample in (self.samples[index] for index in indices):
-                batch = collate([pad(sample, SIZE_MULTIPLE)]).to(self.device)
+                batch = whole(sample).to(self.device)
                 found.append(self.measure.evaluate(networks, batch, sample))
         value = float(self.measure.summarize(distributed.gather(found)))
         if not math.isfinite(value):

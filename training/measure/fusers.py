@@ -7,19 +7,15 @@ import re
 
 import cv2
 import numpy as np
-import torch
 
-from tdfusion_ros.build import build_pipeline
-from tdfusion_ros.core.config import FusionConfig
-from tdfusion_ros.core.data import Frame
 from tdfusion_ros.formats.image_files import list_files
 from training.checkpoint import load_fusion
-from training.data import augmentation
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 from training.data.layouts import Layout
-from training.method.losses import pair_of
+from training.measure.inputs import bundle_runner
+from training.measure.inputs import fuse
 
 Fuser = Callable[[Sample], np.ndarray]
 """Returns the fused luma, (H, W) uint8."""
@@ -44,17 +40,10 @@ def luma_levels(rgb: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
 
 
-def average(sample: Sample) -> np.ndarray:
-    """Return the mean of both sources."""
-    return np.rint((luma_levels(sample.rgb).astype(np.float32) + sample.ir) / 2).astype(np.uint8)
-
-
-def maximum(sample: Sample) -> np.ndarray:
-    """Return the brighter of both sources."""
-    return np.maximum(luma_levels(sample.rgb), sample.ir)
-
-
-BASELINES: dict[str, Fuser] = {'average': average, 'maximum': maximum}
+BASELINES: dict[str, Fuser] = {
+    'average': lambda sample: fuse(sample, 'average', channels=1)[..., 0],
+    'maximum': lambda sample: fuse(sample, 'maximum', channels=1)[..., 0],
+}
 
 
 def run_fuser(run: str) -> Fuser:
@@ -64,15 +53,7 @@ def run_fuser(run: str) -> Fuser:
     :raises ModelError: if the run has another network.
     """
     network = load_fusion(run)
-
-    @torch.inference_mode()
-    def fuse(sample: Sample) -> np.ndarray:
-        height, width = sample.ir.shape
-        batch = augmentation.collate([augmentation.pad(sample, augmentation.SIZE_MULTIPLE)])
-        fused = network(*pair_of(batch))
-        return (fused[0, 0, :height, :width] * 255).round().to(torch.uint8).numpy()
-
-    return fuse
+    return lambda sample: fuse(sample, 'fused', network, channels=1)[..., 0]
 
 
 def bundle_fuser(model: str) -> Fuser:
@@ -82,14 +63,8 @@ def bundle_fuser(model: str) -> Fuser:
     Its luma is taken from the colored output, which is clipped to 0..255; the luma of a run is the
     network's own output.
     """
-    pipeline = build_pipeline(FusionConfig(model=model, backend='cpu'))
-
-    def fuse(sample: Sample) -> np.ndarray:
-        result = pipeline.process(Frame(sample.rgb, 0), Frame(sample.ir, 0))
-        assert result.fused is not None  # requested by default
-        return luma_levels(result.fused)
-
-    return fuse
+    run = bundle_runner(model)
+    return lambda sample: luma_levels(run(sample).image)
 
 
 def side_by_side(sample: Sample, fused: Sequence[np.ndarray]) -> np.ndarray:

@@ -17,7 +17,7 @@ from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.thermal import ThermalScaler
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import load_fusion
-from training.data import augmentation
+from training.data.augmentation import whole
 from training.data.datasets import Sample
 from training.measure.metrics import EVERYTHING
 from training.method.task_networks import task_input
@@ -31,11 +31,12 @@ LATE = 'late'
 
 
 @torch.inference_mode()
-def fuse(sample: Sample, source: str, network: torch.nn.Module | None = None) -> np.ndarray:
-    """Return the input that a task network would be trained on, (H, W, 3) uint8."""
+def fuse(
+    sample: Sample, source: str, network: torch.nn.Module | None = None, channels: int = 3
+) -> np.ndarray:
+    """Return the input that a task network would be trained on, (H, W, channels) uint8."""
     height, width = sample.ir.shape
-    batch = augmentation.collate([augmentation.pad(sample, augmentation.SIZE_MULTIPLE)])
-    [image] = task_input(batch, source, network)
+    [image] = task_input(whole(sample), source, network, channels)
     levels = (image[:, :height, :width] * 255).round().to(torch.uint8)
     return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
 

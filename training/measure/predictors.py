@@ -14,7 +14,7 @@ from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
-from training.data import augmentation
+from training.data.augmentation import whole
 from training.data.datasets import DataSet
 from training.data.datasets import Sample
 from training.data.mixture import Mixture
@@ -78,8 +78,7 @@ def run_predictor(run: str, change: Change = AS_IT_IS) -> Predictor:
 
     @torch.inference_mode()
     def predict(sample: Sample) -> Detections:
-        padded = augmentation.pad(change(sample), augmentation.SIZE_MULTIPLE)
-        image = task_input(augmentation.collate([padded]), source, fusion, detector.inputs)
+        image = task_input(whole(change(sample)), source, fusion, detector.inputs)
         boxes, logits = detector(image)
         return select(boxes[0].numpy(), logits[0].sigmoid().numpy(), sample.ir.shape)
 
@@ -93,10 +92,7 @@ def run_segmenter(run: str, classes: tuple[str, ...]) -> Callable[[Sample], np.n
 
     @torch.inference_mode()
     def predict(sample: Sample) -> np.ndarray:
-        # Padded to even sides for the fusion; more would change the result of the segmenter.
-        multiple = 2 if sample.coverage is None else augmentation.SIZE_MULTIPLE
-        batch = augmentation.collate([augmentation.pad(sample, multiple)])
-        image = task_input(batch, source, fusion, segmenter.config.inputs)
+        image = task_input(whole(sample), source, fusion, segmenter.config.inputs)
         height, width = sample.ir.shape
         logits = enlarge(segmenter(image), (image.shape[-2], image.shape[-1]))
         return logits[0, :, :height, :width].argmax(0).numpy()

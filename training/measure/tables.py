@@ -12,10 +12,8 @@ from tqdm import tqdm
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.nets.blocks import luma
-from training.checkpoint import load_run
-from training.data.augmentation import collate
-from training.data.augmentation import pad
+from training.checkpoint import load_fusion
+from training.data.augmentation import whole
 from training.data.datasets import Sample
 from training.measure import metrics
 from training.measure.bootstrap import bootstrap_ap50
@@ -25,6 +23,8 @@ from training.measure.metrics import Table
 from training.measure.quality import fusion_quality
 from training.measure.quality import VIF_MIN_SIDE
 from training.method.losses import fusion_loss
+from training.method.losses import pair_of
+from training.method.losses import sources_of
 
 HOW = (
     'luma and ir as 8-bit levels, not stretched; VIF, SSIM: mean over the two sources; '
@@ -139,12 +139,12 @@ def segmentation_table(
 @torch.inference_mode()
 def loss_table(run: str, samples: Sequence[Sample]) -> Table:
     """Return the mean fusion loss (weight 1/2) of a run, of the mean, and of each source."""
-    network = load_run(run)
+    network = load_fusion(run)
     rows: dict[str, list[dict[str, float]]] = {}
     for sample in samples:
-        batch = collate([pad(sample, 2)])
-        y, ir = luma(batch.rgb), batch.ir
-        images = {'network': network(y, ir), 'mean': (y + ir) / 2, 'ir': ir, 'rgb': y}
+        pair = pair_of(whole(sample))
+        y, ir = sources_of(pair)
+        images = {'network': network(*pair), 'mean': (y + ir) / 2, 'ir': ir, 'rgb': y}
         for name, image in images.items():
             losses = fusion_loss(image, y, ir, torch.tensor(0.5))
             values = dict(zip(('loss', 'intensity', 'gradient'), losses.values(), strict=True))

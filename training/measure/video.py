@@ -13,11 +13,10 @@ from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
-from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.thermal import ThermalScaler
-from training.data.datasets import Sample
+from training.data.clips import clip_sample
 from training.measure.fusers import luma_levels
 from training.measure.fusers import run_fuser
 from training.measure.metrics import Table
@@ -27,11 +26,11 @@ OVERLAP = 0.3
 """Two boxes of one object overlap by more."""
 CONFUSED = frozenset(('person', 'car'))
 """Classes of which one object gets two boxes by mistake; a rider and a bicycle do overlap."""
-Shower = Callable[[FramePair], tuple[np.ndarray, Detections | None]]
+PairFuser = Callable[[FramePair], tuple[np.ndarray, Detections | None]]
 """Returns the fused luma, (H, W) uint8, and the detections of a bundle."""
 
 
-class Change:
+class Steadiness:
     """The distribution of |luma - luma of the frame before| over all pixels of a clip."""
 
     def __init__(self) -> None:
@@ -54,35 +53,29 @@ class Change:
         }
 
 
-def run_shower(run: str) -> Shower:
-    """Return a shower that uses the fusion network of a run."""
+def run_pair_fuser(run: str) -> PairFuser:
+    """Return a function that uses the fusion network of a run."""
     fuse = run_fuser(run)
     scaler = ThermalScaler(IrConfig())
 
-    def show(pair: FramePair) -> tuple[np.ndarray, None]:
-        rgb, ir = _pixels(pair)
-        ir = cv2.convertScaleAbs(scaler.scale(ir), alpha=255)
-        none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-        return fuse(Sample('', rgb, ir, *none)), None
-
-    return show
+    return lambda pair: (fuse(clip_sample(pair, scaler)), None)
 
 
-def bundle_shower(model: str, score_threshold: float) -> tuple[Shower, tuple[str, ...]]:
-    """Return a shower that runs a bundle as the robot does, and the names of its classes."""
+def bundle_pair_fuser(model: str, score_threshold: float) -> tuple[PairFuser, tuple[str, ...]]:
+    """Return a function that runs a bundle as the robot does, and the names of its classes."""
     config = FusionConfig(model=model, backend='cpu', score_threshold=score_threshold)
     pipeline = build_pipeline(config)
 
-    def show(pair: FramePair) -> tuple[np.ndarray, Detections]:
+    def run(pair: FramePair) -> tuple[np.ndarray, Detections]:
         result = pipeline.process_pair(pair)
         return luma_levels(result.image), result.detections
 
-    return show, pipeline.contract.classes
+    return run, pipeline.contract.classes
 
 
 def measure_clip(
     pairs: Iterable[FramePair],
-    fused: Mapping[str, Shower],
+    fused: Mapping[str, PairFuser],
     classes: Mapping[str, Sequence[str]],
 ) -> tuple[Table, Table]:
     """
@@ -91,15 +84,15 @@ def measure_clip(
     :param fused: by name. :param classes: of each bundle.
     :returns: the first with the ratio to the larger change of both sources.
     """
-    changes = {name: Change() for name in ('rgb', 'ir', *fused)}
+    changes = {name: Steadiness() for name in ('rgb', 'ir', *fused)}
     found: dict[str, list[Detections]] = {name: [] for name in classes}
     scaler = ThermalScaler(IrConfig())
     for pair in pairs:
-        rgb, ir = _pixels(pair)
-        changes['rgb'].add(luma_levels(rgb))
-        changes['ir'].add(cv2.convertScaleAbs(scaler.scale(ir), alpha=255))
-        for name, show in fused.items():
-            luma, detections = show(pair)
+        sample = clip_sample(pair, scaler)
+        changes['rgb'].add(luma_levels(sample.rgb))
+        changes['ir'].add(sample.ir)
+        for name, fuse in fused.items():
+            luma, detections = fuse(pair)
             changes[name].add(luma)
             if detections is not None:
                 found[name].append(detections)
@@ -136,10 +129,3 @@ def has_twins(found: Detections, classes: Sequence[str]) -> bool:
         ):
             return True
     return False
-
-
-def _pixels(pair: FramePair) -> tuple[np.ndarray, np.ndarray]:
-    """Return rgb, (H, W, 3), and ir as the camera sent it."""
-    frames: list[Frame] = [frame for frame in (pair.rgb, pair.ir) if frame is not None]
-    rgb, ir = (frame.pixels for frame in frames)
-    return rgb, ir
