@@ -62,6 +62,27 @@ def test_differences_of_half_precision_pass_and_are_returned(shipped):
     assert check_agreement(FakeEngine(), FakeEngine(), shipped.contract, SIZE).image_largest == 0
 
 
+@pytest.mark.parametrize(('index', 'refused'), [(0, True), (9, False)])
+@pytest.mark.parametrize('scale', [1.0, 0.001])
+def test_boxes_are_compared_as_far_as_their_scores_let_them_be_reported(
+    shipped, index, refused, scale
+):
+    """Also where all scores are low, as on frames without objects."""
+    scores = np.float32(scale * 0.5 ** np.arange(10))[:, None].repeat(3, 1)
+
+    def moved(raw, frame):
+        boxes = raw.boxes_xyxy.copy()
+        boxes[index] += 50
+        return {'scores': scores, 'boxes_xyxy': boxes}
+
+    engine, reference = FakeEngine(moved), FakeEngine(lambda raw, frame: {'scores': scores})
+    if refused:
+        with pytest.raises(ModelError, match=r'boxes 50\.00 px'):
+            check_agreement(engine, reference, shipped.contract, SIZE)
+    else:
+        assert check_agreement(engine, reference, shipped.contract, SIZE).box_px < 0.1
+
+
 WRONG = {
     'one pixel off by 5 levels': one_pixel_off(5),
     'everything off by 1 level': shifted(1),
