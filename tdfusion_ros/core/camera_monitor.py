@@ -39,8 +39,7 @@ def probe(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim == 3:
         pixels = pixels[..., 1]
     step = max(1, round((pixels.size / PROBE_PIXELS) ** 0.5))
-    grid = np.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])
-    return grid
+    return np.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])
 
 
 def is_repeated(grid: np.ndarray, before: np.ndarray | None) -> bool:

@@ -25,7 +25,7 @@ MAX_EDGE_ROWS = 8
 LIMITS = {0.0, *(2.0**bits - 1 for bits in (12, 14, 16))}
 ABSOLUTE_ZERO_C = -273.15
 GAP = 0.25  # distance from the scene as a share of its range
-MIN_SCENE = 256  # pixels of which a range can be told
+MIN_SCENE = 256  # fewer pixels have no range
 SHARP = 0.8  # share of the pixels around that belong to the scene
 HOLE_PX = 5  # side of the smallest hole that is not filled
 

@@ -22,7 +22,7 @@ def setting(
     live: bool = False,
 ) -> Any:
     """
-    Declare a setting, for this module and for the configs of the training.
+    Declare a setting of the node or of a training.
 
     :param doc: its description, one sentence.
     :param low: its smallest value; None: it has no range.

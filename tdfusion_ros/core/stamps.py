@@ -106,7 +106,7 @@ def describe_stamps(stream: str, stamps_ns: Sequence[int]) -> list[str]:
     found = (
         (stamps == 0, f'are 0: {STAMP_IT}'),
         (stamps < 0, 'are negative, as if the clock began after the exposure'),
-        (steps == 0, 'repeat the one before: look for a second publisher or a clock that stands'),
+        (steps == 0, 'repeat the one before: look for a second publisher or a clock that stopped'),
         (steps < 0, 'are before the one before: a looping bag, or a clock that jumps'),
     )
     return [

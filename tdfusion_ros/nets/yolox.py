@@ -119,7 +119,7 @@ def _enlarge(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2.0, mode='nearest')
 
 
-class RawOutput(NamedTuple):
+class HeadOutput(NamedTuple):
     """The output of a head for each cell, (B, h * w, n), row by row, float32."""
 
     boxes: Tensor
@@ -142,11 +142,11 @@ class Head(nn.Module):
         self.boxes = nn.Conv2d(HEAD, 4, 1)
         self.objectness = nn.Conv2d(HEAD, 1, 1)
 
-    def forward(self, x: Tensor) -> RawOutput:
+    def forward(self, x: Tensor) -> HeadOutput:
         x = self.squeeze(x)
         x, classes = self.box_branch(x), self.classes(self.class_branch(x))
         maps = self.boxes(x), self.objectness(x), classes
-        return RawOutput(*(raw.float().flatten(2).transpose(1, 2) for raw in maps))
+        return HeadOutput(*(raw.float().flatten(2).transpose(1, 2) for raw in maps))
 
 
 def joint_logit(objectness: Tensor, classes: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class Yolox(nn.Module):
         """Channels of the image: 3 for the fused image, 4 for rgb and infrared."""
         return self.config.inputs
 
-    def raw(self, image: Tensor) -> list[RawOutput]:
+    def raw(self, image: Tensor) -> list[HeadOutput]:
         """Return the output of each head, stride 8 first; ``image`` as in :meth:`forward`."""
         x, features = self.stem(image * LEVELS), []
         for stage in self.stages:
