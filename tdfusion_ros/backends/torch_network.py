@@ -32,8 +32,15 @@ class Cast(nn.Module):
 
 
 def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
+    """Return as :func:`read_network`, folded for inference."""
+    model = read_network(architecture, weights)
+    fold_batchnorm(model).requires_grad_(False)
+    return model
+
+
+def read_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
     """
-    Rebuild the network of a bundle, folded, in float32 on the CPU.
+    Rebuild the network of a bundle, in float32 on the CPU.
 
     :param architecture: as in the contract.
     :param weights: content of ``weights.safetensors``; nothing in it is executed.
@@ -41,13 +48,22 @@ def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
     """
     try:
         _check_size(architecture, len(weights))
-        model = build_perception(architecture)
-        model.load_state_dict(load(weights))
+        model, state = build_perception(architecture), load(weights)
     except Exception as error:  # safetensors, torch and a misspelled setting have no common base
         raise ModelError(
-            f'architecture and weights of the bundle do not fit: {error}; export the model again'
+            f'architecture and weights of the bundle do not fit: {error}; restore the bundle'
         ) from error
-    fold_batchnorm(model).requires_grad_(False)
+    found, expected = (
+        {name: tuple(value.shape) for name, value in values.items()}
+        for values in (state, model.state_dict())
+    )
+    if found != expected:
+        first, *others = sorted(dict(found.items() ^ expected.items()))
+        raise ModelError(
+            f'the weights of the bundle do not fit the networks of this version ({first} and '
+            f'{len(others)} others differ): train the model again'
+        )
+    model.load_state_dict(state)
     return model
 
 

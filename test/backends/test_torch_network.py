@@ -8,6 +8,9 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('safetensors')
 
+from safetensors.torch import load  # noqa: E402
+from safetensors.torch import save  # noqa: E402
+
 from tdfusion_ros.backends import torch_network as network  # noqa: E402
 from tdfusion_ros.backends.cpu import CpuBackend  # noqa: E402
 from tdfusion_ros.backends.gate import check_agreement  # noqa: E402
@@ -176,6 +179,17 @@ def test_paper_network_entirely_in_half_precision_is_refused(paper, shipped):
 def test_architecture_that_does_not_fit_the_weights_is_refused(shipped, change):
     with pytest.raises(ModelError, match='do not fit'):
         network.load_network(change(shipped.architecture), shipped.weights())
+
+
+def test_bundle_with_an_earlier_form_of_a_network_is_refused_in_one_short_sentence(shipped):
+    weights = load(shipped.weights())
+    del weights['fusion.noise'], weights['fusion.wide.0.bias']
+    weights['fusion.head.bias'] = weights['fusion.head.bias'][1:].clone()
+    with pytest.raises(
+        ModelError, match=r'head\.bias and 2 others .*train the model again'
+    ) as caught:
+        network.load_network(shipped.architecture, save(weights))
+    assert len(str(caught.value)) < 160
 
 
 def test_pickle_as_weights_is_refused(shipped):

@@ -5,13 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load
-
 from tdfusion_ros.backends.bundle import CONTRACT_FILE
 from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.backends.torch_network import read_network
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.nets.perception import build_perception
 from tdfusion_ros.nets.perception import Perception
 
 KEPT = ('training', 'licence')
@@ -29,13 +26,7 @@ def read(folder: str) -> tuple[Perception, tuple[str, ...], dict[str, Any]]:
     :raises ModelError: if a file is missing or not the one that the contract describes.
     """
     bundle = read_bundle(Path(folder))
-    try:
-        model = build_perception(bundle.architecture)
-        model.load_state_dict(load(bundle.weights()))
-    except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(
-            f'architecture and weights of {folder} do not fit: {error}; restore the bundle'
-        ) from None
+    model = read_network(bundle.architecture, bundle.weights())
     contract = _contract(folder)
     if missing := [key for key in KEPT if key not in contract]:
         raise ModelError(f'{folder}/{CONTRACT_FILE} has no {missing[0]}; export its run instead')
