@@ -13,7 +13,6 @@ from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.core.config import FusionConfig
-from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.core.pipeline import Pipeline
@@ -110,12 +109,6 @@ def find_bundle(model: str) -> Path:
         f"model '{model}' is neither a folder with a model.json nor one of the shipped models: "
         f'{", ".join(sorted(shipped)) or "none found"}{hint}'
     )
-
-
-def load_bundle(folder: Path) -> tuple[Contract, bytes]:
-    """Return the contract of a bundle, and its graph, which has the hash of the contract."""
-    bundle = read_bundle(folder)
-    return bundle.contract, bundle.graph
 
 
 def load_calibration(path: str) -> Calibration:

@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from tdfusion_ros.backends.bundle import EXTERNAL_KEY
+from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.build import find_bundle
-from tdfusion_ros.build import load_bundle
 from tdfusion_ros.build import load_calibration
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Identity
@@ -113,13 +113,13 @@ def test_corrupted_graph_is_refused_by_its_hash(copy, name):
 def test_bundle_that_lacks_a_file_is_refused_naming_it(copy, name):
     (copy / name).unlink()
     with pytest.raises(ModelError, match=name.replace('.', r'\.')):
-        load_bundle(copy)
+        read_bundle(copy)
 
 
 def test_contract_that_is_not_text_is_refused(copy):
     (copy / 'model.json').write_bytes(b'\xff\xfe{}')
     with pytest.raises(ModelError, match='cannot be read'):
-        load_bundle(copy)
+        read_bundle(copy)
 
 
 def test_contract_that_names_other_classes_than_the_graph_has_is_refused_at_startup(copy):

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import find_bundle
-from tdfusion_ros.build import load_bundle
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import load_fusion
@@ -33,7 +33,7 @@ Predictor = Callable[[Sample], Detections]
 
 def bundle_classes(model: str) -> tuple[str, ...]:
     """Return the names of the classes that a bundle detects."""
-    return load_bundle(find_bundle(model))[0].classes
+    return read_bundle(find_bundle(model)).contract.classes
 
 
 def open_boxes(root: str, split: str) -> DataSet | Mixture:

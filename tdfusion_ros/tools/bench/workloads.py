@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.backends.cpu import CpuBackend
 from tdfusion_ros.build import build_engines
 from tdfusion_ros.build import find_bundle
-from tdfusion_ros.build import load_bundle
 from tdfusion_ros.build import load_calibration
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import GRAPH_FILE
@@ -46,7 +46,7 @@ class RobotPath:
         self._endless = cycle(self._pairs)
         self._size_hw = messages.to_frame(self._pairs[0][0]).size_hw
         self._before_mib = process_usage()['memory_mib']
-        contract, _ = load_bundle(find_bundle(config.model))
+        contract = read_bundle(find_bundle(config.model)).contract
         # Warm up at this size only: the default size would be the memory peak of smaller ones.
         backend = build_engines(config, (self._size_hw,), partial(print, file=sys.stderr))
         self._engine = backend.engine
