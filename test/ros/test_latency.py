@@ -12,12 +12,14 @@ pytestmark = pytest.mark.ros
 FAST = ('--hz', 5, '--seconds', 2, '--size', '96x64')
 
 
-def test_every_pair_of_a_slow_camera_is_fused_and_its_age_reported(tmp_path):
+def test_every_pair_of_a_slow_camera_is_fused_or_counted_and_its_age_reported(tmp_path):
     path = tmp_path / 'report.json'
     done = run_module('benchmarks.latency', *FAST, '--raw', '-o', path)
     report = json.loads(path.read_text())
-    # A busy machine skips ticks of the sender; what it does send must come back.
-    assert report['fused'] == report['offered'] >= 8, done.stdout + done.stderr
+    # A busy machine skips ticks of the sender; what it does send comes back or is counted.
+    lost = report['offered'] - report['fused']
+    assert report['fused'] > 0, done.stdout + done.stderr
+    assert 0 <= lost <= sum(report['dropped'].values()), done.stdout + done.stderr
     assert (report['size'], report['images']) == ('96x64', 'rgb8 + mono8')
     ages, node = report['age_ms'], report['node_ms']
     assert ages['p50'] <= ages['p95'] <= ages['p99'] <= ages['worst']

@@ -13,10 +13,10 @@ pytestmark = pytest.mark.ros
 
 
 def check_ended_well(node):
-    """Check for status 0 and a log without warnings."""
+    """Check for status 0 and a log without warnings, except about cameras that sent nothing."""
     assert node.status() == 0
     assert 'Traceback' not in node.log()
-    assert not node.lines('WARN', 'ERROR', 'FATAL')
+    assert not [x for x in node.lines('WARN', 'ERROR', 'FATAL') if ' stream: no ' not in x]
 
 
 def idle(stage):

@@ -146,8 +146,10 @@ def test_by_default_the_last_good_ir_image_is_used_for_a_while_and_the_stall_is_
         assert np.abs(difference).mean() < 8
     assert all(map(is_marked, client.received['overlay/image_raw']))
     check_recovery(client)
-    (warning,) = [x for x in client.process.lines('WARN') if 'ir stream:' not in x]  # no summary
-    assert 'hold the last good one for 1 s, then rgb_only' in warning
+    assert any(
+        'hold the last good one for 1 s, then rgb_only' in line
+        for line in client.process.lines('WARN')
+    )
     assert 'the ir camera is back after' in client.process.log()
 
 
