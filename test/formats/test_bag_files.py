@@ -3,7 +3,6 @@
 from pathlib import Path
 import shutil
 
-import numpy as np
 import pytest
 from rosbags.rosbag2 import CompressionMode
 from rosbags.rosbag2 import StoragePlugin
@@ -102,13 +101,12 @@ def test_parts_of_a_bag_are_read_in_order_and_a_missing_or_damaged_part_is_named
     assert read(bag)[:2] == (24, '')
     assert read(bag / 'metadata.yaml')[:2] == (24, '')
     assert read(bag / 'bag_10.mcap')[:2] == (8, '')
-    for damage, words in ((b'', 'it is empty'), (b'none', 'neither an MCAP nor a sqlite3 file')):
+    neither = 'it is neither an MCAP nor a sqlite3 file'
+    for damage, words in ((b'', 'it is empty'), (b'none', neither)):
         (bag / 'bag_10.mcap').write_bytes(damage)
         count, said, _ = read(bag)
         assert count == 16
-        assert f'bag_10.mcap cannot be opened and is left out: {words}' in said or (
-            f'bag_10.mcap cannot be opened and is left out: it is {words}' in said
-        )
+        assert f'bag_10.mcap cannot be opened and is left out: {words}' in said
     (bag / 'bag_10.mcap').unlink()
     count, said, _ = read(bag)
     assert count == 16
@@ -181,31 +179,6 @@ def test_link_to_nothing_names_its_target(read, tmp_path):
     (tmp_path / 'bag').symlink_to(tmp_path / 'usb')
     with pytest.raises(BagError, match=f'does not exist, it is a link to {tmp_path}/usb'):
         read(tmp_path / 'bag')
-
-
-@by_plugin
-def test_wrong_bytes_in_a_bag_are_said_or_change_messages_only(
-    read, write_bag, demo_records, tmp_path, plugin
-):
-    infos = [record for record in demo_records if record[0].endswith('camera_info')]
-    bag = write_bag(tmp_path / 'bag', infos, plugin)
-    whole = read(bag)[2]
-    rng, heard = np.random.default_rng(0), 0
-    for file in bag.iterdir():
-        good = file.read_bytes()
-        for _ in range(40):
-            broken = np.frombuffer(good, np.uint8).copy()
-            broken[rng.integers(0, len(broken), 8)] = rng.integers(0, 256, 8)
-            file.write_bytes(broken)
-            try:
-                said = read(bag)[1]
-            except BagError as error:
-                said = str(error)
-            assert '\n' not in said
-            heard += bool(said)
-        file.write_bytes(good)
-    assert heard > 10
-    assert read(bag)[2] == whole
 
 
 def test_warnings_of_a_bag_end_with_a_sentence_that_there_are_more(

@@ -10,7 +10,7 @@ IMAGE, COMPRESSED = IMAGE_TYPES
 
 
 def find(topics, rgb='', ir='', counts=None):
-    """Return the topics found among topics, of which those in ``counts`` have messages."""
+    """Return the topics found among topics, where ``counts`` gives other numbers of messages."""
     types = {t: COMPRESSED if t.endswith('compressed') else IMAGE for t in topics.split()}
     counts = dict.fromkeys(types, 5) | (counts or {})
     found = find_image_topics(types, counts, {'rgb': rgb, 'ir': ir})

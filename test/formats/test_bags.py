@@ -54,14 +54,6 @@ def test_bag_is_named_by_its_folder_or_by_the_file_in_it(demo):
             assert reader.count('/nothing') == 0
 
 
-@pytest.mark.parametrize('plugin', PLUGINS, ids=lambda p: p.name)
-def test_a_single_file_is_read_without_its_metadata(write_bag, demo_records, tmp_path, plugin):
-    bag = write_bag(tmp_path / 'bag', demo_records, plugin)
-    (bag / 'metadata.yaml').unlink()
-    (file,) = bag.iterdir()
-    assert len(read(file)) == len(demo_records)
-
-
 def test_topics_are_found_by_their_ends(demo):
     with BagReader(demo) as reader:
         assert reader.find() == ImageTopics(

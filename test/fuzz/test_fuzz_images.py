@@ -154,24 +154,8 @@ def test_image_file(fuzz, tmp_path):
 
 
 def test_camera_info_message(fuzz):
-    good = [
-        480,
-        640,
-        554.0,
-        0.0,
-        319.5,
-        0.0,
-        554.0,
-        239.5,
-        0.0,
-        0.0,
-        1.0,
-        -0.3,
-        0.1,
-        0.0,
-        0.0,
-        0.0,
-    ]
+    k, d = (554.0, 0.0, 319.5, 0.0, 554.0, 239.5, 0.0, 0.0, 1.0), (-0.3, 0.1, 0.0, 0.0, 0.0)
+    good = (480, 640, *k, *d)
 
     def read(value):
         model, wrong, length, image_hw, region = value
