@@ -9,7 +9,6 @@ from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.bag_topics import info_topic
-from tdfusion_ros.formats.camera_info import region_of
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 
@@ -32,7 +31,7 @@ class ReceivedTopic:
     :param encoding: of the last message.
     :param size_hw: of the last message, if it could be decoded [px].
     :param fault: why the last message could not be decoded; empty if it could.
-    :param info: size and focal length of the last camera_info beside it.
+    :param info: the last camera_info beside it.
     :param last: the last message.
     """
 
@@ -45,7 +44,7 @@ class ReceivedTopic:
     encoding: str = ''
     size_hw: Size | None = None
     fault: str = ''
-    info: tuple[Size, float] | None = None
+    info: Any = None
     last: Any = None
 
     @property
@@ -143,7 +142,7 @@ def _subscribe(node: Any, topic: ReceivedTopic) -> None:
         topic.last = message
 
     def on_info(info: Any) -> None:
-        topic.info = region_of(info).sent_size_hw, float(info.k[0])
+        topic.info = info
 
     # Best effort receives from every publisher; input_qos is checked afterwards.
     qos = qos_profile_sensor_data

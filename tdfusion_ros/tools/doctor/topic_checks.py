@@ -16,6 +16,8 @@ from tdfusion_ros.core.stamps import skews_ms
 from tdfusion_ros.core.stamps import STAMP_IT
 from tdfusion_ros.formats.bag_topics import raw_topic
 from tdfusion_ros.formats.bag_topics import transport_topic
+from tdfusion_ros.formats.camera_info import describes
+from tdfusion_ros.formats.camera_info import region_of
 from tdfusion_ros.tools.doctor.finding import Finding
 from tdfusion_ros.tools.doctor.received_topics import ReceivedTopic
 
@@ -103,14 +105,14 @@ def _check_info(stream: str, topic: ReceivedTopic) -> Finding:
         if stream == 'rgb':
             remedy += '; without it the node does not publish fused/camera_info'
         return Finding.warn(subject, 'none received', remedy)
-    size_hw, focal_px = topic.info
-    if topic.size_hw and size_hw != topic.size_hw:
+    if topic.size_hw and not describes(topic.info, topic.size_hw):
+        height, width = region_of(topic.info).sent_size_hw
         return Finding.warn(
             subject,
-            f'is for {size_hw[1]}x{size_hw[0]}, but the image is '
-            f'{topic.size_hw[1]}x{topic.size_hw[0]}',
+            f'is for {width}x{height}, but the image is {topic.size_hw[1]}x{topic.size_hw[0]}',
             'calibrate at the size that is used, or turn off scaling in the driver',
         )
+    focal_px = topic.info.k[0]
     if focal_px == 0.0:
         remedy = 'to measure in the image, calibrate the camera (camera_calibration)'
         return Finding.warn(subject, 'uncalibrated (K is zero)', remedy)

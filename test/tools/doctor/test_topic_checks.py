@@ -1,6 +1,7 @@
 """What the doctor finds in the image topics that it received."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,12 @@ START = 1_700_000_000_000 * MS
 WANTED = {'rgb': '/rgb/image_raw', 'ir': '/ir/image_raw'}
 
 
+def info(size_hw, focal_px=500.0, binning=0):
+    (height, width), roi = size_hw, SimpleNamespace(width=0, height=0)
+    given = {'roi': roi, 'k': [focal_px], 'binning_x': binning, 'binning_y': binning}
+    return SimpleNamespace(height=height, width=width, **given)
+
+
 def camera(stream, *, hz=20.0, offset_ms=0.0, late_ms=5.0, count=60):
     stamps = [START + round((k * 1000 / hz + offset_ms) * MS) for k in range(count)]
     return ReceivedTopic(
@@ -28,7 +35,7 @@ def camera(stream, *, hz=20.0, offset_ms=0.0, late_ms=5.0, count=60):
         arrivals_ns=[stamp + round(late_ms * MS) for stamp in stamps],
         encoding='rgb8' if stream == 'rgb' else 'mono16',
         size_hw=(480, 640),
-        info=((480, 640), 500.0),
+        info=info((480, 640)),
     )
 
 
@@ -74,8 +81,8 @@ def test_for_cameras_with_different_clocks_the_remedy_is_the_offset_that_helps()
         ({'stamps_ns': [], 'arrivals_ns': []}, 'ir', FAIL, 'no messages'),
         ({'fault': "encoding 'yuv422' cannot be read"}, 'ir encoding', FAIL, 'yuv422'),
         ({'info': None}, 'ir camera_info', WARN, 'none received'),
-        ({'info': ((480, 640), 0.0)}, 'ir camera_info', WARN, 'K is zero'),
-        ({'info': ((512, 640), 500.0)}, 'ir camera_info', WARN, 'is for 640x512'),
+        ({'info': info((480, 640), 0.0)}, 'ir camera_info', WARN, 'K is zero'),
+        ({'info': info((512, 640))}, 'ir camera_info', WARN, 'is for 640x512'),
         ({'arrivals_ns': [s + 5000 * MS for s in IR.stamps_ns]}, 'ir stamps', WARN, '5.000 s be'),
         ({'arrivals_ns': [s - 3000 * MS for s in IR.stamps_ns]}, 'ir stamps', WARN, '3.000 s ah'),
     ],
@@ -85,6 +92,12 @@ def test_each_problem_of_a_camera_has_a_level_and_a_remedy(change, subject, leve
     assert finding.level == level
     assert text in str(finding)
     assert finding.remedy
+
+
+@pytest.mark.parametrize('size_hw', [(960, 1280), (480, 640)])
+def test_camera_info_with_binning_fits_where_the_node_publishes_it(size_hw):
+    (finding,) = findings('ir camera_info', RGB, replace(IR, info=info(size_hw, binning=2)))
+    assert finding.level == OK
 
 
 def test_missing_camera_fails_with_what_to_check():
