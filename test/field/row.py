@@ -10,7 +10,7 @@ class Row(NamedTuple):
     """A real situation and the right behavior."""
 
     situation: str
-    """What a camera, bag or data set was like, in plain words; unique."""
+    """What a camera, bag or data set was like; unique."""
     source: str
     """Where it was reported, such as ros-drivers/usb_cam #214, or which product does it."""
     run: Callable[[], str]

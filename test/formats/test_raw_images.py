@@ -48,7 +48,7 @@ def packed(rgb, first):
 
 
 def planes(rgb, order, every):
-    """Return the rows of Y, then those of color at every 2nd or each pixel, as rows of bytes."""
+    """Return the rows of Y, then the rows of color at every 2nd or each pixel, as bytes."""
     y, uv = luma_and_color(rgb)
     color = uv[::every, ::every, :: 1 if order == 'uv' else -1]
     return np.concatenate([y, color.reshape(-1, rgb.shape[1])])

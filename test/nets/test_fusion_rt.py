@@ -199,7 +199,7 @@ def test_full_coverage_equals_no_coverage(trained):
 @torch.no_grad()
 def test_edge_of_the_thermal_view_acts_as_the_edge_of_an_image():
     """
-    Within a view of whole cells, all maps but the base are those of the cut-out, up to the border.
+    Within a view of whole cells, all maps except the base equal the cut-out's, up to the border.
 
     The base is not: toward the border it takes the mean change of brightness back.
     """

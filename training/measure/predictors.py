@@ -38,7 +38,7 @@ def bundle_classes(model: str) -> tuple[str, ...]:
 
 def open_boxes(root: str, split: str) -> DataSet | Mixture:
     """
-    Return a split with boxes, all of which can be read.
+    Return a split with boxes after reading all of them.
 
     :raises FusionError: if the data have no boxes, or wrong label files.
     """

@@ -25,7 +25,7 @@ PERCENTILES = (50, 90, 99)
 OVERLAP = 0.3
 """Two boxes of one object overlap by more."""
 CONFUSED = frozenset(('person', 'car'))
-"""Classes of which one object gets two boxes by mistake; a rider and a bicycle do overlap."""
+"""Classes where one object gets two boxes by mistake; a rider and a bicycle do overlap."""
 PairFuser = Callable[[FramePair], tuple[np.ndarray, Detections | None]]
 """Returns the fused luma, (H, W) uint8, and the detections of a bundle."""
 

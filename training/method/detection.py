@@ -25,7 +25,7 @@ class Truth(NamedTuple):
     valid: Tensor
     """(B, G) bool, False where there is no object."""
     labeled: Tensor | None = None
-    """(B, C) bool: classes of which each image has all boxes; None: all."""
+    """(B, C) bool: classes whose boxes are all labeled in each image; None: all."""
 
 
 @dataclass(frozen=True)

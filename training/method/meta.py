@@ -21,9 +21,10 @@ This project adds a prior. With the setting ``prior_strength`` above 0, S is rep
 
     mean[s u] - prior_strength / 2 mean[(s - s_fixed)^2],    s = N dL_f / df (f; phi)
 
-N is the number of pixels. With ``pixel``, u = N dL_t / df: the generated slopes approach those of
-the fixed loss plus alpha times the task loss, alpha = 1 / prior_strength, so that F learns what a
-direct training on that sum would teach it. With an inner update, u is scaled to unit mean square.
+N is the number of pixels. With ``pixel``, u = N dL_t / df: the generated slopes approach the
+slopes of the fixed loss plus alpha times the task loss, alpha = 1 / prior_strength, so that F
+learns what a direct training on that sum would teach it. With an inner update, u is scaled to
+unit mean square.
 
 The meta gradients change nothing in place: F, G, the task networks and the optimizers stay as
 they are.
@@ -190,8 +191,8 @@ def s_objective(
     """
     Return S, the change of the generated loss along the motion, a scalar.
 
-    With ``prior_strength``, a quadratic prior on what the slopes differ from those of the fixed
-    loss is subtracted. Without the prior, the maps run away in the whole image, because the
+    With ``prior_strength``, a quadratic prior on the difference from the slopes of the fixed loss
+    is subtracted. Without the prior, the maps run away in the whole image, because the
     slightest mean of u decides.
     """
     fused, u = motion
