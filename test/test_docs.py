@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-from tdfusion_ros.cli import parser
 from tdfusion_ros.core.config import settings
 
 ROOT = Path(__file__).parents[1]
@@ -36,14 +35,6 @@ def test_every_grouped_parameter_that_is_named_exists(page):
     known = {name for name, _, _ in settings()} | {'rgb.picture', 'ir.picture'}  # values
     named = re.findall(r'`((?:sync|ir|rgb)\.[a-z_]+)', page.read_text())
     assert {name for name in named if not name.endswith(('.png', '.yaml'))} <= known
-
-
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_every_command_that_is_named_exists(page):
-    (commands,) = (a.choices for a in parser()._actions if isinstance(a.choices, dict))
-    named = set(re.findall(r'`tdfusion ([a-z]+)', page.read_text()))
-    named |= set(re.findall(r'^tdfusion ([a-z]+)', page.read_text(), re.MULTILINE))
-    assert named <= set(commands)
 
 
 def test_website_and_readme_list_every_page():

@@ -1,7 +1,5 @@
 """A bad image costs one pair: it is dropped, counted by cause, and the next pair is fused."""
 
-from zlib import crc32
-
 import numpy as np
 import pytest
 from rig import pictures
@@ -9,25 +7,14 @@ from rig.stage import SLOW_NODE
 
 pytestmark = pytest.mark.ros
 
-SIZE = pictures.SMALL_HW[0] * pictures.SMALL_HW[1] * 3
-STEP = pictures.SMALL_HW[1] * 3
 RGB, IR = pictures.scene()
 JPEG = bytes(pictures.compressed(RGB, '.jpg', pictures.header(0, '')).data)
-PNG = bytes(pictures.compressed(RGB, '.png', pictures.header(0, '')).data)
-HUGE = b'IHDR' + b'\x7f\xff\xff\xff' * 2 + PNG[24:29]
 # Fields of an rgb image message to replace, and the cause that must be counted.
 RAW_FAULTS = (
     ({'data': b''}, 'truncated'),
     ({'data': bytes(1000)}, 'truncated'),
-    ({'data': bytes(SIZE - 1)}, 'truncated'),
-    ({'step': STEP + 4}, 'truncated'),
-    ({'height': 2**32 - 1}, 'bad_size'),
     ({'width': 2**32 - 1, 'step': 2**32 - 1}, 'bad_size'),
     ({'height': 0}, 'bad_size'),
-    ({'width': 0}, 'bad_size'),
-    ({'step': STEP - 1, 'data': bytes(SIZE + 8)}, 'bad_size'),
-    ({'step': 0, 'data': bytes(SIZE - 8)}, 'bad_size'),
-    ({'step': 2**32 - 1}, 'bad_size'),
     ({'height': 48, 'width': 64, 'step': 192}, 'size_changed'),
 )
 COMPRESSED_FAULTS = tuple(
@@ -35,13 +22,8 @@ COMPRESSED_FAULTS = tuple(
     for data, cause in (
         (b'', 'truncated'),
         (b'hello, this is not an image', 'bad_encoding'),
-        (PNG[:12], 'truncated'),  # less than a header
-        (JPEG[:2], 'truncated'),
         (JPEG[: len(JPEG) // 2], 'truncated'),
-        (JPEG[:2] + bytes(500) + JPEG[-2:], 'truncated'),  # no frame
-        (PNG[:60], 'truncated'),
         (JPEG.replace(b'\x00\x60\x00\x80\x03', b'\xff\xff\xff\xff\x03', 1), 'bad_size'),
-        (PNG[:12] + HUGE + crc32(HUGE).to_bytes(4, 'big') + PNG[33:], 'bad_size'),
     )
 )
 

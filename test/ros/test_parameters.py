@@ -69,15 +69,6 @@ def test_a_modified_bundle_is_refused_with_one_error(configure_error, tmp_path):
     assert 'schema' in configure_error({'model': bundle})
 
 
-@pytest.mark.parametrize(
-    'text', ['mode: homography\nhomography: [1, 2]', 'mode: [', 'mode: affine', '', '- 3']
-)
-def test_a_bad_calibration_is_refused_with_one_error(configure_error, tmp_path, text):
-    path = tmp_path / 'calibration.yaml'
-    path.write_text(text)
-    assert f'calibration {path}' in configure_error({'calibration': path})
-
-
 @pytest.mark.skipif(
     importlib.util.find_spec('message_filters') is not None, reason='message_filters is installed'
 )
