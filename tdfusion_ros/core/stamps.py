@@ -40,6 +40,15 @@ def check_stamp(stamp_ns: int) -> None:
         )
 
 
+def nearest_ns(stamps_ns: np.ndarray, others_ns: np.ndarray) -> np.ndarray:
+    """Return the nearest of the others minus the stamp, for each stamp, (N,) int64 [ns]."""
+    ordered = np.sort(others_ns)
+    right = np.searchsorted(ordered, stamps_ns)
+    before = ordered[np.maximum(right - 1, 0)] - stamps_ns
+    after = ordered[np.minimum(right, len(ordered) - 1)] - stamps_ns
+    return np.where(np.abs(before) <= np.abs(after), before, after)
+
+
 def skews_ms(rgb_stamps_ns: Sequence[int], ir_stamps_ns: Sequence[int]) -> np.ndarray:
     """
     Return the stamp of each ir frame minus that of its nearest rgb frame [ms].
@@ -51,10 +60,7 @@ def skews_ms(rgb_stamps_ns: Sequence[int], ir_stamps_ns: Sequence[int]) -> np.nd
     if len(rgb) < 2 or len(ir) < 2:
         return np.zeros(0)
     overlapping = ir[(ir >= rgb[0]) & (ir <= rgb[-1])]
-    chosen = overlapping if len(overlapping) else ir
-    right = np.clip(np.searchsorted(rgb, chosen), 1, len(rgb) - 1)
-    before, after = rgb[right - 1], rgb[right]
-    return (chosen - np.where(chosen - before <= after - chosen, before, after)) / 1e6
+    return -nearest_ns(overlapping if len(overlapping) else ir, rgb) / 1e6
 
 
 def clock_difference_ms(rgb: CameraTimes, ir: CameraTimes) -> float | None:

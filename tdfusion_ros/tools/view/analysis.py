@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.stamps import nearest_ns
 from tdfusion_ros.tools.view.recording import Recording
 from tdfusion_ros.tools.view.recording import TopicTimes
 
@@ -78,19 +79,10 @@ def has_partner(rgb_ns: np.ndarray, ir_ns: np.ndarray) -> np.ndarray:
 
     :returns: (N,) bool.
     """
-    skews_ns = _nearest_ns(rgb_ns, ir_ns)
-    back_ns = _nearest_ns(rgb_ns + skews_ns, rgb_ns)
+    skews_ns = nearest_ns(rgb_ns, ir_ns)
+    back_ns = nearest_ns(rgb_ns + skews_ns, rgb_ns)
     near = np.abs(skews_ns) <= SyncConfig().max_skew_ms * 1e6
     return near & (np.abs(back_ns) == np.abs(skews_ns))
-
-
-def _nearest_ns(stamps_ns: np.ndarray, others_ns: np.ndarray) -> np.ndarray:
-    """Return the nearest of the others minus the stamp, for each stamp, (N,) int64 [ns]."""
-    ordered = np.sort(others_ns)
-    right = np.searchsorted(ordered, stamps_ns)
-    before = ordered[np.maximum(right - 1, 0)] - stamps_ns
-    after = ordered[np.minimum(right, len(ordered) - 1)] - stamps_ns
-    return np.where(np.abs(before) < np.abs(after), before, after)
 
 
 def classify_rgb_images(rgb: TopicTimes, ir: TopicTimes, results: TopicTimes) -> RgbImages | None:
@@ -117,7 +109,7 @@ def measure_skew(rgb: TopicTimes, ir: TopicTimes, results: TopicTimes) -> Sample
     stamps_ns = np.array(results.stamps_ns or rgb.stamps_ns)
     if not ir.stamps_ns or not len(stamps_ns):
         return None
-    return Samples(stamps_ns, _nearest_ns(stamps_ns, np.array(ir.stamps_ns)) / 1e6)
+    return Samples(stamps_ns, nearest_ns(stamps_ns, np.array(ir.stamps_ns)) / 1e6)
 
 
 def measure_latency(rgb: TopicTimes, results: TopicTimes) -> Samples | None:
