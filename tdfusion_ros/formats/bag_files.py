@@ -40,12 +40,6 @@ class BagFiles:
     promised: Mapping[str, int] = field(default_factory=dict)
 
 
-def is_bag_folder(folder: Path) -> bool:
-    """Return whether a folder is a bag, or has files or folders that are bags."""
-    patterns = (METADATA, '*.bag', f'*/{METADATA}')
-    return bool(_stored(folder)) or any(any(folder.glob(pattern)) for pattern in patterns)
-
-
 def find_files(path: Path, warn: Warn) -> BagFiles:
     """
     Return the files of a bag.
@@ -128,7 +122,10 @@ def _missing(folder: Path, missing: list[str]) -> str:
     inner = sorted(f.parent.name for f in folder.glob(f'*/{METADATA}'))
     if inner:
         return f'name one of the bags in it: {", ".join(inner)}'
-    return f'expected a folder with {METADATA}, .mcap or .db3 files'
+    return (
+        f'expected {METADATA}, .mcap or .db3 files in it; fuse, calibrate and bench take two '
+        'folders of images: RGB_FOLDER IR_FOLDER'
+    )
 
 
 def _read_metadata(path: Path, warn: Warn) -> tuple[list[str], dict[str, int]]:

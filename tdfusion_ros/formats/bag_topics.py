@@ -62,8 +62,7 @@ def find_image_topics(
     }
     for stream, topic in wanted.items():
         if topic:  # the other camera is the one beside it, if there is one
-            spaces = [s for s, t in cameras_by_namespace([topic], stream).items() if t]
-            found[stream] = {(*spaces, '')[0]: topic}
+            found[stream] = cameras_by_namespace([topic], stream) or {'': topic}
         elif not found[stream]:
             ends = tuple(end.format(stream) for end in ENDS)
             others = [f'{t} is a {kind}' for t, kind in types.items() if t.endswith(ends)]

@@ -111,30 +111,12 @@ def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitSt
         raise ConfigError(
             f'{options.command} takes one bag or two folders, got {len(options.input)} paths'
         )
-    check_input(options.input)
     if len(options.input) == 2:
         return FolderSource(*options.input)
     reader = stack.enter_context(BagReader(options.input[0]))
     topics = reader.find(options.rgb_topic, options.ir_topic)
     print(reader.describe(topics))
     return BagSource(reader, topics, config, options.times)
-
-
-def check_input(
-    paths: Sequence[Path], hint: str = 'for images name RGB_FOLDER and IR_FOLDER'
-) -> None:
-    """
-    Check that a single input can be a bag.
-
-    :param hint: what to name instead.
-    :raises ConfigError: if it is a folder of something else, as one of two folders of images.
-    """
-    from tdfusion_ros.formats.bag_files import is_bag_folder
-
-    if len(paths) == 1 and paths[0].is_dir() and not is_bag_folder(paths[0]):
-        raise ConfigError(
-            f'{paths[0]} is not a bag: it has no metadata.yaml, .mcap or .db3 file; {hint}'
-        )
 
 
 def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:

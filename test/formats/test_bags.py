@@ -90,7 +90,7 @@ def test_bag_without_camera_info_has_none(write_bag, demo_records, tmp_path):
     ('name', 'words'),
     [
         ('nowhere', 'does not exist'),
-        ('empty', r'is not a bag: expected a folder with metadata.yaml, \.mcap or \.db3 files'),
+        ('empty', r'is not a bag: expected metadata.yaml, \.mcap or \.db3 files in it'),
         ('notes.txt', 'cannot be opened: it is neither an MCAP nor a sqlite3 file'),
         ('notes.mcap', 'cannot be opened: it is neither an MCAP nor a sqlite3 file'),
     ],

@@ -154,7 +154,7 @@ def places(demo, folders, write_bag, demo_records, tmp_path):
 # Part of the error line: arguments, in which the keys of ``places`` are replaced by paths.
 WRONG = {
     'nowhere does not exist': 'nowhere -o new',
-    'for images name RGB_FOLDER and IR_FOLDER': 'rgb -o new',
+    'take two folders of images: RGB_FOLDER IR_FOLDER': 'rgb -o new',
     'corrupted cannot be opened': 'corrupted -o new',
     'no rgb topic': 'infos -o new',
     'empty has no images': 'rgb empty -o new',

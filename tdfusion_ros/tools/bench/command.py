@@ -10,7 +10,6 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_sizes
 from tdfusion_ros.tools.options import add_topics
-from tdfusion_ros.tools.options import check_input
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import sizes_hw
 
@@ -56,7 +55,6 @@ def run(options: argparse.Namespace) -> int:
     if options.backend:
         options.param.append(f'backend={options.backend}')
     check_file(options.output)
-    check_input(options.input)
     source = PairSource(
         tuple(options.input) or (benchmark.demo_bag(),),
         (options.rgb_topic, options.ir_topic),

@@ -11,7 +11,6 @@ from tdfusion_ros.atomic import output_errors
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_topics
-from tdfusion_ros.tools.options import check_input
 
 
 def add(commands: Any) -> None:
@@ -42,7 +41,6 @@ def run(options: argparse.Namespace) -> int:
 
     if not 0 <= options.moments <= MAX_MOMENTS:
         raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
-    check_input([options.input], 'view needs a bag')
     with output_errors(options.output):
         make_folder(options.output.parent)
     check_file(options.output)
