@@ -5,20 +5,13 @@ Needs neither a GPU nor a driver, so another machine than the robot can do it. T
 Runtime that runs the result is in :mod:`tdfusion_ros.backends.ort_rtx`.
 """
 
-from collections.abc import Sequence
 from hashlib import sha256
 
 import onnx
 import tensorrt_rtx_bindings as tensorrt
 
 from tdfusion_ros.backends.ort_rtx import PROVIDER
-from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
-
-Sizes = Sequence[tuple[int, int]]
-TARGETS = tuple(
-    name.lower() for name in tensorrt.ComputeCapability.__members__ if name.startswith('SM')
-)
 
 
 class Log(tensorrt.ILogger):
@@ -53,30 +46,23 @@ class Network:
             reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
             raise ModelError(f'TensorRT does not take the graph: {"; ".join(reasons)}')
 
-    def plan(self, target: str, sizes_hw: Sizes) -> bytes:
+    def plan(self, target: str, size_hw: tuple[int, int]) -> bytes:
         """
-        Return an engine.
+        Return an engine for one image size.
 
-        :param target: one of ``TARGETS``, as ``sm89``.
-        :param sizes_hw: one size, or the smallest, the usual and the largest one.
-        :raises ConfigError: if TensorRT does not know the target.
+        :param target: a compute capability that TensorRT knows, as ``sm89``.
         :raises ModelError: if TensorRT has no kernels for the graph.
         """
-        if target not in TARGETS:
-            raise ConfigError(f'target must be one of {", ".join(TARGETS)}, got {target!r}')
         LOG.errors.clear()
         config = self._builder.create_builder_config()
         config.clear_flag(tensorrt.BuilderFlag.TF32)  # what is float32 is so on purpose
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(tensorrt.ComputeCapability, target.upper()), 0)
         profile = self._builder.create_optimization_profile()
-        smallest, usual, largest = (sizes_hw[i * (len(sizes_hw) - 1) // 2] for i in range(3))
         for index in range(self.definition.num_inputs):
             tensor = self.definition.get_input(index)
-            channels = tuple(tensor.shape)[2:]
-            profile.set_shape(
-                tensor.name, *((*size_hw, *channels) for size_hw in (smallest, usual, largest))
-            )
+            shape = (*size_hw, *tuple(tensor.shape)[2:])
+            profile.set_shape(tensor.name, shape, shape, shape)
         config.add_optimization_profile(profile)
         plan = self._builder.build_serialized_network(self.definition, config)
         if plan is None:

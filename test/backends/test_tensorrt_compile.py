@@ -19,11 +19,7 @@ from tdfusion_ros.backends.bundle import read_bundle  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
 
 TARGETS = ('sm75', 'sm80', 'sm86', 'sm89', 'sm120')
-SIZES = {
-    '640x480': [(480, 640)],
-    '1280x1024': [(1024, 1280)],
-    'dynamic': [(32, 32), (480, 640), (2048, 2048)],
-}
+SIZES = {'640x480': (480, 640), '1280x1024': (1024, 1280)}
 GRAPHS = {'full': 'graph', 'half': 'half_graph'}
 
 
@@ -87,7 +83,7 @@ def test_the_network_of_the_paper_compiles_in_half_precision():
     network = rtx_compiler.Network(program.model_proto.SerializeToString())
     assert convolutions(network) == {'HALF': 77}
     for target in ('sm86', 'sm120'):
-        assert network.plan(target, [(32, 64)])
+        assert network.plan(target, (32, 64))
 
 
 def test_images_stay_as_they_are_at_the_border_of_the_graph(bundles):
