@@ -35,8 +35,7 @@ def write_file(path: Path, content: bytes | str) -> None:
 
     :raises OutputError: if that is impossible.
     """
-    with output_errors(path):
-        replace_files({_place(path): content.encode() if isinstance(content, str) else content})
+    write_files({path: content.encode() if isinstance(content, str) else content})
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:

@@ -92,10 +92,8 @@ def _open(
 
         backend, reference = CudaBackend(bundle), CpuBackend(bundle.graph)
     else:
-        backend, reference = (
-            CpuBackend(bundle.graph, bundle.detector_graph, threads=cpu_threads),
-            None,
-        )
+        backend = CpuBackend(bundle.graph, bundle.detector_graph, threads=cpu_threads)
+        reference = None
     for size_hw in sizes_hw or (padded(WARM_UP_HW, bundle.contract),):
         check_run(backend, bundle.contract, size_hw)
         if reference:

@@ -1,7 +1,6 @@
 """The backends on a real GPU: skipped, with the reason, where there is none."""
 
 import importlib.util
-import time
 
 import numpy as np
 import pytest
@@ -95,14 +94,3 @@ def test_tensorrt_refuses_an_invalid_plan(opened_trt):
 
     with pytest.raises((FusionError, RuntimeError)):
         PlanEngine(b'no plan', SIZE)
-
-
-def test_times_are_printed(opened, noise):
-    """No limit: read the figures with pytest -s."""
-    backend, given, times = opened(SIZE), noise(SIZE), []
-    for _ in range(200):
-        start = time.perf_counter()
-        backend.run(*given)
-        times.append(1e3 * (time.perf_counter() - start))
-    print(f'{backend.name} ({backend.engine}), 640x480: p50 {np.percentile(times, 50):.3f} ms, '
-          f'p99 {np.percentile(times, 99):.3f} ms')  # fmt: skip
