@@ -176,14 +176,21 @@ class FusionRT(nn.Module):
         excess = mean * (1.0 - depth)
         return functional.interpolate(excess, scale_factor=float(step), mode='bilinear')
 
-    def covered(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
-        """Return the fused luma before it is composited: arbitrary where coverage is 0."""
+    def mix(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """Return the fused luma as :meth:`forward`, but not clamped to [0, 1]."""
+        return composite(luma, self._mixed(luma, ir, coverage), coverage)
+
+    def _mixed(self, luma: Tensor, ir: Tensor, coverage: Tensor | None) -> Tensor:
         base, gain_luma, gain_ir, luma_around, ir_around = self.maps(luma, ir, coverage)
         detail_luma, detail_ir = luma - luma_around, ir - ir_around
         power_luma, power_ir = detail_luma * detail_luma, detail_ir * detail_ir
         details = gain_luma * power_luma * detail_luma + gain_ir * power_ir * detail_ir
         floor = (self.noise * self.noise).clamp(min=NOTHING)  # flat surroundings have no details
-        return (base + details / (power_luma + power_ir + floor)).clamp(0.0, 1.0)
+        return base + details / (power_luma + power_ir + floor)
+
+    def covered(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
+        """Return the fused luma before it is composited: arbitrary where coverage is 0."""
+        return self._mixed(luma, ir, coverage).clamp(0.0, 1.0)
 
     def forward(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
         """

@@ -67,11 +67,13 @@ def test_weights_of_sum_1_without_gain_and_offset_keep_equal_sources():
 
 
 @pytest.mark.parametrize(('bias', 'offset'), [(-100.0, -0.5), (100.0, 0.5)])
-def test_weights_are_independent_and_the_offset_is_at_most_a_half(bias, offset):
+def test_weights_are_independent_the_offset_is_at_most_a_half_and_only_forward_clamps(
+    bias, offset
+):
     network = constant(100.0, 100.0, bias, -100.0, -100.0)
-    for level in (0.1, 0.3, 0.6):
-        y, ir = torch.full((1, 1, 32, 32), level), torch.full((1, 1, 32, 32), level - 0.1)
-        torch.testing.assert_close(network(y, ir), (y + ir + offset).clamp(0.0, 1.0))
+    y, ir = torch.full((1, 1, 32, 32), 0.6), torch.full((1, 1, 32, 32), 0.5)
+    torch.testing.assert_close(network.mix(y, ir), y + ir + offset)
+    torch.testing.assert_close(network(y, ir), (y + ir + offset).clamp(max=1.0))
 
 
 def test_each_pixel_depends_on_the_far_side_of_the_scene():
@@ -101,19 +103,17 @@ def test_each_pixel_depends_on_its_surroundings_of_64_pixels_without_the_scene()
 
 def test_constant_image_has_no_detail_even_at_the_border():
     image = torch.full((1, 1, 32, 32), 0.7)
-    assert details(image, image, gain=100.0).abs().max() < 1e-6
+    assert constant(-100.0, -100.0, 0.0, 100.0, 100.0).mix(image, image).abs().max() < 1e-6
 
 
-ONE = float(torch.tensor(1 / LARGEST_GAIN).logit())
-
-
-def details(y, ir, gain=ONE):
-    """Return the details that a network takes from two sources, within [-0.5, 0.5]."""
-    return constant(-100.0, -100.0, 100.0, gain, gain)(y, ir) - 0.5
+def details(y, ir):
+    """Return the details that a network with a gain of 1 takes from two sources."""
+    one = float(torch.tensor(1 / LARGEST_GAIN).logit())
+    return constant(-100.0, -100.0, 0.0, one, one).mix(y, ir)
 
 
 def test_detail_is_the_difference_from_surrounding_cells_in_the_source_where_it_is_larger():
-    y, ir = 0.6 * torch.rand(1, 1, 32, 64), 0.01 * torch.rand(1, 1, 32, 64)
+    y, ir = torch.rand(1, 1, 32, 64), 0.01 * torch.rand(1, 1, 32, 64)
     cells = y.unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
     around = cells.unfold(2, 3, 1).unfold(3, 3, 1).mean((-2, -1))  # of inner cells
     smooth = torch.nn.functional.interpolate(around, scale_factor=2, mode='bilinear')
@@ -233,7 +233,8 @@ def test_brightness_of_a_region_fades_toward_the_border_and_hot_objects_do_not()
     assert change[:255].diff().abs().max() < 0.02 * drop.abs()  # over about 100 px, without a step
     assert (change[256:] == 0).all()
 
-    of_ir = constant(100.0, -100.0, 0.0, -100.0, ONE, scale=4)  # infrared alone
+    one = float(torch.tensor(1 / LARGEST_GAIN).logit())
+    of_ir = constant(100.0, -100.0, 0.0, -100.0, one, scale=4)  # infrared alone
     ir[..., 120:140, 225:235] += 0.3
     fused = of_ir(luma, ir, view)[0, 0, 130]
     assert fused[230] - fused[210] > 0.25
