@@ -31,7 +31,6 @@ from training import shell
 from training.data.classes import COCO
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
-from training.data.datasets import Sample
 from training.measure import metrics
 from training.measure.inputs import Input
 from training.measure.inputs import open_input
@@ -88,14 +87,12 @@ def read_features(
     backbone: Yolox, data: DataSet, read: Input
 ) -> tuple[list[Features], list[np.ndarray]]:
     """Return the features and the masks of all pairs that have a mask."""
-    samples = (sample for sample in tqdm(data, unit='pair', disable=None))
-    known = [(backbone_features(backbone, *read(s)), s.mask) for s in samples if has_mask(s)]
-    return [features for features, _ in known], [mask for _, mask in known if mask is not None]
-
-
-def has_mask(sample: Sample) -> bool:
-    """Return whether a pair has a mask."""
-    return sample.mask is not None
+    features, masks = [], []
+    for sample in tqdm(data, unit='pair', disable=None):
+        if sample.mask is not None:
+            features.append(backbone_features(backbone, *read(sample)))
+            masks.append(sample.mask)
+    return features, masks
 
 
 def train_head(

@@ -187,7 +187,7 @@ def save_unfinished(
     """
     Write the state that a run needs to resume as if it had never stopped, on any device.
 
-    Random sizes are not part of it: each step seeds its own by its number.
+    Random numbers are not part of it: each step seeds its own by its number.
 
     :param progress: how far the run is (JSON), returned by ``load_unfinished``.
     :param identity: what must be the same to resume (JSON), such as the settings of the run.

@@ -37,7 +37,7 @@ from training.data.clips import clip_sample
 from training.data.clips import open_clips
 from training.data.datasets import CLASSES
 from training.data.datasets import Sample
-from training.measure.metrics import select
+from training.measure.predictors import found_boxes
 from training.method.pretrained import describe_file
 from training.method.pretrained import load_yolox
 
@@ -72,8 +72,8 @@ def read_pairs(path: str, every: int) -> Iterator[Sample]:
 @torch.inference_mode()
 def search(detector: nn.Module, image: np.ndarray) -> Detections:
     """Return what a detector finds in an (H, W, 3) uint8 RGB image."""
-    boxes, logits = detector(whole(Sample('', image, image[..., 0])).rgb)
-    return select(boxes[0].numpy(), logits[0].sigmoid().numpy(), image.shape[:2])
+    rgb = whole(Sample('', image, image[..., 0])).rgb
+    return found_boxes(detector, rgb, (image.shape[0], image.shape[1]))
 
 
 def labels_of(of_rgb: Detections, of_ir: Detections, limits: Thresholds) -> list[dict[str, Any]]:

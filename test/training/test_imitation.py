@@ -28,7 +28,7 @@ def imitating(short_run, tmp_path):
 def test_a_network_approaches_the_one_that_it_imitates(imitating, samples, logged):
     config = imitating(steps=12, lr=2e-2, validate_every=6)
     train(config, samples)
-    distances = [line['distance'] for line in logged(config.run)]
+    distances = [line['intensity'] for line in logged(config.run)]
     assert distances[-1] < 0.7 * distances[0]
     first, last = (line['loss'] for line in logged(config.run, 'validation'))
     assert last < first

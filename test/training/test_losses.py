@@ -64,7 +64,7 @@ def test_intensity_loss_takes_a_map_of_weights_and_gives_it_a_gradient():
 def test_the_same_difference_counts_more_in_the_dark():
     dark, bright = torch.full((1, 1, 16, 16), 0.0), torch.full((1, 1, 16, 16), 0.9)
     of_dark, of_bright = (imitation_loss(image + 0.05, image) for image in (dark, bright))
-    torch.testing.assert_close(of_dark['distance'], 10 * of_bright['distance'])
+    torch.testing.assert_close(of_dark['intensity'], 10 * of_bright['intensity'])
     assert of_dark['gradient'] < 1e-5
 
 

@@ -9,9 +9,9 @@ from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.decode import decode_image
-from training.data.pair_files import read_ir
 from training.data.pair_files import read_mask
 from training.data.pair_files import read_rgb
+from training.data.pair_files import read_thermal
 
 HW = (6, 10)
 MASK = np.random.default_rng(0).integers(0, 4, HW, dtype=np.uint8)
@@ -65,7 +65,7 @@ def test_a_wrong_mask_is_named_with_what_is_wrong(tmp_path, name, mask, message)
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.webp'])
-@pytest.mark.parametrize('read', [read_rgb, read_ir])
+@pytest.mark.parametrize('read', [read_rgb, read_thermal])
 def test_a_truncated_image_is_an_error_not_a_half_gray_image(tmp_path, small_pairs, suffix, read):
     path = tmp_path / f'a{suffix}'
     cv2.imwrite(str(path), small_pairs[0][0])
@@ -81,7 +81,7 @@ def test_images_that_cannot_be_read_or_used_are_named(tmp_path, small_pairs):
     messages = {'empty': '', 'gone': 'cannot be read', 'jet': 'is in false colors.*gray'}
     for name, message in messages.items():
         with pytest.raises(FusionError, match=rf'{name}\.png {message}'):
-            read_ir(tmp_path / f'{name}.png')
+            read_thermal(tmp_path / f'{name}.png')
 
 
 def robot_ir(path):
@@ -94,12 +94,12 @@ def test_training_reads_infrared_as_the_robot_does(tmp_path, small_pairs, suffix
     ir = small_pairs[0][1].clip(8, 247)
     path = tmp_path / f'a{suffix}'
     cv2.imwrite(str(path), ir if tint is None else np.dstack([ir + tint, ir, ir - tint]))
-    np.testing.assert_allclose(read_ir(path) / 255, robot_ir(path), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(read_thermal(path)[0] / 255, robot_ir(path), rtol=0, atol=1e-7)
 
 
 def test_infrared_of_sixteen_bits_is_scaled_as_on_the_robot_not_cut_to_eight(tmp_path):
     counts = np.linspace(21_000, 24_000, HW[0] * HW[1]).astype(np.uint16).reshape(HW)
     cv2.imwrite(str(tmp_path / 'a.png'), counts)
-    ir = read_ir(tmp_path / 'a.png')
+    ir, _ = read_thermal(tmp_path / 'a.png')
     assert (ir.dtype, ir.min(), ir.max()) == (np.uint8, 0, 255)
     np.testing.assert_allclose(ir / 255, robot_ir(tmp_path / 'a.png'), atol=0.5 / 255 + 1e-6)

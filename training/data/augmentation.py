@@ -153,6 +153,7 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
     offsets = np.array([[0, 0], [half_w, 0], [0, half_h], [half_w, half_h]], dtype=np.float32)
     boxes = [s.boxes_xyxy + np.tile(o, 2) for s, o in zip(samples, offsets, strict=True)]
     masks, coverages = _masks(samples), _coverages(samples)
+    known = [sample.labeled for sample in samples if sample.labeled is not None]
     return Sample(
         '+'.join(s.name for s in samples),
         _two_by_two([s.rgb for s in samples]),
@@ -161,15 +162,9 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
         np.concatenate([s.class_ids for s in samples]),
         None if masks is None else _two_by_two(masks),
         dict(set.intersection(*(set(s.strata.items()) for s in samples))),
-        labeled=_labeled(samples),
+        labeled=np.logical_and.reduce(known) if known else None,
         coverage=None if coverages is None else _two_by_two(coverages),
     )
-
-
-def _labeled(samples: Sequence[Sample]) -> np.ndarray | None:
-    """Return the classes that the labels of all samples include; None: all classes."""
-    known = [sample.labeled for sample in samples if sample.labeled is not None]
-    return np.logical_and.reduce(known) if known else None
 
 
 def _two_by_two(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -209,17 +204,20 @@ def collate(samples: Sequence[Sample]) -> Batch:
     rgb = torch.from_numpy(np.stack([s.rgb for s in samples])).permute(0, 3, 1, 2)
     ir = torch.from_numpy(np.stack([s.ir for s in samples])).unsqueeze(1)
     names = tuple(s.name for s in samples)
-    masks = _masks(samples)
-    mask = None if masks is None else torch.from_numpy(np.stack(masks)).long()
-    some = [torch.from_numpy(s.labeled) for s in samples if s.labeled is not None]
+    masks, coverages = _masks(samples), _coverages(samples)
+    known = next((s.labeled for s in samples if s.labeled is not None), None)
     labeled = None
-    if some:
-        every = torch.ones_like(some[0])
-        rows = (every if s.labeled is None else torch.from_numpy(s.labeled) for s in samples)
-        labeled = torch.stack(list(rows))
-    images = rgb.float() / 255, ir.float() / 255
-    coverages = _coverages(samples)
-    seen = None if coverages is None else torch.from_numpy(np.stack(coverages)).unsqueeze(1)
+    if known is not None:
+        rows = [np.ones_like(known) if s.labeled is None else s.labeled for s in samples]
+        labeled = torch.from_numpy(np.stack(rows))
     return Batch(
-        names, *images, boxes, class_ids, valid, mask=mask, labeled=labeled, coverage=seen
+        names,
+        rgb.float() / 255,
+        ir.float() / 255,
+        boxes,
+        class_ids,
+        valid,
+        mask=None if masks is None else torch.from_numpy(np.stack(masks)).long(),
+        labeled=labeled,
+        coverage=None if coverages is None else torch.from_numpy(np.stack(coverages))[:, None],
     )

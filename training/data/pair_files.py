@@ -34,11 +34,6 @@ def read_rgb(path: Path) -> np.ndarray:
         raise FusionError(f'{path}: {error}') from None
 
 
-def read_ir(path: Path) -> np.ndarray:
-    """Return the image of :func:`read_thermal` alone."""
-    return read_thermal(path)[0]
-
-
 def read_thermal(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """
     Return (H, W) uint8; three equal channels, as in some JPEG files, become one as on the robot.

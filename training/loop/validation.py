@@ -31,7 +31,6 @@ from training.method.losses import imitation_loss
 from training.method.losses import pair_of
 from training.method.losses import sources_of
 from training.method.optimization import Training
-from training.method.segmentation import enlarge
 from training.method.segmentation import Segmenter
 from training.method.task_networks import loss_on_fused
 from training.method.task_networks import task_input
@@ -188,13 +187,12 @@ def detection_measure(
     """Measure AP50."""
     # Imported here because only this needs pycocotools.
     from training.measure.metrics import average_precision
-    from training.measure.metrics import select
+    from training.measure.predictors import found_boxes
 
     def evaluate(networks: Networks, batch: Batch, sample: Sample) -> Any:
         detector: Any = networks['detector']
-        boxes, logits = detector(task_input(batch, config.source, fusion, detector.inputs))
-        scores = logits[0].sigmoid().cpu().numpy()
-        found = select(boxes[0].cpu().numpy(), scores, sample.ir.shape)
+        image = task_input(batch, config.source, fusion, detector.inputs)
+        found = found_boxes(detector, image, sample.ir.shape)
         none = np.zeros((0, 0), np.uint8)  # do not send pictures between processes
         return replace(sample, rgb=none, ir=none, mask=None), found
 
@@ -208,13 +206,12 @@ def detection_measure(
 def segmentation_measure(config: DownstreamTask, fusion: nn.Module | None) -> Measure:
     """Measure the mean intersection over union."""
     from training.measure import metrics
+    from training.measure.predictors import label_map
 
     def evaluate(networks: Any, batch: Batch, sample: Sample) -> np.ndarray:
         segmenter = networks['segmenter']
         image = task_input(batch, config.source, fusion, segmenter.config.inputs)
-        logits = enlarge(segmenter(image), (image.shape[-2], image.shape[-1]))[0]
-        height, width = sample.ir.shape
-        predicted = logits[:, :height, :width].argmax(0).cpu().numpy()
+        predicted = label_map(segmenter, image, sample.ir.shape)
         assert sample.mask is not None
         return metrics.count_pixels(sample.mask, predicted, len(segmenter.config.classes))
 

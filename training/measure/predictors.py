@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch import Tensor
 
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import find_bundle
@@ -71,6 +72,18 @@ def open_labeled(
     return data
 
 
+def found_boxes(detector: nn.Module, image: Tensor, size_hw: tuple[int, int]) -> Detections:
+    """Return what a detector finds in a batch of one image, (1, C, H, W) in [0, 1]."""
+    boxes, logits = detector(image)
+    return select(boxes[0].cpu().numpy(), logits[0].sigmoid().cpu().numpy(), size_hw)
+
+
+def label_map(segmenter: nn.Module, image: Tensor, size_hw: tuple[int, int]) -> np.ndarray:
+    """Return the class of each pixel of a batch of one image, (H, W) int64."""
+    logits = enlarge(segmenter(image), (image.shape[-2], image.shape[-1]))
+    return logits[0, :, : size_hw[0], : size_hw[1]].argmax(0).cpu().numpy()
+
+
 def run_predictor(run: str, change: Change = AS_IT_IS) -> Predictor:
     """Return a predictor that uses the detector of a run, behind its fusion network if any."""
     detector, _ = read_detector(run)
@@ -79,8 +92,7 @@ def run_predictor(run: str, change: Change = AS_IT_IS) -> Predictor:
     @torch.inference_mode()
     def predict(sample: Sample) -> Detections:
         image = task_input(whole(change(sample)), source, fusion, detector.inputs)
-        boxes, logits = detector(image)
-        return select(boxes[0].numpy(), logits[0].sigmoid().numpy(), sample.ir.shape)
+        return found_boxes(detector, image, sample.ir.shape)
 
     return predict
 
@@ -93,9 +105,7 @@ def run_segmenter(run: str, classes: tuple[str, ...]) -> Callable[[Sample], np.n
     @torch.inference_mode()
     def predict(sample: Sample) -> np.ndarray:
         image = task_input(whole(sample), source, fusion, segmenter.config.inputs)
-        height, width = sample.ir.shape
-        logits = enlarge(segmenter(image), (image.shape[-2], image.shape[-1]))
-        return logits[0, :, :height, :width].argmax(0).numpy()
+        return label_map(segmenter, image, sample.ir.shape)
 
     return predict
 

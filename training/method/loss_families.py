@@ -22,6 +22,7 @@ from training.method.losses import fusion_loss
 from training.method.losses import sobel
 from training.method.losses import Sources
 from training.method.losses import stronger
+from training.method.losses import weighted
 
 SMOOTH = 0.1
 """Gradient difference up to which ``smooth_abs`` is quadratic."""
@@ -92,12 +93,6 @@ def bands_loss(fused: Tensor, sources: Sources, maps: Tensor, gradient_weight: f
     fused, luma, ir = base
     intensity = (fused - target_of((luma, ir), of_base)).square().mean()
     return weighted(intensity, gradient, gradient_weight)
-
-
-def weighted(intensity: Tensor, gradient: Tensor, gradient_weight: float) -> Terms:
-    """Return the loss of two terms, and the terms."""
-    loss = intensity + gradient_weight * gradient
-    return {'loss': loss, 'intensity': intensity.detach(), 'gradient': gradient.detach()}
 
 
 FAMILIES = {

@@ -54,6 +54,12 @@ def stronger(of_luma: Tensor, of_ir: Tensor) -> Tensor:
     return torch.where(of_luma.abs() > of_ir.abs(), of_luma, of_ir)
 
 
+def weighted(intensity: Tensor, gradient: Tensor, gradient_weight: float) -> dict[str, Tensor]:
+    """Return the loss of two terms, ``loss``, and the terms."""
+    loss = intensity + gradient_weight * gradient
+    return {'loss': loss, 'intensity': intensity.detach(), 'gradient': gradient.detach()}
+
+
 def intensity_loss(
     fused: Tensor, luma: Tensor, ir: Tensor, weight_ir: Tensor, *, squared: bool = False
 ) -> Tensor:
@@ -91,12 +97,7 @@ def fusion_loss(
 ) -> dict[str, Tensor]:
     """Return ``loss`` and its two terms; all images (B, 1, H, W) in [0, 1]."""
     intensity = intensity_loss(fused, luma, ir, weight_ir, squared=squared)
-    gradient = gradient_loss(fused, luma, ir)
-    return {
-        'loss': intensity + gradient_weight * gradient,
-        'intensity': intensity.detach(),
-        'gradient': gradient.detach(),
-    }
+    return weighted(intensity, gradient_loss(fused, luma, ir), gradient_weight)
 
 
 def imitation_loss(
@@ -110,10 +111,5 @@ def imitation_loss(
     :param mixed: (B, 1, H, W), not clamped to [0, 1], because clamping removes the gradient.
     :param target: (B, 1, H, W) in [0, 1].
     """
-    distance = ((mixed - target).abs() / (target + DARK)).mean()
-    gradient = 2 * sobel(mixed - target).abs().mean()
-    return {
-        'loss': distance + gradient_weight * gradient,
-        'distance': distance.detach(),
-        'gradient': gradient.detach(),
-    }
+    intensity = ((mixed - target).abs() / (target + DARK)).mean()
+    return weighted(intensity, 2 * sobel(mixed - target).abs().mean(), gradient_weight)

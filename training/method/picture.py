@@ -15,6 +15,7 @@ from torch.nn import functional
 from training.method.losses import DARK
 from training.method.losses import sobel
 from training.method.losses import stronger
+from training.method.losses import weighted
 
 # Standard deviations of blurs [px].
 FINE = 3.0
@@ -138,9 +139,4 @@ def picture_loss(
     half = 0.4 * wanted.freedom
     edges = (1 - half) * sobel(wanted.target) + half * stronger(sobel(luma), sobel(ir))
     intensity = ((mixed - wanted.target).abs() / (wanted.target + DARK)).mean()
-    gradient = 2 * (sobel(mixed) - edges).abs().mean()
-    return {
-        'loss': intensity + gradient_weight * gradient,
-        'intensity': intensity.detach(),
-        'gradient': gradient.detach(),
-    }
+    return weighted(intensity, 2 * (sobel(mixed) - edges).abs().mean(), gradient_weight)
