@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tdfusion_ros.atomic import output_errors
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
@@ -129,12 +130,13 @@ def write(
             annotations.append({'id': len(annotations) + 1, 'image_id': len(images), **row})
         size = {'height': ir.shape[0], 'width': ir.shape[1]}
         images.append({'id': len(images), 'file_name': f'{name}.jpg', **size})
-        written = (
-            cv2.imwrite(str(folder / 'rgb' / f'{name}.jpg'), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)),
-            cv2.imwrite(str(folder / 'ir' / f'{name}.png'), ir),
-        )
-        if not all(written):
-            raise FusionError(f'{folder}/{name} cannot be written: check free space')
+        files = {
+            f'rgb/{name}.jpg': cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)),
+            f'ir/{name}.png': cv2.imencode('.png', ir),
+        }
+        with output_errors(folder):
+            for place, (_, data) in files.items():  # OpenCV crashes at names that are not UTF-8
+                (folder / place).write_bytes(data)
     return {'images': images, 'annotations': annotations}
 
 

@@ -1,6 +1,7 @@
 """Boxes drawn by a detector on pairs without labels."""
 
 import json
+import os
 import warnings
 
 import cv2
@@ -98,6 +99,13 @@ def test_every_pair_of_a_folder_of_images_is_searched(tmp_path, detector_file, d
     assert all(row['iscrowd'] for row in content['annotations'])  # random weights are not sure
     written, original = open_dataset(tmp_path / 'out', 'all')[0], open_dataset(data_root, 'val')[0]
     assert (written.ir == original.ir).all()
+
+
+def test_clip_whose_name_is_not_utf8_is_searched(tmp_path, detector_file, data_root, monkeypatch):
+    monkeypatch.setattr(pseudo_label, 'search', lambda *_: found((0.9, 0, 5)))
+    clip = data_root.rename(data_root.with_name(os.fsdecode('像1'.encode('gbk'))))
+    run(clip, '--detector', detector_file, '-o', tmp_path / 'out')
+    assert open_dataset(tmp_path / 'out', 'all').names[0] == f'{clip.name}_00000'
 
 
 def test_folders_without_a_common_name_are_refused(tmp_path, detector_file):

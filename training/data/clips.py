@@ -81,6 +81,10 @@ def clip_sample(pair: FramePair, scaler: ThermalScaler, name: str = '') -> Sampl
 
 def _video_pairs(rgb: Path, ir: Path) -> Iterator[FramePair]:
     """Yield the frames of two videos of one length; stamps follow the frame rate."""
+    try:
+        f'{rgb}{ir}'.encode()  # OpenCV crashes at other names
+    except UnicodeEncodeError as error:
+        raise FusionError(f'{rgb} cannot be read: its name is not UTF-8, rename it') from error
     captures = [cv2.VideoCapture(str(path)) for path in (rgb, ir)]
     try:
         period_ns = round(1e9 / (captures[0].get(cv2.CAP_PROP_FPS) or 30))
