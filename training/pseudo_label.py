@@ -136,7 +136,7 @@ def write(
         }
         with output_errors(folder):
             for place, (_, data) in files.items():  # OpenCV crashes at names that are not UTF-8
-                (folder / place).write_bytes(data)
+                (folder / place).write_bytes(data.tobytes())
     return {'images': images, 'annotations': annotations}
 
 
