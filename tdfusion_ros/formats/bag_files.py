@@ -1,9 +1,6 @@
 """Find and open the storage files of a bag, with or without a metadata.yaml that fits them."""
 
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
 from pathlib import PureWindowsPath
 import re
@@ -27,31 +24,20 @@ ROS1 = b'#ROSBAG'
 CONVERT = 'convert it with: rosbags-convert --src {} --dst FOLDER'
 
 
-@dataclass(frozen=True)
-class BagFiles:
+def find_files(path: Path, warn: Warn) -> tuple[list[Path], dict[str, int]]:
     """
-    What a bag consists of.
-
-    :param files: its storage files in the order of recording.
-    :param promised: the number of messages on each topic, as metadata.yaml says.
-    """
-
-    files: tuple[Path, ...]
-    promised: Mapping[str, int] = field(default_factory=dict)
-
-
-def find_files(path: Path, warn: Warn) -> BagFiles:
-    """
-    Return the files of a bag.
+    Return the storage files of a bag, and what it should have.
 
     :param path: its folder, its metadata.yaml, or one storage file, which is read alone.
+    :returns: its files in the order of recording; the number of messages on each topic, as
+        metadata.yaml says.
     :raises BagError: if there is none.
     """
     if not path.exists():
         target = f', it is a link to {path.readlink()}' if path.is_symlink() else ''
         raise BagError(f'bag {path} does not exist{target}')
     if path.is_file() and path.name != METADATA:
-        return BagFiles((path,))
+        return [path], {}
     folder = path if path.is_dir() else path.parent
     stored = _stored(folder)
     listed, promised = _read_metadata(folder / METADATA, warn)
@@ -61,14 +47,14 @@ def find_files(path: Path, warn: Warn) -> BagFiles:
     elif listed and not missing:
         if others := [file for file in stored if file.name not in listed]:
             warn(f'{_names(others)} is not in {METADATA} and left out')
-        return BagFiles(tuple(folder / name for name in listed), promised)
+        return [folder / name for name in listed], promised
     if not stored:
         raise BagError(f'{path} is not a bag: {_missing(folder, missing)}')
     if not (folder / METADATA).is_file():
         warn(f'it has no {METADATA}, as after a power failure: read {_names(stored)}')
     order = {name: place for place, name in enumerate(listed)}
     stored.sort(key=lambda file: order.get(file.name, len(order)))
-    return BagFiles(tuple(stored), promised)
+    return stored, promised
 
 
 def open_file(path: Path, warn: Warn, stack: ExitStack) -> StorageFile:

@@ -195,20 +195,20 @@ class BagReader:
 
     def _open(self) -> dict[str, int]:
         """Open what can be opened; return the promised number of messages by topic."""
-        found = find_files(self.path, self._warn)
+        files, promised = find_files(self.path, self._warn)
         faults: dict[str, str] = {}
-        for path in found.files:
+        for path in files:
             try:
                 self._files.append(open_file(path, partial(self._warn, path.name), self._stack))
             except (ValueError, OSError) as error:
                 faults[path.name] = reason(error)
-        if len(found.files) == 1 and faults:
+        if len(files) == 1 and faults:
             raise BagError(f'bag {self.path} cannot be opened: {", ".join(faults.values())}')
         for name, fault in faults.items():
             self._warn(f'{name} cannot be opened and is left out: {fault}')
         if not self._files:
             raise BagError(f'bag {self.path} cannot be opened: none of its files can be opened')
-        return dict(found.promised)
+        return promised
 
     def _compare(self, topics: tuple[str, ...], read: Counter[str]) -> None:
         """Warn if there were fewer messages than promised, or some of another type."""

@@ -27,13 +27,30 @@ class SqliteFile:
 
     def __init__(self, path: Path, warn: Warn) -> None:
         self._warn = warn
-        self._open(path.resolve())  # SQLite looks for the -wal file beside the real file
+        path = path.resolve()  # SQLite looks for the -wal file beside the real file
+        wal, journal = (path.with_name(f'{path.name}{end}') for end in ('-wal', '-journal'))
+        if journal.is_file() and journal.stat().st_size:
+            raise ValueError(
+                f'its last change was not finished: {journal.name} is left beside it; copy both '
+                f"and undo that change with: sqlite3 {path.name} 'PRAGMA user_version'"
+            )
+        has_wal = wal.is_file() and wal.stat().st_size > 0
+        mode = 'mode=ro' if has_wal else 'mode=ro&immutable=1'  # immutable: no other files needed
+        self._connection = sqlite3.connect(f'{path.as_uri()}?{mode}', uri=True)
+        self._connection.text_factory = lambda text: text.decode('utf-8', 'replace')
         try:
+            self._connection.execute('PRAGMA writable_schema = ON')  # or a file cut off is refused
             self.channels = self._channels()
             self.counts = self._counts()
         except sqlite3.Error as error:
             self.close()
-            raise ValueError(f'it cannot be read ({error})') from None
+            files = (
+                f'it cannot be read together with {wal.name}' if has_wal else 'it cannot be read'
+            )
+            remedy = ': copy both to a folder that you may write' if has_wal else ''
+            raise ValueError(f'{files} ({error}){remedy}') from None
+        if has_wal:
+            self._warn(f'its recorder did not close it: read together with {wal.name}')
 
     def close(self) -> None:
         self._connection.close()
@@ -42,23 +59,20 @@ class SqliteFile:
         self, ids: Collection[int], at_ns: int | None = None
     ) -> Iterator[tuple[int, int, bytes]]:
         """Yield channel id, time [ns] and data; what is damaged is left out with a warning."""
-        number, last_ns = 0, None
-        try:
-            for channel, time_ns, data in self._rows(ids, at_ns, 'ORDER BY timestamp, rowid'):
-                number, last_ns = number + 1, time_ns
-                yield channel, time_ns, data
-            return
-        except sqlite3.Error as error:
-            fault = str(error)
+        number, last_ns, fault = 0, None, ''
         # Where the index of times is damaged, the table may still be whole.
-        try:
-            for channel, time_ns, data in self._rows(ids, at_ns, ''):
-                if last_ns is None or time_ns > last_ns:
-                    number += 1
-                    yield channel, time_ns, data
-        except sqlite3.Error as error:
-            fault = str(error)
-        self._warn(f'it is damaged ({fault}): read {number} messages')
+        for order in ('ORDER BY timestamp, rowid', ''):
+            after_ns = last_ns
+            try:
+                for channel, time_ns, data in self._rows(ids, at_ns, order):
+                    if after_ns is None or time_ns > after_ns:
+                        number, last_ns = number + 1, time_ns
+                        yield channel, time_ns, data
+                break
+            except sqlite3.Error as error:
+                fault = str(error)
+        if fault:
+            self._warn(f'it is damaged ({fault}): read {number} messages')
 
     def _rows(
         self, ids: Collection[int], at_ns: int | None, order: str
@@ -79,36 +93,6 @@ class SqliteFile:
                 wrong += 1
         if wrong:
             self._warn(f'{wrong} messages in it have no time or no data and are left out')
-
-    def _open(self, path: Path) -> None:
-        wal, journal = (path.with_name(f'{path.name}{end}') for end in ('-wal', '-journal'))
-        if journal.is_file() and journal.stat().st_size:
-            raise ValueError(
-                f'its last change was not finished: {journal.name} is left beside it; copy both '
-                f"and undo that change with: sqlite3 {path.name} 'PRAGMA user_version'"
-            )
-        has_wal = wal.is_file() and wal.stat().st_size > 0
-        mode = 'mode=ro' if has_wal else 'mode=ro&immutable=1'  # immutable: no other files needed
-        self._connection = sqlite3.connect(f'{path.as_uri()}?{mode}', uri=True)
-        self._connection.execute('PRAGMA writable_schema = ON')  # or a file cut off is refused
-        self._connection.text_factory = lambda text: text.decode('utf-8', 'replace')
-        try:
-            tables = self._connection.execute(
-                "SELECT count(*) FROM sqlite_master WHERE name IN ('topics', 'messages')"
-            ).fetchone()[0]
-        except sqlite3.Error as error:
-            self.close()
-            if has_wal:
-                raise ValueError(
-                    f'it cannot be read together with {wal.name} ({error}): copy both to a folder '
-                    'that you may write'
-                ) from None
-            raise ValueError(f'it is damaged ({error})') from None
-        if tables != 2:
-            self.close()
-            raise ValueError('it has no tables topics and messages, so it is not a bag')
-        if has_wal:
-            self._warn(f'its recorder did not close it: read together with {wal.name}')
 
     def _channels(self) -> dict[int, Channel]:
         rows = self._connection.execute('SELECT id, name, type, serialization_format FROM topics')
