@@ -115,6 +115,12 @@ def encode_image(pixels: np.ndarray) -> tuple[str, bytes]:
     return suffix, cv2.imencode(suffix, stored)[1].tobytes()
 
 
+def encode_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """Return the content of a JPEG, (n,) uint8, of (H, W) or (H, W, 3) uint8, order R, G, B."""
+    stored = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+    return cv2.imencode('.jpg', stored, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].reshape(-1)
+
+
 def write_image(path: Path, pixels: np.ndarray) -> None:
     """
     Write a PNG.

@@ -76,7 +76,7 @@ class McapFile:
         self._file.close()
 
     def messages(
-        self, ids: Collection[int], at_ns: int | None = None
+        self, ids: Collection[int], at_ns: int | None
     ) -> Iterator[tuple[int, int, bytes]]:
         """Yield channel id, time [ns] and data; a damaged chunk is left out with a warning."""
         waiting: list[tuple[int, int, int, bytes]] = []  # chunks may overlap in time

@@ -14,12 +14,12 @@ from functools import cache
 import sys
 from typing import Any
 
-import cv2
 import numpy as np
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.formats.decode import decode_compressed
+from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.raw_images import decode_raw
 from tdfusion_ros.formats.raw_images import RawFormat
 
@@ -112,13 +112,11 @@ def image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
 
 def compressed_image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
     """Return a sensor_msgs/CompressedImage with a JPEG of (H, W, 3) uint8, order R, G, B."""
-    bgr = np.ascontiguousarray(pixels[..., ::-1])
-    _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return types.make(
         'sensor_msgs/msg/CompressedImage',
         header=head,
         format='rgb8; jpeg compressed bgr8',
-        data=types.pack(data.reshape(-1)),
+        data=types.pack(encode_jpeg(pixels, JPEG_QUALITY)),
     )
 
 

@@ -56,7 +56,7 @@ class SqliteFile:
         self._connection.close()
 
     def messages(
-        self, ids: Collection[int], at_ns: int | None = None
+        self, ids: Collection[int], at_ns: int | None
     ) -> Iterator[tuple[int, int, bytes]]:
         """Yield channel id, time [ns] and data; what is damaged is left out with a warning."""
         number, last_ns, fault = 0, None, ''

@@ -19,6 +19,7 @@ from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.image_files import encode_image
+from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.sources import FolderSource
 
 MAX_PAIRS = 40  # all stay in memory; the demo bag has 37
@@ -110,22 +111,20 @@ def _converted(message: Any, source: PairSource) -> Any:
     pixels = np.ascontiguousarray(frame.pixels)
     if source.size_hw is not None:
         pixels = cv2.resize(pixels, source.size_hw[::-1])
-    suffix = ''
-    if compressed and not source.raw:
-        is_jpeg = bytes(message.data[:2]) == b'\xff\xd8'
-        suffix = '.jpg' if is_jpeg else encode_image(pixels)[0]
-    return _message(Frame(pixels, frame.stamp_ns, frame.frame_id), suffix)
+    made = Frame(pixels, frame.stamp_ns, frame.frame_id)
+    if source.raw or not compressed:
+        return _message(made)
+    if bytes(message.data[:2]) == b'\xff\xd8':
+        suffix, data = '.jpg', encode_jpeg(pixels, JPEG_QUALITY)
+    else:
+        suffix, content = encode_image(pixels)
+        data = np.frombuffer(content, np.uint8)
+    types = bag_types()
+    head = messages.header(types, made)
+    kind = 'sensor_msgs/msg/CompressedImage'
+    return types.make(kind, header=head, format=suffix[1:], data=data)
 
 
-def _message(frame: Frame, suffix: str = '') -> Any:
-    types, pixels = bag_types(), frame.pixels
-    head = messages.header(types, frame)
-    if not suffix:
-        return messages.image(types, head, pixels)
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == '.jpg' else []
-    data = cv2.imencode(suffix, pixels, quality)[1]
-    return types.get('sensor_msgs/msg/CompressedImage')(
-        header=head, format=suffix[1:], data=data.reshape(-1)
-    )
+def _message(frame: Frame) -> Any:
+    types = bag_types()
+    return messages.image(types, messages.header(types, frame), frame.pixels)

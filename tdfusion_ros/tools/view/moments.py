@@ -13,6 +13,7 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.overlay import color_of
 from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import ThermalScaler
+from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.recording import best_hypothesis
 from tdfusion_ros.tools.view.recording import Recording
@@ -133,10 +134,8 @@ def jpeg_uri(image: np.ndarray) -> str:
 
     :param image: (H, W) or (H, W, 3) uint8, order R, G, B.
     """
-    if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     for quality in QUALITIES:
-        _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        data = encode_jpeg(image, quality)
         if len(data) <= MAX_JPEG_BYTES:
             break
     return 'data:image/jpeg;base64,' + base64.b64encode(data.tobytes()).decode('ascii')
