@@ -86,11 +86,6 @@ class Detector(nn.Module):
             Head(neck, self.config.head, self.config.classes) for _ in levels
         )
 
-    @property
-    def inputs(self) -> int:
-        """Channels of the image: 3 for the fused image, 2 for luma and infrared."""
-        return self.config.inputs
-
     def pyramid(self, image: Tensor) -> list[Tensor]:
         """Return the feature maps at strides 8, 16 and 32 of a (B, inputs, H, W) image."""
         x, features = image - 0.5, []

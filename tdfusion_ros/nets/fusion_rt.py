@@ -177,7 +177,7 @@ class FusionRT(nn.Module):
         return functional.interpolate(excess, scale_factor=float(step), mode='bilinear')
 
     def mix(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
-        """Return the fused luma as :meth:`forward`, but not clamped to [0, 1]."""
+        """Return as :meth:`forward`, not clamped: training needs the gradient everywhere."""
         return composite(luma, self._mixed(luma, ir, coverage), coverage)
 
     def _mixed(self, luma: Tensor, ir: Tensor, coverage: Tensor | None) -> Tensor:

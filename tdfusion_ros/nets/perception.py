@@ -28,12 +28,12 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
 class Perception(nn.Module):
     """Color, fusion and detection in one graph, so that all backends compute the same."""
 
-    def __init__(self, fusion: nn.Module, detector: nn.Module) -> None:
+    def __init__(self, fusion: Any, detector: Any) -> None:
         super().__init__()
-        self.fusion: Any = fusion  # has forward() and covered()
+        self.fusion = fusion  # a module with covered()
         self.detector = detector
         # With other than three channels, detections do not depend on the fused image.
-        self.detector_inputs = int(detector.inputs)  # type: ignore[arg-type]
+        self.detector_inputs: int = self.detector.config.inputs
 
     def forward(self, rgb: Tensor, ir: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """

@@ -180,11 +180,6 @@ class Yolox(nn.Module):
             Head(width, sum(self.config.outputs)) for width in WIDTHS[-len(STRIDES) :]
         )
 
-    @property
-    def inputs(self) -> int:
-        """Channels of the image: 3 for the fused image, 4 for rgb and infrared."""
-        return self.config.inputs
-
     def raw(self, image: Tensor) -> list[HeadOutput]:
         """Return the output of each head, stride 8 first; ``image`` as in :meth:`forward`."""
         x, features = self.stem(image * LEVELS), []

@@ -191,7 +191,7 @@ def detection_measure(
 
     def evaluate(networks: Networks, batch: Batch, sample: Sample) -> Any:
         detector: Any = networks['detector']
-        image = task_input(batch, config.source, fusion, detector.inputs)
+        image = task_input(batch, config.source, fusion, detector.config.inputs)
         found = found_boxes(detector, image, sample.ir.shape)
         none = np.zeros((0, 0), np.uint8)  # do not send pictures between processes
         return replace(sample, rgb=none, ir=none, mask=None), found
