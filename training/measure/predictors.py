@@ -91,7 +91,7 @@ def run_predictor(run: str, change: Change = AS_IT_IS) -> Predictor:
 
     @torch.inference_mode()
     def predict(sample: Sample) -> Detections:
-        image = task_input(whole(change(sample)), source, fusion, detector.inputs)
+        image = task_input(whole(change(sample)), source, fusion, detector.config.inputs)
         return found_boxes(detector, image, sample.ir.shape)
 
     return predict
