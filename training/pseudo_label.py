@@ -20,16 +20,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
+from torch import Tensor
 
-from tdfusion_ros.atomic import output_errors
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.thermal import ThermalScaler
+from tdfusion_ros.formats.image_files import encode_jpeg
+from tdfusion_ros.formats.image_files import write_image
 from training import shell
 from training.checkpoint import make_folder
 from training.data.augmentation import whole
@@ -39,10 +41,12 @@ from training.data.clips import open_clips
 from training.data.datasets import CLASSES
 from training.data.datasets import Sample
 from training.measure.predictors import found_boxes
+from training.method.detection import pair_iou
 from training.method.pretrained import describe_file
 from training.method.pretrained import load_yolox
 
 SAME = 0.5  # intersection over union above which two boxes show the same object
+JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -85,28 +89,21 @@ def labels_of(of_rgb: Detections, of_ir: Detections, limits: Thresholds) -> list
     """
     sums = [found.scores[found.scores >= limits.sure].sum() for found in (of_rgb, of_ir)]
     best, other = (of_rgb, of_ir) if sums[0] >= sums[1] else (of_ir, of_rgb)
-    rows, kept = [], np.zeros((0, 4))
+    rows: list[dict[str, Any]] = []
+    kept: list[Tensor] = []
     for found in (best, other):
-        for box, score, class_id in zip(
-            found.boxes_xyxy, found.scores, found.class_ids, strict=True
-        ):
-            if score < limits.doubtful or (_iou(box, kept) > SAME).any():
+        boxes = torch.from_numpy(found.boxes_xyxy)
+        for box, score, class_id in zip(boxes, found.scores, found.class_ids, strict=True):
+            if score < limits.doubtful or any(pair_iou(box, other) > SAME for other in kept):
                 continue
-            kept = np.vstack((kept, box))
+            kept.append(box)
             is_object = found is best and score >= limits.sure
-            x0, y0, x1, y1 = (round(float(v), 1) for v in box)
+            x0, y0, x1, y1 = (round(v, 1) for v in box.tolist())
             sides = [round(x1 - x0, 1), round(y1 - y0, 1)]
             if min(sides) >= 1:
                 row = {'category_id': int(class_id), 'bbox': [x0, y0, *sides]}
                 rows.append({**row, 'iscrowd': int(not is_object)})
     return rows
-
-
-def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    common = np.clip(high - low, 0, None).prod(1)
-    areas = (others[:, 2:] - others[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
-    return common / (areas - common)
 
 
 def write(
@@ -122,21 +119,17 @@ def write(
     for camera in ('rgb', 'ir'):
         make_folder(folder / camera, 'folder of images', '-o')
     for pair in pairs:
-        name, rgb, ir = pair.name, pair.rgb, pair.ir
-        found = search(detector, rgb), search(detector, np.dstack([ir] * 3))
+        found = search(detector, pair.rgb), search(detector, np.dstack([pair.ir] * 3))
         for row in labels_of(*found, Thresholds()):
             if row['category_id'] in absent:
                 continue
             annotations.append({'id': len(annotations) + 1, 'image_id': len(images), **row})
-        size = {'height': ir.shape[0], 'width': ir.shape[1]}
-        images.append({'id': len(images), 'file_name': f'{name}.jpg', **size})
-        files = {
-            f'rgb/{name}.jpg': cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)),
-            f'ir/{name}.png': cv2.imencode('.png', ir),
-        }
-        with output_errors(folder):
-            for place, (_, data) in files.items():  # OpenCV crashes at names that are not UTF-8
-                (folder / place).write_bytes(data.tobytes())
+        height, width = pair.ir.shape
+        place = {'file_name': f'{pair.name}.jpg', 'height': height, 'width': width}
+        images.append({'id': len(images), **place})
+        jpeg = encode_jpeg(pair.rgb, JPEG_QUALITY)
+        write_file(folder / 'rgb' / f'{pair.name}.jpg', jpeg.tobytes())
+        write_image(folder / 'ir' / f'{pair.name}.png', pair.ir)
     return {'images': images, 'annotations': annotations}
 
 
@@ -175,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ) + (f'; no {" and no ".join(options.absent)} there' if absent else '')
     categories = [{'id': i, 'name': name} for i, name in enumerate(options.classes)]
     content |= {'categories': categories, 'info': {PSEUDO_LABELS: origin}}
-    (folder / 'annotations.json').write_text(json.dumps(content), encoding='utf-8')
+    write_file(folder / 'annotations.json', json.dumps(content))
     objects = [
         options.classes[a['category_id']] for a in content['annotations'] if not a['iscrowd']
     ]

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from dataclasses import replace
 import json
+import math
 import os
 
 import cv2
@@ -74,6 +75,8 @@ def test_an_image_as_steady_as_its_larger_source_has_the_ratio_one():
     assert table['copy']['of the larger source'] == 1
     assert table['own']['of the larger source'] == 2.5
     assert table['ir']['of the larger source'] == 0
+    still, _ = video.measure_clip(gray_pairs([9, 9], [9, 9]), {}, {})
+    assert math.isnan(still['rgb']['of the larger source'])
 
 
 def test_clips_of_gray_rgb_and_of_16_bits_are_measured():

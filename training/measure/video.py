@@ -4,10 +4,11 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from itertools import combinations
+import math
 
 import cv2
 import numpy as np
+import torch
 
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
@@ -20,6 +21,7 @@ from training.data.clips import clip_sample
 from training.measure.fusers import luma_levels
 from training.measure.fusers import run_fuser
 from training.measure.metrics import Table
+from training.method.detection import pair_iou
 
 PERCENTILES = (50, 90, 99)
 OVERLAP = 0.3
@@ -57,7 +59,6 @@ def run_pair_fuser(run: str) -> PairFuser:
     """Return a function that uses the fusion network of a run."""
     fuse = run_fuser(run)
     scaler = ThermalScaler(IrConfig())
-
     return lambda pair: (fuse(clip_sample(pair, scaler)), None)
 
 
@@ -101,7 +102,7 @@ def measure_clip(
     table = {name: change.row() for name, change in changes.items()}
     larger = max(table[name]['mean change'] for name in ('rgb', 'ir'))
     for row in table.values():
-        row['of the larger source'] = row['mean change'] / larger
+        row['of the larger source'] = row['mean change'] / larger if larger else math.nan
     return table, {name: box_row(found[name], names) for name, names in classes.items()}
 
 
@@ -118,14 +119,7 @@ def box_row(found: Sequence[Detections], classes: Sequence[str]) -> dict[str, fl
 
 def has_twins(found: Detections, classes: Sequence[str]) -> bool:
     """Return whether two boxes are likely to be of one object: the same class, or person, car."""
-    boxes = found.boxes_xyxy
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    for i, j in combinations(range(len(found)), 2):
-        kinds = {classes[found.class_ids[i]], classes[found.class_ids[j]]}
-        low, high = np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:])
-        common = np.clip(high - low, 0, None).prod()
-        if common > OVERLAP * (area[i] + area[j] - common) and (
-            len(kinds) == 1 or kinds == CONFUSED
-        ):
-            return True
-    return False
+    boxes = torch.from_numpy(found.boxes_xyxy)
+    overlapping = (pair_iou(boxes[:, None], boxes) > OVERLAP).triu(1).nonzero().tolist()
+    pairs = ({classes[found.class_ids[i]] for i in indices} for indices in overlapping)
+    return any(len(kinds) == 1 or kinds == CONFUSED for kinds in pairs)
