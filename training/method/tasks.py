@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tdfusion_ros.backends.bundle import CONTRACT_FILE
 from tdfusion_ros.backends.bundle import read_bundle
-from tdfusion_ros.backends.torch_network import load_network
+from tdfusion_ros.backends.torch_network import read_network
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
@@ -59,7 +59,7 @@ def first_fusion(folder: str) -> nn.Module:
     if not (Path(folder) / CONTRACT_FILE).is_file():
         return load_fusion(folder)
     bundle = read_bundle(Path(folder))
-    return load_network(bundle.architecture, bundle.weights()).fusion.requires_grad_(True)
+    return read_network(bundle.architecture, bundle.weights()).fusion
 
 
 def frozen_fusion(run: str, device: torch.device) -> nn.Module:
