@@ -88,7 +88,7 @@ def test_backend_trt_uses_onnx_runtime_where_torch_tensorrt_is_not_installed(
 ):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     monkeypatch.setattr(gpu, 'tensorrt_version', lambda: '10.3.0')
-    monkeypatch.setattr(trt.importlib.util, 'find_spec', lambda name: name == 'onnxruntime')
+    monkeypatch.setattr(trt.importlib.util, 'find_spec', {'onnxruntime': 'found'}.get)
     monkeypatch.setattr(
         engine_process, 'run_builder', lambda request, *rest: engine_builder.perform(request)
     )

@@ -73,7 +73,7 @@ def machine(monkeypatch, tmp_path, driver, shipped):
     machine = FakeMachine()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     monkeypatch.setattr(engine_process, 'run_builder', machine.run_builder)
-    monkeypatch.setattr(trt.importlib.util, 'find_spec', lambda name: name == 'torch_tensorrt')
+    monkeypatch.setattr(trt.importlib.util, 'find_spec', {'torch_tensorrt': 'found'}.get)
     plans = SimpleNamespace(PlanEngine=lambda plan, size: FakePlan(shipped.graph, plan, size))
     monkeypatch.setattr(backends, 'trt_plan', plans, raising=False)
     return machine
