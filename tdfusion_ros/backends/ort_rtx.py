@@ -7,12 +7,9 @@ from importlib import metadata
 import importlib.util
 from typing import Any
 
-import numpy as np
-
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends.engine_cache import cache_folder
-from tdfusion_ros.core.contract import OUTPUTS
-from tdfusion_ros.core.data import RawOutput
+from tdfusion_ros.backends.ort_tensorrt import SessionEngine
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
@@ -112,7 +109,7 @@ def probe() -> dict[str, Any]:
     return {'key': key, 'description': description}
 
 
-class RtxEngine:
+class RtxEngine(SessionEngine):
     """
     A compiled engine for one image size.
 
@@ -120,8 +117,6 @@ class RtxEngine:
     :raises ConfigError: if the provider cannot be used.
     :raises ModelError: if it refuses the engine.
     """
-
-    name = 'trt'
 
     def __init__(self, model: bytes) -> None:
         import onnxruntime
@@ -131,24 +126,10 @@ class RtxEngine:
         options.add_session_config_entry('session.disable_cpu_ep_fallback', '1')
         options.add_provider_for_devices(devices()[:1], provider_options())
         try:
-            self._session: Any = onnxruntime.InferenceSession(model, options)
+            session = onnxruntime.InferenceSession(model, options)
         except Exception as error:  # as above
             raise ModelError(f'ONNX Runtime cannot load the engine: {error}') from error
-        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
-
-    def run(
-        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
-    ) -> RawOutput:
-        """
-        Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
-
-        :raises ModelError: if ONNX Runtime fails.
-        """
-        images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
-        try:
-            return RawOutput(*self._session.run(list(OUTPUTS), images))
-        except Exception as error:  # as above
-            raise ModelError(f'ONNX Runtime cannot run the engine: {error}') from error
+        super().__init__(session)
 
 
 def provider_options() -> dict[str, str]:

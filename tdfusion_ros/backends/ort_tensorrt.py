@@ -39,38 +39,14 @@ def provider_options(
     }
 
 
-class OrtEngine:
-    """
-    The graph of a bundle for one image size, through ONNX Runtime.
-
-    :param folder: contains the engine, or receives it at the first run.
-    :param inputs: names of the graph's inputs, as in its contract.
-    :raises ModelError: if the provider is not used, or the engine cannot be built.
-    """
+class SessionEngine:
+    """An engine for one image size, in a session of ONNX Runtime."""
 
     name = 'trt'
 
-    def __init__(
-        self, graph: bytes, folder: Path, size_hw: tuple[int, int], inputs: Sequence[str]
-    ) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                graph, options, providers=[(PROVIDER, provider_options(folder, size_hw, inputs))]
-            )
-        except Exception as error:  # ONNX Runtime's errors have no common base
-            raise ModelError(f'ONNX Runtime cannot build the engine: {error}') from error
-        if self._session.get_providers()[0] != PROVIDER:  # it silently continues without
-            raise ModelError(
-                'ONNX Runtime cannot load its TensorRT provider: install the TensorRT that '
-                f'ONNX Runtime {onnxruntime.__version__} was built for'
-            )
-        self._inputs = inputs
-        ir = np.zeros(size_hw, np.float32)
-        self.run(np.zeros((*size_hw, 3), np.uint8), ir, np.ones_like(ir))
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._inputs = [tensor.name for tensor in session.get_inputs()]
 
     def run(
         self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
@@ -80,11 +56,43 @@ class OrtEngine:
 
         :raises ModelError: if ONNX Runtime fails.
         """
+        images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
         try:
-            images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
             return RawOutput(*self._session.run(list(OUTPUTS), images))
-        except Exception as error:  # as above
+        except Exception as error:  # ONNX Runtime's errors have no common base
             raise ModelError(f'ONNX Runtime cannot run the engine: {error}') from error
+
+
+class OrtEngine(SessionEngine):
+    """
+    The graph of a bundle for one image size, through ONNX Runtime.
+
+    :param folder: contains the engine, or receives it at the first run.
+    :param inputs: names of the graph's inputs, as in its contract.
+    :raises ModelError: if the provider is not used, or the engine cannot be built.
+    """
+
+    def __init__(
+        self, graph: bytes, folder: Path, size_hw: tuple[int, int], inputs: Sequence[str]
+    ) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(
+                graph, options, providers=[(PROVIDER, provider_options(folder, size_hw, inputs))]
+            )
+        except Exception as error:  # as above
+            raise ModelError(f'ONNX Runtime cannot build the engine: {error}') from error
+        if session.get_providers()[0] != PROVIDER:  # it silently continues without
+            raise ModelError(
+                'ONNX Runtime cannot load its TensorRT provider: install the TensorRT that '
+                f'ONNX Runtime {onnxruntime.__version__} was built for'
+            )
+        super().__init__(session)
+        ir = np.zeros(size_hw, np.float32)
+        self.run(np.zeros((*size_hw, 3), np.uint8), ir, np.ones_like(ir))
 
 
 def from_files(
