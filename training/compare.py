@@ -38,9 +38,8 @@ from training.config import TrainConfig
 from training.config_reader import config_from_mapping
 from training.config_reader import load_config
 from training.data.batches import cache_samples
-from training.data.datasets import DataSet
 from training.data.datasets import Sample
-from training.data.mixture import Mixture
+from training.data.mixture import Data
 from training.data.mixture import open_data
 from training.measure import predictors
 from training.measure import tables
@@ -104,7 +103,7 @@ def is_finished(config: TrainConfig) -> bool:
     return True
 
 
-def check_runs(rows: Mapping[str, Row], split: str) -> DataSet | Mixture:
+def check_runs(rows: Mapping[str, Row], split: str) -> Data:
     """
     Check all data and runs before the first step, and return the data to measure on.
 

@@ -38,10 +38,9 @@ from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.formats.image_files import write_image
 from training import shell
-from training.data.datasets import DataSet
 from training.data.datasets import mask_classes
 from training.data.datasets import Sample
-from training.data.mixture import Mixture
+from training.data.mixture import Data
 from training.data.mixture import open_data
 from training.measure import fusers
 from training.measure import predictors
@@ -69,7 +68,7 @@ def write_pictures(
         write_image(Path(folder) / f'{sample.name}.png', picture)
 
 
-def open_sets(options: Namespace) -> list[DataSet | Mixture]:
+def open_sets(options: Namespace) -> list[Data]:
     """Return the data sets of --data: DATA, or DATA:SPLIT with a split of its own."""
     parts = [
         name.rpartition(':') if ':' in name else (name, '', options.split) for name in options.data

@@ -38,8 +38,7 @@ from training.checkpoint import architecture
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.augmentation import SIZE_MULTIPLE
-from training.data.datasets import DataSet
-from training.data.mixture import Mixture
+from training.data.mixture import Data
 from training.data.pair_files import read_text
 from training.measure import fusers
 from training.measure import predictors
@@ -108,9 +107,7 @@ def find_fusion(run: str, fusion_run: str = '') -> str:
     return folder
 
 
-def open_test_data(
-    measure_on: tuple[str, str], run: str, classes: Sequence[str]
-) -> DataSet | Mixture:
+def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]) -> Data:
     """Return the data to measure on; an error says which options choose others."""
     try:
         return predictors.open_labeled(*measure_on, run, classes)
@@ -130,7 +127,7 @@ def write_weights(model: Perception, folder: Path) -> dict[str, float]:
     return graph.check_parity(model, folder, graph.PARITY_HW)
 
 
-def measure(folder: Path, data: DataSet | Mixture, classes: Sequence[str]) -> dict[str, Any]:
+def measure(folder: Path, data: Data, classes: Sequence[str]) -> dict[str, Any]:
     """Return the figures of a bundle: average precision and fusion quality."""
     methods = {**fusers.BASELINES, folder.name: fusers.bundle_fuser(str(folder))}
     own = {folder.name: (predictors.bundle_predictor(str(folder)), tuple(classes))}

@@ -20,7 +20,7 @@ from training.config import NETWORK_RUNS
 from training.config import recorded_settings
 from training.config import TASKS
 from training.data.boxes import IGNORED
-from training.data.datasets import DataSet
+from training.data.mixture import Data
 from training.data.mixture import is_mixture
 from training.data.mixture import Mixture
 from training.data.mixture import open_data
@@ -144,9 +144,7 @@ def duration(seconds: float) -> str:
     return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
 
 
-def training_pairs(
-    description: Mapping[str, Any], elsewhere: str = ''
-) -> DataSet | Mixture | None:
+def training_pairs(description: Mapping[str, Any], elsewhere: str = '') -> Data | None:
     """
     Return the pairs that a run was trained on; None if they are missing or have changed.
 
@@ -164,7 +162,7 @@ def training_pairs(
     return data if len(data) == description['pairs'] else None
 
 
-def contents(data: DataSet | Mixture) -> dict[str, Any]:
+def contents(data: Data) -> dict[str, Any]:
     """
     Return the numbers of pairs by size, light and source, and of boxes by class.
 
@@ -226,7 +224,7 @@ def data_name(description: Mapping[str, Any]) -> str:
 
 
 def evaluation_facts(
-    measure_on: tuple[str, str], data: DataSet | Mixture, lineage: Sequence[str], fusion_run: str
+    measure_on: tuple[str, str], data: Data, lineage: Sequence[str], fusion_run: str
 ) -> dict[str, Any]:
     """
     Return what a bundle is measured on, and whether the figures may be too good.

@@ -16,8 +16,8 @@ from training.config import TrainConfig
 from training.data import augmentation
 from training.data import cameras
 from training.data.augmentation import Batch
-from training.data.datasets import DataSet
 from training.data.datasets import Sample
+from training.data.mixture import Data
 from training.data.mixture import Mixture
 from training.data.sampling import draw
 from training.data.sampling import sets_of
@@ -26,7 +26,7 @@ CACHE_BYTES = 4 * 2**30
 """Bytes of pixels up to which a data set is kept in memory."""
 
 
-def cache_samples(dataset: DataSet | Mixture, limit: int = CACHE_BYTES) -> Sequence[Sample]:
+def cache_samples(dataset: Data, limit: int = CACHE_BYTES) -> Sequence[Sample]:
     """
     Return the samples in memory if they are small enough, else the data set, which reads lazily.
 

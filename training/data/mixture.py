@@ -149,12 +149,16 @@ class Mixture(Sequence[Sample]):
         return [remark for part in self.parts for remark in part.data.check()]
 
 
+Data = DataSet | Mixture
+"""What a run trains on, or is measured on."""
+
+
 def is_mixture(root: str | Path) -> bool:
     """Return whether a path names the file of a mixture, not the folder of a data set."""
     return Path(root).suffix.lower() in SUFFIXES
 
 
-def open_data(root: str | Path, split: str) -> DataSet | Mixture:
+def open_data(root: str | Path, split: str) -> Data:
     """Return the split of a data set or of a mixture; as ``open_dataset``."""
     return open_mixture(Path(root), split) if is_mixture(root) else open_dataset(root, split)
 

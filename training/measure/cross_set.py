@@ -15,9 +15,8 @@ from tdfusion_ros.core.data import Detections
 from training.data.boxes import IGNORED
 from training.data.classes import common_classes
 from training.data.classes import correspondence
-from training.data.datasets import DataSet
 from training.data.datasets import Sample
-from training.data.mixture import Mixture
+from training.data.mixture import Data
 from training.measure import predictors
 from training.measure.bootstrap import bootstrap_difference
 from training.measure.inputs import Change
@@ -73,7 +72,7 @@ def open_competitors(
 
 
 def detect(
-    competitors: Competitors, data: DataSet | Mixture, classes: Sequence[str]
+    competitors: Competitors, data: Data, classes: Sequence[str]
 ) -> tuple[list[Sample], dict[tuple[str, ...], list[Detections]]]:
     """
     Return the labels, without images, and what each detector finds on each input.
@@ -132,9 +131,7 @@ def _new_ids(known: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     return ids
 
 
-def measured_classes(
-    competitors: Competitors, data: DataSet | Mixture
-) -> tuple[tuple[str, ...], str]:
+def measured_classes(competitors: Competitors, data: Data) -> tuple[tuple[str, ...], str]:
     """
     Return the classes to measure, and a sentence on what counts as them and what is left out.
 

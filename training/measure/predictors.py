@@ -16,9 +16,8 @@ from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.augmentation import whole
-from training.data.datasets import DataSet
 from training.data.datasets import Sample
-from training.data.mixture import Mixture
+from training.data.mixture import Data
 from training.data.mixture import open_data
 from training.measure.inputs import AS_IT_IS
 from training.measure.inputs import bundle_runner
@@ -37,7 +36,7 @@ def bundle_classes(model: str) -> tuple[str, ...]:
     return read_bundle(find_bundle(model)).contract.classes
 
 
-def open_boxes(root: str, split: str) -> DataSet | Mixture:
+def open_boxes(root: str, split: str) -> Data:
     """
     Return a split with boxes after reading all of them.
 
@@ -53,9 +52,7 @@ def open_boxes(root: str, split: str) -> DataSet | Mixture:
     return data
 
 
-def open_labeled(
-    root: str, split: str, detector: str, classes: Sequence[str]
-) -> DataSet | Mixture:
+def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -> Data:
     """
     Return the split on which to measure a detector.
 
