@@ -1,11 +1,13 @@
 from dataclasses import asdict
 import json
+from pathlib import Path
 import shlex
 
 import pytest
 
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training.bundle import history
+from training.bundle.card import rights
 from training.checkpoint import save_run
 from training.config import DetectionTask
 from training.config_reader import config_from_mapping
@@ -55,6 +57,19 @@ def test_a_missing_run_is_listed(save, evaluated):
     lineage = history.ancestors(detector, fusion)
     assert history.training_facts(lineage, fusion, '')['missing'] == ['runs/lost']
     assert evaluated(lineage, fusion)['trained_on'] is None
+
+
+def test_the_history_of_a_bundle_that_a_run_started_from_is_kept(save, evaluated):
+    shipped = str(Path(__file__).parents[2] / 'models' / 'msrs_rt')
+    fusion = save('fusion', fusion=shipped)
+    detector = save('detector', task='detection', fusion=fusion)
+    lineage = history.ancestors(detector, fusion)
+    facts = history.training_facts(lineage, fusion, '')
+    assert facts['missing'] == []
+    assert facts['before'][-1]['config']['frozen_detector']
+    assert facts['data']['data/train']['pairs'] == 4
+    assert 'LLVIP' in rights(facts)
+    assert evaluated(lineage, fusion)['trained_on'] is None  # its data are not here
 
 
 def test_the_command_has_the_settings_of_the_run():

@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tdfusion_ros.core.errors import FusionError
+from training.bundle import renewal
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import read_description
 from training.config import EXECUTION
@@ -194,6 +195,7 @@ def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> d
     :param elsewhere: another folder in which the data may be now.
     """
     descriptions = {run: read_description(run) for run in lineage}
+    before, earlier, missing = bundle_facts(missing_runs(lineage, fusion_run))
     data: dict[str, Any] = {}
     for description in descriptions.values():
         if data.get(data_name(description)) is None:
@@ -203,10 +205,26 @@ def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> d
         'git_commit': git_commit(),
         'fusion': without_paths(descriptions.pop(fusion_run)),
         'detector': without_paths(descriptions.pop(lineage[-1])),
-        'before': [without_paths(description) for description in descriptions.values()],
-        'missing': [_short_path(run) for run in missing_runs(lineage, fusion_run)],
-        'data': data,
+        'before': before + [without_paths(description) for description in descriptions.values()],
+        'missing': missing,
+        'data': earlier | data,
     }
+
+
+def bundle_facts(names: Sequence[str]) -> tuple[list[Description], dict[str, Any], list[str]]:
+    """Return the runs, data and missing runs of what is no run: a bundle knows its history."""
+    before: list[Description] = []
+    data: dict[str, Any] = {}
+    missing: list[str] = []
+    for name in names:
+        if not renewal.is_bundle(name):
+            missing.append(_short_path(name))
+            continue
+        runs, contents_of, others = renewal.fusion_history(name)
+        before += runs
+        data |= {data_name(run): contents_of.get(data_name(run)) for run in runs}
+        missing += others
+    return before, data, missing
 
 
 def missing_runs(lineage: Sequence[str], fusion_run: str) -> list[str]:

@@ -33,6 +33,17 @@ def read(folder: str) -> tuple[Perception, tuple[str, ...], dict[str, Any]]:
     return model.eval(), bundle.contract.classes, {key: contract[key] for key in KEPT}
 
 
+def fusion_history(folder: str) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
+    """
+    Return what the contract of a bundle says of its fusion network.
+
+    :returns: the runs that led to it, the contents of all data, and the runs that were missing.
+    """
+    training = _contract(folder).get('training', {})
+    runs = [*training.get('before', []), *filter(None, [training.get('fusion')])]
+    return runs, training.get('data', {}), training.get('missing', [])
+
+
 def evaluation_facts(folder: str, measure_on: tuple[str, str]) -> dict[str, Any]:
     """
     Return whether figures of a bundle on a split may be too good, as its contract says.
