@@ -200,7 +200,8 @@ def _place(path: Path) -> Path:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f'.{path.name[:200]}.{token_hex(4)}.tmp')
+    # A name may have 255 bytes, and a character up to 4.
+    return path.with_name(f'.{path.name[:50]}.{token_hex(4)}.tmp')
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

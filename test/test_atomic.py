@@ -54,6 +54,12 @@ def test_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch, call):
     assert names(tmp_path) == ['a.json']
 
 
+@pytest.mark.parametrize('name', ['x' * 255, 'ü' * 127])
+def test_longest_names_that_the_file_system_takes_can_be_written(tmp_path, name):
+    write_file(tmp_path / name, '')
+    assert names(tmp_path) == [name]
+
+
 def test_several_files_appear_together(tmp_path, monkeypatch):
     files = {tmp_path / 'a': b'1', tmp_path / 'b': b'2'}
     fail_at(monkeypatch, 'os.fsync', 1)
