@@ -39,7 +39,7 @@ class ThermalScaler:
     def reset(self) -> None:
         """Forget the smoothed range and what was recognized, for example after a jump in time."""
         self._range: np.ndarray | None = None  # low percentile, median, high percentile
-        self._recognized: dict[float, int] = {}
+        self._recognized: set[float] = set()
         self.seen: np.ndarray | None = None
         self.remarks: dict[str, str] = {}
 
@@ -94,8 +94,8 @@ class ThermalScaler:
         # In 8 bits, and in what is scaled already, any value may be the scene.
         if self._no_data is None and mode != 'passthrough' and counts.dtype != np.uint8:
             rows = no_data.picture_rows(counts)
-            self._recognized |= no_data.recognize(counts[rows], self._recognized)
-            values = self._recognized
+            values = no_data.recognize(counts[rows], self._recognized)
+            self._recognized.update(values)
         missing = no_data.equal_to(counts, values)
         if rows != slice(0, counts.shape[0]):
             missing = np.zeros(counts.shape, bool) if missing is None else missing

@@ -134,6 +134,19 @@ def test_recognized_value_stays_so_while_the_scene_comes_closer():
     assert scaler.seen is None
 
 
+def test_fire_that_saturates_has_data_also_after_a_pixel_that_is_stuck_there():
+    scaler = ThermalScaler(IrConfig())
+    stuck = COUNTS.copy()
+    stuck[10, 10] = 16_383
+    scaler.scale(stuck)
+    assert 'value 16383' in scaler.remarks['ir.no_data']
+    hot = np.float32(stuck)
+    cv2.circle(hot, (200, 120), 20, 24_000, -1)
+    scaled = scaler.scale(cv2.GaussianBlur(hot, (0, 0), 1.5).clip(0, 16_383).astype(np.uint16))
+    assert scaled[120, 200] == 1
+    assert scaler.seen is None
+
+
 def test_objects_of_a_simulated_camera_have_data():
     """They have one temperature and sharp borders."""
     counts = np.full((240, 320), 29_315, np.uint16)
