@@ -30,31 +30,18 @@ REMEDIES = {
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """
-    Write a file, text in UTF-8; a file that was there stays until the new one is complete.
-
-    :raises OutputError: if that is impossible.
-    """
+    """Write a file, text in UTF-8, as :func:`write_files`; until then the old one stays."""
     write_files({path: content.encode() if isinstance(content, str) else content})
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
-    """
-    Write all of some files, or none of them.
-
-    :raises OutputError: if that is impossible.
-    """
+    """Write all of some files, or none of them; OutputError if that is impossible."""
     with output_errors(next(iter(files))):
         replace_files({_place(path): content for path, content in files.items()})
 
 
 def replace_files(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
-    """
-    Write all of some files, or none of them.
-
-    :param mode: permissions of files that do not exist, minus the umask.
-    :raises OSError: if that is impossible.
-    """
+    """Write all of some files, or none; OSError if that fails. ``mode``: of new ones."""
     written: dict[Path, Path] = {}
     try:
         for path, content in files.items():
@@ -77,12 +64,7 @@ def replace_files(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
 
 
 def check_file(path: Path | None) -> None:
-    """
-    Check before the work that a file can be written after it.
-
-    :param path: None: there is nothing to write.
-    :raises OutputError: if it cannot.
-    """
+    """Raise OutputError before the work if a file (None: no file) cannot be written later."""
     if path is None:
         return
     with output_errors(path):
@@ -113,11 +95,7 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """
-    Make a folder and those above it, if they do not exist.
-
-    :raises OSError: if that is impossible.
-    """
+    """Make a folder and those above it, if they do not exist; OSError if that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -128,8 +106,7 @@ class NewFolder:
     """
     A folder that appears under its name when it is complete.
 
-    :param path: must not exist.
-    :raises OutputError: if it exists or cannot be made.
+    :raises OutputError: if ``path`` exists or it cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -144,20 +121,12 @@ class NewFolder:
         """Where to write; has the final name, and has to be made."""
 
     def write(self, name: str, content: bytes) -> None:
-        """
-        Write a file in it.
-
-        :raises OutputError: if that is impossible.
-        """
+        """Write a file in it; OutputError if that is impossible."""
         with output_errors(self._target):
             (self.partial / name).write_bytes(content)
 
     def commit(self) -> None:
-        """
-        Give it its name; or remove it, if that is impossible.
-
-        :raises OutputError: then.
-        """
+        """Give it its name; if that is impossible, remove it and raise OutputError."""
         try:
             with output_errors(self._target):
                 for folder, _, names in os.walk(self.partial):
@@ -175,11 +144,7 @@ class NewFolder:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """
-    Yield the place of a new folder, which appears when the context ends without an exception.
-
-    :raises OutputError: as :class:`NewFolder`.
-    """
+    """Yield the place of a :class:`NewFolder`, which appears if the context ends well."""
     folder = NewFolder(path)
     try:
         yield folder.partial

@@ -44,9 +44,8 @@ def build_engines(
     report: Callable[[str], None] = print,
 ) -> DescribedBackend:
     """
-    Build and cache the engines that the node would build at startup.
+    Build and cache the engines that the node would build at startup, for these image sizes.
 
-    :param sizes_hw: the image sizes of the cameras.
     :raises FusionError: if the model or the backend cannot be used.
     """
     bundle = read_bundle(find_bundle(config.model))
@@ -60,10 +59,8 @@ def compile_engines(
     report: Callable[[str], None] = print,
 ) -> list[Path]:
     """
-    Compile engines for the GPU of another machine, with TensorRT for RTX.
+    Compile engines for the GPU of another machine (``target``, as ``sm89``), by TensorRT for RTX.
 
-    :param target: the kind of GPU, as ``sm89``.
-    :param sizes_hw: the image sizes of the cameras.
     :returns: the files to copy into the cache folder of that machine.
     :raises FusionError: if the model or TensorRT cannot be used.
     """
@@ -74,12 +71,7 @@ def compile_engines(
 
 
 def share_folders() -> list[Path]:
-    """
-    Return where models and config may be: the source tree, then installations.
-
-    Every installer puts ``share/`` next to or above the package: ``pip install``, also with
-    ``--user`` or ``--target``, and colcon.
-    """
+    """Return where models and config may be: the source tree, then what pip or colcon made."""
     here = Path(__file__).resolve()
     ament = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
     prefixes = [*(Path(prefix) for prefix in ament if prefix), *here.parents[1:]]
@@ -88,11 +80,10 @@ def share_folders() -> list[Path]:
 
 def find_bundle(model: str) -> Path:
     """
-    Return the folder of a bundle.
+    Return the folder of a bundle: of a shipped one by name, or a folder, which has a slash.
 
     A name is never a folder: what the current folder contains must not replace a shipped model.
 
-    :param model: the name of a shipped bundle, or a folder, which has a slash.
     :raises ModelError: if there is none; the message lists the shipped ones.
     """
     if '/' in model and (Path(model).expanduser() / 'model.json').is_file():

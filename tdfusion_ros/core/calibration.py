@@ -66,11 +66,7 @@ Calibration = Identity | Homography | Extrinsics
 
 
 def parse_calibration(raw: Any) -> Calibration:
-    """
-    Return the calibration of a parsed YAML document.
-
-    :raises CalibrationError: naming the key that is missing or wrong.
-    """
+    """Return the calibration of a parsed YAML document; CalibrationError names a wrong key."""
     if not isinstance(raw, dict):
         raise CalibrationError('expected a mapping with the key mode')
     mode = raw.get('mode')
@@ -129,12 +125,7 @@ def _numbers(raw: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def parse_size(raw: Any, name: str) -> Size | None:
-    """
-    Read ``[height, width]``; None stays None.
-
-    :param name: for the message.
-    :raises CalibrationError: if it is anything else.
-    """
+    """Read ``[height, width]``; None stays None, else CalibrationError on ``name``."""
     if raw is None:
         return None
     size = _numbers(raw, name, (2,))

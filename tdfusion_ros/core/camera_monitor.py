@@ -30,11 +30,9 @@ MIN_OTHER_FRAMES = 3
 
 def probe(pixels: np.ndarray) -> np.ndarray:
     """
-    Return a grid of pixels of an image.
+    Return a grid of pixels, (h, w), of (H, W) or of the middle channel of (H, W, 3), contiguous.
 
-    :param pixels: (H, W) or (H, W, 3); of three channels the middle one is used.
-    :returns: (h, w) of the same dtype, contiguous; without the first rows, where cameras put
-        telemetry.
+    It leaves out the first rows, where cameras put telemetry.
     """
     if pixels.ndim == 3:
         pixels = pixels[..., 1]
@@ -66,13 +64,13 @@ class CameraMonitor:
     Follow one camera, and compare it with the other camera of the rig.
 
     :param stall_ns: nothing new for this long is a stall, unless the camera is that slow; 0:
-        nothing is a stall [ns].
+        never.
     :param start_ns: the same while the camera's rate is unknown, as before its first frame [ns].
     :param is_ir: a flat ir image is a fault; a flat rgb image may be the night.
 
     After each call ``fault`` is ``missing``, ``frozen``, ``flat``, ``coarse`` or '', ``fault_ns``
-    is its duration [ns], and ``image_state`` is ``ok``, ``dark``, ``saturated``, ``frozen``,
-    ``flat`` or ``coarse``.
+    is its duration, and ``image_state`` is ``ok``, ``dark``, ``saturated``, ``frozen``, ``flat``
+    or ``coarse``.
     """
 
     def __init__(self, stall_ns: int, start_ns: int, *, is_ir: bool) -> None:
@@ -114,11 +112,7 @@ class CameraMonitor:
         return new
 
     def update_other(self, stamp_ns: int, *, new: bool) -> None:
-        """
-        Take note of a frame of the other camera: this camera may be ``missing`` by now.
-
-        :param new: whether it shows a new image.
-        """
+        """Note a frame of the other camera, and whether it is ``new``: ours may be missing."""
         since_ns = stamp_ns if self._other_ns is None else min(self._other_ns[0], stamp_ns)
         self._other_ns = since_ns, stamp_ns
         self._other_frames += 1

@@ -159,11 +159,7 @@ class IrConfig:
 
 
 def crop_sides(text: str) -> tuple[int, ...] | None:
-    """
-    Return ``ir.crop``: how much to cut off at top, bottom, left and right [px]; None for ``auto``.
-
-    :raises ConfigError: if it is something else.
-    """
+    """Return ``ir.crop``: top, bottom, left, right [px]; None for ``auto``, else ConfigError."""
     sides = numbers('ir.crop', text, 4)
     if sides is not None and any(side < 0 or side % 1 for side in sides):
         raise ConfigError(f'ir.crop must be whole numbers of pixels, got {text!r}')
@@ -261,9 +257,8 @@ GROUPS = {'sync': SyncConfig, 'rgb': RgbConfig, 'ir': IrConfig}
 
 def from_mapping(values: Mapping[str, Any]) -> FusionConfig:
     """
-    Return a config with the given settings; the others have their defaults.
+    Return a config with these settings, dotted or nested; the others have their defaults.
 
-    :param values: as ``{'ir.invert': True}`` or, nested, ``{'ir': {'invert': True}}``.
     :raises ConfigError: naming the setting that is unknown, of a wrong type or out of range.
     """
     known = {name: value for name, value, _ in flat(FusionConfig())}

@@ -35,12 +35,8 @@ class Contract:
     The graph takes ``rgb`` (H, W, 3) uint8, ``ir`` (H, W) float32 in [0, 1], white-hot, and
     ``coverage`` (H, W) float32 in [0, 1], and returns ``fused`` (H, W, 3) uint8, ``boxes_xyxy``
     (A, 4) float32 in pixels and ``scores`` (A, C) float32; H and W are multiples of
-    ``size_multiple``.
-
-    :param classes: the C class names, in the order of ``scores``.
-    :param sha256: hash of each file of the bundle that is used, by file name.
-    :param inputs: names; an older graph has no ``coverage`` and fuses as if the thermal camera
-        saw everywhere.
+    ``size_multiple``. ``sha256`` has the hash of each file by name. An older graph has no
+    ``coverage`` among its ``inputs`` and fuses as if the thermal camera saw everywhere.
     """
 
     name: str
@@ -56,11 +52,7 @@ class Contract:
 
 
 def parse_contract(text: str) -> Contract:
-    """
-    Return the contract in ``model.json``, checked against the interface that this version runs.
-
-    :raises ModelError: if it is not a contract, or one for another interface.
-    """
+    """Return the contract in ``model.json``; ModelError if this version cannot run it."""
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -8,13 +8,10 @@ BORDER = 1 / 32  # width of the soft border as a share of the image's width
 
 def soft(seen: np.ndarray) -> np.ndarray:
     """
-    Return how much of the fused image to show at each pixel.
+    Return how much of the fused image to show, (H, W) float32, above 0 exactly where ``seen``.
 
     It rises from 0 outside to 1 at a distance of ``BORDER`` inside, without a step or a kink. The
     border of the image itself is not soft.
-
-    :param seen: (H, W) bool: where the thermal camera sees.
-    :returns: (H, W) float32 in [0, 1]; above 0 exactly where ``seen``.
     """
     if seen.all():
         return np.ones(seen.shape, np.float32)
@@ -25,11 +22,9 @@ def soft(seen: np.ndarray) -> np.ndarray:
 
 def composite(rgb: np.ndarray, fused: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     """
-    Return the fused image where the thermal camera sees, and the rgb image elsewhere.
+    Return (H, W, 3) uint8: fused where the thermal camera sees (``coverage`` > 0), rgb elsewhere.
 
     Graphs that read the coverage do this themselves; older ones do not.
-
-    :param rgb: (H, W, 3) uint8, as ``fused``. :param coverage: (H, W) float32 in [0, 1].
     """
     if coverage.min() == 1.0:
         return fused

@@ -83,11 +83,7 @@ class RegisteredPair:
 
 @dataclass(frozen=True, eq=False)
 class RawOutput:
-    """
-    What the graph returns; shapes are in :class:`tdfusion_ros.core.contract.Contract`.
-
-    :param fused: None if it was not needed and the backend omitted it.
-    """
+    """What the graph returns, shaped as in ``Contract``; ``fused`` None: it was not needed."""
 
     fused: np.ndarray | None
     boxes_xyxy: np.ndarray
@@ -126,13 +122,10 @@ class Detections:
 @dataclass(frozen=True, eq=False)
 class FusionResult:
     """
-    The image to show and the objects in it.
+    The image to show and the objects in it, with the time of each stage [ns].
 
-    :param fused: (H, W, 3) uint8, order R, G, B, on the rgb camera's grid: the fused image; the
-        rgb or the gray ir image while the other camera is missing; None if it was not needed and
-        the backend omitted it.
-    :param pair: the registered pair that it was made from.
-    :param stage_ns: the time of each stage [ns].
+    :param fused: (H, W, 3) uint8 RGB on the rgb camera's grid: fused; rgb or gray ir while the
+        other camera is missing; None if the backend omitted it because nobody needs it.
     """
 
     fused: np.ndarray | None

@@ -7,8 +7,7 @@ class FusionError(Exception):
     """
     Something from outside is wrong; the message says what was expected, found, and what to do.
 
-    The message is one line of printable characters, whatever it quotes, so that logs show all of
-    it; the middle of a very long message is left out.
+    It is one line of printable characters, whatever it quotes; a very long one lacks its middle.
     """
 
     def __init__(self, message: str) -> None:
@@ -46,11 +45,7 @@ class RequestError(FusionError):
 
 
 class FrameError(FusionError):
-    """
-    A frame cannot be used; it is dropped and counted by ``cause``.
-
-    :param cause: a short name for counters, for example ``bad_encoding``.
-    """
+    """A frame cannot be used; it is dropped and counted by ``cause``, as ``bad_encoding``."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)

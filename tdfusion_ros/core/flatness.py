@@ -35,11 +35,7 @@ def is_flat(grid: np.ndarray) -> bool:
 
 
 def is_coarse(grid: np.ndarray) -> bool:
-    """
-    Return whether an 8-bit image has a few gray levels only, and they show a scene.
-
-    That is what remains of 16-bit counts if a driver sends their upper 8 bits.
-    """
+    """Return whether a scene in 8 bits has a few levels only, as the upper 8 bits of 16 have."""
     if grid.dtype != np.uint8:
         return False
     levels = int(np.count_nonzero(np.bincount(grid.reshape(-1), minlength=256)))

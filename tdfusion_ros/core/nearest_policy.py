@@ -28,11 +28,7 @@ FINAL_GAP = 0.55
 
 @dataclass(frozen=True)
 class _Waiting:
-    """
-    A frame without a partner.
-
-    :param period_ns: of its stream when it arrived; later frames must not change the outcome.
-    """
+    """A frame without a partner; later frames must not change the period used for it."""
 
     stamp_ns: int
     frame: Any
@@ -41,11 +37,7 @@ class _Waiting:
 
 @dataclass
 class _Stream:
-    """
-    What is known of one stream.
-
-    :param abandoned_ns: its latest stamp before the other stream jumped back in time.
-    """
+    """What is known of one stream; ``abandoned_ns``: latest before the other jumped back."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
     intervals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=15))
@@ -126,11 +118,7 @@ class NearestPolicy:
         return False
 
     def _take_final_pairs(self, *, flush: bool) -> list[PolicyPair]:
-        """
-        Remove and return the pairs that are final, and drop frames that can have no partner.
-
-        :param flush: do not wait for nearer partners.
-        """
+        """Remove and return the final pairs; if ``flush``, wait for no nearer partner."""
         rgb, ir = self._streams['rgb'].waiting, self._streams['ir'].waiting
         pairs = []
         while rgb and ir:

@@ -32,12 +32,10 @@ HOLE_PX = 5  # side of the smallest hole that is not filled
 
 def picture_rows(image: np.ndarray) -> slice:
     """
-    Return the rows that show the scene, without rows of telemetry at the top or bottom.
+    Return the rows of (H, W) that show the scene, without telemetry at the top or bottom.
 
     Neighboring rows of a scene differ little; a row of telemetry differs from the next row of the
     picture by more than the scene has range. No more than ``MAX_EDGE_ROWS`` are left out.
-
-    :param image: (H, W).
     """
     height = image.shape[0]
     edge = min(MAX_EDGE_ROWS, height // 10)
@@ -61,10 +59,9 @@ def _differs(image: np.ndarray, row: int, neighbor: int, limit: float) -> bool:
 
 def equal_to(image: np.ndarray, values: Mapping[float, int]) -> np.ndarray | None:
     """
-    Return where an image holds no measurement, (H, W) bool; None: nowhere.
+    Return where (H, W) uint8, uint16 or float32 has no measurement, (H, W) bool; None: nowhere.
 
-    :param image: (H, W) uint8, uint16 or float32; NaN and infinity are never a measurement.
-    :param values: what else means that there is none, and how far around there is none [px].
+    :param values: what means that besides NaN and infinity, and how far around there is none [px].
     """
     missing = ~np.isfinite(image) if image.dtype == np.float32 else None
     for value, around_px in values.items():
@@ -84,8 +81,7 @@ def recognize(image: np.ndarray, before: Collection[float] = ()) -> dict[float, 
 
     :param image: (H, W) uint16 or float32.
     :param before: values that were recognized in earlier images; these may lie closer.
-    :returns: as ``equal_to`` takes them: the pixels around a rectified image
-        are mixed with the 0 outside.
+    :returns: as ``equal_to`` takes them: pixels around a rectified image are mixed with its 0.
     """
     recognized: dict[float, int] = {}
     sample = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]

@@ -44,13 +44,7 @@ def text_scale(size_hw: tuple[int, int]) -> float:
 def draw(
     image: np.ndarray, found: Detections, classes: Sequence[str], warning: str = ''
 ) -> np.ndarray:
-    """
-    Return a copy of the image with its detections.
-
-    :param image: (H, W, 3) uint8, order R, G, B.
-    :param classes: names by class id.
-    :param warning: a text to write across the top; empty: none.
-    """
+    """Return a copy of (H, W, 3) uint8 RGB with its detections and, if any, a warning on top."""
     canvas = image.copy()
     width, size = line_px(image.shape[:2]), text_scale(image.shape[:2])
     for box, score, class_id in found.rows():
@@ -73,9 +67,7 @@ def draw_edges(gray: np.ndarray, ir: np.ndarray, coverage: np.ndarray) -> np.nda
     """
     Return the rgb image in gray with the edges of ir in yellow, to check a calibration.
 
-    :param gray: (H, W) uint8.
-    :param ir: (H, W) float32, on the grid of ``gray``.
-    :param coverage: (H, W) float32 or bool; the image is dark where it is 0.
+    :param gray: (H, W) uint8; ``ir`` (H, W) float32; dark where ``coverage`` is 0.
     :returns: (H, W, 3) uint8, order R, G, B.
     """
     width, valid = gray.shape[1], coverage > 0

@@ -10,11 +10,7 @@ OTHER = {'rgb': 'ir', 'ir': 'rgb'}
 
 @dataclass(frozen=True)
 class PolicyPair:
-    """
-    Two frames that a policy paired.
-
-    :param skew_ns: stamp of ir minus stamp of rgb, time offsets added [ns].
-    """
+    """Two frames that a policy paired; ``skew_ns``: ir minus rgb, time offsets added [ns]."""
 
     rgb: Any
     ir: Any
@@ -22,21 +18,15 @@ class PolicyPair:
 
 
 class PairingPolicy(Protocol):
-    """
-    Pair frames as they arrive, by their stamps.
-
-    :param dropped: the number of frames that were not paired, by cause.
-    """
+    """Pair frames as they arrive, by their stamps; ``dropped`` counts the others by cause."""
 
     dropped: Counter[str]
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
         """
-        Take the next frame of a stream and return the pairs that are final now, oldest first.
+        Take the next frame of ``rgb`` or ``ir``; return the pairs that are final now, in order.
 
-        :param stream: ``rgb`` or ``ir``.
-        :param stamp_ns: its stamp, without the stream's time offset [ns].
-        :param frame: any object; the pair returns it.
+        :param stamp_ns: its stamp, without the stream's time offset. ``frame``: any object.
         """
 
     def flush(self) -> list[PolicyPair]:

@@ -34,11 +34,7 @@ class Backend(Protocol):
     def run(
         self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
     ) -> RawOutput:
-        """
-        Run the graph on (H, W, 3) uint8 and twice (H, W) float32, all contiguous.
-
-        :param fused: False: the fused image is not needed; the backend may omit it.
-        """
+        """Run on (H, W, 3) uint8 and twice (H, W) float32; may omit what is not ``fused``."""
 
 
 class Pipeline:
@@ -86,12 +82,7 @@ class Pipeline:
         self._config = config
 
     def process(self, rgb: Frame, ir: Frame, *, fused: bool = True) -> FusionResult:
-        """
-        Fuse two frames that belong together.
-
-        :param fused: False: only the detections are needed.
-        :raises FrameError: if a frame cannot be used.
-        """
+        """Fuse two frames that belong together, as :meth:`process_pair`."""
         return self.process_pair(FramePair(rgb, ir, 'fused', rgb), fused=fused)
 
     def process_pair(self, pair: FramePair, *, fused: bool = True) -> FusionResult:

@@ -12,11 +12,7 @@ BLOCK = 128  # candidates that are compared at once: fits the cache
 
 
 def wanted_classes(class_filter: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray:
-    """
-    Return which classes to report, (C,) bool.
-
-    :raises ConfigError: if the filter names a class that the model does not have.
-    """
+    """Return which classes to report, (C,) bool; ConfigError for one the model has not."""
     unknown = sorted(set(class_filter) - set(classes))
     if unknown:
         raise ConfigError(
@@ -34,12 +30,9 @@ def detections(
     wanted: np.ndarray,
 ) -> Detections:
     """
-    Return the detected objects, best first.
+    Return the detected objects, best first, clipped to the published image.
 
-    :param boxes_xyxy: (A, 4) float32 [px].
-    :param scores: (A, C) float32 in [0, 1].
-    :param size_hw: size of the published image; boxes are clipped to it.
-    :param wanted: (C,) bool, the classes to report.
+    :param boxes_xyxy: (A, 4) float32 [px]; ``scores`` (A, C) float32; ``wanted`` (C,) bool.
     """
     columns = np.flatnonzero(wanted)
     if len(columns) < len(wanted):

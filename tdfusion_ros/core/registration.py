@@ -37,10 +37,10 @@ class Registration:
         """
         Return the ir image on the rgb grid, and its coverage.
 
-        :param ir: (h, w) float32 in [0, 1].
-        :param seen: (h, w) bool: where it holds a measurement; None: everywhere.
+        :param ir: (h, w) float32 in [0, 1]; ``seen`` (h, w) bool: where it measures; None:
+            everywhere.
         :returns: (H, W) float32 in [0, 1], 0 where the ir camera does not see; (H, W) float32 as
-            :attr:`tdfusion_ros.core.data.RegisteredPair.coverage`, read-only.
+            ``RegisteredPair.coverage``, read-only.
         :raises CalibrationError: if the calibration maps no pixel into the ir image.
         """
         sizes = (rgb_size_hw, (ir.shape[0], ir.shape[1]))
@@ -95,8 +95,7 @@ def _maps(points: np.ndarray, seen: np.ndarray, ir_size_hw: Size) -> tuple[np.nd
     """
     Return the maps for ``cv2.remap``: no pixel is mixed with the black around the image.
 
-    Pixels whose center lies in the outer half of a border pixel take its value, and those outside
-    are sent so far away that they are 0.
+    Pixels in the outer half of a border pixel take its value; those outside become 0.
     """
     last = np.array(ir_size_hw[::-1]) - 1
     points = np.where(seen[..., None], points.clip(0, last), FAR_PX).astype(np.float32)
@@ -104,11 +103,7 @@ def _maps(points: np.ndarray, seen: np.ndarray, ir_size_hw: Size) -> tuple[np.nd
 
 
 def check_view(calibration: Calibration) -> None:
-    """
-    Refuse a calibration that must be a mistake, if it states the image sizes.
-
-    :raises CalibrationError: if ir covers less than ``MIN_VIEW`` of the rgb image.
-    """
+    """Raise CalibrationError if ir covers less than ``MIN_VIEW`` of rgb, if sizes are known."""
     if isinstance(calibration, Extrinsics):
         rgb_hw, ir_hw = calibration.rgb.size_hw, calibration.ir.size_hw
     elif (
@@ -137,12 +132,7 @@ def inside(points: np.ndarray, size_hw: Size) -> np.ndarray:
 def rgb_to_ir(
     calibration: Calibration, points: np.ndarray, rgb_size_hw: Size, ir_size_hw: Size
 ) -> np.ndarray:
-    """
-    Map pixels of the rgb image to pixels of the ir image.
-
-    :param points: (..., 2) x, y in an rgb image of ``rgb_size_hw``.
-    :returns: (..., 2) x, y in an ir image of ``ir_size_hw``.
-    """
+    """Map pixels (..., 2), x and y, of an rgb image to pixels of an ir image of these sizes."""
     flat = points.reshape(-1, 1, 2)
     if isinstance(calibration, Identity):
         mapped = _rescale(flat, rgb_size_hw, ir_size_hw)
@@ -178,11 +168,9 @@ def _project(calibration: Extrinsics, flat: np.ndarray) -> np.ndarray:
 
 def fold(d: np.ndarray) -> float:
     """
-    Return the tangent of the angle beyond which a distortion model maps inward again.
+    Return the tangent of the angle beyond which the distortion ``d`` maps inward again.
 
     Points further out are outside of the image, but the model would map them into it.
-
-    :param d: (n,) as in :class:`tdfusion_ros.core.calibration.Camera`.
     """
     radius = np.linspace(0.0, 10.0, 10001)
     k1, k2, _, _, k3, k4, k5, k6 = np.concatenate([d, np.zeros(8 - len(d))])

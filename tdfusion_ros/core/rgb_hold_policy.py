@@ -20,10 +20,10 @@ IR_FRAMES = 4  # kept, because in a looping bag one stream restarts before the o
 
 class RgbHoldPolicy:
     """
-    The mode ``rgb_hold``, see :class:`tdfusion_ros.core.pairing_policy.PairingPolicy`.
+    The mode ``rgb_hold``, a :class:`tdfusion_ros.core.pairing_policy.PairingPolicy`.
 
-    ``dropped`` counts rgb frames only: ``no_partner`` (no ir frame is near enough),
-    ``out_of_order``, ``reset``.
+    ``dropped`` counts rgb frames only: ``no_partner`` (no ir frame near), ``out_of_order``,
+    ``reset``.
     """
 
     def __init__(self, config: SyncConfig) -> None:

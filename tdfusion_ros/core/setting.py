@@ -21,13 +21,7 @@ def setting(
     choices: tuple[Any, ...] = (),
     live: bool = False,
 ) -> Any:
-    """
-    Declare a setting of the node or of a training.
-
-    :param doc: its description, one sentence.
-    :param low: its smallest value; None: it has no range.
-    :param live: whether it may change while the node runs.
-    """
+    """Declare a setting: default, description, range (None: open), choices, if it is live."""
     return field(
         default=default,
         metadata={'doc': doc, 'choices': choices, 'low': low, 'high': high, 'live': live},
@@ -54,11 +48,7 @@ def flat(config: Any, prefix: str = '') -> Iterator[tuple[str, Any, Mapping[str,
 
 
 def cast(name: str, value: Any, default: Any) -> Any:
-    """
-    Return a value as the type of the setting's default.
-
-    :raises ConfigError: if it has another type.
-    """
+    """Return a value as the type of the setting's default; ConfigError if it has another type."""
     wanted = type(default)
     if getattr(value, 'ndim', None) == 0:  # a numpy scalar
         value = value.item()
@@ -75,12 +65,10 @@ def cast(name: str, value: Any, default: Any) -> Any:
 
 def numbers(name: str, text: str, count: int | None = None) -> tuple[float, ...] | None:
     """
-    Return the numbers that a setting lists, as in ``0, 16383``.
+    Return the numbers that a setting lists, as in ``0, 16383``; ``none`` lists none.
 
-    :param text: the value; ``none`` lists none.
     :param count: how many there must be; None: any number.
-    :returns: None for ``auto``.
-    :raises ConfigError: if it is something else.
+    :returns: None for ``auto``; anything else is a ConfigError.
     """
     if text.strip() == 'auto':
         return None
@@ -94,11 +82,7 @@ def numbers(name: str, text: str, count: int | None = None) -> tuple[float, ...]
 
 
 def check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
-    """
-    Check a value against the choices and the range of its setting.
-
-    :raises ConfigError: if it is none of them, or outside.
-    """
+    """Raise ConfigError for a value outside of the choices or the range of its setting."""
     if metadata['choices'] and value not in metadata['choices']:
         raise ConfigError(f'{name} must be one of {", ".join(metadata["choices"])}, got {value!r}')
     low, high = metadata['low'], metadata['high']

@@ -16,22 +16,14 @@ MAX_DELAY_MS = 1000.0
 
 @dataclass
 class CameraTimes:
-    """
-    Stamps of one camera and when its images arrived or were recorded, in that order [ns].
-
-    :param arrivals_ns: as long as ``stamps_ns``; empty: not known.
-    """
+    """Stamps of one camera, and when its images arrived or were recorded (empty: unknown) [ns]."""
 
     stamps_ns: MutableSequence[int] = field(default_factory=list)
     arrivals_ns: MutableSequence[int] = field(default_factory=list)
 
 
 def check_stamp(stamp_ns: int) -> None:
-    """
-    Check that an image has a time.
-
-    :raises FrameError: if its stamp is 0 (not stamped) or negative.
-    """
+    """Raise FrameError for an image whose stamp is 0 (not stamped) or negative."""
     if stamp_ns == 0:
         raise FrameError('no_stamp', f'the stamp of the image is 0: {STAMP_IT}')
     if stamp_ns < 0:
@@ -53,8 +45,7 @@ def skews_ms(rgb_stamps_ns: Sequence[int], ir_stamps_ns: Sequence[int]) -> np.nd
     """
     Return the stamp of each ir frame minus that of its nearest rgb frame [ms].
 
-    ir frames before the first and after the last rgb frame are left out: their partner may have
-    been missed.
+    Without ir frames before the first or after the last rgb frame: their partner may be missing.
     """
     rgb, ir = (np.sort(np.array(s, np.int64)) for s in (rgb_stamps_ns, ir_stamps_ns))
     if len(rgb) < 2 or len(ir) < 2:

@@ -87,11 +87,7 @@ def _warning(stream: str, fault: str, fault_ns: int) -> str:
 
 
 def make_policy(sync: SyncConfig) -> PairingPolicy:
-    """
-    Return the pairing policy and mode that the config names.
-
-    :raises ConfigError: if the policy needs message_filters, so only the live node can use it.
-    """
+    """Return the policy that the config names; ConfigError for one of the live node alone."""
     if sync.policy != 'nearest':
         raise ConfigError(
             f"sync.policy '{sync.policy}' needs message_filters and works in the live node only: "
@@ -152,11 +148,7 @@ class Synchronizer:
         return sentences
 
     def push(self, stream: str, frame: Frame) -> list[FramePair]:
-        """
-        Take the next frame of a stream and return the pairs to process now.
-
-        :param stream: ``rgb`` or ``ir``.
-        """
+        """Take the next frame of ``rgb`` or ``ir`` and return the pairs to process now."""
         observed, other = self._observe(stream, frame), self._monitors[OTHER[stream]]
         paired = self._policy.push(stream, frame.stamp_ns, observed)
         pairs = [pair for one in paired for pair in self._check(one)]

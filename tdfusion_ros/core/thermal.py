@@ -49,8 +49,7 @@ class ThermalScaler:
 
         :param counts: (H, W) uint8 or uint16; or (H, W, 3), order R, G, B; or (H, W) float32:
             temperatures, or values in [0, 1]; NaN: no value.
-        :returns: (h, w) float32 in [0, 1], without the rows and columns that ``ir.crop`` cuts
-            off; 0 where too many pixels side by side have no value.
+        :returns: (h, w) float32, cut by ``ir.crop``; 0 where too many neighbors have no value.
         :raises FrameError: ``bad_encoding`` if the channels differ and ``ir.color`` is ``refuse``;
             ``no_data`` if no pixel has a value.
         """
@@ -160,9 +159,8 @@ def _is_jump(before: np.ndarray, now: np.ndarray) -> bool:
 
 def gray(pixels: np.ndarray, *, luma: bool = False) -> np.ndarray:
     """
-    Return one channel of a thermal image that is stored as three equal ones.
+    Return one channel of a thermal image, (H, W, 3) RGB, that is stored as three equal ones.
 
-    :param pixels: (H, W, 3), order R, G, B.
     :param luma: return the luma of an image in false colors instead of an error.
     :raises FrameError: ``bad_encoding`` if the channels differ by more than JPEG makes them.
     """

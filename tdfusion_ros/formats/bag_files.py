@@ -26,11 +26,9 @@ CONVERT = 'convert it with: rosbags-convert --src {} --dst FOLDER'
 
 def find_files(path: Path, warn: Warn) -> tuple[list[Path], dict[str, int]]:
     """
-    Return the storage files of a bag, and what it should have.
+    Return the storage files of a bag in order, and the messages of each topic that it promises.
 
     :param path: its folder, its metadata.yaml, or one storage file, which is read alone.
-    :returns: its files in the order of recording; the number of messages on each topic, as
-        metadata.yaml says.
     :raises BagError: if there is none.
     """
     if not path.exists():
@@ -59,9 +57,8 @@ def find_files(path: Path, warn: Warn) -> tuple[list[Path], dict[str, int]]:
 
 def open_file(path: Path, warn: Warn, stack: ExitStack) -> StorageFile:
     """
-    Open a storage file by its content, whatever its name.
+    Open a storage file by its content, whatever its name; ``stack`` closes what was opened.
 
-    :param stack: closes it, and removes what was unpacked.
     :raises ValueError, OSError: with what is wrong with it.
     """
     with path.open('rb') as file:
@@ -115,11 +112,7 @@ def _missing(folder: Path, missing: list[str]) -> str:
 
 
 def _read_metadata(path: Path, warn: Warn) -> tuple[list[str], dict[str, int]]:
-    """
-    Return the names of the files and the promised messages by topic; empty without metadata.
-
-    :raises BagError: if the files are compressed in a way that cannot be read.
-    """
+    """Return the names of the files and the promised messages by topic; empty without metadata."""
     if not path.is_file():
         return [], {}
     try:

@@ -22,12 +22,7 @@ Warn = Callable[[str], None]
 
 
 class Channel(NamedTuple):
-    """
-    One topic with one message type in one file.
-
-    :param kind: for example ``sensor_msgs/msg/Image``.
-    :param encoding: of its messages: ``cdr`` for ROS 2.
-    """
+    """One topic with one message type in one file; its messages are ``cdr``-encoded in ROS 2."""
 
     topic: str
     kind: str
@@ -35,12 +30,7 @@ class Channel(NamedTuple):
 
 
 class StorageFile(Protocol):
-    """
-    An open storage file.
-
-    :param channels: by their ids.
-    :param counts: number of messages by channel id.
-    """
+    """An open storage file: its channels, and numbers of messages, by channel id."""
 
     channels: dict[int, Channel]
     counts: Counter[int]
@@ -48,11 +38,7 @@ class StorageFile(Protocol):
     def messages(
         self, ids: Collection[int], at_ns: int | None
     ) -> Iterator[tuple[int, int, bytes]]:
-        """
-        Yield channel id, time of recording [ns] and data, in the order of recording.
-
-        :param at_ns: only the messages of this time [ns].
-        """
+        """Yield channel id, time of recording [ns] and data in order; or at one time only."""
 
     def close(self) -> None: ...
 
@@ -63,11 +49,7 @@ def message_type(name: str) -> str:
 
 
 def unpack_message(data: bytes) -> bytes:
-    """
-    Return a message, which may be compressed with zstd (compression_mode: message).
-
-    :raises ValueError: if it is damaged, or larger than MAX_UNPACKED.
-    """
+    """Return a message, which zstd may have compressed; ValueError if damaged or too large."""
     if not data.startswith(ZSTD_MAGIC):
         return data
     unpacked, whole = unpack_zstd(data, MAX_UNPACKED)
@@ -78,9 +60,8 @@ def unpack_message(data: bytes) -> bytes:
 
 def unpack_zstd(data: bytes, limit: int) -> tuple[bytes, bool]:
     """
-    Return what zstd data unpack to, and whether they are complete.
+    Return what zstd data unpack to, up to ``limit`` bytes, and whether that is all of it.
 
-    :param limit: stop after this many bytes.
     :raises ValueError: if they are damaged.
     """
     decompressor = zstd.ZstdDecompressor()

@@ -26,11 +26,7 @@ def image_topics(types: Mapping[str, str]) -> list[str]:
 
 
 def cameras_by_namespace(topics: Iterable[str], stream: str) -> dict[str, str]:
-    """
-    Return the image topics of a stream by the namespace of their rig, raw ones preferred.
-
-    :param topics: image topics; of ``/NAMESPACE/STREAM/image_raw[/compressed[Depth]]``.
-    """
+    """Return the topics of a stream, as ``/NS/rgb/image_raw``, by namespace, raw ones first."""
     found: dict[str, str] = {}
     for end in (end.format(stream) for end in ENDS):
         for topic in topics:
@@ -45,8 +41,7 @@ def find_image_topics(
     """
     Return the topic of ``rgb`` and of ``ir``: both of one rig.
 
-    :param types: message type of every topic.
-    :param counts: its number of messages; topics without any are used only if there are no others.
+    :param types: message type of every topic; ``counts`` its messages: empty ones come last.
     :param wanted: topics that the user named, by stream; empty: found by their names.
     :raises BagError: naming the image topics, if one is missing or several rigs are possible.
     """
@@ -85,11 +80,7 @@ def find_image_topics(
 
 
 def transport_topic(topic: str, transport: str) -> str:
-    """
-    Return the topic on which image_transport sends the images of a raw one.
-
-    :param transport: one of :data:`tdfusion_ros.core.config.TRANSPORTS`.
-    """
+    """Return the topic on which image_transport sends the images of a raw one."""
     return topic if transport == 'raw' else f'{topic}/{transport}'
 
 

@@ -25,7 +25,6 @@ class BagWriter:
 
     As a context manager it is closed, or discarded if an exception ends the context.
 
-    :param folder: a folder that does not exist.
     :raises OutputError: if it cannot be written.
     """
 
@@ -44,11 +43,7 @@ class BagWriter:
             raise
 
     def close(self) -> None:
-        """
-        Finish the bag.
-
-        :raises OutputError: if that is impossible; then nothing is left of it.
-        """
+        """Finish the bag; if that is impossible, remove it and raise OutputError."""
         try:
             with output_errors(self._path):
                 self._writer.close()
@@ -75,13 +70,7 @@ class BagWriter:
     def write(
         self, topic: str, kind: str, time_ns: int, message: Any, *, latched: bool = False
     ) -> None:
-        """
-        Write one message.
-
-        :param kind: its type, for example ``sensor_msgs/msg/Image``.
-        :param message: of a class of rosbags, or serialized.
-        :raises OutputError: if that is impossible.
-        """
+        """Write a message of rosbags, or a serialized one; OutputError if that is impossible."""
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
                 topic, kind, typestore=typestore(), offered_qos_profiles=[_qos(latched)]

@@ -107,13 +107,7 @@ class BagReader:
         return dict(self._kinds)
 
     def find(self, rgb: str = '', ir: str = '') -> ImageTopics:
-        """
-        Return the topics to read.
-
-        :param rgb: a topic; empty: the one that ends in rgb/image_raw[/compressed].
-        :param ir: the same for ir.
-        :raises BagError: naming the image topics of the bag.
-        """
+        """Return the topics to read, named or found; BagError lists the image topics."""
         kinds = self._kinds
         counts = {topic: self.count(topic) for topic in kinds}
         try:
@@ -144,11 +138,7 @@ class BagReader:
     def serialized(
         self, *topics: str, at_ns: int | None = None
     ) -> Iterator[tuple[str, int, bytes]]:
-        """
-        Yield topic, time of recording [ns] and the serialized message (CDR).
-
-        :param at_ns: only the messages of this time, without reading the others [ns].
-        """
+        """Yield topic, time of recording [ns] and the message as CDR; or of one time only."""
         read: Counter[str] = Counter()
         for file in self._files:
             ids = {
@@ -173,20 +163,12 @@ class BagReader:
             self._compare(topics, read)
 
     def messages(self, *topics: str, at_ns: int | None = None) -> Iterator[tuple[str, int, Any]]:
-        """
-        Yield topic, time of recording [ns] and message.
-
-        :raises BagError: where a message is damaged.
-        """
+        """Yield topic, time of recording [ns] and message; BagError where one is damaged."""
         for topic, time_ns, data in self.serialized(*topics, at_ns=at_ns):
             yield topic, time_ns, self.deserialize(topic, data)
 
     def deserialize(self, topic: str, data: bytes) -> Any:
-        """
-        Return the message that :meth:`serialized` has yielded.
-
-        :raises BagError: if it is damaged.
-        """
+        """Return the message that :meth:`serialized` has yielded; BagError if it is damaged."""
         try:
             return typestore().deserialize_cdr(data, self._kinds[topic])
         except Exception as error:  # rosbags has no common base class for damaged messages

@@ -8,13 +8,7 @@ from tdfusion_ros.core.data import Size
 
 @dataclass(frozen=True)
 class Region:
-    """
-    The part of the full image that is sent, and how many of its pixels become one.
-
-    :param offset_xy: left and top, in pixels of the full image.
-    :param size_hw: in pixels of the full image.
-    :param binning_yx: number of rows and columns that become one.
-    """
+    """The part of the full image that is sent (left and top, size [px]), and its binning."""
 
     offset_xy: tuple[int, int]
     size_hw: Size
@@ -31,8 +25,7 @@ def region_of(info: Any) -> Region:
     """
     Return the region of a sensor_msgs/CameraInfo; a roi of zeros is the full image.
 
-    Source: the comments of CameraInfo.msg, and REP 104. ``K`` and the size belong to the full
-    image.
+    ``K`` and the size belong to the full image (CameraInfo.msg, REP 104).
     """
     roi, binning_yx = info.roi, (max(1, int(info.binning_y)), max(1, int(info.binning_x)))
     if not roi.width or not roi.height:
@@ -42,9 +35,5 @@ def region_of(info: Any) -> Region:
 
 
 def describes(info: Any, size_hw: Size) -> bool:
-    """
-    Return whether a CameraInfo belongs to images of a size.
-
-    Some drivers write the size of the images where that of the full image is due.
-    """
+    """Return whether a CameraInfo is for images of a size, or the full one, as some drivers say."""
     return size_hw in ((info.height, info.width), region_of(info).sent_size_hw)

@@ -174,11 +174,7 @@ class _HeaderBytes(BytesIO):
 
 
 def _check_header(kind: str, data: np.ndarray) -> int:
-    """
-    Return the orientation of a TIFF, 1 for others.
-
-    :raises FrameError: before memory for the pixels is allocated.
-    """
+    """Return the orientation of a TIFF, 1 for others; FrameError before pixels are allocated."""
     content, bits, channels, tile_hw, orientation = data.tobytes(), 8, 4, [1, 1], 1
     limit = MAX_HEADER_BYTES + len(content) * (kind == 'WEBP')  # Pillow reads a whole WEBP
     try:
@@ -260,7 +256,7 @@ class SizeGuard:
     """
     Keep a stream at one image size, so that a single odd frame does not rebuild maps and engines.
 
-    If a camera was reconfigured, its new size is accepted after ``patience`` such frames.
+    After ``patience`` frames of a new size it is accepted: the camera was reconfigured.
     """
 
     def __init__(self, patience: int = 10) -> None:

@@ -45,11 +45,7 @@ def composed(name: str) -> str:
 
 
 def image_files(folder: Path) -> dict[str, Path]:
-    """
-    Return the image files of a folder by stem; as ``list_files``, but there must be some.
-
-    :raises BagError: as ``list_files``, or if there is none.
-    """
+    """Return the image files of a folder by stem, as ``list_files``; BagError if there is none."""
     files = list_files(folder)
     if not files:
         raise BagError(f'{folder} has no images ({" ".join(SUFFIXES)})')
@@ -58,10 +54,8 @@ def image_files(folder: Path) -> dict[str, Path]:
 
 def read_image(path: Path) -> np.ndarray:
     """
-    Return the pixels of an image file: PNG, JPEG, WebP, BMP or TIFF, whatever its suffix.
+    Return the pixels of an image file of at most 512 MiB, as ``decode_image``.
 
-    :param path: a file of at most 512 MiB; sides of the image are at most 8192 px.
-    :returns: as :func:`tdfusion_ros.formats.decode.decode_image`.
     :raises BagError: naming the file and what is wrong with it.
     """
     try:
@@ -105,10 +99,9 @@ def _orientation(path: Path) -> int:
 
 def encode_image(pixels: np.ndarray) -> tuple[str, bytes]:
     """
-    Return the suffix and the content of a file that keeps the pixels as they are.
+    Return suffix and content of a file that keeps pixels: TIFF for (H, W) float32, else PNG.
 
-    :param pixels: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B: a PNG; or (H, W) float32: a
-        TIFF.
+    :param pixels: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B; or (H, W) float32.
     """
     suffix = '.tiff' if pixels.dtype == np.float32 else '.png'
     stored = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
@@ -122,10 +115,5 @@ def encode_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:
-    """
-    Write a PNG.
-
-    :param pixels: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B.
-    :raises OutputError: if it cannot be written, as on a full disk.
-    """
+    """Write (H, W) or (H, W, 3) uint8 or uint16 RGB as PNG; OutputError as on a full disk."""
     write_file(path, encode_image(pixels)[1])

@@ -34,10 +34,8 @@ MAX_DEFINITION = 1 << 24  # bytes of a schema or channel
 
 class _Block(NamedTuple):
     """
-    A chunk, or a message outside of chunks.
+    A chunk, or a message outside of chunks: where its content begins and how much is there.
 
-    :param at: where its record's content begins.
-    :param length: of the content that is there.
     :param counts: messages by channel id; None: not indexed.
     :param whole: False if the file ends within it.
     """
@@ -51,11 +49,7 @@ class _Block(NamedTuple):
 
 
 class McapFile:
-    """
-    An open MCAP file; see :class:`tdfusion_ros.formats.bag_storage.StorageFile`.
-
-    :raises OSError: if it cannot be read.
-    """
+    """An open MCAP file, a :class:`StorageFile`; OSError if it cannot be read."""
 
     def __init__(self, path: Path, warn: Warn) -> None:
         self.channels: dict[int, Channel] = {}
@@ -230,9 +224,8 @@ def _text(data: bytes, at: int) -> tuple[str, int]:
 
 def _unpack(chunk: bytes, whole: bool) -> bytes:
     """
-    Return the records in a chunk.
+    Return the records in a chunk, of one that is not ``whole`` those that are there.
 
-    :param whole: False: return what is there.
     :raises ValueError: with what is wrong with it.
     """
     _, _, size, checksum, name_length = CHUNK_HEAD.unpack_from(chunk)

@@ -31,9 +31,8 @@ RAW_NAMES = {(3, 1): 'rgb8', (3, 2): 'rgb16', (2, 1): 'mono8', (2, 2): 'mono16',
 @dataclass(frozen=True)
 class MessageTypes:
     """
-    Message classes by name.
+    Message classes by name, as ``sensor_msgs/msg/Image``.
 
-    :param get: returns the class of a name, for example ``sensor_msgs/msg/Image``.
     :param pack: turns (n,) uint8 into what the class takes as ``uint8[]``.
     """
 
@@ -69,11 +68,7 @@ def stamp_ns(header: Any) -> int:
 
 
 def to_frame(message: Any) -> Frame:
-    """
-    Return the frame of a sensor_msgs/Image or CompressedImage.
-
-    :raises FrameError: if its bytes are not an image of a known encoding.
-    """
+    """Return the frame of a sensor_msgs/Image or CompressedImage; FrameError if it is no image."""
     data = np.frombuffer(message.data, np.uint8)
     if hasattr(message, 'format'):
         encoding, pixels = message.format, decode_compressed(message.format, data)
@@ -92,11 +87,7 @@ def header(types: MessageTypes, frame: Frame) -> Any:
 
 
 def image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
-    """
-    Return a sensor_msgs/Image.
-
-    :param pixels: (H, W, 3) as rgb8 or rgb16, (H, W) as mono8, mono16 or, float32, as 32FC1.
-    """
+    """Return a sensor_msgs/Image: rgb8, rgb16 of (H, W, 3); mono8, mono16, 32FC1 of (H, W)."""
     pixels = np.ascontiguousarray(pixels)
     return types.make(
         'sensor_msgs/msg/Image',

@@ -10,11 +10,7 @@ LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # the second is slower, 
 
 
 def read_yaml(text: str, max_characters: int = MAX_CHARACTERS) -> Any:
-    """
-    Return the plain values of a YAML text.
-
-    :raises yaml.YAMLError: if it is not YAML, has aliases, or is too long or too deep.
-    """
+    """Return the plain values of a YAML text; YAMLError for aliases, too long, too deep ones."""
     if len(text) > max_characters:
         raise yaml.YAMLError(f'{len(text)} characters of YAML, expected at most {max_characters}')
     depth = 0

@@ -141,11 +141,7 @@ def decode_raw(raw: RawFormat, data: np.ndarray) -> np.ndarray:
 def to_rgb(
     convert: Callable[[np.ndarray], np.ndarray], stored: np.ndarray, encoding: str
 ) -> np.ndarray:
-    """
-    Return R, G, B of a stored array.
-
-    :raises FrameError: ``bad_size`` if the encoding does not exist in this size.
-    """
+    """Return R, G, B of a stored array; FrameError if the encoding does not exist in this size."""
     height, width = stored.shape[:2]
     if min(height, width) > 2 or 'bayer' not in encoding:  # OpenCV makes a smaller one black
         try:

@@ -23,7 +23,6 @@ def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path
     Write a pair of both cameras and return the path of its metadata; overwrite nothing.
 
     :param folder: absolute, or starting with ``~``; it is created if it is missing.
-    :param metadata: entries to add to the metadata file.
     :raises RequestError: if the folder cannot be written, or is a link to another place.
     """
     if pair.rgb is None or pair.ir is None:

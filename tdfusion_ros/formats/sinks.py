@@ -36,11 +36,7 @@ class BagSink:
     """
     Write results to a new mcap bag, on the node's topics, timed by the stamps that they carry.
 
-    A bag that gets no result does not appear.
-
-    :param threshold: the score threshold, for label_info.
-    :param source: its camera_info of rgb is passed on.
-    :raises OutputError: if the bag cannot be written.
+    A bag that gets no result does not appear. ``source``: its camera_info of rgb is passed on.
     """
 
     def __init__(

@@ -140,11 +140,7 @@ class BagSource:
 
 
 class FolderSource:
-    """
-    The pairs of two folders of images: files of the same stem, whatever the suffix.
-
-    :raises BagError: naming the folder, or the file that has no partner.
-    """
+    """The pairs of two folders, files of one stem; BagError names what has no partner."""
 
     def __init__(self, rgb: Path, ir: Path) -> None:
         self.dropped: Counter[str] = Counter()

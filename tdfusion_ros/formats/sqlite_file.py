@@ -19,11 +19,7 @@ MAGIC = b'SQLite format 3\0'
 
 
 class SqliteFile:
-    """
-    An open sqlite3 file; see :class:`tdfusion_ros.formats.bag_storage.StorageFile`.
-
-    :raises ValueError: with what is wrong with it.
-    """
+    """An open sqlite3 file, a :class:`StorageFile`; ValueError with what is wrong with it."""
 
     def __init__(self, path: Path, warn: Warn) -> None:
         self._warn = warn
