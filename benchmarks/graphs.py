@@ -28,12 +28,7 @@ class NoDetector(nn.Module):
 
 
 def export_graphs(architecture: Mapping[str, Any], folder: Path) -> dict[str, Path]:
-    """
-    Write four graphs with random weights.
-
-    :param architecture: of the bundle, as in its contract.
-    :returns: by name: paper and real-time, each alone and with the bundle's detector.
-    """
+    """Write four graphs, random weights: paper and real-time, alone and with the detector."""
     torch.manual_seed(0)
     paths: dict[str, Path] = {}
     for suffix in ('fusion', 'fusion + detector'):

@@ -53,12 +53,7 @@ STAGES = ('latency_ms', 'queue_ms', 'network_ms', 'publish_ms')  # of the node's
 
 
 def send(player: Player, streams: Sequence[Stream], hz: float, seconds: float) -> dict[int, float]:
-    """
-    Send each pair when it is due.
-
-    :param streams: rgb and ir.
-    :returns: by the stamp of rgb [ns], when the later image was sent, monotonic [s].
-    """
+    """Send each pair when it is due; return when, by stamp of rgb [ns], monotonic [s]."""
     rgb, ir = streams
     sent, start_s, start_ns = {}, monotonic(), time_ns()
     for turn in range(round(hz * seconds)):
@@ -73,13 +68,7 @@ def send(player: Player, streams: Sequence[Stream], hz: float, seconds: float) -
 
 
 def summary(sent: dict[int, float], received: dict[int, float]) -> dict[str, Any]:
-    """
-    Summarize the pairs that were sent after the warm-up.
-
-    :param sent: by stamp, when a pair was sent [s].
-    :param received: by stamp, when its result arrived [s].
-    :raises FusionError: if fewer than three came back.
-    """
+    """Summarize the pairs that were sent after the warm-up; FusionError if too few came back."""
     start_s = next(iter(sent.values())) + WARM_UP_S
     offered = {stamp: at for stamp, at in sent.items() if at >= start_s}
     fused = [stamp for stamp in offered if stamp in received]

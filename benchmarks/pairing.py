@@ -47,8 +47,7 @@ class Scene:
     """
     How two cameras run and how their frames arrive.
 
-    :param jitter_ms: standard deviation of the stamps.
-    :param delay_ms: from stamp to arrival, of rgb and ir.
+    :param jitter_ms: standard deviation of the stamps; ``delay_ms``: from stamp to arrival.
     :param spread_ms: largest random addition to the delay; above a period, frames overtake.
     :param loops: how often the same frames are played.
     """

@@ -52,11 +52,7 @@ def time_graphs(
 
 
 def compare(model: str, size_hw: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """
-    Export and time all four graphs; return the report.
-
-    :raises FusionError: if there is no such bundle, or no torch.
-    """
+    """Export and time all four graphs; return the report; FusionError without bundle or torch."""
     facts = environment()  # includes the load of other work, so call it first
     try:
         from benchmarks.graphs import export_graphs

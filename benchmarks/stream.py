@@ -18,12 +18,7 @@ def stamp_of(data: bytes) -> int:
 
 
 class Stream:
-    """
-    One camera: its topic and its serialized images.
-
-    :param name: ``rgb`` or ``ir``.
-    :param images: Image or CompressedImage messages of rosbags, sent in a cycle.
-    """
+    """One camera (``rgb`` or ``ir``): its topic and its serialized images, sent in a cycle."""
 
     def __init__(self, name: str, images: Sequence[Any]) -> None:
         self.type: str = images[0].__msgtype__

@@ -71,11 +71,7 @@ def choose_names(data: Path) -> list[str]:
 
 
 def draw_stamps(count: int) -> dict[str, np.ndarray]:
-    """
-    Draw the times of all frames.
-
-    :returns: for each camera (count, 2) int64: stamp of the header and time of arrival [ns].
-    """
+    """Draw stamp and time of arrival of all frames by camera, (count, 2) int64 [ns]."""
     rng = np.random.default_rng(20240101)
     stamps = {}
     for camera, offset_ms in (('rgb', 0.0), ('ir', IR_OFFSET_MS)):

@@ -48,8 +48,7 @@ class Player:
     """
     Two cameras and a listener in one node.
 
-    :param topics: message type of each topic to publish; other types than images and camera info
-        are ignored.
+    :param topics: message type of each topic to publish; of images and camera info only.
     :param on_result: called with the topic and the serialized message of every result.
     :param is_alive: returns whether the node under test is running.
     """
@@ -84,11 +83,7 @@ class Player:
         rclpy.try_shutdown()
 
     def wait_for_node(self) -> None:
-        """
-        Return once the node subscribes to every image topic.
-
-        :raises BagError: if it does not, or ends.
-        """
+        """Return once the node subscribes to every image topic; BagError if it does not."""
 
         def subscribed() -> bool:
             return all(p.get_subscription_count() for p in self._publishers.values())
@@ -113,11 +108,7 @@ class Player:
         self.spin(SETTLE_S)
 
     def spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        """
-        Receive for some time, or until a condition is true.
-
-        :raises BagError: if the node ends.
-        """
+        """Receive for some time, or until a condition is true; BagError if the node ends."""
         deadline = monotonic() + seconds
         while not until() and (left := deadline - monotonic()) > 0:
             if not self._is_alive():

@@ -21,11 +21,7 @@ CLASSES = ('person', 'bicycle', 'car')  # first in the order of colors, as in th
 
 
 def make_report(bag: Path, result: Path, status: dict[str, str]) -> dict[str, Any]:
-    """
-    Compare the recorded results with the bag that was played.
-
-    :param status: the node's last diagnostics.
-    """
+    """Compare the recorded results, and the last diagnostics, with the bag that was played."""
     skews_ms = best_skews_ms(bag)
     with BagReader(result) as reader:
         published = min(reader.count('/fused/image_raw'), reader.count('/detections'))

@@ -60,9 +60,8 @@ def architecture(network: nn.Module) -> dict[str, Any]:
 
 def make_folder(folder: str | Path, what: str, option: str) -> None:
     """
-    Make a folder for results, if it does not exist.
+    Make a folder for results, if there is none; ``option``: how to name another.
 
-    :param what: what it is for. :param option: how to name another.
     :raises FusionError: if it cannot be made, or nothing can be written in it.
     """
     try:
@@ -84,11 +83,7 @@ def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, A
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
-    """
-    Return what ``save_run`` wrote next to the weights.
-
-    :raises ModelError: if it is missing or damaged.
-    """
+    """Return what ``save_run`` wrote next to the weights; ModelError if missing or damaged."""
     path = Path(folder) / DESCRIPTION
     if not path.is_file():
         raise ModelError(f'{path} is missing: {folder} is not a finished training run')
@@ -99,11 +94,7 @@ def read_description(folder: str | Path) -> dict[str, Any]:
 
 
 def load_run(folder: str | Path) -> nn.Module:
-    """
-    Return the network of a run folder, ready for inference.
-
-    :raises ModelError: if the folder is not a finished run, or a file is damaged.
-    """
+    """Return the network of a run folder, ready for inference; ModelError if it is none."""
     network: nn.Module
     with _reading(Path(folder)):
         settings = read_description(folder)['architecture']
@@ -124,21 +115,13 @@ def load_run(folder: str | Path) -> nn.Module:
 
 
 def weights_hash(place: str | Path) -> str:
-    """
-    Return the first digits of the SHA-256 of the weights of a run; empty if there are none.
-
-    :param place: the folder of the run, or a file of pretrained weights.
-    """
+    """Return first digits of the SHA-256 of the weights of a run, or of a file; '' without."""
     path = Path(place) if Path(place).is_file() else Path(place) / WEIGHTS
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ''
 
 
 def load_network(folder: str | Path, expected: type[N]) -> N:
-    """
-    Return the network of a run folder, ready for inference.
-
-    :raises ModelError: if it is not of the expected class.
-    """
+    """Return the network of a run folder, of the expected class; else ModelError."""
     return _expect(folder, load_run(folder), (expected,), expected.__name__.lower())
 
 
@@ -208,9 +191,8 @@ def load_unfinished(
     folder: Path, networks: Networks, optimizers: Optimizers, identity: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Load the state of an interrupted run, if there is one, and return its ``progress``.
+    Load the state of an interrupted run and return its ``progress``; empty without.
 
-    :returns: empty if there is none.
     :raises ModelError: if the run is finished, its ``identity`` was different, or it is damaged.
     """
     if (folder / DESCRIPTION).is_file():
@@ -257,11 +239,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """
-    Return the tensors of a safetensors file and its metadata.
-
-    :raises ModelError: if it is missing or damaged, as after a power failure.
-    """
+    """Return the tensors of a safetensors file and its metadata; or a ModelError."""
     try:
         with safe_open(path, 'pt') as file:
             return load_file(path), file.metadata() or {}
@@ -274,11 +252,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _write_tensors(
     path: Path, tensors: dict[str, Tensor], notes: dict[str, str] | None = None
 ) -> None:
-    """
-    Write a safetensors file at once: an interruption leaves the previous file.
-
-    :raises OutputError: if it cannot be written, as on a full disk.
-    """
+    """Write a safetensors file at once: an interruption leaves the previous file."""
     write_file(path, save(tensors, notes))
 
 

@@ -85,11 +85,7 @@ def make_rows(options: Namespace) -> dict[str, Row]:
 
 
 def is_finished(config: TrainConfig) -> bool:
-    """
-    Return whether a run is finished.
-
-    :raises ConfigError: if it was trained with other settings.
-    """
+    """Return whether a run is finished; ConfigError if it was trained with other settings."""
     if not (Path(config.run) / DESCRIPTION).is_file():
         return False
     recorded = recorded_settings(read_description(config.run)['config'])
@@ -104,11 +100,7 @@ def is_finished(config: TrainConfig) -> bool:
 
 
 def check_runs(rows: Mapping[str, Row], split: str) -> Data:
-    """
-    Check all data and runs before the first step, and return the data to measure on.
-
-    :raises FusionError: if something is missing or does not fit.
-    """
+    """Check all data and runs before the first step, and return the data to measure on."""
     config = next(iter(rows.values())).runs[0]
     classes = open_data(config.data, config.split).classes
     data = predictors.open_labeled(config.data, split, 'the detector', classes)

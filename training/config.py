@@ -267,10 +267,9 @@ def setting_names(task: str) -> set[str]:
 
 def recorded_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return the settings that a run of this or an earlier version stored, by their current names.
+    Return the settings that a run of this or an earlier version stored, by current names.
 
-    Earlier versions stored the settings of all tasks: what does not belong to the task of the run
-    is left out.
+    Earlier versions stored those of all tasks: what does not belong to the task is left out.
     """
     current = {RENAMED.get(name, name): value for name, value in values.items()}
     known = setting_names(current['task']) | {'task'}

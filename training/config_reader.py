@@ -19,7 +19,7 @@ from training.config import TrainConfig
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
     """
-    Return the settings of ``values['task']`` (default: fusion), defaults for all that is missing.
+    Return the settings of ``values['task']`` (default: fusion), others have their defaults.
 
     :raises ConfigError: naming the setting that is unknown, renamed, of another task, or wrong.
     """

@@ -32,12 +32,7 @@ _ALONE = ContextVar('alone', default=False)
 
 
 def choose_device(wanted: str) -> torch.device:
-    """
-    Return the device of this process: with several GPUs, the one of its rank on this machine.
-
-    :param wanted: cpu; cuda; or auto: cuda if there is one.
-    :raises ConfigError: for cuda, if there is none.
-    """
+    """Return the device of this process, with several GPUs the one of its rank; ConfigError."""
     available = torch.cuda.is_available()
     if wanted == 'cuda' and not available:
         raise ConfigError('device=cuda: torch finds no GPU; set device=cpu, or install CUDA')
@@ -92,11 +87,7 @@ def share(items: Sequence[T]) -> Sequence[T]:
 
 
 def average(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """
-    Return the mean of each tensor over all processes, the same to the bit in each of them.
-
-    :param tensors: of one dtype, on the device of the process; not changed.
-    """
+    """Return the mean of each tensor over all processes, the same to the bit in each of them."""
     if world_size() == 1 or not tensors:
         return list(tensors)
     flat = torch.cat([tensor.detach().flatten() for tensor in tensors])

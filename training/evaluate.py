@@ -107,11 +107,7 @@ def measure_network(options: Namespace) -> tuple[str, tables.Table]:
 
 
 def measure_detection(options: Namespace) -> Mapping[str, Any]:
-    """
-    Print a table for each data set.
-
-    :returns: the figures by data set and detector; of one detector on one data set: by class.
-    """
+    """Print a table for each data set; return the figures by data set and detector."""
     change = Change(options.without, options.stretched)
     inputs = [*options.inputs, *options.fusion, *options.bundle]
     competitors = open_competitors(options.detector, options.bundle, inputs, change)

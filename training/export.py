@@ -84,10 +84,9 @@ def write_contract(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def find_fusion(run: str, fusion_run: str = '') -> str:
     """
-    Return the run of the fusion network that belongs to a detector.
+    Return the run of the fusion network that belongs to a detector; or a ModelError.
 
-    :param fusion_run: the fusion network, if not where the detector's run says; required for a
-        detector that reads both sources (early).
+    :param fusion_run: if not where the detector's run says; required for ``early``.
     """
     source, named = predictors.input_of(run)
     if source == 'early' and not fusion_run:

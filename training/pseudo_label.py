@@ -60,12 +60,7 @@ class Thresholds:
 
 
 def read_pairs(path: str, every: int) -> Iterator[Sample]:
-    """
-    Yield every n-th pair of each clip of a path.
-
-    :param path: as ``open_clips`` takes it.
-    :raises FusionError: if there is no clip, or one cannot be read.
-    """
+    """Yield every n-th pair of each clip of a path; FusionError if one cannot be read."""
     for clip in open_clips(path):
         scaler = ThermalScaler(IrConfig(crop='none'))
         for number, pair in enumerate(itertools.islice(clip, 0, None, every)):
@@ -82,11 +77,7 @@ def search(detector: nn.Module, image: np.ndarray) -> Detections:
 
 
 def labels_of(of_rgb: Detections, of_ir: Detections, limits: Thresholds) -> list[dict[str, Any]]:
-    """
-    Return the objects and the regions to ignore of a pair, as COCO annotations.
-
-    :param of_rgb: what a detector found in the rgb image. :param of_ir: in the ir image.
-    """
+    """Return objects and regions to ignore of a pair, as COCO annotations."""
     sums = [found.scores[found.scores >= limits.sure].sum() for found in (of_rgb, of_ir)]
     best, other = (of_rgb, of_ir) if sums[0] >= sums[1] else (of_ir, of_rgb)
     rows: list[dict[str, Any]] = []

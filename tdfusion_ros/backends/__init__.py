@@ -39,10 +39,8 @@ def open_backend(
     """
     Return a backend that has run and agrees with the float32 graph on the CPU.
 
-    :param name: ``auto``, ``cpu``, ``cuda`` or ``trt``.
     :param report: takes messages about the choice of ``auto`` and about what takes long.
     :param sizes_hw: image sizes to be ready for; empty: the usual size on this machine.
-    :param cpu_threads: of backend ``cpu``; 0: one per core.
     :raises ConfigError: if the named backend is not installed.
     :raises ModelError: if the backend refuses the model, or computes something else.
     """

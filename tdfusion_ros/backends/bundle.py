@@ -25,13 +25,11 @@ WEIGHTS_FILE = 'weights.safetensors'
 @dataclass(frozen=True)
 class Bundle:
     """
-    A verified bundle.
+    A verified bundle: the contents of its graphs, None for one that it does not have.
 
-    :param graph: content of ``model.onnx``.
-    :param detector_graph: content of ``detector.onnx``; None if the bundle has none.
-    :param half_graph: content of ``half.onnx``, as ``graph`` but in half precision; as above.
-    :param architecture: ``fusion`` and ``detector`` with their settings; empty if the contract
-        has none, then only backends that read ``graph`` can run the bundle.
+    :param half_graph: as ``graph`` but in half precision, for TensorRT.
+    :param architecture: ``fusion`` and ``detector`` with their settings; empty if the contract has
+        none, then only backends that read ``graph`` can run the bundle.
     """
 
     folder: Path
@@ -47,11 +45,7 @@ class Bundle:
         return self.half_graph or self.graph
 
     def weights(self) -> bytes:
-        """
-        Return the content of ``weights.safetensors``.
-
-        :raises ModelError: if it is missing, or not the file that the contract describes.
-        """
+        """Return the content of ``weights.safetensors``; ModelError if the hash differs."""
         try:
             content = (self.folder / WEIGHTS_FILE).read_bytes()
         except OSError as error:

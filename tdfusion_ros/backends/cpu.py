@@ -58,10 +58,9 @@ class CpuBackend:
         self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
     ) -> RawOutput:
         """
-        Run the graph on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
+        Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
 
         :param coverage: an older graph without this input does not get it.
-        :param fused: False: omit the fused image if there is a graph without it.
         :raises ModelError: if the run fails, as at a size that the graph does not accept.
         """
         images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))

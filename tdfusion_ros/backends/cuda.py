@@ -59,12 +59,7 @@ class CudaBackend:
     def run(
         self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
     ) -> RawOutput:
-        """
-        Run the network on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
-
-        :param fused: False: omit the fused image.
-        :raises ModelError: if torch fails, as when the GPU's memory is full.
-        """
+        """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; ModelError if torch fails."""
         key = ir.shape, fused
         try:
             if key not in self._captured:

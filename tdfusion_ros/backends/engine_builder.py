@@ -65,7 +65,7 @@ def options(convert: Callable[..., Any], folder: Path) -> dict[str, Any]:
 
 def probe_torch_tensorrt() -> dict[str, Any]:
     """
-    Return ``key``, what an engine depends on besides the model, and ``description``.
+    Return ``key``, what engines depend on besides the model, and ``description``.
 
     :raises ConfigError: if there is no GPU, or the versions do not match.
     """
@@ -88,11 +88,7 @@ def probe_torch_tensorrt() -> dict[str, Any]:
 
 
 def probe_onnxruntime() -> dict[str, Any]:
-    """
-    Return as :func:`probe_torch_tensorrt`.
-
-    :raises ConfigError: if ONNX Runtime has no TensorRT provider, or there is no GPU.
-    """
+    """Return as :func:`probe_torch_tensorrt`; ConfigError without a provider, or a GPU."""
     import onnxruntime
 
     from tdfusion_ros.backends.ort_tensorrt import PROVIDER
@@ -158,9 +154,8 @@ def build_torch_tensorrt(bundle: Bundle, size_hw: tuple[int, int], folder: Path)
 
 def build_rtx(bundle: Bundle, size_hw: tuple[int, int], folder: Path, target: str) -> None:
     """
-    Write an engine of TensorRT for RTX; needs no GPU.
+    Write an engine of TensorRT for RTX for a target, as ``sm89``; needs no GPU.
 
-    :param target: as ``sm89``.
     :raises FusionError: if TensorRT refuses target or graph.
     """
     from tdfusion_ros.backends.rtx_compiler import Network

@@ -105,8 +105,8 @@ class Cache:
         """
         Return the verified files of an entry.
 
-        :raises FileNotFoundError: if there is no such entry.
-        :raises ValueError: saying what is wrong with the entry.
+        :raises FileNotFoundError: if there is no such entry; ValueError: saying what is wrong with
+            it.
         :raises OSError: if the folder cannot be used.
         """
         _make_private(self.folder)

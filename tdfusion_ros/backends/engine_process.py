@@ -23,11 +23,9 @@ def run_builder(
     request: Mapping[str, Any], what: str, report: Callable[[str], None], limit_s: float
 ) -> dict[str, Any]:
     """
-    Return the builder's result.
+    Return the result of a request to :func:`tdfusion_ros.backends.engine_builder.perform`.
 
-    :param request: see :func:`tdfusion_ros.backends.engine_builder.perform`.
-    :param what: the task, for messages.
-    :param limit_s: time after which the process is stopped [s].
+    :param what: the task, for messages. :param limit_s: when the process is stopped [s].
     :raises FusionError: what the builder raised, or how its process ended.
     """
     try:

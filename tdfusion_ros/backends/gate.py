@@ -49,9 +49,8 @@ def padded(size_hw: tuple[int, int], contract: Contract) -> tuple[int, int]:
 
 def check_run(backend: Backend, contract: Contract, size_hw: tuple[int, int]) -> None:
     """
-    Run once, so that the first pair is not late, and check the shapes of the result.
+    Run once at a padded size, so that the first pair is not late, and check the result.
 
-    :param size_hw: as :func:`padded` returns it.
     :raises ModelError: if the run fails, or the shapes differ from the contract.
     """
     ir = np.zeros(size_hw, np.float32)

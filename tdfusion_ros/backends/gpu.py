@@ -11,11 +11,7 @@ CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 
 
 def require_driver() -> Any:
-    """
-    Return the driver's library; takes a millisecond.
-
-    :raises ConfigError: if ``libcuda.so.1``, which torch and TensorRT need, cannot be loaded.
-    """
+    """Return the driver's library; ConfigError if ``libcuda.so.1`` cannot be loaded."""
     try:
         return ctypes.CDLL('libcuda.so.1')
     except OSError:
@@ -23,11 +19,7 @@ def require_driver() -> Any:
 
 
 def properties() -> dict[str, Any]:
-    """
-    Return what an engine depends on: name and compute capability of the GPU, and the driver.
-
-    :raises ConfigError: if the driver finds no GPU.
-    """
+    """Return what an engine depends on: name, capability and driver; ConfigError without GPU."""
     cuda = require_driver()
     device, number = ctypes.c_int(), ctypes.c_int()
     if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0):

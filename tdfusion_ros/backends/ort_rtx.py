@@ -23,9 +23,8 @@ TARGETS = ('sm86', 'sm89', 'sm120', 'sm121')
 
 def target_of(capability: Sequence[int]) -> str:
     """
-    Return the target to compile for, as ``sm89``.
+    Return the target to compile for, as ``sm89``, of a capability (major, minor).
 
-    :param capability: compute capability of the GPU, major and minor.
     :raises ConfigError: if the provider does not run on such a GPU.
     """
     target = ''.join(('sm', *map(str, capability)))
@@ -39,11 +38,7 @@ def target_of(capability: Sequence[int]) -> str:
 
 
 def check_packages(names: Sequence[str]) -> None:
-    """
-    Check that packages are installed; import none.
-
-    :raises ConfigError: if one is missing.
-    """
+    """Raise ConfigError if a package is not installed; import none."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
@@ -53,11 +48,7 @@ def check_packages(names: Sequence[str]) -> None:
 
 @cache
 def devices() -> list[Any]:
-    """
-    Register the provider once, and return ONNX Runtime's GPUs for it.
-
-    :raises ConfigError: if it cannot be loaded, or lists no GPU.
-    """
+    """Register the provider once, and return its GPUs; ConfigError if there is none."""
     import onnxruntime
 
     try:
@@ -81,8 +72,8 @@ def engine_key(target: str) -> dict[str, Any]:
 
     The kind of GPU, not the GPU and its driver: another machine may have compiled it.
 
-    :param target: one of ``TARGETS``.
-    :raises ConfigError: for another target, and if a package that compiles is missing.
+    :raises ConfigError: for a target not in ``TARGETS``, and if a package that compiles is
+        missing.
     """
     if target not in TARGETS:
         raise ConfigError(f'the target must be one of {", ".join(TARGETS)}, got {target!r}')
@@ -111,11 +102,9 @@ def probe() -> dict[str, Any]:
 
 class RtxEngine(SessionEngine):
     """
-    A compiled engine for one image size.
+    A compiled engine for one image size, from a ``wrapped`` model.
 
-    :param model: as :func:`tdfusion_ros.backends.rtx_compiler.wrapped` returns it.
-    :raises ConfigError: if the provider cannot be used.
-    :raises ModelError: if it refuses the engine.
+    :raises ConfigError: if the provider cannot be used; ModelError: if it refuses the engine.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -137,9 +126,7 @@ def provider_options() -> dict[str, str]:
     Return the options of the provider for one image size.
 
     TensorRT compiles the kernels for the very GPU at the first start and keeps them; it also
-    captures the CUDA graph itself, so that inputs may lie anywhere.
-
-    Source: tensorrt_rtx_provider_options.h of the package, version 0.5.
+    captures the CUDA graph itself. Source: tensorrt_rtx_provider_options.h of version 0.5.
     """
     return {
         'enable_cuda_graph': '1',

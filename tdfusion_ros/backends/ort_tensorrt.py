@@ -51,11 +51,7 @@ class SessionEngine:
     def run(
         self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
     ) -> RawOutput:
-        """
-        Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
-
-        :raises ModelError: if ONNX Runtime fails.
-        """
+        """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; or a ModelError."""
         images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
         try:
             return RawOutput(*self._session.run(list(OUTPUTS), images))
@@ -68,7 +64,6 @@ class OrtEngine(SessionEngine):
     The graph of a bundle for one image size, through ONNX Runtime.
 
     :param folder: contains the engine, or receives it at the first run.
-    :param inputs: names of the graph's inputs, as in its contract.
     :raises ModelError: if the provider is not used, or the engine cannot be built.
     """
 

@@ -30,11 +30,7 @@ LOG = Log()  # TensorRT has one logger per process: the first
 
 
 class Network:
-    """
-    A graph as TensorRT reads it, in the precision that the graph states for each layer.
-
-    :raises ModelError: if TensorRT does not take every node of the graph.
-    """
+    """A graph as TensorRT reads it, in the precision that it states; ModelError if it does not."""
 
     def __init__(self, graph: bytes) -> None:
         self._graph = graph
@@ -47,12 +43,7 @@ class Network:
             raise ModelError(f'TensorRT does not take the graph: {"; ".join(reasons)}')
 
     def plan(self, target: str, size_hw: tuple[int, int]) -> bytes:
-        """
-        Return an engine for one image size.
-
-        :param target: a compute capability that TensorRT knows, as ``sm89``.
-        :raises ModelError: if TensorRT has no kernels for the graph.
-        """
+        """Return an engine for a target, as ``sm89``, and one image size; or a ModelError."""
         LOG.errors.clear()
         config = self._builder.create_builder_config()
         config.clear_flag(tensorrt.BuilderFlag.TF32)  # what is float32 is so on purpose

@@ -40,10 +40,8 @@ def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
 
 def read_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
     """
-    Rebuild the network of a bundle, in float32 on the CPU.
+    Rebuild the network of a bundle, in float32 on the CPU; nothing in it is executed.
 
-    :param architecture: as in the contract.
-    :param weights: content of ``weights.safetensors``; nothing in it is executed.
     :raises ModelError: if the weights do not fit the architecture.
     """
     try:

@@ -71,7 +71,7 @@ class TrtBackend:
         self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
     ) -> RawOutput:
         """
-        Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; build an engine for a new size.
+        Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; build for a new size.
 
         :param fused: ignored: an engine without the fused image would have to be built.
         :raises ModelError: if the engine fails, or cannot be built for this size.
@@ -120,13 +120,7 @@ class TrtBackend:
 
 @dataclass(frozen=True)
 class TensorRT:
-    """
-    A TensorRT, of this machine or for another one.
-
-    :param route: one of ``ROUTES``.
-    :param key: what its engines depend on besides the model.
-    :param description: for people.
-    """
+    """A TensorRT, of this machine or for another one; ``key``: what its engines depend on."""
 
     route: str
     key: dict[str, Any]
@@ -172,7 +166,6 @@ def compile_for(
     """
     Compile engines for the GPU of another machine; needs no GPU and no driver.
 
-    :param target: one of ``ort_rtx.TARGETS``, as ``sm89``.
     :returns: the entries of the cache, which that machine finds in its own cache.
     :raises FusionError: if a package is missing, or TensorRT refuses target or graph.
     """
@@ -187,11 +180,7 @@ def compile_for(
 
 
 class EngineSource:
-    """
-    The engines of a bundle for one TensorRT: kept ones, else new ones.
-
-    :param report: takes messages about progress and about the cache.
-    """
+    """The engines of a bundle for one TensorRT: kept ones, else new ones."""
 
     def __init__(self, tensorrt: TensorRT, bundle: Bundle, report: Callable[[str], None]) -> None:
         self._tensorrt = tensorrt

@@ -58,11 +58,7 @@ class PlanEngine:
     def run(
         self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
     ) -> RawOutput:
-        """
-        Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
-
-        :raises ModelError: if TensorRT or torch fails.
-        """
+        """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; or a ModelError."""
         try:
             return RawOutput(*self._captured.run(rgb, ir, coverage))
         except RuntimeError as error:  # the base of torch's errors

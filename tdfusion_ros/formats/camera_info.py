@@ -35,5 +35,5 @@ def region_of(info: Any) -> Region:
 
 
 def describes(info: Any, size_hw: Size) -> bool:
-    """Return whether a CameraInfo is for images of a size, or the full one, as some drivers say."""
+    """Return whether a CameraInfo is for images of a size; some drivers give the full image's."""
     return size_hw in ((info.height, info.width), region_of(info).sent_size_hw)

@@ -7,35 +7,18 @@ from torch.nn import functional
 
 
 def luma(rgb: Tensor) -> Tensor:
-    """
-    Return the luma of RGB images.
-
-    :param rgb: (B, 3, H, W) float, channel order R, G, B.
-    :returns: (B, 1, H, W), in the unit of ``rgb``.
-
-    Source: ITU-R BT.601 weights, as in OpenCV's ``COLOR_RGB2YCrCb``.
-    """
+    """Return the luma, (B, 1, H, W), of (B, 3, H, W) RGB; weights of ITU-R BT.601."""
     red, green, blue = rgb.unbind(1)
     return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
 
 
 def recolor(rgb: Tensor, fused_luma: Tensor) -> Tensor:
-    """
-    Return a fused luma in the colors of the RGB image; equals replacing Y in YCrCb.
-
-    :param rgb: (B, 3, H, W) float in [0, 1].
-    :param fused_luma: (B, 1, H, W) float in [0, 1].
-    :returns: (B, 3, H, W) float in [0, 1].
-    """
+    """Return (B, 3, H, W): a fused luma in the colors of rgb; equals replacing Y in YCrCb."""
     return (rgb + (fused_luma - luma(rgb))).clamp(0.0, 1.0)
 
 
 def composite(luma: Tensor, fused_luma: Tensor, coverage: Tensor | None) -> Tensor:
-    """
-    Return the fused luma where the thermal camera sees, and luma elsewhere; all (B, 1, H, W).
-
-    :param coverage: in [0, 1], soft at its border; None: 1 everywhere.
-    """
+    """Return the fused luma where ``coverage`` is 1 (None: everywhere), and luma where it is 0."""
     if coverage is None:
         return fused_luma
     return luma + coverage * (fused_luma - luma)

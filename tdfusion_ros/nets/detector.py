@@ -33,12 +33,7 @@ class DetectorConfig:
 
 
 def anchor_points(grid_hw: tuple[int, int], stride: int, device: torch.device) -> Tensor:
-    """
-    Return the image points of the cells of a feature map.
-
-    :param grid_hw: height and width of the feature map; symbolic during an export.
-    :returns: (h * w, 2) float32 x, y in pixels of the image, row by row.
-    """
+    """Return the image points of the cells of a feature map, (h * w, 2) x, y, row by row."""
     y, x = (
         (torch.arange(size, device=device, dtype=torch.float32) + 0.5) * stride for size in grid_hw
     )
@@ -100,9 +95,8 @@ class Detector(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Detect objects.
+        Detect objects in (B, inputs, H, W) in [0, 1], H and W multiples of 32.
 
-        :param image: (B, inputs, H, W) in [0, 1], RGB if there are three, H and W multiples of 32.
         :returns: ``boxes_xyxy`` (B, A, 4) float32 in pixels, not clipped to the image, and class
             logits (B, A, C); one row per anchor point, stride 8 first.
         """

@@ -52,11 +52,9 @@ class ChannelNorm(nn.Module):
 
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
     """
-    Mix the channels of ``v`` within each head.
+    Mix the channels of ``v``, (B, C, H, W), within each head; q, k as ``v``.
 
-    :param q: (B, C, H, W); q and k are normalized over all pixels, per channel.
     :param temperature: (heads,) factor of the logits.
-    :returns: (B, C, H, W).
     """
     split = [x.unflatten(1, (HEADS, -1)).flatten(3) for x in (q, k, v)]
     q, k = (functional.normalize(x, dim=-1) for x in split[:2])
@@ -143,9 +141,5 @@ class FusionPaper(nn.Module):
         return self.decode(self.cross(self.encode_ir(ir * seen), self.encode_luma(luma * seen)))
 
     def forward(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
-        """
-        Return the fused luma, (B, 1, H, W) in (0, 1); inputs (B, 1, H, W) in [0, 1].
-
-        :param coverage: as in :meth:`tdfusion_ros.nets.fusion_rt.FusionRT.maps`.
-        """
+        """Return the fused luma, (B, 1, H, W) in (0, 1); inputs as in ``FusionRT.maps``."""
         return composite(luma, self.covered(luma, ir, coverage), coverage)

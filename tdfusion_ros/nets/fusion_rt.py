@@ -33,9 +33,8 @@ COARSE_PX = 16  # side of the squares whose mean change of brightness fades towa
 
 def moments(sources: Tensor, seen: Tensor | None = None) -> Tensor:
     """
-    Return first and second moments of two sources over the seen cells.
+    Return first and second moments of two sources, (B, 2, H, W), over the seen cells.
 
-    :param sources: (B, 2, H, W).
     :param seen: (B, 1, H, W) weight of each cell; None: all have the same.
     :returns: (B, 5): the mean of each source, of the square of each, and of their product; 0 if
         nothing is seen.

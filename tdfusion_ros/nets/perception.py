@@ -40,9 +40,8 @@ class Perception(nn.Module):
         Fuse and detect.
 
         :param rgb: (H, W, 3) uint8, channel order R, G, B; H and W multiples of 32.
-        :param ir: (H, W) float32 in [0, 1], on the grid of ``rgb``.
-        :param coverage: (H, W) float32 in [0, 1]: 1 where the thermal camera sees; where it is 0,
-            ``fused`` is ``rgb``.
+        :param ir: (H, W) float32 in [0, 1]; ``coverage`` the same: where it is 0, ``fused`` is
+            ``rgb``.
         :returns: ``fused`` (H, W, 3) uint8 RGB, ``boxes_xyxy`` (A, 4) float32 in pixels and
             ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression.
         """
@@ -81,12 +80,7 @@ class Perception(nn.Module):
 
 
 def build_network(settings: Mapping[str, Any]) -> nn.Module:
-    """
-    Build one network with untrained weights.
-
-    :param settings: ``name`` (a key of ``NETWORKS``) and the fields of its config, as in JSON.
-    :raises ValueError: if the name is unknown.
-    """
+    """Build one network, untrained, of ``name`` and the fields of its config; or ValueError."""
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     name = values.pop('name')
     if name not in NETWORKS:
@@ -96,10 +90,6 @@ def build_network(settings: Mapping[str, Any]) -> nn.Module:
 
 
 def build_perception(architecture: Mapping[str, Mapping[str, Any]]) -> Perception:
-    """
-    Build the deployed graph with untrained weights.
-
-    :param architecture: ``{'fusion': {...}, 'detector': {...}}``, as in a contract.
-    """
+    """Build the deployed graph, untrained, of ``{'fusion': {...}, 'detector': {...}}``."""
     fusion, detector = (build_network(architecture[key]) for key in ('fusion', 'detector'))
     return Perception(fusion, detector)

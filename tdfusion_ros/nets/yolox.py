@@ -153,8 +153,8 @@ def joint_logit(objectness: Tensor, classes: Tensor) -> Tensor:
     """
     Return the logit of the product of both probabilities, which is the score of a class.
 
-    1 / (sigmoid(o) sigmoid(c)) - 1 = exp(-o) + exp(-c) + exp(-o - c), so no probability has to be
-    computed, whose distance from 0 or 1 would be lost in rounding.
+    1 / (sigmoid(o) sigmoid(c)) - 1 = exp(-o) + exp(-c) + exp(-o - c): no probability is computed,
+    whose distance from 0 or 1 would be lost in rounding.
     """
     return -torch.logaddexp(torch.logaddexp(-objectness, -classes), -objectness - classes)
 
@@ -190,14 +190,7 @@ class Yolox(nn.Module):
         return [head(level) for head, level in zip(self.heads, levels, strict=True)]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """
-        Detect objects.
-
-        :param image: (B, inputs, H, W) in [0, 1], channel order R, G, B, infrared; H and W
-            multiples of 32.
-        :returns: ``boxes_xyxy`` (B, A, 4) float32 in pixels, not clipped to the image, and class
-            logits (B, A, C); one row per cell, stride 8 first.
-        """
+        """Detect objects in (B, inputs, H, W) in [0, 1], R, G, B, infrared; as ``Detector``."""
         boxes, logits = [], []
         for raw, stride in zip(self.raw(image), STRIDES, strict=True):
             grid_hw = (image.shape[-2] // stride, image.shape[-1] // stride)

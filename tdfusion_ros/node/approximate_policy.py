@@ -14,9 +14,7 @@ class ApproximatePolicy:
     A ``PairingPolicy`` based on ``message_filters.ApproximateTimeSynchronizer``.
 
     It pairs the first frames within the slop instead of the nearest ones, does not report what it
-    drops, and loses most pairs of a looping bag; prefer ``NearestPolicy``.
-
-    :raises ConfigError: if message_filters is not installed.
+    drops, and loses most pairs of a looping bag. ConfigError if message_filters is not installed.
     """
 
     def __init__(self, config: SyncConfig) -> None:

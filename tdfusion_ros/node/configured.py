@@ -19,11 +19,7 @@ from tdfusion_ros.node.worker import Worker
 
 @dataclass(frozen=True)
 class Configured:
-    """
-    The resources of a node from configuration to cleanup.
-
-    :param worker: processes items that have a method ``process(pipeline)``.
-    """
+    """The resources of a node from configuration to cleanup."""
 
     node: Node
     parameters: Parameters
@@ -41,11 +37,7 @@ class Configured:
 
 
 def configure(node: Node, parameters: Parameters, diagnostics: DiagnosticsPublisher) -> Configured:
-    """
-    Read the parameters, load the model and create the outputs.
-
-    :raises FusionError: if a parameter, the model, the calibration or the backend cannot be used.
-    """
+    """Read the parameters, load the model and create the outputs; FusionError if that fails."""
     config, counters = parameters.read(), Counters()
     make_synchronizer(config)  # raises ConfigError without message_filters
     diagnostics.set_loading(counters)

@@ -14,11 +14,7 @@ RATE_WINDOW_S = 5.0
 
 
 class Counters:
-    """
-    Totals, rates, samples and current problems; both threads of the node write here.
-
-    :param clock: returns monotonic seconds.
-    """
+    """Totals, rates, samples and current problems; both threads of the node write here."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._lock = Lock()
@@ -113,11 +109,7 @@ class Counters:
         return intervals / max(span + max(overdue, 0.0), 1e-9)
 
     def values(self, dropped: Counter[str]) -> dict[str, str]:
-        """
-        Return all values as text by name.
-
-        :param dropped: additional drops by cause.
-        """
+        """Return all values as text by name, and these other drops by cause."""
         out = {f'{name}_rate_hz': f'{self.rate_hz(name):.2f}' for name in ('rgb', 'ir', 'pairs')}
         with self._lock:
             totals = self._totals + Counter({f'dropped.{c}': n for c, n in dropped.items()})

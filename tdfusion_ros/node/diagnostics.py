@@ -30,12 +30,7 @@ MODES = {
 
 @dataclass(frozen=True)
 class Status:
-    """
-    One diagnostic_msgs/DiagnosticStatus.
-
-    STALE: the values are old because an earlier step of the path has stopped; that step has a
-    status of its own.
-    """
+    """One DiagnosticStatus; STALE: an earlier step of the path stopped, and has its own status."""
 
     name: str
     level: int
@@ -44,11 +39,7 @@ class Status:
 
 
 def not_receiving(level: int, message: str, values: dict[str, str]) -> list[Status]:
-    """
-    Return the statuses of a node that is not configured, inactive, or paused.
-
-    :param level: of the inference status; the others are OK.
-    """
+    """Return the statuses of an idle node; ``level``: of inference, the others are OK."""
     others = (*(f'{stream} stream' for stream in STREAMS), 'sync')
     return [
         *(Status(name, OK, 'not receiving; see the status of inference') for name in others),
@@ -62,8 +53,7 @@ def evaluate(
     """
     Return the statuses of a node that receives.
 
-    :param dropped: what pairing dropped, by cause.
-    :param backend: values about the backend; its last message, if any, is ``engine_said``.
+    :param dropped: what pairing dropped, by cause; ``backend``: values about it.
     """
     timeout_s = config.input_timeout_s
     values: dict[str, dict[str, str]] = defaultdict(dict)

@@ -83,11 +83,7 @@ class DiagnosticsPublisher:
         self._statuses = statuses
 
     def set_receiving(self, dropped: Callable[[], Counter[str]], config: FusionConfig) -> None:
-        """
-        Evaluate the counters from now on.
-
-        :param dropped: returns what pairing dropped, by cause.
-        """
+        """Evaluate the counters from now on, and what ``dropped`` returns by cause."""
         self._counters.restart_rates()
         quiet_until = monotonic() + max(config.input_timeout_s, STARTUP_S)
 

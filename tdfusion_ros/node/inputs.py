@@ -43,12 +43,7 @@ def make_synchronizer(config: FusionConfig) -> Synchronizer:
 
 
 class Inputs:
-    """
-    Subscribe to both cameras and pair their frames.
-
-    :param on_pair: called with each pair and the monotonic time at which its last message
-        arrived [s].
-    """
+    """Subscribe to both cameras and pair their frames; ``on_pair`` gets pair and arrival [s]."""
 
     def __init__(
         self,

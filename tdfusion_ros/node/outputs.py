@@ -86,9 +86,8 @@ class Outputs:
         self, result: FusionResult, pair: FramePair, infos: Mapping[str, CameraInfo]
     ) -> None:
         """
-        Publish one result.
+        Publish the result of a pair, which gives the header and the overlay's warning.
 
-        :param pair: what it was computed from: provides the header and the overlay's warning.
         :param infos: latest camera info by stream; one of another image size is not published.
         """
         header = messages.header(self._types, pair.reference)
@@ -123,11 +122,7 @@ class Outputs:
         publish(EDGES, lambda: _edges(registered))
 
     def publish_times(self, pair: FramePair, processing_s: float) -> None:
-        """
-        Publish the durations of one result on ``~/debug/…``.
-
-        :param processing_s: from the arrival of the later image to the publication [s].
-        """
+        """Publish on ``~/debug/…`` the durations; ``processing_s``: from the later image on."""
         now_ns = self._node.get_clock().now().nanoseconds
         values_ms = {
             'latency_ms': (now_ns - pair.reference.stamp_ns) / 1e6,

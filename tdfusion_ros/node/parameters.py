@@ -45,11 +45,7 @@ class Parameters:
             node.add_pre_set_parameters_callback(lambda given: [_with_type(p) for p in given])
 
     def read(self) -> FusionConfig:
-        """
-        Return the config that the parameters describe.
-
-        :raises ConfigError: naming the parameter that is unknown, mistyped or out of range.
-        """
+        """Return the config that the parameters describe; ConfigError names a wrong one."""
         given: Mapping[str, Any] = self._node.get_parameters_by_prefix('')
         own = {n: p.value for n, p in given.items() if not n.startswith(ROS_PARAMETERS)}
         unknown = sorted(own.keys() - SETTINGS.keys())
@@ -60,11 +56,7 @@ class Parameters:
             raise ConfigError(f'parameter: {error}{remedy}') from None
 
     def lock(self, check: Callable[[FusionConfig], object]) -> None:
-        """
-        Allow changes of live settings only.
-
-        :param check: raises ConfigError for a config that the model does not support.
-        """
+        """Allow changes of live settings only, to what ``check`` accepts (else ConfigError)."""
 
         def locked(given: dict[str, Parameter]) -> str:
             current = {name: self._node.get_parameter(name).value for name in SETTINGS}

@@ -17,11 +17,7 @@ RELIABILITY = {
 
 
 def named(name: str) -> QoSProfile:
-    """
-    Return a volatile profile that keeps the last five messages.
-
-    :param name: a key of ``RELIABILITY``.
-    """
+    """Return a volatile profile, by a key of ``RELIABILITY``, that keeps five messages."""
     return QoSProfile(
         depth=DEPTH, durability=DurabilityPolicy.VOLATILE, reliability=RELIABILITY[name]
     )

@@ -8,12 +8,7 @@ TOLERANCE = 0.5
 
 
 class RateLimit:
-    """
-    Admit at most ``rate_hz`` calls per second on average; nothing is queued.
-
-    :param rate_hz: 0 admits everything [Hz].
-    :param clock: returns monotonic seconds.
-    """
+    """Admit at most ``rate_hz`` calls per second on average (0: all); nothing is queued."""
 
     def __init__(self, rate_hz: float, clock: Callable[[], float] = monotonic) -> None:
         self._period_s = 1.0 / rate_hz if rate_hz else 0.0

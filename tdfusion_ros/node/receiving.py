@@ -30,21 +30,15 @@ class Idle:
     is_receiving = False
 
     def reset_sync(self) -> str:
-        """
-        Discard waiting frames and return a message.
-
-        :raises RequestError: if the node does not receive.
-        """
+        """Discard waiting frames and return a message; RequestError if it does not receive."""
         raise RequestError('nothing to reset: the node does not receive; activate or enable it')
 
     def save_pair(self) -> Callable[[], str]:
         """
         Return a function that saves the latest pair and returns a message with its path.
 
-        It takes up to seconds, so it is for another thread; it raises RequestError if the pair
-        cannot be written.
-
-        :raises RequestError: if there is no pair.
+        It takes up to seconds, so it is for another thread. RequestError without a pair or a
+        folder.
         """
         raise RequestError(NO_PAIR)
 
@@ -156,12 +150,7 @@ class Receiving:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """
-    A pair on its way to the worker.
-
-    :param arrived: monotonic time at which its last message arrived [s].
-    :param config: the live parameters at that time.
-    """
+    """A pair on its way to the worker, when it arrived [s], and the live parameters then."""
 
     receiving: Receiving
     pair: FramePair

@@ -94,12 +94,7 @@ def run(options: argparse.Namespace) -> int:
 def _print_summary(
     output: Path, source: Source, modes: Counter[str], dropped: Counter[str]
 ) -> None:
-    """
-    Print what was fused, and what was dropped and why.
-
-    :param modes: the number of results by mode.
-    :param dropped: pairs without a result, by cause; the source has the frames without a pair.
-    """
+    """Print what was fused, by mode, and which pairs and frames were dropped and why."""
     causes = ', '.join(f'{n} {cause}' for cause, n in sorted((dropped + source.dropped).items()))
     noun = 'pair' if modes['fused'] == 1 else 'pairs'
     print(f'{modes["fused"]} {noun} -> {output}; dropped: {causes or "none"}')

@@ -77,11 +77,7 @@ def add_sizes(command: argparse.ArgumentParser, meaning: str) -> None:
 
 
 def config_of(options: argparse.Namespace) -> FusionConfig:
-    """
-    Return the config that ``--config`` and ``--param`` give; ``--param`` wins.
-
-    :raises ConfigError: if a file, a name or a value is wrong.
-    """
+    """Return the config of ``--config`` and ``--param``, which wins; ConfigError if wrong."""
     values: dict[str, Any] = {}
     if options.config:
         values = read_parameters(options.config, options.node)
@@ -97,12 +93,7 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
 
 
 def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> 'Source':
-    """
-    Open the bag or the two folders that are the input.
-
-    :param stack: closes them.
-    :raises FusionError: if they cannot be read, or if there are more than two.
-    """
+    """Open the bag or the two folders that are the input; FusionError if that is impossible."""
     from tdfusion_ros.formats.bags import BagReader
     from tdfusion_ros.formats.sources import BagSource
     from tdfusion_ros.formats.sources import FolderSource
@@ -120,11 +111,7 @@ def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitSt
 
 
 def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """
-    Return height and width of sizes such as ``640x480`` [px]; each once.
-
-    :raises ConfigError: if one is not WIDTHxHEIGHT.
-    """
+    """Return height and width of sizes such as ``640x480`` [px], each once; or a ConfigError."""
     parsed = []
     for size in dict.fromkeys(sizes):
         if not re.fullmatch(r'[1-9]\d{0,4}x[1-9]\d{0,4}', size):

@@ -41,12 +41,7 @@ def rights(training: Facts) -> str:
 
 
 def model_card(contract: Facts, note: str = '') -> str:
-    """
-    Return the card in Markdown, from the template beside this file.
-
-    :param contract: the content of ``model.json``.
-    :param note: Markdown to append.
-    """
+    """Return the card of ``model.json`` in Markdown, from the template beside this file."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,

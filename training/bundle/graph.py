@@ -39,11 +39,7 @@ def export_half(model: Perception, folder: Path) -> None:
 
 
 def check_half(folder: Path) -> None:
-    """
-    Compare the graph in half precision with the one in fp32, both in ONNX Runtime.
-
-    :raises ModelError: if they differ by more than an engine may.
-    """
+    """Compare the graph in half precision with fp32, both in ONNX Runtime; or a ModelError."""
     bundle = read_bundle(folder)
     assert bundle.half_graph is not None
     half, full = CpuBackend(bundle.half_graph), CpuBackend(bundle.graph)
@@ -96,7 +92,6 @@ def check_parity(model: Perception, folder: Path, sizes_hw: Sequence[tuple[int, 
 
     The thermal camera sees everywhere, then in the left half.
 
-    :param folder: of the graphs.
     :returns: the largest differences over all sizes.
     :raises ModelError: if they are larger than rounding can explain.
     """
@@ -135,11 +130,7 @@ def _differences(
 
 
 def cost(network: nn.Module, channels: Sequence[int]) -> dict[str, int]:
-    """
-    Return the numbers of parameters and of multiply-accumulates at 640x480.
-
-    :param channels: of each input.
-    """
+    """Return the numbers of parameters and of multiply-accumulates at 640x480."""
     inputs = [torch.zeros(1, c, *EXPORT_HW) for c in channels]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(*inputs)

@@ -48,11 +48,7 @@ WIDTH = 96
 
 
 def required_runs(run: str, fusion_run: str = '') -> list[str]:
-    """
-    Return the runs that a run read or started from.
-
-    :param fusion_run: its fusion network, if not the one that its settings name.
-    """
+    """Return the runs that a run read; ``fusion_run``: if not what its settings name."""
     config = read_description(run)['config']
     if fusion_run:
         config['fusion'] = fusion_run
@@ -87,11 +83,7 @@ def _short_path(run: str) -> str:
 
 
 def command_line(config: Mapping[str, Any]) -> str:
-    """
-    Return the shell command that trains a run again, with every setting that is not the default.
-
-    :param config: as ``without_paths`` returns it.
-    """
+    """Return the shell command that trains a run again, with every setting that differs."""
     default = {field.name: field.default for field in fields(TASKS[config['task']])}
     default = json.loads(json.dumps(default | {'task': 'fusion'}))
     values = {
@@ -265,12 +257,7 @@ def evaluation_facts(
 
 
 def learned_names(run: Mapping[str, Any], root: str) -> set[str] | None:
-    """
-    Return the names of the pairs of a data set that a run was trained on.
-
-    :param root: folder of the data set.
-    :returns: None if the training data are missing or have changed.
-    """
+    """Return the names of the pairs of a data set that a run was trained on; None: unknown."""
     name, pairs = Path(root).resolve().name, training_pairs(run, root)
     if pairs is None or Path(run['config']['data']).name == name:
         return None if pairs is None else set(pairs.names)

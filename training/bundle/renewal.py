@@ -20,11 +20,7 @@ def is_bundle(folder: str) -> bool:
 
 
 def read(folder: str) -> tuple[Perception, tuple[str, ...], dict[str, Any]]:
-    """
-    Return the network of a bundle, its class names, and what its contract says of its training.
-
-    :raises ModelError: if a file is missing or not the one that the contract describes.
-    """
+    """Return network, class names, and training facts of a bundle; ModelError if damaged."""
     bundle = read_bundle(Path(folder))
     model = read_network(bundle.architecture, bundle.weights())
     contract = _contract(folder)
@@ -34,11 +30,7 @@ def read(folder: str) -> tuple[Perception, tuple[str, ...], dict[str, Any]]:
 
 
 def fusion_history(folder: str) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
-    """
-    Return what the contract of a bundle says of its fusion network.
-
-    :returns: the runs that led to it, the contents of all data, and the runs that were missing.
-    """
+    """Return what a bundle says of its fusion network: runs, contents of data, missing runs."""
     training = _contract(folder).get('training', {})
     runs = [*training.get('before', []), *filter(None, [training.get('fusion')])]
     return runs, training.get('data', {}), training.get('missing', [])
@@ -48,8 +40,7 @@ def evaluation_facts(folder: str, measure_on: tuple[str, str]) -> dict[str, Any]
     """
     Return whether figures of a bundle on a split may be too good, as its contract says.
 
-    :returns: as :func:`training.bundle.history.evaluation_facts`; ``trained_on`` is None if the
-        contract has no figures of that split.
+    :returns: as in ``history``; ``trained_on`` is None without figures of that split.
     """
     root, split = measure_on
     name = Path(root).resolve().name

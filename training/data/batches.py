@@ -28,7 +28,7 @@ CACHE_BYTES = 4 * 2**30
 
 def cache_samples(dataset: Data, limit: int = CACHE_BYTES) -> Sequence[Sample]:
     """
-    Return the samples in memory if they are small enough, else the data set, which reads lazily.
+    Return the samples in memory if they are small enough, else the data set, which is lazy.
 
     :param limit: bytes for all processes together, estimated by the first sample.
     :raises FusionError: listing all files that cannot be used.
@@ -51,11 +51,7 @@ def augment(
     config: TrainConfig,
     rng: np.random.Generator,
 ) -> Sample:
-    """
-    Return one random crop of a sample, or a mosaic of it and three others of its data set.
-
-    :param drawn: as ``draw`` returns it.
-    """
+    """Return one random crop of a sample, or a mosaic of it and three others of its data set."""
     index, partners = drawn
 
     def random_crop(i: int, size_hw: tuple[int, int]) -> Sample:

@@ -40,10 +40,9 @@ class BoxSource(NamedTuple):
 
 def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> Boxes:
     """
-    Read a YOLO label file (class cx cy w h, normalized by width and height).
+    Read a YOLO label file (class cx cy w h, normalized); an empty one has no objects.
 
     :param class_of: class index of each number that the file may use.
-    :returns: no boxes for an empty file: an image without objects.
     """
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
     for number, fields in enumerate(lines, start=1):
@@ -82,9 +81,7 @@ def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> 
 
 def read_voc(path: Path, size_hw: tuple[int, int], index_of: Mapping[str, int]) -> Boxes:
     """
-    Read a VOC annotation.
-
-    :param index_of: class index of each name, in lower case.
+    Read a VOC annotation; ``index_of``: class index of each name, in lower case.
 
     xmin and xmax are taken as the edges of the box: the labeling tools of the thermal data sets
     write xmax = width for a box at the right border, without an offset of one pixel.
@@ -158,9 +155,8 @@ def clip_boxes(
     size_hw: tuple[int, int],
 ) -> Boxes:
     """
-    Return the boxes clipped to the image.
+    Return the boxes clipped to the image; ``place``: the file, for the error message.
 
-    :param place: the file, for the error message.
     :raises FusionError: if a box is not finite, empty, or outside of the image.
     """
     height, width = size_hw

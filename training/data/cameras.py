@@ -10,11 +10,7 @@ from training.data.datasets import Sample
 
 
 def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0) -> Sample:
-    """
-    Change brightness, contrast and gamma of each modality separately.
-
-    A black image, of a camera that the data set does not have, stays black.
-    """
+    """Change brightness, contrast, gamma of each modality; an image that is black stays so."""
     images = []
     for image in (sample.rgb, sample.ir):
         gamma = np.exp(strength * rng.uniform(-0.4, 0.4))
@@ -27,11 +23,7 @@ def photometric(sample: Sample, rng: np.random.Generator, strength: float = 1.0)
 
 
 def stretch_ir(sample: Sample, rng: np.random.Generator, invert: float) -> Sample:
-    """
-    Stretch ir to all gray levels, as the robot does with a 16-bit camera.
-
-    :param invert: share of samples that become black-hot.
-    """
+    """Stretch ir to all gray levels, as of a 16-bit camera; a share of it black-hot."""
     if not sample.ir.any():
         return sample
     low, high = np.percentile(sample.ir, (rng.uniform(0, 3), rng.uniform(97, 100)))
@@ -43,11 +35,7 @@ def stretch_ir(sample: Sample, rng: np.random.Generator, invert: float) -> Sampl
 
 
 def drop_modality(sample: Sample, rng: np.random.Generator) -> Sample:
-    """
-    Make one of both images black, unless one is already, and coverage 0 without ir.
-
-    All boxes stay.
-    """
+    """Make one of both images black, unless one is, and coverage 0 without ir; boxes stay."""
     if not sample.rgb.any() or not sample.ir.any():
         return sample
     if rng.random() < 0.5:
@@ -85,11 +73,7 @@ def narrow_view(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def shift_ir(sample: Sample, rng: np.random.Generator, largest_px: float) -> Sample:
-    """
-    Move ir by up to some pixels, as on a rig whose calibration or parallax is off.
-
-    :param largest_px: to each side, down and up.
-    """
+    """Move ir by up to some pixels, as on a rig whose calibration or parallax is off."""
     x, y = rng.uniform(-largest_px, largest_px, 2)
     height, width = sample.ir.shape
     moved = cv2.warpAffine(

@@ -47,8 +47,8 @@ def common_classes(*lists: Sequence[str]) -> tuple[str, ...]:
     """
     Return the classes in which detectors and a data set can be compared.
 
-    :param lists: the class names of each. Equal lists are compared as they are, others in those
-        of the shipped detector's classes that all know.
+    Equal lists are compared as they are, others in the shipped detector's classes that all know.
+
     :raises FusionError: if no class is common.
     """
     first = tuple(lists[0])

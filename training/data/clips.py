@@ -68,11 +68,7 @@ def open_clips(path: str) -> list[Clip]:
 
 
 def clip_sample(pair: FramePair, scaler: ThermalScaler, name: str = '') -> Sample:
-    """
-    Return both images of a pair, without labels.
-
-    :param scaler: of the clip: the range of 16-bit infrared is smoothed from pair to pair.
-    """
+    """Return both images of a pair; ``scaler`` of the clip smooths the range of 16 bits."""
     assert pair.rgb is not None and pair.ir is not None  # noqa: PT018
     ir = cv2.convertScaleAbs(scaler.scale(pair.ir.pixels), alpha=255)
     coverage = None if scaler.seen is None else soft(scaler.seen)

@@ -31,11 +31,7 @@ CLASSES = MSRS_DET.classes
 
 
 class DataError(FusionError):
-    """
-    Files of a data set cannot be used.
-
-    :param problems: a sentence for each.
-    """
+    """Files of a data set cannot be used; ``problems`` has a sentence for each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         count = f'{len(problems)} files cannot be used: ' if problems[1:] else ''
@@ -111,7 +107,7 @@ class DataSet(Sequence[Sample]):
 
     def check(self) -> list[str]:
         """
-        Look at all files before hours of work: read all labels, and the headers of the images.
+        Look at all files before hours of work: read all labels, and the image headers.
 
         :returns: what may be wrong, a sentence each.
         :raises DataError: listing every file that cannot be used.
@@ -178,11 +174,7 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
 
 
 def mask_classes(root: str | Path, split: str) -> tuple[str, ...]:
-    """
-    Return the names of the mask values of a data set.
-
-    :raises FusionError: if it has no masks.
-    """
+    """Return the names of the mask values of a data set; FusionError if it has no masks."""
     classes = open_dataset(root, split).mask_classes
     if not classes:
         raise FusionError(

@@ -115,11 +115,7 @@ LAYOUTS = (MSRS_DET, MSRS, FMB, M3FD, LLVIP, PAIRS, PAIRS_VI)
 
 
 def one_camera(root: Path, camera: str) -> Layout:
-    """
-    Return the layout of a folder with images of one camera, labels as in a plain folder.
-
-    :param camera: ``rgb`` or ``ir``.
-    """
+    """Return the layout of a folder with images of ``rgb`` or ``ir`` alone, else a plain one."""
     boxes = PAIRS_VI.boxes
     if camera == 'ir':
         return replace(PAIRS, rgb='', boxes=boxes)
@@ -160,11 +156,9 @@ def pair_files(root: Path, layout: Layout, split: str) -> dict[str, Files]:
 
 def split_names(root: Path, layout: Layout, split: str, names: Sequence[str]) -> list[str]:
     """
-    Return the names of a split.
+    Return which of the names in the folders belong to a split.
 
     A split is a folder, or a file of names, or computed: all, blocks_train, blocks_val.
-
-    :param names: all names in the folders.
     """
     if '{split}' in layout.rgb or split == 'all':
         chosen = list(names)
@@ -215,12 +209,7 @@ def cut_blocks(names: Sequence[str], split: str, blocks: int = 20) -> list[str]:
 
 
 def check_complete(names: Sequence[str], found: Container[str], place: Path) -> None:
-    """
-    Check that every name has its file.
-
-    :param found: the names that ``place`` has.
-    :raises FusionError: naming those that are missing.
-    """
+    """Raise FusionError that lists the names that are not ``found`` in a place."""
     missing = [name for name in names if name not in found]
     if missing:
         raise FusionError(

@@ -36,11 +36,10 @@ def read_rgb(path: Path) -> np.ndarray:
 
 def read_thermal(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """
-    Return (H, W) uint8; three equal channels, as in some JPEG files, become one as on the robot.
+    Return (H, W) uint8, and where it measures, (H, W) bool, None: everywhere.
 
-    16-bit counts are scaled between percentiles, as the node scales its first frame.
+    Three equal channels become one; 16-bit counts are scaled as the node scales its first frame.
 
-    :returns: the image; and where it holds a measurement, (H, W) bool, None: everywhere.
     :raises FusionError: if the file cannot be read or shows temperature in false colors.
     """
     ir = read_image(path)
@@ -138,11 +137,7 @@ def check_mask_size(path: Path, mask_hw: tuple[int, int], size_hw: tuple[int, in
 
 
 def check_image(path: Path) -> tuple[int, int]:
-    """
-    Return the size of an image, from its header and without decoding it.
-
-    :raises FusionError: if it is not an image, or is cut off.
-    """
+    """Return the size of an image, from its header; FusionError if it is none, or cut off."""
     try:
         with path.open('rb') as file, Image.open(file) as image:
             size_hw, end = (image.height, image.width), ENDS.get(image.format or '', b'')

@@ -33,8 +33,6 @@ def draw(place: int, sets: Sequence[tuple[range, float]], seed: int) -> tuple[in
 
     Of every hundred draws each set gets its share. Every sample of a set is drawn once before any
     is drawn twice.
-
-    :param sets: the indices and the share of each data set.
     """
     cycle, slot = divmod(place, CYCLE)
     shares = np.array([share for _, share in sets])

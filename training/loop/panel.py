@@ -34,8 +34,7 @@ def draw_panel(networks: Mapping[str, nn.Module], batch: Batch) -> Tensor | None
     """
     Return rgb, ir, fused and the maps of G, if any, side by side, a row for a pair, (3, H, W).
 
-    :param networks: of the run, by name.
-    :returns: None without a fusion network.
+    None without a fusion network.
     """
     if 'fusion' not in networks:
         return None

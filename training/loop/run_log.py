@@ -64,11 +64,7 @@ class RunLog:
 
 @contextmanager
 def open_run_log(folder: Path, lines: Mapping[str, int]) -> Iterator[RunLog]:
-    """
-    Open the log of a run and cut off what was written after its last saved state.
-
-    :param lines: how many lines to keep: steps (``log``) and ``validation``.
-    """
+    """Open the log of a run; keep so many lines of each file, up to its last saved state."""
     if not distributed.is_main():
         yield RunLog(folder, {}, None)
         return

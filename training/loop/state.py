@@ -71,7 +71,7 @@ def save(state: RunState, steps: int) -> None:
 
 def resume(state: RunState) -> int:
     """
-    Load the saved state of an interrupted run, if there is one, and return its number of steps.
+    Load the saved state of an interrupted run, if any, and return its number of steps.
 
     :raises FusionError: if the run cannot be resumed, or not all processes see its folder.
     """
@@ -112,11 +112,7 @@ def update_averages(state: RunState, step: int) -> None:
 
 
 def write_run(state: RunState, description: Mapping[str, Any]) -> nn.Module:
-    """
-    Write the best networks of the run and return the main one.
-
-    The main network is written last: its description marks the run as finished.
-    """
+    """Write the best networks of the run and return the main one, whose file comes last."""
     networks, folder = state.best.networks, Path(state.config.run)
     main, *others = networks
     if distributed.is_main():

@@ -100,11 +100,7 @@ class Validation:
 def open_validation(
     config: TrainConfig, training: Training, device: torch.device
 ) -> Validation | None:
-    """
-    Return the validation of a run; None if the settings ask for none.
-
-    :raises FusionError: if the split lacks the labels that the run is trained on.
-    """
+    """Return the validation of a run; None if it has none; FusionError without its labels."""
     if not config.validate_every:
         return None
     data = open_data(config.data, config.validate_split)
@@ -119,11 +115,7 @@ def open_validation(
 
 
 def check_labels(found: tuple[str, ...], classes: tuple[str, ...], config: TrainConfig) -> None:
-    """
-    Check that the validation split is labeled with the classes that are trained.
-
-    :raises FusionError: if not.
-    """
+    """Raise FusionError if the validation split has other classes than are trained."""
     if found != classes:
         raise FusionError(
             f'split {config.validate_split} of {config.data} has the classes '

@@ -23,15 +23,13 @@ def bootstrap_ap50(
     gap: int | None = None,
 ) -> Table:
     """
-    Return the 95 % interval of AP50 per class and of their mean, ``all``.
+    Return the 95 % interval of AP50 per class and of their mean, ``all``; NaN without boxes.
 
     Percentiles over sets of as many images, drawn with replacement. Frames of one drive are not
     independent: without ``gap`` the true interval is wider. Another seed of the training is not
     covered.
 
-    :param classes: names of the class ids of the data.
     :param gap: draw whole sequences, as ``sequences`` finds them, instead of single images.
-    :returns: ``AP50 low`` and ``AP50 high``; NaN for a class that does not occur.
     """
     draws = _draws(samples, resamples, gap)
     columns = resampled_ap50(samples, found, classes, draws)
@@ -80,11 +78,7 @@ def resampled_ap50(
     classes: Sequence[str],
     draws: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """
-    Return AP50 of each draw, (R,), per class and for their mean, ``all``.
-
-    :param draws: (R, len(samples)), how often each image counts.
-    """
+    """Return AP50 of each draw, (R,), per class and for their mean; draws (R, images)."""
     evaluation = match(samples, found, classes)
     columns = {}
     for class_id, name in enumerate(classes):
@@ -98,8 +92,8 @@ def sequences(names: Sequence[str], gap: int) -> np.ndarray:
     """
     Return the number of the sequence of each image, (N,) int64.
 
-    :param names: in order; images belong to one sequence as long as the number in the name
-        grows by at most ``gap``, and the rest of the name is the same.
+    A sequence lasts while the number in the name grows by at most ``gap`` and the rest is the
+    same.
     """
     numbers = [re.findall(r'\d+', name) for name in names]
     last = [int(found[-1]) if found else -1 for found in numbers]
@@ -123,10 +117,9 @@ def _draws(samples: Sequence[Sample], resamples: int, gap: int | None) -> np.nda
 
 def ranking(evaluation: COCOeval, class_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    Return the inputs of AP50 of one class.
+    Return of each detection that counts, best first, its image and whether it matches at 0.5.
 
-    :returns: of each detection that counts, best first, its image and whether it matches at an
-        overlap of 0.5; and of each image the number of true boxes.
+    And of each image the number of true boxes.
     """
     count, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
     # A flat list by class, then area range (the first is "all areas"), then image.

@@ -56,8 +56,7 @@ def open_competitors(
     Open what is compared.
 
     :param detectors: ONNX files, which read every input, and runs, which have their own.
-    :param bundles: these have their own input, too.
-    :param inputs: what ``open_input`` knows.
+    :param bundles: these have their own input, too. :param inputs: what ``open_input`` knows.
     """
     files = [name for name in detectors if Path(name).is_file()]
     own = {
@@ -153,11 +152,7 @@ def differences(
     against: str,
     **how: Any,
 ) -> dict[tuple[str, ...], dict[str, float]]:
-    """
-    Return AP50 minus that of the same detector on the input ``against``, with its interval.
-
-    :param how: options of ``bootstrap_difference``.
-    """
+    """Return AP50 minus that on the input ``against``, as ``bootstrap_difference``."""
     return {
         key: bootstrap_difference(samples, one, found[key[0], against], **how)['all']
         for key, one in found.items()

@@ -23,11 +23,9 @@ Fuser = Callable[[Sample], np.ndarray]
 
 def open_folders(rgb: str, ir: str) -> DataSet:
     """
-    Return the pairs of two folders, matched by stem, without labels.
+    Return the pairs of two folders, matched by stem, without labels; or a FusionError.
 
     Day and night are known if all names are as in MSRS: 00001D, 00003N.
-
-    :raises FusionError: naming the folder or the file that is missing.
     """
     names = list_files(Path(rgb))
     day_night = all(re.fullmatch(r'\d+[DN]', name) for name in names)
@@ -47,11 +45,7 @@ BASELINES: dict[str, Fuser] = {
 
 
 def run_fuser(run: str) -> Fuser:
-    """
-    Return a fuser that uses the fusion network of a run.
-
-    :raises ModelError: if the run has another network.
-    """
+    """Return a fuser that uses the fusion network of a run; ModelError if it has another."""
     network = load_fusion(run)
     return lambda sample: fuse(sample, 'fused', network, channels=1)[..., 0]
 
@@ -68,11 +62,7 @@ def bundle_fuser(model: str) -> Fuser:
 
 
 def side_by_side(sample: Sample, fused: Sequence[np.ndarray]) -> np.ndarray:
-    """
-    Return rgb, ir and the fused images side by side, (H, W * (2 + n), 3) uint8 RGB.
-
-    :param fused: lumas, each (H, W) uint8; they get the colors of ``sample.rgb``.
-    """
+    """Return rgb, ir and the fused lumas in colors, (H, W * (2 + n), 3) uint8 RGB."""
     shifts = (image.astype(np.int16) - luma_levels(sample.rgb) for image in fused)
     colored = (np.clip(sample.rgb + s[..., None], 0, 255).astype(np.uint8) for s in shifts)
     return np.hstack([sample.rgb, np.dstack([sample.ir] * 3), *colored])

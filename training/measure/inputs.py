@@ -68,11 +68,7 @@ AS_IT_IS = Change()
 
 
 def open_input(name: str, change: Change = AS_IT_IS) -> Input:
-    """
-    Return an input by name: one of ``SIMPLE``, ``late``, a fusion run, or a bundle.
-
-    :raises FusionError: if there is no such run or bundle.
-    """
+    """Return an input: of ``SIMPLE``, ``late``, a fusion run, or a bundle; or a FusionError."""
     if name == LATE:
         return lambda sample: [fuse(change(sample), source) for source in ('rgb', 'ir')]
     if name in SIMPLE:

@@ -77,11 +77,7 @@ def _coco(items: Sequence[Sample | Detections], classes: Sequence[str]) -> COCO:
 def match(
     samples: Sequence[Sample], found: Sequence[Detections], classes: Sequence[str] = CLASSES
 ) -> COCOeval:
-    """
-    Return pycocotools' evaluation with every detection matched to the ground truth.
-
-    :raises ValueError: if a box has a class id that ``classes`` does not name.
-    """
+    """Return pycocotools' evaluation with every detection matched; ValueError for other ids."""
     with redirect_stdout(io.StringIO()):
         evaluation = COCOeval(_coco(samples, classes), _coco(found, classes), 'bbox')
         evaluation.evaluate()
@@ -91,12 +87,7 @@ def match(
 def average_precision(
     samples: Sequence[Sample], found: Sequence[Detections], *, classes: Sequence[str] = CLASSES
 ) -> Table:
-    """
-    Return AP50, AP75 and AP50-95 (0 to 1) per class and their mean over classes, ``all``.
-
-    :param classes: names of the class ids of the data.
-    :returns: NaN for a class that does not occur in ``samples``.
-    """
+    """Return AP50, AP75 and AP50-95 per class and their mean, ``all``; NaN without boxes."""
     evaluation = match(samples, found, classes)
     with redirect_stdout(io.StringIO()):
         evaluation.accumulate()
@@ -115,10 +106,8 @@ def count_pixels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.n
     """
     Return the confusion matrix of one image; the sum over images is that of a data set.
 
-    :param truth: class of each pixel; 255 is unlabeled and does not count.
-    :param predicted: as ``truth``, without 255.
-    :returns: (classes, classes) int64, row: truth, column: predicted.
-    :raises ValueError: if a class is out of range.
+    :param truth: class of each pixel; 255 is unlabeled; ``predicted`` the same, without 255.
+    :returns: (classes, classes) int64, row: truth, column: predicted; or a ValueError.
     """
     known = truth != IGNORE
     pairs = np.stack((truth[known], predicted[known])).astype(np.int64)

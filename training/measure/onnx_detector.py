@@ -59,8 +59,8 @@ class OnnxDetector:
     """
     A detector for the 80 classes of COCO; the kind is recognized by the outputs of the graph.
 
-    Known are YOLOX (one output of 85 columns; reads levels 0 to 255) and NanoDet (three outputs
-    of 80 and three of 32 columns; reads normalized levels). Both read B, G, R.
+    Known are YOLOX (one output of 85 columns; reads levels 0 to 255) and NanoDet (three outputs of
+    80 and three of 32 columns; reads normalized levels). Both read B, G, R.
     """
 
     classes = COCO
@@ -89,11 +89,7 @@ class OnnxDetector:
         self._sessions: dict[tuple[int, int], onnxruntime.InferenceSession] = {}
 
     def __call__(self, rgb: np.ndarray) -> Raw:
-        """
-        Detect in an (H, W, 3) uint8 RGB image.
-
-        The border is extended to multiples of 32, as for our own networks.
-        """
+        """Detect in (H, W, 3) uint8 RGB, extended to multiples of 32."""
         border = [-side % STRIDES[-1] for side in rgb.shape[:2]]
         rgb = cv2.copyMakeBorder(rgb, 0, border[0], 0, border[1], cv2.BORDER_REPLICATE)
         pixels = rgb[..., ::-1].astype(np.float32)

@@ -37,11 +37,7 @@ def bundle_classes(model: str) -> tuple[str, ...]:
 
 
 def open_boxes(root: str, split: str) -> Data:
-    """
-    Return a split with boxes after reading all of them.
-
-    :raises FusionError: if the data have no boxes, or wrong label files.
-    """
+    """Return a split with boxes after reading all of them; FusionError without, or if wrong."""
     data = open_data(root, split)
     if data.boxes is None:
         raise FusionError(
@@ -54,10 +50,8 @@ def open_boxes(root: str, split: str) -> Data:
 
 def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -> Data:
     """
-    Return the split on which to measure a detector.
+    Return the split on which to measure a detector (its name is for error messages).
 
-    :param detector: its name in error messages.
-    :param classes: what it detects.
     :raises FusionError: if the data have no boxes, boxes of other classes, or wrong label files.
     """
     data = open_boxes(root, split)

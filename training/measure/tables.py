@@ -34,10 +34,9 @@ HOW = (
 
 def indices_by_stratum(strata: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:
     """
-    Return the indices of all samples, then of each light and of each source.
+    Return the indices of all samples, then of each light and of each source, by suffix.
 
-    :param strata: of each sample; values that all samples share make no group.
-    :returns: indices by the suffix for the name of a row: '', ', day', ...
+    The suffixes are for names of rows: '', ', day', ...; what all share makes no group.
     """
     groups = {'': list(range(len(strata)))}
     for kind in ('light', 'source'):
@@ -116,11 +115,7 @@ def _interval(row: Mapping[str, float], low: str, high: str) -> str:
 def segmentation_table(
     predict: Callable[[Sample], np.ndarray], samples: Sequence[Sample], classes: Sequence[str]
 ) -> Table:
-    """
-    Return IoU and accuracy of each class and their means, ``all``.
-
-    :param classes: names of the mask values.
-    """
+    """Return IoU and accuracy of each class (name of a mask value) and their means, ``all``."""
     counts, strata = [], []
     for sample in tqdm(samples, unit='pair', disable=None):
         if sample.mask is not None:

@@ -82,7 +82,6 @@ def measure_clip(
     """
     Return how much rgb, ir and each fused image change, and what each bundle detects.
 
-    :param fused: by name. :param classes: of each bundle.
     :returns: the first with the ratio to the larger change of both sources.
     """
     changes = {name: Steadiness() for name in ('rgb', 'ir', *fused)}

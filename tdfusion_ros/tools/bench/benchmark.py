@@ -29,11 +29,7 @@ Report = dict[str, Any]
 
 
 def demo_bag() -> Path:
-    """
-    Return the bag that is used if none is named.
-
-    :raises ConfigError: if there is no source tree, which alone has it.
-    """
+    """Return the bag to use by default; ConfigError without the source tree, which has it."""
     if not DEMO_BAG.is_dir():
         raise ConfigError('the demo bag is not installed: name a bag, or two folders of images')
     return DEMO_BAG
@@ -107,11 +103,7 @@ def fit_growth(timings: Sequence[Timing]) -> dict[str, dict[str, float]]:
 
 
 def write_report(report: Report, path: Path | None) -> None:
-    """
-    Write a report as JSON; do nothing without a path.
-
-    :raises OutputError: if that is impossible.
-    """
+    """Write a report as JSON, if there is a path; OutputError if that is impossible."""
     if path is not None:
         write_file(path, json.dumps(report, indent=2) + '\n')
 

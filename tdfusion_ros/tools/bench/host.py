@@ -57,11 +57,7 @@ def cpu_name() -> str:
 
 
 def process_usage(pid: int | None = None) -> dict[str, float]:
-    """
-    Return threads, memory and peak memory [MiB] of a process, by default of this one.
-
-    The peak is VmHWM: ``getrusage`` would include the process that started this one.
-    """
+    """Return threads, memory and peak memory (VmHWM) [MiB] of a process, default: this one."""
     text = Path('/proc', 'self' if pid is None else str(pid), 'status').read_text('ascii')
     values = {name: rest.split() for name, _, rest in (s.partition(':') for s in text.split('\n'))}
     return {

@@ -30,12 +30,7 @@ Turns = list[list[dict[str, int]]]  # for each turn and frame, the time of each 
 
 @dataclass(frozen=True)
 class Timing:
-    """
-    What is known of a workload after its turns.
-
-    :param facts: what the workload says about itself.
-    :param usage: of its process, as :func:`tdfusion_ros.tools.bench.host.process_usage`.
-    """
+    """What is known of a workload after its turns: its own facts, usage of its process, times."""
 
     facts: dict[str, Any]
     usage: dict[str, float]
@@ -63,8 +58,7 @@ def time_in_turns(
     Time workloads in turns.
 
     :param builds: makes each workload in its process; must be picklable.
-    :param frames: timed frames of each, in turns of ``block`` frames.
-    :param warm_up: frames before the first turn.
+    :param frames: timed frames of each, in turns of ``block``, after ``warm_up`` others.
     :raises FusionError: what building or running a workload raises.
     """
     with ExitStack() as stack:
@@ -106,8 +100,7 @@ class WorkerProcess:
     """
     A workload in a process of its own, idle until it is asked to run.
 
-    :param build: makes the workload there; must be picklable.
-    :raises FusionError: what building it raises.
+    :param build: makes it there; must be picklable. A FusionError that it raises is raised here.
     """
 
     def __init__(self, build: Callable[[], Workload]) -> None:

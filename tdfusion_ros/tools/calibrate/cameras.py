@@ -39,13 +39,7 @@ CALIBRATE_IT = (
 def camera_from_bag(
     reader: 'BagReader', image_topic: str, stream: str, image_hw: Size | None
 ) -> Camera:
-    """
-    Return the camera of the first camera_info beside an image topic.
-
-    :param stream: ``rgb`` or ``ir``, for messages.
-    :param image_hw: size of the images, if known.
-    :raises CalibrationError: if there is none, the images are rectified, or it does not fit.
-    """
+    """Return the camera of the first camera_info beside an image topic; or CalibrationError."""
     from tdfusion_ros.formats.bag_topics import info_topic
     from tdfusion_ros.formats.bag_topics import INFO_TYPE
 
@@ -75,11 +69,7 @@ def camera_from_message(info: Any, stream: str, image_hw: Size | None) -> Camera
 
 
 def camera_from_file(path: Path, stream: str, image_hw: Size | None) -> Camera:
-    """
-    Return the camera of a YAML file of ROS's camera_calibration.
-
-    :raises CalibrationError: if it cannot be read, is not calibrated, or belongs to other images.
-    """
+    """Return the camera of a YAML file of ROS's camera_calibration; or a CalibrationError."""
     raw = _read_mapping(path, f'{stream} camera_info')
     try:
         camera = Camera(
@@ -198,9 +188,8 @@ def static_transforms(reader: 'BagReader') -> list[Any]:
 
 def pose_from_tf(messages: Iterable[Any], rgb_frame: str, ir_frame: str) -> np.ndarray:
     """
-    Return the (4, 4) matrix that takes a point of the rgb camera's frame to the ir camera's [m].
+    Return (4, 4): a point of the rgb camera's frame to the ir camera's [m], of /tf_static.
 
-    :param messages: tf2_msgs/TFMessage of /tf_static.
     :raises CalibrationError: with the known frames, if they do not connect the two.
     """
     steps: dict[str, dict[str, np.ndarray]] = {}  # by source frame, by target frame
@@ -228,7 +217,7 @@ def pose_from_tf(messages: Iterable[Any], rgb_frame: str, ir_frame: str) -> np.n
 
 def pose_from_file(path: Path) -> np.ndarray:
     """
-    Read a (4, 4) pose: ``translation_m``, and ``rotation`` (3 x 3) or ``quaternion_xyzw``.
+    Read (4, 4) from ``translation_m`` and ``rotation`` (3 x 3) or ``quaternion_xyzw``.
 
     :raises CalibrationError: with what is missing or wrong.
     """

@@ -14,9 +14,8 @@ SURROUNDINGS_PX = 31
 
 def edge_field(gray: np.ndarray) -> np.ndarray:
     """
-    Return the edges of an image as vectors.
+    Return the edges of (H, W) uint8 or float32 as vectors.
 
-    :param gray: (H, W) uint8 or float32.
     :returns: (H, W, 2) float32: cosine and sine of the doubled angle, length in [0, 1].
     """
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)

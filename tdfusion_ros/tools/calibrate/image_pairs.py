@@ -19,12 +19,7 @@ GrayPair = tuple[np.ndarray, np.ndarray]  # (H, W) uint8 rgb, (H, W) float32 ir 
 
 @dataclass(frozen=True, eq=False)
 class ImagePairs:
-    """
-    Pairs of one rig.
-
-    :param gray: (rgb, ir), each (H, W); rgb uint8, ir float32 in [0, 1].
-    :param frame_ids: of rgb and ir; empty where the images have none.
-    """
+    """Pairs of one rig: (rgb, ir), each (H, W), uint8 and float32 in [0, 1]; and frame ids."""
 
     gray: list[GrayPair]
     frame_ids: tuple[str, str] = ('', '')

@@ -28,13 +28,7 @@ PEAK_PX = 4  # half the width of a place
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """
-    Places found in both images.
-
-    :param rgb_xy: (n, 2) [px].
-    :param ir_xy: (n, 2) [px].
-    :param pair: (n,) index of the image pair that each is from.
-    """
+    """Places found in both images, (n, 2) each [px], and (n,) the pair that each is from."""
 
     rgb_xy: np.ndarray
     ir_xy: np.ndarray
@@ -45,11 +39,7 @@ class Matches:
 
 
 def working_grid(matrix: np.ndarray, rgb_hw: Size) -> tuple[Size, float]:
-    """
-    Return the size of the working grid, and of its pixels [ir px].
-
-    The grid is not finer than ir, because patches of a magnified image are empty.
-    """
+    """Return the size of the working grid, and of its pixels [ir px]; it is not finer than ir."""
     area = np.linalg.det(geometry.jacobians(matrix, np.array([geometry.center(rgb_hw)])))[0]
     zoom = float(np.sqrt(abs(area)))
     scale = min(1.0, zoom, GRID_PX / max(rgb_hw))
@@ -64,8 +54,8 @@ def match(
 
     :param pairs: (rgb, ir), each (H, W); all of one size per camera.
     :param matrix: (3, 3), roughly: ir pixel = matrix * rgb pixel.
-    :param half_px: half the width of a patch, on the working grid.
-    :param reach_px: largest distance from where the matrix maps a patch, on the working grid.
+    :param half_px: half the width of a patch; ``reach_px``: largest distance from where the matrix
+        maps it; both on the working grid.
     """
     rgb_hw = pairs[0][0].shape[:2]
     grid_hw, _ = working_grid(matrix, rgb_hw)
@@ -120,11 +110,7 @@ def _places(
 
 
 def clear_peak(agreement: np.ndarray) -> tuple[float, float] | None:
-    """
-    Return x and y of the best place to a fraction of a pixel; None if it is ambiguous.
-
-    :param agreement: (h, w) float32, at most 1.
-    """
+    """Return x and y of the best place in (h, w) to a fraction of a pixel; None: ambiguous."""
     _, best, _, (x, y) = cv2.minMaxLoc(agreement)
     inner = 0 < y < agreement.shape[0] - 1 and 0 < x < agreement.shape[1] - 1
     if not inner or best < MIN_AGREEMENT:

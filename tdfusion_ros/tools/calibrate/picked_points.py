@@ -35,12 +35,7 @@ OUTLIER = 6.0  # a point with this many times the median error is a mistake
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """
-    Places picked in both images.
-
-    :param rgb_xy: (n, 2) [px].
-    :param ir_xy: (n, 2) [px].
-    """
+    """Places picked in both images, (n, 2) each [px], and the sizes of these, if known."""
 
     rgb_xy: np.ndarray
     ir_xy: np.ndarray
@@ -51,9 +46,8 @@ class Points:
 @dataclass(frozen=True, eq=False)
 class PointFit:
     """
-    A transform fitted to picked points.
+    A transform fitted to picked points: ir pixel = matrix * rgb pixel.
 
-    :param matrix: (3, 3), ir pixel = matrix * rgb pixel.
     :param left_out_px: (n,) error of each point under a fit to all others [ir px].
     """
 
@@ -63,11 +57,7 @@ class PointFit:
 
 
 def read_points(path: Path) -> Points:
-    """
-    Read a points file.
-
-    :raises CalibrationError: with what is missing or wrong.
-    """
+    """Read a points file; CalibrationError with what is missing or wrong."""
     try:
         text = path.read_text(encoding='utf-8-sig')
         if path.suffix.lower() == '.csv':
@@ -130,11 +120,7 @@ def fit_points(points: Points, models: Sequence[str] = MODELS) -> PointFit:
 
 
 def rough_start(points: Points) -> np.ndarray:
-    """
-    Return the similarity, (3, 3), that fits a few rough points.
-
-    :raises CalibrationError: if they are fewer than two or all in one place.
-    """
+    """Return the similarity, (3, 3), that fits rough points; or a CalibrationError."""
     enough = len(points.rgb_xy) >= 2
     matrix = least_squares('similarity', points.rgb_xy, points.ir_xy) if enough else None
     if matrix is None:

@@ -22,11 +22,7 @@ ADVICE = (
 
 
 def check_estimate(found: Estimate, rgb_hw: Size, ir_hw: Size) -> None:
-    """
-    Refuse a transform found from pairs if it is not trustworthy.
-
-    :raises CalibrationError: with the reason.
-    """
+    """Raise CalibrationError for a transform found from pairs that is not trustworthy."""
     count = int(found.inliers.sum())
     share = float(np.mean(found.held_out_px <= found.limit_px))
     apart_px = float(np.median(halves_apart_px(found, rgb_hw, ir_hw)))
@@ -52,11 +48,7 @@ def check_estimate(found: Estimate, rgb_hw: Size, ir_hw: Size) -> None:
 
 
 def check_transform(matrix: np.ndarray, rgb_hw: Size, ir_hw: Size) -> None:
-    """
-    Refuse a transform that no two cameras side by side have.
-
-    :raises CalibrationError: with the reason.
-    """
+    """Raise CalibrationError for a transform that no two cameras side by side have."""
     depths = geometry.grid(rgb_hw) @ matrix[2, :2] + matrix[2, 2]
     corners = geometry.grid(rgb_hw, 2, 2)
     around = geometry.jacobians(matrix, np.vstack([geometry.center(rgb_hw), corners]))

@@ -24,10 +24,9 @@ MIN_OVERLAP = 0.4  # of the smaller image
 
 def search(pairs: Sequence[GrayPair]) -> np.ndarray:
     """
-    Return the similarity under which the edges of all pairs agree best.
+    Return the similarity, (3, 3), under which the edges of all pairs agree best.
 
-    :param pairs: (rgb, ir), each (H, W); all of one size per camera.
-    :returns: (3, 3), ir pixel = matrix * rgb pixel; accurate to a few percent of the image.
+    Ir pixel = matrix * rgb pixel; accurate to a few percent of the image.
     """
     rgb_hw, ir_hw = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
     rgb_small_hw = geometry.scaled(rgb_hw, min(1.0, WIDTH_PX / max(rgb_hw)))

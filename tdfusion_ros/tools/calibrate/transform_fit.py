@@ -24,7 +24,6 @@ def least_squares(
     """
     Return the (3, 3) transform with the least squared error; None if it is undetermined.
 
-    :param rgb_xy: (n, 2) with n at least ``MIN_POINTS[model]``.
     :param weights: (n,) of the squared errors; ignored for a homography.
     """
     spread = np.linalg.svd(rgb_xy - rgb_xy.mean(axis=0), compute_uv=False)
@@ -45,11 +44,7 @@ def least_squares(
 def robust_fit(
     model: str, rgb_xy: np.ndarray, ir_xy: np.ndarray, limit_px: float
 ) -> np.ndarray | None:
-    """
-    Return the (3, 3) transform that most matches agree on; None if there is none.
-
-    :param limit_px: matches with a larger error do not count [ir px].
-    """
+    """Return the (3, 3) transform that most matches agree on, within a limit [ir px], or None."""
     if len(rgb_xy) < 2 * MIN_POINTS[model]:
         return None
     rgb, ir = np.ascontiguousarray(rgb_xy), np.ascontiguousarray(ir_xy)

@@ -7,12 +7,7 @@ OK, WARN, FAIL = 'OK', 'WARN', 'FAIL'
 
 @dataclass(frozen=True)
 class Finding:
-    """
-    What was found, and what to do about it.
-
-    :param level: FAIL if the node cannot work like this.
-    :param remedy: empty if there is nothing to do.
-    """
+    """What was found, and what to do about it, if anything; FAIL: the node cannot work so."""
 
     level: str
     subject: str

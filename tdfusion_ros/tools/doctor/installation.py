@@ -32,11 +32,7 @@ PACKAGES = (
 
 
 def check(config: FusionConfig, report: Callable[[str], None]) -> Iterator[Finding]:
-    """
-    Check everything that needs no ROS.
-
-    :param report: called with the progress of slow steps.
-    """
+    """Check everything that needs no ROS; ``report`` gets the progress of slow steps."""
     # Often another Python runs than the packages were installed for.
     python = f'{platform.python_version()} on {platform.machine()}, {sys.executable}'
     yield Finding.ok('python', python)

@@ -24,15 +24,10 @@ class ReceivedTopic:
     What was received on an image topic.
 
     :param kind: ``Image`` or ``CompressedImage``.
-    :param publishers: names of the nodes that publish it.
-    :param best_effort: whether one of them offers best effort only.
-    :param stamps_ns: of the messages, in the order of arrival [ns].
+    :param publishers: names of the nodes that publish it; ``best_effort``: one offers no more.
     :param arrivals_ns: this machine's ROS time at each arrival [ns].
-    :param encoding: of the last message.
-    :param size_hw: of the last message, if it could be decoded [px].
-    :param fault: why the last message could not be decoded; empty if it could.
+    :param encoding: of the last message, as ``size_hw``, if it could be decoded, else ``fault``.
     :param info: the last camera_info beside it.
-    :param last: the last message.
     """
 
     name: str

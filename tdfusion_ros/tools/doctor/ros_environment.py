@@ -37,12 +37,7 @@ def check_packages() -> list[Finding]:
 
 
 def check_middleware(variables: Mapping[str, str], rmw: str) -> list[Finding]:
-    """
-    Check how nodes find each other and how images are transported.
-
-    :param variables: the environment.
-    :param rmw: name of the middleware in use, as rmw_fastrtps_cpp.
-    """
+    """Check in the environment how nodes find each other and how ``rmw`` sends images."""
     distribution = variables.get('ROS_DISTRO') or '(ROS_DISTRO is not set)'
     return [
         Finding.ok('middleware', f'{rmw}, ROS {distribution}'),

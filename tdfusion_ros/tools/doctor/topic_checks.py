@@ -28,11 +28,7 @@ MIN_SHARE = 0.8  # of the ir frames that find a partner
 def check(
     topics: Sequence[ReceivedTopic], wanted: Mapping[str, str], config: FusionConfig
 ) -> Iterator[Finding]:
-    """
-    Check the topics of both streams, and list the others.
-
-    :param wanted: topic of each stream, ``rgb`` and ``ir``.
-    """
+    """Check the topics of both streams, named by ``wanted``, and list the others."""
     by_name = {topic.name: topic for topic in topics}
     others = [topic for topic in topics if topic.name not in wanted.values()]
     for topic in others:

@@ -74,11 +74,7 @@ def is_offline(results: TopicTimes) -> bool:
 
 
 def has_partner(rgb_ns: np.ndarray, ir_ns: np.ndarray) -> np.ndarray:
-    """
-    Return which rgb images have an ir image: each other's nearest, within the default skew.
-
-    :returns: (N,) bool.
-    """
+    """Return which rgb images have an ir image, each other's nearest within the default skew."""
     skews_ns = nearest_ns(rgb_ns, ir_ns)
     back_ns = nearest_ns(rgb_ns + skews_ns, rgb_ns)
     near = np.abs(skews_ns) <= SyncConfig().max_skew_ms * 1e6

@@ -43,8 +43,7 @@ def draw_stacked(
     """
     Return a chart of stacked columns.
 
-    :param edges_s: (N + 1,) limits of the columns.
-    :param layers: color and (N,) heights, from the bottom up.
+    :param edges_s: (N + 1,) limits; ``layers``: color and (N,) heights, from the bottom up.
     """
     figure, axes = _new_chart(x_label, y_label)
     base = np.zeros(len(edges_s) - 1)
@@ -59,12 +58,7 @@ def draw_stacked(
 
 
 def draw_samples(series: Mapping[str, Samples], origin_ns: int, x_label: str, y_label: str) -> str:
-    """
-    Return a chart of values over time, including zero; several series are joined by lines.
-
-    :param series: samples by their color.
-    :param origin_ns: where the time axis begins to count.
-    """
+    """Return a chart of values over time, by color, including zero; lines join several series."""
     figure, axes = _new_chart(x_label, y_label)
     for color, samples in series.items():
         at_s, values = (samples.times_ns - origin_ns) / 1e9, samples.values
@@ -96,8 +90,6 @@ def _draw_ranges(axes: Axes, xs: np.ndarray, ys: np.ndarray, color: str) -> None
 def bin_edges_s(times_s: np.ndarray) -> np.ndarray:
     """
     Return the limits of time bins of equal, round length, at most MAX_BINS [s].
-
-    :param times_s: (N,) times of what will be counted; N > 0.
 
     A bin spans at least four typical periods, so that jitter does not show as dips.
     """

@@ -28,10 +28,8 @@ class Moment:
     """
     One row of the contact sheet.
 
-    :param stamp_ns: of the result, or of the rgb or ir image if there are no results.
     :param thumbnails: rgb, ir, fused: each a ``data:`` URI, or why there is no image.
-    :param skew_ms: ir minus rgb, None without an ir image.
-    :param detections: their number, None if none were recorded for this image.
+    :param skew_ms: ir minus rgb, None without an ir image; ``detections``: None if not recorded.
     """
 
     stamp_ns: int
@@ -41,12 +39,7 @@ class Moment:
 
 
 def choose_moments(result: Recording, source: Recording, count: int) -> list[Moment]:
-    """
-    Return moments evenly spread over the results, or over the images if there are no results.
-
-    :param result: the bag with the results.
-    :param source: the bag with the cameras' images; may be the same.
-    """
+    """Return moments spread evenly over the results, or over the images without results."""
     for bag, role in ((result, 'fused'), (result, 'detections'), (source, 'rgb'), (source, 'ir')):
         stamps = list(dict.fromkeys(bag.times(role).stamps_ns))
         if stamps:
@@ -76,11 +69,7 @@ def _moment(result: Recording, source: Recording, stamp: int) -> Moment:
 
 
 def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) -> str:
-    """
-    Return the image of a role with this stamp as a ``data:`` URI, or why there is none.
-
-    :param detections: a vision_msgs/Detection2DArray to draw on it.
-    """
+    """Return the image of a role with this stamp as a ``data:`` URI, or why there is none."""
     name = {'registered': 'registered ir', 'overlay': 'fused'}.get(role, role)
     if not bag.times(role).stamps_ns:
         return f'no {name} images recorded'
@@ -108,10 +97,8 @@ def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float
     """
     Return a copy of a small image with boxes drawn in, without text: there is no room for it.
 
-    :param image: (H, W, 3) or (H, W) uint8.
+    :param image: (H, W, 3) or (H, W) uint8, ``scale`` times as wide as the fused image.
     :param array: a vision_msgs/Detection2DArray; boxes that are not finite are skipped.
-    :param names: class names in the order of their colors.
-    :param scale: width of this image divided by that of the fused image.
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
     limit = 2.0 * max(image.shape[:2])
@@ -129,11 +116,7 @@ def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float
 
 
 def jpeg_uri(image: np.ndarray) -> str:
-    """
-    Return an image as the ``data:`` URI of a JPEG of about MAX_JPEG_BYTES at most.
-
-    :param image: (H, W) or (H, W, 3) uint8, order R, G, B.
-    """
+    """Return (H, W) or (H, W, 3) uint8 RGB as a ``data:`` URI of MAX_JPEG_BYTES at most."""
     for quality in QUALITIES:
         data = encode_jpeg(image, quality)
         if len(data) <= MAX_JPEG_BYTES:

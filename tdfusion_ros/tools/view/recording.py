@@ -23,12 +23,7 @@ STAMPED = ('rgb', 'ir', 'fused', 'overlay', 'registered', 'detections')
 
 @dataclass
 class TopicTimes:
-    """
-    Messages of one topic in the order of the bag.
-
-    :param times_ns: when they were recorded [ns].
-    :param stamps_ns: stamps of their headers [ns]; empty for topics whose stamps are not needed.
-    """
+    """Messages of one topic in order: when recorded [ns], and their stamps where needed [ns]."""
 
     type: str = ''
     times_ns: array = field(default_factory=partial(array, 'q'))
@@ -37,12 +32,7 @@ class TopicTimes:
 
 @dataclass
 class DetectionColumns:
-    """
-    One entry per detection of the bag.
-
-    :param image: index of its message on the detections topic.
-    :param class_index: place of its class in ``names``.
-    """
+    """One entry per detection: index of its message, place of its class in ``names``, score."""
 
     image: array = field(default_factory=partial(array, 'I'))
     class_index: array = field(default_factory=partial(array, 'I'))
@@ -167,9 +157,8 @@ def cdr_stamp_ns(data: bytes) -> int:
     """
     Return the stamp of a serialized message that begins with a header [ns].
 
-    :param data: CDR: four bytes, the lowest bit of the second means little endian, then the
-        fields (OMG DDS-XTypes, 7.4.3.4).
-    :raises struct.error, IndexError: if it is too short.
+    CDR: four bytes, the lowest bit of the second means little endian, then the fields (OMG
+    DDS-XTypes, 7.4.3.4). struct.error or IndexError if it is too short.
     """
     sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
     return sec * 1_000_000_000 + nanosec

@@ -50,7 +50,6 @@ def render_report(
     :param inputs: the bag with the cameras' images, if they are not in ``bag``.
     :param namespace: namespace of the rig; None: the first one with results.
     :param rgb, ir: image topics; empty: the ones that end in ``rgb/image_raw``, ``ir/image_raw``.
-    :param moments: number of rows of the contact sheet, at most MAX_MOMENTS.
     :raises BagError: if the bag lacks the namespace or an image topic.
     """
     rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))

@@ -19,13 +19,7 @@ OUTPUTS = {  # role: name below the node's namespace, message type
 
 @dataclass(frozen=True)
 class Rig:
-    """
-    Topics of one rig.
-
-    :param namespace: empty at the root.
-    :param topics: by role: ``rgb``, ``ir``, ``diagnostics``, each of OUTPUTS; only recorded ones.
-    :param others: namespaces of the other rigs in the same bag.
-    """
+    """The topics of one rig by role (``rgb``, ``ir``, ``diagnostics``, OUTPUTS), and others."""
 
     namespace: str
     topics: Mapping[str, str]
@@ -38,8 +32,7 @@ def find_rig(
     """
     Return the topics of one rig.
 
-    :param types: message type of every topic of the bag.
-    :param namespace: namespace of the rig; None: the first one with results.
+    :param namespace: None: the first one with results.
     :param rgb, ir: image topics; empty: the ones that end in ``rgb/image_raw[/compressed]``, ...
     :raises BagError: if the bag lacks the namespace or an image topic.
     """
@@ -70,10 +63,8 @@ def find_cameras(
     types: Mapping[str, str], namespace: str, *, rgb: str = '', ir: str = ''
 ) -> dict[str, str]:
     """
-    Return the image topics that the bag has, by ``rgb`` and ``ir``.
+    Return the image topics that the bag has, by stream; those of the rig come first.
 
-    :param namespace: namespace of the rig; its own cameras are preferred to others.
-    :param rgb, ir: names of the topics, if known.
     :raises BagError: if the bag has no image topic of such a name.
     """
     images = image_topics(types)
