@@ -1,14 +1,11 @@
-from dataclasses import fields
-from dataclasses import FrozenInstanceError
 from dataclasses import replace
+import re
 
 import numpy as np
 import pytest
 
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
-from tdfusion_ros.core.config import GROUPS
-from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.core.errors import ConfigError
 
@@ -37,23 +34,6 @@ def test_every_default_can_be_given_by_name(name, default, _):
     assert from_mapping({name: value}) == FusionConfig()
 
 
-def test_misspelled_key_is_named_with_its_neighbor_or_else_with_the_known_ones():
-    with pytest.raises(ConfigError) as caught:
-        from_mapping({'sync.max_skew': 5.0})
-    wanted = (
-        "unknown setting 'sync.max_skew': did you mean 'sync.max_skew_ms'? See tdfusion params"
-    )
-    assert str(caught.value) == wanted
-    with pytest.raises(ConfigError) as caught:
-        from_mapping({'xyzzy': 5.0})
-    assert all(name in str(caught.value) for name in NAMES)
-
-
-def test_group_without_a_mapping_is_refused():
-    with pytest.raises(ConfigError, match='ir must be a mapping of settings to values, got 3'):
-        from_mapping({'ir': 3})
-
-
 def test_numpy_scalars_are_accepted():
     given = {'score_threshold': np.float32(0.5), 'max_detections': np.int64(7)}
     config = from_mapping({**given, 'ir.invert': np.bool_(True), 'backend': np.str_('cpu')})
@@ -62,10 +42,36 @@ def test_numpy_scalars_are_accepted():
     assert type(config.backend) is str
 
 
-@pytest.mark.parametrize('key', ['xyzzy', '', 'sync.', '.model', 'sync.sync.max_skew_ms'])
-def test_unknown_key_is_refused(key):
-    with pytest.raises(ConfigError, match='unknown setting'):
-        from_mapping({key: 1.0})
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (
+            {'sync.max_skew': 5.0},
+            r"'sync\.max_skew': did you mean 'sync\.max_skew_ms'\? See tdfusion params",
+        ),
+        ({'xyzzy': 5.0}, 'unknown setting .*' + '.*'.join(map(re.escape, NAMES))),
+        *(({key: 1.0}, 'unknown setting') for key in ('', 'sync.', '.model', 'sync.sync.mode')),
+        ({'ir': 3}, 'ir must be a mapping of settings to values, got 3'),
+        ({'backend': 'tensorrt'}, 'backend must be one of auto, cpu, cuda, trt'),
+        ({'max_detections': 5.0}, 'max_detections must be of type'),
+        ({'max_detections': True}, 'max_detections must be of type'),
+        ({'score_threshold': '0.5'}, 'score_threshold must be of type'),
+        ({'score_threshold': True}, 'score_threshold must be of type'),
+        ({'ir.invert': 1}, 'ir.invert must be of type'),
+        ({'model': None}, 'model must be of type'),
+        ({'sync.max_skew_ms': [5.0]}, 'sync.max_skew_ms must be of type'),
+        ({'class_filter': 'car'}, 'class_filter must be a list of names'),
+        ({'class_filter': ['car', 1]}, 'class_filter must be a list of names'),
+        (
+            {'ir.percentile_low': 50.0, 'ir.percentile_high': 50.0},
+            'ir.percentile_low must be below ir.percentile_high',
+        ),
+        ({'ir.range_min': 5.0, 'ir.range_max': 5.0}, 'ir.range_min must be below ir.range_max'),
+    ],
+)
+def test_wrong_setting_is_refused_with_what_is_expected(given, message):
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(given)
 
 
 @pytest.mark.parametrize(('name', 'default', 'metadata'), RANGED, ids=[r[0] for r in RANGED])
@@ -77,77 +83,12 @@ def test_values_out_of_range_are_refused_with_the_range(name, default, metadata)
             from_mapping({name: type(default)(bad)})
 
 
-@pytest.mark.parametrize(('name', 'default', 'metadata'), RANGED, ids=[r[0] for r in RANGED])
-def test_defaults_are_in_their_range(name, default, metadata):
-    assert metadata['low'] <= default <= metadata['high']
-
-
-def test_unknown_choice_is_refused_with_the_choices():
-    with pytest.raises(ConfigError, match='backend must be one of auto, cpu, cuda, trt'):
-        from_mapping({'backend': 'tensorrt'})
-
-
 def test_integers_are_accepted_for_floats():
     config = from_mapping({'sync.max_skew_ms': 5})
     assert config.sync.max_skew_ms == 5.0
     assert type(config.sync.max_skew_ms) is float
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [
-        ('max_detections', 5.0),
-        ('max_detections', True),
-        ('score_threshold', '0.5'),
-        ('score_threshold', True),
-        ('ir.invert', 1),
-        ('model', None),
-        ('class_filter', 'car'),
-        ('class_filter', ['car', 1]),
-        ('sync.max_skew_ms', [5.0]),
-    ],
-)
-def test_value_of_another_type_is_refused_with_the_wanted_one(name, value):
-    with pytest.raises(ConfigError, match=f'{name} must be (of type|a list of names)'):
-        from_mapping({name: value})
-
-
 def test_class_filter_is_a_list_of_names_and_ros_empty_one_is_empty():
     assert from_mapping({'class_filter': ['car', 'person']}).class_filter == ('car', 'person')
     assert from_mapping({'class_filter': ['']}).class_filter == ()
-
-
-@pytest.mark.parametrize(
-    'pair', [('ir.percentile_low', 'ir.percentile_high'), ('ir.range_min', 'ir.range_max')]
-)
-def test_upper_end_of_a_range_must_be_above_its_lower_end(pair):
-    with pytest.raises(ConfigError, match=f'{pair[0]} must be below {pair[1]}'):
-        from_mapping({pair[0]: 50.0, pair[1]: 50.0})
-
-
-def test_config_cannot_be_changed():
-    with pytest.raises(FrozenInstanceError):
-        FusionConfig().model = 'other'
-
-
-@pytest.mark.parametrize(('name', '_', 'metadata'), SETTINGS, ids=NAMES)
-def test_every_setting_is_explained_in_one_sentence(name, _, metadata):
-    doc = metadata['doc']
-    assert doc == ' '.join(doc.split())
-    assert doc.endswith('.')
-    assert '. ' not in doc
-    assert 15 <= len(doc) <= 90
-
-
-def test_unit_in_a_name_is_the_unit_in_its_sentence():
-    for name, _, metadata in SETTINGS:
-        unit = name.rpartition('_')[2]
-        has_unit = unit in ('ms', 's', 'px', 'm', 'hz')
-        assert (f'[{unit}]' in metadata['doc'].lower()) == has_unit, name
-
-
-def test_groups_are_the_nested_classes_and_nothing_else():
-    nested = {f.name for f in fields(FusionConfig) if not f.metadata}
-    assert nested == set(GROUPS)
-    assert isinstance(FusionConfig().ir, IrConfig)
-    assert sorted(set(NAMES), key=NAMES.index) == NAMES

@@ -43,25 +43,18 @@ def test_contract_of_another_schema_asks_for_a_new_export(raw, schema):
         parse_contract(json.dumps({**raw, 'schema': schema}))
 
 
-def other_order(raw):
-    raw['inputs'].reverse()
-
-
-def other_dtype(raw):
-    raw['inputs'][1]['dtype'] = 'float16'
-
-
-def other_shape(raw):
-    raw['outputs'][0]['shape'] = [480, 640, 3]
-
-
-def further_output(raw):
-    raw['outputs'].append({'name': 'masks', 'shape': ['H', 'W'], 'dtype': 'uint8'})
-
-
-@pytest.mark.parametrize('change', [other_order, other_dtype, other_shape, further_output])
-def test_contract_of_another_interface_is_refused_with_the_expected_one(raw, change):
-    change(raw)
+@pytest.mark.parametrize(
+    ('key', 'change'),
+    [
+        ('inputs', lambda tensors: tensors[::-1]),
+        ('inputs', lambda tensors: [{**tensors[0], 'dtype': 'float16'}, *tensors[1:]]),
+        ('outputs', lambda tensors: [{**tensors[0], 'shape': [480, 640, 3]}, *tensors[1:]]),
+        ('outputs', lambda tensors: [*tensors, {**tensors[0], 'name': 'masks'}]),
+    ],
+    ids=['order', 'dtype', 'shape', 'further output'],
+)
+def test_contract_of_another_interface_is_refused_with_the_expected_one(raw, key, change):
+    raw[key] = change(raw[key])
     with pytest.raises(ModelError, match=r'puts must be .*rgb|puts must be .*fused'):
         parse_contract(json.dumps(raw))
 

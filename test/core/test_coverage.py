@@ -38,11 +38,6 @@ def test_border_of_the_image_is_not_soft():
     assert (coverage[:, 0] == 1).all()
 
 
-def test_coverage_of_all_and_of_nothing_is_exact():
-    assert (soft(np.ones((40, 50), bool)) == 1).all()
-    assert (soft(np.zeros((40, 50), bool)) == 0).all()
-
-
 def test_composite_is_rgb_outside_fused_inside_and_between_in_the_border(seen):
     rgb, fused = (np.full((480, 640, 3), level, np.uint8) for level in (50, 200))
     coverage = soft(seen)

@@ -39,17 +39,6 @@ def test_irregular_frame_is_paired_if_it_is_the_nearest():
     assert feed(policy, by_time(rgb, ir=(345,))) + push(policy, 'rgb', 440) == [(340, 345)]
 
 
-def test_pair_has_the_same_objects_and_ir_minus_rgb_as_skew():
-    policy = NearestPolicy(SyncConfig())
-    rgb, ir = object(), object()
-    policy.push('rgb', 10 * NS, rgb)
-    policy.push('ir', 7 * NS, ir)
-    (pair,) = policy.flush()
-    assert pair.rgb is rgb
-    assert pair.ir is ir
-    assert pair.skew_ns == -3 * NS
-
-
 @pytest.mark.parametrize(('skew_ns', 'pairs'), [(20 * NS, 1), (20 * NS + 1, 0)])
 def test_largest_skew_is_still_a_pair_and_one_nanosecond_more_is_not(skew_ns, pairs):
     policy = NearestPolicy(SyncConfig(max_skew_ms=20))

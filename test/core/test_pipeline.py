@@ -99,9 +99,7 @@ def test_size_multiple_is_that_of_the_contract(make, pipeline, demo_pairs):
     ],
 )
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_network_gets_contiguous_arrays_of_its_types_also_from_views(
-    recorded, demo_pairs, view, dtype
-):
+def test_network_gets_contiguous_arrays_of_its_types(recorded, demo_pairs, view, dtype):
     rgb, ir = view(demo_pairs[0].rgb.pixels), view(demo_pairs[0].ir.pixels.astype(dtype))
     recorded.process(frame(rgb), frame(ir))
     backend = recorded.backend
@@ -119,9 +117,7 @@ def test_gray_rgb_camera_becomes_three_equal_channels(recorded, demo_pairs):
     np.testing.assert_array_equal(recorded.backend.rgb, np.dstack([gray] * 3))
 
 
-def test_outside_of_the_ir_image_the_network_gets_black_and_valid_is_false(
-    make, pipeline, demo_pairs
-):
+def test_outside_of_the_ir_image_ir_is_black_and_valid_is_false(make, pipeline, demo_pairs):
     pair = demo_pairs[0]
     result = make(SHIFTED, backend=pipeline.backend).process(pair.rgb, pair.ir)
     assert not result.pair.valid[:, :160].any()

@@ -61,7 +61,7 @@ def test_coverage_is_full_without_a_calibration_and_none_without_ir(make, demo_p
 
 
 @pytest.mark.parametrize('where', ['scattered', 'left border', 'rows below'])
-def test_two_percent_of_pixels_without_data_leave_the_detections_as_they_are(
+def test_two_percent_of_pixels_without_data_change_no_detections(
     make, pipeline, demo_pairs, where
 ):
     clean, damaged = (make(backend=pipeline.backend) for _ in range(2))

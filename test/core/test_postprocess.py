@@ -87,46 +87,24 @@ def test_hundreds_of_candidates_agree_with_a_naive_suppression(classes, threshol
     assert as_list(find(boxes, scores, config)) == naive(boxes, scores, config)
 
 
-def test_suppression_gives_what_suppression_by_class_gave(demo_pairs, pipeline):
-    """Of real images at usual thresholds, with boxes of different classes left alone."""
-    for pair in demo_pairs[::9]:
-        raw = pipeline.backend.run(
-            np.ascontiguousarray(pair.rgb.pixels),
-            np.float32(pair.ir.pixels) / np.float32(255),
-            np.ones(pair.ir.size_hw, np.float32),
-        )
-        for threshold in (0.3, 0.1):
-            config = replace(CONFIG, score_threshold=threshold, nms_threshold_across=NEVER)
-            alone = [
-                found
-                for c in range(raw.scores.shape[1])
-                for found in naive(
-                    raw.boxes_xyxy, np.where(np.arange(3) == c, raw.scores, -1), config
-                )
-            ]
-            alone = sorted(alone, key=lambda found: -found[0])[: config.max_detections]
-            found = detections(raw.boxes_xyxy, raw.scores, (480, 640), config, np.ones(3, bool))
-            assert found.scores.tolist() == [score for score, _, _ in alone]
-            assert found.class_ids.tolist() == [class_id for _, class_id, _ in alone]
-
-
-def test_a_rider_and_the_bicycle_below_are_both_reported():
-    found = find([[10, 10, 50, 80], [10, 30, 50, 90]], [[0.9, 0.0], [0.0, 0.8]])
-    assert found.class_ids.tolist() == [0, 1]
-
-
-def test_one_box_has_its_better_class_alone():
-    assert find([[10, 10, 50, 50]], [[0.6, 0.9]]).class_ids.tolist() == [1]
-
-
-def test_boxes_of_two_classes_that_are_almost_equal_count_once():
-    found = find([[10, 10, 50, 50], [11, 10, 51, 51]], [[0.6, 0.0], [0.0, 0.9]])
-    assert found.class_ids.tolist() == [1]
-
-
-def test_one_box_has_both_classes_if_the_user_wants_it():
-    config = replace(CONFIG, nms_threshold_across=NEVER)
-    assert find([[10, 10, 50, 50]], [[0.6, 0.9]], config).class_ids.tolist() == [1, 0]
+@pytest.mark.parametrize(
+    ('second_box', 'scores', 'settings', 'class_ids'),
+    [
+        pytest.param([10, 30, 50, 90], [[0.9, 0], [0, 0.8]], {}, [0, 1], id='rider and bicycle'),
+        pytest.param([11, 10, 51, 81], [[0.6, 0], [0, 0.9]], {}, [1], id='almost equal boxes'),
+        pytest.param([90, 9, 99, 99], [[0.6, 0.9], [0, 0]], {}, [1], id='one box, two classes'),
+        pytest.param(
+            [90, 9, 99, 99],
+            [[0.6, 0.9], [0, 0]],
+            {'nms_threshold_across': NEVER},
+            [1, 0],
+            id='one box, two classes, both wanted by the user',
+        ),
+    ],
+)
+def test_classes_suppress_each_other_only_for_one_object(second_box, scores, settings, class_ids):
+    found = find([[10, 10, 50, 80], second_box], scores, replace(CONFIG, **settings))
+    assert found.class_ids.tolist() == class_ids
 
 
 def test_a_class_that_is_not_wanted_suppresses_nothing():
@@ -174,33 +152,11 @@ def test_score_at_the_threshold_is_reported_and_below_is_not():
     assert found.scores.tolist() == pytest.approx([0.3])
 
 
-def test_best_detections_come_first_and_only_the_best_remain():
-    boxes = [[20 * i, 0, 20 * i + 9, 9] for i in range(5)]
-    found = find(boxes, [0.5, 0.9, 0.4, 0.8, 0.6], replace(CONFIG, max_detections=3))
-    assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.6])
-
-
-def test_class_filter_keeps_only_the_named_classes():
-    wanted = wanted_classes(('car',), ('person', 'bicycle', 'car'))
-    assert wanted.tolist() == [False, False, True]
-    found = find([[0, 0, 9, 9], [20, 0, 29, 9]], [[0.9, 0, 0.1], [0, 0.1, 0.7]], wanted=wanted)
-    assert found.class_ids.tolist() == [2]
-
-
-def test_empty_class_filter_keeps_all():
+def test_class_filter_keeps_only_the_named_classes_and_an_empty_one_keeps_all():
+    assert wanted_classes(('car',), ('person', 'bicycle', 'car')).tolist() == [False, False, True]
     assert wanted_classes((), ('person', 'car')).all()
-
-
-def test_class_filter_names_the_unknown_class_and_the_known_ones():
     with pytest.raises(ConfigError, match='has cat; the classes of the model are person, car'):
         wanted_classes(('person', 'cat'), ('person', 'car'))
-
-
-def comparisons(monkeypatch):
-    """Return a list that receives the size of each comparison of a block with itself."""
-    sizes, triu = [], np.triu
-    monkeypatch.setattr(np, 'triu', lambda matrix, k: sizes.append(matrix.size) or triu(matrix, k))
-    return sizes
 
 
 @pytest.mark.parametrize('threshold', [0.0, 0.01])
@@ -209,7 +165,8 @@ def test_candidates_of_all_classes_are_limited_together(threshold, monkeypatch):
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 150, (6300, 2)).astype(np.float32)
     boxes = np.hstack([corner, corner + 1])  # nothing overlaps: all candidates are compared
-    compared = comparisons(monkeypatch)
+    compared, triu = [], np.triu  # the size of each comparison of a block with itself
+    monkeypatch.setattr(np, 'triu', lambda m, k: compared.append(m.size) or triu(m, k))
     config = replace(CONFIG, score_threshold=threshold, max_detections=10_000)
     scores = rng.random((6300, 80), dtype=np.float32)
     found = find(boxes, scores, config)
@@ -217,19 +174,3 @@ def test_candidates_of_all_classes_are_limited_together(threshold, monkeypatch):
     assert sum(compared) <= postprocess.CANDIDATES * postprocess.BLOCK
     best = np.sort(scores, axis=None)[-len(found) // 2 :]
     assert found.scores[: len(best)].tolist() == pytest.approx(best[::-1].tolist(), abs=1e-3)
-
-
-def test_suppression_stops_when_enough_boxes_are_found(monkeypatch):
-    compared = comparisons(monkeypatch)
-    boxes = [[x, y, x + 3, y + 3] for x in range(0, 200, 4) for y in range(0, 100, 4)]
-    assert len(find(boxes, np.linspace(0.9, 0.4, len(boxes)))) == 100
-    assert len(compared) == 1
-
-
-def test_suppression_of_very_many_boxes_keeps_the_best():
-    rng = np.random.default_rng(0)
-    corner = rng.uniform(0, 150, (6300, 2))
-    boxes = np.hstack([corner, corner + 20])
-    found = find(boxes, rng.uniform(0.3, 1, 6300))
-    assert 1 < len(found) <= 100
-    assert found.scores[0] == pytest.approx(1, abs=1e-2)

@@ -152,9 +152,7 @@ def test_before_any_rgb_image_ir_keeps_its_own_header():
         ({}, {'flat': 'ir', 'without': 'rgb'}, 'both_stalled', {'rgb', 'ir'}),
     ],
 )
-def test_nothing_is_published_if_asked_for_or_if_both_cameras_stall(
-    rig, settings, fault, cause, faulty
-):
+def test_nothing_is_published_if_asked_or_if_both_stall(rig, settings, fault, cause, faulty):
     rig = rig(**settings)
     assert rig.run(3000, **fault) == []
     assert rig.synchronizer.dropped[cause] > 10

@@ -22,12 +22,10 @@ from training import distributed
 from training.config import LearnedTask
 from training.data.augmentation import Batch
 from training.data.datasets import open_dataset
+from training.method import meta
 from training.method import task_networks
 from training.method.loss_net import LossNetConfig
 from training.method.loss_net import LossNetRT
-from training.method.meta import constant_preconditioner
-from training.method.meta import meta_gradient
-from training.method.meta import pixel_gradient
 from training.method.optimization import descend
 from training.method.task_networks import detect
 from training.method.task_networks import segment
@@ -116,11 +114,11 @@ def meta_gradients(method, tasks=2, prior_strength=0.5):
     ][:tasks]
     settings = {'prior_strength': prior_strength}
     if method == 'pixel':
-        return pixel_gradient(fusion, loss_net, losses, LearnedTask(**settings))[0]
+        return meta.pixel_gradient(fusion, loss_net, losses, LearnedTask(**settings))[0]
     settings |= {'combine': 'normalized'}
     arguments = (fusion, loss_net, [images(3), images(4)], losses)
-    factors = constant_preconditioner(fusion, 0.05)
-    return meta_gradient(*arguments, precondition=factors, config=LearnedTask(**settings))[0]
+    factors = meta.constant_preconditioner(fusion, 0.05)
+    return meta.meta_gradient(*arguments, precondition=factors, config=LearnedTask(**settings))[0]
 
 
 def everything():

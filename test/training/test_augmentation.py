@@ -79,15 +79,6 @@ def test_a_resized_mask_takes_the_pixel_under_the_center(sample):
     assert (small.mask == 1).all()
 
 
-def test_random_crops_never_return_boxes_outside_of_the_crop(sample):
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        crop = augmentation.random_crop(sample, rng, (64, 96), (0.4, 2.0))
-        assert crop.rgb.shape == (64, 96, 3)
-        assert (crop.boxes_xyxy >= 0).all()
-        assert (crop.boxes_xyxy <= [96, 64, 96, 64]).all()
-
-
 def test_padding_repeats_the_border_and_leaves_the_mask_unlabeled(sample):
     padded = augmentation.pad(crop_resize(sample, (40, 20, 72, 60), (40, 30)))
     assert padded.rgb.shape == (64, 32, 3)
@@ -129,12 +120,6 @@ def test_stretched_ir_has_all_levels_and_is_inverted_as_often_as_asked(invert, l
         inverted += steps.sum() < 0
         assert stretched.rgb is ramp.rgb
     assert least <= inverted <= most
-
-
-def test_constant_ir_stays_constant_when_stretched():
-    constant = of_ir(np.full((96, 160), 7))
-    stretched = cameras.stretch_ir(constant, np.random.default_rng(0), 0.5)
-    assert len(np.unique(stretched.ir)) == 1
 
 
 def test_collate_marks_padding_as_invalid_and_missing_masks_as_unlabeled(sample):
@@ -198,15 +183,6 @@ def test_coverage_moves_with_the_infrared_pixels():
     ):
         assert changed.coverage.dtype == np.float32
         np.testing.assert_allclose(changed.coverage, changed.ir / 255, atol=0.01)
-
-
-def test_batch_has_coverage_only_if_a_sample_is_not_seen_everywhere():
-    sample = of_ir(np.zeros((32, 32)))
-    assert augmentation.collate([sample, sample]).coverage is None
-    partly = replace(sample, coverage=np.zeros((32, 32), np.float32))
-    batch = augmentation.collate([sample, partly])
-    assert batch.coverage.shape == (2, 1, 32, 32)
-    assert batch.coverage.mean((1, 2, 3)).tolist() == [1, 0]
 
 
 def test_camera_without_ir_covers_nothing():

@@ -48,9 +48,7 @@ def test_one_of_both_cameras_is_black_as_often_as_was_asked_for(config, samples)
 
 
 @pytest.mark.parametrize('workers', [1, 3])
-def test_batches_made_ahead_from_disk_are_those_made_in_time_from_memory(
-    config, masked_root, workers
-):
+def test_batches_made_ahead_from_disk_are_those_made_from_memory(config, masked_root, workers):
     lazy = open_dataset(masked_root, 'train')
     samples = list(lazy)
     ahead = list(prefetched(lambda step: make_batch(lazy, config, step), range(2, 9), workers))

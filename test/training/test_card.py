@@ -152,11 +152,6 @@ def test_figures_are_called_too_good_only_if_the_detector_finds_something(value,
     assert ('the figures are too good' in model_card(contract)) is expected
 
 
-def test_note_is_at_the_end():
-    note = '## By hand\n\nText.\n'
-    assert model_card(CONTRACT, f'\n{note}').endswith(f'nobody knows\n\n{note}')
-
-
 @pytest.mark.parametrize(
     ('names', 'texts'),
     [

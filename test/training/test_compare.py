@@ -53,9 +53,7 @@ def test_finished_runs_are_measured_but_not_trained_again(main, monkeypatch):
         (['--split', 'gone'], 'gone.txt is missing'),
     ],
 )
-def test_wrong_options_and_missing_runs_are_reported_before_training(
-    main, monkeypatch, options, message
-):
+def test_wrong_options_are_reported_before_training(main, monkeypatch, options, message):
     monkeypatch.setattr(compare, 'train', None)
     with pytest.raises(FusionError, match=message):
         main(*options)

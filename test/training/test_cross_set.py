@@ -78,18 +78,6 @@ def test_a_detector_of_coco_finds_the_people_that_were_labeled(detector, street)
     assert (overlaps(people, find_people(detector, street.rgb)) > 0.5).sum() >= 4
 
 
-@pytest.mark.parametrize('hw', [(470, 630), (480, 960)])
-def test_a_detector_of_coco_takes_images_of_any_size(detector, street, hw):
-    before = find_people(detector, street.rgb)
-    canvas = np.full((*hw, 3), 114, np.uint8)
-    height, width = (min(sides) for sides in zip(hw, street.ir.shape, strict=True))
-    canvas[:height, :width] = street.rgb[:height, :width]
-    after = find_people(detector, canvas)
-    inside = before[(before < np.array([width, height] * 2)).all(1)]
-    assert len(inside) > 2
-    assert np.median(overlaps(inside, after)) > 0.85
-
-
 def test_a_file_that_is_no_known_detector_is_refused(tmp_path):
     from training.measure.onnx_detector import OnnxDetector
 
@@ -173,9 +161,7 @@ def test_inputs_are_color_images_of_the_size_of_the_pair(small_pairs, labeled, n
         assert not without.any()
 
 
-def test_several_detectors_on_several_sets_are_one_table(
-    file, data_root, short_run, tmp_path, capsys
-):
+def test_detectors_on_several_sets_are_one_table(file, data_root, short_run, tmp_path, capsys):
     config = short_run('fusion')
     save_run(config.run, FusionRT(), {'config': asdict(config)})
     (data_root / 'splits' / 'two.txt').write_text('a\nb')

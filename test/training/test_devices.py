@@ -5,9 +5,7 @@ import torch
 
 from training.checkpoint import load_run
 from training.checkpoint import read_description
-from training.method.learned import compute_gradient
-from training.method.learned import learned_training
-from training.method.learned import task_loss
+from training.method import learned
 from training.method.losses import pair_of
 from training.method.optimization import run_network
 from training.train import make_batch
@@ -27,14 +25,14 @@ def gradient(samples):
 
     def compute(config, device=CPU, autocast=False):
         torch.manual_seed(0)
-        training = learned_training(config, device)
+        training = learned.learned_training(config, device)
         before, batch = (make_batch(samples, config, step).to(device) for step in (0, 1))
         training.networks['fusion'](*pair_of(before)).mean().backward()
         training.optimizers['fusion'].step()
-        losses = [task_loss(training.networks['detector'], batch)]
+        losses = [learned.task_loss(training.networks['detector'], batch)]
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
             arguments = (config, training.networks, training.optimizers, [before], losses)
-            found, _ = compute_gradient(*arguments)
+            found, _ = learned.compute_gradient(*arguments)
         return torch.cat([g.flatten().cpu() for g in found.values()])
 
     return compute
@@ -68,7 +66,7 @@ def test_bfloat16_changes_what_a_network_computes_but_not_the_type_of_its_output
         ('learned', {'method': 'paper', 'loss_net': 'weight', 'prior_strength': 0.0}),
     ],
 )
-def test_a_step_leaves_no_tensor_on_another_device(short_run, samples, monkeypatch, task, changes):
+def test_a_step_leaves_no_tensor_elsewhere(short_run, samples, monkeypatch, task, changes):
     # The device "meta" only knows shapes and refuses to be mixed, as a GPU does: no GPU is needed.
     # It has no numbers to return.
     monkeypatch.setattr(torch.Tensor, 'item', lambda _: 0.5)

@@ -62,11 +62,3 @@ def test_gradients_of_pixels_in_several_processes_are_not_compared(short_run, mo
     config = short_run('learned', task_networks='both', combine='pcgrad', method='pixel')
     with pytest.raises(ConfigError, match='several processes'):
         learned_training(config, torch.device('cpu'))
-
-
-def test_a_single_process_keeps_everything_as_it_is():
-    tensors = [torch.rand(2), torch.rand(1)]
-    assert all(a is b for a, b in zip(distributed.average(tensors), tensors, strict=True))
-    assert distributed.gather([1, 2]) == [1, 2]
-    assert distributed.share(range(4)) == range(4)
-    assert distributed.is_main()

@@ -163,9 +163,7 @@ def test_a_bundle_can_be_exported_with_moved_runs_and_without_data(tmp_path, mon
         (['detector', '--split', 'test'], 'test.txt is missing'),
     ],
 )
-def test_what_cannot_be_a_bundle_is_refused_before_writing(
-    root, tmp_path, monkeypatch, arguments, reason
-):
+def test_what_cannot_be_a_bundle_is_refused_first(root, tmp_path, monkeypatch, arguments, reason):
     monkeypatch.chdir(root)
     with pytest.raises(FusionError, match=reason):
         main([*arguments, '-o', str(tmp_path / 'bundle')])

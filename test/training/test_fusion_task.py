@@ -13,7 +13,6 @@ from training.method.fusion import frozen_detector
 from training.method.fusion import fusion_loss_of
 from training.method.fusion import fusion_training
 from training.method.fusion import vary
-from training.method.fusion import with_noise
 from training.method.losses import pair_of
 from training.method.losses import sources_of
 from training.method.task_networks import make_detector
@@ -81,7 +80,7 @@ def test_each_fixed_loss_trains_a_network_toward_it(config, batch, name):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_noise_is_in_what_the_network_reads_and_not_in_what_the_loss_compares_with(
+def test_noise_is_in_what_the_network_reads_and_not_in_what_is_compared(
     config, batch, monkeypatch
 ):
     compared = []
@@ -99,14 +98,6 @@ def test_noise_is_in_what_the_network_reads_and_not_in_what_the_loss_compares_wi
     for image, other, own in zip(sources, others, sources_of(pair_of(batch)), strict=True):
         assert torch.equal(image, other)
         assert torch.equal(image, own)
-
-
-def test_noise_changes_both_images_and_no_label(batch):
-    noisy = with_noise(batch, 0.1)
-    assert (noisy.ir - batch.ir).abs().mean() > 0.005
-    assert (noisy.rgb - batch.rgb).abs().mean() > 0.005
-    assert torch.equal(noisy.boxes_xyxy, batch.boxes_xyxy)
-    assert with_noise(batch, 0.0) is batch
 
 
 def test_what_the_detector_reads_stays_an_image_and_each_one_changes_otherwise():

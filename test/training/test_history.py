@@ -91,14 +91,6 @@ def test_no_folder_of_this_machine_is_published():
     assert published['pairs'] == 7
 
 
-def test_contents_count_pairs_by_what_is_known_and_boxes_by_class(data_root):
-    (data_root / 'index.csv').write_text('name,day_night\na,day\nb,night\nc,night\n')
-    found = history.contents(open_dataset(data_root, 'val'))
-    assert found['sizes'] == {'128x96': 4}
-    assert found['light'] == {'night': 2, 'day': 1}
-    assert found['boxes'] == {'person': 0, 'bicycle': 0, 'car': 3}
-
-
 def test_pairs_that_were_trained_on_are_counted_in_every_run(save, evaluated, data_root):
     (data_root / 'splits' / 'train.txt').write_text('a\nb')
     (data_root / 'splits' / 'more.txt').write_text('b\nc')

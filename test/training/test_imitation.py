@@ -35,9 +35,7 @@ def test_a_network_approaches_the_one_that_it_imitates(imitating, samples, logge
     assert read_description(config.run)['config']['imitate'] == config.imitate
 
 
-def test_views_repeat_and_the_imitated_network_runs_once_for_each(
-    imitating, samples, logged, monkeypatch
-):
+def test_views_repeat_and_imitation_runs_once_for_each(imitating, samples, logged, monkeypatch):
     seen = []
     forward = FusionRT.forward  # of the imitated network: the other one runs mix
     monkeypatch.setattr(
@@ -51,9 +49,7 @@ def test_views_repeat_and_the_imitated_network_runs_once_for_each(
     assert losses[2:] == losses[:2]
 
 
-def test_only_realtime_networks_imitate_and_only_fusion_networks_are_imitated(
-    imitating, samples, tmp_path
-):
+def test_realtime_networks_imitate_and_fusion_networks_are_imitated(imitating, samples, tmp_path):
     with pytest.raises(FusionError, match='only network=fusion_rt'):
         train(imitating(network='fusion'), samples)
     with pytest.raises(FusionError, match='contains a LossNetRT, not a fusion network'):

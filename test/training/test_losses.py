@@ -42,13 +42,6 @@ def test_gradient_loss_targets_the_stronger_signed_gradient_in_x_and_y_separatel
     assert gradient_loss(columns + rows, columns, rows) < 1e-5
 
 
-def test_mean_of_both_sources_is_the_best_intensity_at_weight_one_half():
-    y, ir = torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8)
-    fused = ((y + ir) / 2).requires_grad_()
-    (slope,) = torch.autograd.grad(intensity_loss(fused, y, ir, HALF), fused)
-    assert slope.abs().max() < 1e-7
-
-
 def test_intensity_loss_takes_a_map_of_weights_and_gives_it_a_gradient():
     y, ir = torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
     weight_ir = torch.zeros(1, 1, 4, 4)
@@ -98,10 +91,3 @@ def test_what_lies_outside_of_the_thermal_view_contributes_nothing_to_the_loss()
     # Sobel reaches a pixel out, and its replicated border another one.
     parts = [image[..., 6:26, 6:42] for image in (fused, luma, seen)]
     torch.testing.assert_close(whole, fusion_loss(*parts, HALF)['loss'] * parts[0].numel())
-
-
-def test_without_coverage_a_pair_is_luma_and_infrared():
-    rgb, ir, none = torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8), torch.zeros(1, 0)
-    pair = pair_of(Batch(('a',), rgb, ir, none, none, none))
-    assert len(pair) == 2
-    assert sources_of(pair)[1] is ir

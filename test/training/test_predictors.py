@@ -114,9 +114,7 @@ def test_pictures_give_the_fused_luma_the_colors_of_rgb():
     assert picture.tolist() == [[[90] * 3, [200] * 3, [210] * 3]]
 
 
-def test_a_detector_of_six_classes_is_measured_on_a_plain_folder_of_six(
-    save_detector, write_pairs, write_text
-):
+def test_six_classes_are_measured_on_a_plain_folder(save_detector, write_pairs, write_text):
     names = ['a', 'b', 'c', 'd']
     root = write_pairs('data/rgb', 'data/ir', names)
     write_text('data/classes.txt', '\n'.join(SIX))
@@ -149,9 +147,7 @@ def test_a_run_of_another_network_or_other_classes_is_refused(save_detector, fus
 
 
 @pytest.mark.parametrize('source', ['ir', 'fused'])
-def test_a_run_takes_images_whose_sides_are_not_multiples_of_32(
-    save_detector, fusion, odd, source
-):
+def test_a_run_takes_images_of_any_size(save_detector, fusion, odd, source):
     found = predictors.run_predictor(save_detector(3, source=source, fusion=fusion))(odd)
     assert (found.boxes_xyxy <= np.array([101, 75, 101, 75])).all()
 

@@ -1,7 +1,6 @@
 """Boxes drawn by a detector on pairs without labels."""
 
 import json
-import os
 import warnings
 
 import cv2
@@ -57,7 +56,7 @@ def run(*arguments):
         pseudo_label.main([str(argument) for argument in arguments])
 
 
-def test_clips_become_a_data_set_whose_labels_state_their_origin(
+def test_clips_become_a_data_set_with_labels_of_their_origin(
     tmp_path, detector_file, monkeypatch, capsys
 ):
     for camera in ('vi', 'ir'):
@@ -80,7 +79,7 @@ def test_clips_become_a_data_set_whose_labels_state_their_origin(
         run(tmp_path / 'clips', '--detector', detector_file, '-o', tmp_path / 'out')
 
 
-def test_what_is_taken_for_a_class_that_does_not_occur_is_background(
+def test_what_is_taken_for_an_absent_class_is_background(
     tmp_path, detector_file, data_root, monkeypatch
 ):
     monkeypatch.setattr(pseudo_label, 'search', lambda *_: found((0.9, 2, 5), (0.8, 0, 30)))
@@ -99,13 +98,6 @@ def test_every_pair_of_a_folder_of_images_is_searched(tmp_path, detector_file, d
     assert all(row['iscrowd'] for row in content['annotations'])  # random weights are not sure
     written, original = open_dataset(tmp_path / 'out', 'all')[0], open_dataset(data_root, 'val')[0]
     assert (written.ir == original.ir).all()
-
-
-def test_clip_whose_name_is_not_utf8_is_searched(tmp_path, detector_file, data_root, monkeypatch):
-    monkeypatch.setattr(pseudo_label, 'search', lambda *_: found((0.9, 0, 5)))
-    clip = data_root.rename(data_root.with_name(os.fsdecode('像1'.encode('gbk'))))
-    run(clip, '--detector', detector_file, '-o', tmp_path / 'out')
-    assert open_dataset(tmp_path / 'out', 'all').names[0] == f'{clip.name}_00000'
 
 
 def test_folders_without_a_common_name_are_refused(tmp_path, detector_file):

@@ -20,14 +20,6 @@ def test_every_hundred_draws_have_the_shares_of_the_sets_and_use_all_before_any_
             assert sorted(own[start : start + len(chosen)]) == chosen
 
 
-def test_a_draw_names_the_other_samples_of_its_set():
-    sets = [(range(2), 1), (range(2, 5), 1)]
-    for place in range(20):
-        index, partners = draw(place, sets, seed=0)
-        assert index in partners
-        assert (partners, 1) in sets
-
-
 def test_the_sets_are_mixed_and_another_seed_mixes_them_differently():
     sets = [(range(1), 1), (range(1, 2), 1)]
     first, other = ([draw(i, sets, seed)[0] for i in range(40)] for seed in (0, 1))

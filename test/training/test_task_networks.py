@@ -45,7 +45,7 @@ def test_a_named_detector_is_frozen_and_a_new_one_learns_along(config, samples, 
         assert changed == [not named, True]
 
 
-def test_a_fusion_network_trains_on_a_learned_loss_without_labels(
+def test_a_network_trains_on_a_learned_loss_without_labels(
     config, samples, short_run, tmp_path, logged
 ):
     torch.manual_seed(0)

@@ -31,9 +31,7 @@ def with_classes(root, *names):
     (root / 'classes.txt').write_text('\n'.join(names), encoding='utf-8')
 
 
-def test_a_fusion_network_and_a_detector_on_it_train_to_run_folders(
-    short_run, samples, tmp_path, logged
-):
+def test_fusion_and_a_detector_on_it_train_to_run_folders(short_run, samples, tmp_path, logged):
     fusion = short_run(run=str(tmp_path / 'fusion'))
     trained = train(fusion, samples)
     train(short_run('detection', fusion=fusion.run, mosaic=0.5), samples)
@@ -111,8 +109,8 @@ def test_a_run_resumes_after_a_move_with_other_threads_but_not_with_other_settin
     train(other, samples)
     config = short_run(fusion=start.run, save_every=1)
     interrupt(config, samples, 2)
-    with pytest.raises(FusionError, match=r'other settings: lr was 0\.002, is 1\.0'):
-        train(replace(config, lr=1.0), samples)
+    with pytest.raises(FusionError, match=r'other settings: lr was 0\.002, is 1\.0; seed was'):
+        train(replace(config, lr=1.0, seed=9), samples)
     with pytest.raises(FusionError, match='weights of fusion was'):
         train(replace(config, fusion=other.run), samples)
     moved = {}
@@ -126,9 +124,7 @@ def test_a_run_resumes_after_a_move_with_other_threads_but_not_with_other_settin
         train(config, samples)
 
 
-def test_a_state_of_an_earlier_version_resumes_but_a_damaged_one_is_refused(
-    short_run, samples, interrupt
-):
+def test_an_earlier_state_resumes_but_a_damaged_one_is_refused(short_run, samples, interrupt):
     config = short_run(save_every=1)
     interrupt(config, samples, 2)
     path = Path(config.run) / UNFINISHED
@@ -150,16 +146,6 @@ def test_a_state_of_an_earlier_version_resumes_but_a_damaged_one_is_refused(
         train(config, samples)
     path.write_bytes(state)
     train(config, samples)
-
-
-def test_all_settings_that_differ_from_the_interrupted_run_are_named(
-    short_run, samples, interrupt
-):
-    config = short_run(save_every=1)
-    interrupt(config, samples, 2)
-    other = replace(config, lr=config.lr / 2, seed=config.seed + 1)
-    with pytest.raises(FusionError, match=r'started with other settings: lr was .*; seed was'):
-        train(other, samples)
 
 
 def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_resumes(
@@ -186,7 +172,7 @@ def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_res
     assert f'{run} is finished; next: python -m training.train config/train/detector' in output
 
 
-def test_a_run_folder_that_cannot_be_made_is_refused_before_the_data_are_read(
+def test_an_unusable_run_folder_is_refused_before_the_data_are_read(
     data_root, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(training.train, 'cache_samples', None)
@@ -205,14 +191,6 @@ def test_a_missing_torch_ends_each_command_with_one_line(root, tmp_path, command
     assert done.stderr == "training: torch is missing: pip install '.[train]'\n"
 
 
-def test_a_missing_settings_file_ends_the_command_with_one_line(root):
-    call = [sys.executable, '-m', 'training.train', 'nowhere.yaml']
-    done = subprocess.run(call, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith('training: cannot read the settings file nowhere.yaml')
-    assert len(done.stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize(
     ('missing', 'message'),
     [
@@ -224,14 +202,6 @@ def test_missing_data_and_runs_are_refused(data_root, tmp_path, missing, message
     settings = [f'data={data_root}', f'run={tmp_path / "run"}', 'task=detection', 'fusion=A']
     with pytest.raises(FusionError, match=message):
         main([*settings, missing])
-
-
-def test_a_run_from_disk_ends_as_one_from_memory(short_run, samples, data_root, tmp_path):
-    configs = [short_run(run=str(tmp_path / name), steps=2) for name in ('memory', 'disk')]
-    for config, source in zip(configs, (samples, open_dataset(data_root, 'train')), strict=True):
-        train(config, source)
-    memory, disk = ((Path(config.run) / 'weights.safetensors').read_bytes() for config in configs)
-    assert memory == disk
 
 
 @pytest.mark.parametrize(('task', 'settings'), [('detection', {'source': 'ir'}), ('learned', {})])
@@ -258,7 +228,7 @@ def test_a_detector_learns_the_classes_of_the_data_and_starts_only_on_these(
         ('segmentation', {'source': 'ir'}, 'masks', 'has no masks'),
     ],
 )
-def test_a_task_asks_for_its_labels(
+def test_a_task_needs_labels(
     short_run, masked_root, masked_samples, task, settings, folder, message
 ):
     (masked_root / folder).rename(masked_root / 'elsewhere')
@@ -266,9 +236,7 @@ def test_a_task_asks_for_its_labels(
         train(short_run(task, **settings), masked_samples)
 
 
-def test_a_missing_device_is_refused_and_auto_prints_its_choice(
-    short_run, samples, capsys, monkeypatch
-):
+def test_a_missing_device_is_refused_and_auto_named(short_run, samples, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(FusionError, match='device=cpu'):
         train(short_run(device='cuda'), samples)
@@ -285,9 +253,7 @@ def test_bfloat16_trains_to_finite_float32_weights(short_run, samples, task, set
         assert value.isfinite().all()
 
 
-def test_the_smoke_configuration_trains_the_learned_loss(
-    root, data_root, tmp_path, capsys, logged
-):
+def test_the_smoke_config_trains_the_learned_loss(root, data_root, tmp_path, capsys, logged):
     run = tmp_path / 'smoke'
     changes = [f'data={data_root}', f'run={run}', 'steps=3', 'validate_every=2']
     main([str(root / 'config' / 'train' / 'smoke.yaml'), *changes])

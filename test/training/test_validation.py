@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -8,7 +7,6 @@ from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import load_run
 from training.checkpoint import read_description
 from training.data.augmentation import collate
-from training.data.augmentation import pad
 from training.data.datasets import open_dataset
 from training.loop.validation import Best
 from training.measure.metrics import average_precision
@@ -60,9 +58,7 @@ def test_earlier_weights_are_kept_if_later_ones_are_worse(config, samples, tmp_p
     assert read_description(short.run)['best'] == {'step': 1}
 
 
-def test_the_measure_of_a_detector_is_the_ap50_of_the_run_that_is_written(
-    config, samples, data_root
-):
+def test_the_measure_of_a_detector_is_the_ap50_of_the_written_run(config, samples, data_root):
     config = config('detection', source='ir', steps=20, validate_every=10)
     train(config, samples)
     samples, detector = list(open_dataset(data_root, 'val')), load_run(config.run)
@@ -88,7 +84,7 @@ def test_the_first_of_equals_is_the_best(higher, kept):
     assert best.step == best.networks['network'].weight.item() == (2 if higher else 1)
 
 
-def test_a_split_with_other_classes_or_without_objects_is_refused(
+def test_a_split_of_other_classes_or_no_objects_is_refused(
     config, samples, data_root, monkeypatch
 ):
     (data_root / 'splits' / 'val.txt').write_text('empty\n', encoding='utf-8')
@@ -99,16 +95,3 @@ def test_a_split_with_other_classes_or_without_objects_is_refused(
     message = r'split val .* has the classes person, car, split train'
     with pytest.raises(FusionError, match=message):
         train(config('detection', source='ir'), samples)
-
-
-def test_images_are_padded_to_what_networks_take_and_labels_stay(masked_root):
-    sample = open_dataset(masked_root, 'train')[0]
-    small = replace(
-        sample, rgb=sample.rgb[:90, :100], ir=sample.ir[:90, :100], mask=sample.mask[:90, :100]
-    )
-    padded = pad(small)
-    assert padded.rgb.shape == (96, 128, 3)
-    assert (padded.ir[90:, :100] == small.ir[-1]).all()
-    assert (padded.mask[90:] == 255).all()
-    np.testing.assert_array_equal(padded.boxes_xyxy, small.boxes_xyxy)
-    assert pad(sample) is sample
