@@ -19,6 +19,12 @@ def read():
     return read_all
 
 
+@pytest.fixture
+def make_bag(write_bag, demo_records, tmp_path):
+    """Write the first 24 messages of the demo bag: ``make_bag(plugin, compression)``."""
+    return lambda *how: write_bag(tmp_path / 'bag', demo_records, *how)
+
+
 @pytest.fixture(scope='session')
 def file_of():
     """Return the only storage file of a bag: ``file_of(bag)``."""

@@ -9,7 +9,6 @@ from rosbags.rosbag2 import Reader
 from rosbags.rosbag2 import StoragePlugin
 
 from tdfusion_ros.core.errors import BagError
-from tdfusion_ros.core.errors import OutputError
 from tdfusion_ros.formats.bag_topics import ImageTopics
 from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import BagReader
@@ -34,10 +33,8 @@ def renamed(records, **names):
 
 
 @pytest.mark.parametrize('plugin', PLUGINS, ids=lambda p: p.name)
-def test_messages_of_a_bag_come_back_in_the_order_of_recording(
-    write_bag, demo_records, tmp_path, plugin
-):
-    got = read(write_bag(tmp_path / 'bag', demo_records, plugin))
+def test_messages_of_a_bag_come_back_in_the_order_of_recording(make_bag, demo_records, plugin):
+    got = read(make_bag(plugin))
     assert [(topic, at) for topic, at, _ in got] == [(topic, at) for topic, at, _ in demo_records]
     assert all(a[1] <= b[1] for a, b in pairwise(got))
     for (_, _, message), (_, _, wanted) in zip(got, demo_records, strict=True):
@@ -74,18 +71,6 @@ def test_topics_are_found_in_a_namespace_or_by_their_names(write_bag, demo_recor
             reader.find(rgb='/rig/thermal/camera_info')
 
 
-def test_raw_images_are_preferred_to_compressed_ones(write_bag, demo_records, tmp_path):
-    both = [(topic.replace('ir', 'rgb'), at, m) for topic, at, m in demo_records] + demo_records
-    with BagReader(write_bag(tmp_path / 'bag', both)) as reader:
-        assert reader.find().rgb == '/rgb/image_raw'
-
-
-def test_bag_without_camera_info_has_none(write_bag, demo_records, tmp_path):
-    images = [record for record in demo_records if not record[0].endswith('camera_info')]
-    with BagReader(write_bag(tmp_path / 'bag', images)) as reader:
-        assert reader.find().rgb_info == ''
-
-
 @pytest.mark.parametrize(
     ('name', 'words'),
     [
@@ -104,11 +89,6 @@ def test_what_is_not_a_bag_is_refused_in_one_line(name, words, tmp_path):
     assert '\n' not in str(caught.value)
 
 
-def test_existing_bag_is_never_overwritten(tmp_path):
-    with pytest.raises(OutputError, match='exists: name a new folder'):
-        BagWriter(tmp_path)
-
-
 def test_latched_messages_have_durable_qos(demo_records, tmp_path):
     with BagWriter(tmp_path / 'bag') as writer:
         for latched, (topic, at, message) in zip((True, False), demo_records, strict=False):
@@ -119,9 +99,7 @@ def test_latched_messages_have_durable_qos(demo_records, tmp_path):
     assert second.durability == QosDurability.VOLATILE
 
 
-def test_messages_of_another_type_on_a_topic_are_left_out_and_said(
-    write_bag, demo_records, tmp_path
-):
+def test_messages_of_another_type_are_left_out_and_said(write_bag, demo_records, tmp_path):
     said, text = [], typestore().types['std_msgs/msg/String'](data='x')
     write_bag(tmp_path / 'bag', (*demo_records, *[('/ir/image_raw', 1, text)] * 9))
     with BagReader(tmp_path / 'bag', said.append) as reader:

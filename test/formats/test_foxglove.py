@@ -8,13 +8,10 @@ import pytest
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.overlay import COLORS
-from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
-from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.foxglove import image_annotations
-from tdfusion_ros.formats.foxglove import KIND
 from tdfusion_ros.formats.foxglove import LINE_LOOP
 from tdfusion_ros.formats.messages import MessageTypes
 
@@ -76,13 +73,6 @@ def test_lines_and_letters_grow_with_the_image_as_those_of_the_overlay():
     assert large.texts[0].font_size == pytest.approx(4 * small.texts[0].font_size)
 
 
-def test_lines_are_where_the_overlay_draws_them():
-    (left, top), _, (right, bottom), _ = ((p.x, p.y) for p in annotations().points[0].points)
-    drawn = draw(np.zeros((480, 640, 3), np.uint8), FOUND, CLASSES)
-    for x, y in ((left, 250), (right, 250), (120, top), (120, bottom)):
-        assert tuple(drawn[int(y), int(x)]) == COLORS[2]
-
-
 @pytest.mark.parametrize('found', [FOUND, NOTHING], ids=['boxes', 'empty scene'])
 def test_everything_has_the_stamp_of_the_image(found):
     made = annotations(found)
@@ -96,14 +86,6 @@ def test_warning_is_written_across_the_top():
     assert text.text == 'IR STALLED 0.8 s'
     assert rgb(text.background_color) == (180, 0, 0)
     assert text.position.y == 40
-
-
-def test_annotations_are_the_same_after_serialization():
-    made = annotations(warning='NO IR 1.0 s')
-    data = typestore().serialize_cdr(made, KIND)
-    read = typestore().deserialize_cdr(data, KIND)
-    assert [text.text for text in read.texts] == [text.text for text in made.texts]
-    assert read.points[0].points == made.points[0].points
 
 
 def test_older_releases_get_no_timestamp_or_metadata_where_they_have_none():

@@ -88,16 +88,6 @@ def test_a_folder_that_is_a_link_itself_is_accepted(tmp_path):
     assert save_pair(str(tmp_path / 'link'), pair(), {}).is_file()
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full(descriptor):
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr('os.fsync', full)
-    with pytest.raises(RequestError, match='No space left'):
-        save_pair(str(tmp_path), pair(), {})
-    assert not files(tmp_path)
-
-
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
     (tmp_path / 'rgb').write_text('')
     with pytest.raises(RequestError, match='save_folder'):

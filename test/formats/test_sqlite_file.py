@@ -24,41 +24,37 @@ def wal_copies(bag, target):
     return target
 
 
-def test_messages_in_the_wal_file_of_a_killed_recorder_are_read(
-    read, write_bag, demo_records, tmp_path
-):
-    bag = wal_copies(write_bag(tmp_path / 'bag', demo_records, SQLITE3), tmp_path / 'killed')
+def test_messages_in_the_wal_file_of_a_killed_recorder_are_read(make_bag, read, tmp_path):
+    bag = wal_copies(make_bag(SQLITE3), tmp_path / 'killed')
     for path in (bag, bag / 'bag.db3'):
         count, said, _ = read(path)
-        assert count == len(demo_records)
+        assert count == 24
         assert 'read together with bag.db3-wal' in said
     (tmp_path / 'link.db3').symlink_to(bag / 'bag.db3')
-    assert read(tmp_path / 'link.db3')[0] == len(demo_records)
+    assert read(tmp_path / 'link.db3')[0] == 24
 
 
-def test_sqlite_bag_that_has_lost_its_wal_file_says_what_is_missing(
-    read, write_bag, demo_records, tmp_path
-):
-    bag = wal_copies(write_bag(tmp_path / 'bag', demo_records, SQLITE3), tmp_path / 'killed')
+def test_sqlite_bag_that_has_lost_its_wal_file_says_what_is_missing(make_bag, read, tmp_path):
+    bag = wal_copies(make_bag(SQLITE3), tmp_path / 'killed')
     (bag / 'bag.db3-wal').unlink()
     count, said, _ = read(bag)
-    assert count == len(demo_records) // 2
+    assert count == 24 // 2
     assert 'fewer messages than it says' in said
 
 
-def test_leftover_journal_is_named(read, write_bag, demo_records, tmp_path):
-    bag = write_bag(tmp_path / 'bag', demo_records, SQLITE3)
+def test_leftover_journal_is_named(make_bag, read):
+    bag = make_bag(SQLITE3)
     (bag / 'bag.db3-journal').write_bytes(b'\xd9\xd5\x05\xf9\x20\xa1\x63\xd7')
     with pytest.raises(BagError, match=r'last change was not finished: bag\.db3-journal'):
         read(bag)
 
 
-def test_sqlite_bag_is_read_up_to_the_damage(read, file_of, write_bag, demo_records, tmp_path):
-    bag = write_bag(tmp_path / 'bag', demo_records, SQLITE3)
+def test_sqlite_bag_is_read_up_to_the_damage(make_bag, read, file_of):
+    bag = make_bag(SQLITE3)
     file = file_of(bag)
     data = file.read_bytes()
     file.write_bytes(data[: len(data) * 6 // 10])
     count, said, _ = read(bag)
-    assert 0 < count < len(demo_records)
+    assert 0 < count < 24
     assert 'it is damaged (' in said
     assert 'fewer messages than it says' in said
