@@ -10,11 +10,8 @@ from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.build import load_calibration
-from tdfusion_ros.core.calibration import Homography
-from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import CalibrationError
-from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
 
@@ -132,29 +129,6 @@ def test_size_multiple_that_the_graph_cannot_run_is_refused_at_startup(copy):
     change_contract(copy, size_multiple=9)
     with pytest.raises(ModelError):
         build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
-
-
-def test_backend_auto_reports_its_choice_through_build():
-    messages = []
-    assert build_pipeline(FusionConfig(), messages.append).backend.name == 'cpu'
-    assert len(messages) == 1
-
-
-def test_unavailable_backend_is_refused_at_startup():
-    with pytest.raises(ConfigError, match='trt'):
-        build_pipeline(FusionConfig(backend='trt'))
-
-
-def test_no_calibration_means_the_same_field_of_view():
-    assert isinstance(load_calibration(''), Identity)
-
-
-def test_calibration_is_read_from_a_file(tmp_path):
-    path = tmp_path / 'rig.yaml'
-    path.write_text('mode: homography\nhomography: [[1, 0, 5], [0, 1, 0], [0, 0, 1]]\n')
-    calibration = load_calibration(str(path))
-    assert isinstance(calibration, Homography)
-    assert calibration.matrix[0, 2] == 5
 
 
 def test_missing_calibration_is_refused_naming_its_path(tmp_path):

@@ -72,11 +72,6 @@ def test_float_ir_is_used_as_it_is(fuse, images, dtype):
     assert result.labels == fuse(rgb, ir).labels
 
 
-def test_gray_ir_in_three_channels_is_one(fuse, images):
-    rgb, ir = images
-    assert same(fuse(rgb, np.dstack([ir] * 3)), fuse(rgb, ir))
-
-
 def test_ir_of_another_size_is_stretched_or_calibrated(fuse, images, tmp_path):
     rgb, ir = images
     half = np.ascontiguousarray(ir[::2, ::2])
@@ -113,13 +108,6 @@ def test_draw_returns_a_copy_with_boxes(fuse, images):
     before = result.image.copy()
     assert (result.draw() != result.image).any()
     np.testing.assert_array_equal(result.image, before)
-
-
-def test_result_is_shown_in_one_line_without_its_arrays(fuse, images):
-    text = repr(fuse(*images))
-    assert text.startswith('Result(640x480, detections: ')
-    assert 'person' in text
-    assert len(text) < 99
 
 
 def test_calibration_none_is_no_calibration(fuse, images):

@@ -24,12 +24,6 @@ def test_every_parameter_is_a_launch_argument_without_a_default_of_its_own(execu
         assert facts['doc'] in arguments[name]['description']
 
 
-def test_every_argument_says_what_it_is(execute):
-    for file in ('fusion.launch.py', 'replay.launch.py', 'two_rigs.launch.py'):
-        for argument in of_kind(execute(file), 'DeclareLaunchArgument'):
-            assert argument.named['description'].endswith('.')
-
-
 def test_nothing_that_is_not_given_is_passed_to_the_node(launch_node):
     node = launch_node()
     assert node['parameters'] == []

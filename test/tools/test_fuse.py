@@ -220,12 +220,3 @@ def test_output_without_a_result_is_removed(is_bag, folders, demo, tmp_path):
             path.write_bytes(b'no image')
         assert fuse(*folders, '-o', out) == 1
     assert not out.exists()
-
-
-def test_unmatched_file_is_named(folders, tmp_path, capsys):
-    rgb, ir = folders
-    first = sorted(rgb.iterdir())[0]
-    first.unlink()
-    assert fuse(rgb, ir, '-o', tmp_path / 'out') == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert f"1 image has no partner of the same stem, the first is '{first.stem}' in {ir}" in line

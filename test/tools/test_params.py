@@ -60,19 +60,3 @@ def test_version_is_printed(capsys):
         main(['--version'])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f'tdfusion {tdfusion_ros.__version__}\n'
-
-
-def test_missing_command_is_called_command(capsys):
-    with pytest.raises(SystemExit):
-        main([])
-    assert capsys.readouterr().err.endswith('arguments are required: COMMAND\n')
-
-
-def test_help_has_one_line_per_command(capsys, monkeypatch):
-    monkeypatch.setenv('COLUMNS', '80')
-    with pytest.raises(SystemExit):
-        main(['--help'])
-    lines = capsys.readouterr().out.split('  COMMAND\n')[1].split('\n\n')[0].splitlines()
-    assert [line.split()[0] for line in lines] == [
-        *('fuse', 'view', 'calibrate', 'bench', 'params', 'build', 'doctor')
-    ]

@@ -227,7 +227,9 @@ def test_interrupt_ends_it_with_its_workers(root):
         # In the background of a script SIGINT is ignored, also by what is started there.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    sleep(3)
+    children = Path(f'/proc/{process.pid}/task/{process.pid}/children')
+    while process.poll() is None and not children.read_text():  # until its first worker runs
+        sleep(0.02)
     for _ in range(2):
         os.killpg(process.pid, signal.SIGINT)
     try:
@@ -235,13 +237,3 @@ def test_interrupt_ends_it_with_its_workers(root):
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-
-
-def test_pair_that_cannot_be_fused_is_a_bag_error(folders, monkeypatch):
-    def refuse(*_, **__):
-        raise errors.FrameError('bad_encoding', 'the ir image is colored')
-
-    path = RobotPath(PairSource(folders), CPU)
-    monkeypatch.setattr(path._pipeline, 'process', refuse)
-    with pytest.raises(errors.BagError, match='colored'):
-        path.run_frame()

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.tools.view.analysis import Samples
-from tdfusion_ros.tools.view.charts import bin_edges_s
 from tdfusion_ros.tools.view.charts import COLORS
 from tdfusion_ros.tools.view.charts import draw_samples
 from tdfusion_ros.tools.view.charts import draw_stacked
-from tdfusion_ros.tools.view.charts import MAX_BINS
-from tdfusion_ros.tools.view.report import format_duration
 
 HEIGHT = 165.6  # of a chart, in units of its view box
 
@@ -52,17 +49,3 @@ def test_columns_are_stacked_in_proportion_to_their_values():
     unit = max(blue) - min(blue)
     assert min(blue) - min(red) == pytest.approx(3 * unit, abs=0.01)
     assert max(red) == pytest.approx(max(blue), abs=0.01)
-
-
-@pytest.mark.parametrize(('number', 'span_s'), [(1, 0), (40, 4), (9000, 3600), (50, 0)])
-def test_time_bins_include_every_value_and_have_round_widths(number, span_s):
-    times = np.sort(np.random.default_rng(0).uniform(0, 1, number)) * span_s
-    edges = bin_edges_s(times)
-    assert np.histogram(times, edges)[0].sum() == number
-    assert 2 <= len(edges) <= MAX_BINS + 2
-    assert f'{edges[1] - edges[0]:e}'[0] in '125'
-
-
-def test_durations_are_formatted_for_people():
-    texts = ['0.2 s', '3.9 s', '599 s', '1 h 02 min', '1 h 01 min', '10 min 05 s']
-    assert [format_duration(v) for v in (0.2, 3.94, 599, 3725, 61 * 60, 605)] == texts

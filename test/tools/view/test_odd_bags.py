@@ -161,9 +161,3 @@ def test_wrong_argument_is_one_error_line(words, given, demo, tmp_path, capsys, 
     assert main(['view', *(str(demo) if word == 'DEMO' else word for word in given)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
-
-
-def test_folder_of_images_is_refused_because_view_needs_a_bag(tmp_path, capsys):
-    (tmp_path / 'a.png').write_bytes(b'')
-    assert main(['view', str(tmp_path), '-o', str(tmp_path / 'report.html')]) == 1
-    assert 'is not a bag: expected metadata.yaml, .mcap or .db3' in capsys.readouterr().err
