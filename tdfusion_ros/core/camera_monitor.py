@@ -124,25 +124,26 @@ class CameraMonitor:
             self.fault, self.fault_ns = 'missing', silent_ns
 
     def _examine(self, grid: np.ndarray, stamp_ns: int) -> None:
-        flat, same_ns = is_flat(grid), stamp_ns - self._changed_ns
         self.fault, self.fault_ns, self.image_state = '', 0, 'ok'
-        if not flat:
+        same_ns = stamp_ns - self._changed_ns
+        # If the other camera shows nothing new either, both may see a still, as in a simulation.
+        other_changes = self._other_changes >= MIN_OTHER_FRAMES
+        frozen = other_changes and same_ns > self._limit_ns(self._change_periods_ns)
+        if not self._is_ir:
+            self.image_state = exposure(grid)
+            if self.image_state != 'ok' or not frozen or is_flat(grid):
+                return  # at night, all images are the same black
+        elif not is_flat(grid):
             self._flat_ns = None
         elif self._flat_ns is None:
             self._flat_ns = stamp_ns
-        if not self._is_ir:
-            self.image_state = exposure(grid)
-            if flat or self.image_state != 'ok':  # at night, all images are the same black
-                return
         if not self._stall_ns:
             return
         coarse = self._is_ir and is_coarse(grid)
-        # If the other camera shows nothing new either, both may see a still, as in a simulation.
-        other_changes = self._other_changes >= MIN_OTHER_FRAMES
         if self._flat_ns is not None:
             self.fault = 'coarse' if coarse else 'flat'
             self.fault_ns = stamp_ns - self._flat_ns
-        elif other_changes and same_ns > self._limit_ns(self._change_periods_ns):
+        elif frozen:
             self.fault, self.fault_ns = 'frozen', same_ns
         elif coarse:
             self.image_state = 'coarse'

@@ -51,9 +51,13 @@ def _scene(grid: np.ndarray) -> np.ndarray:
     missing = equal_to(grid, {} if grid.dtype == np.uint8 else recognize(grid))
     if missing is not None:
         scene[missing] = np.median(scene[~missing]) if not missing.all() else 0.0
-    rank = int(OUTLIERS * scene.size)
-    ordered = np.partition(scene, (rank, scene.size - 1 - rank), axis=None)
-    return np.clip(scene, ordered[rank], ordered[scene.size - 1 - rank])
+    ends = np.array((1 + int(OUTLIERS * scene.size), scene.size - int(OUTLIERS * scene.size)))
+    if grid.dtype != np.float32:  # by the histogram, several times faster
+        counts = scene.reshape(-1).astype(np.uint16)
+        low, high = np.searchsorted(np.bincount(counts).cumsum(), ends)
+    else:
+        low, high = np.partition(scene, ends - 1, axis=None)[ends - 1]
+    return np.clip(scene, np.float32(low), np.float32(high))
 
 
 def _level(scene: np.ndarray) -> np.ndarray:

@@ -39,22 +39,25 @@ def picture_rows(image: np.ndarray) -> slice:
     """
     height = image.shape[0]
     edge = min(MAX_EDGE_ROWS, height // 10)
-    inner = image[edge : height - edge : max(1, height // 64)].astype(np.float32)
+    columns = image[:, :: max(1, image.shape[1] // 64)]
+    inner = columns[edge : height - edge : max(1, height // 64)].astype(np.float32)
     if not edge or inner.shape[0] < 2:
         return slice(0, height)
-    low, high = np.nanpercentile(inner, (2, 98)) if np.isfinite(inner).any() else (0.0, 0.0)
+    inner = inner[np.isfinite(inner)]
+    low, high = np.percentile(inner, (2, 98)) if inner.size else (0.0, 0.0)
     limit = max(high - low, 1e-6)
-    top = next((r + 1 for r in range(edge - 1, -1, -1) if _differs(image, r, r + 1, limit)), 0)
-    bottom = next(
-        (r for r in range(height - edge, height) if _differs(image, r, r - 1, limit)), height
+    top = np.flatnonzero(_jumps(image[: edge + 1], limit))
+    bottom = np.flatnonzero(_jumps(image[height - edge - 1 :], limit))
+    return slice(
+        int(top[-1]) + 1 if top.size else 0,
+        height - edge + int(bottom[0]) if bottom.size else height,
     )
-    return slice(top, bottom)
 
 
-def _differs(image: np.ndarray, row: int, neighbor: int, limit: float) -> bool:
-    step = np.abs(image[row].astype(np.float32) - image[neighbor].astype(np.float32))
-    step = step[np.isfinite(step)]
-    return bool(step.size and np.median(step) > limit)
+def _jumps(rows: np.ndarray, limit: float) -> np.ndarray:
+    """Return which rows the next one differs from: by more than ``limit`` in most pixels."""
+    step = np.abs(np.diff(rows.astype(np.float32), axis=0))
+    return 2 * np.count_nonzero(step > limit, 1) > np.count_nonzero(np.isfinite(step), 1)
 
 
 def equal_to(image: np.ndarray, values: Mapping[float, int]) -> np.ndarray | None:
