@@ -42,9 +42,8 @@ LINE = '{:<24}{:>8}{:>20}{:>14}   {}'
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser('python -m benchmarks.calibration_error', description=__doc__)
+    parser.formatter_class = argparse.RawTextHelpFormatter
     parser.add_argument('--data', type=Path, required=True, help='folder of the data sets')
     parser.add_argument('--pictures', type=Path, help='folder for overlays')
     options = parser.parse_args(argv)

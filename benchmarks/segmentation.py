@@ -163,9 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result[name] = dict(zip(map(str, options.seeds), np.round(found, 4).tolist(), strict=True))
         means = [metrics.mean_of_known(one) for one in found]
         spread = f' ± {np.std(means, ddof=1):.3f}' if len(means) > 1 else ''
-        rows.append(
-            [name, f'{np.mean(means):.3f}{spread}', *(f'{v:.3f}' for v in np.mean(found, 0))]
-        )
+        cells = [f'{np.mean(means):.3f}{spread}', *(f'{v:.3f}' for v in np.mean(found, 0))]
+        rows.append([name, *cells])
         print(markdown_table(['input', 'mIoU', *names], rows[-1:]), flush=True)
     print(f'{options.data}, {options.steps} steps, seeds {options.seeds}')
     print(markdown_table(['input', 'mIoU', *names], rows))

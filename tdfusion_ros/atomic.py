@@ -50,9 +50,8 @@ def replace_files(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
                     output.write(content)
                 continue
             written[path] = temporary = _beside(path)
-            _write(
-                temporary, content, stat.S_IMODE(path.stat().st_mode) if path.exists() else mode
-            )
+            old = stat.S_IMODE(path.stat().st_mode) if path.exists() else mode
+            _write(temporary, content, old)
         for path, temporary in written.items():
             os.replace(temporary, path)
     finally:
@@ -89,9 +88,8 @@ def output_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         remedy = f'; {REMEDIES[error.errno]}' if error.errno in REMEDIES else ''
-        raise OutputError(
-            f'{path} cannot be written: {error.strerror or error}{remedy}'
-        ) from error
+        why = f'{error.strerror or error}{remedy}'
+        raise OutputError(f'{path} cannot be written: {why}') from error
 
 
 def make_folder(folder: Path) -> None:

@@ -56,9 +56,8 @@ def parser() -> argparse.ArgumentParser:
         description='Fuse thermal and RGB images; tdfusion COMMAND --help describes a command.',
     )
     # The width of this option makes room for the longest name of a command before its help.
-    top.add_argument(
-        '-V', '--version', action='version', version=f'tdfusion {tdfusion_ros.__version__}'
-    )
+    version = f'tdfusion {tdfusion_ros.__version__}'
+    top.add_argument('-V', '--version', action='version', version=version)
     commands = top.add_subparsers(
         prog='tdfusion', dest='command', required=True, metavar='COMMAND'
     )

@@ -105,9 +105,8 @@ def load_run(folder: str | Path) -> nn.Module:
             case 'loss_net':
                 network = LossNetPaper(LossNetPaperConfig(**sizes))
             case 'segformer':
-                network = Segmenter(
-                    SegmenterConfig(tuple(settings['classes']), settings['inputs'])
-                )
+                config = SegmenterConfig(tuple(settings['classes']), settings['inputs'])
+                network = Segmenter(config)
             case _:
                 network = build_network(settings)
         network.load_state_dict(_read_tensors(Path(folder) / WEIGHTS)[0])
@@ -261,8 +260,5 @@ def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
+    named = ((name.removeprefix(prefix), name) for name in tensors if name.startswith(prefix))
+    return {short: tensors[name] for short, name in named}

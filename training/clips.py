@@ -56,10 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f'{clip.name}\n{tables.format_table(steadiness)}')
         if boxes:
             print(f'boxes with a score of {options.score:g} or more\n{tables.format_table(boxes)}')
-        content[clip.name] = {
-            'steadiness': tables.rounded(steadiness),
-            'boxes': tables.rounded(boxes),
-        }
+        found = {'steadiness': steadiness, 'boxes': boxes}
+        content[clip.name] = {name: tables.rounded(table) for name, table in found.items()}
     if options.output:
         write_file(Path(options.output), json.dumps(content, indent=2) + '\n')
 

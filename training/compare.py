@@ -91,10 +91,8 @@ def is_finished(config: TrainConfig) -> bool:
     recorded = recorded_settings(read_description(config.run)['config'])
     same_fusion = recorded.get('fusion', '') == asdict(config)['fusion']
     # Compared with all defaults: settings that are newer than the run have their default.
-    if (
-        result_settings(config_from_mapping(recorded)) != result_settings(config)
-        or not same_fusion
-    ):
+    same = result_settings(config_from_mapping(recorded)) == result_settings(config)
+    if not same or not same_fusion:
         raise ConfigError(f'{config.run} was trained with other settings; choose another -o')
     return True
 

@@ -278,6 +278,5 @@ def recorded_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def result_settings(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that define a result: all except ``PATHS`` and ``EXECUTION``."""
-    return {
-        name: value for name, value in asdict(config).items() if name not in (*PATHS, *EXECUTION)
-    }
+    kept = asdict(config).keys() - {*PATHS, *EXECUTION}
+    return {name: value for name, value in asdict(config).items() if name in kept}

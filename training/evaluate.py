@@ -53,6 +53,7 @@ from training.measure.inputs import Change
 from training.measure.inputs import LATE
 from training.measure.inputs import SIMPLE
 
+INPUTS = (*SIMPLE, LATE)
 PICTURES = 8
 """Largest number of pairs that --pictures writes, spread over the data set."""
 
@@ -70,9 +71,8 @@ def write_pictures(
 
 def open_sets(options: Namespace) -> list[Data]:
     """Return the data sets of --data: DATA, or DATA:SPLIT with a split of its own."""
-    parts = [
-        name.rpartition(':') if ':' in name else (name, '', options.split) for name in options.data
-    ]
+    own = options.split
+    parts = [n.rpartition(':') if ':' in n else (n, '', own) for n in options.data]
     if options.detection:
         return [predictors.open_boxes(root, split) for root, _, split in parts]
     return [open_data(root, split) for root, _, split in parts]
@@ -146,13 +146,7 @@ def make_parser() -> ArgumentParser:
         add(name, action='append', default=[], metavar='PATH', help=text)
     add('--data', nargs='+', default=[], help='folders of data sets; or FOLDER:SPLIT')
     add('--split', default='val', help='name of the split; default: val')
-    add(
-        '--inputs',
-        nargs='*',
-        default=[*SIMPLE, LATE],
-        choices=[*SIMPLE, LATE],
-        help='of ONNX files',
-    )
+    add('--inputs', nargs='*', default=INPUTS, choices=INPUTS, help='of ONNX files')
     add('--bootstrap', type=int, default=0, metavar='N', help='AP50: 95 %% interval, N resamples')
     add('--sequences', type=int, metavar='GAP', help='resample sequences: numbers grow by <= GAP')
     add('--against', default='', metavar='INPUT', help='differences from this input of ONNX files')
@@ -175,9 +169,8 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     if options.quality and tasks:
         parser.error('fusion quality takes --fusion and --bundle')
     one = len(options.segmenter + options.fusion) == 1
-    if not (options.quality or options.detection or one) or (
-        options.detection and options.segmenter
-    ):
+    known = options.quality or options.detection or one
+    if not known or (options.detection and options.segmenter):
         parser.error(
             'give --detector and --bundle, or one --segmenter, or one --fusion; '
             'or --quality or --images and any number of --fusion and --bundle'
@@ -193,11 +186,8 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
         parser.error('--bootstrap takes a positive number and needs a --detector or --bundle')
     if (options.against or options.sequences is not None) and not options.bootstrap:
         parser.error('--against and --sequences need --bootstrap')
-    if options.against and options.against not in (
-        *options.inputs,
-        *options.fusion,
-        *options.bundle,
-    ):
+    compared = *options.inputs, *options.fusion, *options.bundle
+    if options.against and options.against not in compared:
         parser.error(f'--against {options.against}: name one of the inputs')
     if not (options.data or options.images):
         parser.error('--data DATA is missing: the folder of the data set')

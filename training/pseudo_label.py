@@ -160,9 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     categories = [{'id': i, 'name': name} for i, name in enumerate(options.classes)]
     content |= {'categories': categories, 'info': {PSEUDO_LABELS: origin}}
     write_file(folder / 'annotations.json', json.dumps(content))
-    objects = [
-        options.classes[a['category_id']] for a in content['annotations'] if not a['iscrowd']
-    ]
+    kept = [row for row in content['annotations'] if not row['iscrowd']]
+    objects = [options.classes[row['category_id']] for row in kept]
     counts = ', '.join(f'{objects.count(name)} {name}' for name in options.classes)
     print(f'{folder}: {len(content["images"])} pairs, {counts}')
 

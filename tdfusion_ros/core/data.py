@@ -114,9 +114,8 @@ class Detections:
 
     def rows(self) -> Iterator[tuple[list[float], float, int]]:
         """Yield box, score and class id of each detection as plain numbers."""
-        return zip(
-            self.boxes_xyxy.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True
-        )
+        columns = self.boxes_xyxy, self.scores, self.class_ids
+        return zip(*(column.tolist() for column in columns), strict=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,8 @@ from tdfusion_ros.core.data import Detections
 
 # Color-blind safe (Okabe and Ito): orange, sky blue, green, yellow, vermilion, purple.
 COLORS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (213, 94, 0),
-    (204, 121, 167),
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115)),
+    *((240, 228, 66), (213, 94, 0), (204, 121, 167)),
 )
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 WARNING = (180, 0, 0)

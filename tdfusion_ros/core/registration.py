@@ -176,9 +176,8 @@ def fold(d: np.ndarray) -> float:
     k1, k2, _, _, k3, k4, k5, k6 = np.concatenate([d, np.zeros(8 - len(d))])
     r2 = radius**2
     divisor = 1 + k4 * r2 + k5 * r2**2 + k6 * r2**3
-    mapped = (
-        radius * (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / np.where(divisor == 0, np.nan, divisor)
-    )
+    numerator = radius * (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3)
+    mapped = numerator / np.where(divisor == 0, np.nan, divisor)
     inward = ~(np.diff(mapped) > 0)
     return float(radius[inward.argmax()]) if inward.any() else np.inf
 

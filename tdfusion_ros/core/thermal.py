@@ -80,9 +80,8 @@ class ThermalScaler:
         if not any((top, bottom, left, right)):
             return counts
         if top + bottom >= height or left + right >= width:
-            raise FrameError(
-                'no_data', f'ir.crop {self._config.crop!r} leaves nothing of {width}x{height}'
-            )
+            what = f'{self._config.crop!r} leaves nothing of {width}x{height}'
+            raise FrameError('no_data', f'ir.crop {what}')
         self.remarks['ir.crop'] = f'{top} rows above, {bottom} below, {left} columns left, '
         self.remarks['ir.crop'] += f'{right} right'
         return counts[top : height - bottom, left : width - right]

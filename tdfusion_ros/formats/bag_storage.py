@@ -17,6 +17,8 @@ else:  # rosbags depends on it
 MAX_UNPACKED = 1 << 30  # the largest image that is accepted has 0.4 GB
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'  # no message of ROS begins like this: its first byte is 0
 
+Messages = Iterator[tuple[int, int, bytes]]
+"""Channel id, time of recording [ns] and data of each."""
 Warn = Callable[[str], None]
 """Takes a sentence about what is wrong with a bag and what is done about it."""
 
@@ -35,9 +37,7 @@ class StorageFile(Protocol):
     channels: dict[int, Channel]
     counts: Counter[int]
 
-    def messages(
-        self, ids: Collection[int], at_ns: int | None
-    ) -> Iterator[tuple[int, int, bytes]]:
+    def messages(self, ids: Collection[int], at_ns: int | None) -> Messages:
         """Yield channel id, time of recording [ns] and data in order; or at one time only."""
 
     def close(self) -> None: ...

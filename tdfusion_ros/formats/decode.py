@@ -184,9 +184,8 @@ def _check_header(kind: str, data: np.ndarray) -> int:
             file.seek(tags.next)
             tags.load(file)
             width, height = tags[WIDTH], tags[HEIGHT]
-            bits, channels, *tile_hw, orientation = (
-                int(np.max(tags.get(tag, 1))) for tag in TIFF_TAGS
-            )
+            found = (int(np.max(tags.get(tag, 1))) for tag in TIFF_TAGS)
+            bits, channels, *tile_hw, orientation = found
         else:
             width, height = Image.open(file, formats=(kind,)).size
     except FrameError:

@@ -9,7 +9,6 @@ channel that is not from ROS 2. Source: https://mcap.dev/spec
 from binascii import crc32
 from collections import Counter
 from collections.abc import Collection
-from collections.abc import Iterator
 import heapq
 from pathlib import Path
 import struct
@@ -20,6 +19,7 @@ from lz4.frame import LZ4FrameDecompressor
 from tdfusion_ros.formats.bag_storage import Channel
 from tdfusion_ros.formats.bag_storage import MAX_UNPACKED
 from tdfusion_ros.formats.bag_storage import message_type
+from tdfusion_ros.formats.bag_storage import Messages
 from tdfusion_ros.formats.bag_storage import unpack_zstd
 from tdfusion_ros.formats.bag_storage import Warn
 
@@ -69,9 +69,7 @@ class McapFile:
     def close(self) -> None:
         self._file.close()
 
-    def messages(
-        self, ids: Collection[int], at_ns: int | None
-    ) -> Iterator[tuple[int, int, bytes]]:
+    def messages(self, ids: Collection[int], at_ns: int | None) -> Messages:
         """Yield channel id, time [ns] and data; a damaged chunk is left out with a warning."""
         waiting: list[tuple[int, int, int, bytes]] = []  # chunks may overlap in time
         number = 0
@@ -179,7 +177,7 @@ class McapFile:
         except (struct.error, UnicodeDecodeError):
             self._warn('the definition of a channel in it is damaged')
 
-    def _read(self, block: _Block) -> Iterator[tuple[int, int, bytes]]:
+    def _read(self, block: _Block) -> Messages:
         """Yield channel id, time [ns] and data of the messages of a block."""
         data = self._bytes(block.at, min(block.length, MAX_UNPACKED))
         if block.opcode == MESSAGE:

@@ -134,9 +134,8 @@ def detection_array(
     """Return a vision_msgs/Detection2DArray; class_id is the name of the class."""
     detections = []
     for (left, top, right, bottom), score, class_id in found.rows():
-        position = types.make(
-            'vision_msgs/msg/Point2D', x=(left + right) / 2, y=(top + bottom) / 2
-        )
+        x, y = (left + right) / 2, (top + bottom) / 2
+        position = types.make('vision_msgs/msg/Point2D', x=x, y=y)
         box = types.make(
             'vision_msgs/msg/BoundingBox2D',
             center=types.make('vision_msgs/msg/Pose2D', position=position, theta=0.0),

@@ -188,6 +188,4 @@ def why_no_pair(source: Source, sync: SyncConfig) -> str:
     errors = [text for cause, text in source.errors.items() if not cause.endswith(bad_stamp)]
     if found := [*errors, *source.remarks()]:
         return '; '.join(found)
-    return (
-        f'compare the stamps of both cameras, then set sync.ir_time_offset_ms or {sync.limit_name}'
-    )
+    return f'compare the stamps of both cameras; set sync.ir_time_offset_ms or {sync.limit_name}'

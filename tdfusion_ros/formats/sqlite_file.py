@@ -7,12 +7,12 @@ rosbags opens them as immutable, which leaves out what a killed recorder had wri
 
 from collections import Counter
 from collections.abc import Collection
-from collections.abc import Iterator
 from pathlib import Path
 import sqlite3
 
 from tdfusion_ros.formats.bag_storage import Channel
 from tdfusion_ros.formats.bag_storage import message_type
+from tdfusion_ros.formats.bag_storage import Messages
 from tdfusion_ros.formats.bag_storage import Warn
 
 MAGIC = b'SQLite format 3\0'
@@ -40,9 +40,7 @@ class SqliteFile:
             self.counts = self._counts()
         except sqlite3.Error as error:
             self.close()
-            files = (
-                f'it cannot be read together with {wal.name}' if has_wal else 'it cannot be read'
-            )
+            files = f'it cannot be read{f" together with {wal.name}" if has_wal else ""}'
             remedy = ': copy both to a folder that you may write' if has_wal else ''
             raise ValueError(f'{files} ({error}){remedy}') from None
         if has_wal:
@@ -51,9 +49,7 @@ class SqliteFile:
     def close(self) -> None:
         self._connection.close()
 
-    def messages(
-        self, ids: Collection[int], at_ns: int | None
-    ) -> Iterator[tuple[int, int, bytes]]:
+    def messages(self, ids: Collection[int], at_ns: int | None) -> Messages:
         """Yield channel id, time [ns] and data; what is damaged is left out with a warning."""
         number, last_ns, fault = 0, None, ''
         # Where the index of times is damaged, the table may still be whole.
@@ -70,14 +66,11 @@ class SqliteFile:
         if fault:
             self._warn(f'it is damaged ({fault}): read {number} messages')
 
-    def _rows(
-        self, ids: Collection[int], at_ns: int | None, order: str
-    ) -> Iterator[tuple[int, int, bytes]]:
+    def _rows(self, ids: Collection[int], at_ns: int | None, order: str) -> Messages:
         marks = ','.join('?' * len(ids))
         index = '' if order else 'NOT INDEXED'
-        query = (
-            f'SELECT topic_id, timestamp, data FROM messages {index} WHERE topic_id IN ({marks})'
-        )
+        query = f'SELECT topic_id, timestamp, data FROM messages {index}'
+        query += f' WHERE topic_id IN ({marks})'
         values = list(ids)
         if at_ns is not None:
             query, values = f'{query} AND timestamp = ?', [*values, at_ns]

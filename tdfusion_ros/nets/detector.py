@@ -77,9 +77,8 @@ class Detector(nn.Module):
         levels = self.config.widths[-len(STRIDES) :]
         self.lateral = nn.ModuleList(ConvNorm(width, neck, kernel=1) for width in levels)
         self.smooth = nn.ModuleList(ConvNorm(neck, neck) for _ in levels)
-        self.heads = nn.ModuleList(
-            Head(neck, self.config.head, self.config.classes) for _ in levels
-        )
+        outputs = self.config.head, self.config.classes
+        self.heads = nn.ModuleList(Head(neck, *outputs) for _ in levels)
 
     def pyramid(self, image: Tensor) -> list[Tensor]:
         """Return the feature maps at strides 8, 16 and 32 of a (B, inputs, H, W) image."""

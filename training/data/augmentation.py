@@ -70,10 +70,8 @@ def pad(sample: Sample) -> Sample:
     if not below and not right:
         return sample
     border = (0, below, 0, right)
-    rgb, ir = (
-        cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE)
-        for image in (sample.rgb, sample.ir)
-    )
+    sources = sample.rgb, sample.ir
+    rgb, ir = (cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE) for image in sources)
     mask, coverage = sample.mask, sample.coverage
     if mask is not None:
         mask = cv2.copyMakeBorder(mask, *border, cv2.BORDER_CONSTANT, value=(IGNORE,))

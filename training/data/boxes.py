@@ -106,9 +106,8 @@ def read_voc(path: Path, size_hw: tuple[int, int], index_of: Mapping[str, int]) 
         )
     sides = ('xmin', 'ymin', 'xmax', 'ymax')
     rows = [[_number(item.findtext(f'bndbox/{side}', '')) for side in sides] for item in objects]
-    return clip_boxes(
-        str(path), np.array(rows, np.float64), [index_of[name] for name in names], size_hw
-    )
+    class_ids = [index_of[name] for name in names]
+    return clip_boxes(str(path), np.array(rows, np.float64), class_ids, size_hw)
 
 
 def coco_file(path: Path) -> BoxSource:

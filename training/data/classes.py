@@ -55,9 +55,8 @@ def common_classes(*lists: Sequence[str]) -> tuple[str, ...]:
     if all(tuple(names) == first for names in lists):
         return first
     found = [correspondence(names, MSRS_DET.classes) for names in lists]
-    common = tuple(
-        name for i, name in enumerate(MSRS_DET.classes) if all(members[i] for members in found)
-    )
+    names = MSRS_DET.classes
+    common = tuple(name for i, name in enumerate(names) if all(kinds[i] for kinds in found))
     if not common:
         every = '; '.join(', '.join(names) for names in lists)
         raise FusionError(f'no class is common to {every}: use other data or another detector')

@@ -144,9 +144,8 @@ def pair_files(root: Path, layout: Layout, split: str) -> dict[str, Files]:
         found = sorted(root.glob(layout.rgb.replace('{split}', '*')))
         splits = ', '.join(path.relative_to(root).parts[depth] for path in found)
         raise FusionError(f'{folders[0]} is missing: choose one of the splits {splits}')
-    rgb, ir = (
-        list_files(folder) if place else {} for place, folder in zip(places, folders, strict=True)
-    )
+    camera = zip(places, folders, strict=True)
+    rgb, ir = (list_files(folder) if place else {} for place, folder in camera)
     names = split_names(root, layout, split, sorted({*rgb, *ir}))
     for place, folder, files in zip(places, folders, (rgb, ir), strict=True):
         if place:

@@ -92,10 +92,8 @@ def run_identity(config: TrainConfig) -> dict[str, Any]:
     Paths may change, as after a move: networks are compared by a hash of their weights.
     """
     runs = {name: run for name in NETWORK_RUNS if (run := getattr(config, name, ''))}
-    return {
-        **result_settings(config),
-        **{f'weights of {n}': weights_hash(run) for n, run in runs.items()},
-    }
+    weights = {f'weights of {name}': weights_hash(run) for name, run in runs.items()}
+    return result_settings(config) | weights
 
 
 @torch.no_grad()

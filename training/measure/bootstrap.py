@@ -63,12 +63,8 @@ def bootstrap_difference(
         difference, *values = ap_a[name] - ap_b[name]
         low, high = _interval(np.array(values))
         better = mean_of_known(np.where(np.isnan(values), np.nan, np.array(values) > 0))
-        table[name] = {
-            'difference': float(difference),
-            'low': low,
-            'high': high,
-            'a better': better,
-        }
+        row = {'difference': float(difference), 'low': low, 'high': high}
+        table[name] = row | {'a better': better}
     return table
 
 

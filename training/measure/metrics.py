@@ -57,9 +57,8 @@ def _annotations(image: int, item: Sample | Detections, classes: int) -> list[di
 
 def _coco(items: Sequence[Sample | Detections], classes: Sequence[str]) -> COCO:
     """Return the boxes of images as pycocotools reads them."""
-    boxes = [
-        box for image, item in enumerate(items) for box in _annotations(image, item, len(classes))
-    ]
+    count = len(classes)
+    boxes = [box for i, item in enumerate(items) for box in _annotations(i, item, count)]
     used = {box['category_id'] for box in boxes}
     if used - set(range(len(classes))):  # pycocotools would ignore them silently
         raise ValueError(f'expected classes 0 to {len(classes) - 1}, got {sorted(used)}')

@@ -182,6 +182,5 @@ def ssim(source: np.ndarray, fused: np.ndarray) -> float:
 
     Source: scikit-image with its defaults, as in the evaluation of TDFusion.
     """
-    return float(
-        structural_similarity(source.astype(np.uint8), fused.astype(np.uint8), data_range=255)
-    )
+    levels = source.astype(np.uint8), fused.astype(np.uint8)
+    return float(structural_similarity(*levels, data_range=255))

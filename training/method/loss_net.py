@@ -89,9 +89,8 @@ class LossNetPaper(LossNet):
         :param luma: (B, 1, H, W) in [0, 1]; ``ir`` the same.
         :returns: (B, 1, H, W).
         """
-        of_ir, of_luma = self.decode(
-            torch.cat((self.encode_ir(ir), self.encode_luma(luma)), 1)
-        ).split(1, 1)
+        encoded = torch.cat((self.encode_ir(ir), self.encode_luma(luma)), 1)
+        of_ir, of_luma = self.decode(encoded).split(1, 1)
         return of_ir - of_luma
 
 

@@ -67,9 +67,7 @@ def load_pairs(source: PairSource, sync: SyncConfig) -> list[Pair]:
         why = '; '.join(refused) or 'no frames match within sync.max_skew_ms'
         raise BagError(f'no pairs to time: {why}')
     if len(sizes) > 1:
-        raise BagError(
-            'the images have different sizes; choose one with --size, such as --size 640x480'
-        )
+        raise BagError('the images have different sizes; choose one, as --size 640x480')
     return pairs
 
 

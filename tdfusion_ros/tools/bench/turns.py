@@ -67,10 +67,7 @@ def time_in_turns(
             workers[name] = stack.enter_context(closing(WorkerProcess(build)))
             workers[name].run(warm_up)
         turns = take_turns(workers, frames, block)
-        return {
-            name: Timing(worker.facts, worker.usage(), turns[name])
-            for name, worker in workers.items()
-        }
+        return {name: Timing(w.facts, w.usage(), turns[name]) for name, w in workers.items()}
 
 
 def take_turns(
@@ -140,9 +137,7 @@ class WorkerProcess:
         try:
             answer = self._pipe.recv()
         except (EOFError, OSError):
-            raise FusionError(
-                'the timed process ended unexpectedly; is there enough memory?'
-            ) from None
+            raise FusionError('the timed process ended unexpectedly: too little memory?') from None
         if isinstance(answer, FusionError):
             raise answer
         return answer

@@ -52,9 +52,7 @@ def camera_from_bag(
     if reader.topics().get(topic) == INFO_TYPE:
         for _, _, message in reader.messages(topic):
             return camera_from_message(message, stream, image_hw)
-    raise CalibrationError(
-        f'bag {reader.path} has no {topic}; record it, or give --{stream}-info FILE'
-    )
+    raise CalibrationError(f'{reader.path} lacks {topic}; record it, or give --{stream}-info FILE')
 
 
 def camera_from_message(info: Any, stream: str, image_hw: Size | None) -> Camera:

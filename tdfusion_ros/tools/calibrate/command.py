@@ -52,9 +52,7 @@ def add(commands: Any) -> None:
     option('input', nargs='*', type=Path, metavar='INPUT', help='BAG, or RGB_FOLDER IR_FOLDER')
     option('-o', '--output', required=True, type=Path, metavar='FILE', help='calibration to write')
     option('--overlay', type=Path, metavar='PNG', help='picture to check; default: beside FILE')
-    option(
-        '--pairs', type=int, default=PAIRS, help=f'pairs to use, spread evenly (default {PAIRS})'
-    )
+    option('--pairs', type=int, default=PAIRS, help=f'pairs to use, evenly (default {PAIRS})')
     option(
         '--model',
         choices=('auto', *MODELS),
@@ -105,11 +103,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError('give a bag, two folders, --points, or --rgb-info and --ir-info')
     check_view(calibration)
     print('\n'.join(figures))
-    remarks = [
-        'Written by tdfusion calibrate.',
-        *figures,
-        'Check it live on the topic ir_registered/edges.',
-    ]
+    check = 'Check it live on the topic ir_registered/edges.'
+    remarks = ['Written by tdfusion calibrate.', *figures, check]
     files = {options.output: output.yaml_text(calibration, remarks).encode()}
     if pairs is None:
         write_files(files)

@@ -59,9 +59,7 @@ def check_transform(matrix: np.ndarray, rgb_hw: Size, ir_hw: Size) -> None:
     elif areas[0] < 0:
         reason = 'it mirrors the image (if one camera is flipped, flip its image first)'
     elif areas.max() > MAX_AREA_RATIO * areas.min():
-        reason = (
-            f'it magnifies one corner {areas.max() / areas.min():.1f} times as much as another'
-        )
+        reason = f'it magnifies one corner {areas.max() / areas.min():.1f} times more than another'
     elif (stretch := np.divide(*np.linalg.svd(around[0], compute_uv=False))) > MAX_STRETCH:
         reason = f'it stretches the image {stretch:.1f} times in one direction'
     elif not 0.2 < zoom < 5:

@@ -41,9 +41,7 @@ def check(config: FusionConfig, report: Callable[[str], None]) -> Iterator[Findi
         bundle = read_bundle(find_bundle(config.model))
         bundle.weights()
     except FusionError as error:
-        yield Finding.fail(
-            'model', str(error), 'set model, or copy the bundle to this machine again'
-        )
+        yield Finding.fail('model', str(error), 'set model, or copy the bundle here again')
     else:
         contract = bundle.contract
         yield Finding.ok(

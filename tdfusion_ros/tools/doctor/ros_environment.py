@@ -16,11 +16,8 @@ def check_packages() -> list[Finding]:
     """Check that rclpy and the message packages can be imported."""
     if find_spec('rclpy') is None:
         found = 'rclpy is missing: bags and folders can be fused, but the node cannot run'
-        return [
-            Finding.warn(
-                'ros', found, '. /opt/ros/<distribution>/setup.bash, or pip_ros/README.md'
-            )
-        ]
+        remedy = '. /opt/ros/<distribution>/setup.bash, or pip_ros/README.md'
+        return [Finding.warn('ros', found, remedy)]
     missing = [name for name in MESSAGES if find_spec(name) is None]
     if missing:
         packages = ' '.join(f'ros-$ROS_DISTRO-{name.replace("_", "-")}' for name in missing)
@@ -74,9 +71,8 @@ def _profile(variables: Mapping[str, str]) -> Finding:
     files = {name: variables[name] for name in PROFILES if variables.get(name)}
     missing = [f'{name}={path}' for name, path in files.items() if not Path(path).is_file()]
     if missing:
-        return Finding.fail(
-            subject, f'{", ".join(missing)} is not a file', 'correct the path or unset it'
-        )
+        found = f'{", ".join(missing)} is not a file'
+        return Finding.fail(subject, found, 'correct the path or unset it')
     if files:
         return Finding.ok(subject, ', '.join(f'{name}={path}' for name, path in files.items()))
     return Finding.warn(

@@ -152,9 +152,8 @@ def _rgb_chart(rgb: analysis.RgbImages, first_stamp_ns: int) -> str:
     edges = bin_edges_s(at_s)
     parts = {'blue': rgb.fused, 'gray': rgb.unpaired, 'red': rgb.lost}
     layers = [(color, np.histogram(at_s[part], edges)[0]) for color, part in parts.items()]
-    return draw_stacked(
-        edges, layers, BY_STAMP, f'images in {format_duration(edges[1] - edges[0])}'
-    )
+    label = f'images in {format_duration(edges[1] - edges[0])}'
+    return draw_stacked(edges, layers, BY_STAMP, label)
 
 
 def _detection_chart(
