@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope='session')
 def root():
-    """Return the repository."""
     return ROOT
 
 
@@ -37,7 +36,6 @@ def demo_pairs(demo):
 
 @pytest.fixture(scope='session')
 def bundle():
-    """Return the shipped model bundle."""
     return ROOT / 'models' / 'msrs_rt'
 
 

@@ -31,7 +31,6 @@ def names(folder):
 
 
 def fail_at(monkeypatch, call, number, code=errno.ENOSPC):
-    """Let the call of this number fail."""
     owner, name = call.split('.')
     real, count = getattr(os, name), iter(range(1000))
 

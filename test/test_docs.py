@@ -13,7 +13,6 @@ PAGES += sorted((ROOT / 'docs').glob('*.md'))
 
 
 def anchors(page):
-    """Return the anchors that GitHub gives the headings of a page."""
     headings = re.findall(r'^#+ (.*)', page.read_text(), re.MULTILINE)
     return {re.sub(r'[^\w -]', '', h.lower()).replace(' ', '-') for h in headings}
 

@@ -23,7 +23,6 @@ STREAM = 77
 
 @pytest.fixture(scope='session')
 def shipped(bundle):
-    """Return the shipped bundle as backends take it."""
     return read_bundle(bundle)
 
 

@@ -21,7 +21,6 @@ from tdfusion_ros.core.errors import ModelError
 
 @pytest.fixture(scope='module')
 def cpu(shipped):
-    """Return the CPU backend with the shipped model."""
     return open_backend('cpu', shipped)
 
 
@@ -135,11 +134,6 @@ def test_auto_reports_which_backend_it_took_and_why_without_importing_others(
     assert messages == [
         f'backend auto: took cpu ({backend.engine}); not trt, not cuda: there is no NVIDIA driver'
     ]
-
-
-def test_named_cpu_reports_nothing(shipped, messages):
-    open_backend('cpu', shipped, messages.append)
-    assert messages == []
 
 
 def test_missing_onnx_runtime_is_an_error_that_says_what_to_install(

@@ -116,7 +116,6 @@ def test_probe_of_onnx_runtime_requires_its_tensorrt_provider(monkeypatch, drive
 
 @pytest.fixture
 def build(shipped, tmp_path):
-    """Build an engine as the node requests it."""
     request = {
         'task': 'build',
         'route': 'torch_tensorrt',

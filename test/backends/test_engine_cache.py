@@ -46,7 +46,6 @@ def cache(tmp_path, messages):
 
 
 def entry(cache):
-    """Return the file of the only entry."""
     (path,) = cache.folder.glob('*.engine')
     return path
 

@@ -7,7 +7,6 @@ import pytest
 
 from tdfusion_ros.backends.gate import check_agreement
 from tdfusion_ros.backends.gate import check_run
-from tdfusion_ros.backends.gate import padded
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ModelError
 
@@ -121,8 +120,3 @@ def test_first_run_compares_the_shapes_with_the_contract(shipped, change):
     check_run(FakeEngine(), shipped.contract, SIZE)
     with pytest.raises(ModelError, match='export the model again'):
         check_run(FakeEngine(lambda raw, frame: change), shipped.contract, SIZE)
-
-
-def test_sizes_are_padded_to_multiples(shipped):
-    assert padded((480, 640), shipped.contract) == (480, 640)
-    assert padded((481, 1), shipped.contract) == (512, 32)

@@ -50,7 +50,6 @@ class FakeSession(onnxruntime.InferenceSession):
 
 @pytest.fixture(autouse=True)
 def session(monkeypatch):
-    """Install the fake ONNX Runtime."""
     runtime = ModuleType('onnxruntime')
     runtime.__version__ = '1.22.0'
     runtime.SessionOptions = onnxruntime.SessionOptions

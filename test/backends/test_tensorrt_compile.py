@@ -25,14 +25,12 @@ GRAPHS = {'full': 'graph', 'half': 'half_graph'}
 
 @pytest.fixture(scope='module')
 def bundles(root):
-    """Return all shipped bundles."""
     found = [read_bundle(path.parent) for path in sorted(root.glob('models/*/model.json'))]
     assert found
     return found
 
 
 def convolutions(network):
-    """Return the number of convolutions in each precision."""
     layers = [network.definition.get_layer(i) for i in range(network.definition.num_layers)]
     kind = trt.LayerType.CONVOLUTION
     return Counter(layer.get_output(0).dtype.name for layer in layers if layer.type == kind)

@@ -10,7 +10,6 @@ from tdfusion_ros.core.errors import ModelError
 
 @pytest.fixture
 def raw(bundle):
-    """Return the contract of the shipped model."""
     return json.loads((bundle / 'model.json').read_text(encoding='utf-8'))
 
 

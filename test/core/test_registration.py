@@ -39,7 +39,6 @@ def rig(translation_m=(0.1, 0.02, -0.03), turn=(0.02, -0.05, 0.01), depth=8.0, r
 
 
 def register(calibration, ir, rgb_size_hw):
-    """Return the registered image and where ir sees."""
     registered, coverage = Registration(calibration).apply(ir, rgb_size_hw)
     assert not registered[coverage == 0].any()
     return registered, coverage > 0

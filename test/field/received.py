@@ -44,14 +44,12 @@ def ir_of(form, data, expected=None):
 
 
 def mosaic(rgb):
-    """Return the Bayer mosaic rggb of a picture."""
     stored = rgb[..., 1].copy()
     stored[::2, ::2], stored[1::2, 1::2] = rgb[::2, ::2, 0], rgb[1::2, 1::2, 2]
     return stored
 
 
 def saved(pixels, kind, **options):
-    """Return an image file as Pillow writes it."""
     file = io.BytesIO()
     picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     picture.save(file, kind, **options)

@@ -31,7 +31,6 @@ def false_colors():
 
 
 def video():
-    """Return a bag with a video stream of the rgb camera."""
     topic, data = '/rgb/image_raw/compressed', bytes([0, 0, 0, 1, 103])
     return bag('bag', pairs(rgb=lambda ns, i: packed(ns, data, 'h264'), rgb_topic=topic))
 

@@ -56,7 +56,6 @@ def make(kind, **fields):
 
 
 def head(ns, frame_id='camera'):
-    """Return a std_msgs/Header."""
     sec, nanosec = divmod(int(ns), 10**9)
     stamp = make('builtin_interfaces/msg/Time', sec=sec, nanosec=nanosec)
     return make('std_msgs/msg/Header', stamp=stamp, frame_id=frame_id)
@@ -73,7 +72,6 @@ def image(ns, pixels, encoding, **fields):
 
 
 def packed(ns, data, form='jpeg'):
-    """Return a sensor_msgs/CompressedImage."""
     return make(
         'sensor_msgs/msg/CompressedImage',
         header=head(ns),
@@ -98,7 +96,6 @@ def pairs(
 
 
 def bag(path, records):
-    """Write records to a new bag and return its path."""
     with BagWriter(Path(path)) as writer:
         for topic, ns, message in records:
             writer.write(topic, message.__msgtype__, ns, message)

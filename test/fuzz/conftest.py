@@ -61,7 +61,6 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def peak_bytes(*, reset=False):
-    """Return the peak of the memory since the last reset."""
     if reset:
         Path('/proc/self/clear_refs').write_text('5')
     status = Path('/proc/self/status').read_text()

@@ -120,7 +120,6 @@ def tree(draw, sample):
 
 
 def to_yaml(value):
-    """Return a value as YAML."""
     return yaml.dump(value, Dumper=getattr(yaml, 'CSafeDumper', yaml.SafeDumper), width=1 << 20)
 
 

@@ -39,7 +39,6 @@ MCAP, SQLITE3 = StoragePlugin.MCAP, StoragePlugin.SQLITE3
 
 
 def make(kind, *values):
-    """Return a message of a type."""
     return TYPES.get(kind.replace('/', '/msg/'))(*values)
 
 
@@ -86,7 +85,6 @@ RECORDS = make_records()
 
 
 def write(folder, records, plugin=MCAP, *, compressed=False):
-    """Replace a bag and return its file."""
     shutil.rmtree(folder, ignore_errors=True)
     connections, store = {}, typestore()
     writer = Writer(folder, version=8, storage_plugin=plugin)

@@ -70,7 +70,6 @@ def test_image_message(fuzz):
 
 
 def chunk(name, data):
-    """Return a chunk of a PNG with its checksum."""
     return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
 
 

@@ -111,7 +111,6 @@ def test_a_parameter_file_that_is_not_there_stops_the_launch(launch_node):
 
 
 def player(act, **given):
-    """Return the command that plays the bag."""
     (process,) = act('replay.launch.py', rviz='false', **given)
     return process.named['cmd']
 

@@ -46,7 +46,6 @@ def session_client(session_stage):
 
 @pytest.fixture
 def client(session_client):
-    """Return the shared client without earlier messages."""
     session_client.forget()
     return session_client
 

@@ -139,14 +139,6 @@ def test_a_stopped_stream_is_reported_until_it_returns(client, stopped, going):
     assert client.statuses['inference'].message.startswith('fusing ')
 
 
-def test_a_camera_that_restarts_with_another_qos_is_fused_again(client):
-    client.withdraw('ir')
-    client.wait_until(lambda: 'no usable ir image for' in client.latest().message, 'the error')
-    client.offer('ir', reliable=False)
-    client.warm_up()
-    client.drive(lambda: 'no usable ir' not in client.latest().message)
-
-
 @pytest.mark.parametrize(
     ('ir_lag_ns', 'remedy'),
     [(50_000_000, ''), (3_600_000_000_000, ' s behind the rgb stamps: set the clocks')],
@@ -161,14 +153,6 @@ def test_streams_that_never_match_are_explained(client, ir_lag_ns, remedy):
     )
     assert client.statuses['sync'].level == WARN
     client.trigger('reset_sync')
-
-
-def test_a_node_without_cameras_reports_what_it_waits_for(stage):
-    stage.start_node()
-    client = stage.client()
-    client.wait_until(lambda: 'no usable ir image yet' in client.latest().message, 'a warning')
-    assert client.latest().level == WARN
-    assert 'no usable rgb image yet' in client.latest().message
 
 
 def test_node_works_and_reports_while_the_clock_of_a_bag_stands_still(stage):

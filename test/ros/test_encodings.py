@@ -57,33 +57,12 @@ def test_an_ir_image_is_read_with_its_bits_and_byte_order(
     check_fused(client, (pictures.image(RGB, 'rgb8', head), ir), (RGB, pixels))
 
 
-def test_padding_at_the_end_of_rows_is_ignored(client, check_fused):
-    head = pictures.header(client.next_stamp_ns(), 'rgb')
-    wide = pictures.image(np.pad(RGB, ((0, 0), (0, 20), (0, 0)), constant_values=255), '', head)
-    wide.encoding, wide.width = 'rgb8', RGB.shape[1]
-    check_fused(client, (wide, pictures.image(IR, 'mono16', head)), (RGB, IR))
-
-
 @pytest.mark.parametrize(('suffix', 'ir'), [('.png', IR), ('.png', IR8), ('.jpg', IR)])
 def test_compressed_images_are_decoded_with_their_bits(compressed_client, check_fused, suffix, ir):
     head = pictures.header(compressed_client.next_stamp_ns(), 'rgb')
     messages = (pictures.compressed(RGB, suffix, head), pictures.compressed(ir, '.png', head))
     bgr = cv2.imdecode(np.array(messages[0].data), cv2.IMREAD_COLOR)
     check_fused(compressed_client, messages, (cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), ir))
-
-
-def test_unknown_encodings_are_dropped_and_counted(client):
-    encodings = ('8UC2', 'h264', 'no such thing', '')
-    before, stamps = client.total('dropped.rgb.bad_encoding'), []
-    for encoding in encodings:
-        rgb, ir = pictures.pair(client.next_stamp_ns())
-        rgb.encoding = encoding
-        stamps.append(rgb.header.stamp)
-        client.send_pair(rgb, ir)
-        client.fuse(*pictures.pair(client.next_stamp_ns()))
-    assert client.total('dropped.rgb.bad_encoding') == before + len(encodings)
-    received = [m.header.stamp for m in client.received['fused/image_raw']]
-    assert not [stamp for stamp in stamps if stamp in received]
 
 
 def test_thermal_counts_are_received_by_compressed_depth(stage, oracle):

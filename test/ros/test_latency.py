@@ -61,14 +61,6 @@ def test_machine_that_becomes_slower_once_is_not_growth():
     assert not summary([0.05] * 150 + [0.075] * 150)['grows']
 
 
-def test_correlated_values_make_a_slope_less_certain():
-    rng = np.random.default_rng(0)
-    at_s = np.arange(5, 1200, 5.0)
-    busy = np.convolve(rng.normal(0, 5, 260), np.ones(22) / 22, 'valid')[: len(at_s)]
-    error, shuffled = (latency.fit_line(at_s, v)['error'] for v in (busy, rng.permutation(busy)))
-    assert error > 3 * shuffled
-
-
 def test_results_that_never_arrive_are_an_error():
     with pytest.raises(latency.FusionError, match='0 of 30 pairs'):
         summary([0.02] * 30, lost=range(30))

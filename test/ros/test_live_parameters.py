@@ -23,7 +23,6 @@ def client(shared_stage):
 
 @pytest.fixture(scope='module')
 def manager(client):
-    """Return a client of the parameter services."""
     return Manager(client)
 
 
@@ -45,7 +44,6 @@ def real_pair(stamp_ns):
 
 
 def load_real():
-    """Return one frame of each camera of the demo bag."""
     from tdfusion_ros.core.config import FusionConfig
     from tdfusion_ros.formats.sources import BagSource
 

@@ -81,12 +81,6 @@ def test_node_pairs_by_message_filters_where_they_are_installed(stage):
     stage.run({'sync.policy': 'approximate'})
 
 
-def test_integers_are_accepted_for_floats(make_node):
-    node = make_node({'sync.max_skew_ms': 15, 'score_threshold': 1})
-    assert node.trigger_configure() == SUCCESS
-    assert node.get_parameter('sync.max_skew_ms').value == 15.0
-
-
 @pytest.mark.parametrize(
     ('name', 'bad', 'good'),
     [
@@ -112,11 +106,4 @@ def test_after_a_parameter_is_corrected_the_node_can_be_configured(
         assert f'delete the parameter {name}' in errors[0]
     (result,) = node.set_parameters([Parameter(name, value=good)])
     assert result.successful
-    assert node.trigger_configure() == SUCCESS
-
-
-def test_a_value_out_of_range_is_refused_when_it_is_set(make_node):
-    node = make_node({})
-    (result,) = node.set_parameters([Parameter('score_threshold', value=1.5)])
-    assert 'score_threshold' in result.reason
     assert node.trigger_configure() == SUCCESS

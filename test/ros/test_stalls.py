@@ -119,16 +119,6 @@ def test_a_dead_camera_is_left_out_until_it_restarts(client, camera):
     check_recovery(client)
 
 
-def test_false_colors_in_ir_are_refused_with_the_remedy(client):
-    def colored(stamp_ns):
-        rgb, ir = pair(stamp_ns)
-        return rgb, pictures.image(pictures.pixels(rgb)[::-1], 'rgb8', ir.header)
-
-    client.drive(lambda: 'false colors' in client.latest().message, colored)
-    assert client.statuses['inference'].level == ERROR
-    assert 'ir.color' in client.latest().message
-
-
 def test_by_default_the_last_good_ir_image_is_used_for_a_while_and_the_stall_is_logged(stage):
     parameters = {'sync.max_age_ms': 1000.0}
     topics = (*TOPICS, 'ir_registered/image_raw')

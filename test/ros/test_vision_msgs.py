@@ -23,25 +23,3 @@ def test_type_hash_on_the_wire_is_that_of_the_released_vision_msgs(stage, kind):
         pytest.skip('this ROS distribution has no type hashes')
     value = endpoint.topic_type_hash
     assert f'RIHS{value.version:02d}_{bytes(value.value).hex()}' == TYPE_HASHES[kind]
-
-
-def test_detections_arrive_unchanged_over_dds(stage):
-    sent = msg.Detection2DArray()
-    sent.header.stamp.sec, sent.header.stamp.nanosec = 12, 345
-    sent.header.frame_id = 'rgb_optical_frame'
-    for score in (0.5, 0.25):
-        hypothesis = msg.ObjectHypothesisWithPose()
-        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = 'person', score
-        detection = msg.Detection2D(id='7', results=[hypothesis])
-        detection.bbox.center.position.x, detection.bbox.center.position.y = 320.5, 100.25
-        detection.bbox.size_x, detection.bbox.size_y = 40.0, 80.0
-        sent.detections.append(detection)
-    empty = msg.Detection2DArray(header=sent.header)
-    sender, receiver = stage.client(), stage.client()
-    receiver.listen('detections')
-    publisher = sender.node.create_publisher(msg.Detection2DArray, 'detections', 10)
-    receiver.wait_until(publisher.get_subscription_count, 'the connection')
-    publisher.publish(sent)
-    publisher.publish(empty)
-    receiver.wait_until(lambda: len(receiver.received['detections']) == 2, 'both messages')
-    assert receiver.received['detections'] == [sent, empty]

@@ -38,7 +38,7 @@ from tdfusion_ros.tools.bench.message_pairs import PairSource
 from tdfusion_ros.tools.options import sizes_hw
 
 POLL_S = 0.02  # of the standard input
-FAULTY_FRAME_ID = 'faulty'  # faulty_engine_node.py lets the backend fail for it
+FAULTY_FRAME_ID = 'faulty'  # slow_node.py fails for it
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,6 @@ class Camera:
 
 
 def main() -> int:
-    """Send images until the input ends."""
     rclpy.init(args=[])
     camera = Camera(*sys.argv[1:])
     lines: SimpleQueue[str] = SimpleQueue()

@@ -57,7 +57,6 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def full(folder: Path) -> Iterator[None]:
-    """Fill the disk of a folder to the last byte."""
     path = folder / 'filler'
     try:
         with path.open('wb', buffering=0) as stream:

@@ -62,7 +62,6 @@ class Fault:
 
 
 def missing(camera: str, mode: str) -> Expected:
-    """Return the reaction to a camera that sends nothing."""
     return Expected(
         mode, warning=f'{camera} stream: no {camera} image', counter=f'stalls.{camera}'
     )
@@ -90,7 +89,6 @@ UNCACHED = Expected('pairs', warning=f'cache: the engine cannot be kept .*{NO_SP
 
 
 def shows(content: str) -> Changes:
-    """Return the changes of a camera that sends other content."""
     return {'content': content}
 
 

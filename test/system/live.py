@@ -68,12 +68,10 @@ class Record:
     healthy: bool = False
 
     def clear(self) -> None:
-        """Forget everything except the latest diagnostics."""
         for items in (*self.sent.values(), self.results, self.fresh, self.warnings):
             items.clear()
 
     def add_result(self, data: bytes) -> None:
-        """Record a serialized fused image."""
         self.results.append((monotonic(), stamp_of(data)))
 
     def add_diagnostics(self, message: DiagnosticArray) -> None:
@@ -93,7 +91,6 @@ class Record:
             self.fresh.append((monotonic(), self.results[-1][1]))
 
     def warn(self, text: str) -> None:
-        """Record a warning."""
         self.warnings.append((monotonic(), text))
 
     def sent_s(self, stamp_ns: int) -> float | None:
@@ -106,7 +103,6 @@ class Record:
         return [(at - sent) * 1e3 for at, sent in ages if sent is not None]
 
     def result_hz(self, begin: float, end: float) -> float:
-        """Return the rate of results between two times."""
         return sum(begin <= at < end for at, _ in self.results) / (end - begin)
 
 
@@ -231,7 +227,6 @@ class Live:
         return max(camera.found_s() for camera in self._cameras.values())
 
     def state(self) -> str:
-        """Return the lifecycle state of the node."""
         return self._manager.state()
 
     def resources(self) -> dict[str, float]:

@@ -200,7 +200,6 @@ def leaks(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
 
 
 def table(observations: Sequence[Observation]) -> str:
-    """Return a row for each fault."""
     titles = ('before', 'during', 'results', 'pair s', 'DDS s', 'steady s', 'oldest ms', 'MiB')
     rows = [('fault', *titles)]
     for seen in observations:

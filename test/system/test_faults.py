@@ -9,7 +9,6 @@ pytest.importorskip('rclpy')
 
 from disturbances import small_disk
 from faults import FAULTS
-from live import HERE
 from live import Live
 from live import Options
 from observation import leaks
@@ -17,6 +16,7 @@ from observation import observe
 from observation import reaction_problems
 from observation import table
 from observation import timing_problems
+from rig.stage import SLOW_NODE
 
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
@@ -24,7 +24,6 @@ from tdfusion_ros.tools.bench.host import environment
 pytestmark = pytest.mark.ros
 WARM_UP_S = 3.0
 LEASE_S = 25.0  # Fast DDS keeps what belonged to a killed participant for 20 s
-FAULTY_NODE = (str(HERE / 'faulty_engine_node.py'),)
 PARAMETERS = {'input_timeout_s': 1.0}
 NAMES = [fault.name.replace(' ', '_') for fault in FAULTS]
 
@@ -52,7 +51,8 @@ def session(tmp_path_factory, command_line, publish):
             parameters['save_folder'] = disk
         kept = {'parameters': parameters, 'disk': disk if mounted else None}
         options = Options(**{**command_line, **kept})
-        with Live(folder, options, FAULTY_NODE) as live:
+        patch.setenv('BLOCK', str(folder / 'block'))
+        with Live(folder, options, SLOW_NODE) as live:
             live.watch(WARM_UP_S)
             if mounted:
                 live.client.trigger('save_pair')  # the first call starts the thread that saves
@@ -84,8 +84,9 @@ def test_node_uses_no_more_resources_after_all_faults(session):
     assert not leaks(session.before, session.after)
 
 
-def test_node_survives_a_killed_camera_and_an_engine_that_raises(tmp_path):
+def test_node_survives_a_killed_camera_and_an_engine_that_raises(tmp_path, monkeypatch):
+    monkeypatch.setenv('BLOCK', str(tmp_path / 'block'))
     chosen = [f for f in FAULTS if f.name in ('ir camera killed', 'engine raises')]
-    with Live(tmp_path, Options('96x64', 10.0, PARAMETERS), FAULTY_NODE) as live:
+    with Live(tmp_path, Options('96x64', 10.0, PARAMETERS), SLOW_NODE) as live:
         found = [reaction_problems(fault.expected, observe(fault, live)) for fault in chosen]
     assert found == [[], []]

@@ -85,7 +85,6 @@ def growth(samples):
 
 
 def soak(options, minutes, every_s, folder):
-    """Run the node and return the report."""
     facts, samples = environment(), []
     with Live(folder, options) as live:
         live.watch(1.0)

@@ -133,7 +133,6 @@ def test_parameter_file_and_command_line_reach_the_pipeline(folders, tmp_path):
 
 @pytest.fixture
 def places(demo, folders, write_bag, demo_records, tmp_path):
-    """Return paths by the names that WRONG uses."""
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'bad.yaml').write_text('a: [\n b\n')
     (tmp_path / 'image.png').write_bytes(b'\x89PNG')

@@ -136,7 +136,6 @@ def everything():
 
 
 def fusion_settings(run, data):
-    """Return the arguments of the command for a short run."""
     settings = f'run={run} data={data} steps=2 batch=2 crop_hw=[32,32] threads=1 device=cpu'
     return f'{settings} fusion_width=4 fusion_depth=2'.split()
 

@@ -28,7 +28,6 @@ CLASSES = ('person', 'bicycle', 'car')
 
 
 def gray_pairs(rgb_levels, ir_levels, hw=(64, 64)):
-    """Return pairs of flat images."""
     pairs = []
     for rgb, ir in zip(rgb_levels, ir_levels, strict=True):
         frame = Frame(np.full((*hw, 3), rgb, np.uint8), 0)

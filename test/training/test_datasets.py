@@ -29,7 +29,6 @@ COCO = (
 
 
 def pairs(rgb, ir, *names):
-    """Return the image files of pairs in two folders."""
     files = {f'{rgb}/{name}.png': NOISE for name in names}
     return files | {f'{ir}/{name}.bmp': NOISE[..., 0] for name in names}
 

@@ -27,13 +27,11 @@ def save(config, network):
 
 @pytest.fixture
 def detector(short_run):
-    """Return the run of an untrained detector."""
     return save(short_run('detection', source='ir'), Detector())
 
 
 @pytest.fixture
 def fusion(short_run):
-    """Return the run of an untrained fusion network."""
     return save(short_run('fusion'), FusionRT())
 
 

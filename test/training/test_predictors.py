@@ -36,7 +36,6 @@ HW = (75, 101)
 
 @pytest.fixture
 def odd():
-    """Return a sample of noise of odd size."""
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (*HW, 3), dtype=np.uint8)
     return Sample('a', rgb, rng.integers(0, 256, HW, dtype=np.uint8))
@@ -58,7 +57,6 @@ def save_detector(tmp_path):
 
 @pytest.fixture
 def fusion(tmp_path):
-    """Return the run of an untrained fusion network."""
     torch.manual_seed(0)
     save_run(tmp_path / 'fusion', FusionRT(), {'config': asdict(FusionTask())})
     return str(tmp_path / 'fusion')

@@ -55,7 +55,6 @@ def networks():
 
 @pytest.fixture
 def fusion(networks, tmp_path):
-    """Return the run folder of a fusion network."""
     save_run(tmp_path / 'fusion', networks[0], {})
     return str(tmp_path / 'fusion')
 

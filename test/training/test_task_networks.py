@@ -24,7 +24,6 @@ def config(short_run):
 
 @pytest.fixture
 def detector_run(tiny_detector, tmp_path):
-    """Return the run folder of a random detector."""
     torch.manual_seed(0)
     save_run(tmp_path / 'detector', make_detector(CLASSES), {'classes': list(CLASSES)})
     return str(tmp_path / 'detector')

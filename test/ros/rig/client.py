@@ -62,13 +62,11 @@ class Client:
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._store, 10)
 
     def close(self) -> None:
-        """Leave the graph."""
         self._executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 
     def listen(self, *topics: str) -> None:
-        """Collect what is published on these outputs."""
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         for topic in topics:
             self.node.create_subscription(
@@ -99,7 +97,6 @@ class Client:
             self.node.destroy_publisher(self._publishers.pop(stream))
 
     def readers(self, stream: str) -> int:
-        """Return how many subscriptions a stream has."""
         return self._publishers[stream].get_subscription_count()
 
     def next_stamp_ns(self, skip: int = 1) -> int:
@@ -108,7 +105,6 @@ class Client:
         return self._stamp_ns
 
     def send(self, stream: str, message: Any) -> None:
-        """Publish a message."""
         self._publishers[stream].publish(message)
 
     def send_pair(self, rgb: Any, ir: Any, streams: tuple[str, ...] = ('rgb', 'ir')) -> None:
@@ -199,7 +195,6 @@ class Client:
         self.forget()
 
     def forget(self) -> None:
-        """Discard what was received."""
         for messages in self.received.values():
             messages.clear()
 
@@ -242,11 +237,9 @@ class Client:
         )
 
     def total(self, name: str) -> int:
-        """Return a counter of the diagnostics."""
         return int(self.status().values.get(name, 0))
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
-        """Call a service of the node and return its response."""
         future = self.request(kind, name, request)
         self.wait_until(future.done, f'the response of {name}')
         return future.result()
@@ -262,7 +255,6 @@ class Client:
         return self.call(SetBool, 'enable', SetBool.Request(data=on))
 
     def trigger(self, name: str) -> Trigger.Response:
-        """Call a service that takes nothing."""
         return self.call(Trigger, name, Trigger.Request())
 
     def numbers(self, topic: str) -> list[float]:

@@ -59,7 +59,6 @@ class Manager:
         return '' if response.result.successful else response.result.reason or 'refused'
 
     def get(self, name: str) -> object:
-        """Return a parameter."""
         response = self._client.call(
             GetParameters, 'get_parameters', GetParameters.Request(names=[name])
         )

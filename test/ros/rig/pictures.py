@@ -40,7 +40,6 @@ def scene(seed: int = 0, size_hw: tuple[int, int] = SMALL_HW) -> tuple[np.ndarra
 
 
 def header(stamp_ns: int, frame_id: str) -> Header:
-    """Return a header."""
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
     return Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=frame_id)
 
@@ -73,7 +72,6 @@ def compressed(pixels: np.ndarray, suffix: str, head: Header) -> CompressedImage
 
 
 def camera_info(head: Header, size_hw: tuple[int, int] = SMALL_HW) -> CameraInfo:
-    """Return a camera info with something in every field."""
     return CameraInfo(
         header=head,
         height=size_hw[0],
@@ -87,7 +85,6 @@ def camera_info(head: Header, size_hw: tuple[int, int] = SMALL_HW) -> CameraInfo
 
 
 def pair(stamp_ns: int, *, seed: int = 0, skew_ns: int = 8_000_000) -> tuple[Image, Image]:
-    """Return a scene as an rgb8 and a mono16 message."""
     rgb, ir = scene(seed)
     return (
         image(rgb, 'rgb8', header(stamp_ns, 'rgb_optical_frame')),
@@ -96,7 +93,6 @@ def pair(stamp_ns: int, *, seed: int = 0, skew_ns: int = 8_000_000) -> tuple[Ima
 
 
 def compressed_pair(stamp_ns: int) -> tuple[CompressedImage, CompressedImage]:
-    """Return a scene as two PNG messages."""
     rgb, ir = (compressed(p, '.png', header(stamp_ns, 'rgb')) for p in scene())
     return rgb, ir
 
@@ -108,7 +104,6 @@ def frame_message(frame: Any, stream: str, stamp_ns: int) -> Image:
 
 
 def pixels(message: Image) -> np.ndarray:
-    """Return the pixels of an rgb8 or mono8 message."""
     shape = (message.height, message.width, CHANNELS[message.encoding])
     return np.frombuffer(message.data, np.uint8).reshape(shape).squeeze()
 

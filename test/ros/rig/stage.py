@@ -56,11 +56,9 @@ class NodeProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self._process.pid
 
     def log(self) -> str:
-        """Return what it has printed so far."""
         return self._log.read_text(encoding='utf-8', errors='replace')
 
     def lines(self, *levels: str) -> list[str]:
@@ -73,7 +71,6 @@ class NodeProcess:
         return self._process.poll() is None
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
         self._process.send_signal(number)
 
     def status(self) -> int:
@@ -146,7 +143,6 @@ class Stage:
         return client
 
     def client(self, namespace: str | None = None) -> Client:
-        """Make a client in a namespace."""
         client = Client(self._namespace if namespace is None else namespace)
         self._stack.callback(client.close)
         return client

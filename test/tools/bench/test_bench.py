@@ -94,7 +94,6 @@ def test_report_describes_what_was_measured_on_what(reported, bundle):
 
 
 def timing(mpx, *turns_ms):
-    """Return a timing of one frame per turn."""
     times = [[dict.fromkeys(('network', 'total'), round(ms * MS))] for ms in turns_ms]
     usage = {'peak_mib': 100 + 50 * mpx}
     return turns.Timing({'megapixels': mpx, 'before_model_mib': 60}, usage, times)

@@ -37,7 +37,6 @@ def info(size_hw=(480, 640), k=K, d=D, model='plumb_bob', roi=(0, 0, 0, 0), binn
 
 
 def ros_yaml(path, without=''):
-    """Write a file as camera_calibration does."""
     raw = {
         'image_width': 640,
         'image_height': 480,

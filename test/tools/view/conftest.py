@@ -58,7 +58,6 @@ def header(stamp_ns):
 
 
 def image(stamp_ns, pixels=np.full((6, 8, 3), 90, np.uint8)):  # noqa: B008 - never changed
-    """Return an image message."""
     return messages.image(TYPES, header(stamp_ns), pixels)
 
 
@@ -72,7 +71,6 @@ def detections(stamp_ns, found):
 
 
 def status(time_ns, values, level=0, message='fine', name='/tdfusion: inference'):
-    """Return a diagnostics message with one status."""
     prefix = 'diagnostic_msgs/msg/'
     pairs = [TYPES.get(prefix + 'KeyValue')(key=k, value=str(v)) for k, v in values.items()]
     one = TYPES.get(prefix + 'DiagnosticStatus')(level, name, message, 'msrs_rt', pairs)
@@ -89,8 +87,6 @@ def make():
 
 @pytest.fixture
 def view(tmp_path, write_bag):
-    """Write records to a bag and return its parsed report."""
-
     def render(records, inputs=None, **options):
         with ExitStack() as stack:
             readers = []

@@ -30,7 +30,6 @@ def masks_of(batch):
 
 
 def main(fusion_run, detector_run, data):
-    """Print the table."""
     import numpy as np
     import torch
 
