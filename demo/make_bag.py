@@ -1,10 +1,11 @@
 """
-Build the demo bag ``demo/msrs_drive`` from pairs of the MSRS validation split.
+Build the demo bag ``demo/m3svd_smoke`` from a clip of the data set M3SVD.
 
     python -m demo.make_bag --data DIR [--out DIR]
 
-For developers; the bag itself is in the repository. The same data give the same stamps and images:
-the random generator has a fixed seed.
+DIR has the videos of both cameras, ``vi/0117_1605.mp4`` and ``ir/0117_1605.mp4``. For developers;
+the bag itself is in the repository. The same videos give the same stamps and images: the random
+generator has a fixed seed.
 """
 
 import argparse
@@ -31,14 +32,11 @@ from rosbags.typesys.store import Typestore
 from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 from tdfusion_ros.formats.bag_topics import INFO_TYPE
 
-# Pairs with little content: four by day, four by night, so that 20 of each remain.
-LEFT_OUT = frozenset(
-    ('00262D', '00270D', '00842N', '00846N', '00854N', '01270N', '01527D', '01551D')
-)
-MISSING_IR = frozenset((9, 18, 31))  # frames without an infrared image
+CLIP = '0117_1605'
+FIRST_FRAME, STEP, COUNT = 117, 3, 82  # every third frame of 30 a second
 TOPICS = {'rgb': '/rgb/image_raw/compressed', 'ir': '/ir/image_raw'}
 HEIGHT, WIDTH = 480, 640
-FOCAL_PX = 554.0  # nominal, 60 degrees wide: MSRS has no calibration
+FOCAL_PX = 554.0  # nominal, 60 degrees wide: the data set has no calibration
 JPEG_QUALITY = 92
 
 START_NS = 1_704_067_200 * 10**9  # 2024-01-01 00:00 UTC, arbitrary
@@ -62,12 +60,16 @@ QOS = Qos(
 Record = tuple[int, str, Any]
 
 
-def choose_names(data: Path) -> list[str]:
-    """Return the names of the pairs in MSRS numbering, which follows the drive."""
-    names = (data / 'splits' / 'val.txt').read_text().split()
-    if unknown := LEFT_OUT - set(names):
-        raise SystemExit(f'{data}: the validation split lacks {", ".join(sorted(unknown))}')
-    return sorted(set(names) - LEFT_OUT)
+def read_frames(path: Path) -> list[np.ndarray]:
+    """Return the chosen frames of a video, (H, W, 3) uint8, order B, G, R."""
+    video, frames = cv2.VideoCapture(str(path)), []
+    for number in range(FIRST_FRAME + (COUNT - 1) * STEP + 1):
+        good, image = video.read()
+        if not good or image.shape[:2] != (HEIGHT, WIDTH):
+            raise SystemExit(f'{path}: expected more than {number} frames of {WIDTH}x{HEIGHT}')
+        if number >= FIRST_FRAME and (number - FIRST_FRAME) % STEP == 0:
+            frames.append(image)
+    return frames
 
 
 def draw_stamps(count: int) -> dict[str, np.ndarray]:
@@ -83,14 +85,6 @@ def draw_stamps(count: int) -> dict[str, np.ndarray]:
     return stamps
 
 
-def read_image(path: Path, flags: int) -> np.ndarray:
-    """Read an image and check its size."""
-    image = cv2.imread(str(path), flags)
-    if image is None or image.shape[:2] != (HEIGHT, WIDTH):
-        raise SystemExit(f'{path}: expected an image of {WIDTH}x{HEIGHT}')
-    return image
-
-
 class MessageMaker:
     """Makes the messages of one frame with the types of one ROS distribution."""
 
@@ -103,18 +97,18 @@ class MessageMaker:
         stamp = self._types['builtin_interfaces/msg/Time'](sec=sec, nanosec=nanosec)
         return self._types['std_msgs/msg/Header'](stamp=stamp, frame_id=f'{camera}_optical_frame')
 
-    def rgb(self, header: Any, path: Path) -> Any:
+    def rgb(self, header: Any, bgr: np.ndarray) -> Any:
         """Return the color image, compressed as by image_transport."""
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        data = cv2.imencode('.jpg', read_image(path, cv2.IMREAD_COLOR), options)[1].reshape(-1)
+        data = cv2.imencode('.jpg', bgr, options)[1].reshape(-1)
         return self._types[IMAGE_TYPES[1]](
             header=header, format='rgb8; jpeg compressed bgr8', data=data
         )
 
-    def ir(self, header: Any, path: Path) -> Any:
-        """Return the infrared image, pixel for pixel."""
+    def ir(self, header: Any, bgr: np.ndarray) -> Any:
+        """Return the infrared image as the video has it; its channels differ by rounding alone."""
         size = {'height': HEIGHT, 'width': WIDTH, 'step': WIDTH}
-        data = read_image(path, cv2.IMREAD_GRAYSCALE).reshape(-1)
+        data = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).reshape(-1)
         return self._types[IMAGE_TYPES[0]](
             header=header, **size, encoding='mono8', is_bigendian=0, data=data
         )
@@ -138,21 +132,16 @@ class MessageMaker:
         )
 
 
-def make_records(data: Path, names: list[str], typestore: Typestore) -> list[Record]:
+def make_records(data: Path, typestore: Typestore) -> list[Record]:
     """Return (arrival [ns], topic, message) of all messages, in the order of their arrival."""
-    maker, stamps, records = MessageMaker(typestore), draw_stamps(len(names)), []
-    for i, name in enumerate(names):
-        for camera, topic in TOPICS.items():
-            if camera == 'ir' and i in MISSING_IR:
-                continue
-            stamp_ns, received_ns = stamps[camera][i].tolist()
+    maker, stamps, records = MessageMaker(typestore), draw_stamps(COUNT), []
+    for camera, folder in (('rgb', 'vi'), ('ir', 'ir')):
+        make = maker.rgb if camera == 'rgb' else maker.ir
+        frames = read_frames(data / folder / f'{CLIP}.mp4')
+        for (stamp_ns, received_ns), frame in zip(stamps[camera].tolist(), frames, strict=True):
             header = maker.header(stamp_ns, camera)
-            if camera == 'rgb':
-                image = maker.rgb(header, data / 'vi' / f'{name}.webp')
-            else:
-                image = maker.ir(header, data / 'ir' / f'{name}.png')
             info_ns = received_ns + round(INFO_DELAY_MS * 1e6)
-            records.append((received_ns, topic, image))
+            records.append((received_ns, TOPICS[camera], make(header, frame)))
             records.append((info_ns, f'/{camera}/camera_info', maker.camera_info(header)))
     return sorted(records, key=lambda record: record[0])
 
@@ -176,16 +165,14 @@ def write_bag(folder: Path, records: list[Record], typestore: Typestore) -> None
 
 def main() -> None:
     """Build the bag and print its size."""
-    parser = argparse.ArgumentParser(description='Build the demo bag from the MSRS pairs.')
-    parser.add_argument('--data', type=Path, required=True, help='folder of the MSRS pairs')
-    parser.add_argument('--out', type=Path, default=Path('demo/msrs_drive'))
+    parser = argparse.ArgumentParser(description='Build the demo bag from a clip of M3SVD.')
+    parser.add_argument('--data', type=Path, required=True, help='folder with vi/ and ir/')
+    parser.add_argument('--out', type=Path, default=Path('demo/m3svd_smoke'))
     args = parser.parse_args()
     typestore = get_typestore(Stores.ROS2_HUMBLE)
-    names = choose_names(args.data)
-    write_bag(args.out, make_records(args.data, names, typestore), typestore)
+    write_bag(args.out, make_records(args.data, typestore), typestore)
     size = sum(path.stat().st_size for path in args.out.iterdir())
-    print(f'{args.out}: {len(names)} frames, {size / 2**20:.1f} MiB')
-    print(' '.join(names))
+    print(f'{args.out}: {COUNT} pairs, {size / 2**20:.1f} MiB')
 
 
 if __name__ == '__main__':

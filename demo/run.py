@@ -90,7 +90,7 @@ def play(bag: Path, result: Path, node: subprocess.Popen) -> dict[str, str]:
 def main() -> int:
     """Run the demo; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-    parser.add_argument('bag', nargs='?', type=Path, default=ROOT / 'demo' / 'msrs_drive')
+    parser.add_argument('bag', nargs='?', type=Path, default=ROOT / 'demo' / 'm3svd_smoke')
     parser.add_argument('-o', '--output', type=Path, default=ROOT / 'out')
     options = parser.parse_args()
     os.environ.update(dds_environment())

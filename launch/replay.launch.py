@@ -2,7 +2,7 @@
 Play a bag to the fusion node and show the result.
 
     ros2 launch tdfusion_ros replay.launch.py bag:=BAG
-    ros2 launch tdfusion_ros replay.launch.py bag:=demo/msrs_drive rgb.image_transport:=compressed
+    ros2 launch tdfusion_ros replay.launch.py bag:=demo/m3svd_smoke rgb.image_transport:=compressed
     ros2 launch tdfusion_ros replay.launch.py bag:=BAG topics:='/rgb/image_raw /ir/image_raw'
 
 Every argument of fusion.launch.py works here too. If the bag contains results, select the input

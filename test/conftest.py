@@ -19,8 +19,8 @@ def root():
 
 @pytest.fixture(scope='session')
 def demo():
-    """Return the demo bag: 40 rgb and 37 ir frames of real pictures."""
-    return ROOT / 'demo' / 'msrs_drive'
+    """Return the demo bag: 82 pairs of a real recording, people in smoke."""
+    return ROOT / 'demo' / 'm3svd_smoke'
 
 
 @pytest.fixture(scope='session')

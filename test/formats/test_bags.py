@@ -44,10 +44,10 @@ def test_messages_of_a_bag_come_back_in_the_order_of_recording(make_bag, demo_re
 
 
 def test_bag_is_named_by_its_folder_or_by_the_file_in_it(demo):
-    for path in (demo, demo / 'msrs_drive.mcap', demo / 'metadata.yaml'):
+    for path in (demo, demo / 'm3svd_smoke.mcap', demo / 'metadata.yaml'):
         with BagReader(path) as reader:
-            assert reader.count('/rgb/image_raw/compressed') == 40
-            assert reader.count('/ir/image_raw') == 37
+            assert reader.count('/rgb/image_raw/compressed') == 82
+            assert reader.count('/ir/image_raw') == 82
             assert reader.count('/nothing') == 0
 
 

@@ -72,7 +72,7 @@ def test_damaged_chunk_costs_only_its_own(
 def test_overwritten_part_of_an_mcap_file_is_skipped_by_its_index(read, demo, tmp_path):
     bag = shutil.copytree(demo, tmp_path / 'bag')
     whole = read(bag)[2]
-    file = bag / 'msrs_drive.mcap'
+    file = bag / 'm3svd_smoke.mcap'
     data = bytearray(file.read_bytes())
     half = len(data) // 2
     data[half : half + 1_000_000] = bytes(1_000_000)
@@ -80,7 +80,7 @@ def test_overwritten_part_of_an_mcap_file_is_skipped_by_its_index(read, demo, tm
     count, said, messages = read(bag)
     assert messages[0] == whole[0]
     assert messages[-1] == whole[-1]
-    assert len(whole) - 40 < count < len(whole)
+    assert len(whole) - 60 < count < len(whole)
     assert 'are damaged and left out' in said
     assert 'fewer messages than it says: ' in said
 

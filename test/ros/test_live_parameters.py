@@ -47,7 +47,7 @@ def load_real():
     from tdfusion_ros.core.config import FusionConfig
     from tdfusion_ros.formats.sources import BagSource
 
-    with BagReader(ROOT / 'demo' / 'msrs_drive') as reader:
+    with BagReader(ROOT / 'demo' / 'm3svd_smoke') as reader:
         pair = next(iter(BagSource(reader, reader.find(), FusionConfig())))
     return pair.rgb.pixels, pair.ir.pixels
 

@@ -138,8 +138,8 @@ def places(demo, folders, write_bag, demo_records, tmp_path):
     (tmp_path / 'image.png').write_bytes(b'\x89PNG')
     infos = [record for record in demo_records if record[0].endswith('camera_info')]
     shutil.copytree(demo, tmp_path / 'corrupted')
-    data = (demo / 'msrs_drive.mcap').read_bytes()
-    (tmp_path / 'corrupted' / 'msrs_drive.mcap').write_bytes(bytes(len(data)))
+    data = (demo / 'm3svd_smoke.mcap').read_bytes()
+    (tmp_path / 'corrupted' / 'm3svd_smoke.mcap').write_bytes(bytes(len(data)))
     return {
         'demo': demo,
         'infos': write_bag(tmp_path / 'infos', infos),

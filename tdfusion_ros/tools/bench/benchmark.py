@@ -22,7 +22,7 @@ from tdfusion_ros.tools.bench.workloads import RobotPath
 
 WARM_UP = 10  # frames: caches, allocators and pairing settle
 BLOCK = 10  # timed frames of one turn
-DEMO_BAG = Path(__file__).resolve().parents[3] / 'demo' / 'msrs_drive'
+DEMO_BAG = Path(__file__).resolve().parents[3] / 'demo' / 'm3svd_smoke'
 COLUMNS = ('p50', 'p95', 'p99', 'mean')
 
 Report = dict[str, Any]

@@ -22,7 +22,7 @@ from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.sources import FolderSource
 
-MAX_PAIRS = 40  # all stay in memory; the demo bag has 37
+MAX_PAIRS = 40  # all stay in memory; the demo bag has 82
 JPEG_QUALITY = 92  # as in the demo bag
 
 Pair = tuple[Any, Any]

@@ -80,7 +80,7 @@ def test_report_describes_what_was_measured_on_what(reported, bundle):
     printed, report = reported
     graph_hash = json.loads((bundle / 'model.json').read_text())['files']['model.onnx']
     for run in report['runs']:
-        assert (run['backend'], run['sha256'], run['pairs']) == ('cpu', graph_hash, 37)
+        assert (run['backend'], run['sha256'], run['pairs']) == ('cpu', graph_hash, 40)
         assert run['images'] == 'rgb8 + mono8'
         assert run['engine'].startswith('ONNX Runtime ')
     assert report['environment']['cores_usable'] == len(os.sched_getaffinity(0))

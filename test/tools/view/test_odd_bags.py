@@ -113,7 +113,7 @@ def test_size_of_a_report_is_bounded_even_for_noise(view, make):
 
 
 def test_damaged_part_of_a_bag_is_named_and_the_rest_is_shown(demo, tmp_path, make):
-    data = bytearray((demo / 'msrs_drive.mcap').read_bytes())
+    data = bytearray((demo / 'm3svd_smoke.mcap').read_bytes())
     data[4_000_000:5_000_000] = bytes(1_000_000)
     bag = tmp_path / 'broken.mcap'
     bag.write_bytes(data)
