@@ -167,7 +167,7 @@ def test_pairs_of_a_bag_are_its_messages_in_order_and_keep_their_encoding(demo, 
     pairs = load_pairs(PairSource((demo,)), CPU.sync)
     raw = load_pairs(PairSource((demo,), raw=True), CPU.sync)
     assert [messages.stamp_ns(rgb.header) for rgb, _ in pairs] == [
-        pair.rgb.stamp_ns for pair in demo_pairs
+        pair.rgb.stamp_ns for pair in demo_pairs[:40]
     ]
     for (rgb, ir), (raw_rgb, _), pair in zip(pairs[:3], raw, demo_pairs, strict=False):
         np.testing.assert_array_equal(messages.to_frame(rgb).pixels, pair.rgb.pixels)
