@@ -22,8 +22,8 @@ def fuse():
 
 @pytest.fixture
 def images(demo_pairs):
-    """Return an rgb and an ir image of the demo with people and cars."""
-    return demo_pairs[16].rgb.pixels, demo_pairs[16].ir.pixels
+    """Return an rgb and an ir image of the demo with people."""
+    return demo_pairs[70].rgb.pixels, demo_pairs[70].ir.pixels
 
 
 def counts(ir, offset=20_000):

@@ -34,17 +34,17 @@ def rgb_only(rgb):
 
 
 def test_fused_image_has_the_grid_of_the_rgb_image_and_shows_both(pipeline, demo_pairs):
-    pair = demo_pairs[16]  # at night: each camera sees what the other one does not
+    pair = demo_pairs[16]  # people in smoke
     fused = pipeline.process(pair.rgb, pair.ir).image
     assert (fused.shape, fused.dtype) == (pair.rgb.pixels.shape, np.uint8)
     gray = cv2.cvtColor(fused, cv2.COLOR_RGB2GRAY).astype(float)
     rgb, ir = cv2.cvtColor(pair.rgb.pixels, cv2.COLOR_RGB2GRAY).astype(float), pair.ir.pixels
     assert np.corrcoef(gray.ravel(), rgb.ravel())[0, 1] > 0.5
-    warm = (ir > np.percentile(ir, 98)) & (rgb < 64)
+    warm = ir > np.percentile(ir, 98)
     assert (gray - rgb)[warm].mean() > 40
 
 
-def test_people_and_cars_of_the_demo_are_found_inside_the_image(pipeline, demo_pairs):
+def test_people_of_the_demo_are_found_inside_the_image(pipeline, demo_pairs):
     seen = set()
     for pair in demo_pairs[::12]:
         found = pipeline.process(pair.rgb, pair.ir).detections
@@ -52,7 +52,7 @@ def test_people_and_cars_of_the_demo_are_found_inside_the_image(pipeline, demo_p
         assert (found.boxes_xyxy >= 0).all()
         assert (found.boxes_xyxy <= [640, 480, 640, 480]).all()
         assert (np.diff(found.scores) <= 0).all()
-    assert {'person', 'car'} <= seen
+    assert 'person' in seen
 
 
 @pytest.mark.parametrize('size_hw', [(475, 631), (33, 31), (1, 1)])
