@@ -4,7 +4,6 @@ import json
 import sys
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from benchmarks import speed
@@ -42,22 +41,3 @@ def test_four_graphs_are_timed_and_two_ratios_printed_with_their_spread(
 def test_unknown_bundle_is_an_error_of_one_line(shipped_graphs, monkeypatch, capsys):
     assert run(monkeypatch, '--model', 'nowhere') == 1
     assert "model 'nowhere' is neither" in capsys.readouterr().err
-
-
-@pytest.mark.torch
-def test_graph_without_detector_returns_the_same_fused_image_and_no_boxes():
-    torch = pytest.importorskip('torch')
-    from benchmarks.graphs import NoDetector
-    from tdfusion_ros.nets.detector import Detector
-    from tdfusion_ros.nets.fusion_rt import FusionRT
-    from tdfusion_ros.nets.perception import Perception
-
-    torch.manual_seed(0)
-    fusion = FusionRT()
-    rgb = torch.randint(0, 256, (64, 96, 3), dtype=torch.uint8)
-    ir, coverage = torch.rand(64, 96), torch.ones(64, 96)
-    with torch.inference_mode():
-        seeing = Perception(fusion, Detector()).eval()(rgb, ir, coverage)
-        blind = Perception(fusion, NoDetector()).eval()(rgb, ir, coverage)
-    np.testing.assert_array_equal(blind[0], seeing[0])
-    assert (blind[1].shape, blind[2].shape) == ((0, 4), (0, 1))

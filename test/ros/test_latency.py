@@ -42,12 +42,6 @@ def summary(ages_s, lost=()):
     return latency.summary(sent, received)
 
 
-def test_lost_pairs_are_offered_and_not_fused():
-    found = summary([0.02] * 90, lost=(3, 50))
-    assert (found['offered'], found['fused'], found['sent_hz']) == (90, 88, 30.0)
-    assert found['age_ms']['p99'] == pytest.approx(20)
-
-
 @pytest.mark.parametrize(('growth_ms_per_s', 'grows'), [(0, False), (0.1, False), (10, True)])
 def test_ages_that_grow_differ_from_ages_that_scatter(growth_ms_per_s, grows):
     noise = np.random.default_rng(0).normal(0, 2e-3, 300)
@@ -55,10 +49,6 @@ def test_ages_that_grow_differ_from_ages_that_scatter(growth_ms_per_s, grows):
     found = summary(ages.tolist())
     assert found['grows'] is grows
     assert found['slope_ms_per_s'] == pytest.approx(growth_ms_per_s, abs=0.2)
-
-
-def test_machine_that_becomes_slower_once_is_not_growth():
-    assert not summary([0.05] * 150 + [0.075] * 150)['grows']
 
 
 def test_results_that_never_arrive_are_an_error():

@@ -131,28 +131,6 @@ def test_card_names_the_sets_of_a_mixture_pseudo_labels_and_pretrained_weights()
 
 
 @pytest.mark.parametrize(
-    ('changes', 'arguments'),
-    [
-        ({'source': 'fused'}, 'runs/d'),
-        ({'source': 'early'}, 'runs/d --fusion runs/f'),
-        ({'task': 'learned'}, 'runs/d/detector'),
-    ],
-)
-def test_export_command_names_the_run_of_the_detector(changes, arguments):
-    contract = copy.deepcopy(CONTRACT)
-    contract['training']['detector'] = detector(**changes)
-    assert f'training.export {arguments} -o BUNDLE' in model_card(contract)
-
-
-@pytest.mark.parametrize(('value', 'expected'), [(None, False), (0.02, False), (0.5, True)])
-def test_figures_are_called_too_good_only_if_the_detector_finds_something(value, expected):
-    contract = copy.deepcopy(CONTRACT)
-    contract['metrics']['on'] |= {'trained_on': 2, 'chose': True}
-    contract['metrics']['detection']['all'] = {**ROW, 'AP50': value}
-    assert ('the figures are too good' in model_card(contract)) is expected
-
-
-@pytest.mark.parametrize(
     ('names', 'texts'),
     [
         (['msrs_det/train'], ['Data rights of MSRS']),

@@ -120,18 +120,6 @@ def test_folders_are_timed_as_raw_messages_of_their_own_size(folders, tmp_path):
     assert (run['size'], run['images'], run['pairs']) == ('96x64', 'rgb8 + mono16', 3)
 
 
-def test_detections_only_neither_computes_nor_fills_the_fused_image(folders, monkeypatch):
-    path, results = RobotPath(PairSource(folders), CPU, fused=False), []
-    process = path._pipeline.process
-    monkeypatch.setattr(messages, 'image', pytest.fail)
-    monkeypatch.setattr(
-        path._pipeline, 'process', lambda *a, **k: results.append(process(*a, **k)) or results[0]
-    )
-    path.run_frame()
-    assert results[0].fused is None
-    assert path.facts()['published'] == 'detections'
-
-
 def test_images_of_several_sizes_need_a_size_option(folders):
     cv2.imwrite(str(folders[0] / '1.png'), np.zeros((32, 32, 3), np.uint8))
     with pytest.raises(errors.BagError, match='--size'):

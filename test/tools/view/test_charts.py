@@ -8,7 +8,6 @@ import pytest
 from tdfusion_ros.tools.view.analysis import Samples
 from tdfusion_ros.tools.view.charts import COLORS
 from tdfusion_ros.tools.view.charts import draw_samples
-from tdfusion_ros.tools.view.charts import draw_stacked
 
 HEIGHT = 165.6  # of a chart, in units of its view box
 
@@ -40,12 +39,3 @@ def test_range_of_many_values_includes_the_outliers():
     values[2500], values[2501] = 50, -50
     ys = heights(draw(np.linspace(0, 10, 5000), values), 'blue')
     assert max(ys) - min(ys) > 0.6 * HEIGHT
-
-
-def test_columns_are_stacked_in_proportion_to_their_values():
-    low, high = np.array([1.0, 0.0]), np.array([3.0, 2.0])
-    svg = draw_stacked(np.arange(3.0), (('blue', low), ('red', high)), 'x', 'y')
-    blue, red = heights(svg, 'blue'), heights(svg, 'red')
-    unit = max(blue) - min(blue)
-    assert min(blue) - min(red) == pytest.approx(3 * unit, abs=0.01)
-    assert max(red) == pytest.approx(max(blue), abs=0.01)
