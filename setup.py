@@ -99,7 +99,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
-            'fusion_node = tdfusion_ros.node.fusion_node:main',
+            'fusion_node = tdfusion_ros.node.__main__:main',
             'tdfusion = tdfusion_ros.cli:main',
         ],
     },

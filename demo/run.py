@@ -51,7 +51,7 @@ def dds_environment() -> dict[str, str]:
 
 def start_node(log: Path, settings: Sequence[str]) -> subprocess.Popen:
     """Start the fusion node in its own process, configured by ``NAME:=VALUE`` settings."""
-    command = [sys.executable, '-m', 'tdfusion_ros.node.fusion_node', '--ros-args']
+    command = [sys.executable, '-m', 'tdfusion_ros.node', '--ros-args']
     command += ['--params-file', str(ROOT / 'config' / 'fusion.yaml')]
     for setting in settings:
         command += ['-p', setting]

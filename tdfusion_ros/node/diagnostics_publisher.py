@@ -35,7 +35,7 @@ class DiagnosticsPublisher:
         self._node = node
         self._counters = Counters()
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._timer = node.create_timer(period_s, self.publish, clock=STEADY)
+        self._set_period(period_s)
         self.set_unconfigured()
 
     @property
@@ -49,21 +49,24 @@ class DiagnosticsPublisher:
         self._backend_message = ''
         self.set_status(WARN, 'not configured: waiting for a lifecycle manager')
 
-    def set_loading(self, counters: Counters) -> None:
-        """Report that the model is being loaded, and use these counters from now on."""
+    def set_loading(self, counters: Counters, period_s: float) -> None:
+        """Report these counters from now on, every ``period_s`` seconds; the model is loading."""
         self._counters = counters
+        self._node.destroy_timer(self._timer)
+        self._set_period(period_s)
         self.set_status(WARN, 'loading the model')
         self.publish()
 
-    def set_model(self, pipeline: Pipeline, model: str, period_s: float) -> None:
-        """Report this model from now on, every ``period_s`` seconds."""
+    def set_model(self, pipeline: Pipeline, model: str) -> None:
+        """Report this model from now on."""
         self._model_values = {
             'backend': pipeline.backend.name,
             'engine': getattr(pipeline.backend, 'engine', ''),
             'model': model,
             'model_sha256': pipeline.contract.sha256[GRAPH_FILE][:16],
         }
-        self._node.destroy_timer(self._timer)
+
+    def _set_period(self, period_s: float) -> None:
         self._timer = self._node.create_timer(period_s, self.publish, clock=STEADY)
 
     def set_backend_message(self, message: str) -> None:

@@ -9,16 +9,15 @@ With ``autostart`` (the default) it takes both steps itself; otherwise a lifecyc
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
-import sys
 import traceback
 from typing import Any
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.lifecycle import LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node
 
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FusionError
@@ -31,8 +30,7 @@ from tdfusion_ros.node.parameters import Parameters
 from tdfusion_ros.node.receiving import Idle
 from tdfusion_ros.node.receiving import Receiving
 from tdfusion_ros.node.services import create_services
-from tdfusion_ros.node.signals import ignore
-from tdfusion_ros.node.signals import interrupt_once
+from tdfusion_ros.node.services import survive_impossible_transitions
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 Transition = Callable[['FusionNode', LifecycleState], TransitionCallbackReturn]
@@ -60,7 +58,13 @@ class FusionNode(LifecycleNode):
     _configured: Configured  # from on_configure to on_cleanup
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__('tdfusion', **kwargs)
+        Node.__init__(self, 'tdfusion', **kwargs)
+        # Not LifecycleNode's: its group would let nothing answer while a model is loaded.
+        group = ReentrantCallbackGroup()
+        LifecycleNodeMixin.__init__(
+            self, enable_communication_interface=True, callback_group=group
+        )
+        survive_impossible_transitions(self)
         self._fusion_parameters = Parameters(self)
         self._diagnostics = DiagnosticsPublisher(self, FusionConfig().diagnostics_period_s)
         self._resources = ExitStack()
@@ -148,37 +152,3 @@ class FusionNode(LifecycleNode):
         if not on:
             return 'paused: unsubscribed from the cameras, the model stays loaded'
         return 'fusing' if self._is_active else 'enabled: starts when the node is active'
-
-
-def main(args: list[str] | None = None) -> int:
-    """Run the node until it is interrupted; the exit status is 1 if startup fails."""
-    resources = ExitStack()
-    disable_interrupts = interrupt_once()
-    try:
-        rclpy.init(args=args)
-        node = FusionNode()
-        resources.callback(node.destroy_node)
-        executor = SingleThreadedExecutor()
-        resources.callback(executor.shutdown)  # its destructor may write a traceback otherwise
-        executor.add_node(node)
-        if node.get_parameter('autostart').value and not node.autostart():
-            return 1 if rclpy.ok() else 0
-        disable_interrupts()  # within rclpy's code they leave half-made objects behind
-        executor.spin()  # a signal shuts the context down, which ends this
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RuntimeError:  # e.g. RCLError: a signal may close the context during a call
-        disable_interrupts()
-        if rclpy.ok():
-            raise
-    finally:
-        # rclpy may wake this thread before the signal reaches Python; it must not raise here.
-        disable_interrupts()
-        resources.close()
-        rclpy.try_shutdown()
-        ignore()
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -59,6 +59,8 @@ class Parameters:
         """Allow changes of live settings only, to what ``check`` accepts (else ConfigError)."""
 
         def locked(given: dict[str, Parameter]) -> str:
+            if not given:
+                return ''
             current = {name: self._node.get_parameter(name).value for name in SETTINGS}
             for name, parameter in given.items():
                 if not SETTINGS[name]['live'] and parameter.value != current[name]:

@@ -56,6 +56,24 @@ def create_services(
     create(Trigger, 'save_pair', lambda _: save_pair())
 
 
+def survive_impossible_transitions(node: Node) -> None:
+    """Refuse a transition that is impossible in the current state; rclpy would end the node."""
+    service = node._service_change_state
+    change_state = service.callback
+
+    def serve(request: Any, response: Any) -> Any:
+        try:
+            return change_state(request, response)
+        except RuntimeError as error:  # RCLError
+            if not node.context.ok():
+                raise
+            node.get_logger().warn(f'change_state: {error}')
+            response.success = False
+            return response
+
+    service.callback = serve
+
+
 async def _result(node: Node, work: Work[str]) -> str:
     """Return the result of work in another thread, or raise its error, when it is done."""
     done = Future()

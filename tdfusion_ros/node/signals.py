@@ -1,38 +1,37 @@
-"""Signal handling of the node's process."""
+"""What SIGINT and SIGTERM do besides rclpy's own handlers, which end the executor."""
 
 from collections.abc import Callable
+import os
 import signal
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def interrupt_once() -> Callable[[], None]:
+def exit_on_signals() -> Callable[[], None]:
     """
-    Raise KeyboardInterrupt on the first SIGINT or SIGTERM only.
+    End the process at once, without a traceback, on SIGINT or SIGTERM.
 
-    :returns: call it, and the signals that follow raise nothing.
-
-    ``ros2 launch`` sends SIGINT twice; the second must not disturb the shutdown. rclpy's own
-    handlers call these and wake the executor.
+    :returns: call it after ``rclpy.init``, whose handlers call these: they do nothing from then
+        on, so that no KeyboardInterrupt leaves half-made objects behind, nor disturbs the
+        shutdown: ``ros2 launch`` sends SIGINT twice.
     """
-    is_enabled = True
+    is_starting = True
 
-    def disable() -> None:
-        nonlocal is_enabled
-        is_enabled = False
+    def leave_to_rclpy() -> None:
+        nonlocal is_starting
+        is_starting = False
 
-    def interrupt(number: int, frame: Any) -> None:
-        if is_enabled:
-            disable()
-            raise KeyboardInterrupt
+    def on_signal(number: int, frame: Any) -> None:
+        if is_starting:
+            os._exit(0)
 
     for number in SIGNALS:
-        signal.signal(number, interrupt)
-    return disable
+        signal.signal(number, on_signal)
+    return leave_to_rclpy
 
 
-def ignore() -> None:
+def ignore_signals() -> None:
     """
     Ignore SIGINT and SIGTERM from now on; call it when everything is released.
 

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import wait
 from threading import Condition
 from threading import Thread
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Generic
 from typing import TypeVar
 
 Item = TypeVar('Item')
+THREAD = 'tdfusion_worker'
 
 
 class Worker(Generic[Item]):
@@ -31,18 +31,12 @@ class Worker(Generic[Item]):
         self._changed = Condition()
         self._waiting: deque[Item] = deque(maxlen=1)
         self._stopping = False
-        self._thread = Thread(target=self._run, name='tdfusion_worker', daemon=True)
+        self._thread = Thread(target=self._run, name=THREAD, daemon=True)
 
-    def start(self, while_building: Callable[[], None], period_s: float) -> Any:
-        """
-        Start the thread and return the resource; raise what building it raised.
-
-        :param while_building: called about every ``period_s`` seconds until the resource is built.
-        """
+    def start(self) -> Future[Any]:
+        """Start the thread and return the future of the resource."""
         self._thread.start()
-        while not wait([self._resource], period_s).done:
-            while_building()
-        return self._resource.result()
+        return self._resource
 
     def put(self, item: Item) -> bool:
         """Submit an item; return whether it replaced one that was still waiting."""
@@ -53,17 +47,23 @@ class Worker(Generic[Item]):
         return replaced
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """End the thread after the current item; return whether it ended in time."""
+        """
+        End the thread after the current item; return whether it ended in time.
+
+        While the resource is being built, do not wait; the thread ends after that.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify()
+        if not self._resource.done():
+            return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             resource = self._build()
-        except BaseException as error:  # start() raises it in the caller's thread
+        except BaseException as error:  # raised where the result is asked for
             self._resource.set_exception(error)
             return
         self._resource.set_result(resource)

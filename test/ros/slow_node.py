@@ -13,8 +13,8 @@ from time import sleep
 
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.node import configured
-from tdfusion_ros.node import fusion_node
 from tdfusion_ros.node import receiving
+from tdfusion_ros.node.__main__ import main
 
 BLOCK = os.environ['BLOCK']
 process_pair, build_pipeline = Pipeline.process_pair, configured.build_pipeline
@@ -49,4 +49,4 @@ def blocking_save(*arguments):
 receiving.save_pair = blocking_save
 Pipeline.process_pair = blocking_process
 configured.build_pipeline = blocking_build
-sys.exit(fusion_node.main())
+sys.exit(main())

@@ -3,12 +3,16 @@
 from pathlib import Path
 import signal
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 import pytest
 from rig import pictures
 from rig.lifecycle import Manager
 from rig.stage import SLOW_NODE
 
 pytestmark = pytest.mark.ros
+
+CONFIGURE = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
 
 
 def start(stage):
@@ -101,6 +105,41 @@ def test_the_node_survives_deactivation_and_activation_under_load(managed):
     client.warm_up()
     assert client.process.running()
     assert not client.process.lines('ERROR', 'FATAL')
+
+
+def test_a_transition_that_is_impossible_is_refused(managed):
+    client, manager = managed
+    assert not manager.change('activate')
+    assert manager.change('configure')
+    assert not manager.change('configure')
+    assert manager.state() == 'inactive'
+    assert client.process.running()
+
+
+@pytest.mark.parametrize('autostart', [True, False])
+def test_services_answer_while_the_model_is_being_loaded(stage, block, autostart):
+    blocked = block('load')
+    client = stage.client()
+    client.process = stage.start_node({'autostart': autostart}, script=SLOW_NODE)
+    manager = Manager(client)
+    if not autostart:
+        assert manager.state() == 'unconfigured'
+        configured = client.request(ChangeState, 'change_state', CONFIGURE)
+    client.wait_until(lambda: 'loading' in client.process.log(), 'the node to load')
+    assert manager.state() == 'configuring'
+    assert manager.get('backend') == 'auto'
+    assert 'being loaded' in manager.set('score_threshold', 0.5)
+    assert 'configured' in manager.set('backend', 'cpu')
+    assert not manager.change('configure')
+    assert 'there is no pair yet' in client.trigger('save_pair').message
+    assert client.enable(True).success
+    blocked.unlink()
+    if not autostart:
+        client.wait_until(configured.done, 'the transition')
+        assert configured.result().success
+        assert manager.change('activate')
+    client.wait_until(lambda: manager.state() == 'active', 'the node to be active')
+    assert not manager.set('score_threshold', 0.5)
 
 
 @pytest.mark.parametrize('steps', [(), ('configure', 'activate')])

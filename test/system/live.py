@@ -27,7 +27,7 @@ from tdfusion_ros.tools.bench.host import process_usage
 HERE = Path(__file__).parent
 START_S = 60.0  # for a process to start on a busy machine
 STREAMS = ('rgb', 'ir')
-NODE = ('-m', 'tdfusion_ros.node.fusion_node')
+NODE = ('-m', 'tdfusion_ros.node')
 OK = b'\x00'  # of diagnostic_msgs/DiagnosticStatus
 
 

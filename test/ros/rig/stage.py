@@ -111,7 +111,7 @@ class Stage:
         parameters: dict[str, Any] | None = None,
         *,
         namespace: str | None = None,
-        script: tuple[str, ...] = ('-m', 'tdfusion_ros.node.fusion_node'),
+        script: tuple[str, ...] = ('-m', 'tdfusion_ros.node'),
     ) -> NodeProcess:
         """Start the node with these parameters; it publishes diagnostics often."""
         given = {'diagnostics_period_s': 0.1, **(parameters or {})}

@@ -1,0 +1,50 @@
+"""Run the node in a process of its own: ``python -m tdfusion_ros.node``."""
+
+from contextlib import ExitStack
+import os
+import sys
+from threading import enumerate as threads
+
+from tdfusion_ros.node.signals import exit_on_signals
+from tdfusion_ros.node.signals import ignore_signals
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is interrupted; the exit status is 1 if startup fails."""
+    leave_to_rclpy = exit_on_signals()  # the imports take a second
+    import rclpy
+    from rclpy.executors import ExternalShutdownException
+    from rclpy.executors import SingleThreadedExecutor
+
+    from tdfusion_ros.node.fusion_node import FusionNode
+    from tdfusion_ros.node.worker import THREAD
+
+    status = 0
+    rclpy.init(args=args)
+    leave_to_rclpy()
+    with ExitStack() as on_exit:
+        on_exit.callback(ignore_signals)
+        on_exit.callback(rclpy.try_shutdown)
+        try:
+            node = FusionNode()
+            on_exit.callback(node.destroy_node)
+            executor = SingleThreadedExecutor()
+            on_exit.callback(executor.shutdown)  # its destructor may write a traceback otherwise
+            executor.add_node(node)
+            if node.get_parameter('autostart').value and not node.autostart():
+                status = 1 if rclpy.ok() else 0
+            else:
+                executor.spin()  # a signal shuts the context down, which ends this
+        except ExternalShutdownException:
+            pass
+        except RuntimeError:  # e.g. RCLError: a signal may close the context during a call
+            if rclpy.ok():
+                raise
+    if any(thread.name == THREAD for thread in threads()):
+        sys.stdout.flush()
+        os._exit(status)  # without waiting for the engine's code in that thread
+    return status
+
+
+if __name__ == '__main__':
+    sys.exit(main())
