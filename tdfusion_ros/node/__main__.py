@@ -20,7 +20,11 @@ def main(args: list[str] | None = None) -> int:
     from tdfusion_ros.node.worker import THREAD
 
     status = 0
-    rclpy.init(args=args)
+    try:
+        rclpy.init(args=args)
+    except RuntimeError as error:  # RCLError
+        print(f'cannot start: {error}', file=sys.stderr)
+        return 1
     leave_to_rclpy()
     with ExitStack() as on_exit:
         on_exit.callback(ignore_signals)

@@ -51,6 +51,13 @@ def test_a_bad_parameter_ends_the_process_with_status_1_and_one_error_line(stage
     assert "cannot start: parameter: unknown setting 'sync.max_skew'" in line
 
 
+def test_an_argument_that_ros_cannot_parse_ends_the_process_with_status_1(stage):
+    node = stage.start_node({'sync': ''})
+    assert node.status() == 1
+    assert "cannot start: failed to initialize rcl: Couldn't parse" in node.log()
+    assert 'Traceback' not in node.log()
+
+
 @pytest.mark.parametrize('fault', BAD)
 def test_a_bad_parameter_is_refused_with_one_error(configure_error, fault):
     parameters, reason = BAD[fault]
