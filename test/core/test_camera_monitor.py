@@ -163,15 +163,6 @@ def test_pause_of_both_cameras_is_no_stall_of_either():
     assert monitor.fault == ''
 
 
-def test_looping_bag_is_no_stall():
-    monitor = monitor_of()
-    for i in [*range(20)] * 3:
-        monitor.update_other(i * 50 * NS, new=True)
-        assert monitor.fault == ''
-        monitor.update(Frame(NEW[i % 8], i * 50 * NS))
-        assert monitor.fault == ''
-
-
 def test_temperatures_are_compared_as_counts_are():
     celsius = [np.float32(image) / 400 + 20 for image in NEW[:2]]  # half a kelvin of contrast
     for image in celsius:

@@ -11,7 +11,6 @@ from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.flatness import is_flat
-from tdfusion_ros.core.no_data import holes
 from tdfusion_ros.core.no_data import picture_rows
 from tdfusion_ros.core.no_data import recognize
 from tdfusion_ros.core.thermal import ThermalScaler
@@ -210,17 +209,6 @@ def test_wrong_lists_are_refused_naming_the_setting(name, value):
 def test_crop_that_leaves_nothing_is_refused():
     with pytest.raises(FrameError, match='leaves nothing of 320x240'):
         ThermalScaler(IrConfig(crop='200, 40, 0, 0')).scale(COUNTS)
-
-
-def test_holes_are_what_no_neighbor_can_fill():
-    missing = np.zeros((60, 80), bool)
-    missing[30, :] = missing[:, 40] = missing[10:13, 10:13] = True
-    assert holes(missing) is None
-    missing[45:52, 60:70] = missing[:, :3] = True
-    found = holes(missing)
-    assert found[45:52, 60:70].all()
-    assert found[:, :3].all()
-    assert found.sum() == 70 + 180
 
 
 @pytest.mark.skipif(not RADIOMETRIC.is_dir(), reason='no real 16-bit images in ../shared')

@@ -7,7 +7,6 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.stamps import CameraTimes
 from tdfusion_ros.core.stamps import check_stamp
 from tdfusion_ros.core.stamps import clock_difference_ms
-from tdfusion_ros.core.stamps import describe_difference
 from tdfusion_ros.core.stamps import describe_stamps
 from tdfusion_ros.core.stamps import skews_ms
 
@@ -72,8 +71,3 @@ def test_frame_without_a_time_is_refused_by_cause():
         with pytest.raises(FrameError) as caught:
             check_stamp(stamp)
         assert caught.value.cause == cause
-
-
-def test_difference_is_signed_in_words():
-    assert describe_difference(37_000.0).endswith('37.000 s ahead of the rgb stamps')
-    assert describe_difference(-5.0).endswith('0.005 s behind the rgb stamps')

@@ -141,12 +141,6 @@ def test_false_colors_are_refused_or_used_by_their_luma(demo_pairs):
     np.testing.assert_array_equal(scale(colored, color='luma'), scale(luma))
 
 
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_view_into_padded_rows_is_scaled_like_a_copy(dtype):
-    view = BYTES.astype(dtype)[:, :61]
-    np.testing.assert_array_equal(scale(view), scale(view.copy()))
-
-
 @given(
     st.lists(st.integers(0, 65535), min_size=16, max_size=16),
     st.sampled_from(('passthrough', 'percentile', 'fixed')),

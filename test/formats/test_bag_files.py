@@ -107,14 +107,6 @@ def test_parts_are_read_in_order_and_bad_ones_named(
     assert 'bag_10.mcap of metadata.yaml is missing: read bag_9.mcap, bag_11.mcap' in said
 
 
-def test_renamed_file_of_a_bag_is_read(make_bag, read):
-    bag = make_bag()
-    (bag / 'bag.mcap').rename(bag / 'drive.mcap')
-    count, said, _ = read(bag)
-    assert count == 24
-    assert 'bag.mcap of metadata.yaml is missing: read drive.mcap' in said
-
-
 @pytest.mark.parametrize('name', ['50% #1?.db3', 'é\u202e.mcap'])
 def test_odd_names_of_files_and_folders_are_read(make_bag, read, file_of, name, tmp_path):
     plugin = SQLITE3 if name.endswith('db3') else MCAP

@@ -67,12 +67,6 @@ def test_text_is_above_its_box_and_never_outside_of_the_image():
         assert text.font_size <= text.position.y <= 480
 
 
-def test_lines_and_letters_grow_with_the_image_as_those_of_the_overlay():
-    small, large = annotations(size_hw=(480, 640)), annotations(size_hw=(1920, 2560))
-    assert [one.points[0].thickness for one in (small, large)] == [2, 8]
-    assert large.texts[0].font_size == pytest.approx(4 * small.texts[0].font_size)
-
-
 @pytest.mark.parametrize('found', [FOUND, NOTHING], ids=['boxes', 'empty scene'])
 def test_everything_has_the_stamp_of_the_image(found):
     made = annotations(found)

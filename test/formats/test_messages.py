@@ -84,13 +84,6 @@ def test_detections_have_center_size_name_and_header(types, head):
         assert header.frame_id == 'rgb_optical_frame'
 
 
-def test_an_empty_scene_is_an_empty_array_with_the_header(types, head):
-    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
-    sent = serialized_and_back(messages.detection_array(types, head, nothing, CLASSES))
-    assert len(sent.detections) == 0
-    assert messages.stamp_ns(sent.header) == FRAME.stamp_ns
-
-
 def test_label_info_names_every_class_by_its_number(types, head):
     sent = serialized_and_back(messages.label_info(types, head, CLASSES, 0.25))
     assert [(c.class_id, c.class_name) for c in sent.class_map] == list(enumerate(CLASSES))

@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.node.counters import Counters
 from tdfusion_ros.node.diagnostics import clock_offset
@@ -124,14 +123,6 @@ def test_messages_name_the_silent_camera_and_quote_the_backend(working):
     assert found['inference'].message.endswith('backend: hm')
     working.engine_said = ''
     assert working.statuses()['inference'].message == 'no pair was fused for 3.0 s'
-
-
-def test_the_message_about_unmatched_frames_names_the_limit_of_the_mode(scene):
-    scene.config = from_mapping({'sync.mode': 'rgb_hold'})
-    scene.run(3.0, 'rgb', 'ir')
-    message = scene.statuses()['sync'].message
-    assert 'sync.hold_max_age_ms' in message
-    assert 'sync.max_skew_ms' not in message
 
 
 @pytest.mark.parametrize(

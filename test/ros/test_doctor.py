@@ -86,24 +86,3 @@ def test_an_invalid_ros_name_is_one_error_line(arguments):
     assert done.returncode == 1
     assert 'is not a valid ROS name' in done.stderr
     assert 'Traceback' not in done.stderr
-
-
-def test_cameras_under_other_names_are_listed(stage):
-    client = stage.client()
-    client.offer('rgb', transport='compressed')
-    client.offer('ir')
-
-    def send():
-        head = pictures.header(time_ns(), 'rgb')
-        client.send('rgb', pictures.compressed(pictures.scene()[0], '.jpg', head))
-        client.send('ir', pictures.pair(time_ns())[1])
-
-    status, output = examine(client, send, '--ir-topic', '/boson/image_raw')
-    assert status == 1
-    assert (
-        'FAIL  rgb: no node publishes /rgb/image_raw\n      -> set rgb.image_transport:=compr'
-        in output
-    )
-    assert 'FAIL  ir: no node publishes /boson/image_raw' in output
-    assert 'OK    other topic: /ir/image_raw: Image, reliable' in output
-    assert 'OK    other topic: /rgb/image_raw/compressed: CompressedImage' in output

@@ -72,13 +72,6 @@ def test_resizing_down_is_antialiased_but_adds_no_value_to_a_mask():
     assert set(np.unique(small.mask)) == {0, 3, 255}
 
 
-def test_a_resized_mask_takes_the_pixel_under_the_center(sample):
-    mask = np.zeros((96, 160), np.uint8)
-    mask[1::3, 1::3] = 1
-    small = crop_resize(replace(sample, mask=mask), (0, 0, 159, 96), (32, 53))
-    assert (small.mask == 1).all()
-
-
 def test_padding_repeats_the_border_and_leaves_the_mask_unlabeled(sample):
     padded = augmentation.pad(crop_resize(sample, (40, 20, 72, 60), (40, 30)))
     assert padded.rgb.shape == (64, 32, 3)
@@ -183,14 +176,6 @@ def test_coverage_moves_with_the_infrared_pixels():
     ):
         assert changed.coverage.dtype == np.float32
         np.testing.assert_allclose(changed.coverage, changed.ir / 255, atol=0.01)
-
-
-def test_camera_without_ir_covers_nothing():
-    rng, sample = np.random.default_rng(0), of_ir(np.full((32, 32), 9))
-    dropped = [cameras.drop_modality(sample, rng) for _ in range(20)]
-    assert {bool(s.ir.any()) for s in dropped} == {True, False}
-    for s in dropped:
-        assert (s.coverage is None) == s.ir.any()
 
 
 def test_ir_moves_by_no_more_than_was_asked_and_rgb_and_boxes_stay(sample):

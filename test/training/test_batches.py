@@ -24,11 +24,6 @@ def assert_equal(batch, other):
         assert same(value, getattr(other, name)), name
 
 
-def test_another_seed_gives_other_batches(config, samples):
-    other = make_batch(samples, replace(config, seed=1), 0)
-    assert not torch.equal(make_batch(samples, config, 0).rgb, other.rgb)
-
-
 def test_every_pair_is_used_once_before_any_is_used_twice(config, samples):
     config = replace(config, mosaic=0.0)
     used = [name for step in (0, 1) for name in make_batch(samples, config, step).names]

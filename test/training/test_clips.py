@@ -4,7 +4,6 @@ from dataclasses import asdict
 from dataclasses import replace
 import json
 import math
-import os
 
 import cv2
 import numpy as np
@@ -146,15 +145,6 @@ def test_videos_of_different_length_and_lone_videos_are_named(tmp_path):
     write_video(tmp_path / 'rgb' / 'b.avi', [frame])
     with pytest.raises(FusionError, match='b has a video of one camera only'):
         open_clips(str(tmp_path))
-
-
-def test_video_whose_name_is_not_utf8_is_refused(tmp_path):
-    for camera in ('rgb', 'ir'):
-        (tmp_path / camera).mkdir()
-        (tmp_path / camera / os.fsdecode(b'\xcf\xf11.avi')).touch()
-    (clip,) = open_clips(str(tmp_path))
-    with pytest.raises(FusionError, match=r'\.avi cannot be read: its name is not UTF-8'):
-        list(clip)
 
 
 def test_runs_and_bundles_are_measured_on_each_clip(tmp_path, small_pairs, short_run, capsys):

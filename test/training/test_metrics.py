@@ -134,17 +134,6 @@ def test_interval_contains_ap50_and_is_the_same_each_time(scattered):
     assert np.isnan(interval['cow']['AP50 low'])
 
 
-def test_a_perfect_detector_is_better_on_every_resample(scattered, detected):
-    samples, results = scattered
-    perfect = [detected(s.boxes_xyxy, s.class_ids) for s in samples]
-    better = bootstrap_difference(samples, perfect, results, resamples=100)['all']
-    assert 0 < better['low'] <= better['difference'] <= better['high']
-    assert better['a better'] == 1
-    swapped = bootstrap_difference(samples, results, perfect, resamples=100)['all']
-    assert swapped['high'] == pytest.approx(-better['low'])
-    assert swapped['a better'] == 0
-
-
 def test_paired_difference_has_a_narrower_interval_than_two_separate_ap50(scattered, worse):
     samples, results = scattered
     paired = bootstrap_difference(samples, results, worse, resamples=300)

@@ -67,12 +67,6 @@ def folders(data_root):
     return str(data_root / 'vi'), str(data_root / 'ir')
 
 
-def test_baselines_are_the_mean_and_the_brighter_of_both_sources():
-    pixel = Sample('a', np.full((1, 1, 3), 250, np.uint8), np.full((1, 1), 254, np.uint8))
-    assert fusers.BASELINES['average'](pixel).tolist() == [[252]]
-    assert fusers.BASELINES['maximum'](pixel).tolist() == [[254]]
-
-
 def test_a_run_fuses_a_pair_of_odd_size_like_its_even_part(odd, fusion):
     fused = fusers.run_fuser(fusion)(odd)
     assert (fused.shape, fused.dtype) == (HW, np.uint8)
@@ -88,16 +82,6 @@ def test_a_run_fuses_a_pair_of_odd_size_like_its_even_part(odd, fusion):
 def test_a_bundle_fuses_a_pair_of_odd_size(odd):
     fused = fusers.bundle_fuser('msrs_rt')(odd)
     assert (fused.shape, fused.dtype) == (HW, np.uint8)
-
-
-def test_pairs_of_two_folders_are_matched_by_stem(folders, data_root):
-    samples = fusers.open_folders(*folders)
-    assert [sample.name for sample in samples] == ['a', 'b', 'c', 'empty']
-    assert samples[0].rgb.shape == (96, 128, 3)
-    assert samples[0].ir.shape == (96, 128)
-    (data_root / 'ir' / 'b.png').unlink()
-    with pytest.raises(FusionError, match="'b'"):
-        fusers.open_folders(*folders)
 
 
 def test_names_that_merely_end_in_d_say_nothing_about_daylight(folders, data_root):

@@ -100,13 +100,6 @@ def test_every_pair_of_a_folder_of_images_is_searched(tmp_path, detector_file, d
     assert (written.ir == original.ir).all()
 
 
-def test_folders_without_a_common_name_are_refused(tmp_path, detector_file):
-    for camera in ('rgb', 'ir'):
-        (tmp_path / 'none' / camera).mkdir(parents=True)
-    with pytest.raises(FusionError, match='none'):
-        run(tmp_path / 'none', '--detector', detector_file, '-o', tmp_path / 'out')
-
-
 def test_what_is_no_clip_is_named(tmp_path, detector_file):
     for camera in ('rgb', 'ir'):
         (tmp_path / 'clips' / camera).mkdir(parents=True)

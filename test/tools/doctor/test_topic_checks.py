@@ -7,7 +7,6 @@ import pytest
 
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
-from tdfusion_ros.core.stamps import skews_ms
 from tdfusion_ros.tools.doctor.finding import FAIL
 from tdfusion_ros.tools.doctor.finding import OK
 from tdfusion_ros.tools.doctor.finding import WARN
@@ -52,13 +51,6 @@ def test_a_good_rig_has_no_problems_and_each_topic_is_described():
     assert {finding.level for finding in found} == {OK}
     described = '/ir/image_raw: Image, reliable, 20.0 Hz, mono16 640x480, from /ir_driver'
     assert described in [finding.found for finding in found]
-
-
-def test_skew_is_signed_and_to_the_nearest_rgb_image():
-    late = skews_ms(RGB.stamps_ns, camera('ir', offset_ms=7.0).stamps_ns)
-    assert late == pytest.approx([7.0] * len(late))
-    fast, slow = camera('rgb', hz=30).stamps_ns, camera('ir', hz=9).stamps_ns
-    assert skews_ms(fast, slow).max() <= 1000 / 30 / 2 + 0.01
 
 
 def test_for_cameras_with_different_clocks_the_remedy_is_the_offset_that_helps():
