@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import ConfigError
 from training import shell
 from training.checkpoint import DESCRIPTION
-from training.checkpoint import load_fusion
 from training.checkpoint import make_folder
 from training.checkpoint import read_description
 from training.config import recorded_settings
@@ -46,6 +46,7 @@ from training.measure import tables
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.bootstrap import bootstrap_difference
 from training.method.task_networks import read_detector
+from training.train import open_run
 from training.train import train
 
 SCHEDULE = Path(__file__).parents[1] / 'config' / 'train' / 'detector.yaml'
@@ -103,10 +104,12 @@ def check_runs(rows: Mapping[str, Row], split: str) -> Data:
     classes = open_data(config.data, config.split).classes
     data = predictors.open_labeled(config.data, split, 'the detector', classes)
     for config in (config for row in rows.values() for config in row.runs):
-        if fusion := asdict(config)['fusion']:
-            load_fusion(fusion)
         if is_finished(config):
+            predictors.run_predictor(config.run)
             predictors.open_labeled(config.data, split, config.run, read_detector(config.run)[1])
+        else:
+            make_folder(config.run, 'run folder', '-o')
+            open_run(config, torch.device('cpu'))
     return data
 
 

@@ -124,15 +124,13 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
     :param samples: of ``config.data``, in memory or as a lazy set.
     """
     device = prepare(config)
-    training = TRAININGS[config.task](config, device)
-    state = start_state(config, training, device)
-    first_step = resume(state)
+    state, first_step = open_run(config, device)
     if first_step and distributed.is_main():
         print(f'resuming at step {first_step} of {config.steps}')
     start_s = time.monotonic()
     last_losses = run_steps(state, samples, first_step, device)
     if isinstance(config, DetectionTask) and config.pretrained and config.pretrained_share:
-        blend_with_start(state.best.networks['detector'], config, training.classes)
+        blend_with_start(state.best.networks['detector'], config, state.training.classes)
     description = {
         'pairs': len(samples),
         'seconds': round(time.monotonic() - start_s),
@@ -144,6 +142,16 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
         **shares(samples),
     }
     return write_run(state, description)
+
+
+def open_run(config: TrainConfig, device: torch.device) -> tuple[RunState, int]:
+    """
+    Return the networks of a run, new or as last saved, and the number of steps taken.
+
+    :raises FusionError: if the run cannot be resumed, or a network that it reads does not fit.
+    """
+    state = start_state(config, TRAININGS[config.task](config, device), device)
+    return state, resume(state)
 
 
 def shares(samples: Sequence[Sample]) -> dict[str, str]:

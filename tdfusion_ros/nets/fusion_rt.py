@@ -110,7 +110,11 @@ class FusionRT(nn.Module):
         :param coverage: (B, 1, H, W) in [0, 1]: 1 where the thermal camera sees, 0 where not;
             None: it sees everywhere. Pixels with coverage 0 influence nothing.
         :returns: five (B, 1, H, W) maps; the gains are in [0, ``LARGEST_GAIN``].
+        :raises ValueError: if H or W is no multiple of 32.
         """
+        if luma.shape[-2] % WIDE_CELL or luma.shape[-1] % WIDE_CELL:
+            height, width = luma.shape[-2:]
+            raise ValueError(f'expected sides that are multiples of 32, got {height}x{width}: pad')
         sources = torch.cat((luma, ir), 1)
         middle: float | Tensor = 0.5
         seen_cells = None

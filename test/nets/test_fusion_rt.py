@@ -36,6 +36,12 @@ def test_fused_luma_keeps_range_and_shape():
     assert 0 <= fused.min() <= fused.max() <= 1
 
 
+@pytest.mark.parametrize('size', [(32, 48), (100, 64)])
+def test_sides_that_are_no_multiples_of_32_are_refused_by_name(size):
+    with pytest.raises(ValueError, match=f'multiples of 32, got {size[0]}x{size[1]}'):
+        FusionRT()(*torch.rand(2, 1, 1, *size))
+
+
 @pytest.mark.parametrize('scale', [2, 4])
 def test_first_convolution_equals_a_3x3_one_on_the_unshuffled_image(scale):
     first = FusionRT(FusionRTConfig(width=5, depth=2, scale=scale)).body[0]

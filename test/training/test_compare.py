@@ -1,11 +1,14 @@
 import json
 
 import pytest
+import torch
 
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training import compare
 from training.checkpoint import save_run
+from training.loop.state import save
+from training.train import open_run
 
 pytestmark = pytest.mark.torch
 
@@ -59,8 +62,37 @@ def test_wrong_options_are_reported_before_training(main, monkeypatch, options, 
         main(*options)
 
 
+@pytest.mark.parametrize('damage', ['other settings', 'finished but damaged', 'not a folder'])
+def test_a_run_of_the_last_row_that_cannot_go_on_is_reported_before_training(
+    main, tmp_path, monkeypatch, damage
+):
+    run = tmp_path / 'compare' / 'early_1'
+    options = ['--simple', 'ir', 'early', '--seeds', '0', '1']
+    if damage == 'other settings':  # interrupted after its first step
+        with monkeypatch.context() as patch:
+            patch.setattr(compare, 'train', stop_after_a_step)
+            with pytest.raises(RuntimeError, match='stop'):
+                main('--simple', 'early', '--seeds', '1', setting='lr=0.1')
+    elif damage == 'not a folder':
+        run.parent.mkdir()
+        run.touch()
+    else:
+        main('--simple', 'early', '--seeds', '1')
+        (run / 'weights.safetensors').write_bytes(b'')
+    monkeypatch.setattr(compare, 'train', None)
+    with pytest.raises(FusionError, match='early_1'):
+        main(*options)
+
+
+def stop_after_a_step(config, samples):
+    """Leave a run as an interruption does."""
+    state, _ = open_run(config, torch.device('cpu'))
+    save(state, 1)
+    raise RuntimeError('stop')
+
+
 def test_a_folder_that_cannot_be_made_is_reported_before_training(main, tmp_path, monkeypatch):
     monkeypatch.setattr(compare, 'train', None)
     (tmp_path / 'compare').touch()
-    with pytest.raises(FusionError, match='compare cannot be made: File exists'):
+    with pytest.raises(FusionError, match='ir_0 cannot be made'):
         main('--simple', 'ir')
