@@ -46,18 +46,15 @@ class CameraSettings:
     """
     What a camera sends.
 
-    :param hz: images per second; 0: none.
-    :param content: ``normal``; ``frozen``: one image repeated; ``flat``: one gray level, like a
-        closed shutter; ``truncated``: half the data; ``unknown_encoding``; ``half_size``;
-        ``faulty``: makes the backend fail.
-    :param clock_offset_s: added to the stamps [s].
-    :param loss: fraction of images that are not sent.
+    ``content`` is ``normal``; ``frozen``: one image repeated; ``flat``: one gray level, like a
+    closed shutter; ``truncated``: half the data; ``unknown_encoding``; ``half_size``; ``faulty``:
+    the pipeline fails.
     """
 
-    hz: float = 20.0
+    hz: float = 20.0  # 0: no images
     content: str = 'normal'
-    clock_offset_s: float = 0.0
-    loss: float = 0.0
+    clock_offset_s: float = 0.0  # added to the stamps
+    loss: float = 0.0  # fraction of images that are not sent
     reliable: bool = True
 
 

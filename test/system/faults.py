@@ -18,43 +18,26 @@ KILLED = None
 
 @dataclass(frozen=True)
 class Expected:
-    """
-    How the node must react while a fault lasts.
+    """How the node must react while a fault lasts."""
 
-    :param mode: of most results: ``pairs``, ``held``, ``rgb_only``, ``ir_only``; empty: no
-        results.
-    :param rate: lowest rate of results, as a fraction of the rate before.
-    :param warning: ``subject: message`` of a warning on /diagnostics, a regular expression;
-        empty: none is needed.
-    :param counter: of the diagnostics that must rise.
-    :param max_age_ms: of a result at arrival; an unbounded queue exceeds it in a burst.
-    """
-
-    mode: str
-    rate: float = 0.5
-    warning: str = ''
-    counter: str = ''
-    max_age_ms: float = 2000.0
+    mode: str  # of most results: pairs, held, rgb_only, ir_only; empty: no results
+    rate: float = 0.5  # lowest rate of results, as a fraction of the rate before
+    warning: str = ''  # regular expression of a ``subject: message`` on /diagnostics
+    counter: str = ''  # of the diagnostics that must rise
+    max_age_ms: float = 2000.0  # of a result at arrival; an unbounded queue exceeds it
 
 
 @dataclass(frozen=True)
 class Fault:
-    """
-    One fault.
-
-    :param rgb: changes of the camera's settings; KILLED: the camera is killed.
-    :param seconds: duration; 0: a jump, which stays until the next fault.
-    :param disturbance: what else happens meanwhile.
-    :param needs_disk: whether it fills the small disk.
-    """
+    """One fault: changes of the cameras (KILLED: killed), and what else happens."""
 
     name: str
     rgb: Changes | None = field(default_factory=dict)
     ir: Changes | None = field(default_factory=dict)
-    seconds: float = 3.0
+    seconds: float = 3.0  # 0: a jump, which stays until the next fault
     expected: Expected = Expected('pairs')
     disturbance: Callable[[Live], AbstractContextManager] = nullcontext
-    needs_disk: bool = False
+    needs_disk: bool = False  # it fills the small disk
 
     def settings(self, normal: CameraSettings) -> list[CameraSettings | None]:
         """Return the settings of rgb and ir, None for a killed camera."""

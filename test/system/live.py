@@ -33,39 +33,27 @@ OK = b'\x00'  # of diagnostic_msgs/DiagnosticStatus
 
 @dataclass(frozen=True)
 class Options:
-    """
-    How to run the node.
+    """How to run the node."""
 
-    :param size: of both images, such as ``640x480``.
-    :param parameters: of the node.
-    :param disk: folder on a small disk that a test may fill; None: there is none.
-    """
-
-    size: str = '640x480'
+    size: str = '640x480'  # of both images
     hz: float = 20.0
     parameters: dict[str, Any] = field(default_factory=dict)
-    disk: Path | None = None
+    disk: Path | None = None  # folder on a small disk that a test may fill
 
 
 @dataclass
 class Record:
-    """
-    What was sent and received; all times are monotonic [s].
-
-    :param sent: for each camera, the sending time by stamp [ns].
-    :param results: arrival time and stamp [ns] of each fused image.
-    :param fresh: arrival time and stamp [ns] of each result whose two images belong together.
-    :param warnings: arrival time and ``subject: message`` of each status that is not OK.
-    :param values: latest values of the diagnostics.
-    :param healthy: whether the latest diagnostics are all OK.
-    """
+    """What was sent and received; all times are monotonic [s], stamps in ns."""
 
     sent: dict[str, dict[int, float]] = field(default_factory=lambda: {s: {} for s in STREAMS})
+    """For each camera, the sending time by stamp."""
     results: list[tuple[float, int]] = field(default_factory=list)
+    """Arrival and stamp of each fused image; ``fresh``: only if its images belong together."""
     fresh: list[tuple[float, int]] = field(default_factory=list)
     warnings: list[tuple[float, str]] = field(default_factory=list)
-    values: dict[str, str] = field(default_factory=dict)
-    healthy: bool = False
+    """Arrival time and ``subject: message`` of each status that is not OK."""
+    values: dict[str, str] = field(default_factory=dict)  # latest values of the diagnostics
+    healthy: bool = False  # whether the latest diagnostics are all OK
 
     def clear(self) -> None:
         for items in (*self.sent.values(), self.results, self.fresh, self.warnings):
@@ -107,11 +95,7 @@ class Record:
 
 
 class CameraProcess:
-    """
-    A camera that can be started, changed and killed.
-
-    :param sent: receives the sending time [s] of each image by its stamp [ns].
-    """
+    """A camera to start, change and kill; ``sent`` gets the sending times by stamp."""
 
     def __init__(self, name: str, size: str, sent: dict[int, float]) -> None:
         self._command = [sys.executable, str(HERE / 'camera.py'), name, size]
@@ -158,12 +142,7 @@ class CameraProcess:
 
 
 class Live:
-    """
-    The node, two cameras that send already, and a listener; use it in a ``with`` statement.
-
-    :param folder: for the node's log.
-    :param script: what Python runs as the node.
-    """
+    """The node, two cameras that send already, and a listener, as a context manager."""
 
     def __init__(self, folder: Path, options: Options, script: tuple[str, ...] = NODE) -> None:
         self.options = options

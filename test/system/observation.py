@@ -27,35 +27,20 @@ MAX_GROWTH = {'threads': 0, 'descriptors': 0, 'memory_mib': 100.0}  # over all f
 
 @dataclass(frozen=True)
 class Observation:
-    """
-    How the node reacted to a fault.
-
-    :param state: its lifecycle state afterwards.
-    :param hz_before: rate of results before.
-    :param hz_during: rate of results meanwhile; for a jump, in the second after it.
-    :param modes: number of results meanwhile by mode.
-    :param warnings: ``subject: message``, meanwhile and shortly after.
-    :param counted: increase of each counter of the diagnostics.
-    :param recovery_s: from the end of the fault to the first result of two fresh images that
-        belong together; None: never.
-    :param found_s: the part of it that DDS took to find restarted cameras.
-    :param steady_s: from there until results come as fast as before; None: never.
-    :param oldest_ms: age of the oldest result at arrival.
-    :param before: resources of the process before, see ``Live.resources``; ``after`` is alike.
-    """
+    """How the node reacted to a fault."""
 
     fault: str
-    state: str
-    hz_before: float
-    hz_during: float
-    modes: dict[str, int]
-    warnings: tuple[str, ...]
-    counted: dict[str, int]
-    recovery_s: float | None
-    found_s: float
-    steady_s: float | None
-    oldest_ms: float
-    before: dict[str, float]
+    state: str  # lifecycle state afterwards
+    hz_before: float  # rate of results before
+    hz_during: float  # rate of results meanwhile; for a jump, in the second after it
+    modes: dict[str, int]  # number of results meanwhile by mode
+    warnings: tuple[str, ...]  # ``subject: message``, meanwhile and shortly after
+    counted: dict[str, int]  # increase of each counter of the diagnostics
+    recovery_s: float | None  # until two fresh images that belong together; None: never
+    found_s: float  # the part of it that DDS took to find restarted cameras
+    steady_s: float | None  # from there until results come as fast as before; None: never
+    oldest_ms: float  # age of the oldest result at arrival
+    before: dict[str, float]  # resources of the process, see ``Live.resources``
     after: dict[str, float]
 
     @property

@@ -32,19 +32,12 @@ COUNTS = ('results', 'offered')
 
 @dataclass(frozen=True)
 class Sample:
-    """
-    The node at one moment, and the results since the last one.
+    """The node at one moment, and the results since the last one."""
 
-    :param at_s: since the start [s].
-    :param resources: see ``Live.resources``.
-    :param ages_ms: p50 and p95 of the results [ms].
-    :param offered: number of rgb images that were sent.
-    """
-
-    at_s: float
-    resources: dict[str, float]
-    ages_ms: tuple[float, float]
-    offered: int
+    at_s: float  # since the start
+    resources: dict[str, float]  # see ``Live.resources``
+    ages_ms: tuple[float, float]  # p50 and p95 of the results
+    offered: int  # number of rgb images that were sent
     results: int
 
 
