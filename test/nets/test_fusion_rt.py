@@ -42,22 +42,6 @@ def test_sides_that_are_no_multiples_of_32_are_refused_by_name(size):
         FusionRT()(*torch.rand(2, 1, 1, *size))
 
 
-@pytest.mark.parametrize('scale', [2, 4])
-def test_first_convolution_equals_a_3x3_one_on_the_unshuffled_image(scale):
-    first = FusionRT(FusionRTConfig(width=5, depth=2, scale=scale)).body[0]
-    unshuffle, sources = torch.nn.functional.pixel_unshuffle, torch.rand(1, 2, 32, 64)
-    expected = torch.nn.functional.conv2d(
-        unshuffle(sources, scale), unshuffle(first.weight, scale), first.bias, padding=1
-    )
-    torch.testing.assert_close(first(sources), expected, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize('scale', [2, 4])
-def test_maps_have_the_size_of_the_image(scale):
-    maps = FusionRT(FusionRTConfig(scale=scale)).maps(*torch.rand(2, 1, 1, 32, 64))
-    assert [tuple(found.shape) for found in maps] == [(1, 1, 32, 64)] * 5
-
-
 def test_maps_have_no_checkerboard():
     maps = FusionRT().maps(*torch.rand(2, 1, 1, 32, 32))
     checkerboard = 1.0 - 2.0 * (torch.arange(32)[:, None] + torch.arange(32)).remainder(2)
@@ -141,11 +125,6 @@ def test_detail_changes_little_where_a_little_noise_changes_which_source_is_stro
 def test_details_far_below_noise_are_left_out():
     weak = 0.5 + 0.001 * torch.randn(2, 1, 1, 64, 64)
     assert details(*weak).std() < 0.1 * weak.std()
-
-
-def test_recolor_with_its_own_luma_returns_the_image():
-    rgb = torch.rand(2, 3, 8, 8)
-    torch.testing.assert_close(recolor(rgb, luma(rgb)), rgb)
 
 
 def test_recolor_equals_replacing_y_in_opencvs_ycrcb():
