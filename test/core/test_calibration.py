@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.core.calibration import Homography
+from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.core.errors import CalibrationError
 
@@ -53,7 +54,8 @@ def test_wrong_calibration_is_refused_naming_the_key(raw, named):
         parse_calibration(raw)
 
 
-def test_homography_without_sizes_is_for_images_of_any_size():
+def test_identity_and_homography_without_sizes_are_for_images_of_any_size():
+    assert isinstance(parse_calibration({'mode': 'identity'}), Identity)
     calibration = parse_calibration(HOMOGRAPHY)
     assert isinstance(calibration, Homography)
     assert (calibration.rgb_size_hw, calibration.ir_size_hw) == (None, None)

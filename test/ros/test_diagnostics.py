@@ -31,10 +31,6 @@ def client(shared):
     return shared
 
 
-def levels(client):
-    return [status.level for status in client.statuses.values()]
-
-
 def test_a_working_node_reports_rates_skew_latencies_and_its_engine(client):
     def same_scene_7_ms_apart(stamp_ns):
         return pictures.pair(stamp_ns, skew_ns=7_000_000)
@@ -119,24 +115,6 @@ def test_frames_without_a_partner_are_counted(client):
         client.drive_frames(3)
     client.wait_for_count('dropped.no_partner', before + 2)
     assert client.total('dropped.no_partner') == before + 2
-
-
-@pytest.mark.parametrize(('stopped', 'going'), [('ir', 'rgb'), ('rgb', 'ir')])
-def test_a_stopped_stream_is_reported_until_it_returns(client, stopped, going):
-    def is_reported():
-        subjects = client.statuses
-        return (
-            subjects[f'{stopped} stream'].level == client.latest().level == ERROR
-            and f'no usable {stopped} image for' in client.latest().message
-            and subjects[f'{going} stream'].level == OK
-            and subjects['sync'].level == STALE
-            and subjects['inference'].level == WARN
-            and subjects['inference'].message.startswith(f'{going}_only: ')
-        )
-
-    client.drive(is_reported, streams=(going,))
-    client.drive(lambda: client.latest().level == OK)
-    assert client.statuses['inference'].message.startswith('fusing ')
 
 
 @pytest.mark.parametrize(
