@@ -1,5 +1,6 @@
 """Names of image topics, and which topics of a bag belong to one rig."""
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,9 +85,40 @@ def transport_topic(topic: str, transport: str) -> str:
     return topic if transport == 'raw' else f'{topic}/{transport}'
 
 
+def image_type(transport: str) -> str:
+    """Return the type of the messages that image_transport sends."""
+    return IMAGE_TYPES[transport != 'raw']
+
+
 def raw_topic(topic: str) -> str:
     """Return the raw topic of one that image_transport sends."""
     return topic.removesuffix('/compressed').removesuffix('/compressedDepth')
+
+
+def wrong_type(
+    stream: str, topic: str, types: Collection[str], transport: str
+) -> tuple[str, str] | None:
+    """
+    Return what is wrong with the type of a topic that the node subscribes to, and what to do.
+
+    :param types: of what is published there.
+    """
+    expected = image_type(transport)
+    if not types or expected in types:
+        return None
+    found = f'{topic} is of type {", ".join(sorted(types))}, expected {expected}'
+    raw = raw_topic(topic)
+    if not set(IMAGE_TYPES).intersection(types):
+        return found, 'choose a topic with images'
+    if transport != 'raw':
+        return found, f'set {stream}_topic:={topic} and {stream}.image_transport:=raw'
+    if raw == topic:
+        return found, (
+            f'set {stream}.image_transport:=compressed and remap '
+            f'{stream}/image_raw/compressed:={topic}'
+        )
+    sent = topic.removeprefix(f'{raw}/')
+    return found, f'set {stream}_topic:={raw} and {stream}.image_transport:={sent}'
 
 
 def info_topic(image_topic: str) -> str:

@@ -19,6 +19,7 @@ from tdfusion_ros.core.stamps import check_stamp
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats.bag_topics import transport_topic
+from tdfusion_ros.formats.bag_topics import wrong_type
 from tdfusion_ros.formats.decode import SizeGuard
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.node import qos
@@ -121,13 +122,17 @@ class Inputs:
 
     def _profile(self, stream: str, name: str) -> QoSProfile | None:
         """Return the profile to subscribe with; None while AUTO knows no publisher."""
+        publishers = self._node.get_publishers_info_by_topic(name)
+        types = {publisher.topic_type for publisher in publishers}
+        problem = ''
+        if wrong := wrong_type(stream, name, types, self._transport(stream)):
+            problem = ': '.join(wrong)
+        elif not publishers and stream not in self._profiles:
+            problem = f'waiting for a publisher on {name} (tdfusion doctor lists all image topics)'
+        self._counters.set_problem(f'publisher.{stream}', problem)
         if self._config.input_qos != 'AUTO':
             return qos.named(self._config.input_qos)
-        profile = qos.matching(self._node.get_publishers_info_by_topic(name))
-        is_waiting = profile is None and stream not in self._profiles
-        problem = f'waiting for a publisher on {name} (tdfusion doctor lists all image topics)'
-        self._counters.set_problem(f'publisher.{stream}', problem if is_waiting else '')
-        return profile
+        return None if wrong else qos.matching(publishers)
 
     def _subscribe(self, stream: str) -> None:
         topic = self._topic(stream)

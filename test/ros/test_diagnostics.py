@@ -10,6 +10,8 @@ from rig import pictures
 from rig.lifecycle import Manager
 from rig.stage import ROOT
 from rig.stage import SLOW_NODE
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import String
 
 pytestmark = pytest.mark.ros
 
@@ -145,3 +147,23 @@ def test_node_works_and_reports_while_the_clock_of_a_bag_stands_still(stage):
     assert client.fuse(*last)['fused/image_raw'].header == last[0].header
     before = len(received)
     client.wait_until(lambda: len(received) >= before + 2, 'diagnostics after the last image')
+
+
+def test_a_topic_of_another_type_is_named_with_the_settings_that_read_it(stage):
+    node, client = stage.start_node(), stage.client()
+    client.node.create_publisher(CompressedImage, 'rgb/image_raw', 10)
+    client.node.create_publisher(String, 'ir/image_raw', 10)
+
+    def message(stream):
+        return getattr(client.statuses.get(f'{stream} stream'), 'message', '')
+
+    client.wait_until(
+        lambda: 'is of type' in message('rgb') and 'is of type' in message('ir'), 'both types'
+    )
+    assert (
+        '/rgb/image_raw is of type sensor_msgs/msg/CompressedImage, expected '
+        'sensor_msgs/msg/Image: set rgb.image_transport:=compressed and remap '
+        'rgb/image_raw/compressed:=/rgb/image_raw'
+    ) in message('rgb')
+    assert 'std_msgs/msg/String, expected sensor_msgs/msg/Image: choose a' in message('ir')
+    assert node.running()

@@ -10,6 +10,7 @@ import pytest
 from rig import pictures
 from rig.stage import ROOT
 from rig.stage import run_module
+from std_msgs.msg import String
 
 pytestmark = pytest.mark.ros
 
@@ -78,6 +79,22 @@ def test_problems_of_cameras_are_named(stage):
         'WARN  ir camera_info: none received',
     ):
         assert text in output, output
+
+
+def test_a_topic_of_another_type_is_named(stage):
+    client = stage.client()
+    client.offer('rgb', transport='compressed')
+    client.node.create_publisher(String, 'ir/image_raw', 10)
+
+    def send():
+        head = pictures.header(time_ns(), 'rgb')
+        client.send('rgb', pictures.compressed(pictures.scene()[0], '.jpg', head))
+
+    status, output = examine(client, send, '--rgb-topic', 'rgb/image_raw/compressed')
+    assert status == 1
+    assert 'FAIL  ir: /ir/image_raw is of type std_msgs/msg/String, expected' in output
+    assert 'FAIL  rgb: /rgb/image_raw/compressed is of type sensor_msgs/msg/CompressedIm' in output
+    assert 'set rgb_topic:=/rgb/image_raw and rgb.image_transport:=compressed' in output
 
 
 @pytest.mark.parametrize('arguments', [('--namespace', 'a b'), ('--ir-topic', 'ir image')])

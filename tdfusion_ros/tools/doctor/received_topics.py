@@ -8,13 +8,14 @@ from typing import Any
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 from tdfusion_ros.formats.bag_topics import info_topic
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 
 MIN_DISCOVERY_S = 3.0  # finds most publishers
 MAX_DISCOVERY_S = 12.0  # for the two wanted topics, on a busy machine
-KINDS = ('Image', 'CompressedImage')
+MAX_LOST_SHARE = 0.05
 MAX_TOPICS = 16  # a robot may have dozens
 
 
@@ -23,17 +24,19 @@ class ReceivedTopic:
     """
     What was received on an image topic.
 
-    :param kind: ``Image`` or ``CompressedImage``.
+    :param type: of its messages, as ``sensor_msgs/msg/Image``; only images are received.
     :param publishers: names of the nodes that publish it; ``best_effort``: one offers no more.
+    :param lost: how many messages DDS lost.
     :param arrivals_ns: this machine's ROS time at each arrival [ns].
     :param encoding: of the last message, as ``size_hw``, if it could be decoded, else ``fault``.
     :param info: the last camera_info beside it.
     """
 
     name: str
-    kind: str
+    type: str
     publishers: tuple[str, ...] = ()
     best_effort: bool = False
+    lost: int = 0
     stamps_ns: list[int] = field(default_factory=list)
     arrivals_ns: list[int] = field(default_factory=list)
     encoding: str = ''
@@ -50,8 +53,14 @@ class ReceivedTopic:
         duration_ns = max(self.arrivals_ns[-1] - self.arrivals_ns[0], 1)
         return (len(self.arrivals_ns) - 1) * 1e9 / duration_ns
 
+    @property
+    def loses(self) -> bool:
+        """Whether DDS loses more than ``MAX_LOST_SHARE`` of the messages."""
+        return self.lost > max(1, MAX_LOST_SHARE * (self.lost + len(self.stamps_ns)))
+
     def __str__(self) -> str:
-        what = f'{self.kind}, {"best effort" if self.best_effort else "reliable"}'
+        kind = self.type.rpartition('/')[2]
+        what = f'{kind}, {"best effort" if self.best_effort else "reliable"}'
         if self.stamps_ns:
             size = f' {self.size_hw[1]}x{self.size_hw[0]}' if self.size_hw else ''
             what += f', {self.rate_hz:.1f} Hz, {self.encoding}{size}'
@@ -98,7 +107,8 @@ def listen(
             spin(0.2)
         topics = _published(node, wanted)
         for topic in topics:
-            _subscribe(node, topic)
+            if topic.type in IMAGE_TYPES:
+                _subscribe(node, topic)
         spin(seconds)
         for topic in topics:
             _complete(node, topic)
@@ -117,12 +127,13 @@ def _resolved(node: Any, name: str) -> str:
 
 
 def _published(node: Any, wanted: dict[str, str]) -> list[ReceivedTopic]:
-    """Return the image topics that have publishers, wanted ones first."""
+    """Return the wanted topics that have publishers, then those of images."""
     found = [
         (topic not in wanted.values(), topic, kind)
         for topic, types in node.get_topic_names_and_types()
-        for kind in KINDS
-        if f'sensor_msgs/msg/{kind}' in types and node.count_publishers(topic)
+        for kind in types
+        if kind in IMAGE_TYPES or topic in wanted.values()
+        if node.count_publishers(topic)
     ]
     return [ReceivedTopic(topic, kind) for _, topic, kind in sorted(found)[:MAX_TOPICS]]
 
@@ -130,6 +141,11 @@ def _published(node: Any, wanted: dict[str, str]) -> list[ReceivedTopic]:
 def _subscribe(node: Any, topic: ReceivedTopic) -> None:
     from rclpy.qos import qos_profile_sensor_data
     from sensor_msgs import msg
+
+    try:
+        from rclpy.event_handler import SubscriptionEventCallbacks
+    except ImportError:  # Humble
+        from rclpy.qos_event import SubscriptionEventCallbacks
 
     def on_image(message: Any) -> None:
         topic.arrivals_ns.append(node.get_clock().now().nanoseconds)
@@ -139,9 +155,13 @@ def _subscribe(node: Any, topic: ReceivedTopic) -> None:
     def on_info(info: Any) -> None:
         topic.info = info
 
+    def on_lost(event: Any) -> None:
+        topic.lost = event.total_count
+
     # Best effort receives from every publisher; input_qos is checked afterwards.
     qos = qos_profile_sensor_data
-    node.create_subscription(getattr(msg, topic.kind), topic.name, on_image, qos)
+    kind, events = topic.type.rpartition('/')[2], SubscriptionEventCallbacks(message_lost=on_lost)
+    node.create_subscription(getattr(msg, kind), topic.name, on_image, qos, event_callbacks=events)
     node.create_subscription(msg.CameraInfo, info_topic(topic.name), on_info, qos)
 
 
@@ -155,7 +175,7 @@ def _complete(node: Any, topic: ReceivedTopic) -> None:
     best_effort = ReliabilityPolicy.BEST_EFFORT
     topic.best_effort = any(info.qos_profile.reliability == best_effort for info in infos)
     if topic.last is not None:
-        compressed = topic.kind == 'CompressedImage'
+        compressed = hasattr(topic.last, 'format')
         topic.encoding = topic.last.format if compressed else topic.last.encoding
         try:
             topic.size_hw = to_frame(topic.last).size_hw

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import math
 
 import numpy as np
 
@@ -14,39 +15,56 @@ from tdfusion_ros.core.stamps import describe_difference
 from tdfusion_ros.core.stamps import MAX_DELAY_MS
 from tdfusion_ros.core.stamps import skews_ms
 from tdfusion_ros.core.stamps import STAMP_IT
+from tdfusion_ros.formats.bag_topics import image_type
 from tdfusion_ros.formats.bag_topics import raw_topic
 from tdfusion_ros.formats.bag_topics import transport_topic
+from tdfusion_ros.formats.bag_topics import wrong_type
 from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.camera_info import region_of
 from tdfusion_ros.tools.doctor.finding import Finding
 from tdfusion_ros.tools.doctor.received_topics import ReceivedTopic
 
 MAX_AHEAD_MS = 100.0
-MIN_SHARE = 0.8  # of the ir frames that find a partner
+MIN_SHARE = 0.8  # of the frames of the slower camera that find a partner
+MAX_VIEW_RATIO = 1.05  # of the widths: at 640 px, 16 px at the border
+USE_PROFILE = 'its images may be too large for the transport: see Fast DDS profile'
 
 
 def check(
     topics: Sequence[ReceivedTopic], wanted: Mapping[str, str], config: FusionConfig
 ) -> Iterator[Finding]:
     """Check the topics of both streams, named by ``wanted``, and list the others."""
-    by_name = {topic.name: topic for topic in topics}
     others = [topic for topic in topics if topic.name not in wanted.values()]
-    for topic in others:
-        yield Finding.ok('other topic', f'{topic.name}: {topic}')
+    for other in others:
+        yield Finding.ok('other topic', f'{other.name}: {other}')
+    usable = {}
     for stream, name in wanted.items():
-        if name in by_name:
-            yield from _check_stream(stream, by_name[name], config)
+        transport = getattr(config, stream).image_transport
+        sent = {topic.type: topic for topic in topics if topic.name == name}
+        if wrong := wrong_type(stream, name, sent, transport):
+            yield Finding.fail(stream, *wrong)
+        elif topic := sent.get(image_type(transport)):
+            yield from _check_stream(stream, topic, config)
+            usable[stream] = topic
         else:
-            yield _missing(stream, name, [topic.name for topic in others])
-    rgb, ir = by_name.get(wanted['rgb']), by_name.get(wanted['ir'])
-    if rgb and ir and rgb.stamps_ns and ir.stamps_ns:
-        yield _check_skew(rgb, ir, config)
+            yield _missing(stream, name, {other.name: other.type for other in others})
+    if len(usable) == 2:
+        yield from _check_views(usable, config)
+        if all(topic.stamps_ns for topic in usable.values()):
+            yield _check_skew(usable['rgb'], usable['ir'], config)
 
 
-def _missing(stream: str, name: str, others: Sequence[str]) -> Finding:
+def _missing(stream: str, name: str, others: Mapping[str, str]) -> Finding:
     raw = raw_topic(name)
-    if sent := [t for t in TRANSPORTS if transport_topic(raw, t) in others]:
-        remedy = f'set {stream}.image_transport:={sent[0]}'
+    sent = [
+        (base, transport)
+        for base in (raw, raw_topic(raw))
+        for transport in TRANSPORTS
+        if others.get(transport_topic(base, transport)) == image_type(transport)
+    ]
+    if sent:
+        base, transport = sent[0]
+        remedy = f'set {stream}_topic:={base} and {stream}.image_transport:={transport}'
     elif others:
         remedy = f'set {stream}_topic:=… to one of {", ".join(others)} (here: --{stream}-topic)'
     else:
@@ -63,12 +81,12 @@ def _check_stream(stream: str, topic: ReceivedTopic, config: FusionConfig) -> It
         )
         yield Finding.fail(f'{stream} QoS', found, 'set input_qos to AUTO')
     if not topic.stamps_ns:
-        remedy = (
-            'check that the camera is running; if it is, its images may be too large for the '
-            'transport: see Fast DDS profile'
-        )
+        remedy = f'if the camera runs, {USE_PROFILE}'
         yield Finding.fail(stream, f'no messages on {topic.name}', remedy)
         return
+    if topic.loses:
+        found = f'DDS lost {topic.lost} of {topic.lost + len(topic.stamps_ns)} images'
+        yield Finding.warn(f'{stream} transport', found, USE_PROFILE)
     if topic.fault:
         yield Finding.fail(f'{stream} encoding', topic.fault, 'change it in the camera driver')
     yield _check_stamps(f'{stream} stamps', topic)
@@ -133,17 +151,61 @@ def _check_skew(rgb: ReceivedTopic, ir: ReceivedTopic, config: FusionConfig) -> 
             'set the clocks of both cameras to the same time (PTP, NTP), or set '
             f'sync.ir_time_offset_ms to {wanted_ms:.1f} (now {sync.ir_time_offset_ms:g})',
         )
-    skews = skews_ms(rgb.stamps_ns, ir.stamps_ns) + offset_ms
-    share = float((np.abs(skews) <= sync.max_skew_ms).mean())
+    if ir.rate_hz <= rgb.rate_hz:
+        slow, skews = 'ir', skews_ms(rgb.stamps_ns, ir.stamps_ns) + offset_ms
+    else:
+        slow, skews = 'rgb', offset_ms - skews_ms(ir.stamps_ns, rgb.stamps_ns)
+    median_ms, largest_ms = np.median(skews), np.abs(skews).max()
+    share, with_offset = (
+        float((np.abs(values) <= sync.max_skew_ms).mean()) for values in (skews, skews - median_ms)
+    )
     found = (
-        f'{share:.0%} of the ir images have an rgb image within {sync.max_skew_ms:g} ms; the skew '
-        f'is {np.median(skews):.1f} ms (median), {np.abs(skews).max():.1f} ms (largest)'
+        f'{share:.0%} of the {slow} images have a partner within {sync.max_skew_ms:g} ms; the '
+        f'skew is {median_ms:.1f} ms (median), {largest_ms:.1f} ms (largest)'
     )
     if share >= MIN_SHARE:
         return Finding.ok('skew', found)
-    remedy = (
-        'synchronize the cameras, or set sync.ir_time_offset_ms (now '
-        f'{sync.ir_time_offset_ms:g}; {wanted_ms:.1f} makes the median zero), '
-        'then sync.max_skew_ms (below half a frame period)'
-    )
+    if rgb.loses or ir.loses:
+        return Finding.warn('skew', f'{found}, but images are lost', 'mend the transport first')
+    if with_offset >= MIN_SHARE:
+        remedy = (
+            'synchronize the cameras, or set sync.ir_time_offset_ms (now '
+            f'{sync.ir_time_offset_ms:g}; {wanted_ms:.1f} makes the median zero), '
+            'then sync.max_skew_ms (below half a frame period)'
+        )
+    else:
+        half_ms = min(np.median(np.diff(one.stamps_ns)) for one in times) / 2e6
+        remedy = (
+            'trigger both cameras together, or set sync.max_skew_ms to half a frame period, '
+            f'{half_ms:.0f}; no time offset helps, because the skew varies'
+        )
     return (Finding.warn if share else Finding.fail)('skew', found, remedy)
+
+
+def _check_views(cameras: Mapping[str, ReceivedTopic], config: FusionConfig) -> Iterator[Finding]:
+    """Compare the fields of view: without a calibration they must be the same."""
+    views = {stream: _view(topic) for stream, topic in cameras.items()}
+    rgb, ir = views['rgb'], views['ir']
+    if config.calibration or rgb is None or ir is None:
+        return
+    if max(max(a / b, b / a) for a, b in zip(rgb, ir, strict=True)) < MAX_VIEW_RATIO:
+        return
+    degrees = {
+        stream: ' x '.join(f'{2 * math.degrees(math.atan(x)):.0f}' for x in view or ())
+        for stream, view in views.items()
+    }
+    yield Finding.warn(
+        'field of view',
+        f'rgb sees {degrees["rgb"]} degrees, ir {degrees["ir"]}; without a calibration, ir is '
+        'stretched over the whole rgb image',
+        'run tdfusion calibrate and set calibration to its result',
+    )
+
+
+def _view(topic: ReceivedTopic) -> tuple[float, float] | None:
+    """Return the tangents of half the horizontal and vertical angle; None if not calibrated."""
+    info = topic.info
+    if info is None or not topic.size_hw or not describes(info, topic.size_hw) or not info.k[0]:
+        return None
+    height, width = region_of(info).size_hw
+    return width / 2 / info.k[0], height / 2 / info.k[4]

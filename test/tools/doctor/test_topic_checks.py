@@ -3,10 +3,12 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 from tdfusion_ros.tools.doctor.finding import FAIL
 from tdfusion_ros.tools.doctor.finding import OK
 from tdfusion_ros.tools.doctor.finding import WARN
@@ -15,12 +17,14 @@ from tdfusion_ros.tools.doctor.topic_checks import check
 
 MS = 1_000_000
 START = 1_700_000_000_000 * MS
+IMAGE, COMPRESSED = IMAGE_TYPES
 WANTED = {'rgb': '/rgb/image_raw', 'ir': '/ir/image_raw'}
 
 
 def info(size_hw, focal_px=500.0, binning=0):
     (height, width), roi = size_hw, SimpleNamespace(width=0, height=0)
-    given = {'roi': roi, 'k': [focal_px], 'binning_x': binning, 'binning_y': binning}
+    k = [focal_px, 0, 0, 0, focal_px]
+    given = {'roi': roi, 'k': k, 'binning_x': binning, 'binning_y': binning}
     return SimpleNamespace(height=height, width=width, **given)
 
 
@@ -28,7 +32,7 @@ def camera(stream, *, hz=20.0, offset_ms=0.0, late_ms=5.0, count=60):
     stamps = [START + round((k * 1000 / hz + offset_ms) * MS) for k in range(count)]
     return ReceivedTopic(
         name=f'/{stream}/image_raw',
-        kind='Image',
+        type=IMAGE,
         publishers=(f'/{stream}_driver',),
         stamps_ns=stamps,
         arrivals_ns=[stamp + round(late_ms * MS) for stamp in stamps],
@@ -62,11 +66,70 @@ def test_for_cameras_with_different_clocks_the_remedy_is_the_offset_that_helps()
     assert finding.level == OK
 
 
+def test_no_offset_is_advised_where_none_helps():
+    (finding,) = findings('skew', camera('rgb', hz=10), camera('ir', hz=9))
+    assert finding.level == WARN
+    assert 'half a frame period, 50; no time offset helps' in finding.remedy
+
+
+def test_lost_images_are_not_taken_for_cameras_out_of_step():
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        arrived = np.flatnonzero(rng.random(60) < 0.3)
+        rgb = replace(
+            RGB,
+            stamps_ns=[RGB.stamps_ns[i] for i in arrived],
+            arrivals_ns=[RGB.arrivals_ns[i] for i in arrived],
+            lost=60 - len(arrived),
+        )
+        (finding,) = findings('skew', rgb, IR)
+        assert 'offset' not in finding.remedy
+
+
+def test_the_faster_camera_may_have_frames_without_a_partner():
+    (finding,) = findings('skew', camera('rgb', hz=9), camera('ir', hz=27))
+    assert finding.level == OK
+    assert '100% of the rgb images' in finding.found
+
+
+def test_a_topic_that_is_named_with_its_transport_fails_with_the_settings_that_read_it():
+    name = '/ir/image_raw/compressed'
+    sent, wanted = replace(IR, name=name, type=COMPRESSED), WANTED | {'ir': name}
+    (finding,) = (f for f in check([RGB, sent], wanted, FusionConfig()) if f.subject == 'ir')
+    assert finding.level == FAIL
+    settings = 'set ir_topic:=/ir/image_raw and ir.image_transport:=compressed'
+    assert finding.remedy == settings
+    config, wanted['ir'] = from_mapping({'ir.image_transport': 'compressed'}), f'{name}/compressed'
+    (finding,) = (f for f in check([RGB, sent], wanted, config) if f.subject == 'ir')
+    assert finding.remedy == settings
+
+
+def test_different_views_are_no_problem_with_a_calibration():
+    narrow = replace(IR, info=info((480, 640), 700.0))
+    assert not findings('field of view', RGB, narrow, calibration='rig.yaml')
+
+
 @pytest.mark.parametrize(
     ('change', 'subject', 'level', 'text'),
     [
-        ({'name': '/ir/image_raw/compressed'}, 'ir', FAIL, 'ir.image_transport:=compressed'),
-        ({'name': '/ir/image_raw/compressedDepth'}, 'ir', FAIL, 'transport:=compressedDepth'),
+        (
+            {'name': '/ir/image_raw/compressed', 'type': COMPRESSED},
+            *('ir', FAIL, 'set ir_topic:=/ir/image_raw and ir.image_transport:=compressed'),
+        ),
+        (
+            {'name': '/ir/image_raw/compressedDepth', 'type': COMPRESSED},
+            *('ir', FAIL, 'transport:=compressedDepth'),
+        ),
+        (
+            {'type': COMPRESSED},
+            *('ir', FAIL, 'compressed and remap ir/image_raw/compressed:=/ir/image_raw'),
+        ),
+        (
+            {'type': 'std_msgs/msg/String'},
+            *('ir', FAIL, 'is of type std_msgs/msg/String, expected sensor_msgs/msg/Image'),
+        ),
+        ({'lost': 20}, 'ir transport', WARN, 'DDS lost 20 of 80 images'),
+        ({'info': info((480, 640), 700.0)}, 'field of view', WARN, '65 x 51 degrees, ir 49 x 38'),
         ({'name': '/boson/image_raw'}, 'ir', FAIL, 'ir_topic:=… to one of /boson/image_raw'),
         ({'stamps_ns': [0] * 60}, 'ir stamps', FAIL, '60 stamps are zero'),
         ({'stamps_ns': [5, 4, 6], 'arrivals_ns': [7, 8, 9]}, 'ir stamps', WARN, 'not always'),
