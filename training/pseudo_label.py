@@ -2,28 +2,34 @@
 Draw boxes on pairs without labels, with a detector that was trained elsewhere, to train on them.
 
     python -m training.pseudo_label CLIPS --detector yolox_nano.onnx -o DATA/clips_pseudo
+    python -m training.pseudo_label DATA --split train --detector yolox_nano.onnx -o DATA/more
 
 CLIPS is a bag, or has the folders rgb (or vi) and ir with the frames of one clip or with videos of
-the same names. Each image of a pair is searched alone. Sure boxes of the camera that sees more
-become objects; all that is less sure, or that only the other camera sees, becomes a region to
-ignore. The labels state their origin, and so does the card of a model that is trained on them.
+the same names. With --split, DATA is a data set, whose own labels stay: in classes that it labels,
+what else the detector finds is a region to ignore.
+Rgb, ir and with --fusion the fused image are searched, each at several --scales. Sure boxes become
+objects, and all that is less sure a region to ignore. The labels state their origin, and so does
+the card of a model that is trained on them.
 """
 
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 import itertools
 import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
-from torch import Tensor
+from tqdm import tqdm
 
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.config import IrConfig
@@ -35,17 +41,22 @@ from tdfusion_ros.formats.image_files import write_image
 from training import shell
 from training.checkpoint import make_folder
 from training.data.augmentation import whole
+from training.data.boxes import IGNORED
 from training.data.boxes import PSEUDO_LABELS
+from training.data.classes import correspondence
 from training.data.clips import clip_sample
 from training.data.clips import open_clips
 from training.data.datasets import CLASSES
 from training.data.datasets import Sample
+from training.data.mixture import open_data
+from training.measure.cross_set import relabel
+from training.measure.inputs import open_input
 from training.measure.predictors import found_boxes
 from training.method.detection import pair_iou
 from training.method.pretrained import describe_file
 from training.method.pretrained import load_yolox
 
-SAME = 0.5  # intersection over union above which two boxes show the same object
+SAME = 0.45  # intersection over union above which two boxes show the same object
 JPEG_QUALITY = 95
 
 
@@ -53,9 +64,9 @@ JPEG_QUALITY = 95
 class Thresholds:
     """How sure a detector must be."""
 
-    sure: float = 0.5
+    sure: float = 0.45
     """Score from which a box is an object."""
-    doubtful: float = 0.15
+    doubtful: float = 0.12
     """Score from which a box may be an object."""
 
 
@@ -69,75 +80,113 @@ def read_pairs(path: str, every: int) -> Iterator[Sample]:
             yield clip_sample(pair, scaler, f'{Path(clip.name).name}_{number * every:05d}')
 
 
+def read_split(path: str, split: str, classes: Sequence[str]) -> Iterator[Sample]:
+    """Yield the samples of a split, with the labels that it has, in ``classes``."""
+    data = open_data(path, split)
+    known = data.classes if data.boxes else ()
+    labeled = np.array([bool(kinds) for kinds in correspondence(known, classes)])
+    for sample in data:
+        labels = relabel(sample, known, classes)
+        yield replace(labels, rgb=sample.rgb, ir=sample.ir, labeled=labeled)
+
+
 @torch.inference_mode()
-def search(detector: nn.Module, image: np.ndarray) -> Detections:
-    """Return what a detector finds in an (H, W, 3) uint8 RGB image."""
+def search(detector: nn.Module, image: np.ndarray, scale: float) -> Detections:
+    """Return what a detector finds in an (H, W, 3) uint8 RGB image magnified by ``scale``."""
+    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=method)
     rgb = whole(Sample('', image, image[..., 0])).rgb
-    return found_boxes(detector, rgb, (image.shape[0], image.shape[1]))
+    found = found_boxes(detector, rgb, (image.shape[0], image.shape[1]))
+    return replace(found, boxes_xyxy=found.boxes_xyxy / np.float32(scale))
 
 
-def labels_of(of_rgb: Detections, of_ir: Detections, limits: Thresholds) -> list[dict[str, Any]]:
-    """Return objects and regions to ignore of a pair, as COCO annotations."""
-    sums = [found.scores[found.scores >= limits.sure].sum() for found in (of_rgb, of_ir)]
-    best, other = (of_rgb, of_ir) if sums[0] >= sums[1] else (of_ir, of_rgb)
-    rows: list[dict[str, Any]] = []
-    kept: list[Tensor] = []
-    for found in (best, other):
-        boxes = torch.from_numpy(found.boxes_xyxy)
-        for box, score, class_id in zip(boxes, found.scores, found.class_ids, strict=True):
-            if score < limits.doubtful or any(pair_iou(box, other) > SAME for other in kept):
-                continue
-            kept.append(box)
-            is_object = found is best and score >= limits.sure
-            x0, y0, x1, y1 = (round(v, 1) for v in box.tolist())
-            sides = [round(x1 - x0, 1), round(y1 - y0, 1)]
-            if min(sides) >= 1:
-                row = {'category_id': int(class_id), 'bbox': [x0, y0, *sides]}
-                rows.append({**row, 'iscrowd': int(not is_object)})
+def labels_of(
+    sample: Sample, parts: Sequence[Detections], limits: Thresholds
+) -> list[dict[str, Any]]:
+    """
+    Return the objects and the regions to ignore of a pair, as COCO annotations.
+
+    :param sample: with the labels that are known. :param parts: what was found, by view.
+    """
+    rows = [_row(*one) for one in zip(sample.boxes_xyxy, sample.class_ids, strict=True)]
+    kept = [torch.from_numpy(box) for box in sample.boxes_xyxy]
+    every = [one for found in parts for one in zip(*vars(found).values(), strict=True)]
+    for box, score, class_id in sorted(every, key=lambda one: -one[1]):
+        place = torch.from_numpy(box)
+        if score < limits.doubtful or any(pair_iou(place, other) > SAME for other in kept):
+            continue
+        kept.append(place)
+        known = sample.labeled is not None and sample.labeled[class_id]
+        row = _row(box, class_id, ignored=score < limits.sure or known)
+        rows += [row] * (min(row['bbox'][2:]) >= 1)
     return rows
 
 
+def _row(box: np.ndarray, class_id: int, ignored: bool = False) -> dict[str, Any]:
+    x0, y0, x1, y1 = (round(v, 1) for v in box.tolist())
+    bbox = [x0, y0, round(x1 - x0, 1), round(y1 - y0, 1)]
+    ignored = ignored or class_id == IGNORED
+    return {'category_id': max(int(class_id), 0), 'bbox': bbox, 'iscrowd': int(ignored)}
+
+
 def write(
-    folder: Path, pairs: Iterator[Sample], detector: nn.Module, absent: Collection[int]
+    folder: Path,
+    pairs: Iterator[Sample],
+    find: Callable[[Sample], list[Detections]],
+    absent: Collection[int],
 ) -> dict[str, Any]:
     """
     Write the images of all pairs, and return images and annotations of their COCO file.
 
+    :param find: returns what was found in each view.
     :param absent: classes that do not occur: what the detector takes for them is background.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for camera in ('rgb', 'ir'):
         make_folder(folder / camera, 'folder of images', '-o')
-    for pair in pairs:
-        found = search(detector, pair.rgb), search(detector, np.dstack([pair.ir] * 3))
-        for row in labels_of(*found, Thresholds()):
+    for pair in tqdm(pairs, unit='pair', disable=None):
+        for row in labels_of(pair, find(pair), Thresholds()):
             if row['category_id'] in absent:
                 continue
             annotations.append({'id': len(annotations) + 1, 'image_id': len(images), **row})
         height, width = pair.ir.shape
-        place = {'file_name': f'{pair.name}.jpg', 'height': height, 'width': width}
+        name = pair.name.replace('/', '_')
+        place = {'file_name': f'{name}.jpg', 'height': height, 'width': width}
         images.append({'id': len(images), **place})
         jpeg = encode_jpeg(pair.rgb, JPEG_QUALITY)
-        write_file(folder / 'rgb' / f'{pair.name}.jpg', jpeg.tobytes())
-        write_image(folder / 'ir' / f'{pair.name}.png', pair.ir)
+        write_file(folder / 'rgb' / f'{name}.jpg', jpeg.tobytes())
+        write_image(folder / 'ir' / f'{name}.png', pair.ir)
     return {'images': images, 'annotations': annotations}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the arguments, search all pairs, and write a data set."""
+def make_parser() -> ArgumentParser:
+    """Return the parser of the options."""
     parser = ArgumentParser(
         prog='python -m training.pseudo_label',
         description=__doc__,
         formatter_class=RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('clips', metavar='CLIPS', help='folder with rgb (or vi) and ir')
+    add(
+        'pairs',
+        metavar='CLIPS|DATA',
+        help='folder with rgb (or vi) and ir, or with --split a data set',
+    )
+    add('--split', default='', metavar='NAME', help='use the pairs and labels of a data set')
     add('--detector', required=True, metavar='FILE', help='ONNX file of YOLOX-Nano')
+    add('--fusion', default='', metavar='RUN', help='search its fused image, too')
+    add('--scales', nargs='+', type=float, default=[1.0], metavar='S', help='of searched images')
     add('--classes', nargs='+', default=list(CLASSES), metavar='NAME', help='what to look for')
     add('--absent', nargs='+', default=[], metavar='NAME', help='classes that do not occur there')
     add('--every', type=int, default=1, metavar='N', help='use every N-th pair')
     add('-o', '--output', required=True, metavar='FOLDER', help='data set to write')
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the arguments, search all pairs, and write a data set."""
+    parser = make_parser()
     options = parser.parse_args(arguments)
     if options.every < 1:
         parser.error('--every takes a number of 1 or more')
@@ -148,13 +197,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f'--absent {unknown[0]}: name it in --classes, too')
     detector = load_yolox(options.detector, options.classes)
     absent = {options.classes.index(name) for name in options.absent}
-    content = write(folder, read_pairs(options.clips, options.every), detector, absent)
+    views = {'rgb': open_input('rgb'), 'ir': open_input('ir')}
+    views |= {'fused': open_input(options.fusion)} if options.fusion else {}
+
+    def find(pair: Sample) -> list[Detections]:
+        images = [image for view in views.values() for image in view(pair)]
+        return [search(detector, image, scale) for image in images for scale in options.scales]
+
+    if options.split:
+        pairs = read_split(options.pairs, options.split, options.classes)
+    else:
+        pairs = read_pairs(options.pairs, options.every)
+    content = write(folder, pairs, find, absent)
     if not content['images']:
         raise FusionError(
-            f'{options.clips} has no pairs: rgb (or vi) and ir must have the same frames'
+            f'{options.pairs} has no pairs: rgb (or vi) and ir must have the same frames'
         )
     origin = (
-        f'{describe_file(options.detector)}; objects from a score of {limits.sure}, '
+        f'{describe_file(options.detector)}, on {", ".join(views)} at '
+        f'{", ".join(map(str, options.scales))} times their size; '
+        f'objects from a score of {limits.sure}, '
         f'regions to ignore from {limits.doubtful}'
     ) + (f'; no {" and no ".join(options.absent)} there' if absent else '')
     categories = [{'id': i, 'name': name} for i, name in enumerate(options.classes)]

@@ -23,6 +23,7 @@ def detector(**config):
 
 SIZES = {'pairs': 9, 'sizes': {'640x480': 9}, 'light': {'day': 9}, 'boxes': {'cat': 1, 'dog': 6}}
 ROW = {'boxes': 7, 'AP50': 0.5, 'AP75': 0.25, 'AP50-95': None, 'AP50 low': 0.4, 'AP50 high': 0.6}
+ROW |= {'precision': 0.6, 'recall': 0.7}
 COST = {'parameters': 12345, 'macs_640x480': 307_200_000}
 CONTRACT = {
     'name': 'small',
@@ -58,7 +59,7 @@ def test_card_has_figures_with_the_commands_that_measure_them():
     assert '--quality --bundle BUNDLE --data DATA/set --split val\n' in text
     assert 'python -m training.train data=DATA/set seed=5 run=runs/f    # 90 s\n' in text
     assert '| detector |  | 12,345 | 1.0 kMAC | 0.31 GMAC |\n' in text
-    assert '\n| cat | 7 | 0.500 | 0.250 | - | 0.400 to 0.600 |\n| all |' in text
+    assert '\n| cat | 7 | 0.500 | 0.250 | - | 0.600 | 0.700 | 0.400 to 0.600 |\n| all |' in text
     assert '\n|  | EN |\n|---|---|\n| average | 6.500 |\n| small | 7.000 |\n' in text
     assert 'None of them was trained on.' in text
     assert '\n* Fewest boxes in training: cat, 1 of 7.\n' in text

@@ -14,6 +14,7 @@ from training.measure.metrics import class_scores
 from training.measure.metrics import count_pixels
 from training.measure.metrics import match
 from training.measure.metrics import mean_of_known
+from training.measure.metrics import precision_and_recall
 
 pytestmark = pytest.mark.torch
 BOX = [0, 0, 20, 20]
@@ -85,6 +86,18 @@ def test_ap_of_a_detection_that_is_not_right(labeled, detected, found, ap50, ap7
     row = average_precision([labeled([BOX], [0])], [detected(*found)])['person']
     assert row['AP50'] == pytest.approx(ap50)
     assert row['AP75'] == ap75
+
+
+def test_precision_and_recall_count_what_the_robot_reports(labeled, detected):
+    far, ignored = [30, 30, 60, 60], [0, 40, 20, 60]
+    samples = [labeled([BOX, far, ignored], [0, 0, -1])]
+    boxes = [BOX, [1, 0, 21, 20], [40, 0, 60, 20], ignored, far]
+    scores = np.float32([0.9, 0.8, 0.7, 0.6, 0.29])  # right, suppressed, wrong, ignored, too low
+    found = [replace(detected(boxes, [0] * 5), scores=scores)]
+    table = precision_and_recall(samples, found, classes='ab')
+    assert table['a'] == table['all'] == {'precision': 0.5, 'recall': 0.5}
+    assert np.isnan(table['b']['precision'])
+    assert np.isnan(table['b']['recall'])
 
 
 @pytest.mark.parametrize(('truth', 'found'), [(0, 3), (3, 0)])

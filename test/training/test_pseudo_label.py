@@ -1,5 +1,7 @@
 """Boxes drawn by a detector on pairs without labels."""
 
+from dataclasses import asdict
+from dataclasses import replace
 import json
 import warnings
 
@@ -10,10 +12,14 @@ import torch
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
 from training import pseudo_label
+from training.checkpoint import save_run
+from training.config import FusionTask
 from training.data.datasets import open_dataset
+from training.data.datasets import Sample
 
 pytestmark = pytest.mark.torch
 LIMITS = pseudo_label.Thresholds(sure=0.5, doubtful=0.2)
@@ -26,22 +32,26 @@ def found(*rows):
     return Detections(boxes, scores, ids)
 
 
-def kept(of_rgb, of_ir):
-    rows = pseudo_label.labels_of(of_rgb, of_ir, LIMITS)
+def kept(*parts, sample=None):
+    sample = sample or Sample('a', np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), np.uint8))
+    rows = pseudo_label.labels_of(sample, parts, LIMITS)
     return [(row['category_id'], row['bbox'][0], row['iscrowd']) for row in rows]
 
 
 def test_sure_boxes_are_objects_doubtful_ones_regions_and_the_rest_is_left_out():
-    assert kept(found((0.9, 0, 0), (0.3, 2, 50), (0.1, 0, 90)), found()) == [(0, 0, 0), (2, 50, 1)]
+    assert kept(found((0.9, 0, 0), (0.3, 2, 50), (0.1, 0, 90))) == [(0, 0, 0), (2, 50, 1)]
 
 
-def test_objects_are_of_the_camera_that_sees_more_and_others_only_regions():
-    of_rgb, of_ir = found((0.9, 2, 60)), found((0.7, 0, 0), (0.6, 0, 30))
-    assert kept(of_rgb, of_ir) == [(0, 0, 0), (0, 30, 0), (2, 60, 1)]
+def test_an_object_that_several_views_show_is_labeled_once_as_where_it_is_surest():
+    parts = found((0.4, 0, 0), (0.8, 0, 40)), found(), found((0.9, 2, 1))
+    assert kept(*parts) == [(2, 1, 0), (0, 40, 0)]
 
 
-def test_an_object_that_both_cameras_see_is_labeled_once():
-    assert kept(found((0.9, 0, 0), (0.8, 0, 40)), found((0.8, 0, 1))) == [(0, 0, 0), (0, 40, 0)]
+def test_known_labels_stay_and_what_else_is_found_of_their_classes_is_a_region(labeled):
+    sample = labeled([[0, 0, 10, 20], [200, 0, 240, 20]], [0, -1])
+    sample = replace(sample, labeled=np.array([True, False, False]))
+    rows = kept(found((0.9, 2, 1), (0.9, 0, 40), (0.9, 1, 80)), sample=sample)
+    assert rows == [(0, 0, 0), (0, 200, 1), (0, 40, 1), (1, 80, 0)]
 
 
 @pytest.fixture
@@ -98,6 +108,35 @@ def test_every_pair_of_a_folder_of_images_is_searched(tmp_path, detector_file, d
     assert all(row['iscrowd'] for row in content['annotations'])  # random weights are not sure
     written, original = open_dataset(tmp_path / 'out', 'all')[0], open_dataset(data_root, 'val')[0]
     assert (written.ir == original.ir).all()
+
+
+def test_a_split_keeps_its_labels_and_every_view_is_searched_at_every_scale(
+    tmp_path, detector_file, data_root, monkeypatch
+):
+    seen, fusion = [], tmp_path / 'fusion'
+    save_run(fusion, FusionRT(), {'config': asdict(FusionTask())})
+
+    def search(_, image, scale):
+        seen.append((image.shape, scale))
+        return found((0.9, 1, 2), (0.9, 0, 114))
+
+    monkeypatch.setattr(pseudo_label, 'search', search)
+    options = '--split', 'val', '--fusion', fusion, '--scales', 1, 1.5, '--classes', 'person'
+    run(data_root, *options, 'bicycle', 'car', '-o', tmp_path / 'out', '--detector', detector_file)
+    data, original = open_dataset(tmp_path / 'out', 'all'), open_dataset(data_root, 'val')
+    assert data.names == original.names
+    assert seen == [(original[0].rgb.shape, scale) for _ in range(3) for scale in (1, 1.5)] * len(
+        data
+    )
+    np.testing.assert_allclose(data[0].boxes_xyxy[:1], original[0].boxes_xyxy[:1], atol=0.1)
+    assert data[0].class_ids.tolist() == [*original[0].class_ids.tolist(), -1, -1]
+
+
+def test_boxes_of_a_magnified_image_are_those_of_the_image(monkeypatch):
+    monkeypatch.setattr(pseudo_label, 'found_boxes', lambda *_: found((0.9, 0, 30)))
+    image = np.zeros((64, 96, 3), np.uint8)
+    boxes = pseudo_label.search(None, image, 2.0).boxes_xyxy
+    np.testing.assert_array_equal(boxes, [[15, 0, 20, 10]])
 
 
 def test_what_is_no_clip_is_named(tmp_path, detector_file):

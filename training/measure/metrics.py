@@ -101,6 +101,42 @@ def average_precision(
     return {**table, 'all': mean_row(list(table.values()))}
 
 
+def precision_and_recall(
+    samples: Sequence[Sample], found: Sequence[Detections], *, classes: Sequence[str] = CLASSES
+) -> Table:
+    """
+    Return precision and recall (IoU 0.5) per class and their mean of what the robot reports.
+
+    :param found: almost all detections; the robot's own score threshold and suppression follow.
+    """
+    wanted, robot = np.ones(len(classes), dtype=bool), FusionConfig()
+    reported = []
+    for one in found:
+        scores = np.where(
+            one.class_ids[:, None] == np.arange(len(classes)), one.scores[:, None], 0
+        )
+        size_hw = (int(EVERYWHERE[3]), int(EVERYWHERE[2]))  # the boxes are clipped already
+        reported.append(detections(one.boxes_xyxy, scores, size_hw, robot, wanted))
+    evaluation = match(samples, reported, classes)
+    table = {}
+    for i, name in enumerate(classes):
+        every = evaluation.params.areaRng[0]
+        images = [
+            e for e in evaluation.evalImgs if e and (e['category_id'], e['aRng']) == (i, every)
+        ]
+        counted = [(e['dtIgnore'][0] == 0) for e in images]
+        claimed = sum(int(one.sum()) for one in counted)
+        right = sum(
+            int((e['dtMatches'][0][one] > 0).sum()) for e, one in zip(images, counted, strict=True)
+        )
+        present = sum(int((np.asarray(e['gtIgnore']) == 0).sum()) for e in images)
+        table[name] = {
+            'precision': right / claimed if claimed else float('nan'),
+            'recall': right / present if present else float('nan'),
+        }
+    return {**table, 'all': mean_row(list(table.values()))}
+
+
 def count_pixels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """
     Return the confusion matrix of one image; the sum over images is that of a data set.

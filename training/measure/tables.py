@@ -55,7 +55,9 @@ def precision_table(
     gap: int | None = None,
 ) -> Table:
     """
-    Return number of boxes and average precision of each class and of their mean, ``all``.
+    Return number of boxes, average precision, and precision and recall of what the robot reports.
+
+    The rows are the classes and their mean, ``all``, then the same by stratum.
 
     :param resamples: above 0: add the 95 % interval of AP50 from so many resamples.
     :param gap: resample whole sequences, as ``bootstrap_ap50``.
@@ -64,6 +66,8 @@ def precision_table(
     for suffix, chosen in indices_by_stratum([sample.strata for sample in samples]).items():
         part = [samples[i] for i in chosen], [found[i] for i in chosen]
         rows = metrics.average_precision(*part, classes=classes)
+        reported = metrics.precision_and_recall(*part, classes=classes)
+        rows = {name: row | reported[name] for name, row in rows.items()}
         if resamples:
             intervals = bootstrap_ap50(*part, classes=classes, resamples=resamples, gap=gap)
             rows = {name: row | intervals[name] for name, row in rows.items()}
