@@ -63,6 +63,8 @@ setup(
             'tensorrt-rtx-cu13-libs==1.7.1.116',
             'onnx>=1.17',  # wraps an engine for the provider
         ],
+        # The robot runs a composed bundle without it; only the desk joins graphs.
+        'compose': ['onnx>=1.17'],
         'train': [
             'torch==2.13.0',  # networks; pinned, an open range brings gigabytes of CUDA
             'onnx>=1.17',  # the exported graph

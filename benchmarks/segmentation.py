@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.yolox import LEVELS
 from tdfusion_ros.nets.yolox import WIDTHS
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.tools.bench.benchmark import write_report
 from training import shell
-from training.data.classes import COCO
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.measure import metrics

@@ -11,6 +11,7 @@ import sys
 import tdfusion_ros
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.tools import build_engine as build
+from tdfusion_ros.tools import compose_bundle as compose
 from tdfusion_ros.tools import fuse
 from tdfusion_ros.tools import params
 from tdfusion_ros.tools.bench import command as bench
@@ -18,7 +19,7 @@ from tdfusion_ros.tools.calibrate import command as calibrate
 from tdfusion_ros.tools.doctor import command as doctor
 from tdfusion_ros.tools.view import command as view
 
-COMMANDS = (fuse, view, calibrate, bench, params, build, doctor)
+COMMANDS = (fuse, view, calibrate, bench, params, build, compose, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

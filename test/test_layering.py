@@ -24,7 +24,8 @@ ROOMS = {
     'backends': {'core', 'backends', 'atomic'},
     'formats': {'core', 'formats', 'atomic'},
     'node': {'core', 'formats', 'build', 'node'},
-    'tools': {'core', 'backends', 'formats', 'build', 'tools', 'atomic'},
+    'compose': {'core', 'backends', 'compose', 'atomic'},
+    'tools': {'core', 'backends', 'compose', 'formats', 'build', 'tools', 'atomic'},
 }
 """What each folder of the package may import of the package."""
 FILES = {
@@ -133,6 +134,11 @@ def test_backends_load_their_engine_only_when_used(module):
         assert not imports_at_once(module) & heavy
 
 
+@pytest.mark.parametrize('module', in_rooms('compose'))
+def test_compose_imports_onnx_and_its_runtime_only(module):
+    assert others(imports(module)) <= {'numpy', 'onnx', 'onnxruntime'}
+
+
 @pytest.mark.parametrize(
     'module', in_rooms('__init__', 'atomic', 'build', 'cli', 'formats', 'library', 'tools')
 )
@@ -153,7 +159,7 @@ def test_node_imports_no_engine(module):
 
 @pytest.mark.parametrize('module', modules('training/**/*.py'))
 def test_training_knows_neither_ros_nor_the_node(module):
-    assert ours(imports(module)) <= {'core', 'nets', 'backends', 'formats', 'build', 'atomic'}
+    assert ours(imports(module)) <= {*ROOMS['compose'], 'nets', 'formats', 'build'}
     assert not others(imports(module)) & ROS
 
 

@@ -9,10 +9,7 @@ The bundle is measured with ONNX Runtime, as on the robot, on --split of the tra
 
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
-from collections.abc import Mapping
 from collections.abc import Sequence
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +17,8 @@ from safetensors.torch import save
 
 from tdfusion_ros.atomic import new_folder
 from tdfusion_ros.atomic import write_file
-from tdfusion_ros.core.contract import DETECTOR_FILE
+from tdfusion_ros.backends.bundle import write_contract
 from tdfusion_ros.core.contract import GRAPH_FILE
-from tdfusion_ros.core.contract import HALF_FILE
-from tdfusion_ros.core.contract import INPUTS
-from tdfusion_ros.core.contract import OUTPUTS
-from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.perception import Perception
@@ -47,39 +40,7 @@ from training.measure.cross_set import Competitors
 from training.measure.cross_set import detect
 from training.method.task_networks import read_detector
 
-FILES = (GRAPH_FILE, DETECTOR_FILE, HALF_FILE, 'weights.safetensors')
-RANGES = {'rgb': [0, 255], 'ir': [0, 1], 'coverage': [0, 1]}
 RESAMPLES = 1000
-
-
-def write_contract(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Write and return the contract of the bundle in ``folder``."""
-    contract = {
-        'schema': 1,
-        'name': folder.name,
-        'size_multiple': SIZE_MULTIPLE,
-        'inputs': [
-            {'name': name, 'shape': shape, 'dtype': dtype, 'range': RANGES[name]}
-            for name, (shape, dtype) in INPUTS.items()
-        ],
-        'outputs': [
-            {'name': name, 'shape': shape, 'dtype': dtype}
-            for name, (shape, dtype) in OUTPUTS.items()
-        ],
-        'thermal': {
-            'polarity': 'white_hot',
-            'eight_bit': 'value / 255',
-            'sixteen_bit': 'percentile',
-        },
-        **facts,
-        'files': {
-            file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in FILES
-        },
-    }
-    text = json.dumps(contract, indent=2, allow_nan=False)
-    parse_contract(text)
-    write_file(folder / 'model.json', text + '\n')
-    return contract
 
 
 def find_fusion(run: str, fusion_run: str = '') -> str:
@@ -185,7 +146,7 @@ def export(
         said = known or run_facts(run, fusion_run, measure_on)
         facts = {**network_facts(model, classes), **said}
         facts['metrics'] = {'onnx_parity': write_weights(model, folder)}
-        contract = write_contract(folder, facts)  # measuring reads it
+        contract = write_contract(folder, SIZE_MULTIPLE, facts)  # measuring reads it
         graph.check_half(folder)
         if data is not None and measure_on is not None:
             if known:
@@ -195,7 +156,7 @@ def export(
                 on = history.evaluation_facts(measure_on, data, lineage, fusion_run)
             on |= history.contents(data)
             facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
-            contract = write_contract(folder, facts)
+            contract = write_contract(folder, SIZE_MULTIPLE, facts)
         write_file(folder / card.CARD, card.model_card(contract, appended))
     print(f'{output}: onnx differs from torch by at most {facts["metrics"]["onnx_parity"]}')
 

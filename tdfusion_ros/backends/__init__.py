@@ -86,9 +86,9 @@ def _open(
 
     backend: DescribedBackend
     if name == 'cuda':
-        from tdfusion_ros.backends.cuda import CudaBackend
+        from tdfusion_ros.backends.cuda import open_cuda
 
-        backend, reference = CudaBackend(bundle), CpuBackend(bundle.graph)
+        backend, reference = open_cuda(bundle), CpuBackend(bundle.graph)
     else:
         backend = CpuBackend(bundle.graph, bundle.detector_graph, threads=cpu_threads)
         reference = None

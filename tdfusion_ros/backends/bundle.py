@@ -1,17 +1,22 @@
-"""A model bundle as backends read it: contract, graphs, and access to the weights."""
+"""A model bundle as backends read it: contract, graphs, weights; and writing its contract."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 import json
 from pathlib import Path
 import re
 from typing import Any
 
+from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.contract import HALF_FILE
+from tdfusion_ros.core.contract import INPUTS
+from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.contract import parse_contract
+from tdfusion_ros.core.contract import SCHEMA
 from tdfusion_ros.core.contract import verify
 from tdfusion_ros.core.errors import ModelError
 
@@ -20,6 +25,7 @@ from tdfusion_ros.core.errors import ModelError
 EXTERNAL_KEY = re.compile(rb'(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location')
 CONTRACT_FILE = 'model.json'
 WEIGHTS_FILE = 'weights.safetensors'
+RANGES = {'rgb': [0, 255], 'ir': [0, 1], 'coverage': [0, 1]}
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,43 @@ def read_bundle(folder: Path) -> Bundle:
         half_graph=graphs.get(HALF_FILE),
         architecture=architecture if isinstance(architecture, dict) else {},
     )
+
+
+def write_contract(folder: Path, size_multiple: int, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Write and return the contract of the bundle whose files are in ``folder``.
+
+    :param facts: what it says besides its interface; ``classes`` at least.
+    """
+    files = (GRAPH_FILE, DETECTOR_FILE, HALF_FILE, WEIGHTS_FILE)
+    contract = {
+        'schema': SCHEMA,
+        'name': folder.name,
+        'size_multiple': size_multiple,
+        'inputs': [
+            {'name': name, 'shape': shape, 'dtype': dtype, 'range': RANGES[name]}
+            for name, (shape, dtype) in INPUTS.items()
+        ],
+        'outputs': [
+            {'name': name, 'shape': shape, 'dtype': dtype}
+            for name, (shape, dtype) in OUTPUTS.items()
+        ],
+        'thermal': {
+            'polarity': 'white_hot',
+            'eight_bit': 'value / 255',
+            'sixteen_bit': 'percentile',
+        },
+        **facts,
+        'files': {
+            file: sha256((folder / file).read_bytes()).hexdigest()
+            for file in files
+            if (folder / file).is_file()
+        },
+    }
+    text = json.dumps(contract, indent=2, allow_nan=False)
+    parse_contract(text)
+    write_file(folder / CONTRACT_FILE, text + '\n')
+    return contract
 
 
 def _refuse_other_files(path: Path, graph: bytes) -> None:

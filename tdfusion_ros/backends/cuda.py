@@ -4,6 +4,7 @@ import numpy as np
 
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends.bundle import Bundle
+from tdfusion_ros.backends.ort_tensorrt import CudaEngine
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
@@ -13,6 +14,11 @@ NEEDS = (
     '(on a Jetson the torch wheel of its JetPack)'
 )
 MAX_GRAPHS = 4  # each has its own memory; a camera has one size
+
+
+def open_cuda(bundle: Bundle) -> 'CudaBackend | CudaEngine':
+    """Return a backend with torch, or with ONNX Runtime for a bundle that is ONNX only."""
+    return CudaBackend(bundle) if bundle.architecture else CudaEngine(bundle.engine_graph)
 
 
 class CudaBackend:

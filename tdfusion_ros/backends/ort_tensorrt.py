@@ -1,4 +1,4 @@
-"""ONNX Runtime's TensorRT provider: for machines without a matching torch_tensorrt."""
+"""ONNX Runtime's providers for NVIDIA GPUs: where torch cannot run a bundle, or is missing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,12 @@ import numpy as np
 from tdfusion_ros.core.contract import INPUTS
 from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.data import RawOutput
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
 PROVIDER = 'TensorrtExecutionProvider'
+CUDA_PROVIDER = 'CUDAExecutionProvider'
+CUDA_NEEDS = 'the detector of this bundle is ONNX only: cuda needs onnxruntime-gpu'
 
 
 def provider_options(
@@ -59,6 +62,27 @@ class SessionEngine:
             raise ModelError(f'ONNX Runtime cannot run the engine: {error}') from error
 
 
+class CudaEngine(SessionEngine):
+    """
+    The graph of a bundle on an NVIDIA GPU without TensorRT, at any size.
+
+    :raises ConfigError: if ONNX Runtime is built without CUDA.
+    :raises ModelError: if the provider is not used.
+    """
+
+    name = 'cuda'
+
+    def __init__(self, graph: bytes) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ConfigError(f'{CUDA_NEEDS} ({error})') from None
+        if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+            raise ConfigError(f'{CUDA_NEEDS}; onnxruntime {onnxruntime.__version__} is without')
+        super().__init__(gpu_session(graph, CUDA_PROVIDER, {}))
+        self.engine = f'ONNX Runtime {onnxruntime.__version__} with CUDA'
+
+
 class OrtEngine(SessionEngine):
     """
     The graph of a bundle for one image size, through ONNX Runtime.
@@ -70,24 +94,32 @@ class OrtEngine(SessionEngine):
     def __init__(
         self, graph: bytes, folder: Path, size_hw: tuple[int, int], inputs: Sequence[str]
     ) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            session = onnxruntime.InferenceSession(
-                graph, options, providers=[(PROVIDER, provider_options(folder, size_hw, inputs))]
-            )
-        except Exception as error:  # as above
-            raise ModelError(f'ONNX Runtime cannot build the engine: {error}') from error
-        if session.get_providers()[0] != PROVIDER:  # it silently continues without
-            raise ModelError(
-                'ONNX Runtime cannot load its TensorRT provider: install the TensorRT that '
-                f'ONNX Runtime {onnxruntime.__version__} was built for'
-            )
-        super().__init__(session)
+        super().__init__(gpu_session(graph, PROVIDER, provider_options(folder, size_hw, inputs)))
         ir = np.zeros(size_hw, np.float32)
         self.run(np.zeros((*size_hw, 3), np.uint8), ir, np.ones_like(ir))
+
+
+def gpu_session(graph: bytes, provider: str, settings: dict[str, Any]) -> Any:
+    """
+    Return a session of ONNX Runtime that uses a provider.
+
+    :raises ModelError: if the provider is not used, or refuses the graph.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=[(provider, settings)])
+    except Exception as error:  # ONNX Runtime's errors have no common base
+        raise ModelError(f'ONNX Runtime cannot build the engine: {error}') from error
+    if session.get_providers()[0] != provider:  # it silently continues without
+        library = 'CUDA' if provider == CUDA_PROVIDER else 'TensorRT'
+        raise ModelError(
+            f'ONNX Runtime cannot load its {library} provider: install the {library} that '
+            f'ONNX Runtime {onnxruntime.__version__} was built for'
+        )
+    return session
 
 
 def from_files(

@@ -53,7 +53,7 @@ class TrtBackend:
     def __init__(
         self, bundle: Bundle, report: Callable[[str], None], sizes_hw: tuple[Size, ...] = ()
     ) -> None:
-        tensorrt = find_tensorrt(report)
+        tensorrt = find_tensorrt(report, with_torch=bool(bundle.architecture))
         self._route = tensorrt.route
         half = self._route == 'torch_tensorrt' or bundle.half_graph
         self.engine = f'{tensorrt}, {HALF if half else "float32"}'
@@ -130,17 +130,21 @@ class TensorRT:
         return self.description
 
 
-def find_tensorrt(report: Callable[[str], None]) -> TensorRT:
+def find_tensorrt(report: Callable[[str], None], *, with_torch: bool = True) -> TensorRT:
     """
     Return the TensorRT of this machine, after a probe in another process.
 
     :param report: also takes why a better way is not used although its package is installed.
+    :param with_torch: whether the bundle has its networks in torch; else it is ONNX only.
     :raises ConfigError: if none is installed or works; says why of each that is installed.
     """
     gpu.require_driver()
     reasons = []
     for route, package in ROUTES.items():
         if importlib.util.find_spec(package) is None:
+            continue
+        if route == 'torch_tensorrt' and not with_torch:
+            reasons.append(f'through {route}: the detector of this bundle is ONNX only')
             continue
         request = {'task': 'probe', 'route': route}
         try:

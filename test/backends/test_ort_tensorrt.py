@@ -1,5 +1,6 @@
 """TensorRT through ONNX Runtime, with a fake provider that builds as the real one does."""
 
+from dataclasses import replace
 from pathlib import Path
 import sys
 from types import ModuleType
@@ -14,10 +15,11 @@ from tdfusion_ros.backends import open_backend
 from tdfusion_ros.backends import trt
 from tdfusion_ros.backends.ort_tensorrt import from_files
 from tdfusion_ros.backends.ort_tensorrt import OrtEngine
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
 SIZE = (32, 64)
-PROVIDER = 'TensorrtExecutionProvider'
+PROVIDER, CUDA = 'TensorrtExecutionProvider', 'CUDAExecutionProvider'
 
 
 class FakeSession(onnxruntime.InferenceSession):
@@ -28,10 +30,11 @@ class FakeSession(onnxruntime.InferenceSession):
 
     def __init__(self, graph, options, providers):
         super().__init__(graph, options, providers=['CPUExecutionProvider'])
+        self.asked = providers[0][0]
         self.options = dict(providers[0][1]) if providers[0][0] == PROVIDER else None
 
     def get_providers(self):
-        return [PROVIDER] if self.options and FakeSession.loads else ['CPUExecutionProvider']
+        return [self.asked] if FakeSession.loads else ['CPUExecutionProvider']
 
     def run(self, names, feeds):
         if self.options:
@@ -54,7 +57,7 @@ def session(monkeypatch):
     runtime.__version__ = '1.22.0'
     runtime.SessionOptions = onnxruntime.SessionOptions
     runtime.InferenceSession = FakeSession
-    runtime.get_available_providers = lambda: [PROVIDER, 'CPUExecutionProvider']
+    runtime.get_available_providers = lambda: [PROVIDER, CUDA, 'CPUExecutionProvider']
     monkeypatch.setitem(sys.modules, 'onnxruntime', runtime)
     monkeypatch.setattr(FakeSession, 'built', 0)
     return FakeSession
@@ -98,3 +101,18 @@ def test_backend_trt_uses_onnx_runtime_where_torch_tensorrt_is_not_installed(
         'TensorRT 10.3.0 through onnxruntime 1.22.0, on Orin, half precision with float32 islands'
     )
     assert backend.run(*noise(SIZE)).fused.shape == (*SIZE, 3)
+
+
+def test_bundle_whose_detector_is_onnx_only_runs_without_torch(
+    session, shipped, noise, monkeypatch, driver, messages
+):
+    bundle = replace(shipped, architecture={})
+    backend = open_backend('cuda', bundle, messages.append, (SIZE,))
+    assert backend.engine == 'ONNX Runtime 1.22.0 with CUDA'
+    assert backend.run(*noise(SIZE)).fused.shape == (*SIZE, 3)
+    monkeypatch.setattr(trt.importlib.util, 'find_spec', {'torch_tensorrt': 'found'}.get)
+    with pytest.raises(ConfigError, match=r'through torch_tensorrt: .* is ONNX only'):
+        open_backend('trt', bundle, print, (SIZE,))
+    monkeypatch.setattr(sys.modules['onnxruntime'], 'get_available_providers', list)
+    with pytest.raises(ConfigError, match='cuda needs onnxruntime-gpu'):
+        open_backend('cuda', bundle, print, (SIZE,))

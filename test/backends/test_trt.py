@@ -106,7 +106,9 @@ def test_second_start_takes_the_kept_engine_of_the_size_used_last(
 def test_first_start_builds_for_640x480(machine, shipped, monkeypatch):
     machine.plan = ModelError('not built here, to be quick')
     monkeypatch.setattr(
-        trt, 'find_tensorrt', lambda report: trt.TensorRT('torch_tensorrt', FACTS, 'it')
+        trt,
+        'find_tensorrt',
+        lambda report, with_torch: trt.TensorRT('torch_tensorrt', FACTS, 'it'),
     )
     with pytest.raises(ModelError, match='to be quick'):
         open_backend('trt', shipped, print)

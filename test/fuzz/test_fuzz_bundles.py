@@ -79,6 +79,31 @@ def test_onnx_graph(fuzz, tmp_path):
     fuzz(damaged(good), graph_reader(tmp_path), 1, good=good)
 
 
+DETECTOR = """
+<ir_version: 8, opset_import: ["": 17]>
+net (float[1, 3, 32, 32] images) => (float[a, b, c] out)
+<int64[3] shape = {1, 6, 512}>
+{ all = Sigmoid(images) out = Reshape(all, shape) }
+"""
+
+
+def test_detector_of_the_user(fuzz, tmp_path):
+    from onnx.parser import parse_model
+
+    from tdfusion_ros.compose.composed_bundle import Choices
+    from tdfusion_ros.compose.composed_bundle import open_detector
+
+    (tmp_path / 'names.txt').write_text('a\nb')
+    file, choices = tmp_path / 'their.onnx', Choices(classes=str(tmp_path / 'names.txt'))
+
+    def read(data):
+        file.write_bytes(data)
+        open_detector(file, choices, 18)
+
+    good = parse_model(DETECTOR).SerializeToString()
+    fuzz(damaged(good), read, 0.9, good=good)
+
+
 def test_shipped_onnx_graph(fuzz, tmp_path):
     good = (SHIPPED / GRAPH_FILE).read_bytes()
     cut = len(good) - 200_000  # behind most of the weights

@@ -9,11 +9,11 @@ import pytest
 torch = pytest.importorskip('torch')
 onnx = pytest.importorskip('onnx')
 
+from tdfusion_ros.compose.class_names import COCO  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from tdfusion_ros.nets.yolox import Yolox  # noqa: E402
 from tdfusion_ros.nets.yolox import YoloxConfig  # noqa: E402
 from training.config import DetectionTask  # noqa: E402
-from training.data.classes import COCO  # noqa: E402
 from training.method import pretrained  # noqa: E402
 from training.method.tasks import blend_with_start  # noqa: E402
 

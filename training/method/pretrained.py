@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from torch import Tensor
 
+from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
 from training.config import NETWORK_RUNS
 from training.config import TrainConfig
-from training.data.classes import COCO
 from training.data.classes import correspondence
 
 SUFFIX = '.onnx'

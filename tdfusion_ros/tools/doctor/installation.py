@@ -71,12 +71,12 @@ def check_backends(
     config: FusionConfig, bundle: Bundle, report: Callable[[str], None]
 ) -> Iterator[Finding]:
     """Report which backends are usable, and which one the config selects; build no engine."""
-    from tdfusion_ros.backends.cuda import CudaBackend
+    from tdfusion_ros.backends.cuda import open_cuda
     from tdfusion_ros.backends.trt import find_tensorrt
 
     probes: dict[str, Callable[[], str]] = {
-        'trt': lambda: str(find_tensorrt(report)),
-        'cuda': lambda: CudaBackend(bundle).engine,
+        'trt': lambda: str(find_tensorrt(report, with_torch=bool(bundle.architecture))),
+        'cuda': lambda: open_cuda(bundle).engine,
         'cpu': lambda: open_backend('cpu', bundle, report).engine,
     }
     usable, reasons = {}, {}
