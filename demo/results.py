@@ -1,5 +1,8 @@
 """Compare what the node published with what was possible, and show it in a picture."""
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,16 @@ from demo.player import drops
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.overlay import draw
+from tdfusion_ros.core.stamps import mutual_nearest
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.image_files import write_image
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
+from tdfusion_ros.tools.view.analysis import causes_of_loss
+from tdfusion_ros.tools.view.analysis import classify_rgb_images
+from tdfusion_ros.tools.view.recording import read_recording
+from tdfusion_ros.tools.view.rig_topics import find_cameras
+from tdfusion_ros.tools.view.rig_topics import find_rig
 
 ROWS = 7
 CELL_WH = (480, 360)
@@ -21,15 +30,26 @@ CLASSES = ('person', 'bicycle', 'car')  # first in the order of colors, as in th
 
 
 def make_report(bag: Path, result: Path, status: dict[str, str]) -> dict[str, Any]:
-    """Compare the recorded results, and the last diagnostics, with the bag that was played."""
-    skews_ms = best_skews_ms(bag)
-    with BagReader(result) as reader:
+    """
+    Compare the recorded results with the bag that was played.
+
+    :param status: the node's last diagnostics.
+    """
+    with BagReader(result) as reader, BagReader(bag) as inputs:
         published = min(reader.count('/fused/image_raw'), reader.count('/detections'))
+        rig = find_rig(reader.topics())
+        results = read_recording(reader, rig).times('fused')
+        cameras = find_cameras(inputs.topics(), rig.namespace)
+        source = read_recording(inputs, replace(rig, topics=cameras))
+        rgb, ir = source.times('rgb'), source.times('ir')
+        images = classify_rgb_images(rgb, ir, results, SyncConfig(), ())
+        lost = causes_of_loss(source, images) if images else Counter()
     return {
-        'pairs_possible': len(skews_ms),
+        'pairs_possible': int(images.fused.sum() + images.lost.sum()) if images else 0,
         'pairs_published': published,
+        'pairs_lost': dict(lost),
         'skew_ms_mean': round(float(status.get('abs_skew_ms_mean', 'nan')), 3),
-        'skew_ms_best': round(float(np.mean(skews_ms)), 3),
+        'skew_ms_best': round(best_skew_ms(rgb.stamps_ns, ir.stamps_ns), 3),
         'latency_ms_p50': round(float(status.get('latency_ms_p50', 'nan')), 2),
         'latency_ms_p95': round(float(status.get('latency_ms_p95', 'nan')), 2),
         'dropped': drops(status),
@@ -38,15 +58,11 @@ def make_report(bag: Path, result: Path, status: dict[str, str]) -> dict[str, An
     }
 
 
-def best_skews_ms(bag: Path) -> list[float]:
-    """
-    Return the skew of every ir frame to its nearest rgb frame, where that is permitted [ms].
-
-    It does not use the node's pairing, which is compared with it.
-    """
-    rgb, ir = read_messages(bag)
-    skews_ms = [min(abs(stamp - other) for other in rgb) / 1e6 for stamp in ir]
-    return [skew for skew in skews_ms if skew <= SyncConfig().max_skew_ms]
+def best_skew_ms(rgb_ns: Sequence[int], ir_ns: Sequence[int]) -> float:
+    """Return the mean skew of the images that are each other's nearest within the limit [ms]."""
+    rgb, ir = np.array(rgb_ns, np.int64), np.array(ir_ns, np.int64)
+    pairs = mutual_nearest(rgb, ir, SyncConfig().max_skew_ms * 1e6)
+    return float(np.mean(np.abs(ir[pairs[:, 1]] - rgb[pairs[:, 0]]))) / 1e6
 
 
 def read_messages(bag: Path) -> tuple[dict[int, Any], dict[int, Any]]:

@@ -3,15 +3,16 @@ Pair rgb and ir frames that are each other's nearest in time.
 
 A pair is final when no later frame can be nearer. When the newer frame of a pair arrives, only one
 later frame can be nearer to it: the next one of the older frame's stream, one period after the
-older frame. If the gap of the pair is at most half a period, the next frame cannot be nearer, and
-the pair is returned at once. So at equal rates a pair is returned when its later frame arrives; at
-different rates it waits for at most one more frame of the faster stream.
+older frame. If the gap of the pair is a small part of a period, the next frame cannot be nearer,
+and the pair is returned at once; else it waits for that frame. At equal rates the part is
+a little above one half, so a pair is returned when its later frame arrives.
 
 Only stamps count, not arrival times: a bag gives the same pairs live, looped and offline.
 """
 
 from collections import Counter
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from statistics import median
@@ -21,18 +22,28 @@ from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.pairing_policy import OTHER
 from tdfusion_ros.core.pairing_policy import PolicyPair
 
-# A pair whose gap is up to this share of a period is final at once. It is above one half, so that
-# two cameras of one rate, half a period apart, lose no frames to the jitter of their stamps.
-FINAL_GAP = 0.55
+# A pair whose gap is up to this share of the shortest recent interval is final at once: stamps
+# that jitter by a sixth of a period do not bring the next frame nearer.
+FINAL_GAP = 0.3
+# The same for two cameras of one rate, of their period. It is above one half, so that cameras half
+# a period apart lose no frames to the jitter of their stamps.
+FINAL_GAP_OF_EQUALS = 0.55
+EQUAL = 1.05  # largest ratio of equal rates
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A frame without a partner; later frames must not change the period used for it."""
+    """
+    A frame without a partner.
+
+    Median and least of the recent intervals of its stream are as it arrived, 0 if not known: later
+    frames must not change the outcome.
+    """
 
     stamp_ns: int
     frame: Any
-    period_ns: float | None
+    period_ns: float
+    shortest_ns: int
 
 
 @dataclass
@@ -47,8 +58,8 @@ class _Stream:
     def append(self, stamp_ns: int, frame: Any) -> None:
         if self.latest_ns is not None:
             self.intervals_ns.append(stamp_ns - self.latest_ns)
-        period_ns = median(self.intervals_ns) if len(self.intervals_ns) >= 3 else None
-        self.waiting.append(_Waiting(stamp_ns, frame, period_ns))
+        known = self.intervals_ns if len(self.intervals_ns) >= 3 else (0,)
+        self.waiting.append(_Waiting(stamp_ns, frame, median(known), min(known)))
         self.latest_ns = stamp_ns
 
 
@@ -68,6 +79,7 @@ class NearestPolicy:
         self._offsets_ns = config.offsets_ns
         self._streams = {'rgb': _Stream(), 'ir': _Stream()}
         self.dropped: Counter[str] = Counter()
+        self.on_drop: Callable[[str, int, str], object] = lambda stream, stamp_ns, cause: None
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
         """Take the next frame of a stream and return the pairs that are final now."""
@@ -78,7 +90,7 @@ class NearestPolicy:
         latest_ns = self._streams[stream].latest_ns
         if latest_ns is not None and stamp_ns <= latest_ns:
             if latest_ns - stamp_ns <= self._max_skew_ns:
-                self.dropped['out_of_order'] += 1
+                self._drop(stream, stamp_ns, 'out_of_order')
                 return []
             pairs = self._restart(OTHER[stream])
         own = self._streams[stream]
@@ -86,7 +98,7 @@ class NearestPolicy:
         # An overdue frame takes the partner that it has: a nearer one may never come.
         pairs += self._take_final_pairs(flush=self._overdue(own) != '')
         while cause := self._overdue(own):
-            self._drop(own, cause)
+            self._drop(stream, own.waiting.popleft().stamp_ns, cause)
         return pairs
 
     def flush(self) -> list[PolicyPair]:
@@ -95,7 +107,9 @@ class NearestPolicy:
 
     def reset(self, cause: str = 'reset') -> None:
         """Forget the rates and all waiting frames, which are counted under the cause."""
-        self.dropped[cause] += sum(len(stream.waiting) for stream in self._streams.values())
+        for name, stream in self._streams.items():
+            for frame in stream.waiting:
+                self._drop(name, frame.stamp_ns, cause)
         self._streams = {'rgb': _Stream(), 'ir': _Stream()}
 
     def _restart(self, other: str) -> list[PolicyPair]:
@@ -112,25 +126,26 @@ class NearestPolicy:
             return False
         caught_up = (other.latest_ns or 0) >= own.abandoned_ns - self._max_skew_ns
         if stamp_ns >= own.abandoned_ns and not caught_up:
-            self.dropped['time_jump'] += 1
+            self._drop(stream, stamp_ns, 'time_jump')
             return True
         own.abandoned_ns = None
         return False
 
     def _take_final_pairs(self, *, flush: bool) -> list[PolicyPair]:
         """Remove and return the final pairs; if ``flush``, wait for no nearer partner."""
-        rgb, ir = self._streams['rgb'].waiting, self._streams['ir'].waiting
+        waiting = {stream: own.waiting for stream, own in self._streams.items()}
+        rgb, ir = waiting['rgb'], waiting['ir']
         pairs = []
         while rgb and ir:
-            older, newer = (rgb, ir) if rgb[0].stamp_ns <= ir[0].stamp_ns else (ir, rgb)
-            gap_ns, period_ns = newer[0].stamp_ns - older[0].stamp_ns, older[0].period_ns
-            near = period_ns is not None and gap_ns <= FINAL_GAP * period_ns
+            stream = 'rgb' if rgb[0].stamp_ns <= ir[0].stamp_ns else 'ir'
+            older, newer = waiting[stream], waiting[OTHER[stream]]
+            gap_ns = newer[0].stamp_ns - older[0].stamp_ns
+            near = gap_ns <= _final_gap_ns(older[0], newer[0])
             # From the newer frame to the next one of the older frame's stream.
             next_ns = older[1].stamp_ns - newer[0].stamp_ns if len(older) > 1 else None
             nearer = next_ns is not None and (next_ns <= 0 or (next_ns < gap_ns and not near))
             if gap_ns > self._max_skew_ns or nearer:
-                older.popleft()
-                self.dropped['no_partner'] += 1
+                self._drop(stream, older.popleft().stamp_ns, 'no_partner')
             elif near or flush or next_ns is not None:
                 first_rgb, first_ir = rgb.popleft(), ir.popleft()
                 skew_ns = first_ir.stamp_ns - first_rgb.stamp_ns
@@ -147,6 +162,16 @@ class NearestPolicy:
         too_old = waiting and waiting[-1].stamp_ns - waiting[0].stamp_ns > self._max_age_ns
         return 'too_old' if too_old else ''
 
-    def _drop(self, stream: _Stream, cause: str) -> None:
-        stream.waiting.popleft()
+    def _drop(self, stream: str, stamp_ns: int, cause: str) -> None:
         self.dropped[cause] += 1
+        self.on_drop(stream, stamp_ns, cause)
+
+
+def _final_gap_ns(older: _Waiting, newer: _Waiting) -> float:
+    """Return the gap up to which no later frame of the older one's stream can be nearer [ns]."""
+    periods = sorted((older.period_ns, newer.period_ns))
+    shortest = sorted((older.shortest_ns, newer.shortest_ns))
+    # If images are lost, the medians of two rates may be equal.
+    if 0 < periods[1] <= EQUAL * periods[0] and shortest[1] <= 1.5 * shortest[0]:
+        return FINAL_GAP_OF_EQUALS * older.period_ns
+    return FINAL_GAP * older.shortest_ns

@@ -1,6 +1,7 @@
 """The interface of pairing policies: they find the rgb and ir frames that belong together."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from typing import Protocol
@@ -18,9 +19,14 @@ class PolicyPair:
 
 
 class PairingPolicy(Protocol):
-    """Pair frames as they arrive, by their stamps; ``dropped`` counts the others by cause."""
+    """
+    Pair frames as they arrive, by their stamps; ``dropped`` counts the others by cause.
+
+    ``on_drop`` is called with the stream, the stamp (time offset added) and the cause of each.
+    """
 
     dropped: Counter[str]
+    on_drop: Callable[[str, int, str], object]
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
         """
@@ -32,5 +38,5 @@ class PairingPolicy(Protocol):
     def flush(self) -> list[PolicyPair]:
         """Return the pairs that wait for a nearer partner, because no more frames come."""
 
-    def reset(self) -> None:
-        """Forget all waiting frames."""
+    def reset(self, cause: str = 'reset') -> None:
+        """Forget the rates and all waiting frames, which are counted under the cause."""

@@ -9,6 +9,7 @@ within ``sync.max_skew_ms``: then it waits for that, at most until the next rgb 
 
 from collections import Counter
 from collections import deque
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -31,6 +32,7 @@ class RgbHoldPolicy:
         self._max_age_ns = round(config.hold_max_age_ms * 1e6)
         self._offsets_ns = config.offsets_ns
         self.dropped: Counter[str] = Counter()
+        self.on_drop: Callable[[str, int, str], object] = lambda stream, stamp_ns, cause: None
         self._start()
 
     def _start(self) -> None:
@@ -41,9 +43,10 @@ class RgbHoldPolicy:
         )
         self._rgb_ns: int | None = None
 
-    def reset(self) -> None:
-        """Forget all frames and the rate of ir."""
-        self.dropped['reset'] += self._waiting is not None
+    def reset(self, cause: str = 'reset') -> None:
+        """Forget all frames and the rate of ir; count a frame that waits under the cause."""
+        if self._waiting:
+            self._drop(self._waiting[0], cause)
         self._start()
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
@@ -56,7 +59,7 @@ class RgbHoldPolicy:
             return self.flush()
         pairs = self.flush()
         if self._rgb_ns is not None and -self._max_skew_ns <= stamp_ns - self._rgb_ns <= 0:
-            self.dropped['out_of_order'] += 1
+            self._drop(stamp_ns, 'out_of_order')
             return pairs
         self._rgb_ns = stamp_ns
         self._waiting = stamp_ns, frame
@@ -71,8 +74,12 @@ class RgbHoldPolicy:
             ir_ns, ir = min(self._irs, key=lambda entry: abs(entry[0] - rgb_ns))
             if abs(ir_ns - rgb_ns) <= self._max_age_ns:
                 return [PolicyPair(rgb, ir, ir_ns - rgb_ns)]
-        self.dropped['no_partner'] += 1
+        self._drop(rgb_ns, 'no_partner')
         return []
+
+    def _drop(self, stamp_ns: int, cause: str) -> None:
+        self.dropped[cause] += 1
+        self.on_drop('rgb', stamp_ns, cause)
 
     def _ir_is_due(self, rgb_ns: int) -> bool:
         """Return whether the next ir frame is due within the skew of this rgb frame."""

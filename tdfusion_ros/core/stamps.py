@@ -41,6 +41,30 @@ def nearest_ns(stamps_ns: np.ndarray, others_ns: np.ndarray) -> np.ndarray:
     return np.where(np.abs(before) <= np.abs(after), before, after)
 
 
+def mutual_nearest(rgb_ns: np.ndarray, ir_ns: np.ndarray, limit_ns: float) -> np.ndarray:
+    """
+    Return the pairs of stamps that are each other's nearest, at most the limit apart.
+
+    :returns: (N, 2) int64: indices of rgb and of ir, each at most once, in the order of rgb.
+    """
+    if not len(rgb_ns) or not len(ir_ns):
+        return np.zeros((0, 2), np.int64)
+    order = np.argsort(ir_ns, kind='stable')
+    skews_ns = nearest_ns(rgb_ns, ir_ns)
+    back_ns = nearest_ns(rgb_ns + skews_ns, rgb_ns)
+    rgb = np.flatnonzero((np.abs(skews_ns) <= limit_ns) & (np.abs(back_ns) == np.abs(skews_ns)))
+    wanted_ns = rgb_ns[rgb] + skews_ns[rgb]
+    # Of several rgb images with one nearest stamp (a loop, or a stamp in the middle), each takes
+    # the next image of that stamp, if there is one.
+    by_stamp = np.argsort(wanted_ns, kind='stable')
+    ordered_ns = wanted_ns[by_stamp]
+    number = np.empty_like(rgb)
+    number[by_stamp] = np.arange(len(rgb)) - np.searchsorted(ordered_ns, ordered_ns)
+    place = np.searchsorted(ir_ns[order], wanted_ns) + number
+    is_there = place < np.searchsorted(ir_ns[order], wanted_ns, side='right')
+    return np.stack((rgb[is_there], order[place[is_there]]), axis=1)
+
+
 def skews_ms(rgb_stamps_ns: Sequence[int], ir_stamps_ns: Sequence[int]) -> np.ndarray:
     """
     Return the stamp of each ir frame minus that of its nearest rgb frame [ms].

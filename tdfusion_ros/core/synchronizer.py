@@ -15,6 +15,8 @@ from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.nearest_policy import NearestPolicy
+from tdfusion_ros.core.pair_counts import NO_PARTNER
+from tdfusion_ros.core.pair_counts import PairCounts
 from tdfusion_ros.core.pairing_policy import OTHER
 from tdfusion_ros.core.pairing_policy import PairingPolicy
 from tdfusion_ros.core.pairing_policy import PolicyPair
@@ -97,11 +99,17 @@ def make_policy(sync: SyncConfig) -> PairingPolicy:
 
 
 class Synchronizer:
-    """Watch both cameras, pair their frames, and continue with one camera if the other stalls."""
+    """
+    Watch both cameras, pair their frames, and continue with one camera if the other stalls.
+
+    ``counts`` has the pairs that were possible; who cannot use an image or a pair tells it why.
+    """
 
     def __init__(self, config: FusionConfig, policy: PairingPolicy | None = None) -> None:
         self._config = config
         self._policy = policy or make_policy(config.sync)
+        self.counts = PairCounts(config.sync)
+        self._policy.on_drop = self.counts.drop
         self._last_rgb: Frame | None = None
         self._dropped: Counter[str] = Counter()
         self._start()
@@ -150,6 +158,7 @@ class Synchronizer:
     def push(self, stream: str, frame: Frame) -> list[FramePair]:
         """Take the next frame of ``rgb`` or ``ir`` and return the pairs to process now."""
         observed, other = self._observe(stream, frame), self._monitors[OTHER[stream]]
+        self.counts.see(stream, frame.stamp_ns)
         paired = self._policy.push(stream, frame.stamp_ns, observed)
         pairs = [pair for one in paired for pair in self._check(one)]
         if other.fault == 'missing' and not any(observed in (one.rgb, one.ir) for one in paired):
@@ -171,6 +180,12 @@ class Synchronizer:
             del self._alone_ns[stream]
         return _Observed(frame, monitor.fault, monitor.fault_ns)
 
+    def finish(self) -> list[FramePair]:
+        """Return the last pairs; what still waits then has no partner."""
+        pairs = self.flush()
+        self._policy.reset(NO_PARTNER)
+        return pairs
+
     def flush(self) -> list[FramePair]:
         """Return the pairs that wait for a nearer partner, because no more frames come."""
         return [pair for one in self._policy.flush() for pair in self._check(one)]
@@ -178,16 +193,17 @@ class Synchronizer:
     def _check(self, pair: PolicyPair) -> list[FramePair]:
         """Return a pair, or what replaces it; nothing if a newer frame was published alone."""
         rgb, ir = pair.rgb.frame, pair.ir.frame
+        self.counts.pair(rgb.stamp_ns, ir.stamp_ns)
         for stream, frame in (('rgb', rgb), ('ir', ir)):
             if frame.stamp_ns <= self._alone_ns.get(stream, frame.stamp_ns - 1):
                 self._dropped['too_late'] += 1  # it, or a newer frame, was published alone
+                self.counts.lose('too_late')
                 return []
-        if pair.ir.fault:
-            return self._replace('ir', pair.rgb, _warning('ir', pair.ir.fault, pair.ir.fault_ns))
-        if pair.rgb.fault:
-            return self._replace(
-                'rgb', pair.ir, _warning('rgb', pair.rgb.fault, pair.rgb.fault_ns)
-            )
+        for stalled, observed, working in (('ir', pair.ir, pair.rgb), ('rgb', pair.rgb, pair.ir)):
+            if observed.fault:
+                self.counts.lose('both_stalled' if working.fault else f'{stalled}_stalled')
+                warning = _warning(stalled, observed.fault, observed.fault_ns)
+                return self._replace(stalled, working, warning)
         return [FramePair(rgb, ir, 'fused', rgb, pair.skew_ns)]
 
     def _replace(self, stalled: str, working: _Observed, warning: str) -> list[FramePair]:

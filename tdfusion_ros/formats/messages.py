@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import copy
 from dataclasses import dataclass
 from functools import cache
+import struct
 import sys
 from typing import Any
 
@@ -24,6 +25,7 @@ from tdfusion_ros.formats.raw_images import decode_raw
 from tdfusion_ros.formats.raw_images import RawFormat
 
 JPEG_QUALITY = 90
+STALL_STATUS = 'tdfusion fuse: inference'
 # By the number of dimensions and the bytes of a channel.
 RAW_NAMES = {(3, 1): 'rgb8', (3, 2): 'rgb16', (2, 1): 'mono8', (2, 2): 'mono16', (2, 4): '32FC1'}
 
@@ -163,12 +165,24 @@ def _no_pose(types: MessageTypes) -> Any:
     return types.make('geometry_msgs/msg/PoseWithCovariance', pose=pose, covariance=np.zeros(36))
 
 
+def cdr_stamp_ns(data: bytes) -> int:
+    """
+    Return the stamp of a serialized message that begins with a header [ns].
+
+    :param data: CDR: four bytes, the lowest bit of the second means little endian, then the
+        fields (OMG DDS-XTypes, 7.4.3.4).
+    :raises struct.error, IndexError: if it is too short.
+    """
+    sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
+    return sec * 1_000_000_000 + nanosec
+
+
 def stall_warning(types: MessageTypes, head: Any, mode: str, warning: str) -> Any:
     """Return a diagnostic_msgs/DiagnosticArray for a bag: what a result lacks."""
     status = types.make(
         'diagnostic_msgs/msg/DiagnosticStatus',
         level=1,  # WARN
-        name='tdfusion fuse: inference',
+        name=STALL_STATUS,
         message=f'{warning}: {mode}',
         hardware_id='',
         values=[],

@@ -3,8 +3,10 @@
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+import struct
 from typing import Any
 from typing import Protocol
 
@@ -14,6 +16,7 @@ from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.pair_counts import PairCounts
 from tdfusion_ros.core.stamps import CameraTimes
 from tdfusion_ros.core.stamps import check_stamp
 from tdfusion_ros.core.stamps import clock_difference_ms
@@ -37,11 +40,13 @@ class Source(Protocol):
     :param total: the number of rgb images.
     :param info: the last sensor_msgs/CameraInfo of rgb, None where there is none.
     :param errors: by cause, the message about the first frame that could not be used.
+    :param counts: the possible pairs; tell it why a pair became no result.
     """
 
     total: int
     info: Any
     errors: dict[str, str]
+    counts: PairCounts
 
     @property
     def dropped(self) -> Counter[str]:
@@ -70,6 +75,7 @@ class BagSource:
         self._topics = topics
         self._sync = config.sync
         self._synchronizer = Synchronizer(config)
+        self.counts = self._synchronizer.counts
         self._recorded = times == 'recorded'
         self.errors: dict[str, str] = {}
         self._guards = {'rgb': SizeGuard(), 'ir': SizeGuard()}
@@ -119,9 +125,11 @@ class BagSource:
                 self._refuse(f'{stream}.{error.cause}', error)
             except BagError as error:
                 self._refuse(f'{stream}.damaged', error)
+                if topic in streams:
+                    self._see_damaged(stream, data)
             else:
                 yield from self._synchronizer.push(stream, frame)
-        yield from self._synchronizer.flush()
+        yield from self._synchronizer.finish()
 
     def _frame(self, stream: str, message: Any, time_ns: int) -> Frame:
         """Return the frame of a message, whose size and stamp are checked."""
@@ -130,9 +138,18 @@ class BagSource:
         times.stamps_ns.append(stamp_ns)
         times.arrivals_ns.append(time_ns)
         check_stamp(stamp_ns)
-        frame = messages.to_frame(message)
-        self._guards[stream].check(frame.size_hw)
+        try:
+            frame = messages.to_frame(message)
+            self._guards[stream].check(frame.size_hw)
+        except FrameError as error:
+            self.counts.see(stream, stamp_ns, f'{stream}.{error.cause}')
+            raise
         return replace(frame, stamp_ns=stamp_ns) if self._recorded else frame
+
+    def _see_damaged(self, stream: str, data: bytes) -> None:
+        """Count an image whose message can be read no further than its stamp."""
+        with suppress(struct.error, IndexError):
+            self.counts.see(stream, messages.cdr_stamp_ns(data), f'{stream}.damaged')
 
     def _refuse(self, cause: str, error: FusionError) -> None:
         self._refused[cause] += 1
@@ -146,6 +163,7 @@ class FolderSource:
         self.dropped: Counter[str] = Counter()
         self.errors: dict[str, str] = {}
         self.info: Any = None
+        self.counts = PairCounts(SyncConfig())
         self._files = {'rgb': image_files(rgb), 'ir': image_files(ir)}
         self._turned: list[str] = []
         alone = sorted(self._files['rgb'].keys() ^ self._files['ir'].keys())
@@ -167,7 +185,10 @@ class FolderSource:
         self._turned.clear()
         for stem in sorted(self._files['rgb']):
             paths = {stream: files[stem] for stream, files in self._files.items()}
+            self.counts.pair(0, 0)  # files have no stamps
             rgb, ir = (self._read(stream, path) for stream, path in paths.items())
+            if rgb is None or ir is None:
+                self.counts.lose('rgb.unreadable' if rgb is None else 'ir.unreadable')
             if rgb is not None and ir is not None:
                 if text := different_orientations(**paths):
                     self._turned.append(text)

@@ -1,6 +1,7 @@
 """Pairing by message_filters, for the same pairs as other nodes that use it."""
 
 from collections import Counter
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,7 @@ class ApproximatePolicy:
         self._package = message_filters
         self._config = config
         self.dropped: Counter[str] = Counter()
+        self.on_drop: Callable[[str, int, str], object] = lambda stream, stamp_ns, cause: None
         self._offset_ns = {
             'rgb': round(config.rgb_time_offset_ms * 1e6),
             'ir': round(config.ir_time_offset_ms * 1e6),
@@ -35,7 +37,7 @@ class ApproximatePolicy:
         self._pairs: list[PolicyPair] = []
         self.reset()
 
-    def reset(self) -> None:
+    def reset(self, cause: str = 'reset') -> None:
         """Discard all waiting frames; message_filters does not report how many."""
         self._filters = {stream: self._package.SimpleFilter() for stream in ('rgb', 'ir')}
         self._sync = self._package.ApproximateTimeSynchronizer(

@@ -18,6 +18,7 @@ from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_times
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
+from tdfusion_ros.tools.options import counted
 from tdfusion_ros.tools.options import open_source
 
 
@@ -81,6 +82,8 @@ def run(options: argparse.Namespace) -> int:
                     skews_ms.append(pair.skew_ns / 1e6)
             except FrameError as error:
                 dropped[error.cause] += 1
+                if pair.mode == 'fused':
+                    source.counts.lose(error.cause)
                 source.errors.setdefault(error.cause, str(error))
     _print_summary(options.output, source, modes, dropped)
     _print_pairs(skews_ms if to_bag else [], left_out)
@@ -96,8 +99,12 @@ def _print_summary(
 ) -> None:
     """Print what was fused, by mode, and which pairs and frames were dropped and why."""
     causes = ', '.join(f'{n} {cause}' for cause, n in sorted((dropped + source.dropped).items()))
-    noun = 'pair' if modes['fused'] == 1 else 'pairs'
-    print(f'{modes["fused"]} {noun} -> {output}; dropped: {causes or "none"}')
+    print(f'{counted(modes["fused"], "pair")} -> {output}; dropped: {causes or "none"}')
+    lost = ', '.join(f'{n} {cause}' for cause, n in sorted(source.counts.lost.items()))
+    print(
+        f'possible: {counted(source.counts.possible, "pair")}, {modes["fused"]} fused, '
+        f'{source.counts.lost.total()} lost' + (f' ({lost})' if lost else '')
+    )
     for cause, message in sorted(source.errors.items()):
         print(f'first {cause}: {message}')
     for remark in source.remarks() if modes else ():  # else they are in the error
@@ -119,8 +126,12 @@ def _print_pairs(skews_ms: list[float], left_out: dict[str, str]) -> None:
 
 
 def _view_command(options: argparse.Namespace) -> str:
-    """Return the command that shows the result, with the same image topics."""
+    """Return the command that shows the result, with the same image topics and parameters."""
     command = ['tdfusion', 'view', str(options.output), '--inputs', str(options.input[0])]
     for flag, topic in (('--rgb-topic', options.rgb_topic), ('--ir-topic', options.ir_topic)):
         command += [flag, topic] if topic else []
+    command += ['--config', str(options.config)] if options.config else []
+    command += ['--node', options.node] if options.node else []
+    for setting in options.param:
+        command += ['-p', setting] if setting.startswith('sync.') else []
     return shlex.join(command)

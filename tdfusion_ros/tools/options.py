@@ -119,3 +119,8 @@ def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:
         width, height = map(int, size.split('x'))
         parsed.append((height, width))
     return tuple(parsed)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 pair`` or ``2 pairs``."""
+    return f'{number} {noun}' + ('' if number == 1 else 's')

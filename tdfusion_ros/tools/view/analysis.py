@@ -2,15 +2,23 @@
 
 from collections import Counter
 from collections import defaultdict
+from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.pair_counts import unpaired
 from tdfusion_ros.core.stamps import nearest_ns
+from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.recording import Recording
 from tdfusion_ros.tools.view.recording import TopicTimes
+
+MAX_EXAMINED = 200  # lost pairs whose images are read to find out why
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +43,21 @@ class RgbImages:
     What happened to the rgb images.
 
     :param stamps_ns: (N,) int64 of every rgb image, in the order of recording.
-    :param fused: (N,) bool, whether there is a result with this stamp.
-    :param unpaired: (N,) bool, neither a result nor an ir partner; all False without ir images.
-    :param lost: (N,) bool, could have become a result and did not.
+    :param fused: (N,) bool, whether there is a result of both cameras with this stamp.
+    :param single: (N,) bool, a result of one camera or of an older ir image, during a stall.
+    :param unpaired: (N,) bool, none of the others.
+    :param lost: (N,) bool, could have become a result of both cameras and did not.
+    :param lost_ns: (M, 2) int64, the stamps of rgb and ir of each lost pair.
     :param lost_before, lost_after: lost images before the first and after the last result.
     :param orphans: number of results whose rgb image was not recorded.
     """
 
     stamps_ns: np.ndarray
     fused: np.ndarray
+    single: np.ndarray
     unpaired: np.ndarray
     lost: np.ndarray
+    lost_ns: np.ndarray
     lost_before: int
     lost_after: int
     orphans: int
@@ -73,31 +85,63 @@ def is_offline(results: TopicTimes) -> bool:
     return bool(results.stamps_ns) and results.stamps_ns == results.times_ns
 
 
-def has_partner(rgb_ns: np.ndarray, ir_ns: np.ndarray) -> np.ndarray:
-    """Return which rgb images have an ir image, each other's nearest within the default skew."""
-    skews_ns = nearest_ns(rgb_ns, ir_ns)
-    back_ns = nearest_ns(rgb_ns + skews_ns, rgb_ns)
-    near = np.abs(skews_ns) <= SyncConfig().max_skew_ms * 1e6
-    return near & (np.abs(back_ns) == np.abs(skews_ns))
+def classify_rgb_images(
+    rgb: TopicTimes, ir: TopicTimes, results: TopicTimes, sync: SyncConfig, alone: Collection[int]
+) -> RgbImages | None:
+    """
+    Return what happened to the rgb images, None if none or no results were recorded.
 
-
-def classify_rgb_images(rgb: TopicTimes, ir: TopicTimes, results: TopicTimes) -> RgbImages | None:
-    """Return what happened to the rgb images, None if none or no results were recorded."""
+    :param sync: how they were paired.
+    :param alone: stamps of results that were made while a camera stalled.
+    """
     if not rgb.stamps_ns or not results.stamps_ns:
         return None
-    remaining = Counter(results.stamps_ns)  # the stamps of a looped bag repeat
-    fused = np.zeros(len(rgb.stamps_ns), bool)
-    for index, stamp in enumerate(rgb.stamps_ns):
-        if remaining[stamp]:
-            remaining[stamp] -= 1
-            fused[index] = True
-    stamps_ns, unpaired = np.array(rgb.stamps_ns), np.zeros_like(fused)
-    if ir.stamps_ns:
-        unpaired = ~fused & ~has_partner(stamps_ns, np.array(ir.stamps_ns))
-    lost = ~fused & ~unpaired
+    made = _used(rgb.stamps_ns, results.stamps_ns)
+    single = made & np.isin(rgb.stamps_ns, list(alone))
+    fused = made & ~single
+    stamps_ns, lost, partners = np.array(rgb.stamps_ns), ~fused & ~single, np.array(ir.stamps_ns)
+    lost_ns = np.zeros((0, 2), np.int64)
+    if len(partners):
+        lost = np.zeros_like(fused)
+        times = {'rgb': stamps_ns, 'ir': partners}
+        times = {stream: ns + sync.offsets_ns[stream] for stream, ns in times.items()}
+        rgb_ns, ir_ns = times['rgb'][fused], times['ir']
+        taken_ns = rgb_ns + nearest_ns(rgb_ns, ir_ns)
+        paired = {'rgb': fused, 'ir': _used(ir_ns.tolist(), taken_ns.tolist())}
+        pairs = unpaired(times, paired, sync)
+        lost[pairs[:, 0]] = True
+        lost_ns = np.stack((stamps_ns[pairs[:, 0]], partners[pairs[:, 1]]), axis=1)
     before = int(np.sum(stamps_ns[lost] < min(results.stamps_ns)))
     after = int(np.sum(stamps_ns[lost] > max(results.stamps_ns)))
-    return RgbImages(stamps_ns, fused, unpaired, lost, before, after, sum(remaining.values()))
+    orphans = len(results.stamps_ns) - int(made.sum())
+    unpaired_rgb = ~(fused | single | lost)
+    return RgbImages(stamps_ns, fused, single, unpaired_rgb, lost, lost_ns, before, after, orphans)
+
+
+def _used(stamps_ns: Iterable[int], used_ns: Iterable[int]) -> np.ndarray:
+    """Return (N,) bool, which stamps are used; the stamps of a looped bag repeat."""
+    remaining, found = Counter(used_ns), []
+    for stamp in stamps_ns:
+        found.append(remaining[stamp] > 0)
+        remaining[stamp] -= 1
+    return np.array(found, bool)
+
+
+def causes_of_loss(source: Recording, rgb: RgbImages) -> Counter[str]:
+    """Return why pairs were lost, by cause; of more than MAX_EXAMINED only the first."""
+    found: Counter[str] = Counter()
+    stalled = set(rgb.stamps_ns[rgb.single].tolist())
+    for stamps in rgb.lost_ns[:MAX_EXAMINED].tolist():
+        cause = 'a camera stalled' if stamps[0] in stalled else 'no result'
+        for role, stamp in zip(('rgb', 'ir'), stamps, strict=True):
+            try:
+                to_frame(source.message(role, stamp))
+            except FrameError as error:
+                cause = f'{role}.{error.cause}'
+            except BagError:
+                cause = f'{role}.damaged'
+        found[cause] += 1
+    return found
 
 
 def measure_skew(rgb: TopicTimes, ir: TopicTimes, results: TopicTimes) -> Samples | None:

@@ -10,7 +10,9 @@ from tdfusion_ros.atomic import make_folder
 from tdfusion_ros.atomic import output_errors
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_topics
+from tdfusion_ros.tools.options import config_of
 
 
 def add(commands: Any) -> None:
@@ -30,6 +32,7 @@ def add(commands: Any) -> None:
     add('--namespace', help='namespace of the rig; default: the first one with results')
     add('--moments', type=int, default=8, metavar='N', help='rows of images, 0 to 24; default: 8')
     add_topics(view)
+    add_config(view)
     view.set_defaults(run=run)
 
 
@@ -52,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
             rgb=options.rgb_topic,
             ir=options.ir_topic,
             moments=options.moments,
+            sync=config_of(options).sync,
         )
     write_file(options.output, text)
     print(f'{options.input} -> {options.output}, {len(text) / 1e6:.1f} MB')

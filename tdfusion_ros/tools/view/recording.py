@@ -13,6 +13,8 @@ from typing import Any
 
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.messages import cdr_stamp_ns
+from tdfusion_ros.formats.messages import STALL_STATUS
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.tools.view.rig_topics import Rig
 
@@ -93,6 +95,7 @@ class Recording:
     A bag, and everything that a report needs from it except the images.
 
     :param labels: class names in the order of their ids, from the LabelInfo message.
+    :param alone: stamps of the results that ``tdfusion fuse`` made while a camera stalled [ns].
     :param unreadable: number of damaged messages by topic; they are left out.
     """
 
@@ -102,6 +105,7 @@ class Recording:
     detections: DetectionColumns = field(default_factory=DetectionColumns)
     node: NodeStatus = field(default_factory=NodeStatus)
     labels: list[str] = field(default_factory=list)
+    alone: set[int] = field(default_factory=set)
     unreadable: Counter[str] = field(default_factory=Counter)
 
     def times(self, role: str) -> TopicTimes:
@@ -144,6 +148,8 @@ def read_recording(reader: BagReader, rig: Rig) -> Recording:
             recording.detections.add(len(times.stamps_ns), message.detections)
         elif role == 'diagnostics':
             recording.node.add(time_ns, message.status, rig.namespace)
+            if any(status.name == STALL_STATUS for status in message.status):
+                recording.alone.add(stamp_ns(message.header))
         elif role == 'labels':
             entries = sorted(message.class_map, key=lambda entry: entry.class_id)
             recording.labels = [entry.class_name for entry in entries]
@@ -151,17 +157,6 @@ def read_recording(reader: BagReader, rig: Rig) -> Recording:
         if stamp is not None:
             times.stamps_ns.append(stamp)
     return recording
-
-
-def cdr_stamp_ns(data: bytes) -> int:
-    """
-    Return the stamp of a serialized message that begins with a header [ns].
-
-    CDR: four bytes, the lowest bit of the second means little endian, then the fields (OMG
-    DDS-XTypes, 7.4.3.4). struct.error or IndexError if it is too short.
-    """
-    sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
-    return sec * 1_000_000_000 + nanosec
 
 
 def best_hypothesis(detection: Any) -> Any:

@@ -43,6 +43,7 @@ def render_report(
     rgb: str = '',
     ir: str = '',
     moments: int = 8,
+    sync: SyncConfig | None = None,
 ) -> str:
     """
     Return the report of a bag as one HTML file.
@@ -50,6 +51,8 @@ def render_report(
     :param inputs: the bag with the cameras' images, if they are not in ``bag``.
     :param namespace: namespace of the rig; None: the first one with results.
     :param rgb, ir: image topics; empty: the ones that end in ``rgb/image_raw``, ``ir/image_raw``.
+    :param moments: number of rows of the contact sheet, at most MAX_MOMENTS.
+    :param sync: how the images were paired; None: with the defaults.
     :raises BagError: if the bag lacks the namespace or an image topic.
     """
     rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))
@@ -63,9 +66,10 @@ def render_report(
         moments=choose_moments(result, source, min(moments, MAX_MOMENTS)),
         image_topics=image_topics(source.reader.topics()),
         max_rows=MAX_ROWS,
-        max_skew_ms=SyncConfig().max_skew_ms,
+        limit='the default limit' if sync in (None, SyncConfig()) else 'the limit',
+        max_skew_ms=(sync or SyncConfig()).limit_ms,
         rate_hz=analysis.rate_hz,
-        **_figures(result, source),
+        **_figures(result, source, sync or SyncConfig()),
     )
 
 
@@ -104,7 +108,7 @@ def _printable(value: Any) -> Any:
     return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in text)
 
 
-def _figures(result: Recording, source: Recording) -> dict[str, Any]:
+def _figures(result: Recording, source: Recording, sync: SyncConfig) -> dict[str, Any]:
     """Return figures and charts by the names that the template uses; None: not known."""
     cameras = source.times('rgb'), source.times('ir')
     detections = result.times('detections')
@@ -113,7 +117,7 @@ def _figures(result: Recording, source: Recording) -> dict[str, Any]:
     times = [topic.times_ns for topic in result.topics.values() if topic.times_ns]
     first_stamp_ns, first_ns = min(map(min, stamps), default=0), min(map(min, times), default=0)
 
-    rgb = analysis.classify_rgb_images(*cameras, results)
+    rgb = analysis.classify_rgb_images(*cameras, results, sync, result.alone)
     skew = analysis.measure_skew(*cameras, results)
     latency = analysis.measure_latency(cameras[0], results) if result is source else None
     node_latency = None
@@ -130,6 +134,7 @@ def _figures(result: Recording, source: Recording) -> dict[str, Any]:
         'results': results,
         'offline': analysis.is_offline(results),
         'rgb': rgb,
+        'causes': analysis.causes_of_loss(source, rgb) if rgb else {},
         'skew': skew,
         'latency': latency,
         'node_latency': node_latency,
@@ -150,7 +155,7 @@ def _figures(result: Recording, source: Recording) -> dict[str, Any]:
 def _rgb_chart(rgb: analysis.RgbImages, first_stamp_ns: int) -> str:
     at_s = (rgb.stamps_ns - first_stamp_ns) / 1e9
     edges = bin_edges_s(at_s)
-    parts = {'blue': rgb.fused, 'gray': rgb.unpaired, 'red': rgb.lost}
+    parts = {'blue': rgb.fused, 'gray': ~(rgb.fused | rgb.lost), 'red': rgb.lost}
     layers = [(color, np.histogram(at_s[part], edges)[0]) for color, part in parts.items()]
     label = f'images in {format_duration(edges[1] - edges[0])}'
     return draw_stacked(edges, layers, BY_STAMP, label)
