@@ -14,7 +14,7 @@ import numpy as np
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.stamps import mutual_nearest
 
-WINDOW = 2000  # images of a camera that may still change the counts
+WINDOW = 500  # images of a camera that may still change the counts
 PAIRED, WAITING = 'paired', 'waiting'  # what became of an image; else why it is in no pair
 NO_PARTNER = 'no_partner'
 UNKNOWN = (PAIRED, WAITING, NO_PARTNER)  # the cause of the partner says more

@@ -74,7 +74,8 @@ def _subject(key: str) -> str:
             (f'{stream}.', f'{stream}_rate', f'{stream}_stamp_age')
         ):
             return stream
-    is_sync = name == 'paired' or 'skew' in name or name.startswith(('sync.', 'ir_age_ms'))
+    is_sync = name in ('paired', 'possible') or 'skew' in name
+    is_sync |= name.startswith(('sync.', 'ir_age_ms', 'lost.'))
     return 'sync' if is_sync or (name != key and name in SYNC_DROPS) else 'inference'
 
 

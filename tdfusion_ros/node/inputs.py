@@ -18,10 +18,10 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.stamps import check_stamp
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
+from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bag_topics import transport_topic
 from tdfusion_ros.formats.bag_topics import wrong_type
 from tdfusion_ros.formats.decode import SizeGuard
-from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.node import qos
 from tdfusion_ros.node.approximate_policy import ApproximatePolicy
 from tdfusion_ros.node.counters import Counters
@@ -58,6 +58,7 @@ class Inputs:
         self._counters = counters
         self._on_pair = on_pair
         self._synchronizer = make_synchronizer(config)
+        self._counted: Counter[str] = Counter()
         self._stalled_at: dict[str, float] = {}
         self._stall_logged_at: dict[str, float] = {}
         for name in (
@@ -101,11 +102,21 @@ class Inputs:
 
     def destroy(self) -> None:
         """Unsubscribe, and add the drops to the counters."""
+        self._count_pairs()
         for cause, number in self.dropped().items():
             self._counters.count(f'dropped.{cause}', number)
         self._node.destroy_timer(self._timer)
         for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
+
+    def _count_pairs(self) -> None:
+        """Add to the totals what was possible and lost since the last time."""
+        counts = self._synchronizer.counts
+        found = Counter({f'lost.{cause}': number for cause, number in counts.lost.items()})
+        found['possible'] = counts.possible
+        for name, number in found.items():
+            self._counters.count(name, number - self._counted[name])
+        self._counted = found
 
     def _check_periodically(self) -> None:
         """Follow the publishers' QoS, and release waiting pairs when the cameras are silent."""
@@ -113,6 +124,7 @@ class Inputs:
             self._subscribe(stream)
         if monotonic() - self._last_arrival > SILENCE_S:
             self._forward(self._synchronizer.flush(), self._last_arrival)
+        self._count_pairs()
 
     def _transport(self, stream: str) -> str:
         return getattr(self._config, stream).image_transport
@@ -167,12 +179,14 @@ class Inputs:
     def _receive(self, stream: str, message: Any) -> None:
         self._last_arrival = arrived = monotonic()
         try:
-            frame = to_frame(message)
+            frame = messages.to_frame(message)
             self._size_guards[stream].check(frame.size_hw)
             check_stamp(frame.stamp_ns)
         except FrameError as error:
             problem = f'{stream} image dropped ({error.cause}): {error}'
             self._counters.count(f'dropped.{stream}.{error.cause}')
+            if (stamp_ns := messages.stamp_ns(message.header)) > 0:
+                self._synchronizer.counts.see(stream, stamp_ns, f'{stream}.{error.cause}')
             self._counters.set_problem(f'refused.{stream}', problem)
             self._loggers[stream].warn(problem, throttle_duration_sec=5.0)
             return

@@ -101,32 +101,44 @@ class Receiving:
         if pair.mode == 'fused':
             self._latest = job
         if not self._rate_limit.admit():
-            self._counters.count('dropped.rate')
+            self._lose(job, 'rate')
         elif self._configured.worker.put(job):
-            self._counters.count('dropped.busy')
+            self._lose(job, 'busy')
+
+    def _lose(self, job: 'Job', cause: str) -> None:
+        """Count a pair that is dropped."""
+        self._counters.count(f'dropped.{cause}')
+        if job.pair.mode == 'fused':
+            self._counters.count(f'lost.{cause}')
 
     def fuse(self, pipeline: Pipeline, job: 'Job') -> None:
         """Fuse and publish a pair in the worker's thread; an error costs this pair only."""
         try:
             self._fuse(pipeline, job)
         except FrameError as error:
-            self._drop(f'dropped.{error.cause}', f'pair dropped ({error.cause}): {error}')
+            self._lose(job, error.cause)
+            self._report(f'pair dropped ({error.cause}): {error}', self._logger.warn)
         except FusionError as error:
-            self._drop('exceptions', f'pair dropped: {error}')
+            self._fail(job, f'pair dropped: {error}')
         except Exception as error:  # the next pair may succeed
             if rclpy.ok():  # else a signal shut ROS down while this was publishing
-                self._drop('exceptions', f'pair dropped (unexpected error): {error!r}')
+                self._fail(job, f'pair dropped (unexpected error): {error!r}')
 
-    def _drop(self, counter: str, problem: str) -> None:
-        self._counters.count(counter)
+    def _fail(self, job: 'Job', problem: str) -> None:
+        self._counters.count('exceptions')
+        if job.pair.mode == 'fused':
+            self._counters.count('lost.exceptions')
+        self._report(problem, self._logger.error)
+
+    def _report(self, problem: str, log: Callable[..., object]) -> None:
         self._counters.set_problem('last.inference', problem)
-        log = self._logger.error if counter == 'exceptions' else self._logger.warn
         log(problem, throttle_duration_sec=5.0)
 
     def _fuse(self, pipeline: Pipeline, job: 'Job') -> None:
         started, outputs = monotonic(), self._configured.outputs
         if not outputs.wants_any():
             self._counters.tick('unsubscribed')
+            self._counters.count('lost.unsubscribed', job.pair.mode == 'fused')
             return
         pipeline.reconfigure(job.config)
         result = pipeline.process_pair(job.pair, fused=outputs.wants_fused())
