@@ -29,5 +29,11 @@ def test_no_function_has_more_than_50_lines(module):
     assert not long
 
 
+def test_no_name_of_a_test_file_stands_twice():
+    """Pytest with launch_testing's plugin, as colcon test runs it, refuses the second one."""
+    names = [path.name for path in (ROOT / 'test').rglob('test_*.py')]
+    assert len(names) == len(set(names))
+
+
 def test_no_module_is_named_utils():
     assert not [m for m in MODULES if Path(m).stem in ('utils', 'util', 'helpers', 'common')]
