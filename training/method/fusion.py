@@ -27,7 +27,7 @@ from training.method.optimization import Losses
 from training.method.optimization import make_optimizer
 from training.method.optimization import run_network
 from training.method.optimization import Training
-from training.method.picture import picture_loss
+from training.method.picture import picture
 from training.method.task_networks import box_classes
 from training.method.task_networks import make_detector
 from training.method.task_networks import task_losses
@@ -73,11 +73,16 @@ def fusion_loss_of(
     config: FusionTask, device: torch.device
 ) -> Callable[[Tensor, Sources], Losses]:
     """Return the loss of a fused luma and its sources: a fixed one, or that of a run."""
-    if not config.loss and config.fixed_loss == 'picture':
-        return lambda fused, sources: picture_loss(fused, *sources, config.gradient_weight)
     if not config.loss:
         half = torch.tensor(0.5, device=device)
-        return lambda fused, sources: fusion_loss(fused, *sources, half, config.gradient_weight)
+
+        def fixed_loss(fused: Tensor, sources: Sources) -> Losses:
+            luma, ir = sources
+            if config.fixed_loss == 'picture':
+                luma = ir = picture(luma, ir)
+            return fusion_loss(fused, luma, ir, half, config.gradient_weight)
+
+        return fixed_loss
     loss_net = load_loss_net(config.loss).to(device)
 
     def loss(fused: Tensor, sources: Sources) -> Losses:
