@@ -26,11 +26,7 @@ def find(topics, rgb='', ir='', counts=None):
             '/a/rgb/image_raw',
             '/a/ir/image_raw',
         ),
-        (
-            '/rgb/image_raw/compressed /ir/image_raw',
-            '/rgb/image_raw/compressed',
-            '/ir/image_raw',
-        ),
+        ('/rgb/image_raw/compressed /ir/image_raw', '/rgb/image_raw/compressed', '/ir/image_raw'),
         ('/rgb/image_raw /rgb/image_raw/compressed /ir/image_raw', '/rgb/image_raw', None),
     ],
 )

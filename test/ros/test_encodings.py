@@ -42,12 +42,7 @@ def test_an_rgb_image_gives_the_same_result_in_each_encoding(client, check_fused
 
 @pytest.mark.parametrize(
     ('encoding', 'big', 'pixels'),
-    [
-        ('mono16', False, IR),
-        ('mono16', True, IR),
-        ('mono8', False, IR8),
-        ('32FC1', True, CELSIUS),
-    ],
+    [('mono16', False, IR), ('mono16', True, IR), ('mono8', False, IR8), ('32FC1', True, CELSIUS)],
 )
 def test_an_ir_image_is_read_with_its_bits_and_byte_order(
     client, check_fused, encoding, big, pixels

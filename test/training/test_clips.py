@@ -94,12 +94,7 @@ def test_a_clip_of_one_frame_is_refused():
 
 @pytest.mark.parametrize(
     ('kinds', 'shift', 'twins'),
-    [
-        ((0, 0), 2, True),
-        ((0, 2), 2, True),
-        ((0, 1), 2, False),
-        ((0, 0), 15, False),
-    ],
+    [((0, 0), 2, True), ((0, 2), 2, True), ((0, 1), 2, False), ((0, 0), 15, False)],
     ids=['same class', 'person and car', 'rider', 'neighbors'],
 )
 def test_twins_are_boxes_of_one_object(kinds, shift, twins):

@@ -75,11 +75,7 @@ def test_a_detection_of_a_class_that_an_image_does_not_label_does_not_count(labe
 
 @pytest.mark.parametrize(
     ('found', 'ap50', 'ap75'),
-    [
-        (([[0, 0, 20, 30]], [0]), 1, 0),
-        (([], []), 0, 0),
-        (([BOX], [1]), 0, 0),
-    ],
+    [(([[0, 0, 20, 30]], [0]), 1, 0), (([], []), 0, 0), (([BOX], [1]), 0, 0)],
     ids=['loose box', 'no detection', 'wrong class'],
 )
 def test_ap_of_a_detection_that_is_not_right(labeled, detected, found, ap50, ap75):

@@ -140,11 +140,7 @@ def test_labels_drawn_by_a_detector_are_known_as_such(mixture):
         ('lamp: background', 'lamp: thing', "has the class 'lamp', which is none of"),
         ('lamp: background', 'light: car', "pairs has no class 'light'"),
         ('data: film, only: rgb', 'data: gone, only: rgb', 'gone'),
-        (
-            'data: film, only: rgb',
-            'data: drone, only: ir, names: {DontCare: car}',
-            'two',
-        ),
+        ('data: film, only: rgb', 'data: drone, only: ir, names: {DontCare: car}', 'two'),
         ('train:', 'other:', "no list of data sets 'train'; it has other, val"),
         ('[person, car]', '[person, car', 'not valid YAML'),
     ],

@@ -75,10 +75,7 @@ def test_the_learned_loss_trains_fusion_detector_and_loss_net(short_run, samples
     [
         ('fusion', {}),
         ('learned', {'inner_steps': 2, 'meta_every': 2, 'workers': 2, 'validate_every': 2}),
-        (
-            'learned',
-            {'task_networks': 'both', 'combine': 'pcgrad', 'meta_every': 1},
-        ),
+        ('learned', {'task_networks': 'both', 'combine': 'pcgrad', 'meta_every': 1}),
     ],
 )
 def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(

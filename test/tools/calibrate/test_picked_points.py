@@ -67,8 +67,7 @@ def test_a_wrong_points_file_is_refused_with_its_name_and_the_reason(tmp_path, n
 
 
 @pytest.mark.parametrize(
-    ('matrix', 'model'),
-    [(SIMILARITY, 'similarity'), (AFFINE, 'affine'), (TILTED, 'homography')],
+    ('matrix', 'model'), [(SIMILARITY, 'similarity'), (AFFINE, 'affine'), (TILTED, 'homography')]
 )
 def test_the_simplest_transform_that_fits_is_taken_though_points_are_not_exact(matrix, model):
     rng = np.random.default_rng(2)
