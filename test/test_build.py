@@ -9,7 +9,6 @@ from tdfusion_ros.backends.bundle import EXTERNAL_KEY
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.build import find_bundle
-from tdfusion_ros.build import load_calibration
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ModelError
@@ -31,21 +30,22 @@ def change_contract(folder, **changes):
     path.write_text(json.dumps({**raw, **changes}), encoding='utf-8')
 
 
-def test_shipped_model_is_found_by_name_and_any_by_its_folder(bundle, copy):
+def test_model_is_found_by_name_by_folder_and_in_the_home_folder(
+    bundle, copy, tmp_path, monkeypatch
+):
     assert find_bundle('msrs_rt') == bundle
     assert find_bundle(str(copy)) == copy
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert find_bundle(f'~/{copy.name}') == Path(tmp_path / copy.name)
 
 
-def test_model_of_an_installation_is_found_by_name(copy, tmp_path, monkeypatch):
+def test_model_of_an_installation_is_found_after_that_of_the_source_tree(
+    copy, tmp_path, monkeypatch, bundle
+):
     installed = tmp_path / 'prefix' / 'share' / 'tdfusion_ros' / 'models' / 'other'
     shutil.copytree(copy, installed)
     monkeypatch.setenv('AMENT_PREFIX_PATH', f'/nowhere:{tmp_path / "prefix"}')
     assert find_bundle('other') == installed
-
-
-def test_model_of_the_source_tree_is_preferred_to_an_installed_one(
-    bundle, copy, tmp_path, monkeypatch
-):
     shutil.copytree(copy, tmp_path / 'share' / 'tdfusion_ros' / 'models' / 'msrs_rt')
     monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
     assert find_bundle('msrs_rt') == bundle
@@ -119,45 +119,37 @@ def test_contract_that_is_not_text_is_refused(copy):
         read_bundle(copy)
 
 
-def test_contract_that_names_other_classes_than_the_graph_has_is_refused_at_startup(copy):
-    change_contract(copy, classes=['person', 'car'])
-    with pytest.raises(ModelError, match='export the model again'):
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [({'classes': ['person', 'car']}, 'export the model again'), ({'size_multiple': 9}, '')],
+)
+def test_contract_that_the_graph_does_not_keep_is_refused_at_startup(copy, changes, message):
+    change_contract(copy, **changes)
+    with pytest.raises(ModelError, match=message):
         build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
 
 
-def test_size_multiple_that_the_graph_cannot_run_is_refused_at_startup(copy):
-    change_contract(copy, size_multiple=9)
-    with pytest.raises(ModelError):
-        build_pipeline(FusionConfig(model=str(copy), backend='cpu'))
-
-
-def test_missing_calibration_is_refused_naming_its_path(tmp_path):
-    with pytest.raises(CalibrationError, match=r'nowhere\.yaml'):
-        build_pipeline(FusionConfig(backend='cpu', calibration=str(tmp_path / 'nowhere.yaml')))
+FAR = b'{mode: homography, homography: [[1, 0, 5000], [0, 1, 0], [0, 0, 1]], '
+FAR += b'rgb_size_hw: [480, 640], ir_size_hw: [512, 640]}'
+INVALID = (
+    b'mode: [',
+    b'mode: stereo',
+    b'',
+    b'\xff\xfe\x00',
+    b'- 1',
+    b'{mode: identity',
+    b'a: b: c',
+)
 
 
 @pytest.mark.parametrize(
-    'content',
-    [b'mode: [', b'mode: stereo', b'', b'\xff\xfe\x00', b'- 1', b'{mode: identity', b'a: b: c'],
+    ('content', 'message'),
+    [(None, ''), *((content, '') for content in INVALID), (FAR, r': ir covers 0\.0%')],
 )
-def test_invalid_calibration_is_refused_in_one_line_naming_its_path(tmp_path, content):
+def test_unusable_calibration_is_refused_in_one_line_naming_its_path(tmp_path, content, message):
     path = tmp_path / 'rig.yaml'
-    path.write_bytes(content)
-    with pytest.raises(CalibrationError, match=r'rig\.yaml') as caught:
-        load_calibration(str(path))
-    assert '\n' not in str(caught.value)
-
-
-def test_tilde_is_the_home_folder(copy, tmp_path, monkeypatch):
-    monkeypatch.setenv('HOME', str(tmp_path))
-    assert find_bundle(f'~/{copy.name}') == Path(tmp_path / copy.name)
-
-
-def test_calibration_that_misses_the_image_is_refused_naming_its_path(tmp_path):
-    path = tmp_path / 'rig.yaml'
-    path.write_text(
-        'mode: homography\nrgb_size_hw: [480, 640]\nir_size_hw: [512, 640]\n'
-        'homography: [[1, 0, 5000], [0, 1, 0], [0, 0, 1]]\n'
-    )
-    with pytest.raises(CalibrationError, match=r'rig\.yaml: ir covers 0\.0%'):
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CalibrationError, match=rf'rig\.yaml.*{message}') as caught:
         build_pipeline(FusionConfig(backend='cpu', calibration=str(path)))
+    assert '\n' not in str(caught.value)

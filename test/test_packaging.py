@@ -186,13 +186,10 @@ class TestDockerfile:
             assert (ROOT / place).is_file()
 
 
-def test_entrypoint_is_executable_and_bash_can_read_it():
+def test_entrypoint_is_executable_and_hands_its_command_on(tmp_path):
     path = DOCKER / 'entrypoint.sh'
     assert path.stat().st_mode & 0o111
     assert subprocess.run(['bash', '-n', path], check=False).returncode == 0
-
-
-def test_entrypoint_hands_its_command_on(tmp_path):
     script = (DOCKER / 'entrypoint.sh').read_text()
     for name in ('opt/ros/jazzy', 'opt/ws/install'):
         (tmp_path / name).mkdir(parents=True)

@@ -58,15 +58,12 @@ def test_foxglove_layout_places_every_panel_once(foxglove):
     assert kinds == {'Image', 'Plot', 'DiagnosticSummary'}
 
 
-def test_foxglove_shows_inputs_and_outputs(foxglove):
+def test_foxglove_shows_inputs_and_outputs_and_boxes_over_the_fused_image_alone(foxglove):
     modes = [c['imageMode'] for c in foxglove['configById'].values() if 'imageMode' in c]
     shown = {mode['imageTopic'] for mode in modes}
     assert shown == {f'/{name}' for name in INPUTS | OUTPUTS - {'ir_registered/image_raw'}}
     infos = {mode['calibrationTopic'] for mode in modes}
     assert infos == {'/rgb/camera_info', '/ir/camera_info', '/fused/camera_info'}
-
-
-def test_foxglove_draws_the_boxes_over_the_fused_image_and_over_no_other(foxglove):
     drawn = {
         mode['imageTopic']: mode['annotations']
         for mode in (c.get('imageMode', {}) for c in foxglove['configById'].values())

@@ -20,27 +20,21 @@ def test_every_action_is_pinned_to_a_commit():
         assert re.fullmatch(r'[\w-]+/[\w-]+@[0-9a-f]{40}', action), action
 
 
-def test_every_make_target_that_is_called_exists():
+def test_targets_packages_and_files_that_are_named_exist():
     targets = re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
     called = re.findall(r'\bmake ([a-z-]+)', COMMANDS)
     assert called
     assert set(called) <= set(targets)
-
-
-def test_every_package_that_is_selected_is_this_one():
     name = ET.parse(ROOT / 'package.xml').getroot().findtext('name')
     selected = re.findall(r'--packages-select (\S+)', COMMANDS)
     assert selected == [name, name]
+    named = re.findall(r'src/tdfusion_ros/([\w./-]+)', COMMANDS)
+    assert named
+    for path in named:
+        assert (ROOT / path).is_file(), path
 
 
 def test_markers_that_are_left_out_exist(pytestconfig):
     known = {line.partition(':')[0] for line in pytestconfig.getini('markers')}
     (expression,) = re.findall(r"--pytest-args -m '([^']*)'", COMMANDS)
     assert set(re.findall(r'\w+', expression)) - {'not', 'and'} <= known
-
-
-def test_files_that_are_named_exist():
-    named = re.findall(r'src/tdfusion_ros/([\w./-]+)', COMMANDS)
-    assert named
-    for path in named:
-        assert (ROOT / path).is_file(), path

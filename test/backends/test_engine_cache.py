@@ -61,11 +61,14 @@ def raises(error_number):
     return fail
 
 
-def test_engine_is_built_once_and_found_again(cache, build, messages):
+def test_engine_is_built_once_found_again_and_private(cache, build, messages):
     assert cache.get(KEY, build) == cache.get(KEY, build) == engine(1)
     assert build.times == 1
     assert messages == []
     assert not temporary(cache)
+    cache.get(KEY, build)
+    for path in (cache.folder, *cache.folder.rglob('*')):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
 @pytest.mark.parametrize('part', KEY)
@@ -73,12 +76,6 @@ def test_engine_for_any_other_key_is_another_engine(cache, build, part):
     cache.get(KEY, build)
     assert cache.get({**KEY, part: 'other'}, build) == engine(2)
     assert cache.get(KEY, build) == engine(1)
-
-
-def test_cache_is_private(cache, build):
-    cache.get(KEY, build)
-    for path in (cache.folder, *cache.folder.rglob('*')):
-        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
 def test_cache_is_where_xdg_says(monkeypatch, tmp_path):

@@ -74,12 +74,9 @@ def test_progress_is_reported_while_the_builder_runs(run, tmp_path, monkeypatch,
     assert messages
 
 
-def test_process_that_takes_too_long_is_stopped(run):
+def test_process_that_takes_too_long_or_cannot_be_started_is_an_error(run, monkeypatch):
     with pytest.raises(ModelError, match='took longer than 1 s and was stopped'):
         run('time.sleep(600)', limit_s=1.0)
-
-
-def test_process_that_cannot_be_started_is_an_error(monkeypatch):
     monkeypatch.setattr(sys, 'executable', '')
     with pytest.raises(ModelError, match='looking: no process can be started'):
         engine_process.run_builder({}, 'looking', print, 60.0)

@@ -62,14 +62,11 @@ def test_backend_returns_what_the_cpu_returns_for_real_pairs(opened, shipped, de
         assert np.abs(got.boxes_xyxy - expected.boxes_xyxy)[seen].max(initial=0) < 2
 
 
-def test_backend_repeats_its_result_after_other_inputs(opened, noise):
+def test_backend_repeats_its_result_after_other_inputs_and_sizes(opened, noise):
     backend = opened(SIZE)
     first, _, again = (backend.run(*noise(SIZE, seed)) for seed in (0, 1, 0))
     for name in ('fused', 'boxes_xyxy', 'scores'):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-
-
-def test_backend_accepts_another_size_while_running(opened, noise):
     backend = opened(SIZE)
     for size in ((256, 320), SIZE, (256, 320)):
         assert backend.run(*noise(size)).fused.shape == (*size, 3)

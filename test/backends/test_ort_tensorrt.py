@@ -72,17 +72,14 @@ def test_engine_is_built_for_one_size_and_loaded_again(session, shipped, noise, 
     assert session.built == 1
 
 
-def test_provider_that_onnx_runtime_silently_omits_is_an_error(
-    session, shipped, tmp_path, monkeypatch
+def test_errors_and_a_provider_that_onnx_runtime_silently_omits_are_model_errors(
+    tmp_path, session, shipped, monkeypatch
 ):
+    with pytest.raises(ModelError, match='cannot build the engine'):
+        OrtEngine(b'no graph', tmp_path, SIZE, ('rgb', 'ir', 'coverage'))
     monkeypatch.setattr(session, 'loads', False)
     with pytest.raises(ModelError, match='cannot load its TensorRT provider'):
         OrtEngine(shipped.graph, tmp_path, SIZE, shipped.contract.inputs)
-
-
-def test_error_of_onnx_runtime_is_a_model_error(tmp_path):
-    with pytest.raises(ModelError, match='cannot build the engine'):
-        OrtEngine(b'no graph', tmp_path, SIZE, ('rgb', 'ir', 'coverage'))
 
 
 def test_backend_trt_uses_onnx_runtime_where_torch_tensorrt_is_not_installed(

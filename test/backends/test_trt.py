@@ -79,7 +79,9 @@ def machine(monkeypatch, tmp_path, driver, shipped):
     return machine
 
 
-def test_engine_is_built_at_startup_reported_and_used(machine, shipped, noise, messages):
+def test_engine_is_built_at_startup_reported_used_and_taken_by_auto(
+    machine, shipped, noise, messages
+):
     backend = open_backend('trt', shipped, messages.append, (SIZE,))
     assert machine.built == [SIZE]
     assert 'building the TensorRT engine for 96x64: this takes minutes' in messages[0]
@@ -91,6 +93,8 @@ def test_engine_is_built_at_startup_reported_and_used(machine, shipped, noise, m
     np.testing.assert_array_equal(
         backend.run(*noise(SIZE)).fused, CpuBackend(shipped.graph).run(*noise(SIZE)).fused
     )
+    assert open_backend('auto', shipped, messages.append, (SIZE,)).name == 'trt'
+    assert messages[-1].startswith('backend auto: took trt (TensorRT 10.3.0')
 
 
 def test_second_start_takes_the_kept_engine_of_the_size_used_last(
@@ -178,11 +182,6 @@ def test_auto_takes_the_next_backend_and_reports_why(
     assert 'not trt: ' in messages[-1]
     assert reason in messages[-1]
     assert 'not cuda: it needs torch built with CUDA' in messages[-1]
-
-
-def test_auto_takes_trt_where_it_works(machine, shipped, messages):
-    assert open_backend('auto', shipped, messages.append, (SIZE,)).name == 'trt'
-    assert messages[-1].startswith('backend auto: took trt (TensorRT 10.3.0')
 
 
 def test_missing_tensorrt_is_an_error_that_says_what_to_install(machine, shipped, monkeypatch):

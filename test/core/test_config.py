@@ -14,11 +14,8 @@ NAMES = [name for name, _, _ in SETTINGS]
 RANGED = [row for row in SETTINGS if row[2]['low'] is not None]
 
 
-def test_empty_mapping_gives_the_defaults():
+def test_dotted_or_nested_names_change_the_defaults_and_leave_the_rest():
     assert from_mapping({}) == FusionConfig()
-
-
-def test_dotted_or_nested_names_set_a_group_and_leave_the_rest():
     config = from_mapping({'sync.max_skew_ms': 5.0, 'score_threshold': 0.7})
     assert config == from_mapping({'sync': {'max_skew_ms': 5.0}, 'score_threshold': 0.7})
     assert config.sync.max_skew_ms == 5.0
@@ -34,12 +31,15 @@ def test_every_default_can_be_given_by_name(name, default, _):
     assert from_mapping({name: value}) == FusionConfig()
 
 
-def test_numpy_scalars_are_accepted():
+def test_numpy_scalars_and_integers_for_floats_are_accepted():
     given = {'score_threshold': np.float32(0.5), 'max_detections': np.int64(7)}
     config = from_mapping({**given, 'ir.invert': np.bool_(True), 'backend': np.str_('cpu')})
     assert (config.score_threshold, config.max_detections) == (0.5, 7)
     assert config.ir.invert is True
     assert type(config.backend) is str
+    config = from_mapping({'sync.max_skew_ms': 5})
+    assert config.sync.max_skew_ms == 5.0
+    assert type(config.sync.max_skew_ms) is float
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,6 @@ def test_values_out_of_range_are_refused_with_the_range(name, default, metadata)
             continue
         with pytest.raises(ConfigError, match=f'^{name} must be between .* and .*, got'):
             from_mapping({name: type(default)(bad)})
-
-
-def test_integers_are_accepted_for_floats():
-    config = from_mapping({'sync.max_skew_ms': 5})
-    assert config.sync.max_skew_ms == 5.0
-    assert type(config.sync.max_skew_ms) is float
 
 
 def test_class_filter_is_a_list_of_names_and_ros_empty_one_is_empty():

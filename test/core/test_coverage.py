@@ -15,14 +15,11 @@ def seen():
     return mask > 0
 
 
-def test_coverage_is_positive_exactly_where_the_camera_sees(seen):
+def test_coverage_is_positive_where_the_camera_sees_soft_and_full_beyond_the_border(seen):
     coverage = soft(seen)
     assert coverage.dtype == np.float32
     np.testing.assert_array_equal(coverage > 0, seen)
     assert coverage.max() == 1
-
-
-def test_coverage_has_no_step_and_is_full_beyond_the_border(seen):
     coverage, width_px = soft(seen), BORDER * 640
     for axis in (0, 1):
         assert np.abs(np.diff(coverage, axis=axis)).max() < 2 / width_px

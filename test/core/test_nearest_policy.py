@@ -26,15 +26,12 @@ def by_time(rgb, ir):
     return sorted([('rgb', ms) for ms in rgb] + [('ir', ms) for ms in ir], key=lambda a: a[1])
 
 
-def test_policy_returns_the_nearest_frame_not_the_first_within_the_skew():
+def test_policy_returns_the_nearest_frame_also_of_an_irregular_stream():
     many, one = (0, 33, 66, 100, 133), (95,)
     for rgb, ir, expected in ((many, one, (100, 95)), (one, many, (95, 100))):
         policy = NearestPolicy(SyncConfig(max_skew_ms=50))
         feed(policy, by_time(rgb, ir))
         assert [(pair.rgb, pair.ir) for pair in policy.flush()] == [expected]
-
-
-def test_irregular_frame_is_paired_if_it_is_the_nearest():
     policy = NearestPolicy(SyncConfig(max_skew_ms=50))
     rgb = (0, 100, 200, 300, 340)
     assert feed(policy, by_time(rgb, ir=(345,))) + push(policy, 'rgb', 440) == [(340, 345)]

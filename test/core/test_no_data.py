@@ -155,7 +155,7 @@ def test_objects_of_a_simulated_camera_have_data():
     assert recognize(counts) == {}
 
 
-def test_eight_bits_have_no_pixels_without_data_unless_they_are_named():
+def test_eight_bits_have_no_pixels_without_data_unless_named_and_none_leaves_all_in():
     picture = SCENE.copy()
     picture[:, :9] = 0
     scaler = ThermalScaler(IrConfig())
@@ -165,19 +165,18 @@ def test_eight_bits_have_no_pixels_without_data_unless_they_are_named():
     named.scale(picture)
     assert not named.seen[:, :9].any()
     assert named.seen[:, 9:].mean() > 0.99
-
-
-def test_none_leaves_every_pixel_in():
     scaler = ThermalScaler(IrConfig(no_data='none'))
     scaler.scale(border(0))
     assert scaler.seen is None
     assert scaler.remarks == {}
 
 
-def test_image_without_any_data_is_refused():
+def test_image_without_any_data_or_with_everything_cropped_is_refused():
     with pytest.raises(FrameError, match='no pixel') as caught:
         ThermalScaler(IrConfig(no_data='0')).scale(np.zeros((20, 30), np.uint16))
     assert caught.value.cause == 'no_data'
+    with pytest.raises(FrameError, match='leaves nothing of 320x240'):
+        ThermalScaler(IrConfig(crop='200, 40, 0, 0')).scale(COUNTS)
 
 
 @pytest.mark.parametrize(
@@ -204,11 +203,6 @@ def test_telemetry_of_known_cores_and_what_is_set_is_cut_off(size_hw, crop, left
 def test_wrong_lists_are_refused_naming_the_setting(name, value):
     with pytest.raises(ConfigError, match=f'ir.{name} must be'):
         from_mapping({f'ir.{name}': value})
-
-
-def test_crop_that_leaves_nothing_is_refused():
-    with pytest.raises(FrameError, match='leaves nothing of 320x240'):
-        ThermalScaler(IrConfig(crop='200, 40, 0, 0')).scale(COUNTS)
 
 
 @pytest.mark.skipif(not RADIOMETRIC.is_dir(), reason='no real 16-bit images in ../shared')

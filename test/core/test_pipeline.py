@@ -65,7 +65,9 @@ def test_size_that_is_no_multiple_of_the_networks_is_kept(pipeline, demo_pairs, 
     assert (result.detections.boxes_xyxy <= [width, height, width, height]).all()
 
 
-def test_padding_repeats_the_border_up_to_a_multiple(recorded, demo_pairs):
+def test_padding_repeats_the_border_up_to_a_multiple_of_the_contract(
+    recorded, demo_pairs, make, pipeline
+):
     rgb, ir = (f.pixels[:450, :600] for f in (demo_pairs[0].rgb, demo_pairs[0].ir))
     result = recorded.process(frame(rgb), frame(ir))
     padded = recorded.backend.rgb
@@ -73,9 +75,6 @@ def test_padding_repeats_the_border_up_to_a_multiple(recorded, demo_pairs):
     np.testing.assert_array_equal(padded[:450, :600], rgb)
     np.testing.assert_array_equal(padded[450:, :600], np.repeat(rgb[-1:], 30, axis=0))
     np.testing.assert_array_equal(result.detections.boxes_xyxy, [[0, 0, 600, 450]])
-
-
-def test_size_multiple_is_that_of_the_contract(make, pipeline, demo_pairs):
     wide = make(contract=replace(pipeline.contract, size_multiple=256))
     wide.process(demo_pairs[0].rgb, demo_pairs[0].ir)
     assert wide.backend.rgb.shape == (512, 768, 3)

@@ -112,9 +112,11 @@ def test_a_class_that_is_not_wanted_suppresses_nothing():
     assert find([[10, 10, 50, 50]], [[0.6, 0.9]], wanted=wanted).class_ids.tolist() == [0]
 
 
-def test_boxes_are_clipped_to_the_published_image():
+def test_boxes_are_clipped_to_the_image_and_reported_from_the_threshold_on():
     found = find([[-20, -5, 30, 40], [150, 60, 230, 130]], [0.9, 0.8])
     np.testing.assert_array_equal(found.boxes_xyxy, [[0, 0, 30, 40], [150, 60, 200, 100]])
+    found = find([[0, 0, 9, 9], [20, 0, 29, 9]], [0.3, 0.29])
+    assert found.scores.tolist() == pytest.approx([0.3])
 
 
 @pytest.mark.parametrize(
@@ -145,11 +147,6 @@ def test_an_empty_scene_gives_empty_arrays_of_the_right_shape(count):
     assert found.boxes_xyxy.shape == (0, 4)
     assert found.boxes_xyxy.dtype == found.scores.dtype == np.float32
     assert found.class_ids.dtype == np.int64
-
-
-def test_score_at_the_threshold_is_reported_and_below_is_not():
-    found = find([[0, 0, 9, 9], [20, 0, 29, 9]], [0.3, 0.29])
-    assert found.scores.tolist() == pytest.approx([0.3])
 
 
 def test_class_filter_keeps_only_the_named_classes_and_an_empty_one_keeps_all():

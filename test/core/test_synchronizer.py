@@ -187,7 +187,7 @@ def test_looping_bag_with_a_stall_gives_the_same_results_each_time():
     assert loops[0] == loops[1] == loops[2]
 
 
-def test_reset_forgets_the_stall_and_the_good_image_but_not_the_grid_of_rgb(rig):
+def test_reset_forgets_the_stall_but_not_the_grid_and_counts_waiting_frames(rig):
     rig = rig(**{'sync.max_age_ms': 60_000.0})
     assert set(modes(rig.run(3000, flat='ir'))) == {'held'}
     rig.synchronizer.reset()
@@ -198,9 +198,6 @@ def test_reset_forgets_the_stall_and_the_good_image_but_not_the_grid_of_rgb(rig)
     alone = rig.run(10_000, without='rgb')
     assert set(modes(alone)) == {'ir_only'}
     assert {pair.reference.frame_id for _, pair in alone} == {'rgb_optical_frame'}
-
-
-def test_reset_counts_waiting_frames():
     rig = Rig()
     rig.run(PERIOD_MS, without='ir')
     rig.synchronizer.reset()

@@ -150,14 +150,13 @@ def test_bags_of_ros_1_are_refused_naming_the_converter(read, tmp_path):
             read(path)
 
 
-def test_folder_of_bags_names_them(read, write_bag, demo_records, tmp_path):
+def test_folder_of_bags_and_a_link_to_nothing_say_what_they_are(
+    read, write_bag, demo_records, tmp_path
+):
     for name in ('one', 'two'):
         write_bag(tmp_path / 'bags' / name, demo_records[:2])
     with pytest.raises(BagError, match='name one of the bags in it: one, two'):
         read(tmp_path / 'bags')
-
-
-def test_link_to_nothing_names_its_target(read, tmp_path):
     (tmp_path / 'bag').symlink_to(tmp_path / 'usb')
     with pytest.raises(BagError, match=f'does not exist, it is a link to {tmp_path}/usb'):
         read(tmp_path / 'bag')

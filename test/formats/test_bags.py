@@ -43,15 +43,12 @@ def test_messages_of_a_bag_come_back_in_the_order_of_recording(make_bag, demo_re
             np.testing.assert_array_equal(message.data, wanted.data)
 
 
-def test_bag_is_named_by_its_folder_or_by_the_file_in_it(demo):
+def test_bag_is_named_by_its_folder_or_file_and_topics_are_found_by_their_ends(demo):
     for path in (demo, demo / 'm3svd_smoke.mcap', demo / 'metadata.yaml'):
         with BagReader(path) as reader:
             assert reader.count('/rgb/image_raw/compressed') == 82
             assert reader.count('/ir/image_raw') == 82
             assert reader.count('/nothing') == 0
-
-
-def test_topics_are_found_by_their_ends(demo):
     with BagReader(demo) as reader:
         assert reader.find() == ImageTopics(
             '/rgb/image_raw/compressed', '/ir/image_raw', '/rgb/camera_info'

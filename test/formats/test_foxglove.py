@@ -40,16 +40,13 @@ def seconds(stamp):
     return stamp.sec * 10**9 + stamp.nanosec
 
 
-def test_each_box_is_a_closed_line_through_its_corners_in_the_color_of_its_class():
+def test_each_box_is_a_closed_line_with_a_text_in_the_color_of_its_class():
     first, second, third = annotations().points
     assert [(p.x, p.y) for p in first.points] == [(100, 200), (140, 200), (140, 300), (100, 300)]
     assert {one.type for one in (first, second, third)} == {LINE_LOOP}
     for one, class_id in zip((first, second, third), FOUND.class_ids, strict=True):
         assert rgb(one.outline_color) == COLORS[class_id]
         assert (one.outline_color.a, one.fill_color.a) == (1.0, 0.0)
-
-
-def test_each_text_has_class_and_score_on_the_color_of_its_box():
     made = annotations()
     assert [text.text for text in made.texts] == ['car 0.76', 'person 0.50', 'bicycle 0.25']
     for text, box in zip(made.texts, made.points, strict=True):

@@ -55,15 +55,12 @@ def test_nested_parameters_get_dotted_names(read):
 RIGS = {'/**': threshold(0.1), '/rig1': {'tdfusion': threshold(0.5)}, '/rig2/tdfusion': CAMERA}
 
 
-def test_of_several_rigs_one_must_be_chosen(read):
+def test_of_several_nodes_one_must_be_chosen(read):
     with pytest.raises(ConfigError, match=r'/rig1/tdfusion, /rig2/tdfusion; .*--node /rig1/td'):
         read(RIGS)
     assert read(RIGS, '/rig1/tdfusion') == {'score_threshold': 0.5}
     assert read(RIGS, 'rig2/tdfusion') == {'score_threshold': 0.1, 'image_width': 640}
     assert read(RIGS, '/rig3/tdfusion') == {'score_threshold': 0.1}
-
-
-def test_file_of_other_nodes_is_not_taken_for_ours(read):
     with pytest.raises(ConfigError, match='parameters of /lidar, /usb_cam; choose'):
         read({'usb_cam': CAMERA, 'lidar': threshold(0.1)})
 

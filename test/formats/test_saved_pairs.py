@@ -48,16 +48,13 @@ def test_temperatures_are_stored_without_loss_too(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / 'ir' / f'{path.stem}.tiff'), celsius)
 
 
-def test_another_pair_of_the_same_stamp_does_not_overwrite_the_first(tmp_path):
+def test_pairs_of_one_stamp_are_both_kept_and_stems_sort_as_stamps_do(tmp_path):
     first = save_pair(str(tmp_path), pair(0), {})
     content = first.read_bytes(), (tmp_path / 'ir' / f'{first.stem}.png').read_bytes()
     second = save_pair(str(tmp_path), pair(0), {})
     assert second != first
     assert content == (first.read_bytes(), (tmp_path / 'ir' / f'{first.stem}.png').read_bytes())
     assert len(files(tmp_path)) == 6
-
-
-def test_stems_sort_as_the_stamps_do(tmp_path):
     stamps = (9, 10, 1_700_000_000_000_000_000)
     stems = [save_pair(str(tmp_path), pair(stamp), {}).stem for stamp in stamps]
     assert stems == sorted(stems)

@@ -15,37 +15,28 @@ def of_kind(entities, kind):
     return [entity for entity in entities if entity.kind == kind]
 
 
-def test_every_parameter_is_a_launch_argument_without_a_default_of_its_own(execute):
+def test_every_parameter_is_an_argument_with_its_choices_and_no_default_of_its_own(execute):
     arguments = {
         e.given[0]: e.named for e in of_kind(execute('fusion.launch.py'), 'DeclareLaunchArgument')
     }
     for name, _, facts in settings():
         assert arguments[name]['default_value'] == ''
         assert facts['doc'] in arguments[name]['description']
+    assert arguments['backend']['choices'] == ['', 'auto', 'cpu', 'cuda', 'trt']
+    assert arguments['sync.max_skew_ms']['choices'] is None
 
 
-def test_nothing_that_is_not_given_is_passed_to_the_node(launch_node):
+def test_the_node_gets_what_is_given_alone_and_a_parameter_file_first(launch_node):
     node = launch_node()
     assert node['parameters'] == []
     assert node['remappings'] == []
     assert (node['package'], node['executable']) == ('tdfusion_ros', 'fusion_node')
     assert (node['name'], node['namespace']) == ('tdfusion', '')
     assert node['respawn'] is False
-
-
-def test_a_parameter_file_comes_before_the_arguments(launch_node):
     file = str(ROOT / 'config' / 'fusion.yaml')
     assert launch_node(params_file=file)['parameters'] == [file]
     given = launch_node(params_file=file, backend='cpu')['parameters']
     assert given == [file, {'backend': 'cpu'}]
-
-
-def test_arguments_with_choices_refuse_anything_else(execute):
-    arguments = {
-        e.given[0]: e.named for e in of_kind(execute('fusion.launch.py'), 'DeclareLaunchArgument')
-    }
-    assert arguments['backend']['choices'] == ['', 'auto', 'cpu', 'cuda', 'trt']
-    assert arguments['sync.max_skew_ms']['choices'] is None
 
 
 def test_arguments_reach_the_node_with_their_type(launch_node):
@@ -84,16 +75,15 @@ def test_a_camera_is_remapped_with_its_compressed_forms_and_its_info(launch_node
     ]
 
 
-def test_transport_profile_is_set_for_every_distribution(execute):
+def test_transport_profile_is_set_for_every_distribution_unless_the_user_has_one(
+    execute, monkeypatch
+):
     variables = of_kind(execute('fusion.launch.py'), 'SetEnvironmentVariable')
     assert {v.given[0] for v in variables} == {
         'FASTRTPS_DEFAULT_PROFILES_FILE',
         'FASTDDS_DEFAULT_PROFILES_FILE',
     }
     assert all(Path(v.given[1]).is_file() for v in variables)
-
-
-def test_a_transport_profile_of_the_user_is_left_alone(execute, monkeypatch):
     monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', '/etc/mine.xml')
     assert not of_kind(execute('fusion.launch.py'), 'SetEnvironmentVariable')
 
@@ -115,13 +105,15 @@ def player(act, **given):
     return process.named['cmd']
 
 
-def test_replay_plays_the_bag_on_its_own_clock(execute, act, demo):
+def test_replay_plays_the_bag_on_its_own_clock_and_named_topics_only(execute, act, demo):
     once = player(act, bag=str(demo))
     assert once[:4] == ['ros2', 'bag', 'play', str(demo)]
     assert '--clock' in once
     (included,) = of_kind(execute('replay.launch.py'), 'IncludeLaunchDescription')
     assert Path(included.given[0].given[0]) == ROOT / 'launch' / 'fusion.launch.py'
     assert dict(included.named['launch_arguments']) == {'use_sim_time': 'true'}
+    command = player(act, bag=str(demo), topics='/rgb/image_raw  /b')
+    assert command[-3:] == ['--topics', '/rgb/image_raw', '/b']
 
 
 def test_a_loop_repeats_no_delay(act, demo):
@@ -130,11 +122,6 @@ def test_a_loop_repeats_no_delay(act, demo):
     (process,) = timer.named['actions']
     assert '--loop' in process.named['cmd']
     assert '--delay' not in process.named['cmd']
-
-
-def test_replay_leaves_old_results_of_a_bag_out_where_topics_are_named(act, demo):
-    command = player(act, bag=str(demo), topics='/rgb/image_raw  /b')
-    assert command[-3:] == ['--topics', '/rgb/image_raw', '/b']
 
 
 def test_replay_of_a_bag_that_is_not_there_stops_before_anything_is_started(act, execute):
@@ -153,20 +140,15 @@ def rviz_of(act, demo, monkeypatch, **given):
     return rviz.named['remappings'], Path(rviz.named['arguments'][1])
 
 
-def test_rviz_of_a_replay_sees_the_topics_of_the_node(act, demo, monkeypatch):
+def test_rviz_of_a_replay_sees_the_topics_of_the_node_and_their_transport(act, demo, monkeypatch):
     remappings, file = rviz_of(act, demo, monkeypatch)
     assert remappings == [('rgb/image_raw', '/cam/image_raw'), ('ir/image_raw', 'ir/image_raw')]
     assert file == ROOT / 'config' / 'fusion.rviz'
-
-
-def test_rviz_of_a_replay_shows_compressed_images(act, demo, monkeypatch):
     given = {'rgb.image_transport': 'compressed'}
     remappings, file = rviz_of(act, demo, monkeypatch, **given)
     assert remappings[0] == ('rgb/image_raw/compressed', '/cam/image_raw/compressed')
-    shown = [
-        display['Topic']['Value']
-        for display in yaml.safe_load(file.read_text())['Visualization Manager']['Displays']
-    ]
+    displays = yaml.safe_load(file.read_text())['Visualization Manager']['Displays']
+    shown = [display['Topic']['Value'] for display in displays]
     assert shown[:3] == ['rgb/image_raw/compressed', 'ir/image_raw', 'fused/image_raw']
 
 

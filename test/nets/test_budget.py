@@ -25,11 +25,8 @@ def macs(network, *shapes):
     return sum(counts)
 
 
-def test_fusion_network_needs_at_most_5_kmac_per_pixel():
+def test_fusion_needs_at_most_5_kmac_per_pixel_and_the_detector_1_2_gmac_at_640x480():
     assert macs(FusionRT(), *[(1, 1, 64, 96)] * 2) <= 5e3 * 64 * 96
-
-
-def test_detector_needs_at_most_1_2_gmac_at_640x480():
     assert macs(Detector(), (1, 3, 480, 640)) <= 1.2e9
 
 

@@ -9,14 +9,11 @@ from tdfusion_ros.nets.detector import Detector  # noqa: E402
 pytestmark = pytest.mark.torch
 
 
-def test_detector_returns_one_row_per_cell_of_strides_8_16_and_32():
+def test_detector_returns_a_box_around_each_cell_of_strides_8_16_and_32():
     boxes, logits = Detector().eval()(torch.rand(2, 3, 64, 96))
     cells = 8 * 12 + 4 * 6 + 2 * 3
     assert boxes.shape == (2, cells, 4)
     assert logits.shape == (2, cells, 3)
-
-
-def test_every_box_contains_its_anchor_point():
     boxes, _ = Detector().eval()(torch.rand(1, 3, 64, 64))
     points = torch.cat([anchor_points((64 // s, 64 // s), s, boxes.device) for s in (8, 16, 32)])
     assert (boxes[0, :, :2] <= points).all()

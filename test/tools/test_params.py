@@ -14,17 +14,11 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.tools.options import config_of
 
 
-def test_shipped_parameter_file_is_generated(root, capsys):
+def test_shipped_parameter_file_and_table_are_generated_and_have_the_defaults(root, capsys):
     assert main(['params']) == 0
     assert capsys.readouterr().out == (root / 'config' / 'fusion.yaml').read_text()
-
-
-def test_shipped_parameter_file_has_the_defaults(root):
     options = parser().parse_args(['bench', '--config', str(root / 'config' / 'fusion.yaml')])
     assert config_of(options) == FusionConfig()
-
-
-def test_parameter_table_of_the_docs_is_generated(root, capsys):
     assert main(['params', '--markdown']) == 0
     assert capsys.readouterr().out in (root / 'docs' / 'parameters.md').read_text()
 

@@ -48,7 +48,7 @@ def test_boxes_follow_the_pixels_of_both_modalities_when_cropped_and_resized(sam
     np.testing.assert_allclose(crop.boxes_xyxy[0], box_of_white(crop.rgb[..., 0]), atol=2)
 
 
-def test_a_window_larger_than_the_image_has_gray_unlabeled_pixels_around_it(sample):
+def test_a_window_has_gray_unlabeled_pixels_around_the_image_and_no_boxes_outside(sample):
     crop = crop_resize(sample, (-40, -24, 280, 168), (96, 160))
     np.testing.assert_allclose(crop.boxes_xyxy[0], [40, 22, 56, 42])
     assert crop.ir[25:40, 42:54].min() > 200
@@ -57,9 +57,6 @@ def test_a_window_larger_than_the_image_has_gray_unlabeled_pixels_around_it(samp
     assert inside[12:60, 20:100].all()
     assert inside.sum() == 48 * 80
     np.testing.assert_array_equal(crop.mask[inside], crop.ir[inside] > 127)
-
-
-def test_a_box_mostly_outside_of_the_window_is_dropped_with_its_class(sample):
     crop = crop_resize(sample, (64, 0, 160, 96), (96, 96))
     assert len(crop.boxes_xyxy) == len(crop.class_ids) == 0
 
@@ -115,7 +112,7 @@ def test_stretched_ir_has_all_levels_and_is_inverted_as_often_as_asked(invert, l
     assert least <= inverted <= most
 
 
-def test_collate_marks_padding_as_invalid_and_missing_masks_as_unlabeled(sample):
+def test_collate_marks_padding_masks_and_classes_that_are_not_labeled(sample):
     empty = replace(crop_resize(sample, (100, 0, 160, 96), (96, 160)), mask=None)
     batch = augmentation.collate([sample, empty])
     assert batch.valid.tolist() == [[True], [False]]
@@ -126,6 +123,12 @@ def test_collate_marks_padding_as_invalid_and_missing_masks_as_unlabeled(sample)
     assert batch.mask[0].unique().tolist() == [0, 1]
     assert batch.mask[1].unique().tolist() == [255]
     assert augmentation.collate([empty]).mask is None
+    persons_only = replace(sample, labeled=np.array([True, False]))
+    assert augmentation.collate([sample]).labeled is None
+    batch = augmentation.collate([sample, persons_only])
+    assert batch.labeled.tolist() == [[True, True], [True, False]]
+    four = augmentation.mosaic([sample, persons_only, sample, sample], (64, 64))
+    assert four.labeled.tolist() == [True, False]
 
 
 def test_a_region_to_ignore_stays_where_an_object_is_dropped(sample):
@@ -138,15 +141,6 @@ def test_a_region_to_ignore_stays_where_an_object_is_dropped(sample):
     assert cut.boxes_xyxy.tolist() == [[0, 0, 2, 20]]
     batch = augmentation.collate([cut])
     assert (batch.valid.tolist(), batch.class_ids.tolist()) == ([[False]], [[-1]])
-
-
-def test_collate_takes_samples_without_a_note_for_fully_labeled(sample):
-    persons_only = replace(sample, labeled=np.array([True, False]))
-    assert augmentation.collate([sample]).labeled is None
-    batch = augmentation.collate([sample, persons_only])
-    assert batch.labeled.tolist() == [[True, True], [True, False]]
-    four = augmentation.mosaic([sample, persons_only, sample, sample], (64, 64))
-    assert four.labeled.tolist() == [True, False]
 
 
 def test_narrow_view_is_black_and_uncovered_outside_and_keeps_ir_inside():

@@ -89,7 +89,7 @@ def test_a_file_that_is_no_known_detector_is_refused(tmp_path):
         OnnxDetector(bundle)
 
 
-def test_classes_correspond_by_name_whatever_the_data_set_calls_them():
+def test_classes_correspond_by_name_and_a_bus_is_a_car_only_without_a_class_bus():
     m3fd = ('people', 'car', 'bus', 'motorcycle', 'truck', 'lamp')
     assert common_classes(m3fd, COCO, THREE) == ('person', 'car')
     assert correspondence(m3fd, ('person', 'car')) == [[0], [1, 2, 4]]
@@ -98,9 +98,6 @@ def test_classes_correspond_by_name_whatever_the_data_set_calls_them():
     assert common_classes(('person',), COCO) == ('person',)
     with pytest.raises(FusionError, match='no class is common to drone; person'):
         common_classes(('drone',), THREE)
-
-
-def test_a_bus_is_a_car_only_if_there_is_no_class_bus():
     assert correspondence(COCO, ['Car']) == [[2, 5, 7]]
     assert correspondence(COCO, ['People', 'Car', 'Bus']) == [[0], [2, 7], [5]]
     names = ('truck', 'car', 'person')

@@ -26,16 +26,13 @@ def points():
     return image_points(64, 96, torch.device('cpu'))
 
 
-def test_assigner_picks_only_points_inside_the_box(points):
+def test_assigner_picks_points_inside_the_box_and_the_best_one_targets_its_iou(points):
     truth = truth_of((16, 16, 48, 40))
     targets = assign(*predictions(points), points, truth)
     chosen = points[targets.quality[0].sum(-1) > 0]
     assert len(chosen) > 0
     assert (chosen > torch.tensor([16, 16])).all()
     assert (chosen < torch.tensor([48, 40])).all()
-
-
-def test_target_of_the_best_point_of_an_object_is_its_iou(points):
     truth = truth_of((16, 16, 48, 40))
     scores, boxes = predictions(points)
     quality = assign(scores, boxes, points, truth).quality
@@ -44,15 +41,12 @@ def test_target_of_the_best_point_of_an_object_is_its_iou(points):
     torch.testing.assert_close(quality.max(), best)
 
 
-def test_a_point_in_two_objects_belongs_to_the_one_it_overlaps_most(points):
+def test_a_point_belongs_to_the_object_it_overlaps_most_and_never_to_padding(points):
     small, large = (24, 24, 40, 40), (0, 0, 96, 64)
     targets = assign(*predictions(points), points, truth_of(large, small, class_ids=[0, 1]))
     middle = ((points - torch.tensor([28.0, 28.0])).abs().sum(-1) < 1).nonzero()[0, 0]
     assert targets.boxes_xyxy[0, middle].tolist() == list(small)
     assert targets.quality[0, middle, 0] == 0
-
-
-def test_padding_boxes_are_never_assigned(points):
     truth = truth_of((0, 0, 96, 64))
     targets = assign(*predictions(points), points, truth._replace(valid=~truth.valid))
     assert targets.quality.max() == 0
@@ -93,7 +87,7 @@ def test_perfect_boxes_have_no_loss_and_worse_ones_have_more(points):
     assert costs[1] > 0.1
 
 
-def test_iou_agrees_with_pycocotools():
+def test_iou_agrees_with_pycocotools_and_its_general_form_ranks_boxes_apart():
     mask = pytest.importorskip('pycocotools.mask')
     torch.manual_seed(0)
     corners = torch.rand(20, 2, 2).sort(1).values * 100
@@ -101,9 +95,6 @@ def test_iou_agrees_with_pycocotools():
     xywh = torch.cat((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), 1).double().numpy()
     expected = torch.from_numpy(mask.iou(xywh, xywh, [0] * 20)).float()
     torch.testing.assert_close(pair_iou(boxes[:, None], boxes[None]), expected)
-
-
-def test_generalized_iou_ranks_boxes_that_do_not_overlap():
     box = torch.tensor([0.0, 0.0, 10.0, 10.0])
     near, far = box + 20, box + 50
     assert pair_iou(box, near) == pair_iou(box, far) == 0

@@ -115,14 +115,13 @@ def test_segmentation_has_mean_iou_and_accuracy_by_day_and_by_night(masked_root)
     assert 0 < table['all']['IoU'] < 1
 
 
-def test_the_loss_of_a_fusion_network_is_compared_with_the_mean_and_the_sources(measure, fusion):
+def test_the_loss_is_compared_with_the_sources_at_any_size_for_fusion_networks_only(
+    measure, fusion, data_root, short_run
+):
     table = measure('--fusion', fusion)
     assert list(table) == ['network', 'mean', 'ir', 'rgb']
     assert table['mean']['intensity'] < table['ir']['intensity']
     assert table['network']['loss'] > 0
-
-
-def test_the_loss_is_measured_at_any_size_of_fusion_networks_only(fusion, data_root, short_run):
     sample = open_dataset(data_root, 'val')[0]
     small = replace(sample, rgb=sample.rgb[:90, :100], ir=sample.ir[:90, :100])
     assert loss_table(fusion, [small])['network']['loss'] > 0

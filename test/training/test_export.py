@@ -86,11 +86,15 @@ def test_exported_graphs_match_torch_at_sizes_they_were_not_exported_for(bundle,
     assert worst['scores'] < 1e-4
 
 
-def test_exported_contract_is_the_one_the_robot_reads(bundle, contract):
+def test_bundle_has_the_contract_that_the_robot_reads_and_no_folder_of_this_machine(
+    bundle, contract, root
+):
     parsed = parse_contract((bundle / 'model.json').read_text(encoding='utf-8'))
     assert (parsed.name, parsed.size_multiple, parsed.classes) == ('tiny_rt', 32, tuple(SIX))
     for name, expected in contract['files'].items():
         assert hashlib.sha256((bundle / name).read_bytes()).hexdigest() == expected
+    for place in (root, Path(perception.__file__).parent):
+        assert not [file for file in bundle.iterdir() if str(place).encode() in file.read_bytes()]
 
 
 def test_the_robot_runs_a_bundle_of_other_classes(bundle):
@@ -100,11 +104,6 @@ def test_the_robot_runs_a_bundle_of_other_classes(bundle):
     result = build_pipeline(config).process(Frame(rgb, 0), Frame(rgb[..., 0].copy(), 0))
     assert result.fused.shape == rgb.shape
     assert set(result.detections.class_ids) <= set(range(6))
-
-
-def test_no_file_of_a_bundle_contains_a_folder_of_this_machine(root, bundle):
-    for place in (root, Path(perception.__file__).parent):
-        assert not [file for file in bundle.iterdir() if str(place).encode() in file.read_bytes()]
 
 
 def test_figures_are_those_of_the_commands_in_the_card(root, bundle, contract):

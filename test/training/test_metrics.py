@@ -57,16 +57,13 @@ def test_ap_of_the_truth_itself_is_one_and_absent_classes_do_not_count(labeled, 
     assert np.isnan(table['a']['AP50'])
 
 
-def test_a_detection_in_a_region_to_ignore_is_neither_right_nor_wrong(labeled, detected):
+def test_detections_in_ignored_regions_or_of_unlabeled_classes_do_not_count(labeled, detected):
     samples = [labeled([BOX, [30, 30, 60, 60]], [1, -1])]
     wrong_box = [32, 32, 58, 58]
     table = average_precision(samples, [detected([wrong_box, BOX], [1, 1])], classes='ab')
     assert table['b']['AP50'] == pytest.approx(1)
     narrow = bootstrap_ap50(samples, [detected([wrong_box, BOX], [1, 1])], classes='ab')
     assert narrow['b'] == pytest.approx({'AP50 low': 1, 'AP50 high': 1})
-
-
-def test_a_detection_of_a_class_that_an_image_does_not_label_does_not_count(labeled, detected):
     unlabeled = replace(labeled([BOX], [0]), labeled=np.array([True, False]))
     samples = [unlabeled, labeled([BOX], [1])]
     found = [detected([BOX, BOX], [0, 1]), detected([BOX], [1])]
@@ -102,20 +99,17 @@ def test_ap_refuses_boxes_of_a_class_without_a_name(labeled, detected, truth, fo
         average_precision([labeled([BOX], [truth])], [detected([BOX], [found])])
 
 
-def test_segmentation_scores_equal_those_computed_by_hand():
-    scores = class_scores(np.array([[3, 1, 0, 0], [1, 2, 1, 0], [0] * 4, [0] * 4]))
-    # A class that neither occurs nor is predicted does not count.
-    assert scores['IoU'] == pytest.approx([3 / 5, 2 / 5, 0, np.nan], nan_ok=True)
-    assert scores['Acc'] == pytest.approx([3 / 4, 2 / 4, np.nan, np.nan], nan_ok=True)
-    assert mean_of_known(scores['IoU']) == pytest.approx(1 / 3)
-
-
-def test_confusion_counts_truth_in_rows_no_unlabeled_pixel_and_refuses_unknown_classes():
+def test_confusion_counts_labeled_pixels_and_its_scores_equal_those_by_hand():
     truth = np.array([[0, 0, 1], [1, 255, 255]], np.uint8)
     predicted = np.array([[0, 1, 1], [1, 0, 1]], np.uint8)
     assert count_pixels(truth, predicted, 2).tolist() == [[1, 1], [0, 2]]
     with pytest.raises(ValueError, match='0 to 1'):
         count_pixels(np.array([0, 2]), np.array([0, 1]), 2)
+    scores = class_scores(np.array([[3, 1, 0, 0], [1, 2, 1, 0], [0] * 4, [0] * 4]))
+    # A class that neither occurs nor is predicted does not count.
+    assert scores['IoU'] == pytest.approx([3 / 5, 2 / 5, 0, np.nan], nan_ok=True)
+    assert scores['Acc'] == pytest.approx([3 / 4, 2 / 4, np.nan, np.nan], nan_ok=True)
+    assert mean_of_known(scores['IoU']) == pytest.approx(1 / 3)
 
 
 def test_weighted_ap50_equals_pycocotools_on_the_repeated_images(scattered):

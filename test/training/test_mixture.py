@@ -63,21 +63,25 @@ def mixture(root):
     return open_data(root / 'mix.yaml', 'train')
 
 
-def test_a_mixture_has_the_samples_of_its_sets_under_their_names(mixture):
+def test_a_mixture_has_the_samples_of_its_sets_with_their_names_and_origins(mixture):
     assert len(mixture) == 10
     assert mixture.names[:2] == ('pairs/a', 'pairs/b')
     assert [s.name for s in mixture] == list(mixture.names)
     assert [s.strata['source'] for s in mixture] == ['pairs'] * 4 + ['drone'] * 3 + ['film'] * 3
     with pytest.raises(IndexError):
         mixture[10]
+    assert [part.data.label_origin for part in mixture.parts] == ['', '', 'by a detector']
 
 
-def test_the_classes_of_a_set_become_those_of_the_mixture(mixture):
+def test_classes_of_a_set_become_those_of_the_mixture_and_the_labeled_ones_are_known(mixture):
     assert [s.class_ids.tolist() for s in mixture][:4] == [[], [0], [1], []]
     drone = mixture[4]
     assert drone.class_ids.tolist() == [1, -1]
     assert drone.boxes_xyxy.tolist() == [[0, 0, 16, 16], [16, 16, 32, 32]]
     assert drone.ir.shape == (48, 64)
+    assert mixture[0].labeled is None
+    assert mixture[4].labeled.tolist() == [False, True]
+    assert mixture[9].labeled.tolist() == [True, False]
 
 
 def test_a_set_without_boxes_labels_no_class(root):
@@ -89,12 +93,6 @@ def test_a_set_without_boxes_labels_no_class(root):
     assert mixture[4].class_ids.tolist() == [1, -1]
     assert mixture.boxes is mixture.parts[1].data.boxes
     assert open_data(root / 'mix.yaml', 'val').boxes is None
-
-
-def test_a_sample_says_which_classes_its_set_labels(mixture):
-    assert mixture[0].labeled is None
-    assert mixture[4].labeled.tolist() == [False, True]
-    assert mixture[9].labeled.tolist() == [True, False]
 
 
 def test_the_image_of_a_camera_that_a_set_does_not_have_is_black_in_every_batch(mixture):
@@ -122,10 +120,6 @@ def test_a_mixture_in_memory_equals_the_one_on_disk_and_its_limit_is_for_each_se
     assert (make_batch(cached, config, 3).rgb == make_batch(mixture, config, 3).rgb).all()
     assert mixture[:2].names == ('pairs/a', 'pairs/b', 'drone/x', 'drone/y', 'film/x', 'film/y')
     assert cache_samples(mixture[:1])[2].name == 'film/x'
-
-
-def test_labels_drawn_by_a_detector_are_known_as_such(mixture):
-    assert [part.data.label_origin for part in mixture.parts] == ['', '', 'by a detector']
 
 
 @pytest.mark.parametrize(

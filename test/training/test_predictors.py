@@ -67,7 +67,7 @@ def folders(data_root):
     return str(data_root / 'vi'), str(data_root / 'ir')
 
 
-def test_a_run_fuses_a_pair_of_odd_size_like_its_even_part(odd, fusion):
+def test_runs_and_bundles_fuse_a_pair_of_odd_size_like_its_even_part(odd, fusion):
     fused = fusers.run_fuser(fusion)(odd)
     assert (fused.shape, fused.dtype) == (HW, np.uint8)
     weights = torch.tensor([0.299, 0.587, 0.114])
@@ -77,9 +77,6 @@ def test_a_run_fuses_a_pair_of_odd_size_like_its_even_part(odd, fusion):
         even = load_fusion(fusion)(luma, ir)[0, 0].numpy() * 255
     inner = slice(0, 40)  # farther from the border than the receptive field
     assert np.abs(fused[inner, inner] - even[inner, inner]).max() < 1
-
-
-def test_a_bundle_fuses_a_pair_of_odd_size(odd):
     fused = fusers.bundle_fuser('msrs_rt')(odd)
     assert (fused.shape, fused.dtype) == (HW, np.uint8)
 
@@ -114,11 +111,10 @@ def test_six_classes_are_measured_on_a_plain_folder(save_detector, write_pairs, 
     assert boxes == {'person': 0, 'car': 2, 'all': 2}  # bus and truck count as car
 
 
-def test_a_run_without_class_names_has_those_of_msrs(save_detector):
+def test_a_run_has_the_classes_of_msrs_or_its_own_and_other_runs_are_refused(
+    save_detector, fusion
+):
     assert read_detector(save_detector(3))[1] == ('person', 'bicycle', 'car')
-
-
-def test_a_run_of_another_network_or_other_classes_is_refused(save_detector, fusion):
     detector = save_detector(6)
     with pytest.raises(FusionError, match=r'6 classes .* 3'):
         read_detector(detector)
