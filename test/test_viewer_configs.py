@@ -5,6 +5,8 @@ import json
 import pytest
 import yaml
 
+from tdfusion_ros.core.config import FusionConfig
+
 INPUTS = {'rgb/image_raw', 'ir/image_raw'}
 OUTPUTS = {'fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw'}
 
@@ -70,3 +72,13 @@ def test_foxglove_shows_inputs_and_outputs_and_boxes_over_the_fused_image_alone(
         if 'annotations' in mode
     }
     assert drawn == {'/fused/image_raw': {'/fused/annotations': {'visible': True}}}
+
+
+def test_the_analyzer_takes_the_statuses_of_the_node(root):
+    text = (root / 'config' / 'diagnostic_aggregator.yaml').read_text(encoding='utf-8')
+    analyzer = yaml.safe_load(text)['/**']['ros__parameters']['tdfusion']
+    status = '/tdfusion: rgb stream'  # as node/diagnostics_publisher.py names it
+    assert [status.startswith(prefix) for prefix in analyzer['startswith']] == [True]
+    assert analyzer['timeout'] > FusionConfig().diagnostics_period_s
+    (prefix,) = analyzer['remove_prefix']
+    assert status.removeprefix(prefix) == 'rgb stream'

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -19,6 +20,7 @@ from tdfusion_ros.core.stamps import check_stamp
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bag_topics import info_topic
 from tdfusion_ros.formats.bag_topics import transport_topic
 from tdfusion_ros.formats.bag_topics import wrong_type
 from tdfusion_ros.formats.decode import SizeGuard
@@ -76,7 +78,7 @@ class Inputs:
         for stream in STREAMS:
             self._subscriptions[f'{stream}_info'] = node.create_subscription(
                 CameraInfo,
-                f'{stream}/camera_info',
+                self._remapped(stream, f'{stream}/camera_info', info_topic),
                 partial(self._infos.__setitem__, stream),
                 qos_profile_sensor_data,
             )
@@ -130,7 +132,23 @@ class Inputs:
         return getattr(self._config, stream).image_transport
 
     def _topic(self, stream: str) -> str:
-        return transport_topic(f'{stream}/image_raw', self._transport(stream))
+        sent = partial(transport_topic, transport=self._transport(stream))
+        return self._remapped(stream, sent(f'{stream}/image_raw'), sent)
+
+    def _remapped(self, stream: str, name: str, beside: Callable[[str], str]) -> str:
+        """
+        Return a topic of a camera: if only its raw images are remapped, the one beside them.
+
+        :param beside: returns the topic that belongs to one of raw images.
+        """
+        is_remapped = {
+            topic: self._node.resolve_topic_name(topic)
+            != self._node.resolve_topic_name(topic, only_expand=True)
+            for topic in (name, f'{stream}/image_raw')
+        }
+        if is_remapped[name] or not is_remapped[f'{stream}/image_raw']:
+            return name
+        return beside(self._node.resolve_topic_name(f'{stream}/image_raw'))
 
     def _profile(self, stream: str, name: str) -> QoSProfile | None:
         """Return the profile to subscribe with; None while AUTO knows no publisher."""
@@ -159,7 +177,8 @@ class Inputs:
             Image if self._transport(stream) == 'raw' else CompressedImage,
             topic,  # not the resolved name: ROS would remap it a second time
             partial(self._receive, stream),
-            profile,
+            copy(profile),
+            qos_overriding_options=qos.overrides(self._node, name, 'subscription'),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=lambda _: self._warn_incompatible(name),
                 message_lost=partial(self._count_lost, stream),

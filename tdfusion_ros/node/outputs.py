@@ -48,22 +48,28 @@ class Outputs:
             **dict.fromkeys(COMPRESSED.values(), CompressedImage),
             'fused/camera_info': CameraInfo,
             'detections': Detection2DArray,
+            'label_info': LabelInfo,
             **{f'~/debug/{name}': Float64 for name in TIMES},
         }
         with suppress(ImportError):  # foxglove_msgs is optional
             kinds[ANNOTATIONS] = self._types.get(foxglove.KIND)
-        profile = qos.named(config.output_qos)
         self._publishers = {
-            topic: node.create_publisher(kind, topic, profile) for topic, kind in kinds.items()
+            topic: node.create_publisher(
+                kind,
+                topic,
+                qos.latched() if kind is LabelInfo else qos.named(config.output_qos),
+                qos_overriding_options=qos.overrides(
+                    node, node.resolve_topic_name(topic), 'publisher'
+                ),
+            )
+            for topic, kind in kinds.items()
         }
-        self._publishers['label_info'] = node.create_publisher(
-            LabelInfo, 'label_info', qos.latched()
-        )
         self.announce(config.score_threshold)
 
     def announce(self, score_threshold: float) -> None:
         """Publish the names of the classes and the lowest score that is reported."""
         now_ns = self._node.get_clock().now().nanoseconds
+        self._announced = now_ns, score_threshold
         header = messages.header(self._types, Frame(np.zeros((1, 1), np.uint8), now_ns))
         self._publishers['label_info'].publish(
             messages.label_info(self._types, header, self._classes, score_threshold)
@@ -90,6 +96,9 @@ class Outputs:
 
         :param infos: latest camera info by stream; one of another image size is not published.
         """
+        at_ns, score_threshold = self._announced
+        if not at_ns:  # simulated time had not started
+            self.announce(score_threshold)
         header = messages.header(self._types, pair.reference)
         found = result.detections
         self._publishers['detections'].publish(

@@ -118,12 +118,12 @@ def _declare(node: Node) -> dict[str, Any]:
             if (typed := _with_type(given)) is not given:
                 node.set_parameters([typed])
         except (InvalidParameterTypeException, InvalidParameterValueException):
-            refused[name] = _overrides(node)[name].value
+            refused[name] = parameter_overrides(node)[name].value
             node.declare_parameter(name, value, descriptor, ignore_override=True)
     unknown = ParameterDescriptor(
         description='Unknown: delete it, then configure.', dynamic_typing=True
     )
-    for name in _overrides(node):
+    for name in parameter_overrides(node):
         if not node.has_parameter(name) and not name.startswith(ROS_PARAMETERS):
             node.declare_parameter(name, None, unknown)
     return refused
@@ -137,7 +137,8 @@ def _with_type(parameter: Parameter) -> Parameter:
     return parameter
 
 
-def _overrides(node: Node) -> Mapping[str, Parameter]:
+def parameter_overrides(node: Node) -> Mapping[str, Parameter]:
+    """Return the parameters that were given, declared or not, by name."""
     # rclpy has no public access to values that were given but not declared, or refused.
     return getattr(node, '_parameter_overrides', {})
 

@@ -2,10 +2,15 @@
 
 from collections.abc import Iterable
 
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy
+from rclpy.qos import QoSPolicyKind
 from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from tdfusion_ros.node.parameters import parameter_overrides
 
 DEPTH = 5  # input images only wait while the receiving thread decodes another one
 RELIABILITY = {
@@ -38,3 +43,16 @@ def matching(publishers: Iterable[TopicEndpointInfo]) -> QoSProfile | None:
     if not offered:
         return None
     return named('RELIABLE' if offered == {ReliabilityPolicy.RELIABLE} else 'SENSOR_DATA')
+
+
+def overrides(node: Node, topic: str, entity: str) -> QoSOverridingOptions:
+    """
+    Return the policies that the user set as ``qos_overrides.TOPIC.ENTITY.POLICY``.
+
+    Only those: rclpy would keep the first value of every other one, and AUTO changes some.
+
+    :param topic: full name. :param entity: ``publisher`` or ``subscription``.
+    """
+    given = parameter_overrides(node)
+    prefix = f'qos_overrides.{topic}.{entity}.'
+    return QoSOverridingOptions([k for k in QoSPolicyKind if f'{prefix}{k.name.lower()}' in given])

@@ -99,3 +99,16 @@ def test_named_qos_applies_to_inputs_and_outputs(make_node, name, reliable):
 
 def test_system_default_qos_receives_from_reliable_publishers(stage):
     stage.run({'input_qos': 'SYSTEM_DEFAULT'})
+
+
+def test_policies_that_the_user_sets_replace_those_of_the_node(stage):
+    prefix = 'qos_overrides./{}/image_raw.{}.reliability'
+    overrides = {
+        prefix.format('rgb', 'subscription'): 'best_effort',
+        prefix.format('fused', 'publisher'): 'best_effort',
+    }
+    client = stage.run(overrides)
+    assert is_reliable(client.node.get_subscriptions_info_by_topic('/rgb/image_raw')) is False
+    assert is_reliable(client.node.get_subscriptions_info_by_topic('/ir/image_raw')) is True
+    assert is_reliable(client.node.get_publishers_info_by_topic('/fused/image_raw')) is False
+    assert is_reliable(client.node.get_publishers_info_by_topic('/overlay/image_raw')) is True

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from rig import pictures
 from rig.client import OUTPUTS
+from rosgraph_msgs.msg import Clock
 
 pytestmark = pytest.mark.ros
 
@@ -88,3 +89,32 @@ def test_a_camera_info_of_another_size_is_not_passed_on(client):
     sizes = {(m.height, m.width) for m in client.received['fused/camera_info']}
     assert sizes <= {pictures.SMALL_HW}  # the previous info, until the new one is received
     client.warm_up(client.pair_with_infos())
+
+
+def test_labels_that_were_announced_before_simulated_time_began_get_a_stamp(stage):
+    client = stage.client()
+    client.listen('label_info', 'detections')
+    stage.start_node({'use_sim_time': True})
+    client.wait_until(lambda: client.received['label_info'], 'label_info')
+    clock = client.node.create_publisher(Clock, '/clock', 10)
+    client.offer('rgb', 'ir')
+
+    def make_pair(stamp_ns):
+        clock.publish(Clock(clock=pictures.header(stamp_ns, '').stamp))
+        return pictures.pair(stamp_ns)
+
+    client.drive(lambda: len(client.received['label_info']) > 1, make_pair)
+    first, second = (pictures.stamp_ns(m) for m in client.received['label_info'])
+    assert first == 0 < second
+
+
+def test_a_remapping_of_the_raw_images_holds_for_all_topics_of_the_camera(stage):
+    client = stage.client()
+    node = stage.start_node(
+        {'rgb.image_transport': 'compressed'},
+        remappings=('rgb/image_raw:=/cam/image', 'ir/image_raw:=/t/raw', 'ir/camera_info:=/i'),
+    )
+    client.wait_until(lambda: 'receiving' in node.log(), 'the node to subscribe')
+    assert 'rgb images from /cam/image/compressed, ir images from /t/raw' in node.log()
+    for topic in ('/cam/camera_info', '/i'):
+        client.wait_until(lambda t=topic: client.node.count_subscribers(t) == 1, topic)

@@ -112,10 +112,13 @@ class Stage:
         *,
         namespace: str | None = None,
         script: tuple[str, ...] = ('-m', 'tdfusion_ros.node'),
+        remappings: tuple[str, ...] = (),
     ) -> NodeProcess:
         """Start the node with these parameters; it publishes diagnostics often."""
         given = {'diagnostics_period_s': 0.1, **(parameters or {})}
         arguments = [*script, *ros_arguments(given)]
+        for remapping in remappings:
+            arguments += ['-r', remapping]
         if full := self._namespace if namespace is None else namespace:
             arguments += ['-r', f'__ns:={full}']
         node = NodeProcess(arguments, self._folder / f'node_{len(self._nodes)}.log')
