@@ -25,9 +25,8 @@ class CudaBackend:
     """
     Run the network of a bundle with torch.
 
-    Channels last, as cuDNN's half-precision convolutions prefer it; not measured for so few
-    channels. The layout is not chosen by a trial at startup, because then the results could differ
-    from one start to the next. No torch.compile: it needs a compiler on the robot.
+    The layout is not chosen by a trial at startup, because then the results could differ from one
+    start to the next. No torch.compile: it needs a compiler on the robot.
 
     :raises ConfigError: if there is no driver, no torch, or no GPU that torch can use.
     :raises ModelError: if the network cannot be built or moved to the GPU.
@@ -52,9 +51,7 @@ class CudaBackend:
         self._device = torch.device('cuda')
         model = network.to_half(network.load_network(bundle.architecture, bundle.weights()))
         try:
-            model = model.to(self._device)
-            order = torch.channels_last
-            self._model = model.to(memory_format=order)  # type: ignore[call-overload]
+            self._model = network.lay_out(model.to(self._device))
             card = torch.cuda.get_device_name(self._device)
         except RuntimeError as error:
             raise ModelError(f'torch cannot move the model to the GPU: {error}') from error

@@ -27,7 +27,7 @@ class CapturedStep:
         self._done = torch.cuda.Event(blocking=True)
         self._graph = torch.cuda.CUDAGraph()
         self._coverage: np.ndarray | None = None  # the one on the device, if it cannot change
-        pinned = device.type == 'cuda'
+        self._pinned = pinned = device.type == 'cuda'
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             self._host_inputs = (
                 torch.zeros(*size_hw, 3, dtype=torch.uint8, pin_memory=pinned),
@@ -43,10 +43,6 @@ class CapturedStep:
                 self._graph, stream=self._stream, capture_error_mode='thread_local'
             ):
                 self._outputs = tuple(tensor.contiguous() for tensor in step(*self._inputs))
-            self._host_outputs = tuple(
-                torch.zeros(tensor.shape, dtype=tensor.dtype, pin_memory=pinned)
-                for tensor in self._outputs
-            )
 
     def run(self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray) -> tuple[np.ndarray, ...]:
         """Run on (H, W, 3) uint8 and twice (H, W) float32; return new arrays."""
@@ -61,8 +57,14 @@ class CapturedStep:
             for _, here, there in images:
                 there.copy_(here, non_blocking=True)
             self._graph.replay()
-            for here, there in zip(self._host_outputs, self._outputs, strict=True):
+            # New pinned memory, which the caller gets without a further copy; torch keeps what was
+            # freed for the next frames.
+            outputs = [
+                torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self._pinned)
+                for tensor in self._outputs
+            ]
+            for here, there in zip(outputs, self._outputs, strict=True):
                 here.copy_(there, non_blocking=True)
             self._done.record(self._stream)
         self._done.synchronize()
-        return tuple(tensor.numpy().copy() for tensor in self._host_outputs)
+        return tuple(tensor.numpy() for tensor in outputs)

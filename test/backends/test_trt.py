@@ -62,7 +62,7 @@ class FakePlan:
     def __init__(self, graph, plan, size_hw):
         self.cpu, self.wrong, self.size_hw = CpuBackend(graph), plan == b'wrong', size_hw
 
-    def run(self, rgb, ir, coverage):
+    def run(self, rgb, ir, coverage, *, fused=True):
         assert ir.shape == self.size_hw
         raw = self.cpu.run(rgb, ir, coverage)
         return RawOutput(255 - raw.fused if self.wrong else raw.fused, raw.boxes_xyxy, raw.scores)
