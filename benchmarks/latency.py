@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.stream import SKEW_NS
-from benchmarks.stream import stamp_of
 from benchmarks.stream import Stream
 from demo.player import drops
 from demo.player import drops_text
@@ -34,12 +33,13 @@ from demo.run import dds_environment
 from demo.run import start_node
 from demo.run import stop_node
 from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.formats.messages import cdr_stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.bench.benchmark import demo_bag
-from tdfusion_ros.tools.bench.benchmark import write_report
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 from tdfusion_ros.tools.bench.message_pairs import image_encoding
@@ -141,7 +141,7 @@ def measure(options: Namespace, log: Path) -> dict[str, Any]:
 
     def record(topic: str, data: bytes) -> None:
         if topic == '/fused/image_raw':
-            received[stamp_of(data)] = monotonic()
+            received[cdr_stamp_ns(data)] = monotonic()
 
     settings = [f'rgb.image_transport:={rgb.transport}', f'ir.image_transport:={ir.transport}']
     node = start_node(log, (*settings, 'diagnostics_period_s:=0.5', *options.param))
@@ -217,7 +217,7 @@ def main() -> int:
             print(f'latency: {error}; log of the node:\n{lines}', file=sys.stderr)
             return 1
     print(text(report))
-    write_report(report, options.output)
+    write_json(options.output, report)
     return int(report['grows'])
 
 

@@ -10,8 +10,6 @@ than that of a segmenter trained as a whole (``config/train/segmenter.yaml``), b
 image shows the classes to a network that never saw a fused one.
 """
 
-from argparse import ArgumentParser
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,12 +20,12 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from tdfusion_ros.atomic import write_json
 from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.yolox import LEVELS
 from tdfusion_ros.nets.yolox import WIDTHS
 from tdfusion_ros.nets.yolox import Yolox
-from tdfusion_ros.tools.bench.benchmark import write_report
 from training import shell
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
@@ -132,11 +130,7 @@ def measure(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train and measure all heads, print the table."""
-    parser = ArgumentParser(
-        prog='python -m benchmarks.segmentation',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shell.parser('benchmarks.segmentation', __doc__)
     add = parser.add_argument
     add('pretrained', metavar='YOLOX', help='ONNX file of YOLOX-Nano')
     add('--data', required=True, help='data set with masks and the splits train and val')
@@ -168,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(markdown_table(['input', 'mIoU', *names], rows[-1:]), flush=True)
     print(f'{options.data}, {options.steps} steps, seeds {options.seeds}')
     print(markdown_table(['input', 'mIoU', *names], rows))
-    write_report({'classes': list(names), 'IoU': result}, options.output)
+    write_json(options.output, {'classes': list(names), 'IoU': result})
 
 
 if __name__ == '__main__':

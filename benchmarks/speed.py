@@ -20,12 +20,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import write_json
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.tools.bench.benchmark import write_report
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 from tdfusion_ros.tools.bench.turns import ratio
@@ -127,7 +127,7 @@ def main() -> int:
         (size_hw,) = sizes_hw([options.size])
         report = compare(options.model, size_hw, options.rounds)
         print(text(report))
-        write_report(report, options.output)
+        write_json(options.output, report)
     except FusionError as error:
         print(f'speed: {error}', file=sys.stderr)
         return 1

@@ -11,12 +11,6 @@ STAMP_OFFSET = 4  # after the CDR encapsulation header
 SKEW_NS = 1_000_000  # of ir to rgb: real triggered cameras are never exactly simultaneous
 
 
-def stamp_of(data: bytes) -> int:
-    """Return the header stamp of a serialized image [ns]."""
-    sec, nanosec = STAMP.unpack_from(data, STAMP_OFFSET)
-    return sec * 1_000_000_000 + nanosec
-
-
 class Stream:
     """One camera (``rgb`` or ``ir``): its topic and its serialized images, sent in a cycle."""
 

@@ -70,11 +70,7 @@ def stop_node(node: subprocess.Popen) -> int:
 
 
 def play(bag: Path, result: Path, node: subprocess.Popen) -> dict[str, str]:
-    """
-    Play the whole bag once and record the results; return the node's last diagnostics.
-
-    :raises FusionError: if the node does not subscribe, or ends, or the bag is unreadable.
-    """
+    """Play a whole bag and record the results; return the last diagnostics, or a FusionError."""
     with BagReader(bag) as reader, BagWriter(result) as writer:
 
         def record(topic: str, data: bytes) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from contextlib import suppress
 import errno
+import json
 import os
 from pathlib import Path
 from secrets import token_hex
 import shutil
 import stat
+from typing import Any
 
 from tdfusion_ros.core.errors import OutputError
 
@@ -62,6 +64,12 @@ def replace_files(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
         _sync_folder(folder)
 
 
+def write_json(path: Path | None, content: Any) -> None:
+    """Write content as a JSON file, if there is a path, as :func:`write_files`."""
+    if path is not None:
+        write_file(path, json.dumps(content, indent=2) + '\n')
+
+
 def check_file(path: Path | None) -> None:
     """Raise OutputError before the work if a file (None: no file) cannot be written later."""
     if path is None:
@@ -104,6 +112,8 @@ class NewFolder:
     """
     A folder that appears under its name when it is complete.
 
+    As a context manager it gives its place, and is discarded if an exception ends the context.
+
     :raises OutputError: if ``path`` exists or it cannot be made.
     """
 
@@ -117,6 +127,14 @@ class NewFolder:
             self._holder.mkdir()
         self.partial = self._holder / path.name
         """Where to write; has the final name, and has to be made."""
+
+    def __enter__(self) -> Path:
+        return self.partial
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.commit()
+        self.discard()
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file in it; OutputError if that is impossible."""
@@ -138,17 +156,6 @@ class NewFolder:
     def discard(self) -> None:
         """Remove what was not committed."""
         shutil.rmtree(self._holder, ignore_errors=True)
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield the place of a :class:`NewFolder`, which appears if the context ends well."""
-    folder = NewFolder(path)
-    try:
-        yield folder.partial
-        folder.commit()
-    finally:
-        folder.discard()
 
 
 def _is_device(path: Path) -> bool:

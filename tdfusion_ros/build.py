@@ -4,8 +4,6 @@ from collections.abc import Callable
 import os
 from pathlib import Path
 
-import yaml
-
 from tdfusion_ros.backends import DescribedBackend
 from tdfusion_ros.backends import open_backend
 from tdfusion_ros.backends.bundle import read_bundle
@@ -19,18 +17,13 @@ from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.core.registration import check_view
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.plain_yaml import reading
 
 PACKAGE = 'tdfusion_ros'
 
 
 def build_pipeline(config: FusionConfig, report: Callable[[str], None] = print) -> Pipeline:
-    """
-    Return a pipeline whose backend has already run.
-
-    :param report: is called with a sentence for the log, as on the choice of ``backend: auto``.
-    :raises FusionError: if the model, the calibration or the backend cannot be used.
-    """
+    """Return a pipeline whose backend has run; ``report`` takes sentences; or a FusionError."""
     bundle = read_bundle(find_bundle(config.model))
     calibration = load_calibration(config.calibration)
     wanted_classes(config.class_filter, bundle.contract.classes)  # before an engine is built
@@ -43,11 +36,7 @@ def build_engines(
     sizes_hw: tuple[tuple[int, int], ...],
     report: Callable[[str], None] = print,
 ) -> DescribedBackend:
-    """
-    Build and cache the engines that the node would build at startup, for these image sizes.
-
-    :raises FusionError: if the model or the backend cannot be used.
-    """
+    """Build and cache what the node would build at startup for these sizes; or a FusionError."""
     bundle = read_bundle(find_bundle(config.model))
     return open_backend(config.backend, bundle, report, sizes_hw)
 
@@ -88,11 +77,8 @@ def find_bundle(model: str) -> Path:
     """
     if '/' in model and (Path(model).expanduser() / 'model.json').is_file():
         return Path(model).expanduser()
-    shipped = {
-        path.parent.name: path.parent
-        for share in reversed(share_folders())
-        for path in sorted(share.glob('models/*/model.json'))
-    }
+    found = (sorted(share.glob('models/*/model.json')) for share in reversed(share_folders()))
+    shipped = {path.parent.name: path.parent for paths in found for path in paths}
     if model in shipped:
         return shipped[model]
     hint = '' if '/' in model else f'; write a folder with a slash, as ./{model or "mine"}'
@@ -106,12 +92,9 @@ def load_calibration(path: str) -> Calibration:
     """Read a calibration file; an empty path means that both cameras have the same view."""
     if not path:
         return Identity()
-    try:
+    with reading(CalibrationError, f'calibration {path} cannot be read'):
         raw = read_yaml(Path(path).expanduser().read_text(encoding='utf-8'))
+    with reading(CalibrationError, f'calibration {path}', CalibrationError):
         calibration = parse_calibration(raw)
         check_view(calibration)
         return calibration
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f'calibration {path} cannot be read: {reason(error)}') from None
-    except CalibrationError as error:
-        raise CalibrationError(f'calibration {path}: {error}') from None

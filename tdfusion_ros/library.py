@@ -142,14 +142,9 @@ def load(
         and pairing have no effect here.
     :raises FusionError: if a setting, the model, the calibration or the backend cannot be used.
     """
-    config = from_mapping(
-        {
-            'model': model if isinstance(model, str) else str(model.expanduser().absolute()),
-            'backend': backend,
-            'calibration': str(calibration or ''),
-            **settings,
-        }
-    )
+    name = model if isinstance(model, str) else str(model.expanduser().absolute())
+    own = {'model': name, 'backend': backend, 'calibration': str(calibration or '')}
+    config = from_mapping({**own, **settings})
     return Fuser(build_pipeline(config, log.info))
 
 

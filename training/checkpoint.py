@@ -20,11 +20,12 @@ from torch import Tensor
 
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_file
+from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets import perception
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
-from tdfusion_ros.nets.perception import build_network
 from tdfusion_ros.nets.yolox import Yolox
 from training.config import RENAMED
 from training.method.loss_net import LossNet
@@ -39,37 +40,30 @@ N = TypeVar('N', bound=nn.Module)
 WEIGHTS = 'weights.safetensors'
 DESCRIPTION = 'run.json'
 UNFINISHED = 'unfinished.safetensors'
-NAMES: dict[type[nn.Module], str] = {
-    FusionRT: 'fusion_rt',
-    FusionPaper: 'fusion',
-    Detector: 'detector',
-    Yolox: 'yolox',
-    LossNetRT: 'loss_net_rt',
-    LossNetPaper: 'loss_net',
-    Segmenter: 'segformer',
+NETWORKS: dict[str, tuple[Any, Any]] = {
+    **perception.NETWORKS,
+    'loss_net_rt': (LossNetRT, LossNetConfig),
+    'loss_net': (LossNetPaper, LossNetPaperConfig),
+    'segformer': (Segmenter, SegmenterConfig),
 }
+"""The class of each network that can be saved, and of its settings, by name."""
 
 
-def architecture(network: nn.Module) -> dict[str, Any]:
+def architecture(network: Any) -> dict[str, Any]:
     """Return the name and the settings from which the network can be rebuilt."""
-    if type(network) not in NAMES:
+    name = next((name for name, (kind, _) in NETWORKS.items() if type(network) is kind), '')
+    if not name:
         raise ValueError(f'{type(network).__name__} is not a network that can be saved')
-    config = getattr(network, 'config', None)
-    return {'name': NAMES[type(network)], **(asdict(config) if config else {})}
+    return {'name': name, **asdict(network.config)}
 
 
 def make_folder(folder: str | Path, what: str, option: str) -> None:
-    """
-    Make a folder for results, if there is none; ``option``: how to name another.
-
-    :raises FusionError: if it cannot be made, or nothing can be written in it.
-    """
+    """Make a folder for results if there is none; or a FusionError that names ``option``."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ModelError(
-            f'{what} {folder} cannot be made: {error.strerror}: name another with {option}'
-        ) from None
+        why = f'cannot be made: {error.strerror}: name another with {option}'
+        raise ModelError(f'{what} {folder} {why}') from None
     check_file(Path(folder) / DESCRIPTION)
 
 
@@ -77,9 +71,9 @@ def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, A
     """Write weights and their description; the description says how to rebuild the network."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_tensors(folder / WEIGHTS, _on_cpu(network.state_dict()))
+    write_file(folder / WEIGHTS, save(_on_cpu(network.state_dict())))
     content = {'architecture': architecture(network), **description}
-    write_file(folder / DESCRIPTION, json.dumps(content, indent=2) + '\n')
+    write_json(folder / DESCRIPTION, content)
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
@@ -95,20 +89,8 @@ def read_description(folder: str | Path) -> dict[str, Any]:
 
 def load_run(folder: str | Path) -> nn.Module:
     """Return the network of a run folder, ready for inference; ModelError if it is none."""
-    network: nn.Module
     with _reading(Path(folder)):
-        settings = read_description(folder)['architecture']
-        sizes = {name: value for name, value in settings.items() if name != 'name'}
-        match settings['name']:
-            case 'loss_net_rt':
-                network = LossNetRT(LossNetConfig(**sizes))
-            case 'loss_net':
-                network = LossNetPaper(LossNetPaperConfig(**sizes))
-            case 'segformer':
-                config = SegmenterConfig(tuple(settings['classes']), settings['inputs'])
-                network = Segmenter(config)
-            case _:
-                network = build_network(settings)
+        network = perception.build_network(read_description(folder)['architecture'], NETWORKS)
         network.load_state_dict(_read_tensors(Path(folder) / WEIGHTS)[0])
     return network.eval()
 
@@ -183,17 +165,13 @@ def save_unfinished(
             for key, value in _on_cpu(state).items():
                 tensors[f'optimizer/{name}/{index}/{key}'] = value
     notes = {'progress': json.dumps(progress), 'facts': json.dumps(identity)}
-    _write_tensors(folder / UNFINISHED, tensors, notes)
+    write_file(folder / UNFINISHED, save(tensors, notes))
 
 
 def load_unfinished(
     folder: Path, networks: Networks, optimizers: Optimizers, identity: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """
-    Load the state of an interrupted run and return its ``progress``; empty without.
-
-    :raises ModelError: if the run is finished, its ``identity`` was different, or it is damaged.
-    """
+    """Load the state of an interrupted run, return its ``progress``, or {}; or a ModelError."""
     if (folder / DESCRIPTION).is_file():
         raise ModelError(f'{folder} contains a finished run: choose another run=FOLDER')
     path = folder / UNFINISHED
@@ -246,13 +224,6 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ModelError(
             f'{path} cannot be read ({error}): restore it, or delete it and train again'
         ) from None
-
-
-def _write_tensors(
-    path: Path, tensors: dict[str, Tensor], notes: dict[str, str] | None = None
-) -> None:
-    """Write a safetensors file at once: an interruption leaves the previous file."""
-    write_file(path, save(tensors, notes))
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

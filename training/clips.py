@@ -11,16 +11,13 @@ a clip without cars, each car is a mistake. Twins are two boxes that overlap by 
 one class or person and car: mostly two boxes of one object.
 """
 
-from argparse import ArgumentParser
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
-import json
 from pathlib import Path
 
 from tqdm import tqdm
 
 from tdfusion_ros.atomic import check_file
-from tdfusion_ros.atomic import write_file
+from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.config import FusionConfig
 from training import shell
 from training.data.clips import open_clips
@@ -30,19 +27,15 @@ from training.measure import video
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, measure, print."""
-    parser = ArgumentParser(
-        prog='python -m training.clips',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shell.parser('training.clips', __doc__)
     add = parser.add_argument
     add('clips', nargs='+', metavar='CLIP', help='bags, or folders')
     add('--bundle', action='append', default=[], metavar='FOLDER', help='repeatable')
     add('--fusion', action='append', default=[], metavar='RUN', help='a fusion run; repeatable')
     add('--score', type=float, default=FusionConfig().score_threshold, help="default: the node's")
-    add('-o', '--output', help='JSON file to write')
+    add('-o', '--output', type=Path, help='JSON file to write')
     options = parser.parse_args(arguments)
-    check_file(Path(options.output) if options.output else None)
+    check_file(options.output)
     content = {}
     clips = [clip for path in options.clips for clip in open_clips(path)]
     for clip in clips:
@@ -58,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f'boxes with a score of {options.score:g} or more\n{tables.format_table(boxes)}')
         found = {'steadiness': steadiness, 'boxes': boxes}
         content[clip.name] = {name: tables.rounded(table) for name, table in found.items()}
-    if options.output:
-        write_file(Path(options.output), json.dumps(content, indent=2) + '\n')
+    write_json(options.output, content)
 
 
 if __name__ == '__main__':

@@ -9,23 +9,20 @@ same seeds. Finished runs are only measured, so the table can be interrupted and
 runs are checked before the first step. Figures of each seed are written to OUTPUT/table.json.
 """
 
-from argparse import ArgumentParser
 from argparse import Namespace
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tdfusion_ros.atomic import write_file
+from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import ConfigError
 from training import shell
@@ -153,11 +150,7 @@ def format_row(
 
 def parse(arguments: Sequence[str] | None) -> Namespace:
     """Return the options."""
-    parser = ArgumentParser(
-        prog='python -m training.compare',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shell.parser('training.compare', __doc__)
     add = parser.add_argument
     add('settings', nargs='*', metavar='KEY=VALUE', help='settings of the detector; first')
     add('--fused', nargs='*', default=[], metavar='NAME=RUN', help='fusion runs')
@@ -197,8 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name: {'seeds': [tables.rounded(p) for p in row.precision], 'first seed': intervals[name]}
         for name, row in rows.items()
     }
-    text = json.dumps(content, indent=2) + '\n'
-    write_file(Path(options.output) / 'table.json', text)
+    write_json(Path(options.output) / 'table.json', content)
 
 
 if __name__ == '__main__':

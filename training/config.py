@@ -12,23 +12,49 @@ from dataclasses import fields
 from typing import Any
 
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.setting import cast
+from tdfusion_ros.core.setting import check
 from tdfusion_ros.core.setting import setting
-from training.config_data import check_value
-from training.config_data import DataConfig
 
-RENAMED = {
-    'teacher': 'task_networks',
-    'pull': 'prior_strength',
-    'look_ahead': 'inner_steps',
-}
+RENAMED = {'teacher': 'task_networks', 'pull': 'prior_strength', 'look_ahead': 'inner_steps'}
 """Names of settings in earlier versions, and what they are called now."""
 NETWORK_RUNS = (
     *('fusion', 'imitate', 'loss', 'detector', 'frozen_detector', 'segmenter', 'pretrained'),
 )
 """Settings that name the run folder of another network, or its file of pretrained weights."""
 PATHS = ('data', 'run', *NETWORK_RUNS)
+DEVICES = ('auto', 'cpu', 'cuda')
+NETWORKS = ('fusion_rt', 'fusion')
 EXECUTION = ('threads', 'device', 'workers', 'save_every', 'panel_every')
 """Settings that do not change what is trained: a run can continue with other values."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Settings of the data and their augmentation."""
+
+    data: str = setting('', 'Folder of the data set (required).')
+    split: str = setting('train', 'Name of the split to train on.')
+    limit: int = setting(0, 'Use only the first N pairs of each split; 0: all of them.', low=0)
+    crop_hw: tuple[int, int] = setting((256, 256), 'Height and width of a crop [px].')
+    scale_range: tuple[float, float] = setting((0.7, 1.3), 'Random magnification of a crop.')
+    mosaic: float = setting(0.0, 'Share of crops that are put together from four images.')
+    photometric: float = setting(1.0, 'Strength of the random brightness, contrast, gamma.')
+    stretch: float = setting(
+        0.0,
+        'Share of crops in which ir is stretched to all gray levels, as the robot does for a '
+        '16-bit camera.',
+    )
+    invert: float = setting(0.5, 'Share of the stretched crops in which warm is dark.')
+    misregistration_px: float = setting(
+        0.0, 'Largest shift of ir against rgb, in pixels of the crop.', low=0
+    )
+    modality_dropout: float = setting(
+        0.0, 'Share of crops in which one camera is black, as when its stream stalls.'
+    )
+    partial_coverage: float = setting(
+        0.0, 'Share of crops in which the thermal camera sees only a part of the rgb image.'
+    )
 
 
 @dataclass(frozen=True)
@@ -56,22 +82,18 @@ class TrainConfig(DataConfig):
     save_every: int = setting(250, 'Steps between saved states to resume from.', low=1)
     panel_every: int = setting(500, 'Steps between two panels of images; 0: never.', low=0)
     device: str = setting(
-        'auto',
-        'Where networks run; auto: cuda if there is one, else cpu.',
-        choices=('auto', 'cpu', 'cuda'),
+        'auto', 'Where networks run; auto: cuda if there is one, else cpu.', choices=DEVICES
     )
     workers: int = setting(
-        -1,
-        'Threads that prepare batches; 0: none; -1: none on the CPU, else up to 8.',
-        low=-1,
+        -1, 'Threads that prepare batches; 0: none; -1: none on the CPU, else up to 8.', low=-1
     )
     threads: int = setting(2, 'CPU threads of torch.', low=1)
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            check_value(f, getattr(self, f.name))
-            if isinstance(getattr(self, f.name), list):
-                object.__setattr__(self, f.name, tuple(getattr(self, f.name)))
+        for f in (f for f in fields(self) if f.init):
+            value = cast(f.name, getattr(self, f.name), f.default)
+            check(f.name, value, f.metadata)
+            object.__setattr__(self, f.name, value)
         if any(size % 32 for size in self.crop_hw):
             raise ConfigError(f'crop_hw must be multiples of 32, got {self.crop_hw}')
 
@@ -88,9 +110,7 @@ class FusionNetworkTask(TrainConfig):
         '', 'Run folder, or bundle, of the fusion network to start from; empty: a new one.'
     )
     network: str = setting(
-        'fusion_rt',
-        'Fusion network: fusion_rt (real time), or fusion (of the paper).',
-        choices=('fusion_rt', 'fusion'),
+        'fusion_rt', 'Network: fusion_rt (real time), or fusion (paper).', choices=NETWORKS
     )
     fusion_width: int = setting(16, 'Channels of the hidden layers of fusion_rt.', low=1)
     fusion_depth: int = setting(8, 'Convolutions of fusion_rt, the head included.', low=2)
@@ -106,8 +126,7 @@ class FusionTask(FusionNetworkTask):
 
     task: str = field(default='fusion', init=False)
     loss: str = setting(
-        '',
-        'Run folder of a learned loss (runs/NAME/loss_net); empty: fixed_loss.',
+        '', 'Run folder of a learned loss (runs/NAME/loss_net); empty: fixed_loss.'
     )
     fixed_loss: str = setting(
         'half',
@@ -146,9 +165,7 @@ class LearnedTask(FusionNetworkTask):
     )
     segmenter: str = setting('', 'Run folder of the frozen segmenter; empty: a new one.')
     segmenter_channels: int = setting(
-        3,
-        'Channels that the segmenter reads: 3, or 1 (luma, as in the paper).',
-        choices=(1, 3),
+        3, 'Channels that the segmenter reads: 3, or 1 (luma, as in the paper).', choices=(1, 3)
     )
     combine: str = setting(
         'sum',
@@ -248,9 +265,7 @@ class SegmentationTask(DownstreamTask):
     task: str = field(default='segmentation', init=False)
     segmenter: str = setting('', 'Run folder of the segmenter to start from; empty: a new one.')
     segmenter_channels: int = setting(
-        3,
-        'Channels that the segmenter reads: 3, or 1 (luma, as in the paper).',
-        choices=(1, 3),
+        3, 'Channels that the segmenter reads: 3, or 1 (luma, as in the paper).', choices=(1, 3)
     )
 
 
@@ -266,11 +281,7 @@ def setting_names(task: str) -> set[str]:
 
 
 def recorded_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Return the settings that a run of this or an earlier version stored, by current names.
-
-    Earlier versions stored those of all tasks: what does not belong to the task is left out.
-    """
+    """Return what a run stored by current names, without what old ones had of other tasks."""
     current = {RENAMED.get(name, name): value for name, value in values.items()}
     known = setting_names(current['task']) | {'task'}
     return {name: value for name, value in current.items() if name in known}
@@ -278,5 +289,5 @@ def recorded_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def result_settings(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that define a result: all except ``PATHS`` and ``EXECUTION``."""
-    kept = asdict(config).keys() - {*PATHS, *EXECUTION}
-    return {name: value for name, value in asdict(config).items() if name in kept}
+    left_out = {*PATHS, *EXECUTION}
+    return {name: value for name, value in asdict(config).items() if name not in left_out}

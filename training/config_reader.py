@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.formats.plain_yaml import reading
 from training.config import PATHS
 from training.config import RENAMED
 from training.config import setting_names
@@ -18,11 +18,7 @@ from training.config import TrainConfig
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
-    """
-    Return the settings of ``values['task']`` (default: fusion), others have their defaults.
-
-    :raises ConfigError: naming the setting that is unknown, renamed, of another task, or wrong.
-    """
+    """Return the settings of ``values['task']`` (default: fusion); or a ConfigError."""
     rest = dict(values)
     task = rest.pop('task', 'fusion')
     if not isinstance(task, str) or task not in TASKS:
@@ -58,7 +54,8 @@ def load_config(arguments: Sequence[str]) -> TrainConfig:
     for argument in arguments:
         if '=' in argument:
             name, _, text = argument.partition('=')
-            values[name] = text if name in PATHS else _number(_parse(text, argument))
+            with reading(ConfigError, f'{argument} is not valid YAML'):
+                values[name] = text if name in PATHS else _number(read_yaml(text) if text else '')
         else:
             values |= _read_yaml(Path(argument))
     config = config_from_mapping(values)
@@ -69,11 +66,8 @@ def load_config(arguments: Sequence[str]) -> TrainConfig:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f'cannot read the settings file {path}: {error}') from None
-    loaded = _parse(text, str(path)) or {}
+    with reading(ConfigError, f'cannot read the settings file {path}'):
+        loaded = read_yaml(path.read_text(encoding='utf-8')) or {}
     if not isinstance(loaded, dict):
         raise ConfigError(f'{path} must contain lines "name: value", got {loaded!r}')
     values = {str(name): _number(value) for name, value in loaded.items()}
@@ -81,13 +75,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         if isinstance(values.get(name), str) and values[name]:
             values[name] = os.path.normpath(path.parent / values[name])
     return values
-
-
-def _parse(text: str, origin: str) -> Any:
-    try:
-        return yaml.safe_load(text) if text else ''
-    except yaml.YAMLError as error:
-        raise ConfigError(f'{origin} is not valid YAML: {error}') from None
 
 
 def _number(value: Any) -> Any:

@@ -27,15 +27,13 @@ and bundles, with average and maximum for comparison:
 
 from argparse import ArgumentParser
 from argparse import Namespace
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from collections.abc import Sequence
-import json
 from pathlib import Path
 from typing import Any
 
 from tdfusion_ros.atomic import check_file
-from tdfusion_ros.atomic import write_file
+from tdfusion_ros.atomic import write_json
 from tdfusion_ros.formats.image_files import write_image
 from training import shell
 from training.data.datasets import mask_classes
@@ -131,11 +129,7 @@ def measure_detection(options: Namespace) -> Mapping[str, Any]:
 
 def make_parser() -> ArgumentParser:
     """Return the parser of the options."""
-    parser = ArgumentParser(
-        prog='python -m training.evaluate',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shell.parser('training.evaluate', __doc__)
     add = parser.add_argument
     for name, text in (
         ('--detector', 'run folder of a detector, or an ONNX file; repeatable'),
@@ -155,7 +149,7 @@ def make_parser() -> ArgumentParser:
     add('--quality', action='store_true', help='fusion quality on the split')
     add('--images', nargs=2, metavar=('RGB', 'IR'), help='fusion quality on two folders of pairs')
     add('--pictures', metavar='FOLDER', help='with quality: write some fused pairs there')
-    add('-o', '--output', help='JSON file to write')
+    add('-o', '--output', type=Path, help='JSON file to write')
     return parser
 
 
@@ -199,7 +193,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, measure, print."""
     options = parse(arguments)
-    check_file(Path(options.output) if options.output else None)
+    check_file(options.output)
     content: Mapping[str, Any]
     if options.detection:
         content = measure_detection(options)
@@ -208,9 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(title)
         print(tables.format_table(table))
         content = tables.rounded(table)
-    if options.output:
-        text = json.dumps(content, indent=2) + '\n'
-        write_file(Path(options.output), text)
+    write_json(options.output, content)
 
 
 if __name__ == '__main__':

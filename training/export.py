@@ -7,15 +7,13 @@ The bundle is measured with ONNX Runtime, as on the robot, on --split of the tra
 --data; the contract (model.json) and the model card contain the figures.
 """
 
-from argparse import ArgumentParser
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 
-from tdfusion_ros.atomic import new_folder
+from tdfusion_ros.atomic import NewFolder
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.backends.bundle import write_contract
 from tdfusion_ros.core.contract import GRAPH_FILE
@@ -134,7 +132,7 @@ def export(
     :param measure_on: folder of a data set and split; None: nothing is measured.
     :param note: a file to append to the card.
     """
-    with new_folder(Path(output)) as folder:
+    with NewFolder(Path(output)) as folder:
         folder.mkdir()
         appended = read_text(Path(note)) if note else ''
         if renewal.is_bundle(run):
@@ -163,11 +161,7 @@ def export(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments and export."""
-    parser = ArgumentParser(
-        prog='python -m training.export',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shell.parser('training.export', __doc__)
     add = parser.add_argument
     add(
         'run',

@@ -13,7 +13,6 @@ the card of a model that is trained on them.
 """
 
 from argparse import ArgumentParser
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
@@ -162,11 +161,7 @@ def write(
 
 def make_parser() -> ArgumentParser:
     """Return the parser of the options."""
-    parser = ArgumentParser(
-        prog='python -m training.pseudo_label',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shell.parser('training.pseudo_label', __doc__)
     add = parser.add_argument
     add(
         'pairs',

@@ -1,10 +1,18 @@
-"""What the commands of the training do with an error: print it, and exit with status 1."""
+"""What the commands of the training share: their parser, and one line for an error."""
 
+from argparse import ArgumentParser
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable
 import sys
 
 from tdfusion_ros.core.errors import FusionError
 from training.data.datasets import DataError
+
+
+def parser(module: str, text: str | None) -> ArgumentParser:
+    """Return a parser for ``python -m MODULE`` that shows the text of the module as its help."""
+    style = RawDescriptionHelpFormatter
+    return ArgumentParser(f'python -m {module}', description=text, formatter_class=style)
 
 
 def run(name: str, main: Callable[[], object]) -> None:

@@ -70,14 +70,11 @@ TRAININGS: dict[str, Callable[[Any, torch.device], Training]] = {
     'fusion': fusion_training,
     'learned': learned_training,
     'imitation': imitation_training,
-    'detection': downstream_training,
-    'segmentation': downstream_training,
+    **dict.fromkeys(('detection', 'segmentation'), downstream_training),
 }
 DETECTOR = 'train config/train/detector.yaml data={data} run=FOLDER'
 NEXT = {
-    'fusion': f'{DETECTOR} fusion={{run}}',
-    'learned': f'{DETECTOR} fusion={{run}}',
-    'imitation': f'{DETECTOR} fusion={{run}}',
+    **dict.fromkeys(('fusion', 'learned', 'imitation'), f'{DETECTOR} fusion={{run}}'),
     'detection': 'evaluate --detector {run} --data {data}',
     'segmentation': 'evaluate --segmenter {run} --data {data}',
 }
@@ -116,13 +113,7 @@ def read_and_train(config: TrainConfig) -> None:
 
 
 def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
-    """
-    Train as ``config`` says, write the run folder, and return the averaged main network.
-
-    An interrupted run resumes from its last saved state.
-
-    :param samples: of ``config.data``, in memory or as a lazy set.
-    """
+    """Train, or resume, as ``config`` says; write the run and return the averaged main network."""
     device = prepare(config)
     state, first_step = open_run(config, device)
     if first_step and distributed.is_main():
@@ -210,11 +201,7 @@ def after_step(state: RunState, log: RunLog, step: int, panel_pairs: Batch) -> N
 
 
 def prepare(config: TrainConfig) -> torch.device:
-    """
-    Set seed and threads, choose the device and print it.
-
-    :raises ConfigError: if the device does not exist, or the batch cannot be divided.
-    """
+    """Set seed and threads; choose, print and return the device; ConfigError without it."""
     device, processes = distributed.choose_device(config.device), distributed.world_size()
     if config.batch % processes:
         raise ConfigError(
@@ -259,11 +246,7 @@ def set_learning_rates(training: Training, factor: float) -> None:
 
 
 def finite_losses(losses: dict[str, Tensor], step: int, batch: Batch) -> dict[str, float]:
-    """
-    Return the losses as numbers, the mean over all processes.
-
-    :raises FusionError: if one is not finite, naming the batch.
-    """
+    """Return the losses, means over all processes; FusionError with the batch if not finite."""
     stacked = torch.stack([value.detach() for value in losses.values()])
     values = dict(zip(losses, distributed.average([stacked])[0].tolist(), strict=True))
     if not all(math.isfinite(value) for value in values.values()):

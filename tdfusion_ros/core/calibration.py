@@ -76,11 +76,8 @@ def parse_calibration(raw: Any) -> Calibration:
         matrix = _numbers(raw.get('homography'), 'homography', (3, 3))
         if abs(np.linalg.det(matrix)) < 1e-12:
             raise CalibrationError('homography cannot be inverted')
-        return Homography(
-            matrix,
-            parse_size(raw.get('rgb_size_hw'), 'rgb_size_hw'),
-            parse_size(raw.get('ir_size_hw'), 'ir_size_hw'),
-        )
+        sizes = (parse_size(raw.get(key), key) for key in ('rgb_size_hw', 'ir_size_hw'))
+        return Homography(matrix, *sizes)
     if mode == 'extrinsics':
         rotation = _numbers(raw.get('rotation'), 'rotation', (3, 3))
         error = np.abs(rotation @ rotation.T - np.eye(3)).max()
@@ -89,13 +86,9 @@ def parse_calibration(raw: Any) -> Calibration:
         depth = float(_numbers(raw.get('assumed_depth_m', 20.0), 'assumed_depth_m', ()))
         if depth <= 0:
             raise CalibrationError(f'assumed_depth_m must be above 0, got {depth}')
-        return Extrinsics(
-            _camera(raw.get('rgb'), 'rgb'),
-            _camera(raw.get('ir'), 'ir'),
-            rotation,
-            _numbers(raw.get('translation_m'), 'translation_m', (3,)),
-            depth,
-        )
+        rgb, ir = (_camera(raw.get(name), name) for name in ('rgb', 'ir'))
+        translation_m = _numbers(raw.get('translation_m'), 'translation_m', (3,))
+        return Extrinsics(rgb, ir, rotation, translation_m, depth)
     raise CalibrationError(f'mode must be identity, homography or extrinsics, got {mode!r}')
 
 

@@ -29,11 +29,7 @@ MIN_OTHER_FRAMES = 3
 
 
 def probe(pixels: np.ndarray) -> np.ndarray:
-    """
-    Return a grid of pixels, (h, w), of (H, W) or of the middle channel of (H, W, 3), contiguous.
-
-    It leaves out the first rows, where cameras put telemetry.
-    """
+    """Return a grid of (H, W) or of green, (h, w), contiguous, without first rows: telemetry."""
     if pixels.ndim == 3:
         pixels = pixels[..., 1]
     step = max(1, round((pixels.size / PROBE_PIXELS) ** 0.5))

@@ -57,9 +57,7 @@ class SyncConfig:
         1.0,
         60_000.0,
     )
-    queue_size: int = setting(
-        10, 'Number of frames of a stream that may wait for a partner.', 1, 1000
-    )
+    queue_size: int = setting(10, 'Frames of a stream that may wait for a partner.', 1, 1000)
     rgb_time_offset_ms: float = setting(
         0.0, 'Added to every rgb stamp before pairing [ms].', -MAX_OFFSET_MS, MAX_OFFSET_MS
     )
@@ -80,10 +78,8 @@ class SyncConfig:
     @property
     def offsets_ns(self) -> dict[str, int]:
         """The time offset of each stream [ns]."""
-        return {
-            'rgb': round(self.rgb_time_offset_ms * 1e6),
-            'ir': round(self.ir_time_offset_ms * 1e6),
-        }
+        offsets_ms = {'rgb': self.rgb_time_offset_ms, 'ir': self.ir_time_offset_ms}
+        return {stream: round(ms * 1e6) for stream, ms in offsets_ms.items()}
 
 
 @dataclass(frozen=True)
@@ -153,9 +149,7 @@ class IrConfig:
         'Rows and columns to cut off: auto: known telemetry; none; or top, bottom, left, right.',
         live=True,
     )
-    invert: bool = setting(
-        False, 'Set this for a camera that shows hot as dark (black-hot).', live=True
-    )
+    invert: bool = setting(False, 'Set if the camera shows hot as dark (black-hot).', live=True)
 
 
 def crop_sides(text: str) -> tuple[int, ...] | None:
@@ -182,9 +176,7 @@ class FusionConfig:
     cpu_threads: int = setting(
         0, 'Threads of the backend cpu; 0: one per core, so other nodes share all cores.', 0, 1024
     )
-    calibration: str = setting(
-        '', 'Calibration file; empty: both cameras have the same field of view.'
-    )
+    calibration: str = setting('', 'Calibration file; empty: both cameras have one field of view.')
     score_threshold: float = setting(
         0.3, 'Report only detections of at least this score.', 0.0, 1.0, live=True
     )
@@ -205,24 +197,18 @@ class FusionConfig:
     max_detections: int = setting(
         100, 'Largest number of detections per image; the best are kept.', 1, 10_000, live=True
     )
-    class_filter: tuple[str, ...] = setting(
-        (), 'Names of the classes to report; empty: all.', live=True
-    )
+    class_filter: tuple[str, ...] = setting((), 'Classes to report; empty: all.', live=True)
     max_rate_hz: float = setting(
         0.0, 'Largest number of pairs fused per second; 0: no limit [Hz].', 0.0, 1000.0, live=True
     )
     input_qos: str = setting(
         'AUTO', 'QoS of the image subscriptions; AUTO follows the publishers.', choices=QOS
     )
-    output_qos: str = setting(
-        'DEFAULT', 'QoS of the image and detection publishers.', choices=QOS[1:]
-    )
+    output_qos: str = setting('DEFAULT', 'QoS of image and detection publishers.', choices=QOS[1:])
     input_timeout_s: float = setting(
         2.0, 'Report a stream that sends nothing for this long [s].', 0.1, 3600.0
     )
-    diagnostics_period_s: float = setting(
-        1.0, 'Time between two diagnostics messages [s].', 0.1, 60.0
-    )
+    diagnostics_period_s: float = setting(1.0, 'Time between two diagnostics [s].', 0.1, 60.0)
     save_folder: str = setting(
         '~/.local/share/tdfusion_ros/pairs',
         'Folder of the pairs that the service save_pair writes.',
@@ -240,11 +226,9 @@ class FusionConfig:
         numbers('ir.no_data', self.ir.no_data)
         crop_sides(self.ir.crop)
         for low, high in (('percentile_low', 'percentile_high'), ('range_min', 'range_max')):
-            values = getattr(self.ir, low), getattr(self.ir, high)
-            if values[0] >= values[1]:
-                raise ConfigError(
-                    f'ir.{low} must be below ir.{high}, got {values[0]} and {values[1]}'
-                )
+            first, last = getattr(self.ir, low), getattr(self.ir, high)
+            if first >= last:
+                raise ConfigError(f'ir.{low} must be below ir.{high}, got {first} and {last}')
         if self.sync.mode == 'rgb_hold' and self.sync.policy != 'nearest':
             raise ConfigError(
                 "sync.mode 'rgb_hold' needs sync.policy 'nearest', "
@@ -256,11 +240,7 @@ GROUPS = {'sync': SyncConfig, 'rgb': RgbConfig, 'ir': IrConfig}
 
 
 def from_mapping(values: Mapping[str, Any]) -> FusionConfig:
-    """
-    Return a config with these settings, dotted or nested; the others have their defaults.
-
-    :raises ConfigError: naming the setting that is unknown, of a wrong type or out of range.
-    """
+    """Return a config with these settings, dotted or nested; ConfigError for a wrong one."""
     known = {name: value for name, value, _ in flat(FusionConfig())}
     groups: dict[str, dict[str, Any]] = {}
     for name, value in flatten(values).items():

@@ -21,11 +21,7 @@ def soft(seen: np.ndarray) -> np.ndarray:
 
 
 def composite(rgb: np.ndarray, fused: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    """
-    Return (H, W, 3) uint8: fused where the thermal camera sees (``coverage`` > 0), rgb elsewhere.
-
-    Graphs that read the coverage do this themselves; older ones do not.
-    """
+    """Return fused where thermal sees, else rgb, as graphs that read coverage do themselves."""
     if coverage.min() == 1.0:
         return fused
     return cv2.blendLinear(fused, rgb, coverage, 1 - coverage)

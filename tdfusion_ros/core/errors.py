@@ -4,11 +4,7 @@ MAX_CHARACTERS = 2000
 
 
 class FusionError(Exception):
-    """
-    Something from outside is wrong; the message says what was expected, found, and what to do.
-
-    It is one line of printable characters, whatever it quotes; a very long one lacks its middle.
-    """
+    """Something from outside is wrong; says expected, found, what to do, on one printable line."""
 
     def __init__(self, message: str) -> None:
         if len(message) > MAX_CHARACTERS:

@@ -69,11 +69,7 @@ class Pipeline:
         return self._scaler.remarks
 
     def reconfigure(self, config: FusionConfig) -> None:
-        """
-        Use the live settings of another config from the next pair on; the backend stays.
-
-        :raises ConfigError: if it names a class that the model does not have.
-        """
+        """Use the live settings of another config from the next pair on; or a ConfigError."""
         if config is self._config:
             return
         self._wanted = wanted_classes(config.class_filter, self.contract.classes)
@@ -86,12 +82,7 @@ class Pipeline:
         return self.process_pair(FramePair(rgb, ir, 'fused', rgb), fused=fused)
 
     def process_pair(self, pair: FramePair, *, fused: bool = True) -> FusionResult:
-        """
-        Fuse a pair; if one is missing, detect in the other image and return it.
-
-        :param fused: False: only the detections of a full pair are needed.
-        :raises FrameError: if a frame cannot be used.
-        """
+        """Fuse a pair (only detect, if not ``fused``), or what there is; or a FrameError."""
         marks_ns = [perf_counter_ns()]
         rgb = None if pair.rgb is None else rgb_image(pair.rgb.pixels)
         ir = self._scale(pair)
@@ -106,9 +97,8 @@ class Pipeline:
             gray = cv2.convertScaleAbs(registered.ir, alpha=255)
             image = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
         marks_ns.append(perf_counter_ns())
-        found = detections(
-            raw.boxes_xyxy, raw.scores, registered.size_hw, self._config, self._wanted
-        )
+        size_hw, how = registered.size_hw, (self._config, self._wanted)
+        found = detections(raw.boxes_xyxy, raw.scores, size_hw, *how)
         marks_ns.append(perf_counter_ns())
         stage_ns = dict(zip(STAGES, np.diff(marks_ns).tolist(), strict=True))
         return FusionResult(image, found, registered, stage_ns)

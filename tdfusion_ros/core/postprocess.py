@@ -29,11 +29,7 @@ def detections(
     config: FusionConfig,
     wanted: np.ndarray,
 ) -> Detections:
-    """
-    Return the detected objects, best first, clipped to the published image.
-
-    :param boxes_xyxy: (A, 4) float32 [px]; ``scores`` (A, C) float32; ``wanted`` (C,) bool.
-    """
+    """Return what (A, 4) boxes [px], (A, C) scores and (C,) wanted classes give, best first."""
     columns = np.flatnonzero(wanted)
     if len(columns) < len(wanted):
         scores = scores[:, columns]

@@ -92,11 +92,7 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 
 
 def _maps(points: np.ndarray, seen: np.ndarray, ir_size_hw: Size) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Return the maps for ``cv2.remap``: no pixel is mixed with the black around the image.
-
-    Pixels in the outer half of a border pixel take its value; those outside become 0.
-    """
+    """Return the maps for ``cv2.remap``: no pixel is mixed with the black around the image."""
     last = np.array(ir_size_hw[::-1]) - 1
     points = np.where(seen[..., None], points.clip(0, last), FAR_PX).astype(np.float32)
     return cv2.convertMaps(points[..., 0], points[..., 1], cv2.CV_16SC2)

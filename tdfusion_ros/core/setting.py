@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import field
 from dataclasses import fields
 from dataclasses import is_dataclass
+from math import inf
 from math import isfinite
 from typing import Any
 
@@ -55,21 +56,20 @@ def cast(name: str, value: Any, default: Any) -> Any:
     if wanted is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     if wanted is tuple and isinstance(value, (list, tuple)):
-        if all(isinstance(item, str) for item in value):
+        if default and len(value) == len(default):
+            return tuple(cast(name, *pair) for pair in zip(value, default, strict=True))
+        if not default and all(isinstance(item, str) for item in value):
             return tuple(item for item in value if item)
     elif type(value) is wanted:
         return value
-    kind = 'a list of names' if wanted is tuple else f'of type {wanted.__name__}'
+    kind = f'of type {wanted.__name__}'
+    if wanted is tuple:
+        kind = f'a list of {len(default)} numbers' if default else 'a list of names'
     raise ConfigError(f'{name} must be {kind}, got {value!r}')
 
 
 def numbers(name: str, text: str, count: int | None = None) -> tuple[float, ...] | None:
-    """
-    Return the numbers that a setting lists, as in ``0, 16383``; ``none`` lists none.
-
-    :param count: how many there must be; None: any number.
-    :returns: None for ``auto``; anything else is a ConfigError.
-    """
+    """Return the numbers of ``0, 16383`` or ``none``; None: ``auto``; else ConfigError."""
     if text.strip() == 'auto':
         return None
     words = [] if text.strip() == 'none' else text.replace(',', ' ').split()
@@ -84,7 +84,9 @@ def numbers(name: str, text: str, count: int | None = None) -> tuple[float, ...]
 def check(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
     """Raise ConfigError for a value outside of the choices or the range of its setting."""
     if metadata['choices'] and value not in metadata['choices']:
-        raise ConfigError(f'{name} must be one of {", ".join(metadata["choices"])}, got {value!r}')
+        choices = ', '.join(map(str, metadata['choices']))
+        raise ConfigError(f'{name} must be one of {choices}, got {value!r}')
     low, high = metadata['low'], metadata['high']
-    if low is not None and not low <= value <= high:
-        raise ConfigError(f'{name} must be between {low:g} and {high:g}, got {value!r}')
+    if low is not None and not low <= value <= (inf if high is None else high):
+        limits = f'{low:g} or more' if high is None else f'between {low:g} and {high:g}'
+        raise ConfigError(f'{name} must be {limits}, got {value!r}')

@@ -11,7 +11,6 @@ import yaml
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats import mcap_file
 from tdfusion_ros.formats import sqlite_file
-from tdfusion_ros.formats.bag_storage import StorageFile
 from tdfusion_ros.formats.bag_storage import Warn
 from tdfusion_ros.formats.bag_storage import zstd
 from tdfusion_ros.formats.bag_storage import ZSTD_MAGIC
@@ -22,6 +21,9 @@ METADATA = 'metadata.yaml'
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 ROS1 = b'#ROSBAG'
 CONVERT = 'convert it with: rosbags-convert --src {} --dst FOLDER'
+
+StorageFile = mcap_file.McapFile | sqlite_file.SqliteFile
+"""An open storage file: ``channels`` and numbers of messages, ``counts``, by channel id."""
 
 
 def find_files(path: Path, warn: Warn) -> tuple[list[Path], dict[str, int]]:
@@ -56,17 +58,11 @@ def find_files(path: Path, warn: Warn) -> tuple[list[Path], dict[str, int]]:
 
 
 def open_file(path: Path, warn: Warn, stack: ExitStack) -> StorageFile:
-    """
-    Open a storage file by its content, whatever its name; ``stack`` closes what was opened.
-
-    :raises ValueError, OSError: with what is wrong with it.
-    """
-    with path.open('rb') as file:
-        begin = file.read(16)
+    """Open a storage file by its content, whatever its name; ValueError, OSError say why not."""
+    begin = _begin(path)
     if begin.startswith(ZSTD_MAGIC):
         path = _unpacked(path, warn, stack)
-        with path.open('rb') as file:
-            begin = file.read(16)
+        begin = _begin(path)
     if begin.startswith(mcap_file.MAGIC):
         opened: StorageFile = mcap_file.McapFile(path, warn)
     elif begin == sqlite_file.MAGIC:
@@ -81,15 +77,19 @@ def open_file(path: Path, warn: Warn, stack: ExitStack) -> StorageFile:
     return opened
 
 
+def _begin(path: Path) -> bytes:
+    with path.open('rb') as file:
+        return file.read(16)
+
+
 def _stored(folder: Path) -> list[Path]:
     """Return the storage files of a folder; bag_10 comes after bag_9."""
-    files = [f for f in folder.iterdir() if f.name.endswith(SUFFIXES) and f.is_file()]
-    return sorted(
-        (file for file in files if not file.name.startswith('.')),
-        key=lambda file: [
-            int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', file.name)
-        ],
-    )
+
+    def order(file: Path) -> list[int | str]:
+        return [int(p) if p.isdecimal() else p for p in re.split(r'(\d+)', file.name)]
+
+    files = (f for f in folder.iterdir() if f.name.endswith(SUFFIXES) and f.is_file())
+    return sorted((file for file in files if not file.name.startswith('.')), key=order)
 
 
 def _names(files: list[Path]) -> str:

@@ -1,13 +1,10 @@
 """What the storage files of bags have in common: channels, messages, and limits of compression."""
 
-from collections import Counter
 from collections.abc import Callable
-from collections.abc import Collection
 from collections.abc import Iterator
 import re
 import sys
 from typing import NamedTuple
-from typing import Protocol
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -31,18 +28,6 @@ class Channel(NamedTuple):
     encoding: str
 
 
-class StorageFile(Protocol):
-    """An open storage file: its channels, and numbers of messages, by channel id."""
-
-    channels: dict[int, Channel]
-    counts: Counter[int]
-
-    def messages(self, ids: Collection[int], at_ns: int | None) -> Messages:
-        """Yield channel id, time of recording [ns] and data in order; or at one time only."""
-
-    def close(self) -> None: ...
-
-
 def message_type(name: str) -> str:
     """Return the name of a type as ROS 2 writes it, also for ``sensor_msgs/Image``."""
     return re.sub(r'^(\w+)/(\w+)$', r'\1/msg/\2', name)
@@ -59,11 +44,7 @@ def unpack_message(data: bytes) -> bytes:
 
 
 def unpack_zstd(data: bytes, limit: int) -> tuple[bytes, bool]:
-    """
-    Return what zstd data unpack to, up to ``limit`` bytes, and whether that is all of it.
-
-    :raises ValueError: if they are damaged.
-    """
+    """Return up to ``limit`` unpacked bytes, and whether that is all; ValueError if damaged."""
     decompressor = zstd.ZstdDecompressor()
     try:
         unpacked = decompressor.decompress(data, limit)

@@ -81,15 +81,7 @@ class BagWriter:
 
 
 def _qos(latched: bool) -> Qos:
+    durability = QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE
     endless = QosTime(2147483647, 4294967295)
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=1 if latched else 5,
-        reliability=QosReliability.RELIABLE,
-        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        deadline=endless,
-        lifespan=endless,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=endless,
-        avoid_ros_namespace_conventions=False,
-    )
+    kept = QosHistory.KEEP_LAST, 1 if latched else 5, QosReliability.RELIABLE, durability
+    return Qos(*kept, endless, endless, QosLiveliness.AUTOMATIC, endless, False)

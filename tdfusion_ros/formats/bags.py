@@ -18,7 +18,7 @@ from rosbags.typesys.store import Typestore
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bag_files import find_files
 from tdfusion_ros.formats.bag_files import open_file
-from tdfusion_ros.formats.bag_storage import StorageFile
+from tdfusion_ros.formats.bag_files import StorageFile
 from tdfusion_ros.formats.bag_storage import unpack_message
 from tdfusion_ros.formats.bag_storage import Warn
 from tdfusion_ros.formats.bag_topics import find_image_topics
@@ -141,13 +141,8 @@ class BagReader:
         """Yield topic, time of recording [ns] and the message as CDR; or of one time only."""
         read: Counter[str] = Counter()
         for file in self._files:
-            ids = {
-                number: channel.topic
-                for number, channel in file.channels.items()
-                if channel.encoding == 'cdr'
-                and channel.topic in topics
-                and channel.kind == self._kinds[channel.topic]
-            }
+            wanted = {(topic, self._kinds.get(topic), 'cdr') for topic in topics}
+            ids = {i: channel.topic for i, channel in file.channels.items() if channel in wanted}
             if not ids:
                 continue
             try:

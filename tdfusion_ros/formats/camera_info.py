@@ -22,11 +22,7 @@ class Region:
 
 
 def region_of(info: Any) -> Region:
-    """
-    Return the region of a sensor_msgs/CameraInfo; a roi of zeros is the full image.
-
-    ``K`` and the size belong to the full image (CameraInfo.msg, REP 104).
-    """
+    """Return the region of a CameraInfo, whose K and size are of the full image (REP 104)."""
     roi, binning_yx = info.roi, (max(1, int(info.binning_y)), max(1, int(info.binning_x)))
     if not roi.width or not roi.height:
         return Region((0, 0), (int(info.height), int(info.width)), binning_yx)

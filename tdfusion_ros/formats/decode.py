@@ -24,14 +24,8 @@ from tdfusion_ros.formats.raw_images import to_rgb
 
 # First bytes of the encoded images that are read, and Pillow's names of these formats.
 PNG = b'\x89PNG\r\n\x1a\n'
-KINDS = {
-    PNG: 'PNG',
-    b'\xff\xd8': 'JPEG',
-    b'RIFF': 'WEBP',
-    b'BM': 'BMP',
-    b'II*\0': 'TIFF',
-    b'MM\0*': 'TIFF',
-}
+KINDS = {PNG: 'PNG', b'\xff\xd8': 'JPEG', b'RIFF': 'WEBP', b'BM': 'BMP'}
+KINDS |= {b'II*\0': 'TIFF', b'MM\0*': 'TIFF'}
 MAX_BYTES = 1 << 28  # of the decoded pixels: the largest size with four channels of 8 bits
 # What a byte can encode: Huffman codes need a bit or more for each 64 pixels (512, and a margin);
 # deflate makes 1032 bytes of one, of 8 pixels each.
@@ -124,9 +118,8 @@ def decode_image(data: np.ndarray) -> np.ndarray:
     head = data[:12].tobytes()
     kind = next((kind for begin, kind in KINDS.items() if head.startswith(begin)), None)
     if kind is None:
-        raise FrameError(
-            'bad_encoding', f'expected an image: {", ".join(dict.fromkeys(KINDS.values()))}'
-        )
+        known = ', '.join(dict.fromkeys(KINDS.values()))
+        raise FrameError('bad_encoding', f'expected an image: {known}')
     # A JPEG that is cut off would decode to an image with a gray rest, without an error.
     if kind == 'JPEG':
         data = data[: _jpeg_end(data.tobytes())]

@@ -26,55 +26,35 @@ Color = tuple[int, int, int]
 def image_annotations(
     types: MessageTypes, head: Any, pair: FramePair, found: Detections, classes: Sequence[str]
 ) -> Any:
-    """
-    Return a foxglove_msgs/ImageAnnotations with the content and the sizes of the overlay.
-
-    Its pixel coordinates start at the outer corner of the first pixel, like boxes.
-    """
+    """Return an ImageAnnotations as the overlay; coordinates as of boxes, from pixel corners."""
     make = partial(_make, types, head)
+
+    def text(text: str, at_xy: tuple[float, float], px: float, colors: tuple[Color, Color]) -> Any:
+        front, back = (_color(make, color) for color in colors)
+        at = {'position': make('Point2', x=at_xy[0], y=at_xy[1]), 'font_size': px}
+        return make('TextAnnotation', text=text, text_color=front, background_color=back, **at)
+
     height, width = pair.reference.size_hw
     font_px = FONT_PX * overlay.text_scale((height, width))
+    line_px = float(overlay.line_px((height, width)))
     boxes, texts = [], []
     for (left, top, right, bottom), score, class_id in found.rows():
         color = overlay.color_of(class_id)
         corners = (left, top), (right, top), (right, bottom), (left, bottom)
-        box = make(
-            'PointsAnnotation',
-            type=LINE_LOOP,
-            points=[make('Point2', x=x, y=y) for x, y in corners],
-            outline_color=_color(make, color),
-            outline_colors=[],
-            fill_color=_color(make, color, 0.0),
-            thickness=float(overlay.line_px((height, width))),
-        )
-        boxes.append(box)
+        line = {'outline_color': _color(make, color), 'outline_colors': []}
+        line |= {'fill_color': _color(make, color, 0.0), 'thickness': line_px}
+        points = [make('Point2', x=x, y=y) for x, y in corners]
+        boxes.append(make('PointsAnnotation', type=LINE_LOOP, points=points, **line))
         label = overlay.label_of(classes[class_id], score)
         # Above the box, or below it if there is no room; inside the image.
         x = max(0.0, min(left, width - LETTER * font_px * len(label)))
         y = top if top >= LINE * font_px else min(bottom + LINE * font_px, float(height))
-        texts.append(_text(make, label, (x, y), font_px, (BLACK, color)))
+        texts.append(text(label, (x, y), font_px, (BLACK, color)))
     if pair.warning:
         band_px = height / 12
         colors = WHITE, overlay.WARNING
-        texts.append(_text(make, pair.warning, (0.0, band_px), 0.7 * band_px, colors))
+        texts.append(text(pair.warning, (0.0, band_px), 0.7 * band_px, colors))
     return make('ImageAnnotations', circles=[], points=boxes, texts=texts)
-
-
-def _text(
-    make: Callable,
-    text: str,
-    at_xy: tuple[float, float],
-    font_px: float,
-    colors: tuple[Color, Color],
-) -> Any:
-    return make(
-        'TextAnnotation',
-        position=make('Point2', x=at_xy[0], y=at_xy[1]),
-        text=text,
-        font_size=font_px,
-        text_color=_color(make, colors[0]),
-        background_color=_color(make, colors[1]),
-    )
 
 
 def _color(make: Callable, rgb: Color, alpha: float = 1.0) -> Any:

@@ -53,11 +53,7 @@ def image_files(folder: Path) -> dict[str, Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """
-    Return the pixels of an image file of at most 512 MiB, as ``decode_image``.
-
-    :raises BagError: naming the file and what is wrong with it.
-    """
+    """Return the pixels of an image file, at most 512 MiB, as ``decode_image``; or a BagError."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
@@ -98,11 +94,7 @@ def _orientation(path: Path) -> int:
 
 
 def encode_image(pixels: np.ndarray) -> tuple[str, bytes]:
-    """
-    Return suffix and content of a file that keeps pixels: TIFF for (H, W) float32, else PNG.
-
-    :param pixels: (H, W) or (H, W, 3), uint8 or uint16, order R, G, B; or (H, W) float32.
-    """
+    """Return suffix and content of a file that keeps pixels: TIFF for float32, else PNG."""
     suffix = '.tiff' if pixels.dtype == np.float32 else '.png'
     stored = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
     return suffix, cv2.imencode(suffix, stored)[1].tobytes()

@@ -49,7 +49,7 @@ class _Block(NamedTuple):
 
 
 class McapFile:
-    """An open MCAP file, a :class:`StorageFile`; OSError if it cannot be read."""
+    """An open MCAP file, as :class:`SqliteFile`; OSError if it cannot be read."""
 
     def __init__(self, path: Path, warn: Warn) -> None:
         self.channels: dict[int, Channel] = {}
@@ -103,19 +103,13 @@ class McapFile:
                 return
             if opcode and whole:
                 at = content + length
-            elif not (at := self._report_damage(at)):
+            elif resume := self._next_chunk(at):
+                self._warn(f'bytes {at} to {resume} are damaged and left out')
+                at = resume
+            else:
+                what = f'it breaks off after {self._size} bytes, as after a power failure'
+                self._warn(f'{what}: read what is there')
                 return
-
-    def _report_damage(self, at: int) -> int:
-        """Report a record that cannot be read; return where to continue, 0 for nowhere."""
-        if resume := self._next_chunk(at):
-            self._warn(f'bytes {at} to {resume} are damaged and left out')
-        else:
-            self._warn(
-                f'it breaks off after {self._size} bytes, as after a power failure: read what is '
-                'there'
-            )
-        return resume
 
     def _next_chunk(self, at: int) -> int:
         """Return where the next chunk or the index begins, from the index; 0 if it is missing."""
@@ -159,8 +153,7 @@ class McapFile:
                 self._blocks[place] = block._replace(counts=found)
                 self.counts += found
             elif block.opcode == CHUNK and not block.counts.keys() <= self.channels.keys():
-                for _ in self._read(block):
-                    pass
+                list(self._read(block))
 
     def _define(self, opcode: int, data: bytes) -> None:
         """Take note of a schema or channel; skip a damaged one."""
@@ -221,11 +214,7 @@ def _text(data: bytes, at: int) -> tuple[str, int]:
 
 
 def _unpack(chunk: bytes, whole: bool) -> bytes:
-    """
-    Return the records in a chunk, of one that is not ``whole`` those that are there.
-
-    :raises ValueError: with what is wrong with it.
-    """
+    """Return the records in a chunk, those there are if not ``whole``; or a ValueError."""
     _, _, size, checksum, name_length = CHUNK_HEAD.unpack_from(chunk)
     at = CHUNK_HEAD.size + name_length
     if at + 8 > len(chunk):

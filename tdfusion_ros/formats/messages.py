@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import copy
 from dataclasses import dataclass
 from functools import cache
+from functools import partial
 import struct
 import sys
 from typing import Any
@@ -32,11 +33,7 @@ RAW_NAMES = {(3, 1): 'rgb8', (3, 2): 'rgb16', (2, 1): 'mono8', (2, 2): 'mono16',
 
 @dataclass(frozen=True)
 class MessageTypes:
-    """
-    Message classes by name, as ``sensor_msgs/msg/Image``.
-
-    :param pack: turns (n,) uint8 into what the class takes as ``uint8[]``.
-    """
+    """Message classes by name; ``pack`` turns (n,) uint8 into what they take as ``uint8[]``."""
 
     get: Callable[[str], Any]
     pack: Callable[[np.ndarray], Any]
@@ -91,26 +88,18 @@ def header(types: MessageTypes, frame: Frame) -> Any:
 def image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
     """Return a sensor_msgs/Image: rgb8, rgb16 of (H, W, 3); mono8, mono16, 32FC1 of (H, W)."""
     pixels = np.ascontiguousarray(pixels)
-    return types.make(
-        'sensor_msgs/msg/Image',
-        header=head,
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding=RAW_NAMES[pixels.ndim, pixels.itemsize],
-        is_bigendian=int(sys.byteorder == 'big'),
-        step=pixels.strides[0],
-        data=types.pack(pixels.reshape(-1).view(np.uint8)),
-    )
+    size = {'height': pixels.shape[0], 'width': pixels.shape[1], 'step': pixels.strides[0]}
+    order = {'is_bigendian': int(sys.byteorder == 'big')}
+    encoding = RAW_NAMES[pixels.ndim, pixels.itemsize]
+    data = types.pack(pixels.reshape(-1).view(np.uint8))
+    kind = 'sensor_msgs/msg/Image'
+    return types.make(kind, header=head, **size, **order, encoding=encoding, data=data)
 
 
 def compressed_image(types: MessageTypes, head: Any, pixels: np.ndarray) -> Any:
     """Return a sensor_msgs/CompressedImage with a JPEG of (H, W, 3) uint8, order R, G, B."""
-    return types.make(
-        'sensor_msgs/msg/CompressedImage',
-        header=head,
-        format='rgb8; jpeg compressed bgr8',
-        data=types.pack(encode_jpeg(pixels, JPEG_QUALITY)),
-    )
+    data, form = types.pack(encode_jpeg(pixels, JPEG_QUALITY)), 'rgb8; jpeg compressed bgr8'
+    return types.make('sensor_msgs/msg/CompressedImage', header=head, format=form, data=data)
 
 
 def camera_info(head: Any, rgb_info: Any) -> Any:
@@ -122,40 +111,29 @@ def camera_info(head: Any, rgb_info: Any) -> Any:
 
 def camera_info_values(info: Any) -> dict[str, Any]:
     """Return the content of a sensor_msgs/CameraInfo as plain values for JSON."""
-    return {
-        'frame_id': info.header.frame_id,
-        'size_hw': [info.height, info.width],
-        'distortion_model': info.distortion_model,
-        **{name: [float(x) for x in getattr(info, name)] for name in ('d', 'k', 'r', 'p')},
-    }
+    values = {'frame_id': info.header.frame_id, 'size_hw': [info.height, info.width]}
+    matrices = {name: [float(x) for x in getattr(info, name)] for name in ('d', 'k', 'r', 'p')}
+    return {**values, 'distortion_model': info.distortion_model, **matrices}
 
 
 def detection_array(
     types: MessageTypes, head: Any, found: Detections, classes: Sequence[str]
 ) -> Any:
     """Return a vision_msgs/Detection2DArray; class_id is the name of the class."""
+
+    def make(name: str, **fields: Any) -> Any:
+        return types.make(f'vision_msgs/msg/{name}', **fields)
+
     detections = []
     for (left, top, right, bottom), score, class_id in found.rows():
         x, y = (left + right) / 2, (top + bottom) / 2
-        position = types.make('vision_msgs/msg/Point2D', x=x, y=y)
-        box = types.make(
-            'vision_msgs/msg/BoundingBox2D',
-            center=types.make('vision_msgs/msg/Pose2D', position=position, theta=0.0),
-            size_x=right - left,
-            size_y=bottom - top,
-        )
-        hypothesis = types.make(
-            'vision_msgs/msg/ObjectHypothesisWithPose',
-            hypothesis=types.make(
-                'vision_msgs/msg/ObjectHypothesis', class_id=classes[class_id], score=score
-            ),
-            pose=_no_pose(types),
-        )
-        detection = types.make(
-            'vision_msgs/msg/Detection2D', header=head, results=[hypothesis], id='', bbox=box
-        )
-        detections.append(detection)
-    return types.make('vision_msgs/msg/Detection2DArray', header=head, detections=detections)
+        position = make('Point2D', x=x, y=y)
+        center = make('Pose2D', position=position, theta=0.0)
+        box = make('BoundingBox2D', center=center, size_x=right - left, size_y=bottom - top)
+        named = make('ObjectHypothesis', class_id=classes[class_id], score=score)
+        found_one = make('ObjectHypothesisWithPose', hypothesis=named, pose=_no_pose(types))
+        detections.append(make('Detection2D', header=head, results=[found_one], id='', bbox=box))
+    return make('Detection2DArray', header=head, detections=detections)
 
 
 def _no_pose(types: MessageTypes) -> Any:
@@ -179,23 +157,15 @@ def cdr_stamp_ns(data: bytes) -> int:
 
 def stall_warning(types: MessageTypes, head: Any, mode: str, warning: str) -> Any:
     """Return a diagnostic_msgs/DiagnosticArray for a bag: what a result lacks."""
-    status = types.make(
-        'diagnostic_msgs/msg/DiagnosticStatus',
-        level=1,  # WARN
-        name=STALL_STATUS,
-        message=f'{warning}: {mode}',
-        hardware_id='',
-        values=[],
-    )
+    text = {'name': STALL_STATUS, 'message': f'{warning}: {mode}'}
+    kind = 'diagnostic_msgs/msg/DiagnosticStatus'
+    status = types.make(kind, level=1, **text, hardware_id='', values=[])  # 1: WARN
     return types.make('diagnostic_msgs/msg/DiagnosticArray', header=head, status=[status])
 
 
 def label_info(types: MessageTypes, head: Any, classes: Sequence[str], threshold: float) -> Any:
     """Return a vision_msgs/LabelInfo: the classes that detections may have."""
-    names = [
-        types.make('vision_msgs/msg/VisionClass', class_id=i, class_name=name)
-        for i, name in enumerate(classes)
-    ]
-    return types.make(
-        'vision_msgs/msg/LabelInfo', header=head, threshold=threshold, class_map=names
-    )
+    one = partial(types.make, 'vision_msgs/msg/VisionClass')
+    names = [one(class_id=i, class_name=name) for i, name in enumerate(classes)]
+    fields = {'header': head, 'threshold': threshold, 'class_map': names}
+    return types.make('vision_msgs/msg/LabelInfo', **fields)

@@ -6,13 +6,11 @@ from pathlib import Path
 import re
 from typing import Any
 
-import yaml
-
 from tdfusion_ros.core.config import ROS_PARAMETERS
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.setting import flatten
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.plain_yaml import reading
 
 NODE = 'tdfusion'
 KEY = 'ros__parameters'
@@ -29,11 +27,9 @@ def read_parameters(path: Path, node: str = '') -> dict[str, Any]:
         the only node of the file.
     :raises ConfigError: if the file cannot be read, or it is not clear which node is meant.
     """
-    try:
+    with reading(ConfigError, f'{path} is not a parameter file'):
         tree = read_yaml(path.read_text(encoding='utf-8'))
-        nodes = list(_nodes(tree)) if isinstance(tree, Mapping) else []
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path} is not a parameter file: {reason(error)}') from None
+    nodes = list(_nodes(tree)) if isinstance(tree, Mapping) else []
     if not nodes:
         raise ConfigError(
             f'{path} is not a parameter file: expected NODE: {KEY}: NAME: VALUE; print one with: '

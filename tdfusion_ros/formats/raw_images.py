@@ -21,13 +21,8 @@ from tdfusion_ros.core.errors import FrameError
 MAX_PADDING = 1 << 16  # bytes behind a row
 LARGEST = 1e9  # no count or temperature is larger; squares of it are still finite
 # R, G, B of Y, U, V and 1: ITU-R BT.601, limited range, as in OpenCV's conversions.
-YUV_TO_RGB = np.array(
-    [
-        [1.164, 0.0, 1.596, -222.912],
-        [1.164, -0.391, -0.813, 135.488],
-        [1.164, 2.018, 0.0, -276.928],
-    ]
-)
+OF_CHROMA = ((0.0, 1.596, -222.912), (-0.391, -0.813, 135.488), (2.018, 0.0, -276.928))
+YUV_TO_RGB = np.array([(1.164, *row) for row in OF_CHROMA])
 
 
 class Encoding(NamedTuple):

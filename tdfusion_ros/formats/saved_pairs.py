@@ -27,12 +27,8 @@ def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path
     """
     if pair.rgb is None or pair.ir is None:
         raise ValueError('expected a pair of both cameras')
-    meta = {
-        'rgb': _metadata(pair.rgb),
-        'ir': _metadata(pair.ir),
-        'skew_ms': (pair.skew_ns or 0) / 1e6,
-        **metadata,
-    }
+    own = {'rgb': _metadata(pair.rgb), 'ir': _metadata(pair.ir)}
+    meta = {**own, 'skew_ms': (pair.skew_ns or 0) / 1e6, **metadata}
     try:
         root = _created(folder)
         folders = {name: _created_below(root, name) for name in ('rgb', 'ir', 'meta')}
@@ -70,16 +66,10 @@ def _created_below(root: Path, name: str) -> Path:
     path = root / name
     path.mkdir(exist_ok=True)
     if path.resolve() != path:
-        raise RequestError(
-            f'{path} leads out of save_folder to {path.resolve()}: remove that link'
-        )
+        raise RequestError(f'{path} leads out of save_folder to {path.resolve()}: remove it')
     return path
 
 
 def _metadata(frame: Frame) -> dict[str, Any]:
-    return {
-        'stamp_ns': frame.stamp_ns,
-        'frame_id': frame.frame_id,
-        'encoding': frame.encoding,
-        'size_hw': list(frame.size_hw),
-    }
+    values = {name: getattr(frame, name) for name in ('stamp_ns', 'frame_id', 'encoding')}
+    return {**values, 'size_hw': list(frame.size_hw)}

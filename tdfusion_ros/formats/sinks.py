@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 from typing import Any
-from typing import Protocol
 
 from tdfusion_ros.atomic import NewFolder
 from tdfusion_ros.core.data import FusionResult
@@ -16,20 +15,6 @@ from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import Source
-
-
-class Sink(Protocol):
-    """
-    A bag or folder that results are written to; it appears when it is closed.
-
-    As a context manager it is closed, or discarded if an exception ends the context.
-    """
-
-    def __enter__(self) -> 'Sink': ...
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
-
-    def write(self, pair: FramePair, result: FusionResult) -> None: ...
 
 
 class BagSink:
@@ -106,14 +91,10 @@ class FolderSink:
         if pair.warning:
             self._stalls[pair.name] = {'mode': pair.mode, 'mark': pair.warning}
         self._folder.write(f'{pair.name}.png', encode_image(result.image)[1])
-        self._detections[pair.name] = [
-            {
-                'class': self._classes[class_id],
-                'score': round(score, 6),
-                'box_xyxy': [round(v, 3) for v in box],
-            }
-            for box, score, class_id in result.detections.rows()
-        ]
+        found = self._detections[pair.name] = []
+        for box, score, class_id in result.detections.rows():
+            row = {'class': self._classes[class_id], 'score': round(score, 6)}
+            found.append({**row, 'box_xyxy': [round(v, 3) for v in box]})
 
     def __enter__(self) -> 'FolderSink':
         return self

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 import struct
 from typing import Any
-from typing import Protocol
 
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import SyncConfig
@@ -33,34 +32,13 @@ from tdfusion_ros.formats.image_files import image_files
 from tdfusion_ros.formats.image_files import read_image
 
 
-class Source(Protocol):
-    """
-    Frame pairs in the order of their stamps or names, the same each time.
-
-    :param total: the number of rgb images.
-    :param info: the last sensor_msgs/CameraInfo of rgb, None where there is none.
-    :param errors: by cause, the message about the first frame that could not be used.
-    :param counts: the possible pairs; tell it why a pair became no result.
-    """
-
-    total: int
-    info: Any
-    errors: dict[str, str]
-    counts: PairCounts
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """Frames that became part of no pair, by cause."""
-
-    def remarks(self) -> list[str]:
-        """Return what else is wrong with the input, after it was read."""
-
-    def __iter__(self) -> Iterator[FramePair]: ...
-
-
 class BagSource:
     """
     The pairs of a bag and, while a camera stalls, what replaces them, as in the live node.
+
+    ``total`` is the number of rgb images, ``info`` the last sensor_msgs/CameraInfo of rgb, if any,
+    ``errors`` has by cause the message about the first frame that could not be used, and
+    ``counts`` the possible pairs: tell it why a pair became no result.
 
     :param times: ``header``: the drivers' stamps count; ``recorded``: the times of recording, for
         drivers that do not stamp.
@@ -89,11 +67,8 @@ class BagSource:
 
     def remarks(self) -> list[str]:
         """Return what is wrong with the stamps, and how far the clocks are apart."""
-        found = [
-            line
-            for stream, times in self._times.items()
-            for line in describe_stamps(stream, times.stamps_ns)
-        ]
+        wrong = (describe_stamps(stream, t.stamps_ns) for stream, t in self._times.items())
+        found = [line for lines in wrong for line in lines]
         if any('are 0' in line for line in found):
             return [*found, 'to use the times of recording instead: --times recorded']
         ahead_ms = clock_difference_ms(self._times['rgb'], self._times['ir'])
@@ -201,6 +176,10 @@ class FolderSource:
             self.dropped[f'{stream}.unreadable'] += 1
             self.errors.setdefault(f'{stream}.unreadable', str(error))
             return None
+
+
+Source = BagSource | FolderSource
+"""Frame pairs in the order of their stamps or names, the same each time."""
 
 
 def why_no_pair(source: Source, sync: SyncConfig) -> str:

@@ -19,7 +19,7 @@ MAGIC = b'SQLite format 3\0'
 
 
 class SqliteFile:
-    """An open sqlite3 file, a :class:`StorageFile`; ValueError with what is wrong with it."""
+    """An open sqlite3 file, as :class:`McapFile`; ValueError with what is wrong with it."""
 
     def __init__(self, path: Path, warn: Warn) -> None:
         self._warn = warn
@@ -75,9 +75,9 @@ class SqliteFile:
         if at_ns is not None:
             query, values = f'{query} AND timestamp = ?', [*values, at_ns]
         wrong = 0
-        for channel, time_ns, data in self._connection.execute(f'{query} {order}', values):
-            if type(time_ns) is int and isinstance(data, bytes):
-                yield channel, time_ns, data
+        for row in self._connection.execute(f'{query} {order}', values):
+            if type(row[1]) is int and isinstance(row[2], bytes):
+                yield row
             else:
                 wrong += 1
         if wrong:

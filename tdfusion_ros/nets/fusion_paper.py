@@ -126,14 +126,9 @@ class FusionPaper(nn.Module):
         self.encode_ir = encoder(width)
         self.encode_luma = encoder(width)
         self.cross = CrossFusion(width)
-        self.decode = nn.Sequential(
-            RestormerBlock(2 * width),
-            RestormerBlock(2 * width),
-            conv(2 * width, width, 3),
-            nn.LeakyReLU(0.01),
-            conv(width, 1, 3),
-            nn.Sigmoid(),
-        )
+        blocks = RestormerBlock(2 * width), RestormerBlock(2 * width)
+        layers = conv(2 * width, width, 3), nn.LeakyReLU(0.01), conv(width, 1, 3), nn.Sigmoid()
+        self.decode = nn.Sequential(*blocks, *layers)
 
     def covered(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
         """Return the fused luma before it is composited: arbitrary where coverage is 0."""

@@ -17,7 +17,8 @@ from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
 
-NETWORKS: dict[str, tuple[Any, Any]] = {
+Networks = Mapping[str, tuple[Any, Any]]
+NETWORKS: Networks = {
     'fusion_rt': (FusionRT, FusionRTConfig),
     'fusion': (FusionPaper, FusionPaperConfig),
     'detector': (Detector, DetectorConfig),
@@ -79,13 +80,13 @@ class Perception(nn.Module):
         return boxes_xyxy[0], logits[0].float().sigmoid()
 
 
-def build_network(settings: Mapping[str, Any]) -> nn.Module:
+def build_network(settings: Mapping[str, Any], known: Networks = NETWORKS) -> nn.Module:
     """Build one network, untrained, of ``name`` and the fields of its config; or ValueError."""
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    name = values.pop('name')
-    if name not in NETWORKS:
-        raise ValueError(f'unknown network {name!r}; known: {", ".join(NETWORKS)}')
-    network, config = NETWORKS[name]
+    name = str(values.pop('name'))
+    if name not in known:
+        raise ValueError(f'unknown network {name!r}; known: {", ".join(known)}')
+    network, config = known[name]
     return network(config(**values))
 
 

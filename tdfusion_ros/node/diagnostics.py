@@ -50,11 +50,7 @@ def not_receiving(level: int, message: str, values: dict[str, str]) -> list[Stat
 def evaluate(
     counters: Counters, dropped: Counter[str], config: FusionConfig, backend: dict[str, str]
 ) -> list[Status]:
-    """
-    Return the statuses of a node that receives.
-
-    :param dropped: what pairing dropped, by cause; ``backend``: values about it.
-    """
+    """Return the statuses of a node that receives; ``dropped``: by pairing, by cause."""
     timeout_s = config.input_timeout_s
     values: dict[str, dict[str, str]] = defaultdict(dict)
     for key, value in (counters.values(dropped) | steady_skew(counters)).items():

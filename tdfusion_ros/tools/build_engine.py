@@ -18,12 +18,11 @@ def add(commands: Any) -> None:
         description='Build the engine of the configured backend for cameras of these sizes and '
         'keep it in ~/.cache/tdfusion_ros. Only backend trt needs it; it takes minutes.',
     )
-    build.add_argument(
-        '--target',
-        metavar='SM',
-        help='compile for the GPU of another machine, without a GPU here: sm86 (RTX 30), sm89 '
-        '(RTX 40), sm120 (RTX 50) or sm121; needs the extra rtx on both machines',
+    text = (
+        'compile for the GPU of another machine, without a GPU here: sm86 (RTX 30), sm89 '
+        '(RTX 40), sm120 (RTX 50) or sm121; needs the extra rtx on both machines'
     )
+    build.add_argument('--target', metavar='SM', help=text)
     add_sizes(build, 'size of the rgb images; default: 640x480')
     add_config(build)
     build.set_defaults(run=run)

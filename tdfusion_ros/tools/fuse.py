@@ -30,15 +30,11 @@ def add(commands: Any) -> None:
         description='Fuse every pair of a ROS 2 bag (mcap or sqlite3), or of two folders whose '
         'images have the same names. The same input gives the same output.',
     )
-    fuse.add_argument(
-        'input', nargs='+', type=Path, metavar='INPUT', help='a bag, or RGB_FOLDER IR_FOLDER'
-    )
-    fuse.add_argument('-o', '--output', required=True, type=Path, help='bag or folder to create')
-    fuse.add_argument(
-        '--to',
-        choices=('bag', 'folder'),
-        help='what to write; default: a bag from a bag, a folder from folders',
-    )
+    add = fuse.add_argument
+    add('input', nargs='+', type=Path, metavar='INPUT', help='a bag, or RGB_FOLDER IR_FOLDER')
+    add('-o', '--output', required=True, type=Path, help='bag or folder to create')
+    text = 'what to write; default: a bag from a bag, a folder from folders'
+    add('--to', choices=('bag', 'folder'), help=text)
     add_topics(fuse)
     add_times(fuse)
     add_config(fuse)
@@ -52,7 +48,6 @@ def run(options: argparse.Namespace) -> int:
     from tdfusion_ros.build import build_pipeline
     from tdfusion_ros.formats.sinks import BagSink
     from tdfusion_ros.formats.sinks import FolderSink
-    from tdfusion_ros.formats.sinks import Sink
 
     config = config_of(options)
     if options.to == 'bag' and len(options.input) > 1:
@@ -64,8 +59,9 @@ def run(options: argparse.Namespace) -> int:
         pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
         classes = pipeline.contract.classes
         to_bag = len(options.input) == 1 and options.to != 'folder'
+        sink: BagSink | FolderSink
         if to_bag:
-            sink: Sink = BagSink(options.output, classes, config.score_threshold, source)
+            sink = BagSink(options.output, classes, config.score_threshold, source)
         else:
             sink = FolderSink(options.output, classes)
         stack.enter_context(sink)

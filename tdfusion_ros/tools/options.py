@@ -8,14 +8,12 @@ import re
 from typing import Any
 from typing import TYPE_CHECKING
 
-import yaml
-
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.formats.parameter_files import read_parameters
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.plain_yaml import reading
 
 if TYPE_CHECKING:
     from tdfusion_ros.formats.sources import Source
@@ -23,57 +21,37 @@ if TYPE_CHECKING:
 
 def add_config(command: argparse.ArgumentParser) -> None:
     """Add ``--config``, ``--node`` and ``--param``."""
-    command.add_argument(
-        '--config', type=Path, metavar='FILE', help='parameter file, such as config/fusion.yaml'
-    )
-    command.add_argument(
-        '--node',
-        default='',
-        metavar='NAME',
-        help='which node of the file, such as /rig1/tdfusion; needed if it has several',
-    )
-    command.add_argument(
-        '-p',
-        '--param',
-        action='append',
-        default=[],
-        metavar='NAME=VALUE',
-        help='set one parameter, such as -p score_threshold=0.5; may be repeated',
-    )
+    add = command.add_argument
+    add('--config', type=Path, metavar='FILE', help='parameter file, such as config/fusion.yaml')
+    text = 'which node of the file, such as /rig1/tdfusion; needed if it has several'
+    add('--node', default='', metavar='NAME', help=text)
+    text = 'set one parameter, such as -p score_threshold=0.5; may be repeated'
+    add('-p', '--param', action='append', default=[], metavar='NAME=VALUE', help=text)
 
 
 def add_topics(command: argparse.ArgumentParser) -> None:
     """Add ``--rgb-topic`` and ``--ir-topic``."""
-    for stream in ('rgb', 'ir'):
-        command.add_argument(
-            f'--{stream}-topic',
-            default='',
-            metavar='TOPIC',
-            help=f'{stream} image topic of the bag; default: the one that ends in '
-            f'{stream}/image_raw or {stream}/image_raw/compressed',
-        )
+    for name in ('rgb', 'ir'):
+        found = f'the one that ends in {name}/image_raw or {name}/image_raw/compressed'
+        text = f'{name} image topic of the bag; default: {found}'
+        command.add_argument(f'--{name}-topic', default='', metavar='TOPIC', help=text)
 
 
 def add_times(command: argparse.ArgumentParser) -> None:
     """Add ``--times``."""
-    command.add_argument(
-        '--times',
-        choices=('header', 'recorded'),
-        default='header',
-        help="times of a bag's images: the stamps of the drivers (default), or when they were "
-        'recorded, for drivers that do not stamp',
+    text = (
+        "times of a bag's images: the stamps of the drivers (default), or when they were "
+        'recorded, for drivers that do not stamp'
     )
+    choices = ('header', 'recorded')
+    command.add_argument('--times', choices=choices, default='header', help=text)
 
 
 def add_sizes(command: argparse.ArgumentParser, meaning: str) -> None:
     """Add ``--size``, which :func:`sizes_hw` reads."""
-    command.add_argument(
-        '--size',
-        action='append',
-        default=[],
-        metavar='WIDTHxHEIGHT',
-        help=f'{meaning}; may be repeated',
-    )
+    text = f'{meaning}; may be repeated'
+    add = command.add_argument
+    add('--size', action='append', default=[], metavar='WIDTHxHEIGHT', help=text)
 
 
 def config_of(options: argparse.Namespace) -> FusionConfig:
@@ -85,10 +63,8 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
         name, equals, value = given.partition('=')
         if not equals:
             raise ConfigError(f"--param must be NAME=VALUE, got '{given}'")
-        try:
+        with reading(ConfigError, f"--param {name}: '{value}' is not YAML"):
             values[name] = read_yaml(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--param {name}: '{value}' is not YAML: {reason(error)}") from None
     return from_mapping(values)
 
 

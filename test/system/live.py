@@ -20,8 +20,8 @@ from rig.stage import Stage
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 
-from benchmarks.stream import stamp_of
 from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.formats.messages import cdr_stamp_ns
 from tdfusion_ros.tools.bench.host import process_usage
 
 HERE = Path(__file__).parent
@@ -60,7 +60,7 @@ class Record:
             items.clear()
 
     def add_result(self, data: bytes) -> None:
-        self.results.append((monotonic(), stamp_of(data)))
+        self.results.append((monotonic(), cdr_stamp_ns(data)))
 
     def add_diagnostics(self, message: DiagnosticArray) -> None:
         """Record diagnostics of the node under test; others publish on the same topic."""

@@ -1,6 +1,7 @@
 """The model card of a bundle: its contract as a page for people."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,8 @@ OTHER = 'Set by whoever trained it: the license of the data applies.'
 
 def rights(training: Facts) -> str:
     """Return the license of weights that were trained on the data of ``training``."""
-    names = {
-        name
-        for label, content in training['data'].items()
-        for name in (content or {}).get('sets', [label])
-    }
+    data = training['data'].items()
+    names = {name for label, found in data for name in (found or {}).get('sets', [label])}
     texts = (
         next((text for start, text in RIGHTS.items() if name.lower().startswith(start)), OTHER)
         for name in sorted(names)
@@ -54,13 +52,12 @@ def model_card(contract: Facts, note: str = '') -> str:
     facts, on = contract['training'], contract['metrics'].get('on')
     runs = (facts['fusion'], facts['detector'])
     sets = {name.partition('/')[0] for name in facts['data']}
+    every = (*facts['before'], *runs)
+    lines = {history.command_line(run['config']): run['seconds'] for run in every}
     return environment.get_template(f'{CARD}.j2').render(
         **contract,
         signature=SIGNATURE,
-        commands={
-            history.command_line(run['config']): history.duration(run['seconds'])
-            for run in (*facts['before'], *runs)
-        },
+        commands={line: history.duration(seconds) for line, seconds in lines.items()},
         settings=history.setting_rows(runs),
         limits=data_limits(facts),
         alone=bool(on) and sets == {on['data']},
@@ -74,11 +71,9 @@ def data_limits(training: Facts) -> list[str]:
     lines = []
     learned = training['data'][history.data_name(training['detector'])]
     if learned and len(learned['boxes']) > 1:
-        boxes = learned['boxes']
-        rarest = min(boxes, key=boxes.get)
-        lines.append(
-            f'Fewest boxes in training: {rarest}, {boxes[rarest]} of {sum(boxes.values())}.'
-        )
+        rarest, boxes = min(learned['boxes'].items(), key=itemgetter(1))
+        of = sum(learned['boxes'].values())
+        lines.append(f'Fewest boxes in training: {rarest}, {boxes} of {of}.')
     contents = training['data'].values()
     for kind, text in (('sizes', 'images of'), ('light', 'images by')):
         values = {value for data in contents if data for value in data.get(kind, ())}

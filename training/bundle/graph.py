@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -49,25 +50,15 @@ def check_half(folder: Path) -> None:
 def export_onnx(model: Perception, path: Path) -> None:
     """Write the folded graph, in its precision, for every H and W that are multiples of 32."""
     folded = fold_batchnorm(copy.deepcopy(model)).requires_grad_(False)
-    example = (
-        torch.zeros(*EXPORT_HW, 3, dtype=torch.uint8),
-        torch.zeros(*EXPORT_HW),
-        torch.ones(*EXPORT_HW),
-    )
+    rgb = torch.zeros(*EXPORT_HW, 3, dtype=torch.uint8)
+    example = rgb, torch.zeros(*EXPORT_HW), torch.ones(*EXPORT_HW)
     # The same named dimensions for all inputs, so that the graph requires equal sizes.
     height = SIZE_MULTIPLE * torch.export.Dim('rows', min=2, max=128)
     width = SIZE_MULTIPLE * torch.export.Dim('columns', min=2, max=128)
     shapes = {name: {0: height, 1: width} for name in INPUTS}
-    program = torch.onnx.export(
-        folded,
-        example,
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(INPUTS),
-        output_names=list(OUTPUTS),
-        dynamic_shapes=shapes,
-        verbose=False,
-    )
+    names: dict[str, Any] = {'input_names': list(INPUTS), 'output_names': list(OUTPUTS)}
+    how: dict[str, Any] = {'dynamo': True, 'opset_version': OPSET, 'verbose': False}
+    program = torch.onnx.export(folded, example, dynamic_shapes=shapes, **names, **how)
     assert program is not None  # only the old exporter returns None
     program.save(str(path), external_data=False)
     exported = onnx.load(str(path))

@@ -37,11 +37,7 @@ def fusion_history(folder: str) -> tuple[list[dict[str, Any]], dict[str, Any], l
 
 
 def evaluation_facts(folder: str, measure_on: tuple[str, str]) -> dict[str, Any]:
-    """
-    Return whether figures of a bundle on a split may be too good, as its contract says.
-
-    :returns: as in ``history``; ``trained_on`` is None without figures of that split.
-    """
+    """Return as ``history`` whether figures may be too good, as the bundle's contract says."""
     root, split = measure_on
     name = Path(root).resolve().name
     before: Mapping[str, Any] = _contract(folder).get('metrics', {}).get('on', {})

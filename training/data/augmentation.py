@@ -44,11 +44,8 @@ class Batch:
 
     def to(self, device: torch.device) -> 'Batch':
         """Return the batch with all its tensors on ``device``."""
-        moved: dict[str, Any] = {
-            name: value.to(device)
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
+        tensors = {name: v for name, v in vars(self).items() if isinstance(v, Tensor)}
+        moved: dict[str, Any] = {name: value.to(device) for name, value in tensors.items()}
         return replace(self, **moved)
 
 
@@ -208,14 +205,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if known is not None:
         rows = [np.ones_like(known) if s.labeled is None else s.labeled for s in samples]
         labeled = torch.from_numpy(np.stack(rows))
-    return Batch(
-        names,
-        rgb.float() / 255,
-        ir.float() / 255,
-        boxes,
-        class_ids,
-        valid,
-        mask=None if masks is None else torch.from_numpy(np.stack(masks)).long(),
-        labeled=labeled,
-        coverage=None if coverages is None else torch.from_numpy(np.stack(coverages))[:, None],
-    )
+    mask = None if masks is None else torch.from_numpy(np.stack(masks)).long()
+    coverage = None if coverages is None else torch.from_numpy(np.stack(coverages))[:, None]
+    images = rgb.float() / 255, ir.float() / 255
+    return Batch(names, *images, boxes, class_ids, valid, mask, labeled, coverage)

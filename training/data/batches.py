@@ -93,11 +93,7 @@ def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Bat
 
 
 def choose_workers(wanted: int, device: torch.device) -> int:
-    """
-    Return the number of threads that prepare batches.
-
-    :param wanted: -1: none on the CPU, whose cores the networks use; up to 8 with a GPU.
-    """
+    """Return the number of threads for batches; -1: none on the CPU, up to 8 with a GPU."""
     if wanted >= 0:
         return wanted
     cores = (os.cpu_count() or 1) // distributed.world_size()

@@ -39,11 +39,7 @@ class BoxSource(NamedTuple):
 
 
 def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> Boxes:
-    """
-    Read a YOLO label file (class cx cy w h, normalized); an empty one has no objects.
-
-    :param class_of: class index of each number that the file may use.
-    """
+    """Read YOLO labels, classes of numbers by ``class_of``; an empty file has no objects."""
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
     for number, fields in enumerate(lines, start=1):
         if len(fields) != 5:
@@ -153,11 +149,7 @@ def clip_boxes(
     class_ids: Sequence[float] | np.ndarray,
     size_hw: tuple[int, int],
 ) -> Boxes:
-    """
-    Return the boxes clipped to the image; ``place``: the file, for the error message.
-
-    :raises FusionError: if a box is not finite, empty, or outside of the image.
-    """
+    """Return the boxes clipped to the image; FusionError for one that is empty or outside."""
     height, width = size_hw
     boxes = boxes.reshape(-1, 4)
     inside = np.clip(boxes, 0, [width, height, width, height])

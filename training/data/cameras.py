@@ -76,10 +76,6 @@ def shift_ir(sample: Sample, rng: np.random.Generator, largest_px: float) -> Sam
     """Move ir by up to some pixels, as on a rig whose calibration or parallax is off."""
     x, y = rng.uniform(-largest_px, largest_px, 2)
     height, width = sample.ir.shape
-    moved = cv2.warpAffine(
-        sample.ir,
-        np.array([[1, 0, x], [0, 1, y]]),
-        (width, height),
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    shift, border = np.array([[1, 0, x], [0, 1, y]]), cv2.BORDER_REPLICATE
+    moved = cv2.warpAffine(sample.ir, shift, (width, height), borderMode=border)
     return replace(sample, ir=moved)

@@ -20,11 +20,7 @@ OTHER_NAMES = {
 
 
 def correspondence(known: Sequence[str], classes: Sequence[str]) -> list[list[int]]:
-    """
-    Return for each of ``classes`` the indices in ``known`` of what counts as it.
-
-    A bus counts as a car if ``classes`` has no class bus.
-    """
+    """Return the indices in ``known`` of what counts as each class: a bus as car, unless named."""
     names, wanted = ([_common_name(name) for name in list_] for list_ in (known, classes))
     kinds = [[name, *(w for w in WIDER.get(name, ()) if w not in wanted)] for name in wanted]
     return [[names.index(member) for member in kind if member in names] for kind in kinds]

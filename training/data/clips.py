@@ -95,13 +95,8 @@ def _video_pairs(rgb: Path, ir: Path) -> Iterator[FramePair]:
                 return
             stamp_ns = number * period_ns
             frame = Frame(cv2.cvtColor(color, cv2.COLOR_BGR2RGB), stamp_ns)
-            yield FramePair(
-                frame,
-                Frame(cv2.cvtColor(thermal, cv2.COLOR_BGR2GRAY), stamp_ns),
-                'fused',
-                frame,
-                0,
-            )
+            gray = Frame(cv2.cvtColor(thermal, cv2.COLOR_BGR2GRAY), stamp_ns)
+            yield FramePair(frame, gray, 'fused', frame, 0)
     finally:
         for capture in captures:
             capture.release()

@@ -162,15 +162,8 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
     masks, mask_classes = _open_masks(root, layout, split)
     if mask_classes and not layout.partial_masks:
         layouts.check_complete(list(files), masks, root / layout.masks.replace('{split}', split))
-    return DataSet(
-        layout,
-        files,
-        boxes.classes if boxes else layout.classes,
-        mask_classes,
-        boxes,
-        masks,
-        _strata(root, layout, list(files)),
-    )
+    classes, strata = boxes.classes if boxes else layout.classes, _strata(root, layout, [*files])
+    return DataSet(layout, files, classes, mask_classes, boxes, masks, strata)
 
 
 def mask_classes(root: str | Path, split: str) -> tuple[str, ...]:

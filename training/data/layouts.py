@@ -154,11 +154,7 @@ def pair_files(root: Path, layout: Layout, split: str) -> dict[str, Files]:
 
 
 def split_names(root: Path, layout: Layout, split: str, names: Sequence[str]) -> list[str]:
-    """
-    Return which of the names in the folders belong to a split.
-
-    A split is a folder, or a file of names, or computed: all, blocks_train, blocks_val.
-    """
+    """Return which names a split has: a folder's, a list's, all, blocks_train, blocks_val."""
     if '{split}' in layout.rgb or split == 'all':
         chosen = list(names)
     elif split in ('blocks_train', 'blocks_val'):

@@ -11,9 +11,10 @@ from typing import Any
 from typing import overload
 
 import numpy as np
-import yaml
 
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.formats.plain_yaml import reading
 from training.data.augmentation import crop_resize
 from training.data.boxes import BoxSource
 from training.data.boxes import IGNORED
@@ -186,16 +187,11 @@ def open_mixture(path: Path, split: str) -> Mixture:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise FusionError(f'{path} is not valid YAML: {error}') from None
+    with reading(FusionError, f'{path} is not valid YAML'):
+        content = read_yaml(read_text(path))
     classes = content.get('classes') if isinstance(content, dict) else None
-    if (
-        not isinstance(classes, list)
-        or not classes
-        or not all(isinstance(c, str) for c in classes)
-    ):
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not named or not classes:
         raise FusionError(f'{path} must have "classes: [NAME, ...]", the classes to learn')
     return content
 

@@ -95,11 +95,7 @@ def read_mask(path: Path, size_hw: tuple[int, int], classes: int, ignore_index: 
 
 
 def read_pair(files: Files) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """
-    Return rgb and ir, black if there is no such camera, and the coverage of ir as in ``Sample``.
-
-    :raises FusionError: if the sizes of both differ.
-    """
+    """Return rgb and ir, or black, and coverage as in ``Sample``; FusionError if sizes differ."""
     rgb_path, ir_path = files
     rgb = None if rgb_path is None else read_rgb(rgb_path)
     if ir_path is None:

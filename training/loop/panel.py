@@ -31,11 +31,7 @@ def panel_batch(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Batch:
 
 @torch.no_grad()
 def draw_panel(networks: Mapping[str, nn.Module], batch: Batch) -> Tensor | None:
-    """
-    Return rgb, ir, fused and the maps of G, if any, side by side, a row for a pair, (3, H, W).
-
-    None without a fusion network.
-    """
+    """Return rgb, ir, fused, maps of G side by side, a row a pair, (3, H, W); None without F."""
     if 'fusion' not in networks:
         return None
     pair = pair_of(batch)

@@ -70,11 +70,7 @@ def save(state: RunState, steps: int) -> None:
 
 
 def resume(state: RunState) -> int:
-    """
-    Load the saved state of an interrupted run, if any, and return its number of steps.
-
-    :raises FusionError: if the run cannot be resumed, or not all processes see its folder.
-    """
+    """Load the saved state of an interrupted run and return its steps; or a FusionError."""
     folder, optimizers = Path(state.config.run), state.training.optimizers
     identity = run_identity(state.config)
     progress = load_unfinished(folder, state.networks, optimizers, identity)

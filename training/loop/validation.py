@@ -77,11 +77,7 @@ class Validation:
     device: torch.device
 
     def __call__(self, networks: Networks) -> float:
-        """
-        Return the value for networks in evaluation mode; each process evaluates its own images.
-
-        :raises FusionError: if the split has nothing to measure.
-        """
+        """Return the value; each process evaluates its own images; or a FusionError."""
         found = []
         indices = distributed.share(range(len(self.samples)))
         with distributed.alone(), torch.inference_mode():

@@ -112,11 +112,7 @@ def _draws(samples: Sequence[Sample], resamples: int, gap: int | None) -> np.nda
 
 
 def ranking(evaluation: COCOeval, class_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """
-    Return of each detection that counts, best first, its image and whether it matches at 0.5.
-
-    And of each image the number of true boxes.
-    """
+    """Return image and hit of each detection that counts, best first, and true boxes by image."""
     count, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
     # A flat list by class, then area range (the first is "all areas"), then image.
     start = class_id * areas * count

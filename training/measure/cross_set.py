@@ -43,10 +43,8 @@ class Competitors:
 
     def class_lists(self) -> list[tuple[str, ...]]:
         """Return the class names of each detector."""
-        return [
-            *(d.classes for d in self.frozen.values()),
-            *(names for _, names in self.own.values()),
-        ]
+        own = (names for _, names in self.own.values())
+        return [*(detector.classes for detector in self.frozen.values()), *own]
 
 
 def open_competitors(
@@ -59,11 +57,8 @@ def open_competitors(
     :param bundles: these have their own input, too. :param inputs: what ``open_input`` knows.
     """
     files = [name for name in detectors if Path(name).is_file()]
-    own = {
-        name: (predictors.run_predictor(name, change), read_detector(name)[1])
-        for name in detectors
-        if name not in files
-    }
+    runs = [name for name in detectors if name not in files]
+    own = {n: (predictors.run_predictor(n, change), read_detector(n)[1]) for n in runs}
     for name in bundles:
         own[name] = predictors.bundle_predictor(name, change), predictors.bundle_classes(name)
     opened = {name: open_input(name, change) for name in inputs} if files else {}
@@ -131,11 +126,7 @@ def _new_ids(known: Sequence[str], classes: Sequence[str]) -> np.ndarray:
 
 
 def measured_classes(competitors: Competitors, data: Data) -> tuple[tuple[str, ...], str]:
-    """
-    Return the classes to measure, and a sentence on what counts as them and what is left out.
-
-    :raises FusionError: if the data and the detectors have no class in common.
-    """
+    """Return the classes to measure, and what counts as them or is left out; or a FusionError."""
     classes = common_classes(data.classes, *competitors.class_lists())
     ids = _new_ids(data.classes, classes)
     out = [name for name, new in zip(data.classes, ids, strict=True) if new == OTHER]

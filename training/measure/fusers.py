@@ -22,11 +22,7 @@ Fuser = Callable[[Sample], np.ndarray]
 
 
 def open_folders(rgb: str, ir: str) -> DataSet:
-    """
-    Return the pairs of two folders, matched by stem, without labels; or a FusionError.
-
-    Day and night are known if all names are as in MSRS: 00001D, 00003N.
-    """
+    """Return pairs of two folders by stem; day and night of names as 00001D; or a FusionError."""
     names = list_files(Path(rgb))
     day_night = all(re.fullmatch(r'\d+[DN]', name) for name in names)
     layout = Layout('folders', rgb=rgb, ir=ir, labeled=False, day_night=day_night)

@@ -42,17 +42,13 @@ def _annotations(image: int, item: Sample | Detections, classes: int) -> list[di
         rows += [(box, i, float(score), int(class_id == IGNORED)) for i in of]
     if isinstance(item, Sample) and item.labeled is not None:
         rows += [(EVERYWHERE, int(i), 1.0, 1) for i in np.flatnonzero(~item.labeled)]
-    return [
-        {
-            'image_id': image,
-            'category_id': class_id,
-            'bbox': [float(v) for v in (*box[:2], *(box[2:] - box[:2]))],
-            'area': float((box[2:] - box[:2]).prod()),
-            'score': score,
-            'iscrowd': is_crowd,
-        }
-        for box, class_id, score, is_crowd in rows
-    ]
+    keys = ('image_id', 'category_id', 'bbox', 'area', 'score', 'iscrowd')
+    found = []
+    for box, class_id, score, is_crowd in rows:
+        sides = box[2:] - box[:2]
+        place = [float(v) for v in (*box[:2], *sides)], float(sides.prod())
+        found.append(dict(zip(keys, (image, class_id, *place, score, is_crowd), strict=True)))
+    return found
 
 
 def _coco(items: Sequence[Sample | Detections], classes: Sequence[str]) -> COCO:

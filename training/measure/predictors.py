@@ -49,11 +49,7 @@ def open_boxes(root: str, split: str) -> Data:
 
 
 def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -> Data:
-    """
-    Return the split on which to measure a detector (its name is for error messages).
-
-    :raises FusionError: if the data have no boxes, boxes of other classes, or wrong label files.
-    """
+    """Return the split to measure a detector on; FusionError without its classes of boxes."""
     data = open_boxes(root, split)
     if data.classes != tuple(classes):
         raise FusionError(

@@ -177,10 +177,6 @@ def _preserved(
 
 
 def ssim(source: np.ndarray, fused: np.ndarray) -> float:
-    """
-    Return the structural similarity of the images cut (not rounded) to uint8, 7x7 windows.
-
-    Source: scikit-image with its defaults, as in the evaluation of TDFusion.
-    """
+    """Return the structural similarity, cut to uint8, by scikit-image, as TDFusion evaluates."""
     levels = source.astype(np.uint8), fused.astype(np.uint8)
     return float(structural_similarity(*levels, data_range=255))

@@ -79,11 +79,7 @@ def measure_clip(
     fused: Mapping[str, PairFuser],
     classes: Mapping[str, Sequence[str]],
 ) -> tuple[Table, Table]:
-    """
-    Return how much rgb, ir and each fused image change, and what each bundle detects.
-
-    :returns: the first with the ratio to the larger change of both sources.
-    """
+    """Return how much images change, with ratio to the larger source, and what bundles detect."""
     changes = {name: Steadiness() for name in ('rgb', 'ir', *fused)}
     found: dict[str, list[Detections]] = {name: [] for name in classes}
     scaler = ThermalScaler(IrConfig())

@@ -40,12 +40,7 @@ COMBINE: dict[str, Combine] = {'sum': total, 'normalized': normalized, 'pcgrad':
 
 
 def combined(gradients: Sequence[Sequence[Tensor]], how: str) -> list[Tensor]:
-    """
-    Return one gradient for all tasks; the gradient of a single task stays unchanged.
-
-    :param gradients: for each task a list of tensors; the shapes are the same for all tasks.
-    :param how: a name in ``COMBINE``.
-    """
+    """Return one gradient of the tasks' lists of tensors; that of a single task is unchanged."""
     first = gradients[0]
     if len(gradients) == 1:
         return list(first)

@@ -111,8 +111,6 @@ def counted(truth: Truth, points: Tensor, is_object: Tensor) -> Tensor:
 
     Nothing is known about the classes that a data set does not label, nor about the content of
     regions to ignore, except of the points that have an object.
-
-    :param is_object: (B, A) bool.
     """
     left_top, right_bottom = truth.boxes_xyxy[:, :, None].split(2, -1)
     inside = ((points > left_top) & (points < right_bottom)).all(-1)
@@ -123,17 +121,11 @@ def counted(truth: Truth, points: Tensor, is_object: Tensor) -> Tensor:
 def detection_loss(
     boxes: Tensor, logits: Tensor, points: Tensor, truth: Truth
 ) -> dict[str, Tensor]:
-    """
-    Return ``loss`` and its two terms for the raw output of the detector.
-
-    An image without objects only lowers scores; without any object in the whole batch the box
-    term is zero.
-    """
+    """Return ``loss`` and its terms; without an object in the batch the box term is zero."""
     scores = logits.sigmoid()
     targets = assign(scores.detach(), boxes.detach(), points, truth)
-    entropy = functional.binary_cross_entropy_with_logits(
-        logits, targets.quality, reduction='none'
-    )
+    cross_entropy = functional.binary_cross_entropy_with_logits
+    entropy = cross_entropy(logits, targets.quality, reduction='none')
     weight = targets.quality.sum(-1)
     # The total of the whole batch: the mean of the losses of all processes is then its loss.
     total = distributed.average([weight.sum()])[0].clamp(min=1 / distributed.world_size())
@@ -141,8 +133,5 @@ def detection_loss(
     classes = (class_losses * counted(truth, points, weight > 0)).sum() / total
     giou = pair_iou(boxes, targets.boxes_xyxy, generalized=True)
     borders = ((1 - giou) * weight).sum() / total
-    return {
-        'loss': classes + BOX_WEIGHT * borders,
-        'classes': classes.detach(),
-        'borders': borders.detach(),
-    }
+    loss = classes + BOX_WEIGHT * borders
+    return {'loss': loss, 'classes': classes.detach(), 'borders': borders.detach()}

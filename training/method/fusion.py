@@ -43,11 +43,7 @@ MIDDLE = 0.4
 
 
 def fusion_training(config: FusionTask, device: torch.device) -> Training:
-    """
-    Train a fusion network on a fusion loss, and with a frozen detector also on its loss.
-
-    :raises FusionError: if the data have no boxes and there is a frozen detector.
-    """
+    """Train a fusion network on a fusion loss, and that of a frozen detector; or FusionError."""
     fusion = make_fusion(config).to(device)
     optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
     loss_of = fusion_loss_of(config, device)
@@ -94,23 +90,13 @@ def fusion_loss_of(
 
 
 def frozen_detector(config: FusionTask, device: torch.device) -> TaskNetwork:
-    """
-    Return the detector of a run or of an ONNX file with constant weights.
-
-    :raises FusionError: if the data have no boxes, or the file is not such a detector.
-    """
+    """Return the detector of a run or an ONNX file, constant; FusionError without boxes."""
     network = make_detector(box_classes(config), config.frozen_detector).eval()
     return channels_last(network.requires_grad_(False)).to(device)  # type: ignore[return-value]
 
 
 def with_noise(batch: Batch, largest: float) -> Batch:
-    """
-    Return the batch with noise in rgb and ir, of another strength in each image.
-
-    The fusion loss compares with the images without it, so the network learns not to pass it on.
-
-    :param largest: standard deviation of the strongest noise, for intensities in [0, 1].
-    """
+    """Return the batch with noise of random strength, which the loss does not compare with."""
     if not largest:
         return batch
     rgb, ir = (_noisy(image, largest) for image in (batch.rgb, batch.ir))
@@ -123,11 +109,7 @@ def _noisy(image: Tensor, largest: float) -> Tensor:
 
 
 def vary(image: Tensor) -> Tensor:
-    """
-    Change gamma, contrast and sharpness of images at random, (B, 3, H, W) in [0, 1].
-
-    What helps one detector in one exact image is not what helps others.
-    """
+    """Change gamma, contrast, sharpness of (B, 3, H, W) at random, so that all detectors gain."""
     image = image.clamp(min=1e-4) ** _uniform(image, -GAMMA, GAMMA).exp()
     contrast = _uniform(image, -CONTRAST, CONTRAST).exp()
     image = ((image - MIDDLE) * contrast + MIDDLE).clamp(0, 1)

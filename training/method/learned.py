@@ -99,9 +99,7 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
             losses |= summed('task', new, torch.stack(found))
         return {**losses, 'map_size': maps.square().mean().sqrt(), **outer_losses}
 
-    return Training(
-        networks, optimizers, step, previous_batches=config.inner_steps, classes=classes
-    )
+    return Training(networks, optimizers, step, config.inner_steps, classes)
 
 
 def compute_gradient(
@@ -148,12 +146,7 @@ def momentum(loss_net: nn.Module, optimizer: torch.optim.Optimizer) -> Params:
 
 
 def task_loss(network: TaskNetwork, batch: Batch, *, varied: bool = False) -> TaskLoss:
-    """
-    Return the loss of a task network on a batch as a function of how images are fused.
-
-    :param varied: change contrast, gamma and sharpness of the images at random, as the direct
-        training does for a frozen network.
-    """
+    """Return the task loss of a batch as a function of how to fuse; ``varied``: at random."""
 
     def loss(fuse: Fuse) -> Tensor:
         image = with_colors(batch, fuse(*pair_of(batch)), network.config.inputs)
@@ -172,11 +165,7 @@ def summed(name: str, tasks: TaskNetworks, losses: Tensor) -> Losses:
 def make_task_networks(
     config: LearnedTask, device: torch.device
 ) -> tuple[TaskNetworks, tuple[str, ...]]:
-    """
-    Return the task networks, of runs or new, and the class names of the boxes if they are used.
-
-    :raises FusionError: if the data lack the labels of one of them.
-    """
+    """Return the task networks and the class names of boxes, if used; or a FusionError."""
     both = config.task_networks == 'both'
     if both and world_size() > 1 and config.method == 'pixel' and config.combine != 'sum':
         raise ConfigError(

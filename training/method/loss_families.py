@@ -44,11 +44,7 @@ class Family:
 
 
 def smooth_abs(x: Tensor, width: float) -> Tensor:
-    """
-    Return about the absolute value, with a second derivative.
-
-    That of ``abs`` is zero almost everywhere: a target within it gets no meta gradient.
-    """
+    """Return about the absolute value, with a second derivative, which a meta gradient needs."""
     return (x.square() + width**2).sqrt() - width
 
 

@@ -48,12 +48,7 @@ class LossNet(nn.Module):
     family: str
 
     def loss(self, fused: Tensor, sources: Sources, maps: Tensor, gradient_weight: float) -> Terms:
-        """
-        Return the generated fusion loss: ``loss``, and its terms.
-
-        :param fused: (B, 1, H, W) in [0, 1].
-        :param maps: (B, M, H, W), the output of this network for the pair.
-        """
+        """Return the generated fusion loss of (B, 1, H, W), by the maps that this network gave."""
         return FAMILIES[self.family].loss(fused, sources, maps, gradient_weight)
 
     def fixed_maps(self, luma: Tensor) -> Tensor:
@@ -72,23 +67,12 @@ class LossNetPaper(LossNet):
         self.family = self.config.family
         self.encode_ir = encoder(self.WIDTH)
         self.encode_luma = encoder(self.WIDTH)
-        self.decode = nn.Sequential(
-            RestormerBlock(2 * self.WIDTH),
-            RestormerBlock(2 * self.WIDTH),
-            conv(2 * self.WIDTH, self.WIDTH, 3),
-            nn.PReLU(),
-            conv(self.WIDTH, 2, 3),
-        )
+        width, both = self.WIDTH, 2 * self.WIDTH
+        layers = conv(both, width, 3), nn.PReLU(), conv(width, 2, 3)
+        self.decode = nn.Sequential(RestormerBlock(both), RestormerBlock(both), *layers)
 
     def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
-        """
-        Return the logit of the weight of infrared; luma gets one minus the weight.
-
-        The same as a softmax over the weights of both sources.
-
-        :param luma: (B, 1, H, W) in [0, 1]; ``ir`` the same.
-        :returns: (B, 1, H, W).
-        """
+        """Return the logit, (B, 1, H, W), of the weight of ir: a softmax over two sources."""
         encoded = torch.cat((self.encode_ir(ir), self.encode_luma(luma)), 1)
         of_ir, of_luma = self.decode(encoded).split(1, 1)
         return of_ir - of_luma
@@ -120,22 +104,13 @@ class LossNetRT(LossNet):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
-        """
-        Return the maps of the family, (B, M, H, W); zero is the fixed loss.
-
-        :param luma: (B, 1, H, W) in [0, 1], H and W multiples of ``scale``; ``ir`` the same.
-        """
+        """Return the maps, (B, M, H, W), 0: fixed loss; H and W multiples of ``scale``."""
         maps = self.head(self.body(torch.cat((luma, ir), 1) - 0.5))
         return functional.interpolate(maps, scale_factor=float(self.config.scale), mode='bilinear')
 
 
 def make_loss_net(name: str, squared: bool = False) -> LossNet:
-    """
-    Return a new loss generator.
-
-    :param name: ``paper``: the network of the paper; else the name of a family.
-    :param squared: square the weights of both sources, as the released code does.
-    """
+    """Return a new loss generator: ``paper``, or of a family; ``squared`` as in released code."""
     if name == 'paper':
         return LossNetPaper(LossNetPaperConfig('squared' if squared else 'weight'))
     return LossNetRT(LossNetConfig('squared' if squared else name))

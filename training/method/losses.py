@@ -38,12 +38,7 @@ def sources_of(pair: Pair) -> Sources:
 
 
 def sobel(image: Tensor) -> Tensor:
-    """
-    Return the un-normalized Sobel derivatives in x and y.
-
-    :param image: (B, 1, H, W).
-    :returns: (B, 2, H, W). The border is replicated, so that a constant image has no edge.
-    """
+    """Return unnormalized Sobel derivatives, (B, 2, H, W); a replicated border has no edge."""
     kernel = torch.tensor(SOBEL_X, dtype=image.dtype, device=image.device)
     kernels = torch.stack((kernel, kernel.T)).unsqueeze(1)
     return functional.conv2d(functional.pad(image, (1, 1, 1, 1), mode='replicate'), kernels)
@@ -66,8 +61,7 @@ def intensity_loss(
     """
     Return the mean weighted squared distance to both sources.
 
-    :param weight_ir: weight of the infrared source in [0, 1], a (B, 1, H, W) map or a scalar
-        tensor; luma gets ``1 - weight_ir``.
+    :param weight_ir: in [0, 1], (B, 1, H, W) or a scalar; luma gets ``1 - weight_ir``.
     :param squared: square the weights, as the released code does; the paper does not.
     """
     weight_luma = 1 - weight_ir
@@ -77,12 +71,7 @@ def intensity_loss(
 
 
 def gradient_loss(fused: Tensor, luma: Tensor, ir: Tensor) -> Tensor:
-    """
-    Return the L1 distance of the gradients to the stronger source gradient, with its sign.
-
-    x and y are chosen separately; a tie goes to infrared. Sum over the two directions, mean over
-    pixels.
-    """
+    """Return the L1 distance to the stronger source gradient, x and y chosen separately."""
     return 2 * (sobel(fused) - stronger(sobel(luma), sobel(ir))).abs().mean()
 
 
@@ -109,7 +98,6 @@ def imitation_loss(
     Intensity differences have more weight in the dark, as in human vision, SSIM and VIF.
 
     :param mixed: (B, 1, H, W), not clamped to [0, 1], because clamping removes the gradient.
-    :param target: (B, 1, H, W) in [0, 1].
     """
     intensity = ((mixed - target).abs() / (target + DARK)).mean()
     return weighted(intensity, 2 * sobel(mixed - target).abs().mean(), gradient_weight)

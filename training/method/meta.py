@@ -35,6 +35,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -114,9 +115,8 @@ def pixel_gradient(
     """
     Return the gradient for G if F could move each pixel freely: a cheap baseline.
 
-    There is no inner update; the fused image itself moves against the gradient of the tasks.
-
-    :param task_losses: must fuse the same images, so that their gradients can be combined.
+    There is no inner update; the fused image itself moves against the gradient of the tasks, which
+    must fuse the same images, so that their gradients can be combined.
     """
     seen: list[tuple[Pair, Tensor]] = []
 
@@ -154,14 +154,9 @@ def fusion_gradients(
 
 @torch.no_grad()
 def fused_motion(fusion: nn.Module, theta: Params, direction: Params, pair: Pair) -> Motion:
-    """
-    Return the fused image and how it moves when theta moves along ``direction``.
-
-    :returns: f and u = d/de F_(theta + e direction) at e = 0.
-    """
-    return jvp(
-        lambda parameters: functional_call(fusion, parameters, pair), (theta,), (direction,)
-    )[:2]
+    """Return f and u = d/de F_(theta + e direction) at e = 0: how the fused image moves."""
+    run = partial(functional_call, fusion, args=pair)
+    return jvp(run, (theta,), (direction,))[:2]
 
 
 def scaled(motion: Motion, config: LearnedTask) -> Motion:
@@ -192,8 +187,7 @@ def s_objective(
     Return S, the change of the generated loss along the motion, a scalar.
 
     With ``prior_strength``, a quadratic prior on the difference from the slopes of the fixed loss
-    is subtracted. Without the prior, the maps run away in the whole image, because the
-    slightest mean of u decides.
+    is subtracted. Without it, the maps run away, because the slightest mean of u decides.
     """
     fused, u = motion
     fused = fused.detach().requires_grad_()

@@ -53,12 +53,7 @@ def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) 
 
 
 def run_network(network: Callable[..., Any], inputs: tuple[Tensor, ...], amp: bool) -> Any:
-    """
-    Return the output of a network.
-
-    :param amp: compute in bfloat16 where autocast considers it safe. The output is float32 in any
-        case: no loss is computed in bfloat16.
-    """
+    """Return the output of a network, float32; ``amp``: computed in bfloat16 where it may be."""
     if not amp:
         return network(*inputs)
     with torch.autocast(inputs[0].device.type, torch.bfloat16):

@@ -35,23 +35,14 @@ def is_pretrained(path: str) -> bool:
 
 
 def origins(config: TrainConfig) -> dict[str, str]:
-    """
-    Return where the pretrained weights that a run reads come from, and their sha256.
-
-    :returns: empty, or the one entry ``pretrained``.
-    :raises ModelError: if a file cannot be read.
-    """
+    """Return where pretrained weights of a run come from, ``pretrained``; or a ModelError."""
     settings = (getattr(config, name, '') for name in NETWORK_RUNS)
     texts = [describe_file(path) for path in settings if is_pretrained(path)]
     return {'pretrained': '; '.join(texts)} if texts else {}
 
 
 def describe_file(path: str) -> str:
-    """
-    Return where the weights in a file come from, and its sha256.
-
-    :raises ModelError: if it cannot be read.
-    """
+    """Return where the weights in a file come from, and its sha256; or a ModelError."""
     digest = hashlib.sha256(_read(path)).hexdigest()
     return f'{KNOWN.get(digest, "unknown origin")}, sha256 {digest}'
 
@@ -87,11 +78,7 @@ def _read(path: str) -> bytes:
 
 
 def _fill(network: Yolox, path: str) -> None:
-    """
-    Copy the weights of an ONNX file into the network for all classes of COCO.
-
-    The convolutions of both are in the order of their use, and every shape is compared.
-    """
+    """Copy the weights of an ONNX file, in the order of their use, comparing every shape."""
     content = _read(path)
     digest = hashlib.sha256(content).hexdigest()
     if digest not in KNOWN:

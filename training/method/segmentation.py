@@ -49,12 +49,7 @@ class Segmenter(nn.Module):
         self.segformer = SegformerForSemanticSegmentation(SegformerConfig(**sizes))
 
     def forward(self, image: Tensor) -> Tensor:
-        """
-        Return logits at a quarter of the image's size.
-
-        :param image: (B, inputs, H, W) float in [0, 1], no further normalization.
-        :returns: (B, classes, ceil(H / 4), ceil(W / 4)).
-        """
+        """Return logits, (B, classes, H / 4, W / 4), of (B, inputs, H, W) in [0, 1]."""
         return self.segformer(pixel_values=image).logits
 
 
@@ -65,12 +60,9 @@ def enlarge(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 def segmentation_loss(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
     """
-    Return the mean cross-entropy of the labeled pixels; no class weights.
+    Return the mean cross-entropy of the labeled pixels, 0 without any; no class weights.
 
-    Without any labeled pixel it is 0.
-
-    :param logits: (B, C, h, w); enlarged to the size of ``mask``.
-    :param mask: (B, H, W) int64; pixels of value ``IGNORE`` are ignored.
+    :param logits: (B, C, h, w), enlarged to (B, H, W) int64, whose ``IGNORE`` pixels do not count.
     """
     height, width = mask.shape[-2:]
     logits = enlarge(logits, (height, width))

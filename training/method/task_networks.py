@@ -115,11 +115,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 
 def box_classes(config: TrainConfig) -> tuple[str, ...]:
-    """
-    Return the class names of the boxes of the data.
-
-    :raises FusionError: if the data have no boxes.
-    """
+    """Return the class names of the boxes of the data; FusionError if they have none."""
     data = open_data(config.data, config.split)
     if data.boxes is None:
         raise FusionError(
@@ -130,11 +126,7 @@ def box_classes(config: TrainConfig) -> tuple[str, ...]:
 
 
 def make_detector(classes: tuple[str, ...], start: str = '', inputs: int = 3) -> Detector | Yolox:
-    """
-    Return a detector to train on ``classes``.
-
-    :param start: folder of a run, or file of pretrained weights; empty: a new detector.
-    """
+    """Return a detector to train, new, of a run, or of a file of pretrained weights."""
     detector: Detector | Yolox
     if is_pretrained(start):
         detector = load_yolox(start, classes, inputs)
@@ -154,11 +146,7 @@ def make_segmenter(classes: tuple[str, ...], run: str = '', inputs: int = 3) -> 
 
 
 def read_detector(run: str) -> tuple[Detector | Yolox, tuple[str, ...]]:
-    """
-    Return the detector of a run and its class names (default: the shipped detector's names).
-
-    :raises ModelError: if the run has another network, or a wrong number of names.
-    """
+    """Return the detector of a run and its class names (default: shipped); or a ModelError."""
     network = load_detector(run)
     classes = tuple(read_description(run).get('classes', CLASSES))
     if len(classes) != network.config.classes:
@@ -170,22 +158,14 @@ def read_detector(run: str) -> tuple[Detector | Yolox, tuple[str, ...]]:
 
 
 def load_segmenter(run: str, classes: tuple[str, ...]) -> Segmenter:
-    """
-    Return the segmenter of a run, ready for inference.
-
-    :raises FusionError: if the run has another network, or one for other classes.
-    """
+    """Return the segmenter of a run; FusionError for another network, or other classes."""
     network = load_network(run, Segmenter)
     check_classes(run, network.config.classes, classes)
     return network
 
 
 def check_classes(run: str, known: tuple[str, ...], classes: tuple[str, ...]) -> None:
-    """
-    Check that the network of a run was trained for the classes of the data.
-
-    :raises FusionError: if its classes or their order differ.
-    """
+    """Raise FusionError if a network was trained for other classes than those of the data."""
     if known != classes:
         raise FusionError(
             f'{run} was trained for the classes {", ".join(known)}, but the data have '

@@ -51,11 +51,7 @@ def make_fusion(config: FusionNetworkTask) -> nn.Module:
 
 
 def first_fusion(folder: str) -> nn.Module:
-    """
-    Return the fusion network of a run or of a bundle, to train it further.
-
-    :raises ModelError: if the folder is neither, or a file is damaged.
-    """
+    """Return the fusion network of a run or a bundle, to train it further; or ModelError."""
     if not (Path(folder) / CONTRACT_FILE).is_file():
         return load_fusion(folder)
     bundle = read_bundle(Path(folder))
@@ -71,8 +67,8 @@ def imitation_training(config: ImitationTask, device: torch.device) -> Training:
     """
     Train a real-time fusion network to produce the images of the fusion network of another run.
 
-    Trained on the loss alone, a small network gets less contrast than a large one. Crops should
-    be whole frames: the output of the paper's network at a pixel depends on all other pixels.
+    Trained on the loss alone, a small network gets less contrast than a large one. Crops should be
+    whole frames: the output of the paper's network at a pixel depends on all other pixels.
 
     :raises ConfigError: if the network to train is not a real-time network.
     """

@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.bench.host import describe_environment
@@ -100,12 +98,6 @@ def fit_growth(timings: Sequence[Timing]) -> dict[str, dict[str, float]]:
         line = {'fixed': fixed, 'per_mpx': per_mpx, 'low': low, 'high': high}
         growth[name] = {k: float(v) for k, v in (line | {'deviation': deviation}).items()}
     return growth
-
-
-def write_report(report: Report, path: Path | None) -> None:
-    """Write a report as JSON, if there is a path; OutputError if that is impossible."""
-    if path is not None:
-        write_file(path, json.dumps(report, indent=2) + '\n')
 
 
 def format_report(report: Report) -> str:

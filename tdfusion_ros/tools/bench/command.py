@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.config import BACKENDS
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_config
@@ -23,21 +24,13 @@ def add(commands: Any) -> None:
         'messages to be published: time of each stage, frames per second, memory.',
     )
     add = bench.add_argument
-    add(
-        'input',
-        nargs='*',
-        type=Path,
-        metavar='INPUT',
-        help='a bag, or RGB_FOLDER IR_FOLDER; default: the demo bag of a clone',
-    )
+    text = 'a bag, or RGB_FOLDER IR_FOLDER; default: the demo bag of a clone'
+    add('input', nargs='*', type=Path, metavar='INPUT', help=text)
     add('--frames', type=int, default=200, metavar='N', help='timed frames; default: 200')
     add_sizes(bench, 'resize both images; several sizes are timed in turns')
     add('--raw', action='store_true', help='convert compressed images to raw ones first')
-    add(
-        '--detections-only',
-        action='store_true',
-        help='skip the fused image, as the node does if nobody subscribes to it',
-    )
+    text = 'skip the fused image, as the node does if nobody subscribes to it'
+    add('--detections-only', action='store_true', help=text)
     add('--backend', choices=BACKENDS, help='short for -p backend=...')
     add('-o', '--output', type=Path, metavar='FILE', help='also write the report as JSON')
     add_topics(bench)
@@ -55,18 +48,11 @@ def run(options: argparse.Namespace) -> int:
     if options.backend:
         options.param.append(f'backend={options.backend}')
     check_file(options.output)
-    source = PairSource(
-        tuple(options.input) or (benchmark.demo_bag(),),
-        (options.rgb_topic, options.ir_topic),
-        raw=options.raw,
-    )
-    report = benchmark.run_benchmark(
-        source,
-        config_of(options),
-        options.frames,
-        sizes_hw(options.size),
-        fused=not options.detections_only,
-    )
+    paths, topics = tuple(options.input), (options.rgb_topic, options.ir_topic)
+    source = PairSource(paths or (benchmark.demo_bag(),), topics, raw=options.raw)
+    how = options.frames, sizes_hw(options.size)
+    fused = not options.detections_only
+    report = benchmark.run_benchmark(source, config_of(options), *how, fused=fused)
     print(benchmark.format_report(report))
-    benchmark.write_report(report, options.output)
+    write_json(options.output, report)
     return 0

@@ -60,8 +60,5 @@ def process_usage(pid: int | None = None) -> dict[str, float]:
     """Return threads, memory and peak memory (VmHWM) [MiB] of a process, default: this one."""
     text = Path('/proc', 'self' if pid is None else str(pid), 'status').read_text('ascii')
     values = {name: rest.split() for name, _, rest in (s.partition(':') for s in text.split('\n'))}
-    return {
-        'threads': int(values['Threads'][0]),
-        'memory_mib': round(int(values['VmRSS'][0]) / 1024, 1),
-        'peak_mib': round(int(values['VmHWM'][0]) / 1024, 1),
-    }
+    memory, peak = (round(int(values[name][0]) / 1024, 1) for name in ('VmRSS', 'VmHWM'))
+    return {'threads': int(values['Threads'][0]), 'memory_mib': memory, 'peak_mib': peak}

@@ -65,24 +65,20 @@ def time_in_turns(
         workers = {}
         for name, build in builds.items():
             workers[name] = stack.enter_context(closing(WorkerProcess(build)))
-            workers[name].run(warm_up)
+            workers[name].ask(warm_up)
         turns = take_turns(workers, frames, block)
-        return {name: Timing(w.facts, w.usage(), turns[name]) for name, w in workers.items()}
+        return {name: Timing(w.facts, w.ask(None), turns[name]) for name, w in workers.items()}
 
 
 def take_turns(
     workers: Mapping[str, 'WorkerProcess'], frames: int, block: int
 ) -> dict[str, Turns]:
-    """
-    Return the times of ``frames`` frames of each worker, in turns of ``block`` frames.
-
-    Every other round is in reverse order, so that a steady drift cancels in a ratio.
-    """
+    """Return times of each worker by turn; every other round in reverse, so that drift cancels."""
     sizes = [min(block, frames - start) for start in range(0, frames, block)]
     turns: dict[str, Turns] = {name: [] for name in workers}
     for number, size in enumerate(tqdm(sizes, unit='round', disable=None)):
         for name in list(workers)[:: -1 if number % 2 else 1]:
-            turns[name].append(workers[name].run(UNTIMED + size)[UNTIMED:])
+            turns[name].append(workers[name].ask(UNTIMED + size)[UNTIMED:])
     return turns
 
 
@@ -94,11 +90,7 @@ def ratio(slow: Timing, fast: Timing, stage: str) -> tuple[float, float, float]:
 
 
 class WorkerProcess:
-    """
-    A workload in a process of its own, idle until it is asked to run.
-
-    :param build: makes it there; must be picklable. A FusionError that it raises is raised here.
-    """
+    """A workload in its own process, made by a picklable ``build``, idle until it is asked."""
 
     def __init__(self, build: Callable[[], Workload]) -> None:
         context = get_context('spawn')  # a forked process would begin with this one's memory
@@ -112,13 +104,11 @@ class WorkerProcess:
             self.close()
             raise
 
-    def run(self, frames: int) -> list[dict[str, int]]:
-        """Run as many frames and return the times of their stages [ns]."""
-        return self._ask(frames)
-
-    def usage(self) -> dict[str, float]:
-        """Return the usage of the process."""
-        return self._ask(None)
+    def ask(self, frames: int | None) -> Any:
+        """Run frames and return the times of their stages [ns]; None: the process's usage."""
+        with suppress(OSError):  # a worker that ended may have sent the reason
+            self._pipe.send(frames)
+        return self._receive()
 
     def close(self) -> None:
         """End the process."""
@@ -127,11 +117,6 @@ class WorkerProcess:
         self._process.kill()
         self._process.join()
         self._pipe.close()
-
-    def _ask(self, frames: int | None) -> Any:
-        with suppress(OSError):  # a worker that ended may have sent the reason
-            self._pipe.send(frames)
-        return self._receive()
 
     def _receive(self) -> Any:
         try:

@@ -33,12 +33,7 @@ PERIOD_NS = 33_333_333
 
 
 class RobotPath:
-    """
-    The path of a pair through the node without DDS: decode, pair, fuse, fill messages.
-
-    :param fused: False: without the fused image, as if nobody subscribes to it.
-    :raises FusionError: if the input, the model or the engine cannot be used.
-    """
+    """The path of a pair through the node without DDS: decode, pair, fuse, fill messages."""
 
     def __init__(self, source: PairSource, config: FusionConfig, *, fused: bool = True) -> None:
         self._fused = fused
@@ -80,14 +75,9 @@ class RobotPath:
         marks.append(perf_counter_ns())
         decode, pairing, _, filling = (b - a for a, b in pairwise(marks))
         total = marks[-1] - marks[0]
-        return {
-            'decode': decode,
-            'pairing': pairing,
-            **result.stage_ns,
-            'messages': filling,
-            'total': total,
-            'all but network': total - result.stage_ns['network'],
-        }
+        stages = {'decode': decode, 'pairing': pairing, **result.stage_ns, 'messages': filling}
+        rest = total - result.stage_ns['network']
+        return {**stages, 'total': total, 'all but network': rest}
 
     def facts(self) -> dict[str, Any]:
         """Return size, input, model, engine, and the memory before the model was loaded."""

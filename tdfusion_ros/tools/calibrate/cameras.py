@@ -6,7 +6,6 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Size
@@ -15,7 +14,7 @@ from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats.camera_info import Region
 from tdfusion_ros.formats.camera_info import region_of
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.plain_yaml import reading
 
 if TYPE_CHECKING:
     from tdfusion_ros.formats.bags import BagReader
@@ -56,11 +55,7 @@ def camera_from_bag(
 
 
 def camera_from_message(info: Any, stream: str, image_hw: Size | None) -> Camera:
-    """
-    Return the camera of a sensor_msgs/CameraInfo.
-
-    :raises CalibrationError: if it is not calibrated, or belongs to other images.
-    """
+    """Return the camera of a CameraInfo; CalibrationError if uncalibrated or of other images."""
     k, d = np.array(info.k, np.float64).reshape(3, 3), np.array(info.d, np.float64)
     full, model = Camera((int(info.height), int(info.width)), k, d), str(info.distortion_model)
     return _sent(full, f'{stream} camera_info', model, region_of(info), image_hw)
@@ -176,20 +171,13 @@ def _size_fault(full_hw: Size, region: Region, image_hw: Size | None) -> str:
 
 def static_transforms(reader: 'BagReader') -> list[Any]:
     """Return the messages of /tf_static, in any namespace."""
-    topics = [
-        topic
-        for topic, kind in reader.topics().items()
-        if kind == TF_TYPE and topic.endswith('/tf_static')
-    ]
+    types = reader.topics()
+    topics = [t for t in types if types[t] == TF_TYPE and t.endswith('/tf_static')]
     return [message for _, _, message in reader.messages(*topics)] if topics else []
 
 
 def pose_from_tf(messages: Iterable[Any], rgb_frame: str, ir_frame: str) -> np.ndarray:
-    """
-    Return (4, 4): a point of the rgb camera's frame to the ir camera's [m], of /tf_static.
-
-    :raises CalibrationError: with the known frames, if they do not connect the two.
-    """
+    """Return (4, 4) from the rgb camera's frame to the ir camera's [m]; or a CalibrationError."""
     steps: dict[str, dict[str, np.ndarray]] = {}  # by source frame, by target frame
     for item in (item for message in messages for item in message.transforms):
         parent, child = item.header.frame_id.lstrip('/'), item.child_frame_id.lstrip('/')
@@ -214,11 +202,7 @@ def pose_from_tf(messages: Iterable[Any], rgb_frame: str, ir_frame: str) -> np.n
 
 
 def pose_from_file(path: Path) -> np.ndarray:
-    """
-    Read (4, 4) from ``translation_m`` and ``rotation`` (3 x 3) or ``quaternion_xyzw``.
-
-    :raises CalibrationError: with what is missing or wrong.
-    """
+    """Read (4, 4) from ``translation_m`` and ``rotation`` or ``quaternion_xyzw``; or an error."""
     raw = _read_mapping(path, 'extrinsics')
     try:
         translation = np.array(raw['translation_m'], np.float64).reshape(3)
@@ -259,10 +243,8 @@ def _rotation(xyzw: Any, where: str) -> np.ndarray:
 
 
 def _read_mapping(path: Path, what: str) -> dict[str, Any]:
-    try:
+    with reading(CalibrationError, f'{what} {path} cannot be read'):
         raw = read_yaml(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CalibrationError(f'{what} {path} cannot be read: {reason(error)}') from None
     if not isinstance(raw, dict):
         raise CalibrationError(f'{what} {path} is not a YAML mapping')
     return raw

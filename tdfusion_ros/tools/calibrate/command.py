@@ -53,12 +53,8 @@ def add(commands: Any) -> None:
     option('-o', '--output', required=True, type=Path, metavar='FILE', help='calibration to write')
     option('--overlay', type=Path, metavar='PNG', help='picture to check; default: beside FILE')
     option('--pairs', type=int, default=PAIRS, help=f'pairs to use, evenly (default {PAIRS})')
-    option(
-        '--model',
-        choices=('auto', *MODELS),
-        default='auto',
-        help='auto: the simplest with a low held-out error',
-    )
+    text = 'auto: the simplest with a low held-out error'
+    option('--model', choices=('auto', *MODELS), default='auto', help=text)
     option('--start', type=Path, metavar='POINTS', help='rough points, where matching starts')
     option('--points', type=Path, metavar='FILE', help='picked points: YAML, JSON or CSV')
     option('--cameras', action='store_true', help="use the bag's camera_info and /tf_static")
@@ -191,8 +187,6 @@ def _camera(
     if file:
         return cameras.camera_from_file(file, stream, image_hw)
     if bag is None:
-        raise ConfigError(
-            f'the camera_info of {stream} is missing: give a bag, or --{stream}-info FILE'
-        )
+        raise ConfigError(f'the camera_info of {stream} is missing: give a bag, --{stream}-info')
     topic = getattr(bag.find(options.rgb_topic, options.ir_topic), stream)
     return cameras.camera_from_bag(bag, topic, stream, image_hw)

@@ -13,11 +13,7 @@ SURROUNDINGS_PX = 31
 
 
 def edge_field(gray: np.ndarray) -> np.ndarray:
-    """
-    Return the edges of (H, W) uint8 or float32 as vectors.
-
-    :returns: (H, W, 2) float32: cosine and sine of the doubled angle, length in [0, 1].
-    """
+    """Return edges, (H, W, 2) float32: cosine and sine of the doubled angle, length in [0, 1]."""
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
     gx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
     gy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)

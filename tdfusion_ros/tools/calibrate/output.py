@@ -77,22 +77,15 @@ def to_mapping(calibration: Homography | Extrinsics) -> dict[str, Any]:
     """Return a calibration as ``parse_calibration`` reads it."""
     if isinstance(calibration, Homography):
         sizes = {'rgb_size_hw': calibration.rgb_size_hw, 'ir_size_hw': calibration.ir_size_hw}
-        return {
-            'mode': 'homography',
-            **{name: list(size) for name, size in sizes.items() if size is not None},
-            'homography': calibration.matrix.tolist(),
-        }
+        known = {name: list(size) for name, size in sizes.items() if size is not None}
+        return {'mode': 'homography', **known, 'homography': calibration.matrix.tolist()}
     cameras = {
         name: {'size_hw': list(camera.size_hw), 'k': camera.k.tolist(), 'd': camera.d.tolist()}
         for name, camera in (('rgb', calibration.rgb), ('ir', calibration.ir))
     }
-    return {
-        'mode': 'extrinsics',
-        **cameras,
-        'rotation': calibration.rotation.tolist(),
-        'translation_m': calibration.translation_m.tolist(),
-        'assumed_depth_m': calibration.assumed_depth_m,
-    }
+    arrays = {name: getattr(calibration, name).tolist() for name in ('rotation', 'translation_m')}
+    depth_m = calibration.assumed_depth_m
+    return {'mode': 'extrinsics', **cameras, **arrays, 'assumed_depth_m': depth_m}
 
 
 def yaml_text(calibration: Homography | Extrinsics, remarks: Sequence[str]) -> str:

@@ -61,15 +61,11 @@ def match(
     grid_hw, _ = working_grid(matrix, rgb_hw)
     to_rgb = geometry.resizing(grid_hw, rgb_hw)
     step = int(np.clip(np.sqrt(grid_hw[0] * grid_hw[1] * len(pairs) / PATCHES), 10, 32))
-    found = [
-        (*place, number)
-        for number, (rgb, ir) in enumerate(pairs)
-        for place in _places(
-            edge_field(geometry.resized(rgb, grid_hw)),
-            *_warped_edges(ir, matrix @ to_rgb, grid_hw),
-            (half_px, reach_px, step),
-        )
-    ]
+    found: list[tuple[float, ...]] = []
+    for number, (rgb, ir) in enumerate(pairs):
+        edges = edge_field(geometry.resized(rgb, grid_hw))
+        warped = _warped_edges(ir, matrix @ to_rgb, grid_hw)
+        found += [(*p, number) for p in _places(edges, *warped, (half_px, reach_px, step))]
     table = np.array(found, np.float64).reshape(-1, 5)
     rgb_xy, ir_xy, pair = table[:, :2], table[:, 2:4], table[:, 4].astype(int)
     return Matches(geometry.mapped(to_rgb, rgb_xy), geometry.mapped(matrix @ to_rgb, ir_xy), pair)
@@ -89,11 +85,7 @@ def _warped_edges(
 def _places(
     rgb: np.ndarray, ir: np.ndarray, visible: np.ndarray, sizes: tuple[int, int, int]
 ) -> Iterator[tuple[float, float, float, float]]:
-    """
-    Yield the center of each matched patch, x and y, and x and y of its place in ir.
-
-    :param sizes: half a patch's width, its reach, and the step between patches [px].
-    """
+    """Yield x, y of each matched patch in rgb and ir; sizes: half a patch, its reach, the step."""
     half, reach, step = sizes
     margin, width = half + reach, (2 * half + 1,) * 2
     energy = cv2.boxFilter((rgb * rgb).sum(axis=2), -1, width)

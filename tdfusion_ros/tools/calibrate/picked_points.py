@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from tdfusion_ros.core.calibration import parse_size
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.plain_yaml import reading
 from tdfusion_ros.tools.calibrate.transform_fit import least_squares
 from tdfusion_ros.tools.calibrate.transform_fit import leave_one_out_px
 from tdfusion_ros.tools.calibrate.transform_fit import MODELS
@@ -58,19 +57,16 @@ class PointFit:
 
 def read_points(path: Path) -> Points:
     """Read a points file; CalibrationError with what is missing or wrong."""
-    try:
+    others = ValueError, RecursionError, csv.Error
+    with reading(CalibrationError, f'points {path} cannot be read', *others):
         text = path.read_text(encoding='utf-8-sig')
         if path.suffix.lower() == '.csv':
             return _from_csv(text, path)
         raw = json.loads(text) if path.suffix.lower() == '.json' else read_yaml(text)
-    except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
-        raise CalibrationError(f'points {path} cannot be read: {reason(error)}') from None
     if not isinstance(raw, dict):
         raise CalibrationError(f'points {path}: expected a mapping with rgb_xy and ir_xy')
-    sizes = [
-        parse_size(raw.pop(key, None), f'points {path}: {key}')
-        for key in ('rgb_size_hw', 'ir_size_hw')
-    ]
+    keys = ('rgb_size_hw', 'ir_size_hw')
+    sizes = [parse_size(raw.pop(key, None), f'points {path}: {key}') for key in keys]
     rgb_xy, ir_xy = (_xy(raw, stream, path) for stream in PREFIXES)
     if len(rgb_xy) != len(ir_xy):
         raise CalibrationError(
@@ -81,17 +77,11 @@ def read_points(path: Path) -> Points:
 
 
 def fit_points(points: Points, models: Sequence[str] = MODELS) -> PointFit:
-    """
-    Fit the simplest model that no richer one clearly beats on left-out points.
-
-    :raises CalibrationError: if points are too few, on a line, or one is a mistake.
-    """
+    """Fit the simplest model that no richer one clearly beats; or a CalibrationError."""
     count = len(points.rgb_xy)
     if count < MIN_POINTS:
-        raise CalibrationError(
-            f'got {count} points, expected at least {MIN_POINTS}, better 10 or more, spread over '
-            'the image'
-        )
+        least = f'expected at least {MIN_POINTS}, better 10 or more, spread over the image'
+        raise CalibrationError(f'got {count} points, {least}')
     best = None
     for model in models:
         left_out = leave_one_out_px(model, points.rgb_xy, points.ir_xy)
@@ -124,10 +114,8 @@ def rough_start(points: Points) -> np.ndarray:
     enough = len(points.rgb_xy) >= 2
     matrix = least_squares('similarity', points.rgb_xy, points.ir_xy) if enough else None
     if matrix is None:
-        raise CalibrationError(
-            f'{len(points.rgb_xy)} points do not determine a rough start; give two or more, far '
-            'apart'
-        )
+        count = len(points.rgb_xy)
+        raise CalibrationError(f'{count} points give no rough start; pick two or more, far apart')
     return matrix
 
 
@@ -158,9 +146,7 @@ def _table(raw: Any, columns: int, path: Path, name: str) -> np.ndarray:
     if table.size == 0:
         return np.zeros((0, columns))
     if table.ndim == 2 and len(table) > MAX_POINTS:
-        raise CalibrationError(
-            f'points {path}: got {len(table)} points, expected at most {MAX_POINTS}'
-        )
+        raise CalibrationError(f'{path}: got {len(table)} points, expected at most {MAX_POINTS}')
     if table.ndim != 2 or table.shape[1] != columns or not np.isfinite(table).all():
         raise CalibrationError(f'points {path}: {name} must be rows of {columns} numbers')
     return table

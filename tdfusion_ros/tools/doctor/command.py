@@ -30,12 +30,9 @@ def add(commands: Any) -> None:
     option('--no-topics', action='store_true', help='check the machine only, not the cameras')
     option('--namespace', default='', help='of the node')
     for stream in ('rgb', 'ir'):
-        option(
-            f'--{stream}-topic',
-            default=f'{stream}/image_raw',
-            metavar='TOPIC',
-            help=f'as {stream}_topic:=… of the launch file (default {stream}/image_raw)',
-        )
+        topic = f'{stream}/image_raw'
+        text = f'as {stream}_topic:=… of the launch file (default {topic})'
+        option(f'--{stream}-topic', default=topic, metavar='TOPIC', help=text)
     add_config(doctor)
     doctor.set_defaults(run=run)
 
@@ -68,12 +65,9 @@ def _findings(options: argparse.Namespace, config: FusionConfig) -> 'Iterator[Fi
     yield from (ros := ros_environment.check_packages())
     if options.no_topics or any(finding.level != OK for finding in ros):
         return
-    names = {
-        stream: transport_topic(
-            getattr(options, f'{stream}_topic'), getattr(config, stream).image_transport
-        )
-        for stream in ('rgb', 'ir')
-    }
+    transports = {'rgb': config.rgb.image_transport, 'ir': config.ir.image_transport}
+    topics_of = {'rgb': options.rgb_topic, 'ir': options.ir_topic}
+    names = {name: transport_topic(topics_of[name], transports[name]) for name in topics_of}
     try:
         wanted, topics, rmw = received_topics.listen(names, options.namespace, options.seconds)
     except (ImportError, RuntimeError) as error:  # RCLError is a RuntimeError

@@ -44,11 +44,9 @@ def check(config: FusionConfig, report: Callable[[str], None]) -> Iterator[Findi
         yield Finding.fail('model', str(error), 'set model, or copy the bundle here again')
     else:
         contract = bundle.contract
-        yield Finding.ok(
-            'model',
-            f"'{contract.name}' in {bundle.folder} is complete (sha256 "
-            f'{contract.sha256[GRAPH_FILE][:16]}…), classes {", ".join(contract.classes)}',
-        )
+        sha, names = contract.sha256[GRAPH_FILE][:16], ', '.join(contract.classes)
+        found = f"'{contract.name}' in {bundle.folder} is complete (sha256 {sha}…)"
+        yield Finding.ok('model', f'{found}, classes {names}')
         yield from check_backends(config, bundle, report)
     yield check_calibration(config)
     yield check_folder('cache', cache_folder(), 'engines would be built again at every start')
@@ -130,8 +128,5 @@ def check_folder(subject: str, folder: Path, consequence: str) -> Finding:
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return Finding.ok(subject, f'{folder} is writable')
     hint = ' (XDG_CACHE_HOME)' if subject == 'cache' else ''
-    return Finding.warn(
-        subject,
-        f'{existing} is not writable, so {consequence}',
-        f'make {existing} writable for this user, or choose another folder{hint}',
-    )
+    remedy = f'make {existing} writable for this user, or choose another folder{hint}'
+    return Finding.warn(subject, f'{existing} is not writable, so {consequence}', remedy)

@@ -75,9 +75,7 @@ def _profile(variables: Mapping[str, str]) -> Finding:
         return Finding.fail(subject, found, 'correct the path or unset it')
     if files:
         return Finding.ok(subject, ', '.join(f'{name}={path}' for name, path in files.items()))
-    return Finding.warn(
-        subject,
-        'none: the default shared memory is smaller than one image, so images are lost',
-        f'export {PROFILES[0]}=…/config/fastdds_profile.xml (Kilted: {PROFILES[1]}) for the '
-        'camera drivers too; the launch file sets it for the node',
-    )
+    found = 'none: the default shared memory is smaller than one image, so images are lost'
+    export = f'export {PROFILES[0]}=…/config/fastdds_profile.xml (Kilted: {PROFILES[1]})'
+    remedy = f'{export} for the camera drivers too; the launch file sets it for the node'
+    return Finding.warn(subject, found, remedy)

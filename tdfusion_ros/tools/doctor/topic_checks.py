@@ -104,12 +104,10 @@ def _check_stamps(subject: str, topic: ReceivedTopic) -> Finding:
     age_ms = float(np.median(np.array(topic.arrivals_ns, np.int64) - stamps)) / 1e6
     if -MAX_AHEAD_MS < age_ms < MAX_DELAY_MS:
         return Finding.ok(subject, f'{age_ms:.1f} ms old on arrival')
-    return Finding.warn(
-        subject,
-        f'{abs(age_ms) / 1e3:.3f} s {"behind" if age_ms > 0 else "ahead of"} the clock of this '
-        'machine',
-        'for a bag set use_sim_time; synchronize the clock of a camera (PTP, NTP)',
-    )
+    where = 'behind' if age_ms > 0 else 'ahead of'
+    found = f'{abs(age_ms) / 1e3:.3f} s {where} the clock of this machine'
+    remedy = 'for a bag set use_sim_time; synchronize the clock of a camera (PTP, NTP)'
+    return Finding.warn(subject, found, remedy)
 
 
 def _check_info(stream: str, topic: ReceivedTopic) -> Finding:
@@ -145,12 +143,9 @@ def _check_skew(rgb: ReceivedTopic, ir: ReceivedTopic, config: FusionConfig) -> 
         found = describe_difference(ahead_ms)
         if abs(ahead_ms + offset_ms) <= sync.max_skew_ms:
             return Finding.ok('skew', f'{found}, and the time offsets compensate it')
-        return Finding.fail(
-            'skew',
-            found,
-            'set the clocks of both cameras to the same time (PTP, NTP), or set '
-            f'sync.ir_time_offset_ms to {wanted_ms:.1f} (now {sync.ir_time_offset_ms:g})',
-        )
+        offset = f'{wanted_ms:.1f} (now {sync.ir_time_offset_ms:g})'
+        remedy = 'set the clocks of both cameras to the same time (PTP, NTP)'
+        return Finding.fail('skew', found, f'{remedy}, or set sync.ir_time_offset_ms to {offset}')
     if ir.rate_hz <= rgb.rate_hz:
         slow, skews = 'ir', skews_ms(rgb.stamps_ns, ir.stamps_ns) + offset_ms
     else:

@@ -153,11 +153,7 @@ def measure_skew(rgb: TopicTimes, ir: TopicTimes, results: TopicTimes) -> Sample
 
 
 def measure_latency(rgb: TopicTimes, results: TopicTimes) -> Samples | None:
-    """
-    Return the time from the recording of an rgb image to that of its result [ms].
-
-    None if either is missing, or if the results were not recorded when they were made.
-    """
+    """Return the time from recording rgb to recording its result [ms], None if made offline."""
     if is_offline(results):
         return None
     arrivals: dict[int, list[int]] = defaultdict(list)

@@ -40,11 +40,7 @@ STYLE: Any = {
 def draw_stacked(
     edges_s: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], x_label: str, y_label: str
 ) -> str:
-    """
-    Return a chart of stacked columns.
-
-    :param edges_s: (N + 1,) limits; ``layers``: color and (N,) heights, from the bottom up.
-    """
+    """Return a chart of columns between (N + 1,) edges, of colors and (N,) heights upward."""
     figure, axes = _new_chart(x_label, y_label)
     base = np.zeros(len(edges_s) - 1)
     for color, heights in layers:
@@ -88,11 +84,7 @@ def _draw_ranges(axes: Axes, xs: np.ndarray, ys: np.ndarray, color: str) -> None
 
 
 def bin_edges_s(times_s: np.ndarray) -> np.ndarray:
-    """
-    Return the limits of time bins of equal, round length, at most MAX_BINS [s].
-
-    A bin spans at least four typical periods, so that jitter does not show as dips.
-    """
+    """Return limits of equal, round bins [s] of four typical periods or more, for jitter."""
     steps = np.diff(np.unique(times_s))
     period = float(np.median(steps)) if len(steps) else 1.0
     low, high = float(times_s.min()), max(float(times_s.max()), float(times_s.min()) + 4 * period)

@@ -48,15 +48,11 @@ def run(options: argparse.Namespace) -> int:
         make_folder(options.output.parent)
     check_file(options.output)
     with ExitStack() as stack:
-        text = render_report(
-            stack.enter_context(BagReader(options.input)),
-            stack.enter_context(BagReader(options.inputs)) if options.inputs else None,
-            namespace=options.namespace,
-            rgb=options.rgb_topic,
-            ir=options.ir_topic,
-            moments=options.moments,
-            sync=config_of(options).sync,
-        )
+        bag = stack.enter_context(BagReader(options.input))
+        inputs = stack.enter_context(BagReader(options.inputs)) if options.inputs else None
+        how = {'namespace': options.namespace, 'moments': options.moments}
+        how |= {'rgb': options.rgb_topic, 'ir': options.ir_topic, 'sync': config_of(options).sync}
+        text = render_report(bag, inputs, **how)
     write_file(options.output, text)
     print(f'{options.input} -> {options.output}, {len(text) / 1e6:.1f} MB')
     return 0

@@ -41,8 +41,7 @@ class Moment:
 def choose_moments(result: Recording, source: Recording, count: int) -> list[Moment]:
     """Return moments spread evenly over the results, or over the images without results."""
     for bag, role in ((result, 'fused'), (result, 'detections'), (source, 'rgb'), (source, 'ir')):
-        stamps = list(dict.fromkeys(bag.times(role).stamps_ns))
-        if stamps:
+        if stamps := list(dict.fromkeys(bag.times(role).stamps_ns)):
             chosen = np.linspace(0, len(stamps) - 1, min(count, len(stamps))).round().astype(int)
             return [_moment(result, source, stamps[index]) for index in chosen]
     return []

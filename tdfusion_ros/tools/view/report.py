@@ -32,6 +32,7 @@ MAX_TEXT = 600  # characters of one text of the bag
 COLORED_CLASSES = 6
 MAX_ROWS = {'topics': 60, 'classes': 24, 'drops': 24, 'warnings': 12}
 BY_STAMP = 'time since the first stamp [s]'
+SKEW = 'ir minus rgb [ms]'
 BY_CLOCK = 'time since the start of the recording [s]'
 
 
@@ -83,14 +84,11 @@ def format_duration(seconds: float) -> str:
 
 
 def _template() -> Template:
+    loader = PackageLoader('tdfusion_ros.tools.view', '')
     environment = Environment(
-        loader=PackageLoader('tdfusion_ros.tools.view', ''),
-        autoescape=True,
-        finalize=_printable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, finalize=_printable, undefined=StrictUndefined
     )
+    environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters |= {
         'duration': format_duration,
         'thousands': '{:,}'.format,
@@ -124,6 +122,7 @@ def _figures(result: Recording, source: Recording, sync: SyncConfig) -> dict[str
     if result.node.latencies:
         at_ns, p50_ms, p95_ms = map(np.array, zip(*result.node.latencies, strict=True))
         node_latency = {'blue': Samples(at_ns, p50_ms), 'red': Samples(at_ns, p95_ms)}
+    by_clock = first_ns, BY_CLOCK, 'latency [ms]'
     classes = analysis.summarize_classes(result, MAX_ROWS['classes'])
     class_keys = [(f'c{one.color % len(COLORS)}', one.name) for one in classes[:COLORED_CLASSES]]
     return {
@@ -142,12 +141,9 @@ def _figures(result: Recording, source: Recording, sync: SyncConfig) -> dict[str
         'class_keys': class_keys + [('gray', 'all others')] * (len(classes) > COLORED_CLASSES),
         'images_with_detections': len(np.unique(result.detections.image)),
         'rgb_chart': rgb and _rgb_chart(rgb, first_stamp_ns),
-        'skew_chart': skew
-        and draw_samples({'blue': skew}, first_stamp_ns, BY_STAMP, 'ir minus rgb [ms]'),
-        'latency_chart': latency
-        and draw_samples({'blue': latency}, first_ns, BY_CLOCK, 'latency [ms]'),
-        'node_latency_chart': node_latency
-        and draw_samples(node_latency, first_ns, BY_CLOCK, 'latency [ms]'),
+        'skew_chart': skew and draw_samples({'blue': skew}, first_stamp_ns, BY_STAMP, SKEW),
+        'latency_chart': latency and draw_samples({'blue': latency}, *by_clock),
+        'node_latency_chart': node_latency and draw_samples(node_latency, *by_clock),
         'detection_chart': classes and _detection_chart(result, class_keys, first_stamp_ns),
     }
 

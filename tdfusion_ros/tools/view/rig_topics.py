@@ -36,15 +36,13 @@ def find_rig(
     :param rgb, ir: image topics; empty: the ones that end in ``rgb/image_raw[/compressed]``, ...
     :raises BagError: if the bag lacks the namespace or an image topic.
     """
-    rigs = sorted(
-        {
-            topic.removesuffix(end)
-            for end, output_type in (OUTPUTS['fused'], OUTPUTS['detections'])
-            for topic, topic_type in types.items()
-            if topic.endswith(end) and topic_type == output_type
-        },
-        key=lambda rig: (len(rig), rig),
-    )
+    found = {
+        topic.removesuffix(end)
+        for end, kind in (OUTPUTS['fused'], OUTPUTS['detections'])
+        for topic in types
+        if topic.endswith(end) and types[topic] == kind
+    }
+    rigs = sorted(found, key=lambda rig: (len(rig), rig))
     if namespace is None:
         space = rigs[0] if rigs else ''
     else:
@@ -62,11 +60,7 @@ def find_rig(
 def find_cameras(
     types: Mapping[str, str], namespace: str, *, rgb: str = '', ir: str = ''
 ) -> dict[str, str]:
-    """
-    Return the image topics that the bag has, by stream; those of the rig come first.
-
-    :raises BagError: if the bag has no image topic of such a name.
-    """
+    """Return the image topics by stream, those of the rig first; BagError for a wrong name."""
     images = image_topics(types)
     found = {}
     for stream, wanted in (('rgb', rgb), ('ir', ir)):

@@ -176,7 +176,7 @@ def test_workers_alternate_in_order_and_the_first_frame_of_a_turn_is_not_timed()
         counts[name] += frames
         return [{'work': n} for n in range(counts[name] - frames + 1, counts[name] + 1)]
 
-    workers = {name: SimpleNamespace(run=partial(run, name)) for name in 'ab'}
+    workers = {name: SimpleNamespace(ask=partial(run, name)) for name in 'ab'}
     times = turns.take_turns(workers, frames=5, block=2)
     assert order == [('a', 3), ('b', 3), ('b', 3), ('a', 3), ('a', 2), ('b', 2)]
     assert times['a'] == [[{'work': 2}, {'work': 3}], [{'work': 5}, {'work': 6}], [{'work': 8}]]
@@ -196,8 +196,8 @@ def test_worker_is_another_process_and_passes_on_errors(folders):
         before = worker.facts['before_model_mib']
         assert worker.facts == build().facts() | {'before_model_mib': before}
         assert before < own['memory_mib']  # this process has loaded pytest too
-        assert len(worker.run(2)) == 2
-        assert before < worker.usage()['peak_mib']
+        assert len(worker.ask(2)) == 2
+        assert before < worker.ask(None)['peak_mib']
     with pytest.raises(errors.BagError, match='nowhere does not exist'):
         turns.WorkerProcess(partial(RobotPath, PairSource((Path('nowhere'),)), CPU))
     with pytest.raises(errors.FusionError, match='ended unexpectedly'):
