@@ -8,6 +8,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for rig
 
 
+def pytest_itemcollected(item):
+    item.add_marker(pytest.mark.ros)
+
+
 @pytest.fixture(scope='session', autouse=True)
 def ros_environment(dds_environment):
     """Give every test of this folder the DDS domain of this process."""

@@ -1,10 +1,7 @@
 """A bad image costs one pair: it is dropped, counted by cause, and the next pair is fused."""
 
-import pytest
 from rig import pictures
 from rig.stage import SLOW_NODE
-
-pytestmark = pytest.mark.ros
 
 _, IR = pictures.scene()
 # Fields of an rgb image message to replace, and the cause that must be counted.

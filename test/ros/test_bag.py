@@ -9,8 +9,6 @@ import pytest
 from rig import pictures
 from rig.stage import ROOT
 
-pytestmark = pytest.mark.ros
-
 DEMO = ROOT / 'demo' / 'm3svd_smoke'
 PAIRS = 82
 LOST = (9, 18, 31)  # ir images that do not arrive, in the loop

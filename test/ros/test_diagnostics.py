@@ -13,8 +13,6 @@ from rig.stage import SLOW_NODE
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 
-pytestmark = pytest.mark.ros
-
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
 STAGES = ('thermal', 'registration', 'network', 'postprocess', 'queue', 'publish', 'latency')
 

@@ -12,8 +12,6 @@ from rig.stage import ROOT
 from rig.stage import run_module
 from std_msgs.msg import String
 
-pytestmark = pytest.mark.ros
-
 
 def examine(client, send, *arguments):
     """Run the doctor while two cameras send; return its exit status and output."""

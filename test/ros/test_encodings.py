@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 from rig import pictures
 
-pytestmark = pytest.mark.ros
-
 RGB, IR = pictures.scene(5)
 GRAY, IR8 = RGB[..., 1], (IR >> 8).astype(np.uint8)
 ALPHA = np.full_like(GRAY, 77)

@@ -8,7 +8,6 @@ from rig.stage import run_module
 
 from benchmarks import latency
 
-pytestmark = pytest.mark.ros
 FAST = ('--hz', 5, '--seconds', 2, '--size', '96x64')
 
 

@@ -10,8 +10,6 @@ from rig import pictures
 from rig.lifecycle import Manager
 from rig.stage import SLOW_NODE
 
-pytestmark = pytest.mark.ros
-
 CONFIGURE = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
 
 

@@ -10,8 +10,6 @@ from rig.stage import ROOT
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.formats.bags import BagReader
 
-pytestmark = pytest.mark.ros
-
 LIVE = {name for name, _, facts in settings() if facts['live']}
 
 

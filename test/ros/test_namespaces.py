@@ -1,10 +1,7 @@
 """Two nodes at once."""
 
 import numpy as np
-import pytest
 from rig import pictures
-
-pytestmark = pytest.mark.ros
 
 
 def test_two_nodes_do_not_mix_their_images_and_diagnostics(stage, oracle):

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from rig import pictures
 
-pytestmark = pytest.mark.ros
-
 FUSED, OVERLAY, IR = 'fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw'
 EDGES, ANNOTATIONS = 'ir_registered/edges', 'fused/annotations'
 

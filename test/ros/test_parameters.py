@@ -9,8 +9,6 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rig.stage import ROOT
 
-pytestmark = pytest.mark.ros
-
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LEVELS = ('[WARN]', '[ERROR]', '[FATAL]')
 BAD = {

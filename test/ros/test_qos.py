@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from rig import pictures
 
-pytestmark = pytest.mark.ros
-
 TOPICS = {'rgb': 'rgb/image_raw', 'ir': 'ir/image_raw'}
 
 

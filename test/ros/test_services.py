@@ -14,8 +14,6 @@ from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.thermal import ThermalScaler
 from training.data.datasets import open_dataset
 
-pytestmark = pytest.mark.ros
-
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):

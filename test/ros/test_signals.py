@@ -8,8 +8,6 @@ import pytest
 from rig import pictures
 from rig.stage import SLOW_NODE
 
-pytestmark = pytest.mark.ros
-
 
 def check_ended_well(node):
     """Check for status 0 and a log without warnings, except about cameras that sent nothing."""

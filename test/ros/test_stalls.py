@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from rig import pictures
 
-pytestmark = pytest.mark.ros
-
 OK, WARN, ERROR = 0, 1, 2
 TOPICS = ('detections', 'fused/image_raw', 'overlay/image_raw')
 

@@ -3,11 +3,8 @@
 from pathlib import Path
 from time import monotonic
 
-import pytest
 from rig import pictures
 from rig.stage import SLOW_NODE
-
-pytestmark = pytest.mark.ros
 
 
 def test_after_a_slow_pair_the_newest_one_is_fused_and_the_others_are_dropped(stage, block):

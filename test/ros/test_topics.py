@@ -6,8 +6,6 @@ from rig import pictures
 from rig.client import OUTPUTS
 from rosgraph_msgs.msg import Clock
 
-pytestmark = pytest.mark.ros
-
 CLASSES = ['person', 'bicycle', 'car']
 
 

@@ -8,8 +8,6 @@ import pytest
 from rig.stage import ROOT
 import yaml
 
-pytestmark = pytest.mark.ros
-
 STATUS = re.compile(
     r'/diagnostics\.status\[:\]\{name=="([^"]+)"\}\.values\[:\]\{key=="([^"]+)"\}\.value'
 )

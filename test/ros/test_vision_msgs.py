@@ -5,7 +5,6 @@ import pytest
 rclpy = pytest.importorskip('rclpy', reason='pip install -r pip_ros/requirements.txt')
 msg = pytest.importorskip('vision_msgs.msg', reason='run pip_ros/build_messages.py')
 
-pytestmark = pytest.mark.ros
 
 # They cover all nested definitions, too.
 TYPE_HASHES = {

@@ -33,6 +33,10 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_itemcollected(item):
+    item.add_marker(pytest.mark.ros)
+
+
 def pytest_collection_modifyitems(config, items):
     if 'system' in config.getoption('markexpr'):
         return

@@ -21,7 +21,6 @@ from rig.stage import SLOW_NODE
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 
-pytestmark = pytest.mark.ros
 WARM_UP_S = 3.0
 LEASE_S = 25.0  # Fast DDS keeps what belonged to a killed participant for 20 s
 PARAMETERS = {'input_timeout_s': 1.0}

@@ -24,7 +24,6 @@ from demo.player import drops_text
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 
-pytestmark = pytest.mark.ros
 MAX_GROWTH = 0.02  # of memory
 COLUMNS = ('minute', 'memory MiB', 'shared MiB', 'threads', 'files', 'age p50', 'age p95')
 COUNTS = ('results', 'offered')

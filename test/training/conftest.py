@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for oracle
 OURS = ('benchmarks', 'tdfusion_ros', 'training')
+WITHOUT_TORCH = ('test_boxes', 'test_datasets', 'test_pair_files', 'test_quality', 'test_shell')
 
 
 class TierModule(pytest.Module):
@@ -29,6 +30,11 @@ class TierModule(pytest.Module):
 
 def pytest_pycollect_makemodule(module_path, parent):
     return TierModule.from_parent(parent, path=module_path)
+
+
+def pytest_itemcollected(item):
+    if item.path.stem not in WITHOUT_TORCH:
+        item.add_marker(pytest.mark.torch)
 
 
 @pytest.fixture(scope='session')

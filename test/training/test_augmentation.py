@@ -9,8 +9,6 @@ from training.data import cameras
 from training.data.augmentation import crop_resize
 from training.data.datasets import Sample
 
-pytestmark = pytest.mark.torch
-
 
 @pytest.fixture
 def sample():

@@ -10,8 +10,6 @@ from training.data.batches import make_batch
 from training.data.batches import prefetched
 from training.data.datasets import open_dataset
 
-pytestmark = pytest.mark.torch
-
 
 @pytest.fixture
 def config(data_root):

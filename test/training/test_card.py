@@ -8,8 +8,6 @@ from training.bundle.card import rights
 
 pytest.importorskip('onnxruntime')
 
-pytestmark = pytest.mark.torch
-
 
 def run(**config):
     """Return the description of a run on set/train; ``config`` changes its settings."""

@@ -22,7 +22,6 @@ from training.measure.fusers import luma_levels
 
 pytest.importorskip('onnxruntime')
 
-pytestmark = pytest.mark.torch
 CLASSES = ('person', 'bicycle', 'car')
 
 

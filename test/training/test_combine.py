@@ -4,8 +4,6 @@ import torch
 from training.method.combine import COMBINE
 from training.method.combine import combined
 
-pytestmark = pytest.mark.torch
-
 
 @pytest.mark.parametrize(
     ('how', 'gradients', 'expected'),

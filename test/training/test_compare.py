@@ -10,8 +10,6 @@ from training.checkpoint import save_run
 from training.loop.state import save
 from training.train import open_run
 
-pytestmark = pytest.mark.torch
-
 
 @pytest.fixture
 def main(data_root, tmp_path, monkeypatch):

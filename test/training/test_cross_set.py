@@ -26,7 +26,6 @@ from training.measure.metrics import select
 
 pytest.importorskip('onnxruntime')
 
-pytestmark = pytest.mark.torch
 SHARED = Path(__file__).parents[3] / 'shared'
 FILES = [SHARED / 'pretrained' / name for name in ('yolox_nano.onnx', 'nanodet_m.onnx')]
 STREET = '00245D'

@@ -7,8 +7,6 @@ from training.method.detection import image_points
 from training.method.detection import pair_iou
 from training.method.detection import Truth
 
-pytestmark = pytest.mark.torch
-
 
 def truth_of(*boxes, class_ids=None):
     boxes = torch.tensor([boxes], dtype=torch.float32).reshape(1, -1, 4)

@@ -14,7 +14,7 @@ from training.train import TRAININGS
 
 pytest.importorskip('pycocotools')
 
-pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
+pytestmark = pytest.mark.usefixtures('tiny_detector')
 CPU = torch.device('cpu')
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 

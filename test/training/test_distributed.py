@@ -18,8 +18,6 @@ from training.method.learned import learned_training
 from training.train import main
 from training.train import train
 
-pytestmark = pytest.mark.torch
-
 
 def test_two_processes_compute_and_train_what_one_would(root, data_root, tmp_path, logged):
     call = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']

@@ -16,7 +16,6 @@ from training.measure.tables import segmentation_table
 
 pytest.importorskip('onnxruntime')
 
-pytestmark = pytest.mark.torch
 BY_LIGHT = {'a': '00001D', 'b': '00002N', 'c': '00003D', 'empty': '00004N'}
 
 

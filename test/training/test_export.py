@@ -30,7 +30,6 @@ from training.export import main
 for package in ('onnxscript', 'onnxruntime'):
     pytest.importorskip(package)
 
-pytestmark = pytest.mark.torch
 
 SIX = ['people', 'car', 'bus', 'lamp', 'motorcycle', 'truck']
 TINY = {'widths': (4, 4, 8, 8, 8), 'repeats': (0, 0, 0, 0, 0), 'neck': 8, 'head': 8}

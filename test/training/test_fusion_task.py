@@ -16,7 +16,6 @@ from training.method.losses import pair_of
 from training.method.losses import sources_of
 from training.method.task_networks import make_detector
 
-pytestmark = pytest.mark.torch
 CLASSES = ('person', 'bicycle', 'car')
 
 

@@ -14,8 +14,6 @@ from training.config_reader import config_from_mapping
 from training.config_reader import load_config
 from training.data.datasets import open_dataset
 
-pytestmark = pytest.mark.torch
-
 
 @pytest.fixture
 def save(tmp_path, data_root):

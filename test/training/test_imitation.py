@@ -11,8 +11,6 @@ from training.checkpoint import save_run
 from training.method.loss_net import LossNetRT
 from training.train import train
 
-pytestmark = pytest.mark.torch
-
 
 @pytest.fixture
 def imitating(short_run, tmp_path):

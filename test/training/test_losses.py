@@ -11,7 +11,6 @@ from training.method.losses import pair_of
 from training.method.losses import sobel
 from training.method.losses import sources_of
 
-pytestmark = pytest.mark.torch
 HALF = torch.tensor(0.5)
 
 

@@ -15,7 +15,6 @@ from training.method.loss_net import LossNetConfig
 from training.method.loss_net import LossNetRT
 from training.method.loss_net import make_loss_net
 
-pytestmark = pytest.mark.torch
 PLAIN = LearnedTask(prior_strength=0.0)
 
 

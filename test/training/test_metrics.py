@@ -16,7 +16,6 @@ from training.measure.metrics import match
 from training.measure.metrics import mean_of_known
 from training.measure.metrics import precision_and_recall
 
-pytestmark = pytest.mark.torch
 BOX = [0, 0, 20, 20]
 
 

@@ -14,8 +14,6 @@ from training.data.batches import make_batch
 from training.data.boxes import PSEUDO_LABELS
 from training.data.mixture import open_data
 
-pytestmark = pytest.mark.torch
-
 MIX = """
 classes: [person, car]
 train:

@@ -12,7 +12,7 @@ from training.loop.run_log import PANEL
 from training.train import train
 from training.train import TRAININGS
 
-pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
+pytestmark = pytest.mark.usefixtures('tiny_detector')
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ torch = pytest.importorskip('torch')
 
 from training.method.picture import picture  # noqa: E402
 
-pytestmark = pytest.mark.torch
 LEVEL = 1 / 255
 
 

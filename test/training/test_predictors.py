@@ -28,7 +28,6 @@ from training.method.task_networks import read_detector
 
 pytest.importorskip('onnxruntime')
 
-pytestmark = pytest.mark.torch
 
 SIX = ['people', 'car', 'bus', 'lamp', 'motorcycle', 'truck']
 HW = (75, 101)

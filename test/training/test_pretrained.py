@@ -17,8 +17,6 @@ from training.config import DetectionTask  # noqa: E402
 from training.method import pretrained  # noqa: E402
 from training.method.tasks import blend_with_start  # noqa: E402
 
-pytestmark = pytest.mark.torch
-
 RELEASED = Path(__file__).parents[3] / 'shared/pretrained/yolox_nano.onnx'
 needs_file = pytest.mark.skipif(not RELEASED.is_file(), reason='needs the released YOLOX-Nano')
 OURS = ('person', 'bicycle', 'car')

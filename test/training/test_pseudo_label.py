@@ -21,7 +21,6 @@ from training.config import FusionTask
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
 
-pytestmark = pytest.mark.torch
 LIMITS = pseudo_label.Thresholds(sure=0.5, doubtful=0.2)
 
 

@@ -1,12 +1,8 @@
 from dataclasses import replace
 
-import pytest
-
 from training.data.datasets import open_dataset
 from training.data.sampling import draw
 from training.data.sampling import lights_of
-
-pytestmark = pytest.mark.torch
 
 
 def test_every_hundred_draws_have_the_shares_of_the_sets_and_use_all_before_any_twice():

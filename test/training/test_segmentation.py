@@ -24,7 +24,7 @@ from training.train import make_batch
 from training.train import train
 
 pytest.importorskip('onnxruntime')
-pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
+pytestmark = pytest.mark.usefixtures('tiny_detector')
 tiny = pytest.mark.usefixtures('tiny_segmenter')
 PLAIN = LearnedTask(prior_strength=0.0)
 

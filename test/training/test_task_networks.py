@@ -14,8 +14,6 @@ from training.method.loss_net import LossNetRT
 from training.method.task_networks import make_detector
 from training.train import train
 
-pytestmark = pytest.mark.torch
-
 
 @pytest.fixture
 def config(short_run):

@@ -19,7 +19,7 @@ from training.train import learning_rate_factor
 from training.train import main
 from training.train import train
 
-pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
+pytestmark = pytest.mark.usefixtures('tiny_detector')
 
 
 @pytest.fixture

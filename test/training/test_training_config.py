@@ -12,8 +12,6 @@ from training.config import TASKS
 from training.config_reader import config_from_mapping
 from training.config_reader import load_config
 
-pytestmark = pytest.mark.torch
-
 PLACES = ['data=DATA', 'run=RUN']
 
 

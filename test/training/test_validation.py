@@ -16,7 +16,7 @@ from training.train import train
 
 pytest.importorskip('pycocotools')
 
-pytestmark = [pytest.mark.torch, pytest.mark.usefixtures('tiny_detector')]
+pytestmark = pytest.mark.usefixtures('tiny_detector')
 
 
 @pytest.fixture
