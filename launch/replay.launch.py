@@ -32,6 +32,7 @@ from tdfusion_ros.formats.bag_topics import transport_topic
 
 TRUE = ('true', '1')
 DELAY_S = 5.0
+RESUME = '/rosbag2_player/resume'
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -70,16 +71,21 @@ def _check(context: LaunchContext) -> None:
 
 
 def _player(context: LaunchContext) -> list[ExecuteProcess | TimerAction]:
-    command = ['ros2', 'bag', 'play', _value(context, 'bag'), '--clock']
-    topics = _value(context, 'topics').split()
+    """
+    Return the player, and what lets it play once the node has loaded its model and found it.
+
+    A paused player has its publishers already, so that no image is lost to discovery; its own
+    delay would be repeated in every loop.
+    """
+    bag, topics = _value(context, 'bag'), _value(context, 'topics').split()
+    loop = ['--loop'] if _value(context, 'loop').lower() in TRUE else []
     selected = ['--topics', *topics] if topics else []
-    # During the delay the node loads its model; otherwise the first seconds would be lost.
-    if _value(context, 'loop').lower() not in TRUE:
-        command += ['--delay', str(DELAY_S)]
-        return [ExecuteProcess(cmd=[*command, *selected], output='screen')]
-    # The player would repeat its own delay in every loop.
-    player = ExecuteProcess(cmd=[*command, '--loop', *selected], output='screen')
-    return [TimerAction(period=DELAY_S, actions=[player])]
+    play = ['ros2', 'bag', 'play', bag, '--clock', '--start-paused', *loop, *selected]
+    resume = ['ros2', 'service', 'call', RESUME, 'rosbag2_interfaces/srv/Resume']
+    return [
+        ExecuteProcess(cmd=play, output='screen'),
+        TimerAction(period=DELAY_S, actions=[ExecuteProcess(cmd=resume, output='log')]),
+    ]
 
 
 def _rviz(context: LaunchContext, share: Path) -> list[Node | LogInfo]:

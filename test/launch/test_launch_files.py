@@ -101,7 +101,7 @@ def test_a_parameter_file_that_is_not_there_stops_the_launch(launch_node):
 
 
 def player(act, **given):
-    (process,) = act('replay.launch.py', rviz='false', **given)
+    process, _ = act('replay.launch.py', rviz='false', **given)
     return process.named['cmd']
 
 
@@ -116,12 +116,15 @@ def test_replay_plays_the_bag_on_its_own_clock_and_named_topics_only(execute, ac
     assert command[-3:] == ['--topics', '/rgb/image_raw', '/b']
 
 
-def test_a_loop_repeats_no_delay(act, demo):
-    (timer,) = act('replay.launch.py', rviz='false', bag=str(demo), loop='true')
-    assert timer.kind == 'TimerAction'
-    (process,) = timer.named['actions']
-    assert '--loop' in process.named['cmd']
+@pytest.mark.parametrize('loop', ['false', 'true'])
+def test_the_player_waits_for_the_node_before_the_first_loop_only(act, demo, loop):
+    process, timer = act('replay.launch.py', rviz='false', bag=str(demo), loop=loop)
+    assert '--start-paused' in process.named['cmd']
     assert '--delay' not in process.named['cmd']
+    assert ('--loop' in process.named['cmd']) == (loop == 'true')
+    assert (timer.kind, timer.named['period']) == ('TimerAction', 5.0)
+    (resume,) = timer.named['actions']
+    assert resume.named['cmd'][-2:] == ['/rosbag2_player/resume', 'rosbag2_interfaces/srv/Resume']
 
 
 def test_replay_of_a_bag_that_is_not_there_stops_before_anything_is_started(act, execute):
@@ -135,7 +138,7 @@ def rviz_of(act, demo, monkeypatch, **given):
     index = sys.modules['ament_index_python.packages']  # a fake
     monkeypatch.setattr(index, 'get_package_prefix', str)
     topics = {'rgb_topic': '/cam/image_raw', 'ir_topic': 'ir/image_raw'}
-    _, rviz = act('replay.launch.py', bag=str(demo), **topics, **given)
+    *_, rviz = act('replay.launch.py', bag=str(demo), **topics, **given)
     assert rviz.named['namespace'].given == ('namespace',)
     return rviz.named['remappings'], Path(rviz.named['arguments'][1])
 
@@ -153,7 +156,7 @@ def test_rviz_of_a_replay_sees_the_topics_of_the_node_and_their_transport(act, d
 
 
 def test_replay_goes_on_without_rviz_where_it_is_not_installed_and_says_so(act, demo):
-    process, report = act('replay.launch.py', bag=str(demo))
+    process, _, report = act('replay.launch.py', bag=str(demo))
     assert process.kind == 'ExecuteProcess'
     assert 'rviz2 is not installed' in report.named['msg']
 
