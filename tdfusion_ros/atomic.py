@@ -70,10 +70,12 @@ def write_json(path: Path | None, content: Any) -> None:
         write_file(path, json.dumps(content, indent=2) + '\n')
 
 
-def check_file(path: Path | None) -> None:
+def check_file(path: Path | None, *, overwrite: bool = True) -> None:
     """Raise OutputError before the work if a file (None: no file) cannot be written later."""
     if path is None:
         return
+    if not overwrite and path.is_file():
+        raise OutputError(f'{path} exists: name a new file, or add --overwrite')
     with output_errors(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -114,12 +116,13 @@ class NewFolder:
 
     As a context manager it gives its place, and is discarded if an exception ends the context.
 
+    :param replace: take the place of a folder of that name, when it is complete.
     :raises OutputError: if ``path`` exists or it cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._target = path
-        if path.exists() or path.is_symlink():
+    def __init__(self, path: Path, *, replace: bool = False) -> None:
+        self._target, self._replace = path, replace
+        if (path.exists() or path.is_symlink()) and not (replace and path.is_dir()):
             raise OutputError(f'{path} exists: name a new folder')
         with output_errors(path):
             make_folder(path.parent)
@@ -148,7 +151,16 @@ class NewFolder:
                 for folder, _, names in os.walk(self.partial):
                     for name in names:
                         _sync(Path(folder, name))
-                os.rename(self.partial, self._target)
+                old = self._holder / 'old'
+                target = self._target.resolve() if self._replace else self._target
+                if self._replace and target.is_dir():
+                    os.rename(target, old)
+                try:
+                    os.rename(self.partial, target)
+                except OSError:
+                    if old.exists():
+                        os.rename(old, target)
+                    raise
                 _sync_folder(self._target.parent)
         finally:
             self.discard()

@@ -47,6 +47,8 @@ def find_image_topics(
     :raises BagError: naming the image topics, if one is missing or several rigs are possible.
     """
     images = image_topics(types)
+    if wanted['rgb'] and wanted['rgb'] == wanted['ir']:
+        raise BagError(f'has one topic for both cameras, {wanted["rgb"]}; {_choice(images, "ir")}')
     for stream, topic in wanted.items():
         if topic and topic not in images:
             other = f' (its type is {types[topic]})' if topic in types else ''

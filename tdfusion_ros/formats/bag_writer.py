@@ -28,10 +28,10 @@ class BagWriter:
     :raises OutputError: if it cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, replace: bool = False) -> None:
         self._connections: dict[str, Any] = {}
         self._path = folder
-        self._folder = NewFolder(folder)
+        self._folder = NewFolder(folder, replace=replace)
         try:
             with output_errors(folder):
                 # ROS 2 can read version 8 from Iron on, and version 9 from Jazzy on.

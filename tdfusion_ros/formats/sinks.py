@@ -1,5 +1,6 @@
 """Where ``tdfusion fuse`` writes its results: a bag, or a folder of images."""
 
+from collections.abc import Mapping
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import Source
 
+DETECTIONS, SKIPPED = 'detections.json', 'skipped.json'
+
 
 class BagSink:
     """
@@ -25,9 +28,15 @@ class BagSink:
     """
 
     def __init__(
-        self, folder: Path, classes: tuple[str, ...], threshold: float, source: Source
+        self,
+        folder: Path,
+        classes: tuple[str, ...],
+        threshold: float,
+        source: Source,
+        *,
+        replace: bool = False,
     ) -> None:
-        self._writer = BagWriter(folder)
+        self._writer = BagWriter(folder, replace=replace)
         self._classes = classes
         self._threshold = threshold
         self._source = source
@@ -73,15 +82,24 @@ class FolderSink:
     Write results to a new folder: ``NAME.png`` each, and ``detections.json`` at the end.
 
     NAME is the stem of the input images, or the stamp of the result [ns]. Where a camera stalled,
-    ``stalled.json`` has ``mode`` and, under the key ``mark``, the warning of each result.
+    ``stalled.json`` has ``mode`` and, under the key ``mark``, the warning of each result. Where
+    images were skipped, ``skipped.json`` has the reason of each stem.
     A folder that gets no image does not appear.
 
-    :raises OutputError: if the folder exists or cannot be made, or an image cannot be written.
+    :raises OutputError: if an image cannot be written.
     """
 
-    def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
-        self._folder = NewFolder(folder)
+    def __init__(
+        self,
+        folder: Path,
+        classes: tuple[str, ...],
+        *,
+        skipped: Mapping[str, str] | None = None,
+        replace: bool = False,
+    ) -> None:
+        self._folder = NewFolder(folder, replace=replace)
         self._folder.partial.mkdir()
+        self._skipped = {} if skipped is None else skipped
         self._classes = classes
         self._detections: dict[str, list[dict[str, Any]]] = {}
         self._stalls: dict[str, dict[str, str]] = {}
@@ -107,9 +125,14 @@ class FolderSink:
             self._folder.discard()
 
     def _finish(self) -> None:
-        """Write ``detections.json`` and, if a camera stalled, ``stalled.json``."""
-        for name, content in (('detections', self._detections), ('stalled', self._stalls)):
+        """Write ``detections.json`` and, if there is something in them, the other files."""
+        contents: dict[str, Mapping[str, Any]] = {
+            DETECTIONS: self._detections,
+            'stalled.json': self._stalls,
+            SKIPPED: self._skipped,
+        }
+        for name, content in contents.items():
             if content:
                 text = json.dumps(content, indent=1) + '\n'
-                self._folder.write(f'{name}.json', text.encode())
+                self._folder.write(name, text.encode())
         self._folder.commit()

@@ -56,6 +56,7 @@ class BagSource:
         self.counts = self._synchronizer.counts
         self._recorded = times == 'recorded'
         self.errors: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
         self._guards = {'rgb': SizeGuard(), 'ir': SizeGuard()}
         self._refused: Counter[str] = Counter()
         self._times = {s: CameraTimes(array('q'), array('q')) for s in self._guards}
@@ -69,6 +70,9 @@ class BagSource:
         """Return what is wrong with the stamps, and how far the clocks are apart."""
         wrong = (describe_stamps(stream, t.stamps_ns) for stream, t in self._times.items())
         found = [line for lines in wrong for line in lines]
+        for stream, times in self._times.items():
+            if not times.stamps_ns:
+                found.append(f'{getattr(self._topics, stream)} has no image that can be read')
         if any('are 0' in line for line in found):
             return [*found, 'to use the times of recording instead: --times recorded']
         ahead_ms = clock_difference_ms(self._times['rgb'], self._times['ir'])
@@ -132,23 +136,35 @@ class BagSource:
 
 
 class FolderSource:
-    """The pairs of two folders, files of one stem; BagError names what has no partner."""
+    """
+    The pairs of two folders: files of one stem.
 
-    def __init__(self, rgb: Path, ir: Path) -> None:
+    :param skip_bad: leave out images without a partner.
+    :raises BagError: naming the first image without a partner otherwise.
+    """
+
+    def __init__(self, rgb: Path, ir: Path, *, skip_bad: bool = False) -> None:
         self.dropped: Counter[str] = Counter()
         self.errors: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
         self.info: Any = None
         self.counts = PairCounts(SyncConfig())
         self._files = {'rgb': image_files(rgb), 'ir': image_files(ir)}
         self._turned: list[str] = []
+        self._stems = sorted(self._files['rgb'].keys() & self._files['ir'].keys())
         alone = sorted(self._files['rgb'].keys() ^ self._files['ir'].keys())
-        if alone:
+        for stem in alone:
+            folder = ir if stem in self._files['rgb'] else rgb
+            self.skipped[stem] = f'no image of this stem in {folder}'
+        if alone and not (skip_bad and self._stems):
             folder = rgb if alone[0] in self._files['rgb'] else ir
+            advice = '; to leave them out: --skip-bad' if self._stems else ''
             raise BagError(
                 f'{len(alone)} {"image has" if len(alone) == 1 else "images have"} no partner of '
-                f"the same stem, the first is '{alone[0]}' in {folder}"
+                f"the same stem, the first is '{alone[0]}' in {folder}{advice}"
             )
-        self.total = len(self._files['rgb'])
+        self.dropped += Counter(no_partner=len(alone))  # adds no zero
+        self.total = len(self._stems)
 
     def remarks(self) -> list[str]:
         """Return in how many pairs the files state different orientations, with the first."""
@@ -158,7 +174,7 @@ class FolderSource:
 
     def __iter__(self) -> Iterator[FramePair]:
         self._turned.clear()
-        for stem in sorted(self._files['rgb']):
+        for stem in self._stems:
             paths = {stream: files[stem] for stream, files in self._files.items()}
             self.counts.pair(0, 0)  # files have no stamps
             rgb, ir = (self._read(stream, path) for stream, path in paths.items())
@@ -175,6 +191,7 @@ class FolderSource:
         except BagError as error:
             self.dropped[f'{stream}.unreadable'] += 1
             self.errors.setdefault(f'{stream}.unreadable', str(error))
+            self.skipped[path.stem] = str(error)
             return None
 
 

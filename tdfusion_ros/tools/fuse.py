@@ -9,17 +9,27 @@ from statistics import median
 import sys
 from typing import Any
 
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.errors import OutputError
+from tdfusion_ros.formats.sinks import BagSink
+from tdfusion_ros.formats.sinks import DETECTIONS
+from tdfusion_ros.formats.sinks import FolderSink
+from tdfusion_ros.formats.sinks import SKIPPED
 from tdfusion_ros.formats.sources import Source
 from tdfusion_ros.formats.sources import why_no_pair
 from tdfusion_ros.tools.options import add_config
+from tdfusion_ros.tools.options import add_overwrite
+from tdfusion_ros.tools.options import add_skip_bad
 from tdfusion_ros.tools.options import add_times
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import counted
 from tdfusion_ros.tools.options import open_source
+
+MAX_LISTED = 20  # skipped pairs
 
 
 def add(commands: Any) -> None:
@@ -35,6 +45,8 @@ def add(commands: Any) -> None:
     add('-o', '--output', required=True, type=Path, help='bag or folder to create')
     text = 'what to write; default: a bag from a bag, a folder from folders'
     add('--to', choices=('bag', 'folder'), help=text)
+    add_overwrite(fuse)
+    add_skip_bad(fuse)
     add_topics(fuse)
     add_times(fuse)
     add_config(fuse)
@@ -46,25 +58,18 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from tdfusion_ros.build import build_pipeline
-    from tdfusion_ros.formats.sinks import BagSink
-    from tdfusion_ros.formats.sinks import FolderSink
 
     config = config_of(options)
     if options.to == 'bag' and len(options.input) > 1:
         raise ConfigError(
             'folders of images have no stamps, so they cannot become a bag; leave out --to bag'
         )
+    _check_output(options)
     with ExitStack() as stack:
         source = open_source(options, config, stack)
         pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
-        classes = pipeline.contract.classes
-        to_bag = len(options.input) == 1 and options.to != 'folder'
-        sink: BagSink | FolderSink
-        if to_bag:
-            sink = BagSink(options.output, classes, config.score_threshold, source)
-        else:
-            sink = FolderSink(options.output, classes)
-        stack.enter_context(sink)
+        sink = stack.enter_context(_open_sink(options, config, pipeline.contract.classes, source))
+        to_bag = _is_to_bag(options)
         modes: Counter[str] = Counter()
         skews_ms: list[float] = []
         dropped: Counter[str] = Counter()
@@ -81,13 +86,50 @@ def run(options: argparse.Namespace) -> int:
                 if pair.mode == 'fused':
                     source.counts.lose(error.cause)
                 source.errors.setdefault(error.cause, str(error))
+                if pair.stem:
+                    source.skipped[pair.stem] = str(error)
     _print_summary(options.output, source, modes, dropped)
     _print_pairs(skews_ms if to_bag else [], left_out)
     if not modes:
         raise BagError(f'no pair was fused: {why_no_pair(source, config.sync)}')
     if to_bag:
         print(f'look at it: {_view_command(options)}')
+    if source.skipped and not options.skip_bad:
+        raise BagError(
+            f'the result is not complete: {counted(len(source.skipped), "pair")} skipped, see '
+            'above; repair the images, or accept that with --skip-bad'
+        )
     return 0
+
+
+def _is_to_bag(options: argparse.Namespace) -> bool:
+    return len(options.input) == 1 and options.to != 'folder'
+
+
+def _open_sink(
+    options: argparse.Namespace, config: FusionConfig, classes: tuple[str, ...], source: Source
+) -> BagSink | FolderSink:
+    output, replace = options.output, options.overwrite
+    if _is_to_bag(options):
+        return BagSink(output, classes, config.score_threshold, source, replace=replace)
+    return FolderSink(output, classes, skipped=source.skipped, replace=replace)
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    """Raise OutputError if the output is there and may not be replaced."""
+    path = options.output
+    if not path.exists():
+        return
+    if not options.overwrite:
+        raise OutputError(f'{path} exists: name a new folder, or add --overwrite')
+    bag = path / 'metadata.yaml'
+    is_result = (path / DETECTIONS).is_file() or (
+        bag.is_file() and '/fused/image_raw' in bag.read_text(errors='replace')
+    )
+    inputs = [one.resolve() for one in options.input]
+    holds_input = any(path.resolve() in (one, *one.parents) for one in inputs)
+    if holds_input or not (is_result or (path.is_dir() and not any(path.iterdir()))):
+        raise OutputError(f'{path} is no result of tdfusion fuse, so it is not replaced')
 
 
 def _print_summary(
@@ -103,6 +145,10 @@ def _print_summary(
     )
     for cause, message in sorted(source.errors.items()):
         print(f'first {cause}: {message}')
+    for stem, why in list(source.skipped.items())[:MAX_LISTED]:
+        print(f'skipped {stem}: {why}')
+    if len(source.skipped) > MAX_LISTED:
+        print(f'skipped {len(source.skipped) - MAX_LISTED} more: see {output / SKIPPED}')
     for remark in source.remarks() if modes else ():  # else they are in the error
         print(remark)
     for mode, number in sorted(modes.items()):

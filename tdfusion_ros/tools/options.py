@@ -47,6 +47,20 @@ def add_times(command: argparse.ArgumentParser) -> None:
     command.add_argument('--times', choices=choices, default='header', help=text)
 
 
+def add_overwrite(command: argparse.ArgumentParser) -> None:
+    """Add ``--overwrite``."""
+    command.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+
+
+def add_skip_bad(command: argparse.ArgumentParser) -> None:
+    """Add ``--skip-bad``."""
+    command.add_argument(
+        '--skip-bad',
+        action='store_true',
+        help='of folders: leave out images that cannot be used or have no partner',
+    )
+
+
 def add_sizes(command: argparse.ArgumentParser, meaning: str) -> None:
     """Add ``--size``, which :func:`sizes_hw` reads."""
     text = f'{meaning}; may be repeated'
@@ -79,7 +93,7 @@ def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitSt
             f'{options.command} takes one bag or two folders, got {len(options.input)} paths'
         )
     if len(options.input) == 2:
-        return FolderSource(*options.input)
+        return FolderSource(*options.input, skip_bad=options.skip_bad)
     reader = stack.enter_context(BagReader(options.input[0]))
     topics = reader.find(options.rgb_topic, options.ir_topic)
     print(reader.describe(topics))

@@ -9,6 +9,7 @@ from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.config import BACKENDS
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_config
+from tdfusion_ros.tools.options import add_overwrite
 from tdfusion_ros.tools.options import add_sizes
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
@@ -33,6 +34,7 @@ def add(commands: Any) -> None:
     add('--detections-only', action='store_true', help=text)
     add('--backend', choices=BACKENDS, help='short for -p backend=...')
     add('-o', '--output', type=Path, metavar='FILE', help='also write the report as JSON')
+    add_overwrite(bench)
     add_topics(bench)
     add_config(bench)
     bench.set_defaults(run=run)
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f'--frames must be at least 1, got {options.frames}')
     if options.backend:
         options.param.append(f'backend={options.backend}')
-    check_file(options.output)
+    check_file(options.output, overwrite=options.overwrite)
     paths, topics = tuple(options.input), (options.rgb_topic, options.ir_topic)
     source = PairSource(paths or (benchmark.demo_bag(),), topics, raw=options.raw)
     how = options.frames, sizes_hw(options.size)

@@ -87,6 +87,9 @@ def _from_bag(source: PairSource, sync: SyncConfig) -> Iterable[Pair]:
                 yield pair.rgb, pair.ir
         for pair in policy.flush():
             yield pair.rgb, pair.ir
+        for topic in (topics.rgb, topics.ir):
+            if not reader.count(topic):
+                raise BagError(f'no pairs to time: {topic} has no images')
 
 
 def _from_folders(source: PairSource, refused: dict[str, None]) -> Iterable[Pair]:

@@ -27,6 +27,8 @@ from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
 from tdfusion_ros.tools.calibrate.image_pairs import read_pairs
 from tdfusion_ros.tools.calibrate.transform_fit import MODELS
 from tdfusion_ros.tools.options import add_config
+from tdfusion_ros.tools.options import add_overwrite
+from tdfusion_ros.tools.options import add_skip_bad
 from tdfusion_ros.tools.options import add_times
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
@@ -64,6 +66,8 @@ def add(commands: Any) -> None:
     option('--depth-m', type=float, help='distance at which the images line up [m]')
     option('--baseline-m', type=float, help='between the lenses, for the error by distance [m]')
     option('--focal-px', type=float, help='focal length of ir, for the error by distance [px]')
+    add_overwrite(parser)
+    add_skip_bad(parser)
     add_topics(parser)
     add_times(parser)
     add_config(parser)
@@ -74,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     """Calibrate, print the accuracy, and write the calibration and its picture."""
     picture = options.overlay or options.output.with_suffix('.png')
     for path in (options.output, picture):
-        check_file(path)
+        check_file(path, overwrite=options.overwrite)
     if options.pairs < 1:
         raise ConfigError(f'--pairs must be at least 1, got {options.pairs}')
     from_cameras = options.cameras or options.rgb_info or options.ir_info

@@ -11,6 +11,7 @@ from tdfusion_ros.atomic import output_errors
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_config
+from tdfusion_ros.tools.options import add_overwrite
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
 
@@ -25,12 +26,13 @@ def add(commands: Any) -> None:
     )
     add = view.add_argument
     add('input', type=Path, metavar='BAG', help='bag with results')
-    output, meaning = Path('report.html'), 'HTML file to write; default: report.html'
-    add('-o', '--output', type=Path, default=output, metavar='FILE', help=meaning)
+    meaning = 'HTML file to write; default: report.html, which is replaced'
+    add('-o', '--output', type=Path, metavar='FILE', help=meaning)
     meaning = "bag with the cameras' images, if they are not in the same bag"
     add('--inputs', type=Path, metavar='BAG', help=meaning)
     add('--namespace', help='namespace of the rig; default: the first one with results')
     add('--moments', type=int, default=8, metavar='N', help='rows of images, 0 to 24; default: 8')
+    add_overwrite(view)
     add_topics(view)
     add_config(view)
     view.set_defaults(run=run)
@@ -44,15 +46,16 @@ def run(options: argparse.Namespace) -> int:
 
     if not 0 <= options.moments <= MAX_MOMENTS:
         raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
-    with output_errors(options.output):
-        make_folder(options.output.parent)
-    check_file(options.output)
+    output = options.output or Path('report.html')
+    with output_errors(output):
+        make_folder(output.parent)
+    check_file(output, overwrite=options.overwrite or not options.output)
     with ExitStack() as stack:
         bag = stack.enter_context(BagReader(options.input))
         inputs = stack.enter_context(BagReader(options.inputs)) if options.inputs else None
         how = {'namespace': options.namespace, 'moments': options.moments}
         how |= {'rgb': options.rgb_topic, 'ir': options.ir_topic, 'sync': config_of(options).sync}
         text = render_report(bag, inputs, **how)
-    write_file(options.output, text)
-    print(f'{options.input} -> {options.output}, {len(text) / 1e6:.1f} MB')
+    write_file(output, text)
+    print(f'{options.input} -> {output}, {len(text) / 1e6:.1f} MB')
     return 0

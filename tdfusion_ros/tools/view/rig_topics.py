@@ -62,6 +62,8 @@ def find_cameras(
 ) -> dict[str, str]:
     """Return the image topics by stream, those of the rig first; BagError for a wrong name."""
     images = image_topics(types)
+    if rgb and rgb == ir:
+        raise BagError(f'one topic for both cameras, {rgb}: name that of ir with --ir-topic')
     found = {}
     for stream, wanted in (('rgb', rgb), ('ir', ir)):
         if wanted and wanted not in images:
