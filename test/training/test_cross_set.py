@@ -175,3 +175,10 @@ def test_detectors_on_several_sets_are_one_table(file, data_root, short_run, tmp
     text = capsys.readouterr().out
     assert f'{data_root}:two, 2 pairs' in text
     assert '| minus rgb | 95 % |' in text
+
+
+def test_a_table_of_several_inputs_needs_no_interval(file, data_root, capsys):
+    main(f'--detector {file} --inputs rgb ir --data {data_root}'.split())
+    text = capsys.readouterr().out
+    assert '| detector | input | AP50 | AP50-95 |' in text
+    assert '95 %' not in text

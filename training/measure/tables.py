@@ -101,7 +101,7 @@ def compared_precision(
     for key, table in rows.items():
         every, difference = table['all'], differences.get(key)
         line = [key[0], key[-1] if key[1:] else 'own', figure(every['AP50'], 3)]
-        line += [_interval(every, 'AP50 low', 'AP50 high')] * has_interval
+        line += [_interval(every, 'AP50 low', 'AP50 high')] if has_interval else []
         line += [figure(every['AP50-95'], 3)]
         if difference:
             line += [f'{difference["difference"]:+.3f}', _interval(difference, 'low', 'high')]
