@@ -53,9 +53,10 @@ def untrained(shipped):
 
     def build(fusion=None, **detector):
         torch.manual_seed(0)
+        known = {} if 'name' in detector else shipped.architecture['detector']
         architecture = {
             'fusion': fusion or shipped.architecture['fusion'],
-            'detector': {**shipped.architecture['detector'], **detector},
+            'detector': {**known, **detector},
         }
         return fold_batchnorm(build_perception(architecture)).requires_grad_(False)
 
@@ -65,7 +66,8 @@ def untrained(shipped):
 @pytest.fixture(scope='module')
 def paper(untrained):
     """Return the paper's network with half its channels, and a small detector."""
-    return untrained({'name': 'fusion', 'width': 8}, repeats=[0] * 5, widths=[8] * 5)
+    small = {'name': 'detector', 'repeats': [0] * 5, 'widths': [8] * 5}
+    return untrained({'name': 'fusion', 'width': 8}, **small)
 
 
 def test_rebuilt_network_equals_the_graph_of_the_bundle(model, shipped):
@@ -107,7 +109,7 @@ def test_half_precision_is_correct_for_a_real_pair(half, shipped, demo_pairs):
     given = demo_pairs[0].rgb.pixels, ir, np.ones_like(ir)
     expected, got = CpuBackend(shipped.graph).run(*given), InTorch(half).run(*given)
     assert np.abs(expected.fused.astype(int) - got.fused).max() <= 1
-    assert np.abs(expected.scores - got.scores).max() < 0.005
+    assert np.abs(expected.scores - got.scores).max() < 0.02
     seen = expected.scores.max(1) > 0.3
     assert seen.any()
     assert np.abs(expected.boxes_xyxy - got.boxes_xyxy)[seen].max() < 0.5
