@@ -30,18 +30,14 @@ def change_contract(folder, **changes):
     path.write_text(json.dumps({**raw, **changes}), encoding='utf-8')
 
 
-def test_model_is_found_by_name_by_folder_and_in_the_home_folder(
-    bundle, copy, tmp_path, monkeypatch
-):
+def test_model_is_found_by_name_by_folder_and_at_home(bundle, copy, tmp_path, monkeypatch):
     assert find_bundle('msrs_rt') == bundle
     assert find_bundle(str(copy)) == copy
     monkeypatch.setenv('HOME', str(tmp_path))
     assert find_bundle(f'~/{copy.name}') == Path(tmp_path / copy.name)
 
 
-def test_model_of_an_installation_is_found_after_that_of_the_source_tree(
-    copy, tmp_path, monkeypatch, bundle
-):
+def test_model_of_an_installation_is_found_after_the_sources(copy, tmp_path, monkeypatch, bundle):
     installed = tmp_path / 'prefix' / 'share' / 'tdfusion_ros' / 'models' / 'other'
     shutil.copytree(copy, installed)
     monkeypatch.setenv('AMENT_PREFIX_PATH', f'/nowhere:{tmp_path / "prefix"}')

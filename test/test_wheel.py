@@ -62,9 +62,7 @@ def run(installed, folder, *command):
     return done.stdout
 
 
-def test_wheel_fuses_images_by_command_and_as_library_from_another_folder(
-    installed, demo_pairs, tmp_path
-):
+def test_wheel_fuses_images_as_command_and_library_elsewhere(installed, demo_pairs, tmp_path):
     pair = demo_pairs[0]
     for name, pixels in (('rgb', pair.rgb.pixels[..., ::-1]), ('ir', pair.ir.pixels)):
         (tmp_path / name).mkdir()

@@ -136,9 +136,7 @@ def test_auto_reports_which_backend_it_took_and_why_without_importing_others(
     ]
 
 
-def test_missing_onnx_runtime_is_an_error_that_says_what_to_install(
-    shipped, no_driver, monkeypatch
-):
+def test_missing_onnx_runtime_is_an_error_with_a_remedy(shipped, no_driver, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(ConfigError, match='pip install onnxruntime'):
         open_backend('auto', shipped)

@@ -13,9 +13,7 @@ SIZE = (32, 64)
 
 
 @pytest.mark.parametrize('missing', ['torch', 'safetensors'])
-def test_missing_package_is_an_error_that_says_what_to_install(
-    driver, shipped, monkeypatch, reimport, missing
-):
+def test_missing_package_is_named_with_a_remedy(driver, shipped, monkeypatch, reimport, missing):
     reimport('torch_network')
     for name in (missing, f'{missing}.torch'):
         monkeypatch.setitem(sys.modules, name, None)

@@ -128,9 +128,7 @@ def build(shipped, tmp_path):
 
 
 @pytest.mark.torch
-def test_network_is_exported_in_half_precision_with_float32_inputs_and_outputs(
-    install, build, tmp_path, shipped
-):
+def test_network_is_exported_in_half_precision_between_float32(install, build, tmp_path, shipped):
     import torch
 
     from tdfusion_ros.nets.perception import build_perception

@@ -150,9 +150,7 @@ def test_engine_is_used_but_not_kept_in_an_unusable_folder(cache, build, message
     assert cache.latest(KEY, 'size_hw') is None
 
 
-def test_read_only_cache_returns_what_it_has_and_keeps_nothing_new(
-    cache, build, messages, monkeypatch
-):
+def test_read_only_cache_returns_what_it_has_and_no_more(cache, build, messages, monkeypatch):
     cache.get(KEY, build)
 
     def open_elsewhere(path, *arguments, real=os.open, **named):

@@ -65,9 +65,7 @@ def test_differences_of_half_precision_pass_and_are_returned(shipped):
     ('index', 'scale', 'refused'),
     [(0, 1.0, True), (0, 0.05, True), (0, 0.0005, False), (9, 1.0, False), (9, 0.05, False)],
 )
-def test_boxes_are_compared_as_far_as_their_scores_let_them_be_reported(
-    shipped, index, scale, refused
-):
+def test_boxes_are_compared_as_far_as_they_may_be_reported(shipped, index, scale, refused):
     """Also where all scores are low, as on frames without objects, but not where nearly zero."""
     scores = np.float32(scale * 0.5 ** np.arange(10))[:, None].repeat(3, 1)
 

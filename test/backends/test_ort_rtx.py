@@ -62,9 +62,7 @@ def test_each_installed_way_says_why_it_cannot_be_used(monkeypatch, driver):
         assert f'through {route}: {route} is broken' in str(caught.value)
 
 
-def test_a_way_that_works_is_taken_and_the_better_ones_are_explained(
-    monkeypatch, driver, messages
-):
+def test_a_way_that_works_is_taken_and_better_ones_explained(monkeypatch, driver, messages):
     def probe(request, *rest):
         if request['route'] != 'tensorrt_rtx':
             raise ModelError('no provider')
@@ -80,9 +78,7 @@ def test_a_way_that_works_is_taken_and_the_better_ones_are_explained(
 
 
 @COMPILES
-def test_an_engine_compiled_elsewhere_is_the_one_that_the_machine_looks_for(
-    shipped, cache, monkeypatch
-):
+def test_an_engine_compiled_elsewhere_is_the_one_looked_for(shipped, cache, monkeypatch):
     (place,) = trt.compile_for('sm89', shipped, (SIZE,), print)
     assert place.is_file()
     assert place.parent == cache.folder

@@ -79,9 +79,7 @@ def machine(monkeypatch, tmp_path, driver, shipped):
     return machine
 
 
-def test_engine_is_built_at_startup_reported_used_and_taken_by_auto(
-    machine, shipped, noise, messages
-):
+def test_engine_is_built_at_startup_used_and_taken_by_auto(machine, shipped, noise, messages):
     backend = open_backend('trt', shipped, messages.append, (SIZE,))
     assert machine.built == [SIZE]
     assert 'building the TensorRT engine for 96x64: this takes minutes' in messages[0]
@@ -97,9 +95,7 @@ def test_engine_is_built_at_startup_reported_used_and_taken_by_auto(
     assert messages[-1].startswith('backend auto: took trt (TensorRT 10.3.0')
 
 
-def test_second_start_takes_the_kept_engine_of_the_size_used_last(
-    machine, shipped, noise, messages
-):
+def test_second_start_takes_the_kept_engine_of_the_last_size(machine, shipped, noise, messages):
     open_backend('trt', shipped, print, (SIZE,))
     backend = open_backend('trt', shipped, messages.append)
     backend.run(*noise(SIZE))
@@ -122,9 +118,7 @@ def test_first_start_builds_for_640x480(machine, shipped, monkeypatch):
 @pytest.mark.parametrize(
     'change', ['torch', 'torch_tensorrt', 'tensorrt', 'gpu', 'driver', 'code', 'weights']
 )
-def test_another_machine_version_code_or_model_needs_another_engine(
-    machine, shipped, monkeypatch, change
-):
+def test_another_machine_code_or_model_needs_another_engine(machine, shipped, monkeypatch, change):
     open_backend('trt', shipped, print, (SIZE,))
     if change == 'code':
         monkeypatch.setattr(trt, '_code_hash', lambda: 'other')
@@ -172,9 +166,7 @@ def test_wrong_engine_is_refused_even_if_it_is_from_the_cache(machine, shipped):
         (ModelError('looking for TensorRT: the process was ended by SIGSEGV'), 'looking for'),
     ],
 )
-def test_auto_takes_the_next_backend_and_reports_why(
-    machine, shipped, monkeypatch, messages, plan, reason
-):
+def test_auto_takes_the_next_and_says_why(machine, shipped, monkeypatch, messages, plan, reason):
     machine.plan = plan
     monkeypatch.setitem(sys.modules, 'torch', None)
     assert open_backend('auto', shipped, messages.append, (SIZE,)).name == 'cpu'

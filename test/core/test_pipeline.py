@@ -65,9 +65,7 @@ def test_size_that_is_no_multiple_of_the_networks_is_kept(pipeline, demo_pairs, 
     assert (result.detections.boxes_xyxy <= [width, height, width, height]).all()
 
 
-def test_padding_repeats_the_border_up_to_a_multiple_of_the_contract(
-    recorded, demo_pairs, make, pipeline
-):
+def test_padding_repeats_the_border_up_to_a_multiple(recorded, demo_pairs, make, pipeline):
     rgb, ir = (f.pixels[:450, :600] for f in (demo_pairs[0].rgb, demo_pairs[0].ir))
     result = recorded.process(frame(rgb), frame(ir))
     padded = recorded.backend.rgb

@@ -61,9 +61,7 @@ def test_coverage_is_full_without_a_calibration_and_none_without_ir(make, demo_p
 
 
 @pytest.mark.parametrize('where', ['scattered', 'left border', 'rows below'])
-def test_two_percent_of_pixels_without_data_change_no_detections(
-    make, pipeline, demo_pairs, where
-):
+def test_two_percent_of_missing_pixels_change_no_detections(make, pipeline, demo_pairs, where):
     clean, damaged = (make(backend=pipeline.backend) for _ in range(2))
     rng, numbers = np.random.default_rng(0), []
     for pair in demo_pairs[::4]:

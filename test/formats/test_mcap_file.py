@@ -44,9 +44,7 @@ def test_mcap_file_is_read_up_to_where_it_breaks_off(make_bag, read, file_of):
 
 
 @pytest.mark.parametrize('compressed', [False, True])
-def test_damaged_chunk_costs_only_its_own(
-    read, file_of, write_bag, compressed, demo_records, tmp_path
-):
+def test_damaged_chunk_costs_its_own(read, file_of, write_bag, compressed, demo_records, tmp_path):
     mode = CompressionMode.STORAGE if compressed else None
     bag = write_bag(tmp_path / 'bag', demo_records * 3, MCAP, mode)
     file = file_of(bag)
@@ -105,9 +103,7 @@ def test_other_encodings_are_left_out(make_bag, read, file_of, tmp_path):
         reader.find()
 
 
-def test_unsorted_messages_without_chunks_are_sorted(
-    make_bag, read, file_of, demo_records, tmp_path
-):
+def test_messages_without_chunks_are_sorted(make_bag, read, file_of, demo_records, tmp_path):
     data = file_of(make_bag()).read_bytes()
     header_end = 8 + 9 + struct.unpack_from('<Q', data, 9)[0]
     records = []

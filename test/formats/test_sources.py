@@ -60,9 +60,7 @@ def test_the_last_pair_of_a_bag_is_included(write_bag, demo_records, tmp_path):
         (lambda _: cv2.imencode('.jpg', IMAGE)[1].reshape(-1), 'rgb.size_changed'),
     ],
 )
-def test_bad_frame_is_counted_and_the_others_are_paired(
-    write_bag, demo_records, tmp_path, data, cause
-):
+def test_bad_frame_is_counted_and_others_paired(write_bag, demo_records, tmp_path, data, cause):
     records = [list(record) for record in demo_records]
     rgb = [record for record in records if record[0].startswith('/rgb/image')]
     rgb[2][2] = copy.copy(rgb[2][2])

@@ -75,9 +75,7 @@ def test_a_camera_is_remapped_with_its_compressed_forms_and_its_info(launch_node
     ]
 
 
-def test_transport_profile_is_set_for_every_distribution_unless_the_user_has_one(
-    execute, monkeypatch
-):
+def test_transport_profile_is_set_for_each_release_unless_there_is_one(execute, monkeypatch):
     variables = of_kind(execute('fusion.launch.py'), 'SetEnvironmentVariable')
     assert {v.given[0] for v in variables} == {
         'FASTRTPS_DEFAULT_PROFILES_FILE',

@@ -128,9 +128,7 @@ def test_messages_name_the_silent_camera_and_quote_the_backend(working):
 @pytest.mark.parametrize(
     ('camera', 'mode'), [('ir', 'rgb_only'), ('ir', 'held'), ('rgb', 'ir_only')]
 )
-def test_a_stall_is_a_warning_of_its_stream_and_the_mode_one_of_the_inference(
-    working, camera, mode
-):
+def test_a_stall_is_a_warning_of_its_stream_its_mode_one_of_inference(working, camera, mode):
     working.counters.set_problem(f'stalled.{camera}', 'the ir image has not changed for 3.0 s')
     working.counters.count(f'stalls.{camera}')
     working.counters.set_text(f'{camera}.picture', 'frozen')

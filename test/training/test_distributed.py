@@ -49,9 +49,7 @@ def test_two_processes_compute_and_train_what_one_would(root, data_root, tmp_pat
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
 
 
-def test_what_several_processes_cannot_share_or_compare_is_refused(
-    short_run, samples, monkeypatch
-):
+def test_what_processes_cannot_share_or_compare_is_refused(short_run, samples, monkeypatch):
     monkeypatch.setattr(distributed, 'world_size', lambda: 2)
     with pytest.raises(ConfigError, match='multiple of 2, got 3: 2 processes share it'):
         train(short_run(batch=3), samples)

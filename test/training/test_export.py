@@ -85,9 +85,7 @@ def test_exported_graphs_match_torch_at_sizes_they_were_not_exported_for(bundle,
     assert worst['scores'] < 1e-4
 
 
-def test_bundle_has_the_contract_that_the_robot_reads_and_no_folder_of_this_machine(
-    bundle, contract, root
-):
+def test_bundle_has_the_contract_of_the_robot_and_no_path_of_a_machine(bundle, contract, root):
     parsed = parse_contract((bundle / 'model.json').read_text(encoding='utf-8'))
     assert (parsed.name, parsed.size_multiple, parsed.classes) == ('tiny_rt', 32, tuple(SIX))
     for name, expected in contract['files'].items():

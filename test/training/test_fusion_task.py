@@ -78,9 +78,7 @@ def test_each_fixed_loss_trains_a_network_toward_it(config, batch, name):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_noise_is_in_what_the_network_reads_and_not_in_what_is_compared(
-    config, batch, monkeypatch
-):
+def test_noise_is_in_what_is_read_and_not_in_what_is_compared(config, batch, monkeypatch):
     compared = []
     loss_of = fusion_loss_of(config, torch.device('cpu'))
 

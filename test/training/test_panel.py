@@ -86,9 +86,7 @@ def test_an_interrupted_run_shows_every_step_once_and_no_panel_if_none_is_wanted
     assert board.Tags()['images'] == []
 
 
-def test_without_tensorboard_a_run_prints_one_line_and_trains(
-    config, samples, monkeypatch, capsys, logged
-):
+def test_without_tensorboard_a_run_says_so_once(config, samples, monkeypatch, capsys, logged):
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
     config = config()
     train(config, samples)

@@ -110,9 +110,7 @@ def test_six_classes_are_measured_on_a_plain_folder(save_detector, write_pairs, 
     assert boxes == {'person': 0, 'car': 2, 'all': 2}  # bus and truck count as car
 
 
-def test_a_run_has_the_classes_of_msrs_or_its_own_and_other_runs_are_refused(
-    save_detector, fusion
-):
+def test_a_run_has_classes_of_msrs_or_its_own_and_others_are_refused(save_detector, fusion):
     assert read_detector(save_detector(3))[1] == ('person', 'bicycle', 'car')
     detector = save_detector(6)
     with pytest.raises(FusionError, match=r'6 classes .* 3'):

@@ -119,9 +119,7 @@ def gradient_of(method, networks, batch, losses):
 
 @tiny
 @pytest.mark.parametrize(('method', 'inputs'), [('adam', 1), ('pixel', 3)])
-def test_a_meta_step_leaves_the_segmenter_as_it_was_and_in_training(
-    batch, networks, method, inputs
-):
+def test_a_meta_step_leaves_the_segmenter_as_it_was(batch, networks, method, inputs):
     network = segmenter(inputs).train()
     before = copy.deepcopy(network.state_dict())
     losses = [task_loss(network, batch)]

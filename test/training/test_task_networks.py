@@ -42,9 +42,7 @@ def test_a_named_detector_is_frozen_and_a_new_one_learns_along(config, samples, 
         assert changed == [not named, True]
 
 
-def test_a_network_trains_on_a_learned_loss_without_labels(
-    config, samples, short_run, tmp_path, logged
-):
+def test_a_learned_loss_trains_without_labels(config, samples, short_run, tmp_path, logged):
     torch.manual_seed(0)
     generator = LossNetRT(LossNetConfig('affine'))
     torch.nn.init.constant_(generator.head.bias, 0.5)

@@ -169,9 +169,7 @@ def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_res
     assert f'{run} is finished; next: python -m training.train config/train/detector' in output
 
 
-def test_an_unusable_run_folder_is_refused_before_the_data_are_read(
-    data_root, tmp_path, monkeypatch
-):
+def test_an_unusable_run_folder_is_refused_before_data_are_read(data_root, tmp_path, monkeypatch):
     monkeypatch.setattr(training.train, 'cache_samples', None)
     (tmp_path / 'file').touch()
     with pytest.raises(FusionError, match=r'run folder .*file cannot be made: File exists'):
@@ -225,7 +223,7 @@ def test_a_detector_learns_the_classes_of_the_data_and_starts_only_on_these(
         ('segmentation', {'source': 'ir'}, 'masks', 'has no masks'),
     ],
 )
-def test_a_task_needs_labels(
+def test_tasks_need_labels(
     short_run, masked_root, masked_samples, task, settings, folder, message
 ):
     (masked_root / folder).rename(masked_root / 'elsewhere')

@@ -84,9 +84,7 @@ def test_the_first_of_equals_is_the_best(higher, kept):
     assert best.step == best.networks['network'].weight.item() == (2 if higher else 1)
 
 
-def test_a_split_of_other_classes_or_no_objects_is_refused(
-    config, samples, data_root, monkeypatch
-):
+def test_a_split_of_other_or_no_classes_is_refused(config, samples, data_root, monkeypatch):
     (data_root / 'splits' / 'val.txt').write_text('empty\n', encoding='utf-8')
     with pytest.raises(FusionError, match='AP50 of split val is nan'):
         train(config('detection', source='ir'), samples)

@@ -53,9 +53,7 @@ def rig_bag(write_bag, demo_records, tmp_path):
     return write
 
 
-def test_calibration_from_a_bag_is_written_with_its_picture_and_its_figures(
-    demo, tmp_path, capsys
-):
+def test_calibration_from_a_bag_is_written_with_picture_and_figures(demo, tmp_path, capsys):
     path, rough = tmp_path / 'rig.yaml', tmp_path / 'rough.csv'
     rough.write_text('9,9,2,2\n600,20,606,16\n30,450,36,455\n610,440,600,440\n')
     assert calibrate(demo, '-o', path, '--pairs', 8, '--start', rough) == 0

@@ -42,9 +42,7 @@ def test_text_of_a_bag_is_escaped_printable_and_bounded(view, make):
     assert max(map(len, hostile.words)) < 700
 
 
-def test_images_show_the_frames_of_the_bag_with_boxes(
-    write_bag, demo_records, tmp_path, demo_pairs, pipeline
-):
+def test_images_show_frames_with_boxes(write_bag, demo_records, tmp_path, demo_pairs, pipeline):
     demo, out = write_bag(tmp_path / 'bag', demo_records), tmp_path / 'fused'
     assert main(['fuse', str(demo), '-o', str(out), '-p', 'backend=cpu']) == 0
     arguments = ['view', str(out), '--inputs', str(demo), '-o', str(tmp_path / 'r.html')]
