@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import fields
 from difflib import get_close_matches
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,25 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
             f'unknown setting {name!r}: {hint}known for task {task}: {", ".join(sorted(known))}'
         )
     return TASKS[task](**rest)
+
+
+def settings_text() -> str:
+    """Return all settings with their defaults: those of every task, then the others by task."""
+    common = set.intersection(*(setting_names(task) for task in TASKS))
+    parts = [_listed('Settings of every task:', 'fusion', common)]
+    for task in TASKS:
+        parts.append(_listed(f'More settings of task={task}:', task, setting_names(task) - common))
+    return '\n\n'.join(parts)
+
+
+def _listed(title: str, task: str, names: set[str]) -> str:
+    """Return a line and an indented explanation for each of some settings of a task."""
+    lines = [title]
+    for one in fields(TASKS[task]):
+        if one.name in names:
+            value = one.default if isinstance(one.default, str) else json.dumps(one.default)
+            lines += [f'  {one.name}={value}', f'      {one.metadata["doc"]}']
+    return '\n'.join(lines)
 
 
 def load_config(arguments: Sequence[str]) -> TrainConfig:

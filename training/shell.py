@@ -3,6 +3,9 @@
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable
+import os
+from signal import SIGINT
+from signal import SIGPIPE
 import sys
 
 from tdfusion_ros.core.errors import FusionError
@@ -16,9 +19,25 @@ def parser(module: str, text: str | None) -> ArgumentParser:
 
 
 def run(name: str, main: Callable[[], object]) -> None:
-    """Run a command; an error from outside ends it with one line, or one for each bad file."""
+    """
+    Run a command; an error from outside ends it with one line, or one for each bad file.
+
+    After an interrupt the status is 130; a command may end with a text that says how to go on.
+    """
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        sys.exit(128 + SIGPIPE)
+    except KeyboardInterrupt:
+        print(f'{name}: interrupted', file=sys.stderr)
+        sys.exit(128 + SIGINT)
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        print(end.code, file=sys.stderr)
+        sys.exit(128 + SIGINT)
     except (FusionError, OSError) as error:
         problems = error.problems if isinstance(error, DataError) else ()
         if problems[1:]:

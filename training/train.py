@@ -5,7 +5,7 @@ Train the networks of a task.
     python -m training.train config/train/learned.yaml data=DATA run=runs/learned
     python -m training.train config/train/detector.yaml data=DATA source=early run=runs/det
 
-The arguments are YAML files and name=value settings (training/config.py); later ones win. An
+The arguments are YAML files and name=value settings; later ones win; --help lists all of them. An
 interrupted run resumes with the same command. With several GPUs, here 4 (batch is shared by them):
 
     python -m torch.distributed.run --nproc_per_node 4 -m training.train config/train/...yaml
@@ -40,6 +40,7 @@ from training.checkpoint import saved_steps
 from training.config import DetectionTask
 from training.config import TrainConfig
 from training.config_reader import load_config
+from training.config_reader import settings_text
 from training.data.augmentation import Batch
 from training.data.batches import cache_samples
 from training.data.batches import choose_workers
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str]) -> None:
     """Read the settings and the data, then train."""
     if not arguments or arguments[0] in ('-h', '--help'):
         print(__doc__)
+        print(settings_text())
         return
     config = load_config(arguments)
     try:

@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         source = open_source(options, config, stack)
         pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
-        sink = stack.enter_context(_open_sink(options, config, pipeline.contract.classes, source))
+        sink = _open_sink(options, config, pipeline.contract.classes, source)
+        stack.enter_context(sink)
         to_bag = _is_to_bag(options)
         modes: Counter[str] = Counter()
         skews_ms: list[float] = []

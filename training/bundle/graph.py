@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import copy
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def export_onnx(model: Perception, path: Path) -> None:
     width = SIZE_MULTIPLE * torch.export.Dim('columns', min=2, max=128)
     shapes = {name: {0: height, 1: width} for name in INPUTS}
     names: dict[str, Any] = {'input_names': list(INPUTS), 'output_names': list(OUTPUTS)}
+    # It warns of each operator of torchvision, which these networks do not have.
+    logging.getLogger('torch.onnx._internal.exporter._registration').setLevel(logging.ERROR)
     how: dict[str, Any] = {'dynamo': True, 'opset_version': OPSET, 'verbose': False}
     program = torch.onnx.export(folded, example, dynamic_shapes=shapes, **names, **how)
     assert program is not None  # only the old exporter returns None
