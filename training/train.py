@@ -173,19 +173,32 @@ def run_steps(
     if state.validation:
         kept_lines['validation'] = sum(map(state.validates_after, range(first_step)))
     losses: dict[str, float] = {}
+    pending: deque[tuple[int, dict[str, Tensor], Batch]] = deque()
     with open_run_log(Path(config.run), kept_lines) as log, closing(batches):
         hide = not distributed.is_main()
         bar = tqdm(batches, None, config.steps, initial=first_step, mininterval=1, disable=hide)
         for step, batch in enumerate(bar, first_step):
             seed_step(config, step)
             set_learning_rates(training, learning_rate_factor(step, config))
-            losses = finite_losses(training.step(step, batch, list(previous)), step, batch)
+            pending.append((step, training.step(step, batch, list(previous)), batch))
             previous.append(batch)
             update_averages(state, step)
-            log.losses(step, losses)
-            bar.set_postfix(loss=f'{losses["loss"]:.4f}', refresh=False)
+            # Reading a loss waits for the device, so while it works the losses before are read.
+            while len(pending) > (0 if is_looked_at(state, step) else 1):
+                done, tensors, its_batch = pending.popleft()
+                losses = finite_losses(tensors, done, its_batch)
+                log.losses(done, losses)
+                bar.set_postfix(loss=f'{losses["loss"]:.4f}', refresh=False)
             after_step(state, log, step, panel_pairs)
     return losses
+
+
+def is_looked_at(state: RunState, step: int) -> bool:
+    """Return whether the networks are used after a step: drawn, validated, saved, or returned."""
+    config = state.config
+    drawn = bool(config.panel_every) and step % config.panel_every == 0
+    saved = (step + 1) % config.save_every == 0
+    return drawn or saved or state.validates_after(step) or step + 1 == config.steps
 
 
 def after_step(state: RunState, log: RunLog, step: int, panel_pairs: Batch) -> None:

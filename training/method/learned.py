@@ -75,7 +75,7 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
                 for name, network in tasks.items()
             ]
             gradient, values = compute_gradient(config, networks, optimizers, previous, of_tasks)
-            outer_losses = summed('after_inner_update', tasks, torch.tensor(values, device=device))
+            outer_losses = summed('after_inner_update', tasks, torch.stack(values))
             if earlier := momentum(loss_net, optimizers['loss_net']):
                 outer_losses['agreement'] = agreement(gradient, earlier)
             update_loss_net(config, loss_net, gradient, optimizers['loss_net'])

@@ -58,7 +58,7 @@ TaskLoss = Callable[[Fuse], Tensor]
 """Fuses its own pairs with the given function and returns the task loss L_t, a scalar."""
 Motion = tuple[Tensor, Tensor]
 """The fused image f and its motion u, (B, 1, H, W) each."""
-MetaGradient = tuple[Params, list[float]]
+MetaGradient = tuple[Params, list[Tensor]]
 """The gradient for G, and the loss of each task after the inner update."""
 
 
@@ -98,7 +98,7 @@ def meta_gradient(
     for task_loss in task_losses:
         loss = task_loss(lambda *pair: functional_call(fusion, updated, pair))
         found.append(average(torch.autograd.grad(loss, list(updated.values()))))
-        losses.append(loss.item())
+        losses.append(loss.detach())  # not item(), which would wait for the device
     v = combined(found, config.combine)
     direction = {name: precondition[name] * g for name, g in zip(updated, v, strict=True)}
     motions = (
@@ -131,7 +131,7 @@ def pixel_gradient(
         seen.clear()
         loss = task_loss(fuse)
         gradients.append(torch.autograd.grad(loss, [fused for _, fused in seen]))
-        losses.append(loss.item())
+        losses.append(loss.detach())  # not item(), which would wait for the device
     motions = [
         (pair, (fused.detach(), u * u.numel()))
         for (pair, fused), u in zip(seen, combined(gradients, config.combine), strict=True)
