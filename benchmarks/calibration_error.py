@@ -31,6 +31,7 @@ from tdfusion_ros.tools.calibrate.picked_points import fit_points
 from tdfusion_ros.tools.calibrate.picked_points import Points
 from tdfusion_ros.tools.calibrate.picked_points import read_points
 from tdfusion_ros.tools.calibrate.plausibility import check_estimate
+from tdfusion_ros.tools.calibrate.plausibility import expected_error
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px
 
 PICK_PX = 1.0  # standard deviation of a picked point, in both images
@@ -180,10 +181,12 @@ def from_images(pairs: Sequence[GrayPair]) -> tuple[np.ndarray | None, str]:
     """Return the transform that the images give, and how good it is, or why it was refused."""
     try:
         found = calibrate(pairs)
-        check_estimate(found, pairs[0][0].shape, pairs[0][1].shape)
+        sizes = pairs[0][0].shape, pairs[0][1].shape
+        check_estimate(found, *sizes)
     except CalibrationError as error:
         return None, str(error)
-    return found.matrix, f'{found.model}, {found.inliers.sum()} of {len(found.matches)} matches'
+    matches = f'{found.model}, {found.inliers.sum()} of {len(found.matches)} matches'
+    return found.matrix, f'{matches}, expected error {expected_error(found, *sizes).median_px:.2f}'
 
 
 def overlay(

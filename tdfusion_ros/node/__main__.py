@@ -8,9 +8,18 @@ from threading import enumerate as threads
 from tdfusion_ros.node.signals import exit_on_signals
 from tdfusion_ros.node.signals import ignore_signals
 
+HELP = """\
+usage: ros2 run tdfusion_ros fusion_node --ros-args [-p NAME:=VALUE] [-r NAME:=TOPIC]
+
+Fuse the images on rgb/image_raw and ir/image_raw until it is interrupted.
+All parameters: tdfusion params. Easier to start: ros2 launch tdfusion_ros fusion.launch.py"""
+
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; the exit status is 1 if startup fails."""
+    if {'-h', '--help'} & {*(sys.argv[1:] if args is None else args)}:
+        print(HELP)
+        return 0
     leave_to_rclpy = exit_on_signals()  # the imports take a second
     import rclpy
     from rclpy.executors import ExternalShutdownException

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from tdfusion_ros.core.calibration import Size
@@ -17,6 +18,7 @@ from tdfusion_ros.tools.calibrate.transform_fit import MODELS
 from tdfusion_ros.tools.calibrate.transform_fit import robust_fit
 
 SEARCH_PAIRS = 8
+SCENE_WH, SAME_SCENE = (64, 48), 1.0  # two images of one scene differ by this many gray levels
 LIMIT_PX = 3.0  # matches with a larger error do not count; on the working grid
 # Model, half a patch's width and its reach: wide first, then closer.
 ROUNDS = (('similarity', 28, 16), ('affine', 24, 12))
@@ -64,6 +66,7 @@ def calibrate(
     :param start: (3, 3), a rough transform, if one is known.
     :raises CalibrationError: if too little of the images matches.
     """
+    pairs = _of_different_scenes(pairs)
     if start is None:
         some = np.linspace(0, len(pairs) - 1, min(SEARCH_PAIRS, len(pairs))).round().astype(int)
         start = search([pairs[i] for i in some])
@@ -75,6 +78,18 @@ def calibrate(
         matrix = matrix if closer is None else closer
     matches = match(pairs, matrix, half_px=HALF_PX, reach_px=REACH_PX)
     return estimate(matches, _first_half(matches, rgb_hw), limit_px, models)
+
+
+def _of_different_scenes(pairs: Sequence[GrayPair]) -> list[GrayPair]:
+    """Leave out the pairs whose rgb image repeats the one before: they are no further evidence."""
+    kept: list[GrayPair] = []
+    before = None
+    for rgb, ir in pairs:
+        small = cv2.resize(rgb, SCENE_WH, interpolation=cv2.INTER_AREA)
+        if before is None or float(cv2.absdiff(small, before).mean()) > SAME_SCENE:
+            kept.append((rgb, ir))
+            before = small
+    return kept
 
 
 def estimate(

@@ -21,6 +21,8 @@ from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import Estimate
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
 from tdfusion_ros.tools.calibrate.picked_points import PointFit
+from tdfusion_ros.tools.calibrate.plausibility import expected_error
+from tdfusion_ros.tools.calibrate.plausibility import GOOD_PARTS
 from tdfusion_ros.tools.calibrate.plausibility import halves_apart_px
 
 TITLE_PX = 22
@@ -33,7 +35,11 @@ def estimate_figures(found: Estimate, pairs: int, rgb_hw: Size, ir_hw: Size) -> 
     several = found.matches.pair.any()
     halved_by = 'first and last pairs' if several else 'alternate squares of the one pair'
     apart_px = halves_apart_px(found, rgb_hw, ir_hw)
+    expected = expected_error(found, rgb_hw, ir_hw)
+    few = '; where there are none, check the picture' if expected.parts < GOOD_PARTS else ''
     return [
+        f'expected error: {expected.median_px:.2f} ir px (median over the image), at worst '
+        f'{expected.worst_px:.2f} px; {expected.parts} of 16 parts of it have matches{few}',
         f'from {pairs} pairs: {len(found.matches)} matches, {found.inliers.sum()} inliers '
         f'(within {limit_px:.1f} ir px)',
         f'held out ({halved_by}): {len(agree) / len(errors_px):.0%} of the matches '

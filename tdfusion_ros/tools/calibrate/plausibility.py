@@ -1,5 +1,7 @@
 """Refuse implausible calibrations: a wrong one that looks right costs more than none."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tdfusion_ros.core.calibration import Size
@@ -7,10 +9,14 @@ from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.registration import inside
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import Estimate
+from tdfusion_ros.tools.calibrate.transform_fit import errors_px
+from tdfusion_ros.tools.calibrate.transform_fit import least_squares
 
 MIN_INLIERS = 25
 MIN_SHARE = 0.2  # of held-out matches within the limit; random matches reach 3 %
-MIN_PARTS = 6  # with matches, of the 16 parts of what both cameras see
+PARTS = 16  # of what both cameras see
+MIN_PARTS, MIN_PARTS_OF_ONE, GOOD_PARTS = 6, 8, 10  # with matches; of one scene; without a note
+ONE_SCENE = 1.5  # factor of the error: depth shifts the matches of one scene together
 MAX_APART = 0.015  # between calibrations of the halves, as a part of the ir image's width
 MAX_AREA_RATIO = 4.0  # between the magnifications of two corners
 MAX_STRETCH = 1.6  # magnification in one direction by that in another
@@ -27,7 +33,7 @@ def check_estimate(found: Estimate, rgb_hw: Size, ir_hw: Size) -> None:
     share = float(np.mean(found.held_out_px <= found.limit_px))
     apart_px = float(np.median(halves_apart_px(found, rgb_hw, ir_hw)))
     max_apart_px = max(found.limit_px, MAX_APART * ir_hw[1])
-    parts = _parts_with_inliers(found, rgb_hw, ir_hw)
+    expected = expected_error(found, rgb_hw, ir_hw)
     if count < MIN_INLIERS:
         reason = f'only {count} matches agree, expected at least {MIN_INLIERS}'
     elif share < MIN_SHARE:
@@ -40,8 +46,14 @@ def check_estimate(found: Estimate, rgb_hw: Size, ir_hw: Size) -> None:
             f'calibrations of the two halves differ by {apart_px:.1f} px, expected at most '
             f'{max_apart_px:.1f} (was the rig moved, or is the scene near and deep?)'
         )
-    elif parts < MIN_PARTS:
-        reason = f'the matches lie in {parts} of 16 parts of the image, expected {MIN_PARTS}'
+    elif expected.parts < (parts := MIN_PARTS_OF_ONE if expected.one_scene else MIN_PARTS):
+        scene = ' of one scene' if expected.one_scene else ''
+        reason = f'the matches{scene} lie in {expected.parts} of 16 parts of the image, expected '
+        reason += str(parts)
+    elif not expected.median_px <= max_apart_px:
+        reason = (
+            f'the expected error is {expected.median_px:.1f} px, at most {max_apart_px:.1f} may be'
+        )
     else:
         return check_transform(found.matrix, rgb_hw, ir_hw)
     raise CalibrationError(f'the estimate is not trustworthy: {reason}; {ADVICE}')
@@ -85,9 +97,57 @@ def _visible(matrix: np.ndarray, rgb_hw: Size, ir_hw: Size) -> np.ndarray:
     return points[visible]
 
 
-def _parts_with_inliers(found: Estimate, rgb_hw: Size, ir_hw: Size) -> int:
-    """Return in how many of 4 x 4 parts of what both cameras see there are inliers."""
-    visible = _visible(found.matrix, rgb_hw, ir_hw)
+def _parts(found: Estimate, visible: np.ndarray) -> np.ndarray:
+    """Return (n,) in which of 4 x 4 parts of the visible points each inlier lies."""
     low, high = visible.min(axis=0), visible.max(axis=0)
     at = found.matches.rgb_xy[found.inliers]
-    return len(np.unique(((at - low) / (high - low + 1) * 4).astype(int), axis=0))
+    column, row = ((at - low) / (high - low + 1) * 4).astype(int).clip(0, 3).T
+    return column + 4 * row
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedError:
+    """
+    What to expect of a transform where the cameras see, also where nothing matched.
+
+    :param parts: how many of 16 parts of the image have matches.
+    :param one_scene: whether all pairs show the same.
+    :param median_px, worst_px: of the error [ir px].
+    """
+
+    parts: int
+    one_scene: bool
+    median_px: float
+    worst_px: float
+
+
+def expected_error(found: Estimate, rgb_hw: Size, ir_hw: Size) -> ExpectedError:
+    """
+    Fit without each part of the image in turn, and compare: in a still scene, only places differ.
+
+    The error is the larger one of the jackknife's standard error over the image (Efron and
+    Tibshirani, An Introduction to the Bootstrap, chapter 11) and of the matches that were left
+    out; larger if parts of the image have no matches, or if all pairs show one scene.
+    """
+    visible = _visible(found.matrix, rgb_hw, ir_hw)
+    part = _parts(found, visible)
+    rgb_xy, ir_xy = found.matches.rgb_xy[found.inliers], found.matches.ir_xy[found.inliers]
+    images, left_out_px = [], []
+    names = np.unique(part)
+    if len(names) < 2:
+        return ExpectedError(len(names), False, np.inf, np.inf)
+    for name in names:
+        matrix = least_squares(found.model, rgb_xy[part != name], ir_xy[part != name])
+        if matrix is None:
+            return ExpectedError(len(names), False, np.inf, np.inf)
+        images.append(geometry.mapped(matrix, visible))
+        own = part == name
+        left_out_px.append(np.median(errors_px(matrix, rgb_xy[own], ir_xy[own])))
+    spread = np.array(images) - np.mean(images, axis=0)
+    errors = np.sqrt((1 - 1 / len(names)) * (spread**2).sum(axis=(0, 2)))
+    wider = np.sqrt(PARTS / len(names))
+    one_scene = not found.matches.pair.any()
+    wider *= ONE_SCENE if one_scene else 1
+    median_px = max(np.median(errors), np.median(left_out_px))
+    worst_px = max(errors.max(), *left_out_px)
+    return ExpectedError(len(names), one_scene, float(wider * median_px), float(wider * worst_px))

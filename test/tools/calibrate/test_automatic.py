@@ -15,6 +15,7 @@ from tdfusion_ros.tools.calibrate.geometry import mapped
 from tdfusion_ros.tools.calibrate.image_pairs import read_pairs
 from tdfusion_ros.tools.calibrate.patch_matching import clear_peak
 from tdfusion_ros.tools.calibrate.plausibility import check_estimate
+from tdfusion_ros.tools.calibrate.plausibility import expected_error
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px
 
 SIZE = 480, 640
@@ -51,6 +52,43 @@ def test_a_known_warp_is_found_from_real_pairs(pairs, step):
     assert apart_px(warp(), np.eye(3)) > 20
     assert apart_px(found.matrix, warp() @ own) < 2
     assert apart_px(found.matrix, warp()) < 6
+
+
+def in_a_corner(pairs, size):
+    """Return one pair, still, with detail in a corner only."""
+    seen = np.zeros(SIZE, np.float32)
+    seen[: int(size * SIZE[0]), : int(size * SIZE[1])] = 1
+    seen = cv2.GaussianBlur(seen, (0, 0), 15)
+    rgb, ir = pairs[0]
+    blank = np.uint8(rgb * seen + 90 * (1 - seen)), np.float32(ir * seen + 0.4 * (1 - seen))
+    return [blank] * 3
+
+
+RIGS = {
+    'good': lambda pairs: warped(pairs[::2], warp()),
+    'one pair': lambda pairs: warped(pairs[:1], warp()),
+    'still': lambda pairs: warped([pairs[0]] * 3, warp()),
+    'a still scene in a corner': lambda pairs: warped(in_a_corner(pairs, 0.6), warp()),
+    'moved while recording': lambda pairs: (
+        warped(pairs[:2], warp()) + warped(pairs[2:4], warp((28.0, 4.0)))
+    ),
+}
+
+
+@pytest.mark.parametrize('rig', RIGS)
+def test_the_expected_error_is_not_much_less_than_the_true_one_or_the_rig_is_refused(pairs, rig):
+    truth = warp() @ calibrate(pairs[::2], np.eye(3)).matrix
+    try:
+        found = calibrate(RIGS[rig](pairs), truth)
+        check_estimate(found, SIZE, SIZE)
+    except CalibrationError:
+        assert rig in ('a still scene in a corner', 'moved while recording')
+        return
+    error_px = apart_px(found.matrix, truth)
+    expected = expected_error(found, SIZE, SIZE)
+    print(f'{rig}: true {error_px:.2f} px, expected {expected.median_px:.2f} px')
+    assert expected.median_px >= error_px / 1.5
+    assert expected.worst_px >= expected.median_px
 
 
 def test_unrelated_and_empty_images_are_refused(pairs):
