@@ -149,14 +149,23 @@ def measure(options: Namespace, log: Path) -> dict[str, Any]:
         topics = {rgb.topic: rgb.type, ir.topic: ir.type}
         with Player(topics, record, lambda: node.poll() is None) as player:
             player.wait_for_node()
+            before_s = processor_s(node.pid)
             sent = send(player, (rgb, ir), options.hz, WARM_UP_S + options.seconds)
+            busy_s = processor_s(node.pid) - before_s
             status = player.status
     finally:
         stop_node(node)
     report |= summary(sent, received)
+    report['processor_ms_per_pair'] = round(busy_s * 1e3 / len(received), 2)
     wanted = [f'{name}_{mark}' for name in STAGES for mark in ('p50', 'p95')]
     report['node_ms'] = {name: float(status[name]) for name in wanted if name in status}
     return report | {'dropped': drops(status), 'backend': status.get('backend', 'unknown')}
+
+
+def processor_s(pid: int) -> float:
+    """Return the processor time that all threads of a process have used [s]."""
+    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
 def text(report: dict[str, Any]) -> str:
@@ -178,6 +187,7 @@ def text(report: dict[str, Any]) -> str:
             f'sent to received [ms]: p50 {age["p50"]:.1f}, p95 {age["p95"]:.1f}, p99 '
             f'{age["p99"]:.1f}, worst {age["worst"]:.1f}',
             f'within the node [ms], p50 / p95 of the last 300 pairs: {stages or "unknown"}',
+            f'processor time of the node: {report["processor_ms_per_pair"]:.1f} ms for each pair',
             f'it {"GROWS" if report["grows"] else "does not grow"}: '
             f'{report["slope_ms_per_s"]:+.2f} ms per second, standard error '
             f'{report["slope_error_ms_per_s"]:.2f}',
