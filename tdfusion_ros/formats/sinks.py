@@ -7,6 +7,7 @@ from typing import Any
 
 from tdfusion_ros.atomic import NewFolder
 from tdfusion_ros.core.data import FusionResult
+from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
@@ -17,7 +18,7 @@ from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import Source
 
-DETECTIONS, SKIPPED = 'detections.json', 'skipped.json'
+DETECTIONS, SKIPPED, OVERLAY = 'detections.json', 'skipped.json', 'overlay'
 
 
 class BagSink:
@@ -35,8 +36,10 @@ class BagSink:
         source: Source,
         *,
         replace: bool = False,
+        overlay: bool = False,
     ) -> None:
         self._writer = BagWriter(folder, replace=replace)
+        self._overlay = overlay
         self._classes = classes
         self._threshold = threshold
         self._source = source
@@ -60,8 +63,12 @@ class BagSink:
         if pair.warning:
             stall = messages.stall_warning(types, head, pair.mode, pair.warning)
             put('/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray', stall)
-        image = messages.image(types, head, result.image)
-        put('/fused/image_raw', 'sensor_msgs/msg/Image', image)
+        pictures = {'/fused/image_raw': result.image}
+        if self._overlay:
+            drawn = draw(result.image, result.detections, classes, pair.warning)
+            pictures['/overlay/image_raw'] = drawn
+        for topic, pixels in pictures.items():
+            put(topic, 'sensor_msgs/msg/Image', messages.image(types, head, pixels))
         boxes = messages.detection_array(types, head, result.detections, classes)
         put('/detections', 'vision_msgs/msg/Detection2DArray', boxes)
         drawn = foxglove.image_annotations(types, head, pair, result.detections, classes)
@@ -83,7 +90,8 @@ class FolderSink:
 
     NAME is the stem of the input images, or the stamp of the result [ns]. Where a camera stalled,
     ``stalled.json`` has ``mode`` and, under the key ``mark``, the warning of each result. Where
-    images were skipped, ``skipped.json`` has the reason of each stem.
+    images were skipped, ``skipped.json`` has the reason of each stem. With ``overlay``, the folder
+    of that name has the images with boxes, labels and scores.
     A folder that gets no image does not appear.
 
     :raises OutputError: if an image cannot be written.
@@ -96,9 +104,13 @@ class FolderSink:
         *,
         skipped: Mapping[str, str] | None = None,
         replace: bool = False,
+        overlay: bool = False,
     ) -> None:
+        self._overlay = overlay
         self._folder = NewFolder(folder, replace=replace)
         self._folder.partial.mkdir()
+        if overlay:
+            (self._folder.partial / OVERLAY).mkdir()
         self._skipped = {} if skipped is None else skipped
         self._classes = classes
         self._detections: dict[str, list[dict[str, Any]]] = {}
@@ -109,6 +121,9 @@ class FolderSink:
         if pair.warning:
             self._stalls[pair.name] = {'mode': pair.mode, 'mark': pair.warning}
         self._folder.write(f'{pair.name}.png', encode_image(result.image)[1])
+        if self._overlay:
+            drawn = draw(result.image, result.detections, self._classes, pair.warning)
+            self._folder.write(f'{OVERLAY}/{pair.name}.png', encode_image(drawn)[1])
         found = self._detections[pair.name] = []
         for box, score, class_id in result.detections.rows():
             row = {'class': self._classes[class_id], 'score': round(score, 6)}

@@ -45,6 +45,8 @@ def add(commands: Any) -> None:
     add('-o', '--output', required=True, type=Path, help='bag or folder to create')
     text = 'what to write; default: a bag from a bag, a folder from folders'
     add('--to', choices=('bag', 'folder'), help=text)
+    text = 'also write the images with boxes, labels and scores'
+    add('--overlay', action='store_true', help=text)
     add_overwrite(fuse)
     add_skip_bad(fuse)
     add_topics(fuse)
@@ -110,10 +112,10 @@ def _is_to_bag(options: argparse.Namespace) -> bool:
 def _open_sink(
     options: argparse.Namespace, config: FusionConfig, classes: tuple[str, ...], source: Source
 ) -> BagSink | FolderSink:
-    output, replace = options.output, options.overwrite
+    output, how = options.output, {'replace': options.overwrite, 'overlay': options.overlay}
     if _is_to_bag(options):
-        return BagSink(output, classes, config.score_threshold, source, replace=replace)
-    return FolderSink(output, classes, skipped=source.skipped, replace=replace)
+        return BagSink(output, classes, config.score_threshold, source, **how)
+    return FolderSink(output, classes, skipped=source.skipped, **how)
 
 
 def _check_output(options: argparse.Namespace) -> None:

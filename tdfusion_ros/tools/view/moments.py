@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.core.overlay import color_of
+from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.image_files import encode_jpeg
@@ -94,24 +95,33 @@ def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) ->
 
 def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float) -> np.ndarray:
     """
-    Return a copy of a small image with boxes drawn in, without text: there is no room for it.
+    Return a copy of a small image with its boxes, labels and scores.
 
-    :param image: (H, W, 3) or (H, W) uint8, ``scale`` times as wide as the fused image.
+    :param image: (H, W, 3) or (H, W) uint8.
     :param array: a vision_msgs/Detection2DArray; boxes that are not finite are skipped.
+    :param names: class names in the order of their colors.
+    :param scale: width of this image divided by that of the fused image.
     """
-    canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
-    limit = 2.0 * max(image.shape[:2])
+    canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
+    limit, known = 2.0 * max(image.shape[:2]), list(names)
+    boxes, scores, classes = [], [], []
     for detection in array.detections:
         center, box = detection.bbox.center.position, detection.bbox
         x, y, w, h = scale * np.array((center.x, center.y, box.size_x, box.size_y), np.float64)
         corners = np.array((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
         if not detection.results or not np.isfinite(corners).all():
             continue
-        name = best_hypothesis(detection).class_id
-        color = color_of(names.index(name) if name in names else len(names))
-        left, top, right, bottom = np.clip(corners, -limit, limit).round().astype(int).tolist()
-        cv2.rectangle(canvas, (left, top), (right, bottom), color, 2)
-    return canvas
+        best = best_hypothesis(detection)
+        known += [best.class_id] * (best.class_id not in known)
+        boxes.append(np.clip(corners, -limit, limit))
+        scores.append(best.score)
+        classes.append(known.index(best.class_id))
+    found = Detections(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(classes, np.int64),
+    )
+    return draw(canvas, found, known)
 
 
 def jpeg_uri(image: np.ndarray) -> str:

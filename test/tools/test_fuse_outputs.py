@@ -1,0 +1,100 @@
+"""What ``tdfusion fuse`` writes, skips, lists and replaces."""
+
+import json
+
+import pytest
+
+from tdfusion_ros.cli import main
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.messages import to_frame
+
+
+def fuse(*arguments):
+    return main(['fuse', *map(str, arguments), '-p', 'backend=cpu'])
+
+
+@pytest.fixture
+def bad_folders(folders):
+    """Return the folders, where one image has no partner and one is cut off."""
+    rgb, ir = folders
+    first, second, _ = sorted(rgb.iterdir())
+    first.unlink()
+    (ir / second.name).write_bytes(second.read_bytes()[:900])
+    return rgb, ir, first.stem, second.stem
+
+
+def test_images_that_cannot_be_used_are_skipped_on_request_and_listed(
+    bad_folders, tmp_path, capsys
+):
+    rgb, ir, alone, cut = bad_folders
+    out = tmp_path / 'out'
+    assert fuse(rgb, ir, '-o', out, '--skip-bad') == 0
+    skipped = json.loads((out / 'skipped.json').read_text())
+    assert skipped.keys() == {alone, cut}
+    assert len(json.loads((out / 'detections.json').read_text())) == 1
+    text = capsys.readouterr().out
+    assert f'skipped {alone}: no image of this stem in {rgb}' in text
+    assert f'skipped {cut}: {ir / cut}.png is not an image' in text
+    assert 'possible: 2 pairs, 1 fused, 1 lost (1 ir.unreadable)' in text
+
+
+def test_a_result_that_is_not_complete_says_so_and_ends_with_status_1(
+    bad_folders, tmp_path, capsys
+):
+    rgb, ir, alone, cut = bad_folders
+    (ir / f'{alone}.png').unlink()
+    assert fuse(rgb, ir, '-o', tmp_path / 'out') == 1
+    assert list(json.loads((tmp_path / 'out' / 'skipped.json').read_text())) == [cut]
+    assert 'not complete: 1 pair skipped' in capsys.readouterr().err
+
+
+def test_only_a_result_is_replaced_and_only_on_request(folders, tmp_path, capsys):
+    out, keep = tmp_path / 'out', tmp_path / 'photos'
+    assert fuse(*folders, '-o', out) == 0
+    (out / 'old.txt').write_text('old')
+    assert fuse(*folders, '-o', out) == 1
+    assert 'or add --overwrite' in capsys.readouterr().err
+    assert fuse(*folders, '-o', out, '--overwrite') == 0
+    assert not (out / 'old.txt').exists()
+    keep.mkdir()
+    (keep / 'mine.jpg').write_text('mine')
+    for target in (keep, folders[0], tmp_path):
+        assert fuse(*folders, '-o', target, '--overwrite') == 1
+        assert 'is no result of tdfusion fuse' in capsys.readouterr().err
+    assert (keep / 'mine.jpg').exists()
+    for path in folders[0].iterdir():
+        path.write_bytes(b'no image')
+    assert fuse(*folders, '-o', out, '--overwrite') == 1
+    assert (out / 'detections.json').exists()  # a run without a result replaces nothing
+
+
+@pytest.mark.parametrize('command', ['view', 'calibrate', 'bench'])
+def test_a_file_is_replaced_only_on_request(command, demo, tmp_path, capsys):
+    file = tmp_path / 'rig.yaml'
+    file.write_text('precious')
+    assert main([command, str(demo), '-o', str(file)]) == 1
+    assert f'{file} exists: name a new file, or add --overwrite' in capsys.readouterr().err
+    assert file.read_text() == 'precious'
+
+
+def test_one_topic_for_both_cameras_is_refused(demo, tmp_path, capsys):
+    topics = ('--rgb-topic', '/ir/image_raw', '--ir-topic', '/ir/image_raw')
+    assert fuse(demo, '-o', tmp_path / 'out', *topics) == 1
+    assert 'has one topic for both cameras, /ir/image_raw' in capsys.readouterr().err
+
+
+def test_overlays_are_written_on_request(folders, write_bag, demo_records, tmp_path):
+    assert fuse(*folders, '-o', tmp_path / 'folder', '--overlay') == 0
+    names = {path.name for path in folders[0].iterdir()}
+    assert {path.name for path in (tmp_path / 'folder' / 'overlay').iterdir()} == names
+    bag = write_bag(tmp_path / 'in', demo_records)
+    assert fuse(bag, '-o', tmp_path / 'bag', '--overlay') == 0
+    with BagReader(tmp_path / 'bag') as reader:
+        count = reader.count('/overlay/image_raw')
+        assert count == reader.count('/fused/image_raw') > 0
+        fused, overlay = (
+            to_frame(next(reader.messages(f'/{name}/image_raw'))[2]).pixels
+            for name in ('fused', 'overlay')
+        )
+        (_, _, array), *_ = reader.messages('/detections')
+    assert (fused != overlay).any() == bool(array.detections)
