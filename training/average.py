@@ -1,0 +1,78 @@
+r"""
+Average the weights of detectors that were trained from the same pretrained weights.
+
+    python -m training.average runs/a runs/b --shares 0.4 0.4 -o runs/detector
+
+The rest of the shares is that of the pretrained weights. Runs on different data that started from
+the same weights, with a low learning rate, are together better than each of them (Wortsman et al.,
+Model soups, ICML 2022). The result is a run to export; it reads what the first one reads.
+"""
+
+from argparse import ArgumentParser
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from tdfusion_ros.core.errors import FusionError
+from training import shell
+from training.checkpoint import read_description
+from training.checkpoint import save_run
+from training.method.task_networks import make_detector
+from training.method.task_networks import read_detector
+
+
+@torch.no_grad()
+def average(runs: Sequence[str], shares: Sequence[float], folder: Path) -> None:
+    """
+    Write the run with the average of the weights of detectors.
+
+    :param shares: of each run; what is missing to 1 is the share of the pretrained weights.
+    :raises FusionError: if the runs have other classes, inputs or pretrained weights.
+    """
+    description = read_description(runs[0])
+    networks = [read_detector(run) for run in runs]
+    starts = [read_description(run).get('pretrained') for run in runs]
+    first, classes = networks[0]
+    for run, (network, names), start in zip(runs, networks, starts, strict=True):
+        if (network.config, names, start) != (first.config, classes, starts[0]) or not start:
+            raise FusionError(
+                f'{run} and {runs[0]} must have the same classes and pretrained weights'
+            )
+    given = description['config']['pretrained']
+    result = make_detector(classes, given, first.config.inputs)
+    rest = 1 - sum(shares)
+    weights = result.state_dict()
+    for name, value in weights.items():
+        value.mul_(rest)
+        for share, (network, _) in zip(shares, networks, strict=True):
+            value.add_(network.state_dict()[name], alpha=share)
+    parts = [f'runs/{Path(run).name} ({share:g})' for run, share in zip(runs, shares, strict=True)]
+    mean = f'the weights are the mean of {", ".join(parts)} and these ({rest:g})'
+    description |= {'pretrained': f'{starts[0]}; {mean}'}
+    save_run(folder, result, description)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the arguments and write the averaged run."""
+    parser = ArgumentParser(
+        prog='python -m training.average',
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='folder of a run')
+    parser.add_argument('--shares', nargs='+', type=float, required=True, metavar='S')
+    parser.add_argument('-o', '--output', required=True, metavar='RUN', help='run to write')
+    options = parser.parse_args(arguments)
+    if len(options.shares) != len(options.runs):
+        parser.error('--shares takes a number for each run')
+    if min(options.shares) < 0 or sum(options.shares) > 1 + 1e-9:
+        parser.error('--shares takes numbers of 0 or more whose sum is at most 1')
+    if Path(options.output).exists():
+        raise FusionError(f'{options.output} exists: delete it, or name another with -o')
+    average(options.runs, options.shares, Path(options.output))
+
+
+if __name__ == '__main__':
+    shell.run('average', main)
