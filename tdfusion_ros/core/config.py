@@ -178,7 +178,7 @@ class FusionConfig:
     )
     calibration: str = setting('', 'Calibration file; empty: both cameras have one field of view.')
     score_threshold: float = setting(
-        0.3, 'Report only detections of at least this score.', 0.0, 1.0, live=True
+        0.4, 'Report only detections of at least this score.', 0.0, 1.0, live=True
     )
     nms_threshold: float = setting(
         0.5,
