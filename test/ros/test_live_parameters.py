@@ -75,6 +75,7 @@ def test_thresholds_and_filter_take_effect_at_the_next_pair(client, manager):
     assert manager.set('max_detections', 1) == ''
     assert scores(next_result(client)) == pytest.approx(found[:1])
     assert manager.set('max_detections', 100) == ''
+    assert manager.set('score_threshold', 0.2) == ''
     assert manager.set('class_filter', ['car']) == ''
     assert set(names(next_result(client))) == {'car'}
 
