@@ -1,6 +1,9 @@
 """What ``tdfusion fuse`` writes, skips, lists and replaces."""
 
+import copy
 import json
+from pathlib import Path
+import re
 
 import pytest
 
@@ -98,3 +101,29 @@ def test_overlays_are_written_on_request(folders, write_bag, demo_records, tmp_p
         )
         (_, _, array), *_ = reader.messages('/detections')
     assert (fused != overlay).any() == bool(array.detections)
+
+
+def test_fuse_view_and_the_demo_count_the_same_possible_and_lost_pairs(
+    write_bag, demo_records, tmp_path, capsys, monkeypatch
+):
+    records = [list(record) for record in demo_records]
+    for topic in ('/rgb/image', '/ir/image'):
+        record = [record for record in records if record[0].startswith(topic)][
+            topic == '/ir/image'
+        ]
+        record[2] = copy.copy(record[2])
+        record[2].data = record[2].data[:1000]
+    bag, out, page = (tmp_path / name for name in ('bag', 'out', 'page.html'))
+    assert fuse(write_bag(bag, records), '-o', out) == 0
+    said = capsys.readouterr().out
+    assert 'possible: 6 pairs, 4 fused, 2 lost (1 ir.truncated, 1 rgb.truncated)' in said
+    assert main(['view', str(out), '--inputs', str(bag), '-o', str(page)]) == 0
+    text = ' '.join(re.sub('<[^>]*>', ' ', page.read_text()).split())
+    assert '6 = 4 fused + 2 lost (1 ir.truncated, 1 rgb.truncated)' in text
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    from demo.results import make_report
+
+    report = make_report(bag, out, {})
+    counts = {name: report[f'pairs_{name}'] for name in ('possible', 'published', 'lost')}
+    lost = {'ir.truncated': 1, 'rgb.truncated': 1}
+    assert counts == {'possible': 6, 'published': 4, 'lost': lost}
