@@ -68,8 +68,9 @@ class LossNetPaper(LossNet):
         self.encode_ir = encoder(self.WIDTH)
         self.encode_luma = encoder(self.WIDTH)
         width, both = self.WIDTH, 2 * self.WIDTH
+        blocks = RestormerBlock(both), RestormerBlock(both)
         layers = conv(both, width, 3), nn.PReLU(), conv(width, 2, 3)
-        self.decode = nn.Sequential(RestormerBlock(both), RestormerBlock(both), *layers)
+        self.decode = nn.Sequential(*blocks, *layers)
 
     def forward(self, luma: Tensor, ir: Tensor) -> Tensor:
         """Return the logit, (B, 1, H, W), of the weight of ir: a softmax over two sources."""
