@@ -67,9 +67,7 @@ def calibrate(
     :raises CalibrationError: if too little of the images matches.
     """
     pairs = _of_different_scenes(pairs)
-    if start is None:
-        some = np.linspace(0, len(pairs) - 1, min(SEARCH_PAIRS, len(pairs))).round().astype(int)
-        start = search([pairs[i] for i in some])
+    start = _search(pairs) if start is None else start
     rgb_hw = pairs[0][0].shape[:2]
     matrix, limit_px = start, LIMIT_PX * working_grid(start, rgb_hw)[1]
     for model, half_px, reach_px in ROUNDS:
@@ -78,6 +76,22 @@ def calibrate(
         matrix = matrix if closer is None else closer
     matches = match(pairs, matrix, half_px=HALF_PX, reach_px=REACH_PX)
     return estimate(matches, _first_half(matches, rgb_hw), limit_px, models)
+
+
+def _search(pairs: Sequence[GrayPair]) -> np.ndarray:
+    """Return the candidate of the rough search, (3, 3), under which the most patches agree."""
+    chosen = np.linspace(0, len(pairs) - 1, min(SEARCH_PAIRS, len(pairs))).round().astype(int)
+    some, (model, half_px, reach_px) = [pairs[i] for i in chosen], ROUNDS[0]
+
+    def agreeing(matrix: np.ndarray) -> int:
+        limit_px = LIMIT_PX * working_grid(matrix, some[0][0].shape[:2])[1]
+        matches = match(some, matrix, half_px=half_px, reach_px=reach_px)
+        fit = robust_fit(model, matches.rgb_xy, matches.ir_xy, limit_px)
+        if fit is None:
+            return 0
+        return int(np.sum(errors_px(fit, matches.rgb_xy, matches.ir_xy) <= limit_px))
+
+    return max(search(some), key=agreeing)
 
 
 def _of_different_scenes(pairs: Sequence[GrayPair]) -> list[GrayPair]:

@@ -2,7 +2,8 @@
 Find a rough similarity between two cameras of unknown aim by trying every zoom, angle and shift.
 
 Fourier transforms evaluate all shifts at once, over all pairs together: a rig has one transform,
-so correct agreement adds up over the pairs, and agreement by chance averages out.
+so correct agreement adds up over the pairs, and agreement by chance averages out. A narrow view
+agrees in fewer places than a wrong wide one by chance, so several candidates are returned.
 """
 
 from collections.abc import Sequence
@@ -16,28 +17,30 @@ from tdfusion_ros.tools.calibrate.edge_field import edge_field
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
 
 WIDTH_PX = 160
-# How much farther the ir lens may zoom than the rgb lens: 0.55 to 2.2 times, in steps of 6 %.
-ZOOMS = np.exp(np.arange(-10, 14) * 0.06)
+# How much farther the ir lens may zoom than the rgb lens: 0.55 to 2.8 times, in steps of 6 %.
+ZOOMS = np.exp(np.arange(-10, 18) * 0.06)
+CANDIDATES = 8
 ANGLES_DEG = np.arange(-6.0, 6.1, 2.0)
 MIN_OVERLAP = 0.4  # of the smaller image
 
 
-def search(pairs: Sequence[GrayPair]) -> np.ndarray:
+def search(pairs: Sequence[GrayPair]) -> list[np.ndarray]:
     """
-    Return the similarity, (3, 3), under which the edges of all pairs agree best.
+    Return the similarities, (3, 3), of different zoom under which the edges of all pairs agree.
 
-    Ir pixel = matrix * rgb pixel; accurate to a few percent of the image.
+    The best comes first. Ir pixel = matrix * rgb pixel; accurate to a few percent of the image.
     """
     rgb_hw, ir_hw = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
     rgb_small_hw = geometry.scaled(rgb_hw, min(1.0, WIDTH_PX / max(rgb_hw)))
     rgb = np.dstack([edge_field(geometry.resized(rgb, rgb_small_hw)) for rgb, _ in pairs])
-    best, best_matrix = -1.0, np.eye(3)
+    found = []
     for zoom in ZOOMS:
         ir_small_hw = geometry.scaled(ir_hw, rgb_small_hw[1] / ir_hw[1] / zoom)
         shrink = geometry.resizing(ir_hw, ir_small_hw)
         irs = [geometry.resized(ir, ir_small_hw) for _, ir in pairs]
         dft_hw = _dft_size(rgb_small_hw, ir_small_hw)
         rgb_spectra = _spectra(rgb, np.ones(rgb_small_hw), dft_hw)
+        best, best_matrix = -1.0, np.eye(3)
         for angle in ANGLES_DEG:
             turn = cv2.getRotationMatrix2D(geometry.center(ir_small_hw), angle, 1.0)
             ir, visible = _turned_edges(irs, turn)
@@ -50,8 +53,10 @@ def search(pairs: Sequence[GrayPair]) -> np.ndarray:
                 shift = np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
                 turned = np.vstack([turn, [0, 0, 1]]) @ shrink
                 best, best_matrix = agreement, np.linalg.inv(turned) @ shift
-    matrix = best_matrix @ geometry.resizing(rgb_hw, rgb_small_hw)
-    return matrix / matrix[2, 2]
+        matrix = best_matrix @ geometry.resizing(rgb_hw, rgb_small_hw)
+        found.append((best, matrix / matrix[2, 2]))
+    found.sort(key=lambda candidate: -candidate[0])
+    return [matrix for _, matrix in found[:CANDIDATES]]
 
 
 def _dft_size(first_hw: Size, second_hw: Size) -> Size:

@@ -101,6 +101,14 @@ def test_unrelated_and_empty_images_are_refused(pairs):
         calibrate([(gray, gray.astype(np.float32) / 255)], np.eye(3))
 
 
+@pytest.mark.parametrize(('zoom', 'step'), [(1.67, 8), (2.2, 2)])
+def test_a_narrow_thermal_view_is_found_without_a_start(pairs, zoom, step):
+    narrow = warp(zoom=zoom)
+    own = calibrate(pairs[::2], np.eye(3)).matrix
+    found = calibrate(warped(pairs[::step], narrow))  # wrong wide views agree in more places
+    assert apart_px(found.matrix, narrow @ own) < 3 * zoom
+
+
 def test_a_rough_start_replaces_the_search(pairs):
     far = warp(shift=(-250.0, 20.0), turn_deg=20.0, zoom=0.9)  # beyond the range of the search
     rough = far.copy()
