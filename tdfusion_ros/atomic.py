@@ -112,17 +112,17 @@ def make_folder(folder: Path) -> None:
 
 class NewFolder:
     """
-    A folder that appears under its name when it is complete.
+    A folder, or a file of any size, that appears under its name when it is complete.
 
     As a context manager it gives its place, and is discarded if an exception ends the context.
 
-    :param replace: take the place of a folder of that name, when it is complete.
+    :param replace: take the place of what has that name, when it is complete.
     :raises OutputError: if ``path`` exists or it cannot be made.
     """
 
     def __init__(self, path: Path, *, replace: bool = False) -> None:
         self._target, self._replace = path, replace
-        if (path.exists() or path.is_symlink()) and not (replace and path.is_dir()):
+        if (path.exists() or path.is_symlink()) and not (replace and path.exists()):
             raise OutputError(f'{path} exists: name a new folder')
         with output_errors(path):
             make_folder(path.parent)
@@ -148,6 +148,8 @@ class NewFolder:
         """Give it its name; if that is impossible, remove it and raise OutputError."""
         try:
             with output_errors(self._target):
+                if self.partial.is_file():
+                    _sync(self.partial)
                 for folder, _, names in os.walk(self.partial):
                     for name in names:
                         _sync(Path(folder, name))

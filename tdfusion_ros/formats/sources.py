@@ -1,4 +1,4 @@
-"""Where the offline commands get their frame pairs: a bag, or two folders of images."""
+"""Where the offline commands get their frame pairs: a bag, two folders of images or videos."""
 
 from array import array
 from collections import Counter
@@ -30,6 +30,7 @@ from tdfusion_ros.formats.decode import SizeGuard
 from tdfusion_ros.formats.image_files import different_orientations
 from tdfusion_ros.formats.image_files import image_files
 from tdfusion_ros.formats.image_files import read_image
+from tdfusion_ros.formats.videos import VideoSource
 
 
 class BagSource:
@@ -195,7 +196,7 @@ class FolderSource:
             return None
 
 
-Source = BagSource | FolderSource
+Source = BagSource | FolderSource | VideoSource
 """Frame pairs in the order of their stamps or names, the same each time."""
 
 

@@ -1,4 +1,4 @@
-"""``tdfusion fuse``: fuse a bag or two folders of images into a bag or a folder."""
+"""``tdfusion fuse``: fuse a bag, two folders or two videos into a bag, a folder or a video."""
 
 import argparse
 from collections import Counter
@@ -20,6 +20,9 @@ from tdfusion_ros.formats.sinks import FolderSink
 from tdfusion_ros.formats.sinks import SKIPPED
 from tdfusion_ros.formats.sources import Source
 from tdfusion_ros.formats.sources import why_no_pair
+from tdfusion_ros.formats.videos import CODECS
+from tdfusion_ros.formats.videos import VideoSink
+from tdfusion_ros.formats.videos import VideoSource
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_overwrite
 from tdfusion_ros.tools.options import add_skip_bad
@@ -36,16 +39,22 @@ def add(commands: Any) -> None:
     """Add the command."""
     fuse = commands.add_parser(
         'fuse',
-        help='fuse a bag, or two folders of images',
-        description='Fuse every pair of a ROS 2 bag (mcap or sqlite3), or of two folders whose '
-        'images have the same names. The same input gives the same output.',
+        help='fuse a bag, two folders of images, or two videos',
+        description='Fuse every pair of a ROS 2 bag (mcap or sqlite3), of two folders whose '
+        'images have the same names, or of two videos. The same input gives the same output.',
     )
     add = fuse.add_argument
-    add('input', nargs='+', type=Path, metavar='INPUT', help='a bag, or RGB_FOLDER IR_FOLDER')
-    add('-o', '--output', required=True, type=Path, help='bag or folder to create')
-    text = 'what to write; default: a bag from a bag, a folder from folders'
+    add(
+        'input',
+        nargs='+',
+        type=Path,
+        metavar='INPUT',
+        help='a bag, or the folders or videos RGB IR',
+    )
+    add('-o', '--output', required=True, type=Path, help='bag, folder or video to create')
+    text = 'what to write; default: a bag from a bag, else a folder, or a video as OUT.mp4'
     add('--to', choices=('bag', 'folder'), help=text)
-    text = 'also write the images with boxes, labels and scores'
+    text = 'also write the images with boxes, labels and scores; of a video: only these'
     add('--overlay', action='store_true', help=text)
     add_overwrite(fuse)
     add_skip_bad(fuse)
@@ -64,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     config = config_of(options)
     if options.to == 'bag' and len(options.input) > 1:
         raise ConfigError(
-            'folders of images have no stamps, so they cannot become a bag; leave out --to bag'
+            'folders and videos have no stamps, so they cannot become a bag; leave out --to bag'
         )
     _check_output(options)
     with ExitStack() as stack:
@@ -105,14 +114,23 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _is_to_video(options: argparse.Namespace) -> bool:
+    path = options.output
+    return path.suffix.lower() in CODECS and options.to is None and not path.is_dir()
+
+
 def _is_to_bag(options: argparse.Namespace) -> bool:
     return len(options.input) == 1 and options.to != 'folder'
 
 
 def _open_sink(
     options: argparse.Namespace, config: FusionConfig, classes: tuple[str, ...], source: Source
-) -> BagSink | FolderSink:
+) -> BagSink | FolderSink | VideoSink:
     output, how = options.output, {'replace': options.overwrite, 'overlay': options.overlay}
+    if isinstance(source, VideoSource) and _is_to_video(options):
+        return VideoSink(output, classes, source.rate_hz, **how)
+    if _is_to_video(options):
+        raise ConfigError(f'{output} is a video, which is written from two videos; name a folder')
     if _is_to_bag(options):
         return BagSink(output, classes, config.score_threshold, source, **how)
     return FolderSink(output, classes, skipped=source.skipped, **how)
@@ -124,10 +142,13 @@ def _check_output(options: argparse.Namespace) -> None:
     if not path.exists():
         return
     if not options.overwrite:
-        raise OutputError(f'{path} exists: name a new folder, or add --overwrite')
+        kind = 'file' if _is_to_video(options) else 'folder'
+        raise OutputError(f'{path} exists: name a new {kind}, or add --overwrite')
     bag = path / 'metadata.yaml'
-    is_result = (path / DETECTIONS).is_file() or (
-        bag.is_file() and '/fused/image_raw' in bag.read_text(errors='replace')
+    is_result = (
+        _is_to_video(options)
+        or (path / DETECTIONS).is_file()
+        or (bag.is_file() and '/fused/image_raw' in bag.read_text(errors='replace'))
     )
     inputs = [one.resolve() for one in options.input]
     holds_input = any(path.resolve() in (one, *one.parents) for one in inputs)

@@ -83,15 +83,22 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
 
 
 def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> 'Source':
-    """Open the bag or the two folders that are the input; FusionError if that is impossible."""
+    """Open the bag, the two folders or the two videos; FusionError if that is impossible."""
     from tdfusion_ros.formats.bags import BagReader
     from tdfusion_ros.formats.sources import BagSource
     from tdfusion_ros.formats.sources import FolderSource
+    from tdfusion_ros.formats.videos import VideoSource
 
     if len(options.input) > 2:
         raise ConfigError(
-            f'{options.command} takes one bag or two folders, got {len(options.input)} paths'
+            f'{options.command} takes one bag, two folders or two videos, got '
+            f'{len(options.input)} paths'
         )
+    if len(options.input) == 2 and any(path.is_file() for path in options.input):
+        rgb, ir = options.input
+        videos = VideoSource(rgb, ir, config)
+        print(', '.join(f'read {s} from {video.text}' for s, video in videos.videos.items()))
+        return videos
     if len(options.input) == 2:
         return FolderSource(*options.input, skip_bad=options.skip_bad)
     reader = stack.enter_context(BagReader(options.input[0]))

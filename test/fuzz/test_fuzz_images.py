@@ -1,5 +1,6 @@
 """Images and camera information, as messages and files carry them."""
 
+from itertools import islice
 import struct
 from types import SimpleNamespace
 import zlib
@@ -19,6 +20,7 @@ from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.raw_images import ENCODINGS
+from tdfusion_ros.formats.videos import VideoFile
 from tdfusion_ros.tools.calibrate import cameras
 
 ODD_ENCODINGS = ('', 'MONO8', 'yuv444', '32FC3', 'bayer_xxxx8', '8UC5', 'mono8\x00', 'é' * 99)
@@ -150,6 +152,22 @@ def test_image_file(fuzz, tmp_path):
         *(st.sampled_from(ENCODED), st.integers(4, 260), unsigned(32)),
     )
     fuzz(damaged(*ENCODED) | tail, read, 4, good=ENCODED[0])
+
+
+def test_video_file(fuzz, tmp_path):
+    path = tmp_path / 'video.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10.0, (32, 24))
+    for level in range(0, 250, 50):
+        writer.write(np.full((24, 32, 3), level, np.uint8))
+    writer.release()
+    good = path.read_bytes()
+
+    def read(data):
+        path.write_bytes(data)
+        for _, _, frame in islice(VideoFile(path).frames('rgb'), 20):
+            check_frame(frame)
+
+    fuzz(damaged(good), read, 1, good=good, found=[b'RIFF', good[:200]])
 
 
 def test_camera_info_message(fuzz):
