@@ -64,7 +64,8 @@ def cast(name: str, value: Any, default: Any) -> Any:
         return value
     kind = f'of type {wanted.__name__}'
     if wanted is tuple:
-        kind = f'a list of {len(default)} numbers' if default else 'a list of names'
+        names = 'a list of names, such as [person, car]'
+        kind = f'a list of {len(default)} numbers' if default else names
     raise ConfigError(f'{name} must be {kind}, got {value!r}')
 
 

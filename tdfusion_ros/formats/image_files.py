@@ -28,7 +28,7 @@ def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pa
     :raises BagError: if the folder is missing or two files have the same stem.
     """
     if not folder.is_dir():
-        raise BagError(f'{folder} is not a folder: add it, or name a complete data set')
+        raise BagError(f'{folder} is not a folder: correct the path, or add the folder')
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes and not path.name.startswith('._'):

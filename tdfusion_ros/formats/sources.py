@@ -159,7 +159,8 @@ class FolderSource:
             self.skipped[stem] = f'no image of this stem in {folder}'
         if alone and not (skip_bad and self._stems):
             folder = rgb if alone[0] in self._files['rgb'] else ir
-            advice = '; to leave them out: --skip-bad' if self._stems else ''
+            rename = '; name both files of a pair alike, except for the suffix'
+            advice = '; to leave them out: --skip-bad' if self._stems else rename
             raise BagError(
                 f'{len(alone)} {"image has" if len(alone) == 1 else "images have"} no partner of '
                 f"the same stem, the first is '{alone[0]}' in {folder}{advice}"

@@ -60,7 +60,7 @@ def test_numpy_scalars_and_integers_for_floats_are_accepted():
         ({'ir.invert': 1}, 'ir.invert must be of type'),
         ({'model': None}, 'model must be of type'),
         ({'sync.max_skew_ms': [5.0]}, 'sync.max_skew_ms must be of type'),
-        ({'class_filter': 'car'}, 'class_filter must be a list of names'),
+        ({'class_filter': 'car'}, r'must be a list of names, such as \[person, car\], got'),
         ({'class_filter': ['car', 1]}, 'class_filter must be a list of names'),
         (
             {'ir.percentile_low': 50.0, 'ir.percentile_high': 50.0},

@@ -145,7 +145,7 @@ WRONG = {
     'corrupted cannot be opened': 'corrupted -o new',
     'no rgb topic': 'infos -o new',
     'empty has no images': 'rgb empty -o new',
-    'nowhere is not a folder': 'rgb nowhere -o new',
+    'nowhere is not a folder: correct the path': 'rgb nowhere -o new',
     'one bag, two folders or two videos': 'rgb ir ir -o new',
     'cannot become a bag': 'rgb ir -o new --to bag',
     'is written from two videos': 'demo -o new.mp4',

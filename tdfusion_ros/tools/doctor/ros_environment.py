@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from tdfusion_ros.build import share_folders
 from tdfusion_ros.tools.doctor.finding import Finding
 
 MESSAGES = ('std_msgs', 'std_srvs', 'sensor_msgs', 'vision_msgs', 'diagnostic_msgs')
@@ -76,6 +77,8 @@ def _profile(variables: Mapping[str, str]) -> Finding:
     if files:
         return Finding.ok(subject, ', '.join(f'{name}={path}' for name, path in files.items()))
     found = 'none: the default shared memory is smaller than one image, so images are lost'
-    export = f'export {PROFILES[0]}=…/config/fastdds_profile.xml (Kilted: {PROFILES[1]})'
+    profiles = (folder / 'config' / 'fastdds_profile.xml' for folder in share_folders())
+    path = next((profile for profile in profiles if profile.is_file()), '…')
+    export = f'export {PROFILES[0]}={path} (Kilted: {PROFILES[1]})'
     remedy = f'{export} for the camera drivers too; the launch file sets it for the node'
     return Finding.warn(subject, found, remedy)

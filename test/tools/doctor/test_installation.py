@@ -1,6 +1,8 @@
 """What the doctor finds on the machine, without ROS."""
 
 from importlib.metadata import version
+from pathlib import Path
+import re
 import shutil
 
 import pytest
@@ -102,6 +104,11 @@ def test_environment_variables_have_a_level(variables, subject, level):
     assert bool(finding.remedy) == (level != OK)
     other = ros_environment.check_middleware(variables, 'rmw_cyclonedds_cpp')
     assert 'Fast DDS profile' not in {finding.subject for finding in other}
+
+
+def test_the_profile_to_export_is_the_installed_file():
+    remedy = ros_environment.check_middleware({}, 'rmw_fastrtps_cpp')[-1].remedy
+    assert Path(re.search(r'=(\S+)', remedy)[1]).is_file()
 
 
 @pytest.mark.parametrize(
