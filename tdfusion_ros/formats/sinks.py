@@ -19,6 +19,7 @@ from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import Source
 
 DETECTIONS, SKIPPED, OVERLAY = 'detections.json', 'skipped.json', 'overlay'
+STALLED = 'stalled.json'
 
 
 class BagSink:
@@ -143,7 +144,7 @@ class FolderSink:
         """Write ``detections.json`` and, if there is something in them, the other files."""
         contents: dict[str, Mapping[str, Any]] = {
             DETECTIONS: self._detections,
-            'stalled.json': self._stalls,
+            STALLED: self._stalls,
             SKIPPED: self._skipped,
         }
         for name, content in contents.items():

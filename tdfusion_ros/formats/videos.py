@@ -22,7 +22,7 @@ from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
-START_NS = 10**12  # stamp of the first frame: time offsets leave it above 0
+START_NS = 10**18  # stamp of the first frame: written as stamps since 1970 are
 
 
 class VideoFile:

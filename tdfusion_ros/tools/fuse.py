@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     _print_pairs(skews_ms if to_bag else [], left_out)
     if not modes:
         raise BagError(f'no pair was fused: {why_no_pair(source, config.sync)}')
-    if to_bag:
+    if not isinstance(sink, VideoSink):
         print(f'look at it: {_view_command(options)}')
     if source.skipped and not options.skip_bad:
         raise BagError(
@@ -193,7 +193,8 @@ def _print_pairs(skews_ms: list[float], left_out: dict[str, str]) -> None:
 
 def _view_command(options: argparse.Namespace) -> str:
     """Return the command that shows the result, with the same image topics and parameters."""
-    command = ['tdfusion', 'view', str(options.output), '--inputs', str(options.input[0])]
+    command = ['tdfusion', 'view', str(options.output)]
+    command += ['--inputs', str(options.input[0])] if len(options.input) == 1 else []
     for flag, topic in (('--rgb-topic', options.rgb_topic), ('--ir-topic', options.ir_topic)):
         command += [flag, topic] if topic else []
     command += ['--config', str(options.config)] if options.config else []

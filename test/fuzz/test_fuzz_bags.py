@@ -1,5 +1,6 @@
 """Bags: the container, its metadata, the messages in it, and the report of it."""
 
+import json
 import shutil
 
 from damage import damaged
@@ -33,6 +34,7 @@ from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.tools.calibrate import cameras
 from tdfusion_ros.tools.view.report import render_report
+from tdfusion_ros.tools.view.result_folder import ResultFolder
 
 TYPES = bag_types()
 MCAP, SQLITE3 = StoragePlugin.MCAP, StoragePlugin.SQLITE3
@@ -207,3 +209,16 @@ def test_report_of_a_bag(fuzz, tmp_path):
 
     cuts = st.just(0) | st.just(0) | st.floats(0.01, 1)
     fuzz(st.tuples(with_faults(RECORDS), cuts), read, 0.5, good=(RECORDS, 0))
+
+
+def test_result_folder(fuzz, tmp_path):
+    row = {'class': 'person', 'score': 0.5, 'box_xyxy': [1, 2, 3, 4]}
+    sample = {'000': [row, row], '001': []}
+    good = json.dumps(sample).encode()
+
+    def read(data):
+        for name in ('detections.json', 'stalled.json', 'skipped.json'):
+            (tmp_path / name).write_bytes(data)
+        render_report(ResultFolder(tmp_path), moments=1)
+
+    fuzz(document(sample, json.dumps), read, 1, good=good, found=[b'[]', b'{"a": [{}]}'])

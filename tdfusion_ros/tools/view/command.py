@@ -1,4 +1,4 @@
-"""``tdfusion view``: make an HTML report of a bag."""
+"""``tdfusion view``: make an HTML report of a bag or a result folder."""
 
 import argparse
 from contextlib import ExitStack
@@ -20,12 +20,17 @@ def add(commands: Any) -> None:
     """Add the command."""
     view = commands.add_parser(
         'view',
-        help='make an HTML report of a bag: images, timing, detections',
+        help='make an HTML report of a bag or a result folder: images, timing, detections',
         description='Write one HTML file, readable without a network, about a bag with results '
         'of the live node or of tdfusion fuse.',
     )
     add = view.add_argument
-    add('input', type=Path, metavar='BAG', help='bag with results')
+    add(
+        'input',
+        type=Path,
+        metavar='BAG',
+        help='bag with results, or a result folder of tdfusion fuse',
+    )
     meaning = 'HTML file to write; default: report.html, which is replaced'
     add('-o', '--output', type=Path, metavar='FILE', help=meaning)
     meaning = "bag with the cameras' images, if they are not in the same bag"
@@ -41,8 +46,10 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the report; return the exit status."""
     from tdfusion_ros.formats.bags import BagReader
+    from tdfusion_ros.formats.sinks import DETECTIONS
     from tdfusion_ros.tools.view.report import MAX_MOMENTS
     from tdfusion_ros.tools.view.report import render_report
+    from tdfusion_ros.tools.view.result_folder import ResultFolder
 
     if not 0 <= options.moments <= MAX_MOMENTS:
         raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
@@ -51,7 +58,11 @@ def run(options: argparse.Namespace) -> int:
         make_folder(output.parent)
     check_file(output, overwrite=options.overwrite or not options.output)
     with ExitStack() as stack:
-        bag = stack.enter_context(BagReader(options.input))
+        bag: BagReader | ResultFolder
+        if (options.input / DETECTIONS).is_file():
+            bag = ResultFolder(options.input)
+        else:
+            bag = stack.enter_context(BagReader(options.input))
         inputs = stack.enter_context(BagReader(options.inputs)) if options.inputs else None
         how = {'namespace': options.namespace, 'moments': options.moments}
         how |= {'rgb': options.rgb_topic, 'ir': options.ir_topic, 'sync': config_of(options).sync}

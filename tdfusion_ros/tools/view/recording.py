@@ -16,6 +16,7 @@ from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.messages import cdr_stamp_ns
 from tdfusion_ros.formats.messages import STALL_STATUS
 from tdfusion_ros.formats.messages import stamp_ns
+from tdfusion_ros.tools.view.result_folder import ResultFolder
 from tdfusion_ros.tools.view.rig_topics import Rig
 
 OWN_STATUS = '{}/[^/]*: (rgb stream|ir stream|sync|inference)'  # NAMESPACE/NODE: SUBJECT
@@ -99,7 +100,7 @@ class Recording:
     :param unreadable: number of damaged messages by topic; they are left out.
     """
 
-    reader: BagReader
+    reader: BagReader | ResultFolder
     rig: Rig
     topics: dict[str, TopicTimes]
     detections: DetectionColumns = field(default_factory=DetectionColumns)
@@ -128,7 +129,7 @@ class Recording:
         return None
 
 
-def read_recording(reader: BagReader, rig: Rig) -> Recording:
+def read_recording(reader: BagReader | ResultFolder, rig: Rig) -> Recording:
     """Read a bag once; what is damaged is left out."""
     types, roles = reader.topics(), {topic: role for role, topic in rig.topics.items()}
     recording = Recording(reader, rig, {topic: TopicTimes(types[topic]) for topic in types})

@@ -1,4 +1,4 @@
-"""Render the report of a bag: images, timing, detections, diagnostics, and what is missing."""
+"""Render the report of a bag or result folder: images, timing, detections, what is missing."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +24,7 @@ from tdfusion_ros.tools.view.charts import draw_stacked
 from tdfusion_ros.tools.view.moments import choose_moments
 from tdfusion_ros.tools.view.recording import read_recording
 from tdfusion_ros.tools.view.recording import Recording
+from tdfusion_ros.tools.view.result_folder import ResultFolder
 from tdfusion_ros.tools.view.rig_topics import find_cameras
 from tdfusion_ros.tools.view.rig_topics import find_rig
 
@@ -31,13 +32,13 @@ MAX_MOMENTS = 24
 MAX_TEXT = 600  # characters of one text of the bag
 COLORED_CLASSES = 6
 MAX_ROWS = {'topics': 60, 'classes': 24, 'drops': 24, 'warnings': 12}
-BY_STAMP = 'time since the first stamp [s]'
+BY_STAMP, BY_NUMBER = 'time since the first stamp [s]', 'images after the first'
 SKEW = 'ir minus rgb [ms]'
 BY_CLOCK = 'time since the start of the recording [s]'
 
 
 def render_report(
-    bag: BagReader,
+    bag: BagReader | ResultFolder,
     inputs: BagReader | None = None,
     *,
     namespace: str | None = None,
@@ -47,7 +48,7 @@ def render_report(
     sync: SyncConfig | None = None,
 ) -> str:
     """
-    Return the report of a bag as one HTML file.
+    Return the report of a bag or of a result folder as one HTML file.
 
     :param inputs: the bag with the cameras' images, if they are not in ``bag``.
     :param namespace: namespace of the rig; None: the first one with results.
@@ -67,11 +68,16 @@ def render_report(
         moments=choose_moments(result, source, min(moments, MAX_MOMENTS)),
         image_topics=image_topics(source.reader.topics()),
         max_rows=MAX_ROWS,
+        timed=_is_timed(result),
         limit='the default limit' if sync in (None, SyncConfig()) else 'the limit',
         max_skew_ms=(sync or SyncConfig()).limit_ms,
         rate_hz=analysis.rate_hz,
         **_figures(result, source, sync or SyncConfig()),
     )
+
+
+def _is_timed(recording: Recording) -> bool:
+    return not isinstance(recording.reader, ResultFolder) or recording.reader.timed
 
 
 def format_duration(seconds: float) -> str:
@@ -115,6 +121,7 @@ def _figures(result: Recording, source: Recording, sync: SyncConfig) -> dict[str
     times = [topic.times_ns for topic in result.topics.values() if topic.times_ns]
     first_stamp_ns, first_ns = min(map(min, stamps), default=0), min(map(min, times), default=0)
 
+    dated = times and not isinstance(result.reader, ResultFolder)
     rgb = analysis.classify_rgb_images(*cameras, results, sync, result.alone)
     skew = analysis.measure_skew(*cameras, results)
     latency = analysis.measure_latency(cameras[0], results) if result is source else None
@@ -126,7 +133,7 @@ def _figures(result: Recording, source: Recording, sync: SyncConfig) -> dict[str
     classes = analysis.summarize_classes(result, MAX_ROWS['classes'])
     class_keys = [(f'c{one.color % len(COLORS)}', one.name) for one in classes[:COLORED_CLASSES]]
     return {
-        'begin': datetime.fromtimestamp(first_ns / 1e9, timezone.utc) if times else None,
+        'begin': datetime.fromtimestamp(first_ns / 1e9, timezone.utc) if dated else None,
         'duration_s': (max(map(max, times), default=0) - first_ns) / 1e9,
         'messages': sum(map(len, times)),
         'first_stamp_ns': first_stamp_ns,
@@ -172,5 +179,6 @@ def _detection_chart(
         (color, np.histogram(found_s[part], edges)[0] / images)
         for color, part in zip([*(color for color, _ in class_keys), 'gray'], parts, strict=True)
     ]
-    svg = draw_stacked(edges, layers, BY_STAMP, 'detections per image')
+    x_label = BY_STAMP if _is_timed(result) else BY_NUMBER
+    svg = draw_stacked(edges, layers, x_label, 'detections per image')
     return {'svg': svg, 'bin_s': float(edges[1] - edges[0])}

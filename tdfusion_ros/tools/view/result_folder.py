@@ -1,0 +1,118 @@
+"""A result folder of ``tdfusion fuse``, read as the bag that its results would be."""
+
+from collections.abc import Iterator
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.bags import typestore
+from tdfusion_ros.formats.image_files import read_image
+from tdfusion_ros.formats.sinks import DETECTIONS
+from tdfusion_ros.formats.sinks import OVERLAY
+from tdfusion_ros.formats.sinks import SKIPPED
+from tdfusion_ros.formats.sinks import STALLED
+
+STAMP_DIGITS = 19  # of a name that is a time since 1970 [ns]
+IMAGE, ARRAY = 'sensor_msgs/msg/Image', 'vision_msgs/msg/Detection2DArray'
+STALL = 'diagnostic_msgs/msg/DiagnosticArray'
+
+
+class ResultFolder:
+    """
+    The results of a folder, with the reading methods of a BagReader; an image is read when needed.
+
+    :param timed: whether the images are named by their stamps; else stamp k is k seconds.
+    :raises BagError: if ``detections.json`` is not as ``tdfusion fuse`` writes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.warnings = path, list[str]()
+        self._found, self._stalls = _read(path / DETECTIONS), _read(path / STALLED)
+        names = sorted(self._found)
+        self.timed = all(len(n) == STAMP_DIGITS and n.isascii() and n.isdecimal() for n in names)
+        self.timed = self.timed and all(int(n) < 2**31 * 10**9 for n in names)
+        self._names = {int(n) if self.timed else k * 10**9: n for k, n in enumerate(names, 1)}
+        self._folders = {'/fused/image_raw': path}
+        if (path / OVERLAY).is_dir():
+            self._folders['/overlay/image_raw'] = path / OVERLAY
+        skipped = _read(path / SKIPPED)
+        for name, why in list(skipped.items())[:1]:
+            self.warnings.append(f'{len(skipped)} skipped, the first is {name}: {why}')
+
+    def topics(self) -> dict[str, str]:
+        """Return the message type of every topic."""
+        stall = {'/diagnostics': STALL} if self._stalls else {}
+        return {**dict.fromkeys(self._folders, IMAGE), '/detections': ARRAY, **stall}
+
+    def serialized(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
+        """Yield topic, stamp [ns] and message as CDR, of images the header alone."""
+        kinds, serialize = self.topics(), typestore().serialize_cdr
+        for stamp_ns, name in self._names.items():
+            for topic in topics:
+                if topic in self._folders:
+                    message = self._image(stamp_ns, np.zeros((1, 1), np.uint8))
+                elif topic == '/detections':
+                    message = self._array(stamp_ns, self._found[name])
+                elif name in self._stalls:
+                    message = self._stall(stamp_ns, self._stalls[name])
+                else:
+                    continue
+                yield topic, stamp_ns, bytes(serialize(message, kinds[topic]))
+
+    def deserialize(self, topic: str, data: bytes) -> Any:
+        """Return the message that :meth:`serialized` has yielded."""
+        return typestore().deserialize_cdr(data, self.topics()[topic])
+
+    def messages(self, topic: str, at_ns: int) -> Iterator[tuple[str, int, Any]]:
+        """Yield topic, stamp and message of one stamp [ns]; BagError if it cannot be read."""
+        name = self._names[at_ns]
+        if topic in self._folders:
+            pixels = read_image(self._folders[topic] / f'{name}.png')
+            yield topic, at_ns, self._image(at_ns, pixels)
+        else:
+            yield topic, at_ns, self._array(at_ns, self._found[name])
+
+    def _image(self, stamp_ns: int, pixels: np.ndarray) -> Any:
+        return messages.image(bag_types(), _header(stamp_ns), pixels)
+
+    def _array(self, stamp_ns: int, rows: Any) -> Any:
+        try:
+            names = list(dict.fromkeys(str(row['class']) for row in rows))
+            found = Detections(
+                np.array([row['box_xyxy'] for row in rows], np.float32).reshape(-1, 4),
+                np.array([row['score'] for row in rows], np.float32).reshape(-1),
+                np.array([names.index(str(row['class'])) for row in rows], np.int64),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BagError(
+                f'{self.path / DETECTIONS} has an entry without class, score and box_xyxy: '
+                f'{error!r}'
+            ) from None
+        return messages.detection_array(bag_types(), _header(stamp_ns), found, names)
+
+    def _stall(self, stamp_ns: int, entry: Any) -> Any:
+        known = entry if isinstance(entry, dict) else {}
+        mode, mark = (str(known.get(key, '')) for key in ('mode', 'mark'))
+        return messages.stall_warning(bag_types(), _header(stamp_ns), mode, mark)
+
+
+def _header(stamp_ns: int) -> Any:
+    return messages.header(bag_types(), Frame(np.zeros((1, 1), np.uint8), stamp_ns))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file by image name, nothing if there is none."""
+    try:
+        content = json.loads(path.read_text()) if path.is_file() else {}
+        if isinstance(content, dict) and all(Path(name).name == name for name in content):
+            return content
+    except (OSError, ValueError, RecursionError) as error:
+        raise BagError(f'{path} cannot be read: {error}') from None
+    raise BagError(f'{path} is not a file of tdfusion fuse: expected a list for each image name')
