@@ -146,5 +146,7 @@ def test_a_bundle_detects_what_the_robot_detects(small_pairs, case):
             expected = live.process(**frames).detections
         found = predict(Sample('a', rgb, ir))
         assert len(expected.scores) > 0
+        # Two ways to stretch differ by float rounding, which moves boxes by 0.0003 px.
+        near = 1e-3 if case == 'stretched' else 1e-4
         for key in ('boxes_xyxy', 'scores', 'class_ids'):
-            np.testing.assert_allclose(getattr(found, key), getattr(expected, key), atol=1e-2)
+            np.testing.assert_allclose(getattr(found, key), getattr(expected, key), atol=near)
