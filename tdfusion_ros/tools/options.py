@@ -97,7 +97,7 @@ def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitSt
     if len(options.input) == 2 and any(path.is_file() for path in options.input):
         rgb, ir = options.input
         videos = VideoSource(rgb, ir, config)
-        print(', '.join(f'read {s} from {video.text}' for s, video in videos.videos.items()))
+        print('read', ', '.join(f'{s} from {v.text}' for s, v in videos.videos.items()))
         return videos
     if len(options.input) == 2:
         return FolderSource(*options.input, skip_bad=options.skip_bad)

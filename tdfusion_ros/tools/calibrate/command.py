@@ -46,12 +46,12 @@ def add(commands: Any) -> None:
         'calibrate',
         help='find which ir pixel belongs to each rgb pixel',
         description='Write the calibration that the node reads, from one of three sources: image '
-        'pairs of a bag or of two folders; points picked in both images (--points); or '
+        'pairs of a bag, two folders or two videos; points picked in both images (--points); or '
         'camera_info of both cameras, the pose between them, and a distance (--depth-m with '
         '--cameras or --rgb-info and --ir-info). See docs/calibration.md.',
     )
     option = parser.add_argument
-    option('input', nargs='*', type=Path, metavar='INPUT', help='BAG, or RGB_FOLDER IR_FOLDER')
+    option('input', nargs='*', type=Path, metavar='INPUT', help='BAG, or folders or videos RGB IR')
     option('-o', '--output', required=True, type=Path, metavar='FILE', help='calibration to write')
     option('--overlay', type=Path, metavar='PNG', help='picture to check; default: beside FILE')
     option('--pairs', type=int, default=PAIRS, help=f'pairs to use, evenly (default {PAIRS})')
@@ -100,7 +100,9 @@ def run(options: argparse.Namespace) -> int:
     elif pairs:
         calibration, figures = _from_pairs(options, pairs)
     else:
-        raise ConfigError('give a bag, two folders, --points, or --rgb-info and --ir-info')
+        raise ConfigError(
+            'give a bag, two folders or videos, --points, or --rgb-info and --ir-info'
+        )
     check_view(calibration)
     print('\n'.join(figures))
     check = 'Check it live on the topic ir_registered/edges.'
