@@ -73,7 +73,9 @@ TRAININGS: dict[str, Callable[[Any, torch.device], Training]] = {
     'imitation': imitation_training,
     **dict.fromkeys(('detection', 'segmentation'), downstream_training),
 }
-DETECTOR = 'train config/train/detector.yaml data={data} run=FOLDER'
+DETECTOR = (
+    'train config/train/detector_coco.yaml data={data} pretrained=yolox_nano.onnx run=FOLDER'
+)
 NEXT = {
     **dict.fromkeys(('fusion', 'learned', 'imitation'), f'{DETECTOR} fusion={{run}}'),
     'detection': 'evaluate --detector {run} --data {data}',

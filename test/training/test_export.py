@@ -3,6 +3,7 @@ import hashlib
 import json
 from pathlib import Path
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -64,7 +65,9 @@ def root(tmp_path_factory, write_into):
 
 @pytest.fixture(scope='module')
 def bundle(root):
-    main([str(root / 'detector'), '-o', str(root / 'tiny_rt')])
+    with warnings.catch_warnings():  # the command shows none
+        warnings.simplefilter('error')
+        main([str(root / 'detector'), '-o', str(root / 'tiny_rt')])
     return root / 'tiny_rt'
 
 

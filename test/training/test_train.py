@@ -166,7 +166,8 @@ def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_res
     main(settings)
     output = capsys.readouterr().out
     assert 'resuming at step 2 of 3' in output
-    assert f'{run} is finished; next: python -m training.train config/train/detector' in output
+    assert f'{run} is finished; next: python -m training.train config/train/det' in output
+    assert 'detector_coco.yaml data=' in output
 
 
 def test_an_unusable_run_folder_is_refused_before_data_are_read(data_root, tmp_path, monkeypatch):

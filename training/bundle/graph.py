@@ -5,6 +5,7 @@ import copy
 import logging
 from pathlib import Path
 from typing import Any
+import warnings
 
 import numpy as np
 import onnx
@@ -61,7 +62,9 @@ def export_onnx(model: Perception, path: Path) -> None:
     # It warns of each operator of torchvision, which these networks do not have.
     logging.getLogger('torch.onnx._internal.exporter._registration').setLevel(logging.ERROR)
     how: dict[str, Any] = {'dynamo': True, 'opset_version': OPSET, 'verbose': False}
-    program = torch.onnx.export(folded, example, dynamic_shapes=shapes, **names, **how)
+    with warnings.catch_warnings():  # of the exporter about itself
+        warnings.filterwarnings('ignore', module=r'torch\.|copyreg')
+        program = torch.onnx.export(folded, example, dynamic_shapes=shapes, **names, **how)
     assert program is not None  # only the old exporter returns None
     program.save(str(path), external_data=False)
     exported = onnx.load(str(path))

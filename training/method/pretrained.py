@@ -73,7 +73,8 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ModelError(
-            f'{path} cannot be read ({error.strerror}): name the ONNX file of YOLOX-Nano'
+            f'{path} cannot be read ({error.strerror}): name the ONNX file of YOLOX-Nano, from '
+            'https://github.com/Megvii-BaseDetection/YOLOX/releases/tag/0.1.1rc0'
         ) from None
 
 
