@@ -1,5 +1,7 @@
 """Quality of service: the inputs follow the publishers, the outputs the parameter."""
 
+import signal
+
 import numpy as np
 import pytest
 from rig import pictures
@@ -63,9 +65,11 @@ def test_images_that_dds_loses_are_counted(client):
     large = np.zeros((1500, 2000, 3), np.uint8)  # two of them fill the shared memory
 
     def lost():
+        client.process.signal(signal.SIGSTOP)  # so that it does not read them as they come
         for _ in range(8):
             header = pictures.header(client.next_stamp_ns(), 'rgb')
             client.send('rgb', pictures.image(large, 'rgb8', header))
+        client.process.signal(signal.SIGCONT)
         return client.total('dropped.rgb.transport')
 
     client.wait_until(lost, 'a counted loss', timeout=240.0)
