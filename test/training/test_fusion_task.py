@@ -56,6 +56,13 @@ def test_the_frozen_detector_changes_the_fusion_network_but_not_itself(config, b
     assert any(not torch.equal(ours[name], other[name]) for name in ours)
 
 
+def test_training_without_a_frozen_detector_says_so(config, capsys):
+    fusion_training(config, torch.device('cpu'))
+    assert not capsys.readouterr().out
+    fusion_training(replace(config, frozen_detector=''), torch.device('cpu'))
+    assert 'no frozen_detector' in capsys.readouterr().out
+
+
 def test_the_loss_is_the_fixed_loss_plus_the_weighted_task_loss(config, batch):
     light, heavy = (
         weights_after_a_step(replace(config, task_weight=weight), batch)[1]

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tdfusion_ros.nets.fusion_rt import FusionRT
+from training import distributed
 from training.checkpoint import load_loss_net
 from training.config import FusionTask
 from training.data.augmentation import Batch
@@ -48,6 +49,8 @@ def fusion_training(config: FusionTask, device: torch.device) -> Training:
     optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
     loss_of = fusion_loss_of(config, device)
     detector = frozen_detector(config, device) if config.frozen_detector else None
+    if detector is None and distributed.is_main():
+        print('no frozen_detector: trained on the fusion loss alone, task_weight has no effect')
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
         noisy = with_noise(batch, config.noise)
