@@ -221,4 +221,5 @@ def test_result_folder(fuzz, tmp_path):
             (tmp_path / name).write_bytes(data)
         render_report(ResultFolder(tmp_path), moments=1)
 
-    fuzz(document(sample, json.dumps), read, 1, good=good, found=[b'[]', b'{"a": [{}]}'])
+    found = [b'[]', b'{"a": [{}]}', b'{"\\u0000": []}', b'{"\\ud800": []}']
+    fuzz(document(sample, json.dumps), read, 1, good=good, found=found)

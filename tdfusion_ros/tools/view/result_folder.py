@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,15 @@ def _read(path: Path) -> dict[str, Any]:
     """Return the content of a JSON file by image name, nothing if there is none."""
     try:
         content = json.loads(path.read_text()) if path.is_file() else {}
-        if isinstance(content, dict) and all(Path(name).name == name for name in content):
+        if isinstance(content, dict) and all(map(_is_file_name, content)):
             return content
     except (OSError, ValueError, RecursionError) as error:
         raise BagError(f'{path} cannot be read: {error}') from None
     raise BagError(f'{path} is not a file of tdfusion fuse: expected a list for each image name')
+
+
+def _is_file_name(name: str) -> bool:
+    try:
+        return Path(name).name == name and b'\0' not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
