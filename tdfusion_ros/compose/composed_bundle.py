@@ -24,9 +24,9 @@ from tdfusion_ros.backends.gate import check_agreement
 from tdfusion_ros.compose.class_names import class_names
 from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.compose.detector_file import DetectorFile
-from tdfusion_ros.compose.detector_file import GRAY
 from tdfusion_ros.compose.detector_file import read_detector
 from tdfusion_ros.compose.heads import recognize
+from tdfusion_ros.compose.image_layout import GRAY
 from tdfusion_ros.compose.image_layout import LAYOUTS
 from tdfusion_ros.compose.join import Detector
 from tdfusion_ros.compose.join import without_fusion
@@ -112,8 +112,9 @@ def understand(file: DetectorFile, names: Sequence[str], choices: Choices) -> De
         )
     outputs = [value[0] for value in outputs] if batched else outputs
     head = recognize(outputs, file.size_hw, len(names), choices.kind)
-    options = {key: getattr(choices, key) for key in ('order', 'fit', 'mean', 'std')}
-    layout = LAYOUTS[head.kind].chosen(**options)
+    given = {key: getattr(choices, key) for key in ('order', 'fit', 'mean', 'std')}
+    given = {key: value for key, value in given.items() if value is not None}
+    layout = replace(LAYOUTS[head.kind], **given)
     if any(len(part) not in (1, file.channels) for part in (layout.mean, layout.std)):
         raise ModelError(f'mean and std need one number, or {file.channels}, one per channel')
     return Detector(file, head, layout, batched)

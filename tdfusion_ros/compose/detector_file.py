@@ -16,7 +16,6 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from tdfusion_ros.core.errors import ModelError
 
 SIZES_INPUT = 'orig_target_sizes'  # of RT-DETR and D-FINE: the size to scale boxes to
-GRAY = 114  # what the borders around a picture are in the training of every YOLO
 TYPES: dict[int, str] = {onnx.TensorProto.FLOAT: 'float', onnx.TensorProto.FLOAT16: 'float16'}
 
 
@@ -150,19 +149,22 @@ def read_detector(path: Path, size_hw: tuple[int, int] | None = None) -> Detecto
             f'{path} was exported for {fixed[1]}x{fixed[0]}: leave out --size, or export it again'
         )
     height, width = fixed
-    _fix_inputs(model, image, [1, *fixed, channels] if last else [1, channels, *fixed])
+    _fix_inputs(model, image, [1, *fixed, channels] if last else [1, channels, *fixed], fixed)
     return DetectorFile(path, model, (height, width), channels, last)
 
 
-def _fix_inputs(model: onnx.ModelProto, image: onnx.ValueInfoProto, shape: Sequence[int]) -> None:
+def _fix_inputs(
+    model: onnx.ModelProto,
+    image: onnx.ValueInfoProto,
+    shape: Sequence[int],
+    size_hw: tuple[int, ...],
+) -> None:
     """Leave only the image as input, with a fixed shape."""
     graph = model.graph
     for side, value in zip(image.type.tensor_type.shape.dim, shape, strict=True):
         side.dim_value = value
     if any(value.name == SIZES_INPUT for value in graph.input):
-        channels_last = shape[3] in (3, 4) and shape[1] not in (3, 4)
-        height, width = shape[1:3] if channels_last else shape[2:]
-        sizes = np.array([[width, height]], np.int64)
+        sizes = np.array([size_hw[::-1]], np.int64)
         graph.initializer.append(numpy_helper.from_array(sizes, SIZES_INPUT))
     kept = onnx.ValueInfoProto()
     kept.CopyFrom(image)

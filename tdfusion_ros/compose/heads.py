@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 import numpy as np
 
@@ -108,31 +109,25 @@ def _columns(*counts: int) -> dict[str, np.ndarray]:
     return {'columns': np.array(counts, np.int64)}
 
 
-def _objectness(outputs: Outputs, size_hw: Size, count: int) -> tuple[Head, bool] | None:
-    """Return the head of rows with objectness, and whether there is one row for each cell."""
-    found = _rows(outputs, 5 + count)
-    if found is None or not _are_scores(found[1][:, 4:]):
-        return None
-    points, strides = cells(size_hw)
-    per_cell = len(found[1]) == len(points)
-    if found[1][:, :2].max() > max(size_hw) / 2:  # centers in pixels are all over the image
-        return Head('', found[0] + OBJECTNESS + CENTERED, _columns(4, 1, count)), per_cell
-    constants = {'cells': points, 'strides': strides, **_columns(2, 2, 1, count)}
-    return (Head('', found[0] + CELLS + CENTERED, constants), True) if per_cell else None
-
-
 def yolox(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     """One row for each cell: box, objectness, classes; decoded or not."""
-    found = _objectness(outputs, size_hw, count)
-    return Head('yolox', found[0].body, found[0].constants) if found and found[1] else None
+    found, (points, strides) = _rows(outputs, 5 + count), cells(size_hw)
+    if found is None or len(found[1]) != len(points) or not _are_scores(found[1][:, 4:]):
+        return None
+    if decoded := yolov5(outputs, size_hw, count):
+        return replace(decoded, kind='yolox')
+    constants = {'cells': points, 'strides': strides, **_columns(2, 2, 1, count)}
+    return Head('yolox', found[0] + CELLS + CENTERED, constants)
 
 
 def yolov5(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     """Rows of box, objectness and classes, decoded: YOLOv5, v6, v7."""
-    found = _objectness(outputs, size_hw, count)
-    if found is None or 'cells' in found[0].constants:
+    found = _rows(outputs, 5 + count)
+    if found is None or not _are_scores(found[1][:, 4:]):
         return None
-    return Head('yolov5', found[0].body, found[0].constants)
+    if found[1][:, :2].max() <= max(size_hw) / 2:  # centers in pixels are all over the image
+        return None
+    return Head('yolov5', found[0] + OBJECTNESS + CENTERED, _columns(4, 1, count))
 
 
 def yolov8(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
@@ -171,7 +166,7 @@ def _with_columns(outputs: Outputs, columns: int) -> list[int]:
 
 def _labeled_queries(outputs: Outputs, count: int) -> Head | None:
     """Return the head of labels (A,), boxes (A, 4) and scores (A,), in any order."""
-    boxes = [i for i, value in enumerate(outputs) if value.ndim == 2 and value.shape[1] == 4]
+    boxes = _with_columns(outputs, 4)
     labels = [i for i, value in enumerate(outputs) if value.ndim == 1 and value.dtype.kind == 'i']
     scores = [i for i, value in enumerate(outputs) if value.ndim == 1 and value.dtype.kind == 'f']
     if not (len(boxes) == len(labels) == len(scores) == 1):

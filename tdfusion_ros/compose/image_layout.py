@@ -1,14 +1,12 @@
 """How a detector reads an image: size, channel order, range; as nodes of a graph."""
 
 from dataclasses import dataclass
-from dataclasses import replace
 
 import numpy as np
 
-from tdfusion_ros.compose.detector_file import GRAY
-
 FITS = ('center', 'corner', 'stretch')
 ORDERS = ('rgb', 'bgr')
+GRAY = 114  # what the borders around a picture are in the training of every YOLO
 FIT = """
     planes = Transpose<perm = [2, 0, 1]>(levels)
     image = Unsqueeze(planes, first)
@@ -68,10 +66,6 @@ class Layout:
     fit: str
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (255.0,)
-
-    def chosen(self, **options: str | tuple[float, ...] | None) -> 'Layout':
-        """Return a layout with the options that are not None."""
-        return replace(self, **{k: v for k, v in options.items() if v is not None})  # type: ignore
 
     def __str__(self) -> str:
         values = (' '.join(f'{v:g}' for v in part) for part in (self.mean, self.std))

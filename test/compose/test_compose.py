@@ -221,14 +221,13 @@ def test_detector_that_is_not_understood_is_refused_with_its_shapes(name, tmp_pa
     assert re.search(message, error, re.DOTALL), error
 
 
-def test_command_and_documentation_name_the_kinds():
+def test_each_kind_has_a_layout_and_stands_in_the_documentation():
     from tdfusion_ros.compose import heads
     from tdfusion_ros.compose.image_layout import LAYOUTS
-    from tdfusion_ros.tools import compose_bundle
 
-    assert set(compose_bundle.KINDS) == set(heads.KINDS) == set(LAYOUTS)
+    assert set(heads.KINDS) == set(LAYOUTS)
     text = (SHIPPED.parents[1] / 'docs' / 'detectors.md').read_text()
-    assert re.findall(r'^\| `(\w+)`', text, re.MULTILINE) == list(compose_bundle.KINDS)
+    assert sorted(re.findall(r'^\| `(\w+)`', text, re.MULTILINE)) == sorted(heads.KINDS)
 
 
 def test_detector_for_another_task_or_of_another_kind_is_refused(tmp_path, refusal):
