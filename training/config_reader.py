@@ -45,7 +45,7 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def settings_text() -> str:
-    """Return all settings with their defaults: those of every task, then the others by task."""
+    """Return all settings with their defaults: first the common ones, then the others by task."""
     common = set.intersection(*(setting_names(task) for task in TASKS))
     parts = [_listed('Settings of every task:', 'fusion', common)]
     for task in TASKS:

@@ -107,7 +107,7 @@ class PairCounts:
         """
         Return the lost pairs that are not yet counted for good, by cause.
 
-        :param before_ns: only those of earlier rgb images.
+        :param before_ns: only pairs of earlier rgb images.
         :param waiting: whether an image that waits may still be paired.
         """
         stamps = {stream: list(own) for stream, own in self._fates.items()}

@@ -73,7 +73,7 @@ class VideoSource:
     """
     The pairs of two videos that began at one time; ``sync.*_time_offset_ms`` shift them.
 
-    Frames are paired by time, as those of a bag, where both videos have frames.
+    Frames are paired by time, as in a bag, where both videos have frames.
     """
 
     def __init__(self, rgb: Path, ir: Path, config: FusionConfig) -> None:

@@ -26,7 +26,7 @@ def pretrained(tmp_path, write_yolox):
 
 @pytest.fixture
 def save(tmp_path, pretrained):
-    """Return a run whose weights are those of the pretrained detector plus a number."""
+    """Return a run with the weights of the pretrained detector plus a number."""
 
     def make(name, plus, classes=CLASSES, origin='of COCO'):
         with warnings.catch_warnings():

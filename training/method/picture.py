@@ -55,7 +55,7 @@ def picture(luma: Tensor, ir: Tensor) -> Tensor:
 
     * Base: luma, plus a share of infrared minus its mean over the scene, so that the mean luma
       stays. The share is smaller in a bright sky, and larger at night, when little gets darker.
-    * Details: near each pixel those of the source that has more of them. Both, or the stronger at
+    * Details: near each pixel from the source that has more. Both, or the stronger at
       each pixel, would change more from frame to frame than either source.
     """
     base_luma, base_ir = blur(luma, BASE), blur(ir, BASE)

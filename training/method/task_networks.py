@@ -165,7 +165,7 @@ def load_segmenter(run: str, classes: tuple[str, ...]) -> Segmenter:
 
 
 def check_classes(run: str, known: tuple[str, ...], classes: tuple[str, ...]) -> None:
-    """Raise FusionError if a network was trained for other classes than those of the data."""
+    """Raise FusionError if a network was trained for other classes than the data has."""
     if known != classes:
         raise FusionError(
             f'{run} was trained for the classes {", ".join(known)}, but the data have '

@@ -127,7 +127,7 @@ def _resolved(node: Any, name: str) -> str:
 
 
 def _published(node: Any, wanted: dict[str, str]) -> list[ReceivedTopic]:
-    """Return the wanted topics that have publishers, then those of images."""
+    """Return the wanted topics that have publishers, then image topics."""
     found = [
         (topic not in wanted.values(), topic, kind)
         for topic, types in node.get_topic_names_and_types()

@@ -60,7 +60,7 @@ def find_rig(
 def find_cameras(
     types: Mapping[str, str], namespace: str, *, rgb: str = '', ir: str = ''
 ) -> dict[str, str]:
-    """Return the image topics by stream, those of the rig first; BagError for a wrong name."""
+    """Return the image topics by stream, the rig's first; BagError for a wrong name."""
     images = image_topics(types)
     if rgb and rgb == ir:
         raise BagError(f'one topic for both cameras, {rgb}: name that of ir with --ir-topic')
