@@ -110,7 +110,7 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
-class NewFolder:
+class NewOutput:
     """
     A folder, or a file of any size, that appears under its name when it is complete.
 

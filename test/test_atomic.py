@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tdfusion_ros.atomic import check_file
-from tdfusion_ros.atomic import NewFolder
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import replace_files
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import OutputError
@@ -140,7 +140,7 @@ def test_devices_and_pipes_are_written_in_place(tmp_path):
 
 def test_folder_appears_when_it_is_committed(tmp_path):
     target = tmp_path / 'new' / 'out'
-    folder = NewFolder(target)
+    folder = NewOutput(target)
     folder.partial.mkdir()
     folder.write('a', b'1')
     assert folder.partial.name == 'out'
@@ -151,7 +151,7 @@ def test_folder_appears_when_it_is_committed(tmp_path):
 
 @pytest.mark.parametrize('call', ['os.fsync', 'os.rename'])
 def test_folder_that_cannot_be_finished_leaves_nothing(tmp_path, monkeypatch, call):
-    folder = NewFolder(tmp_path / 'out')
+    folder = NewOutput(tmp_path / 'out')
     folder.partial.mkdir()
     folder.write('a', b'1')
     fail_at(monkeypatch, call, 0)
@@ -165,6 +165,6 @@ def test_existing_place_of_a_folder_is_refused(tmp_path):
     (tmp_path / 'link').symlink_to(tmp_path / 'nowhere')
     for name in ('file', 'link', '.'):
         with pytest.raises(OutputError, match='exists: name a new folder'):
-            NewFolder(tmp_path / name)
+            NewOutput(tmp_path / name)
     with pytest.raises(OutputError, match='Not a directory'):
-        NewFolder(tmp_path / 'file' / 'out')
+        NewOutput(tmp_path / 'file' / 'out')

@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors.torch import save
 
-from tdfusion_ros.atomic import NewFolder
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.backends.bundle import write_contract
 from tdfusion_ros.core.contract import GRAPH_FILE
@@ -132,7 +132,7 @@ def export(
     :param measure_on: folder of a data set and split; None: nothing is measured.
     :param note: a file to append to the card.
     """
-    with NewFolder(Path(output)) as folder:
+    with NewOutput(Path(output)) as folder:
         folder.mkdir()
         appended = read_text(Path(note)) if note else ''
         if renewal.is_bundle(run):

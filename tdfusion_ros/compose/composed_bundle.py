@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from tdfusion_ros.atomic import NewFolder
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.backends import open_backend
 from tdfusion_ros.backends.bundle import Bundle
@@ -138,7 +138,7 @@ def compose(
     graph = _load(fusion.graph)
     [opset] = [entry.version for entry in graph.opset_import if not entry.domain]
     detector, names = open_detector(detector_path, choices or Choices(), opset)
-    with NewFolder(output) as folder:
+    with NewOutput(output) as folder:
         folder.mkdir()
         joined = detector.joined(graph)
         write_file(folder / GRAPH_FILE, joined.SerializeToString())

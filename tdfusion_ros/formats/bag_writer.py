@@ -13,7 +13,7 @@ from rosbags.interfaces import QosTime
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer
 
-from tdfusion_ros.atomic import NewFolder
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import output_errors
 from tdfusion_ros.core.errors import OutputError
 from tdfusion_ros.formats.bags import typestore
@@ -31,7 +31,7 @@ class BagWriter:
     def __init__(self, folder: Path, *, replace: bool = False) -> None:
         self._connections: dict[str, Any] = {}
         self._path = folder
-        self._folder = NewFolder(folder, replace=replace)
+        self._folder = NewOutput(folder, replace=replace)
         try:
             with output_errors(folder):
                 # ROS 2 can read version 8 from Iron on, and version 9 from Jazzy on.

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tdfusion_ros.atomic import NewFolder
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.synchronizer import FramePair
@@ -108,7 +108,7 @@ class FolderSink:
         overlay: bool = False,
     ) -> None:
         self._overlay = overlay
-        self._folder = NewFolder(folder, replace=replace)
+        self._folder = NewOutput(folder, replace=replace)
         self._folder.partial.mkdir()
         if overlay:
             (self._folder.partial / OVERLAY).mkdir()

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tdfusion_ros.atomic import NewFolder
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
@@ -138,7 +138,7 @@ class VideoSink:
         self._path, self._classes, self._rate_hz = path, classes, rate_hz
         self._overlay, self._count, self._first_ns = overlay, 0, 0
         self._last: np.ndarray = np.zeros((0, 0, 3), np.uint8)
-        self._file = NewFolder(path, replace=replace)
+        self._file = NewOutput(path, replace=replace)
         self._video = cv2.VideoWriter()
 
     def write(self, pair: FramePair, result: FusionResult) -> None:
