@@ -79,7 +79,11 @@ class TrainConfig(DataConfig):
     amp: bool = setting(
         False, 'Run networks in bfloat16 (autocast); losses and meta steps stay in float32.'
     )
-    save_every: int = setting(250, 'Steps between saved states to resume from.', low=1)
+    save_every: int = setting(
+        250,
+        'Steps between saved states to resume from; one process saves every minute, too.',
+        low=1,
+    )
     panel_every: int = setting(500, 'Steps between two panels of images; 0: never.', low=0)
     device: str = setting(
         'auto', 'Where networks run; auto: cuda if there is one, else cpu.', choices=DEVICES

@@ -39,7 +39,7 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
         near = get_close_matches(name, known, n=1)
         hint = f'did you mean {near[0]}? ' if near else ''
         raise ConfigError(
-            f'unknown setting {name!r}: {hint}known for task {task}: {", ".join(sorted(known))}'
+            f'unknown setting {name!r}: {hint}python -m training.train --help lists all settings'
         )
     return TASKS[task](**rest)
 

@@ -47,6 +47,7 @@ from training.data.batches import choose_workers
 from training.data.batches import make_batch
 from training.data.batches import prefetched
 from training.data.datasets import Sample
+from training.data.mixture import Data
 from training.data.mixture import Mixture
 from training.data.mixture import open_data
 from training.loop.panel import draw_panel
@@ -61,6 +62,7 @@ from training.loop.state import update_averages
 from training.loop.state import write_run
 from training.method.fusion import fusion_training
 from training.method.learned import learned_training
+from training.method.optimization import set_learning_rates
 from training.method.optimization import Training
 from training.method.pretrained import origins
 from training.method.tasks import blend_with_start
@@ -76,6 +78,8 @@ TRAININGS: dict[str, Callable[[Any, torch.device], Training]] = {
 DETECTOR = (
     'train config/train/detector_coco.yaml data={data} pretrained=yolox_nano.onnx run=FOLDER'
 )
+SAVE_SECONDS = 60.0
+"""A single process also saves its state after so many seconds, if ``save_every`` takes longer."""
 NEXT = {
     **dict.fromkeys(('fusion', 'learned', 'imitation'), f'{DETECTOR} fusion={{run}}'),
     'detection': 'evaluate --detector {run} --data {data}',
@@ -104,22 +108,18 @@ def read_and_train(config: TrainConfig) -> None:
     distributed.start(distributed.choose_device(config.device))
     data = open_data(config.data, config.split)
     make_folder(config.run, 'run folder', 'run=FOLDER')
-    data = data[: config.limit] if config.limit else data
-    samples = cache_samples(data)
-    if distributed.is_main():
-        place = 'read from disk for each batch' if samples is data else 'in memory'
-        print(f'{len(samples)} pairs of {config.data}/{config.split}, {place} -> {config.run}')
-    train(config, samples)
+    train(config, data[: config.limit] if config.limit else data)
     if distributed.is_main():
         command = NEXT[config.task].format(run=config.run, data=config.data)
         print(f'{config.run} is finished; next: python -m training.{command}')
     distributed.finish()
 
 
-def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
+def train(config: TrainConfig, data: Data | list[Sample]) -> nn.Module:
     """Train, or resume, as ``config`` says; write the run and return the averaged main network."""
     device = prepare(config)
-    state, first_step = open_run(config, device)
+    state, first_step = open_run(config, device)  # before the data, which may take minutes
+    samples = read_samples(config, data)
     if first_step and distributed.is_main():
         print(f'resuming at step {first_step} of {config.steps}')
     start_s = time.monotonic()
@@ -137,6 +137,17 @@ def train(config: TrainConfig, samples: Sequence[Sample]) -> nn.Module:
         **shares(samples),
     }
     return write_run(state, description)
+
+
+def read_samples(config: TrainConfig, data: Data | list[Sample]) -> Sequence[Sample]:
+    """Return the samples of a data set, in memory if they fit; a list as it is."""
+    if isinstance(data, list):
+        return data
+    samples = cache_samples(data)
+    if distributed.is_main():
+        place = 'read from disk for each batch' if samples is data else 'in memory'
+        print(f'{len(samples)} pairs of {config.data}/{config.split}, {place} -> {config.run}')
+    return samples
 
 
 def open_run(config: TrainConfig, device: torch.device) -> tuple[RunState, int]:
@@ -176,6 +187,7 @@ def run_steps(
         kept_lines['validation'] = sum(map(state.validates_after, range(first_step)))
     losses: dict[str, float] = {}
     pending: deque[tuple[int, dict[str, Tensor], Batch]] = deque()
+    saved_s = time.monotonic()
     with open_run_log(Path(config.run), kept_lines) as log, closing(batches):
         hide = not distributed.is_main()
         bar = tqdm(batches, None, config.steps, initial=first_step, mininterval=1, disable=hide)
@@ -185,26 +197,38 @@ def run_steps(
             pending.append((step, training.step(step, batch, list(previous)), batch))
             previous.append(batch)
             update_averages(state, step)
+            is_due = saves_after(config, step, saved_s)
             # Reading a loss waits for the device, so while it works the losses before are read.
-            while len(pending) > (0 if is_looked_at(state, step) else 1):
+            while len(pending) > (0 if is_due or is_looked_at(state, step) else 1):
                 done, tensors, its_batch = pending.popleft()
                 losses = finite_losses(tensors, done, its_batch)
                 log.losses(done, losses)
                 bar.set_postfix(loss=f'{losses["loss"]:.4f}', refresh=False)
             after_step(state, log, step, panel_pairs)
+            if is_due:
+                saved_s = time.monotonic()
+                if distributed.is_main():
+                    log.flush()
+                    save(state, step + 1)
     return losses
 
 
+def saves_after(config: TrainConfig, step: int, saved_s: float) -> bool:
+    """Return whether the state is saved after a step, if it was last saved at ``saved_s``."""
+    late = time.monotonic() - saved_s >= SAVE_SECONDS
+    # Processes read their losses together, so they must not decide by their own clocks.
+    return (step + 1) % config.save_every == 0 or (late and distributed.world_size() == 1)
+
+
 def is_looked_at(state: RunState, step: int) -> bool:
-    """Return whether the networks are used after a step: drawn, validated, saved, or returned."""
+    """Return whether the networks are used after a step: drawn, validated, or returned."""
     config = state.config
     drawn = bool(config.panel_every) and step % config.panel_every == 0
-    saved = (step + 1) % config.save_every == 0
-    return drawn or saved or state.validates_after(step) or step + 1 == config.steps
+    return drawn or state.validates_after(step) or step + 1 == config.steps
 
 
 def after_step(state: RunState, log: RunLog, step: int, panel_pairs: Batch) -> None:
-    """Draw a panel, validate and save the state, each after the steps that the settings say."""
+    """Draw a panel and validate, each after the steps that the settings say."""
     config = state.config
     if config.panel_every and step % config.panel_every == 0:
         log.panel(step, draw_panel(state.training.networks, panel_pairs))
@@ -212,9 +236,6 @@ def after_step(state: RunState, log: RunLog, step: int, panel_pairs: Batch) -> N
         measure, value = state.validation.measure, state.validation(state.averages)
         state.best.offer(state.averages, step, value, measure.higher_is_better)
         log.validation(step, config.validate_split, {measure.name: value})
-    if (step + 1) % config.save_every == 0 and distributed.is_main():
-        log.flush()
-        save(state, step + 1)
 
 
 def prepare(config: TrainConfig) -> torch.device:
@@ -253,13 +274,6 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
         return (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def set_learning_rates(training: Training, factor: float) -> None:
-    """Set the learning rate of every optimizer to its highest rate times ``factor``."""
-    for optimizer in training.optimizers.values():
-        for group in optimizer.param_groups:
-            group['lr'] = factor * group.setdefault('highest_lr', group['lr'])
 
 
 def finite_losses(losses: dict[str, Tensor], step: int, batch: Batch) -> dict[str, float]:

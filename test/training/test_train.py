@@ -12,6 +12,7 @@ import torch
 from tdfusion_ros.core.errors import FusionError
 from training.checkpoint import load_run
 from training.checkpoint import read_description
+from training.checkpoint import saved_steps
 from training.checkpoint import UNFINISHED
 from training.data.datasets import open_dataset
 import training.train
@@ -94,6 +95,19 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
     for name in names + (['validation.jsonl'] if 'validate_every' in changes else []):
         assert Path(broken.run, name).read_bytes() == Path(whole.run, name).read_bytes()
     assert read_description(broken.run)['best'] == read_description(whole.run)['best']
+
+
+def test_a_slow_run_is_saved_by_time_before_the_first_steps_to_save(
+    short_run, samples, tmp_path, monkeypatch, interrupt
+):
+    whole, broken = (short_run(run=str(tmp_path / name), steps=4) for name in ('whole', 'broken'))
+    train(whole, samples)
+    monkeypatch.setattr(training.train, 'SAVE_SECONDS', 0.0)
+    interrupt(broken, samples, 3)
+    assert saved_steps(broken.run) == 3
+    train(broken, samples)
+    for name in ('weights.safetensors', 'log.jsonl'):
+        assert Path(broken.run, name).read_bytes() == Path(whole.run, name).read_bytes()
 
 
 def test_a_run_resumes_after_a_move_with_other_threads_but_not_with_other_settings(
@@ -192,12 +206,17 @@ def test_a_missing_torch_ends_each_command_with_one_line(root, tmp_path, command
     [
         ('data=nowhere', 'nowhere is not a folder: name the folder of a data set'),
         ('fusion=nowhere', 'nowhere is not a finished training run'),
+        ('pretrained=nowhere.onnx', 'nowhere.onnx cannot be read'),
     ],
 )
-def test_missing_data_and_runs_are_refused(data_root, tmp_path, missing, message):
-    settings = [f'data={data_root}', f'run={tmp_path / "run"}', 'task=detection', 'fusion=A']
+def test_missing_data_and_networks_are_refused_before_images_are_read(
+    data_root, tmp_path, monkeypatch, missing, message
+):
+    monkeypatch.setattr(training.train, 'cache_samples', None)
+    settings = [f'data={data_root}', f'run={tmp_path / "run"}', 'task=detection']
+    start = 'source=ir' if 'pretrained' in missing else 'fusion=A'
     with pytest.raises(FusionError, match=message):
-        main([*settings, missing])
+        main([*settings, start, missing])
 
 
 @pytest.mark.parametrize(('task', 'settings'), [('detection', {'source': 'ir'}), ('learned', {})])

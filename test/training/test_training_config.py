@@ -18,7 +18,7 @@ PLACES = ['data=DATA', 'run=RUN']
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['step=3'], r"'step': did you mean steps\? known for task fusion:.* steps"),
+        (['step=3'], r"'step': did you mean steps\? python -m training.train --help lists"),
         (['task=fuse'], 'task must be one of fusion, learned'),
         (['meta_lr=1'], 'meta_lr belongs to task learned, not to fusion'),
         (['task=learned', 'source=ir'], 'source belongs to task detection and segmentation'),

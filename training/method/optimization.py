@@ -43,6 +43,13 @@ def make_optimizer(network: nn.Module, lr: float, weight_decay: float) -> torch.
     return torch.optim.AdamW(groups, lr=lr)
 
 
+def set_learning_rates(training: Training, factor: float) -> None:
+    """Set the learning rate of every optimizer to its highest rate times ``factor``."""
+    for optimizer in training.optimizers.values():
+        for group in optimizer.param_groups:
+            group['lr'] = factor * group.setdefault('highest_lr', group['lr'])
+
+
 def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> None:
     """Take one optimizer step with clipped gradients, the same in all processes."""
     optimizer.zero_grad()
