@@ -177,7 +177,8 @@ def _print_summary(
         print(remark)
     for mode, number in sorted(modes.items()):
         if mode != 'fused':
-            print(f'while a camera stalled: {number} results {mode} (see docs/thermal.md)')
+            what = f'{counted(number, "result")} {mode}'
+            print(f'while a camera stalled: {what} (see docs/thermal.md)')
 
 
 def _print_pairs(skews_ms: list[float], left_out: dict[str, str]) -> None:
