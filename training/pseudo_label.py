@@ -7,12 +7,15 @@ Draw boxes on pairs without labels, with a detector that was trained elsewhere, 
 CLIPS is a bag, or has the folders rgb (or vi) and ir with the frames of one clip or with videos of
 the same names. With --split, DATA is a data set, whose own labels stay: in classes that it labels,
 what else the detector finds is a region to ignore.
-Rgb, ir and with --fusion the fused image are searched, each at several --scales. Sure boxes become
-objects, and all that is less sure a region to ignore. The labels state their origin, and so does
-the card of a model that is trained on them.
+A file searches rgb, ir and with --fusion the fused image, a run what it reads; all of them at
+several --scales, with --mirrored also their mirror images. The score of an object is the mean over
+all these views: what few of them show is doubtful. Sure boxes become objects, and all that is less
+sure a region to ignore. The labels state their origin, and so does the card of a model that is
+trained on them.
 """
 
 from argparse import ArgumentParser
+from argparse import Namespace
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
@@ -49,11 +52,16 @@ from training.data.datasets import CLASSES
 from training.data.datasets import Sample
 from training.data.mixture import open_data
 from training.measure.cross_set import relabel
+from training.measure.inputs import Input
 from training.measure.inputs import open_input
 from training.measure.predictors import found_boxes
+from training.measure.predictors import input_of
 from training.method.detection import pair_iou
 from training.method.pretrained import describe_file
+from training.method.pretrained import is_pretrained
 from training.method.pretrained import load_yolox
+from training.method.task_networks import check_classes
+from training.method.task_networks import read_detector
 
 SAME = 0.45  # intersection over union above which two boxes show the same object
 JPEG_QUALITY = 95
@@ -63,10 +71,10 @@ JPEG_QUALITY = 95
 class Thresholds:
     """How sure a detector must be."""
 
-    sure: float = 0.45
-    """Score from which a box is an object."""
-    doubtful: float = 0.12
-    """Score from which a box may be an object."""
+    sure: float = 0.25
+    """Mean score over the views from which a box is an object."""
+    doubtful: float = 0.06
+    """Mean score from which a box may be an object."""
 
 
 def read_pairs(path: str, every: int) -> Iterator[Sample]:
@@ -90,13 +98,44 @@ def read_split(path: str, split: str, classes: Sequence[str]) -> Iterator[Sample
 
 
 @torch.inference_mode()
-def search(detector: nn.Module, image: np.ndarray, scale: float) -> Detections:
+def search(
+    detector: nn.Module, image: np.ndarray, scale: float, mirrored: bool = False
+) -> Detections:
     """Return what a detector finds in an (H, W, 3) uint8 RGB image magnified by ``scale``."""
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=method)
+    if mirrored:
+        image = np.ascontiguousarray(image[:, ::-1])
     rgb = whole(Sample('', image, image[..., 0])).rgb
     found = found_boxes(detector, rgb, (image.shape[0], image.shape[1]))
-    return replace(found, boxes_xyxy=found.boxes_xyxy / np.float32(scale))
+    boxes = found.boxes_xyxy
+    if mirrored:
+        boxes = np.stack((image.shape[1] - boxes[:, [2, 0]], boxes[:, [1, 3]]), -1).reshape(-1, 4)
+    return replace(found, boxes_xyxy=boxes / np.float32(scale))
+
+
+def agree(views: Sequence[Detections]) -> list[tuple[np.ndarray, float, int]]:
+    """
+    Return box, score and class of each object that views of one pair show, the surest first.
+
+    The box is the mean of its boxes by their scores, the score the mean over all views. Source:
+    weighted boxes fusion (Solovyev et al., 2021).
+    """
+    parts = zip(*(vars(found).values() for found in views), strict=True)
+    boxes, scores, class_ids = (np.concatenate(part) for part in parts)
+    view = np.repeat(range(len(views)), [len(found.scores) for found in views])
+    places = torch.from_numpy(boxes)
+    same = (pair_iou(places[:, None], places) > SAME).numpy() & (class_ids[:, None] == class_ids)
+    groups: dict[int, dict[int, int]] = {}  # by its surest row: the row of each view
+    for row in np.argsort(-scores, kind='stable').tolist():
+        first = next((each for each in groups if same[row, each]), row)
+        groups.setdefault(first, {}).setdefault(int(view[row]), row)
+    objects = []
+    for first, members in groups.items():
+        rows = list(members.values())
+        box = np.average(boxes[rows], 0, scores[rows]).astype(np.float32)
+        objects.append((box, float(scores[rows].sum()) / len(views), int(class_ids[first])))
+    return sorted(objects, key=lambda each: -each[1])
 
 
 def labels_of(
@@ -109,8 +148,7 @@ def labels_of(
     """
     rows = [_row(*one) for one in zip(sample.boxes_xyxy, sample.class_ids, strict=True)]
     kept = [torch.from_numpy(box) for box in sample.boxes_xyxy]
-    every = [one for found in parts for one in zip(*vars(found).values(), strict=True)]
-    for box, score, class_id in sorted(every, key=lambda one: -one[1]):
+    for box, score, class_id in agree(parts):
         place = torch.from_numpy(box)
         if score < limits.doubtful or any(pair_iou(place, other) > SAME for other in kept):
             continue
@@ -169,14 +207,27 @@ def make_parser() -> ArgumentParser:
         help='folder with rgb (or vi) and ir, or with --split a data set',
     )
     add('--split', default='', metavar='NAME', help='use the pairs and labels of a data set')
-    add('--detector', required=True, metavar='FILE', help='ONNX file of YOLOX-Nano')
-    add('--fusion', default='', metavar='RUN', help='search its fused image, too')
+    add('--detector', required=True, nargs='+', metavar='FILE|RUN', help='YOLOX-Nano, or runs')
+    add('--fusion', default='', metavar='RUN', help='a FILE searches its fused image, too')
     add('--scales', nargs='+', type=float, default=[1.0], metavar='S', help='of searched images')
+    add('--mirrored', action='store_true', help='search the mirror images, too')
     add('--classes', nargs='+', default=list(CLASSES), metavar='NAME', help='what to look for')
     add('--absent', nargs='+', default=[], metavar='NAME', help='classes that do not occur there')
     add('--every', type=int, default=1, metavar='N', help='use every N-th pair')
     add('-o', '--output', required=True, metavar='FOLDER', help='data set to write')
     return parser
+
+
+def views_of(detector: str, options: Namespace) -> list[tuple[nn.Module, Input]]:
+    """Return a detector with each input that it searches; FusionError for other classes."""
+    if is_pretrained(detector):
+        network: nn.Module = load_yolox(detector, options.classes)
+        names = filter(None, ('rgb', 'ir', options.fusion))
+        return [(network, open_input(name)) for name in names]
+    network, known = read_detector(detector)
+    check_classes(detector, known, tuple(options.classes))
+    source, fusion = input_of(detector)
+    return [(network.eval(), open_input(fusion or source))]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -190,14 +241,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise FusionError(f'{folder} exists: delete it, or name another with -o')
     if unknown := sorted(set(options.absent) - set(options.classes)):
         parser.error(f'--absent {unknown[0]}: name it in --classes, too')
-    detector = load_yolox(options.detector, options.classes)
     absent = {options.classes.index(name) for name in options.absent}
-    views = {'rgb': open_input('rgb'), 'ir': open_input('ir')}
-    views |= {'fused': open_input(options.fusion)} if options.fusion else {}
+    views = [view for one in options.detector for view in views_of(one, options)]
+    mirrors = (False, True) if options.mirrored else (False,)
 
     def find(pair: Sample) -> list[Detections]:
-        images = [image for view in views.values() for image in view(pair)]
-        return [search(detector, image, scale) for image in images for scale in options.scales]
+        return [
+            search(detector, image, scale, mirrored)
+            for detector, read in views
+            for image in read(pair)
+            for scale in options.scales
+            for mirrored in mirrors
+        ]
 
     if options.split:
         pairs = read_split(options.pairs, options.split, options.classes)
@@ -208,10 +263,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise FusionError(
             f'{options.pairs} has no pairs: rgb (or vi) and ir must have the same frames'
         )
+    origins = [describe_file(one) if is_pretrained(one) else one for one in options.detector]
     origin = (
-        f'{describe_file(options.detector)}, on {", ".join(views)} at '
-        f'{", ".join(map(str, options.scales))} times their size; '
-        f'objects from a score of {limits.sure}, '
+        f'{", ".join(origins)}, on {"rgb, ir and fused" if options.fusion else "rgb and ir"} at '
+        f'{", ".join(map(str, options.scales))} times their size'
+        f'{" and mirrored" if options.mirrored else ""}; '
+        f'objects from a mean score of {limits.sure}, '
         f'regions to ignore from {limits.doubtful}'
     ) + (f'; no {" and no ".join(options.absent)} there' if absent else '')
     categories = [{'id': i, 'name': name} for i, name in enumerate(options.classes)]

@@ -42,6 +42,8 @@ PLAIN = {
 }
 M3FD = pairs('Vis', 'Ir', 'a') | {'meta/val.txt': 'a.png\n'}
 LLVIP = pairs('visible/val', 'infrared/val', 'a')
+RGBT = pairs('images/visible', 'images/infrared', 'a') | {'data.yaml': 'names: [man, goat]'}
+YAML = {'data.yaml': 'path: ../any\nnc: 1\nnames:\n  0: goat\n'}
 
 
 def test_msrs_has_masks_and_says_day_or_night(write_files):
@@ -76,6 +78,15 @@ def test_fmb_has_masks_of_fifteen_classes(write_files):
         ('val', LLVIP | {f'Annotations/{n}.xml': XML.format('person') for n in 'az'}, 'person', 0),
         ('all', PLAIN, 'goat', 0),
         ('all', pairs('vi', 'ir', 'a') | {'annotations.json': COCO}, 'goat', 0),
+        ('all', RGBT | {'labels/a.txt': YOLO.replace('0 ', '1 ', 1)}, 'goat', 1),
+        ('all', RGBT | {'labels/visible/a.txt': YOLO}, 'man', 0),
+        ('all', pairs('images', 'imagesIR', 'a') | YAML | {'labels/a.txt': YOLO}, 'goat', 0),
+        (
+            'val',
+            pairs('images/val', 'imagesIR/val', 'a') | YAML | {'labels/val/a.txt': YOLO},
+            'goat',
+            0,
+        ),
         # Suffixes in any case; files that macOS adds are ignored.
         (
             'all',
@@ -92,6 +103,23 @@ def test_boxes_have_the_class_names_of_the_layout(write_files, split, files, nam
     assert dataset[0].boxes_xyxy.tolist() == [[64, 0, 128, 48]]
     assert dataset[0].class_ids.tolist() == [number]
     assert dataset.classes[number] == name
+
+
+@pytest.mark.parametrize('folder', ['', 'images/'])
+def test_kaist_counts_reasonable_persons_and_ignores_the_others(write_files, folder):
+    files, names = {}, [f'{number}/V000/I00001' for number in ('set00', 'set06')]
+    for name in names:
+        drive, frame = name.rsplit('/', 1)
+        files |= pairs(f'{folder}{drive}/visible', f'{folder}{drive}/lwir', frame)
+        files[f'annotations/{name}.txt'] = (
+            '% bbGt version=3\nperson 64 0 64 60 0 0 0 0 0 0 0\nperson 9 0 9 54 0 0 0 0 0 0 0\n'
+            'person 9 0 9 60 2 0 0 0 0 0 0\npeople 9 0 9 60 0 0 0 0 0 0 0\n'
+        )
+    dataset = open_dataset(write_files(files | {'imageSets/test.txt': f'{names[1]}\n'}), 'test')
+    assert dataset.names == (names[1],)
+    assert dataset.classes == ('person',)
+    assert dataset[0].class_ids.tolist() == [0, -1, -1, -1]
+    assert dataset[0].boxes_xyxy[0].tolist() == [64, 0, 128, 60]
 
 
 def test_msrs_det_reads_splits_boxes_and_strata_from_its_files(write_files):

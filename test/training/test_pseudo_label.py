@@ -12,11 +12,14 @@ import torch
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.detector import DetectorConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
 from training import pseudo_label
 from training.checkpoint import save_run
+from training.config import DetectionTask
 from training.config import FusionTask
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -41,9 +44,17 @@ def test_sure_boxes_are_objects_doubtful_ones_regions_and_the_rest_is_left_out()
     assert kept(found((0.9, 0, 0), (0.3, 2, 50), (0.1, 0, 90))) == [(0, 0, 0), (2, 50, 1)]
 
 
-def test_an_object_that_several_views_show_is_labeled_once_as_where_it_is_surest():
-    parts = found((0.4, 0, 0), (0.8, 0, 40)), found(), found((0.9, 2, 1))
-    assert kept(*parts) == [(2, 1, 0), (0, 40, 0)]
+def test_an_object_that_several_views_show_is_labeled_once_between_its_boxes():
+    assert kept(found((0.8, 0, 0)), found((0.8, 0, 2))) == [(0, 1, 0)]
+
+
+def test_what_few_views_show_is_doubtful_or_left_out():
+    assert kept(found((0.8, 0, 0), (0.3, 0, 90)), found()) == [(0, 0, 1)]
+
+
+def test_views_that_agree_outvote_one_that_takes_an_object_for_another_class():
+    parts = found((0.9, 2, 0)), found((0.8, 0, 0)), found((0.8, 0, 0))
+    assert kept(*parts) == [(0, 0, 0)]
 
 
 def test_known_labels_stay_and_what_else_is_found_of_their_classes_is_a_region(labeled):
@@ -75,7 +86,7 @@ def test_clips_become_a_data_set_with_labels_of_their_origin(
         for level in range(5):
             clip.write(np.full((96, 64, 3), 40 * level, np.uint8))
         clip.release()
-    monkeypatch.setattr(pseudo_label, 'search', lambda *_: found((0.9, 0, 5), (0.3, 1, 30)))
+    monkeypatch.setattr(pseudo_label, 'search', lambda *_: found((0.9, 0, 5), (0.15, 1, 30)))
     run(tmp_path / 'clips', '--detector', detector_file, '--every', 2, '-o', tmp_path / 'out')
     data = open_dataset(tmp_path / 'out', 'all')
     assert data.names == ('a_00000', 'a_00002', 'a_00004')
@@ -104,7 +115,7 @@ def test_every_pair_of_a_folder_of_images_is_searched(tmp_path, detector_file, d
     content = json.loads((tmp_path / 'out' / 'annotations.json').read_text(encoding='utf-8'))
     names = [image['file_name'] for image in content['images']]
     assert names == [f'{data_root.name}_0000{i}.jpg' for i in range(4)]
-    assert all(row['iscrowd'] for row in content['annotations'])  # random weights are not sure
+    assert {row['category_id'] for row in content['annotations']} == {0}
     written, original = open_dataset(tmp_path / 'out', 'all')[0], open_dataset(data_root, 'val')[0]
     assert (written.ir == original.ir).all()
 
@@ -114,19 +125,20 @@ def test_a_split_keeps_its_labels_and_every_view_is_searched_at_every_scale(
 ):
     seen, fusion = [], tmp_path / 'fusion'
     save_run(fusion, FusionRT(), {'config': asdict(FusionTask())})
+    detector_run, config = tmp_path / 'detector', asdict(DetectionTask(source='rgb'))
+    save_run(detector_run, Detector(DetectorConfig(3)), {'config': config})
 
-    def search(_, image, scale):
-        seen.append((image.shape, scale))
+    def search(_, image, *how):
+        seen.append((image.shape, *how))
         return found((0.9, 1, 2), (0.9, 0, 114))
 
     monkeypatch.setattr(pseudo_label, 'search', search)
-    options = '--split', 'val', '--fusion', fusion, '--scales', 1, 1.5, '--classes', 'person'
-    run(data_root, *options, 'bicycle', 'car', '-o', tmp_path / 'out', '--detector', detector_file)
+    options = '--split', 'val', '--fusion', fusion, '--scales', 1, 1.5, '--mirrored'
+    run(data_root, *options, '-o', tmp_path / 'out', '--detector', detector_file, detector_run)
     data, original = open_dataset(tmp_path / 'out', 'all'), open_dataset(data_root, 'val')
     assert data.names == original.names
-    assert seen == [(original[0].rgb.shape, scale) for _ in range(3) for scale in (1, 1.5)] * len(
-        data
-    )
+    ways = [(scale, mirrored) for scale in (1, 1.5) for mirrored in (False, True)]
+    assert seen == [(original[0].rgb.shape, *way) for _ in range(4) for way in ways] * len(data)
     np.testing.assert_allclose(data[0].boxes_xyxy[:1], original[0].boxes_xyxy[:1], atol=0.1)
     assert data[0].class_ids.tolist() == [*original[0].class_ids.tolist(), -1, -1]
 
@@ -136,6 +148,8 @@ def test_boxes_of_a_magnified_image_are_those_of_the_image(monkeypatch):
     image = np.zeros((64, 96, 3), np.uint8)
     boxes = pseudo_label.search(None, image, 2.0).boxes_xyxy
     np.testing.assert_array_equal(boxes, [[15, 0, 20, 10]])
+    boxes = pseudo_label.search(None, image, 2.0, mirrored=True).boxes_xyxy
+    np.testing.assert_array_equal(boxes, [[96 - 20, 0, 96 - 15, 10]])
 
 
 def test_what_is_no_clip_is_named(tmp_path, detector_file):

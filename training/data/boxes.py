@@ -1,4 +1,4 @@
-"""Read boxes from YOLO text, VOC XML and COCO JSON; coordinates are edges, in pixels."""
+"""Read boxes from YOLO and KAIST text, VOC XML and COCO JSON; coordinates are edges, in pixels."""
 
 from collections.abc import Callable
 from collections.abc import Collection
@@ -73,6 +73,27 @@ def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> 
     scale = np.array([size_hw[1], size_hw[0]] * 2)  # x by the width, y by the height
     boxes = np.concatenate((center - size / 2, center + size / 2), 1) * scale
     return clip_boxes(str(path), boxes, [class_of[n] for n in numbers], size_hw)
+
+
+def read_kaist(path: Path, size_hw: tuple[int, int]) -> Boxes:
+    """
+    Read the text form of KAIST: ``label x y width height occlusion ...``, after a comment.
+
+    Persons are objects as in its "reasonable" subset: at least 55 px high and occluded by less
+    than half; all other objects (small or hidden persons, groups, cyclists) are to be ignored.
+    """
+    lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    rows = [line for line in lines if not line[0].startswith('%')]
+    try:
+        values = np.array([row[1:6] for row in rows], np.float64).reshape(-1, 5)
+    except ValueError:
+        raise FusionError(
+            f'{path}: each line must be "label x y width height occlusion ...": correct it'
+        ) from None
+    person = np.array([row[0] == 'person' for row in rows], bool)
+    reasonable = person & (values[:, 3] >= 55) & (values[:, 4] < 2)
+    boxes = np.concatenate((values[:, :2], values[:, :2] + values[:, 2:4]), 1)
+    return clip_boxes(str(path), boxes, np.where(reasonable, 0, IGNORED), size_hw)
 
 
 def read_voc(path: Path, size_hw: tuple[int, int], index_of: Mapping[str, int]) -> Boxes:

@@ -1,5 +1,6 @@
 """Registered pairs with boxes and masks, read from disk in the layout of their data set."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -17,10 +18,14 @@ import numpy as np
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import different_orientations
 from tdfusion_ros.formats.image_files import list_files
+from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.formats.plain_yaml import reading
 from training.data import layouts
 from training.data import pair_files
+from training.data.boxes import Boxes
 from training.data.boxes import BoxSource
 from training.data.boxes import coco_file
+from training.data.boxes import read_kaist
 from training.data.boxes import read_voc
 from training.data.boxes import read_yolo
 from training.data.layouts import Layout
@@ -178,17 +183,17 @@ def mask_classes(root: str | Path, split: str) -> tuple[str, ...]:
 
 
 def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
-    places = [(kind, root / place.replace('{split}', split)) for kind, place in layout.boxes]
-    kind, place = next(((kind, path) for kind, path in places if path.exists()), ('', root))
+    places = [(kind, place.replace('{split}', split)) for kind, place in layout.boxes]
+    kind, place = next((each for each in places if any(root.glob(each[1]))), ('', ''))
     if not kind:
         if places and layout.labeled:
-            raise FusionError(f'{places[0][1]} is missing: add the boxes of {layout.name}')
+            raise FusionError(f'{root / places[0][1]} is missing: add the boxes of {layout.name}')
         return None
     if kind == 'coco':
-        return coco_file(place)
+        return coco_file(root / place)
     names_path = root / 'classes.txt'
     # The numbers of YOLO files are indices into classes.txt; copies of a data set disagree.
-    listed = _lines(names_path) or layout.classes
+    listed = _lines(names_path) or _yaml_names(root / 'data.yaml') or layout.classes
     classes = layout.classes or listed
     index_of = {name.lower(): index for index, name in enumerate(classes)}
     index_of |= {alias: index_of[name] for alias, name in layout.aliases.items()}
@@ -200,12 +205,14 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
             f'{", ".join(classes)}: correct it'
         )
     class_of = [index_of[name.lower()] for name in listed]
-    suffix, read = {
+    kinds: dict[str, tuple[str, Callable[[Path, tuple[int, int]], Boxes]]] = {
         'voc': ('.xml', partial(read_voc, index_of=index_of)),
         'yolo': ('.txt', partial(read_yolo, class_of=class_of)),
-    }[kind]
-    files = list_files(place, (suffix,))
-    return BoxSource(place, classes, files, lambda name, size_hw: read(files[name], size_hw))
+        'kaist': ('.txt', read_kaist),
+    }
+    suffix, read = kinds[kind]
+    files = layouts.files_of(root, place, (suffix,))
+    return BoxSource(root / place, classes, files, lambda name, size: read(files[name], size))
 
 
 def _open_masks(root: Path, layout: Layout, split: str) -> tuple[dict[str, Path], tuple[str, ...]]:
@@ -233,6 +240,15 @@ def _strata(root: Path, layout: Layout, names: Sequence[str]) -> dict[str, dict[
             if row.get('name') in strata:
                 strata[row['name']] |= {key: value for key, value in known.items() if value}
     return strata
+
+
+def _yaml_names(path: Path) -> tuple[str, ...]:
+    """Return the class names in a data.yaml, a list or a mapping of numbers; empty without it."""
+    if not path.is_file():
+        return ()
+    with reading(FusionError, f'{path} must have "names: [NAME, ...]"', TypeError, KeyError):
+        names = read_yaml(pair_files.read_text(path))['names']
+        return tuple(names[i] for i in range(len(names)))
 
 
 def _lines(path: Path) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Where published data sets keep their files, and which names belong to a split."""
 
 from collections.abc import Container
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +23,21 @@ from training.data.pair_files import read_text
 
 @dataclass(frozen=True)
 class Layout:
-    """Folders and files of a data set, relative to its root; ``{split}`` is replaced."""
+    """
+    Folders and files of a data set, relative to its root; ``{split}`` is replaced.
+
+    Where a place has wildcards, names start with what they stand for: ``set00/V000/I00001``.
+    """
 
     name: str
     rgb: str
     """Empty, as ``ir`` may be: there is no such camera, its images are black."""
     ir: str
     boxes: tuple[tuple[str, str], ...] = ()
-    """(format, place), format yolo, voc or coco; the first place that exists is used."""
+    """(format, place), format yolo, voc, kaist or coco; the first place that exists is used."""
     masks: str = ''
     classes: tuple[str, ...] = ()
-    """Names of the box classes; empty: read from classes.txt or the COCO file."""
+    """Names of the box classes; empty: read from classes.txt, data.yaml or the COCO file."""
     mask_classes: tuple[str, ...] = ()
     """Names of the mask values, 0 first; empty: read from mask_classes.txt."""
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +116,31 @@ PAIRS = Layout(
     labeled=False,
 )
 PAIRS_VI = replace(PAIRS, rgb='vi', boxes=(*PAIRS.boxes, ('yolo', 'boxes')))
-LAYOUTS = (MSRS_DET, MSRS, FMB, M3FD, LLVIP, PAIRS, PAIRS_VI)
+KAIST = Layout(
+    'kaist',
+    rgb='set*/V*/visible',
+    ir='set*/V*/lwir',
+    boxes=(('kaist', 'annotations/set*/V*'),),
+    classes=('person',),
+    lists=('splits/{split}.txt', 'imageSets/{split}.txt'),
+)
+KAIST_IMAGES = replace(KAIST, rgb=f'images/{KAIST.rgb}', ir=f'images/{KAIST.ir}')
+RGBT_FOLDERS = (('images/visible', 'images/infrared'), ('images', 'imagesIR'))
+# As the tools of YOLO keep pairs, with data.yaml.
+RGBT = replace(PAIRS, name='rgbt', boxes=(('yolo', 'labels/visible'), ('yolo', 'labels')))
+RGBT_SPLITS = tuple(
+    replace(
+        RGBT,
+        rgb=f'{rgb}/{{split}}',
+        ir=f'{ir}/{{split}}',
+        boxes=tuple((kind, f'{place}/{{split}}') for kind, place in RGBT.boxes),
+    )
+    for rgb, ir in RGBT_FOLDERS
+)
+LAYOUTS = (
+    *(MSRS_DET, MSRS, FMB, M3FD, LLVIP, PAIRS, PAIRS_VI, KAIST, KAIST_IMAGES, *RGBT_SPLITS),
+    *(replace(RGBT, rgb=rgb, ir=ir) for rgb, ir in RGBT_FOLDERS),
+)
 
 
 def one_camera(root: Path, camera: str) -> Layout:
@@ -126,7 +155,7 @@ def find_layout(root: Path) -> Layout:
     """Return the layout whose folders ``root`` has."""
     for layout in LAYOUTS:
         places = (layout.rgb, layout.ir, *layout.required)
-        if all(any(root.glob(place.replace('{split}', '*'))) for place in places):
+        if all(any(folders_of(root, place.replace('{split}', '*'))) for place in places):
             return layout
     if not root.is_dir():
         raise FusionError(f'{root} is not a folder: name the folder of a data set')
@@ -137,20 +166,37 @@ def find_layout(root: Path) -> Layout:
 
 def pair_files(root: Path, layout: Layout, split: str) -> dict[str, Files]:
     """Return the rgb and the ir file of each name of a split, in order."""
-    places = (layout.rgb, layout.ir)
-    folders = [root / place.replace('{split}', split) for place in places]
+    places = [place.replace('{split}', split) for place in (layout.rgb, layout.ir)]
+    folders = [root / place for place in places]
     if '{split}' in layout.rgb and not folders[0].is_dir():
         depth = layout.rgb.split('/').index('{split}')
         found = sorted(root.glob(layout.rgb.replace('{split}', '*')))
         splits = ', '.join(path.relative_to(root).parts[depth] for path in found)
         raise FusionError(f'{folders[0]} is missing: choose one of the splits {splits}')
-    camera = zip(places, folders, strict=True)
-    rgb, ir = (list_files(folder) if place else {} for place, folder in camera)
+    rgb, ir = (files_of(root, place) if place else {} for place in places)
     names = split_names(root, layout, split, sorted({*rgb, *ir}))
     for place, folder, files in zip(places, folders, (rgb, ir), strict=True):
         if place:
             check_complete(names, files, folder)
     return {name: (rgb.get(name), ir.get(name)) for name in names}
+
+
+def folders_of(root: Path, place: str) -> Iterator[Path]:
+    """Yield the folders of a place, whose parts may have wildcards, in order."""
+    return filter(Path.is_dir, sorted(root.glob(place)))
+
+
+def files_of(root: Path, place: str, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
+    """Return the files of a place by name: the stem, after what the wildcards stand for."""
+    if '*' not in place:
+        return list_files(root / place, suffixes)
+    wild = [i for i, part in enumerate(place.split('/')) if '*' in part]
+    found: dict[str, Path] = {}
+    for folder in folders_of(root, place):
+        parts = folder.relative_to(root).parts
+        files = list_files(folder, suffixes).items()
+        found |= {'/'.join((*(parts[i] for i in wild), stem)): path for stem, path in files}
+    return found
 
 
 def split_names(root: Path, layout: Layout, split: str, names: Sequence[str]) -> list[str]:
@@ -180,7 +226,7 @@ def _listed_names(path: Path, names: Sequence[str]) -> list[str]:
     twice: dict[str, None] = {}
     for line in filter(None, map(str.strip, read_text(path).splitlines())):
         whole, first = _stem(line), _stem(line.split()[0])
-        name = first if first in known and whole not in known else whole
+        name = next((one for one in (line, whole, first) if one in known), whole)
         (twice if name in chosen else chosen)[name] = None
     if twice:
         raise FusionError(f'{path} contains {listed(list(twice))} twice: delete one of each')
