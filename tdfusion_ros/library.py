@@ -13,6 +13,7 @@ from tdfusion_ros.core import overlay
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.data import Temperatures
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.pipeline import Pipeline
 
@@ -54,6 +55,11 @@ class Result:
     def scores(self) -> np.ndarray:
         """(N,) float32 in [0, 1], descending."""
         return self.detections.scores
+
+    @property
+    def temperatures(self) -> Temperatures | None:
+        """Minimum, median and maximum inside each box, of ir of 16 bits; None for other ir."""
+        return self.detections.temperatures
 
     @property
     def labels(self) -> list[str]:

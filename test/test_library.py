@@ -64,6 +64,18 @@ def test_sixteen_bit_ir_is_scaled_as_the_first_frame_of_a_node(fuse, pipeline, i
     np.testing.assert_array_equal(fuse(rgb, ir).image, expected.fused)
 
 
+def test_temperatures_are_those_of_the_counts_inside_the_boxes(images):
+    rgb, ir = images[0], counts(images[1], 6900)
+    result = tdfusion_ros.load(backend='cpu', ir={'kelvin_per_count': 0.04})(rgb, ir)
+    assert len(result.labels)
+    measured = result.temperatures
+    for box, found in zip(result.boxes_xyxy.round().astype(int), measured.counts, strict=True):
+        left, top, right, bottom = box
+        assert found[2] == pytest.approx(ir[top:bottom, left:right].max(), abs=36)
+    np.testing.assert_allclose(measured.kelvin, 0.04 * measured.counts)
+    assert tdfusion_ros.load(backend='cpu')(*images).temperatures is None
+
+
 @pytest.mark.parametrize('dtype', [np.float16, np.float32, np.float64])
 def test_float_ir_is_used_as_it_is(fuse, images, dtype):
     rgb, ir = images

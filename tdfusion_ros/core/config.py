@@ -150,6 +150,20 @@ class IrConfig:
         live=True,
     )
     invert: bool = setting(False, 'Set if the camera shows hot as dark (black-hot).', live=True)
+    kelvin_per_count: float = setting(
+        0.0,
+        'Temperature step of one count of 16 bits, or of one unit of 32FC1; 0: not known [K].',
+        0.0,
+        100.0,
+        live=True,
+    )
+    kelvin_offset: float = setting(
+        0.0,
+        'Temperature of the count 0, as 273.15 for counts of Celsius [K].',
+        -1000.0,
+        1000.0,
+        live=True,
+    )
 
 
 def crop_sides(text: str) -> tuple[int, ...] | None:
@@ -229,6 +243,8 @@ class FusionConfig:
             first, last = getattr(self.ir, low), getattr(self.ir, high)
             if first >= last:
                 raise ConfigError(f'ir.{low} must be below ir.{high}, got {first} and {last}')
+        if self.ir.kelvin_offset and not self.ir.kelvin_per_count:
+            raise ConfigError('ir.kelvin_offset needs ir.kelvin_per_count; 1.0 if ir has degrees')
         if self.sync.mode == 'rgb_hold' and self.sync.policy != 'nearest':
             raise ConfigError(
                 "sync.mode 'rgb_hold' needs sync.policy 'nearest', "

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
+from math import nan
 
 import numpy as np
 
 Size = tuple[int, int]  # height, width [px]
+ZERO_CELSIUS_K = 273.15
 MAX_SIDE_PX = 8192  # larger images are refused
 
 
@@ -91,6 +93,23 @@ class RawOutput:
 
 
 @dataclass(frozen=True, eq=False)
+class Temperatures:
+    """
+    What the thermal camera measured inside each box: minimum, median and maximum.
+
+    :param counts: (N, 3) float64, as the camera sent them; NaN: it measured nothing in this box.
+    :param kelvin: (N, 3) float64, the same in kelvin; NaN: not known.
+    """
+
+    counts: np.ndarray
+    kelvin: np.ndarray
+
+    def __post_init__(self) -> None:
+        for values in (self.counts, self.kelvin):
+            _require(values.shape == (len(self.counts), 3), '(N, 3)', values)
+
+
+@dataclass(frozen=True, eq=False)
 class Detections:
     """
     The detected objects, best first.
@@ -98,11 +117,13 @@ class Detections:
     :param boxes_xyxy: (N, 4) float32, pixels of the fused image: left, top, right, bottom.
     :param scores: (N,) float32 in [0, 1].
     :param class_ids: (N,) int64, indices into the contract's classes.
+    :param temperatures: None: not measured, as in 8 bits.
     """
 
     boxes_xyxy: np.ndarray
     scores: np.ndarray
     class_ids: np.ndarray
+    temperatures: Temperatures | None = None
 
     def __post_init__(self) -> None:
         count = len(self)
@@ -116,6 +137,13 @@ class Detections:
         """Yield box, score and class id of each detection as plain numbers."""
         columns = self.boxes_xyxy, self.scores, self.class_ids
         return zip(*(column.tolist() for column in columns), strict=True)
+
+    @property
+    def highest_c(self) -> list[float]:
+        """The highest temperature inside each box [°C]; NaN: not known."""
+        if self.temperatures is None:
+            return [nan] * len(self)
+        return (self.temperatures.kelvin[:, 2] - ZERO_CELSIUS_K).tolist()
 
 
 @dataclass(frozen=True, eq=False)

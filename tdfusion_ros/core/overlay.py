@@ -1,6 +1,8 @@
 """Draw for people: labeled boxes on the fused image, edges of ir on the rgb image."""
 
 from collections.abc import Sequence
+from math import isnan
+from math import nan
 
 import cv2
 import numpy as np
@@ -22,9 +24,9 @@ def color_of(class_id: int) -> tuple[int, int, int]:
     return COLORS[class_id % len(COLORS)]
 
 
-def label_of(name: str, score: float) -> str:
-    """Return the text at a box."""
-    return f'{name} {score:.2f}'
+def label_of(name: str, score: float, celsius: float = nan) -> str:
+    """Return the text at a box; ``celsius``: its highest temperature, NaN: not known."""
+    return f'{name} {score:.2f}' + ('' if isnan(celsius) else f' {celsius:.1f} C')
 
 
 def line_px(size_hw: tuple[int, int]) -> int:
@@ -43,11 +45,11 @@ def draw(
     """Return a copy of (H, W, 3) uint8 RGB with its detections and, if any, a warning on top."""
     canvas = image.copy()
     width, size = line_px(image.shape[:2]), text_scale(image.shape[:2])
-    for box, score, class_id in found.rows():
+    for (box, score, class_id), celsius in zip(found.rows(), found.highest_c, strict=True):
         color = color_of(class_id)
         left, top, right, bottom = (round(v) for v in box)
         cv2.rectangle(canvas, (left, top), (right, bottom), color, width)
-        text = label_of(classes[class_id], score)
+        text = label_of(classes[class_id], score, celsius)
         (text_w, text_h), _ = cv2.getTextSize(text, FONT, size, 1)
         base = top - 3 if top > text_h + 6 else min(bottom + text_h + 4, image.shape[0] - 2)
         left = max(0, min(left, image.shape[1] - text_w - 2))

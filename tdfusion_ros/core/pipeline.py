@@ -1,6 +1,7 @@
 """From two frames to a fused image and detections."""
 
 from dataclasses import replace
+from functools import partial
 from time import perf_counter_ns
 from typing import Protocol
 
@@ -8,19 +9,24 @@ import cv2
 import numpy as np
 
 from tdfusion_ros.core.calibration import Calibration
+from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.coverage import composite
 from tdfusion_ros.core.coverage import soft
+from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.data import RegisteredPair
+from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.postprocess import detections
 from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.core.registration import Registration
+from tdfusion_ros.core.registration import rgb_to_ir
 from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.core.temperature import measure
 from tdfusion_ros.core.thermal import ThermalScaler
 
 STAGES = ('thermal', 'registration', 'network', 'postprocess')
@@ -65,7 +71,7 @@ class Pipeline:
 
     @property
     def remarks(self) -> dict[str, str]:
-        """What was left out of the last ir image, by name: pixels without data, rows cut off."""
+        """What was left out of the last ir image, or is doubtful, by the name of a setting."""
         return self._scaler.remarks
 
     def reconfigure(self, config: FusionConfig) -> None:
@@ -81,8 +87,14 @@ class Pipeline:
         """Fuse two frames that belong together, as :meth:`process_pair`."""
         return self.process_pair(FramePair(rgb, ir, 'fused', rgb), fused=fused)
 
-    def process_pair(self, pair: FramePair, *, fused: bool = True) -> FusionResult:
-        """Fuse a pair (only detect, if not ``fused``), or what there is; or a FrameError."""
+    def process_pair(
+        self, pair: FramePair, *, fused: bool = True, measured: bool = True
+    ) -> FusionResult:
+        """
+        Fuse a pair (only detect, if not ``fused``), or what there is; or a FrameError.
+
+        :param measured: return the temperatures of the detections, if ir has more than 8 bits.
+        """
         marks_ns = [perf_counter_ns()]
         rgb = None if pair.rgb is None else rgb_image(pair.rgb.pixels)
         ir = self._scale(pair)
@@ -99,6 +111,7 @@ class Pipeline:
         marks_ns.append(perf_counter_ns())
         size_hw, how = registered.size_hw, (self._config, self._wanted)
         found = detections(raw.boxes_xyxy, raw.scores, size_hw, *how)
+        found = self._measured(pair, found, size_hw) if measured else found
         marks_ns.append(perf_counter_ns())
         stage_ns = dict(zip(STAGES, np.diff(marks_ns).tolist(), strict=True))
         return FusionResult(image, found, registered, stage_ns)
@@ -127,6 +140,16 @@ class Pipeline:
             ir, coverage = self._registration.apply(ir, size_hw, self._scaler.seen)
         rgb = np.zeros((*size_hw, 3), np.uint8) if rgb is None else rgb
         return RegisteredPair(rgb, ir, coverage)
+
+    def _measured(self, pair: FramePair, found: Detections, size_hw: Size) -> Detections:
+        """Return the detections with what the raw ir image has at their boxes, if it is raw."""
+        counts, missing = self._scaler.counts, self._scaler.missing
+        if counts is None:
+            return found
+        calibration = Identity() if pair.reference is pair.ir else self._calibration
+        to_ir = partial(rgb_to_ir, calibration, rgb_size_hw=size_hw, ir_size_hw=counts.shape[:2])
+        measured = measure(found.boxes_xyxy, counts, missing, to_ir, self._config.ir)
+        return replace(found, temperatures=measured)
 
     def _run(self, pair: RegisteredPair, *, fused: bool) -> RawOutput:
         """Run the network on images padded to multiples of the contract's ``size_multiple``."""

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from tdfusion_ros.core import no_data
+from tdfusion_ros.core import temperature
 from tdfusion_ros.core.config import crop_sides
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FrameError
@@ -26,8 +27,9 @@ class ThermalScaler:
     starts a new range at once.
 
     After each frame, ``seen`` is (h, w) bool where it holds a measurement, None: everywhere; and
-    ``remarks`` says by name what was left out. Single pixels without a measurement are filled, and
-    count as seen.
+    ``remarks`` says, by the name of a setting, what was left out or is doubtful. Single pixels
+    without a measurement are filled, and count as seen. ``counts`` is the cut frame as it came,
+    None if the camera scaled it, and ``missing`` (h, w) bool where it has no measurement.
     """
 
     def __init__(self, config: IrConfig) -> None:
@@ -41,6 +43,8 @@ class ThermalScaler:
         self._range: np.ndarray | None = None  # low percentile, median, high percentile
         self._recognized: set[float] = set()
         self.seen: np.ndarray | None = None
+        self.counts: np.ndarray | None = None
+        self.missing: np.ndarray | None = None
         self.remarks: dict[str, str] = {}
 
     def scale(self, counts: np.ndarray) -> np.ndarray:
@@ -59,6 +63,10 @@ class ThermalScaler:
         counts = self._cropped(counts)
         mode = self._mode(counts)
         missing = self._find_missing(counts, mode)
+        is_scaled = counts.dtype == np.uint8 or (counts.dtype, mode) == (np.float32, 'passthrough')
+        self.counts, self.missing = None if is_scaled else counts, missing
+        if problem := temperature.doubt(self.counts, missing, self._config):
+            self.remarks[temperature.SETTING] = problem
         low, high = self._limits(counts, missing, mode)
         if self._config.invert:
             low, high = high, low
@@ -82,7 +90,9 @@ class ThermalScaler:
         if top + bottom >= height or left + right >= width:
             what = f'{self._config.crop!r} leaves nothing of {width}x{height}'
             raise FrameError('no_data', f'ir.crop {what}')
-        self.remarks['ir.crop'] = f'{top} rows above, {bottom} below, {left} columns left, '
+        self.remarks['ir.crop'] = (
+            f'left out {top} rows above, {bottom} below, {left} columns left, '
+        )
         self.remarks['ir.crop'] += f'{right} right'
         return counts[top : height - bottom, left : width - right]
 
@@ -100,7 +110,7 @@ class ThermalScaler:
             missing[: rows.start] = missing[rows.stop :] = True
         if missing is not None:
             which = ', '.join(f'{value:g}' for value in sorted(values))
-            share = f'{100 * missing.mean():.2g} % of the pixels'
+            share = f'left out {100 * missing.mean():.2g} % of the pixels'
             self.remarks['ir.no_data'] = f'{share} (value {which})' if which else share
         return missing
 

@@ -130,10 +130,16 @@ def detection_array(
         position = make('Point2D', x=x, y=y)
         center = make('Pose2D', position=position, theta=0.0)
         box = make('BoundingBox2D', center=center, size_x=right - left, size_y=bottom - top)
-        named = make('ObjectHypothesis', class_id=classes[class_id], score=score)
-        found_one = make('ObjectHypothesisWithPose', hypothesis=named, pose=_no_pose(types))
+        found_one = hypothesis(types, classes[class_id], score)
         detections.append(make('Detection2D', header=head, results=[found_one], id='', bbox=box))
     return make('Detection2DArray', header=head, detections=detections)
+
+
+def hypothesis(types: MessageTypes, class_id: str, score: float) -> Any:
+    """Return a vision_msgs/ObjectHypothesisWithPose without a pose."""
+    named = types.make('vision_msgs/msg/ObjectHypothesis', class_id=class_id, score=score)
+    kind = 'vision_msgs/msg/ObjectHypothesisWithPose'
+    return types.make(kind, hypothesis=named, pose=_no_pose(types))
 
 
 def _no_pose(types: MessageTypes) -> Any:

@@ -17,9 +17,12 @@ from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import Source
+from tdfusion_ros.formats.temperature_messages import by_name
+from tdfusion_ros.formats.temperature_messages import temperature_array
 
 DETECTIONS, SKIPPED, OVERLAY = 'detections.json', 'skipped.json', 'overlay'
 STALLED = 'stalled.json'
+TEMPERATURES = '/detections/temperature'
 
 
 class BagSink:
@@ -72,6 +75,9 @@ class BagSink:
             put(topic, 'sensor_msgs/msg/Image', messages.image(types, head, pixels))
         boxes = messages.detection_array(types, head, result.detections, classes)
         put('/detections', 'vision_msgs/msg/Detection2DArray', boxes)
+        if (measured := result.detections.temperatures) is not None:
+            boxes = temperature_array(types, boxes, measured)
+            put(TEMPERATURES, 'vision_msgs/msg/Detection2DArray', boxes)
         drawn = foxglove.image_annotations(types, head, pair, result.detections, classes)
         put('/fused/annotations', foxglove.KIND, drawn)
 
@@ -129,6 +135,9 @@ class FolderSink:
         for box, score, class_id in result.detections.rows():
             row = {'class': self._classes[class_id], 'score': round(score, 6)}
             found.append({**row, 'box_xyxy': [round(v, 3) for v in box]})
+        if (measured := result.detections.temperatures) is not None:
+            for row, values in zip(found, by_name(measured), strict=True):
+                row |= values
 
     def __enter__(self) -> 'FolderSink':
         return self

@@ -25,12 +25,14 @@ from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.camera_info import describes
+from tdfusion_ros.formats.temperature_messages import temperature_array
 from tdfusion_ros.node import qos
 
 IMAGES = ('fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw', 'ir_registered/edges')
 FUSED, OVERLAY, IR, EDGES = IMAGES
 COMPRESSED = {topic: f'{topic}/compressed' for topic in (FUSED, OVERLAY)}
 ANNOTATIONS = 'fused/annotations'
+TEMPERATURES = 'detections/temperature'
 # From the stamp of the result, and from the arrival of the later image, to the publication;
 # stamp of ir minus stamp of rgb.
 TIMES = ('latency_ms', 'processing_ms', 'skew_ms')
@@ -48,6 +50,7 @@ class Outputs:
             **dict.fromkeys(COMPRESSED.values(), CompressedImage),
             'fused/camera_info': CameraInfo,
             'detections': Detection2DArray,
+            TEMPERATURES: Detection2DArray,
             'label_info': LabelInfo,
             **{f'~/debug/{name}': Float64 for name in TIMES},
         }
@@ -83,6 +86,11 @@ class Outputs:
         """Return whether a subscriber needs the fused image; else the network may omit it."""
         return any(self._has_subscriber(topic) for pair in COMPRESSED.items() for topic in pair)
 
+    def wants_temperatures(self, kelvin_per_count: float) -> bool:
+        """Return whether a subscriber sees temperatures; labels have them only in kelvin."""
+        labeled = (OVERLAY, COMPRESSED[OVERLAY], ANNOTATIONS) if kelvin_per_count else ()
+        return any(map(self._has_subscriber, (TEMPERATURES, *labeled)))
+
     def destroy(self) -> None:
         """Destroy all publishers."""
         for publisher in self._publishers.values():
@@ -101,9 +109,11 @@ class Outputs:
             self.announce(score_threshold)
         header = messages.header(self._types, pair.reference)
         found = result.detections
-        self._publishers['detections'].publish(
-            messages.detection_array(self._types, header, found, self._classes)
-        )
+        boxes = messages.detection_array(self._types, header, found, self._classes)
+        self._publishers['detections'].publish(boxes)
+        if found.temperatures is not None and self._has_subscriber(TEMPERATURES):
+            measured = temperature_array(self._types, boxes, found.temperatures)
+            self._publishers[TEMPERATURES].publish(measured)
         if self._has_subscriber(ANNOTATIONS):
             self._publishers[ANNOTATIONS].publish(
                 foxglove.image_annotations(self._types, header, pair, found, self._classes)

@@ -14,13 +14,14 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import RequestError
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.core.temperature import SETTING
 from tdfusion_ros.formats.messages import camera_info_values
 from tdfusion_ros.formats.saved_pairs import save_pair
 from tdfusion_ros.node.configured import Configured
 from tdfusion_ros.node.inputs import Inputs
 from tdfusion_ros.node.rate_limit import RateLimit
 
-IR_REMARKS = ('ir.no_data', 'ir.crop')
+IR_REMARKS = ('ir.no_data', 'ir.crop', SETTING)
 NO_PAIR = 'there is no pair yet; see /diagnostics for the reason'
 
 
@@ -91,6 +92,7 @@ class Receiving:
     def _use(self, config: FusionConfig) -> None:
         self._config = config
         self._rate_limit = RateLimit(config.max_rate_hz)
+        self._has_doubted = False  # the temperatures, of these settings
 
     def _submit(self, pair: FramePair, arrived: float) -> None:
         """Submit a pair to the worker, with the live parameters of this moment."""
@@ -141,7 +143,11 @@ class Receiving:
             self._counters.count('lost.unsubscribed', job.pair.mode == 'fused')
             return
         pipeline.reconfigure(job.config)
-        result = pipeline.process_pair(job.pair, fused=outputs.wants_fused())
+        measured = outputs.wants_temperatures(job.config.ir.kelvin_per_count)
+        result = pipeline.process_pair(job.pair, fused=outputs.wants_fused(), measured=measured)
+        if (doubt := pipeline.remarks.get(SETTING)) and not self._has_doubted:
+            self._has_doubted = True
+            self._logger.warn(f'{SETTING}: {doubt}')
         processed = monotonic()
         with self._publish_lock:
             if not self.is_receiving:  # closed meanwhile

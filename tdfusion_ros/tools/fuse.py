@@ -85,11 +85,11 @@ def run(options: argparse.Namespace) -> int:
         modes: Counter[str] = Counter()
         skews_ms: list[float] = []
         dropped: Counter[str] = Counter()
-        left_out: dict[str, str] = {}
+        remarks: dict[str, str] = {}
         for pair in tqdm(source, total=source.total, unit='pair', disable=None):
             try:
                 sink.write(pair, pipeline.process_pair(pair))
-                left_out |= pipeline.remarks
+                remarks |= pipeline.remarks
                 modes[pair.mode] += 1
                 if pair.skew_ns is not None and pair.mode == 'fused':
                     skews_ms.append(pair.skew_ns / 1e6)
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
                 if pair.stem:
                     source.skipped[pair.stem] = str(error)
     _print_summary(options.output, source, modes, dropped)
-    _print_pairs(skews_ms if to_bag else [], left_out)
+    _print_pairs(skews_ms if to_bag else [], remarks)
     if not modes:
         raise BagError(f'no pair was fused: {why_no_pair(source, config.sync)}')
     if not isinstance(sink, VideoSink):
@@ -181,15 +181,15 @@ def _print_summary(
             print(f'while a camera stalled: {what} (see docs/thermal.md)')
 
 
-def _print_pairs(skews_ms: list[float], left_out: dict[str, str]) -> None:
-    """Print the skew of the pairs, and what was left out of ir images, by the setting's name."""
+def _print_pairs(skews_ms: list[float], remarks: dict[str, str]) -> None:
+    """Print the skew of the pairs, and the remarks on ir images, by the setting's name."""
     if skews_ms:
         print(
             f'ir minus rgb stamps of the pairs: median {median(skews_ms):.1f} ms, largest '
             f'{max(skews_ms, key=abs):.1f} ms'
         )
-    for name, remark in sorted(left_out.items()):
-        print(f'{name}: left out {remark}')
+    for name, remark in sorted(remarks.items()):
+        print(f'{name}: {remark}')
 
 
 def _view_command(options: argparse.Namespace) -> str:

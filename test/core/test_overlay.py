@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.data import Temperatures
 from tdfusion_ros.core.overlay import COLORS
 from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.overlay import draw_edges
 from tdfusion_ros.core.overlay import EDGES
+from tdfusion_ros.core.overlay import label_of
 
 CLASSES = ('person', 'bicycle', 'car')
 
@@ -38,6 +42,17 @@ def test_more_classes_than_colors_are_drawn():
     names = [f'class {i}' for i in range(20)]
     canvas = draw(np.zeros((99, 99, 3), np.uint8), found([9, 40, 80, 90], class_ids=[19]), names)
     assert canvas.any()
+
+
+def test_label_has_the_highest_temperature_in_celsius_where_it_is_known():
+    assert label_of('person', 0.834, 36.44) == 'person 0.83 36.4 C'
+    image, plain = np.zeros((240, 320, 3), np.uint8), found([40, 60, 80, 90], [150, 60, 190, 90])
+    counts = np.array([(7000, 7100, 7740), (np.nan, np.nan, np.nan)])
+    warm = replace(plain, temperatures=Temperatures(counts, counts * 0.04))
+    assert warm.highest_c == pytest.approx([36.45, np.nan], nan_ok=True)
+    changed = (draw(image, warm, CLASSES) != draw(image, plain, CLASSES)).any(axis=(0, 2))
+    assert changed[80:140].any()
+    assert not changed[150:].any()
 
 
 @pytest.mark.parametrize(

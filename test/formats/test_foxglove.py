@@ -1,5 +1,6 @@
 """Detections as Foxglove draws them, in the message classes of bags."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.data import Temperatures
 from tdfusion_ros.core.overlay import COLORS
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import messages
@@ -52,6 +54,13 @@ def test_each_box_is_a_closed_line_with_a_text_in_the_color_of_its_class():
     for text, box in zip(made.texts, made.points, strict=True):
         assert rgb(text.background_color) == rgb(box.outline_color)
         assert rgb(text.text_color) == (0, 0, 0)
+
+
+def test_text_has_the_highest_temperature_where_it_is_known():
+    kelvin = np.array([(290, 300, 309.59), (290, 300, 310), (np.nan, np.nan, np.nan)])
+    warm = replace(FOUND, temperatures=Temperatures(kelvin * 25, kelvin))
+    texts = [text.text for text in annotations(warm).texts]
+    assert texts == ['car 0.76 36.4 C', 'person 0.50 36.9 C', 'bicycle 0.25']
 
 
 def test_text_is_above_its_box_and_never_outside_of_the_image():

@@ -9,6 +9,7 @@ from rig.stage import ROOT
 
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.temperature_messages import values_of
 
 LIVE = {name for name, _, facts in settings() if facts['live']}
 
@@ -16,7 +17,8 @@ LIVE = {name for name, _, facts in settings() if facts['live']}
 @pytest.fixture(scope='module')
 def client(shared_stage):
     """Return a client of a node that fuses the first pair of the demo."""
-    return shared_stage.run(listen=('detections', 'ir_registered/image_raw'), make_pair=real_pair)
+    topics = 'detections', 'detections/temperature', 'ir_registered/image_raw'
+    return shared_stage.run(listen=topics, make_pair=real_pair)
 
 
 @pytest.fixture(scope='module')
@@ -89,6 +91,46 @@ def test_thermal_scaling_takes_effect_at_the_next_pair(client, manager):
     assert manager.set_all(fixed | {'ir.invert': False}) == ''
     seen = pictures.pixels(next_result(client)['ir_registered/image_raw'])
     np.testing.assert_allclose(seen, REAL[1], atol=1)
+
+
+def test_temperatures_are_measured_and_in_kelvin_once_the_scale_is_set(client, manager):
+    def measured():
+        found = next_result(client)
+        boxes, array = (found[t].detections for t in ('detections', 'detections/temperature'))
+        assert [one.bbox for one in array] == [one.bbox for one in boxes]
+        return [(one.bbox, values_of(one)) for one in array]
+
+    for _, values in measured():
+        assert [*values][1:] == ['count_min', 'count_median', 'count_max']
+    assert manager.set_all({'ir.kelvin_per_count': 0.13, 'ir.kelvin_offset': 10.0}) == ''
+    counts = REAL[1].astype(np.uint16) * 64
+    found = measured()
+    assert len(found) >= 3
+    for box, values in found:
+        assert values['kelvin_max'] == pytest.approx(0.13 * values['count_max'] + 10)
+        x, y = box.center.position.x, box.center.position.y
+        rows, columns = (
+            slice(round(at - size / 2), round(at + size / 2))
+            for at, size in ((y, box.size_y), (x, box.size_x))
+        )
+        inside = counts[rows, columns][1:-1, 1:-1]
+        assert values['count_min'] <= inside[inside > 0].min()
+        assert values['count_max'] >= inside.max()
+        assert values['count_median'] == pytest.approx(np.median(inside), rel=0.05)
+
+
+def test_reason_why_there_are_no_temperatures_is_in_the_diagnostics_and_logged_once(
+    client, manager
+):
+    assert manager.set('ir.kelvin_per_count', 0.04) == ''
+    for shift in range(3):  # new images: neither camera stalls
+        rgb, ir = (np.roll(pixels, shift, axis=0) for pixels in REAL)
+        stamp_ns = client.next_stamp_ns()
+        rgb = pictures.image(rgb, 'rgb8', pictures.header(stamp_ns, 'rgb'))
+        ir = pictures.image(ir, 'mono8', pictures.header(stamp_ns, 'ir'))
+        client.fuse(rgb, ir, 'detections')
+    assert 'AGC' in client.status().values['ir.kelvin_per_count']
+    assert len([line for line in client.process.lines('WARN') if 'AGC' in line]) == 1
 
 
 def test_a_float_stays_a_float_whatever_is_set(client, manager):

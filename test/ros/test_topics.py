@@ -63,10 +63,12 @@ def test_compressed_outputs_are_the_raw_ones_as_jpeg(client):
 def test_an_empty_scene_publishes_an_empty_array(client):
     head = pictures.header(client.next_stamp_ns(), 'rgb_optical_frame')
     black = np.zeros((*pictures.SMALL_HW, 3), np.uint8)
-    ramp = np.tile(np.arange(pictures.SMALL_HW[1], dtype=np.uint8), (pictures.SMALL_HW[0], 1))
-    found = client.fuse(pictures.image(black, 'rgb8', head), pictures.image(ramp, 'mono8', head))
-    assert found['detections'].header == head
-    assert found['detections'].detections == []
+    levels = np.arange(pictures.SMALL_HW[1], dtype=np.uint8) * np.uint16(257)
+    ramp = np.tile(levels, (pictures.SMALL_HW[0], 1))
+    found = client.fuse(pictures.image(black, 'rgb8', head), pictures.image(ramp, 'mono16', head))
+    for topic in ('detections', 'detections/temperature'):
+        assert found[topic].header == head
+        assert found[topic].detections == []
     np.testing.assert_array_equal(
         pictures.pixels(found['overlay/image_raw']), pictures.pixels(found['fused/image_raw'])
     )

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.data import ZERO_CELSIUS_K
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.pair_counts import unpaired
 from tdfusion_ros.core.stamps import nearest_ns
 from tdfusion_ros.formats.messages import to_frame
+from tdfusion_ros.formats.temperature_messages import NAMES
 from tdfusion_ros.tools.view.recording import Recording
 from tdfusion_ros.tools.view.recording import TopicTimes
 
@@ -181,3 +183,16 @@ def summarize_classes(recording: Recording, most: int) -> list[ClassSummary]:
         images = len(np.unique(image[own]))
         summaries.append(ClassSummary(name, colors.index(name), count[index], images, scores))
     return summaries
+
+
+def summarize_temperatures(recording: Recording) -> list[tuple[str, int, list[str]]]:
+    """Return by class: how many were measured, and the lowest, median and highest, with unit."""
+    summaries = []
+    for name, rows in recording.temperatures.items():
+        found = np.array([[row.get(key, np.nan) for key in NAMES] for row in rows])
+        counts, celsius = found[:, :3], found[:, 3:] - ZERO_CELSIUS_K
+        celsius = celsius[np.isfinite(celsius).all(1)]
+        known, form = (celsius, '{:.1f} °C') if len(celsius) else (counts, '{:g}')
+        values = known[:, 0].min(), np.median(known[:, 1]), known[:, 2].max()
+        summaries.append((name, len(rows), [form.format(value) for value in values]))
+    return sorted(summaries, key=lambda one: (-one[1], one[0]))

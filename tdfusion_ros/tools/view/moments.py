@@ -16,6 +16,8 @@ from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.messages import to_frame
+from tdfusion_ros.formats.temperature_messages import from_names
+from tdfusion_ros.formats.temperature_messages import values_of
 from tdfusion_ros.tools.view.recording import best_hypothesis
 from tdfusion_ros.tools.view.recording import Recording
 
@@ -57,7 +59,7 @@ def _moment(result: Recording, source: Recording, stamp: int) -> Moment:
     else:
         ir = _thumbnail(result, 'registered', stamp)
     try:
-        array = result.message('detections', stamp)
+        array = result.message('temperatures', stamp) or result.message('detections', stamp)
     except FusionError:
         array = None
     if result.times('overlay').stamps_ns and not result.times('fused').stamps_ns:
@@ -95,7 +97,7 @@ def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) ->
 
 def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float) -> np.ndarray:
     """
-    Return a copy of a small image with its boxes, labels and scores.
+    Return a copy of a small image with its boxes, labels, scores and temperatures.
 
     :param image: (H, W, 3) or (H, W) uint8.
     :param array: a vision_msgs/Detection2DArray; boxes that are not finite are skipped.
@@ -104,7 +106,7 @@ def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
     limit, known = 2.0 * max(image.shape[:2]), list(names)
-    boxes, scores, classes = [], [], []
+    boxes, scores, classes, measured = [], [], [], []
     for detection in array.detections:
         center, box = detection.bbox.center.position, detection.bbox
         x, y, w, h = scale * np.array((center.x, center.y, box.size_x, box.size_y), np.float64)
@@ -116,10 +118,12 @@ def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float
         boxes.append(np.clip(corners, -limit, limit))
         scores.append(best.score)
         classes.append(known.index(best.class_id))
+        measured.append(values_of(detection))
     found = Detections(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(scores, np.float32),
         np.array(classes, np.int64),
+        temperatures=from_names(measured),
     )
     return draw(canvas, found, known)
 

@@ -16,12 +16,14 @@ from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.messages import cdr_stamp_ns
 from tdfusion_ros.formats.messages import STALL_STATUS
 from tdfusion_ros.formats.messages import stamp_ns
+from tdfusion_ros.formats.temperature_messages import NAMES
+from tdfusion_ros.formats.temperature_messages import values_of
 from tdfusion_ros.tools.view.result_folder import ResultFolder
 from tdfusion_ros.tools.view.rig_topics import Rig
 
 OWN_STATUS = '{}/[^/]*: (rgb stream|ir stream|sync|inference)'  # NAMESPACE/NODE: SUBJECT
 BAD_LEVELS = (1, 2)  # WARN and ERROR; a STALE status only waits for a cause reported elsewhere
-STAMPED = ('rgb', 'ir', 'fused', 'overlay', 'registered', 'detections')
+STAMPED = ('rgb', 'ir', 'fused', 'overlay', 'registered', 'detections', 'temperatures')
 
 
 @dataclass
@@ -95,6 +97,7 @@ class Recording:
     """
     A bag, and everything that a report needs from it except the images.
 
+    :param temperatures: by class, what was measured of each detection, by name.
     :param labels: class names in the order of their ids, from the LabelInfo message.
     :param alone: stamps of the results that ``tdfusion fuse`` made while a camera stalled [ns].
     :param unreadable: number of damaged messages by topic; they are left out.
@@ -105,6 +108,7 @@ class Recording:
     topics: dict[str, TopicTimes]
     detections: DetectionColumns = field(default_factory=DetectionColumns)
     node: NodeStatus = field(default_factory=NodeStatus)
+    temperatures: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     alone: set[int] = field(default_factory=set)
     unreadable: Counter[str] = field(default_factory=Counter)
@@ -140,13 +144,18 @@ def read_recording(reader: BagReader | ResultFolder, rig: Rig) -> Recording:
         try:
             if role in STAMPED:
                 stamp = cdr_stamp_ns(data)
-            if role in ('detections', 'diagnostics', 'labels'):
+            if role in ('detections', 'temperatures', 'diagnostics', 'labels'):
                 message = reader.deserialize(topic, data)
         except (BagError, struct.error, IndexError):
             recording.unreadable[topic] += 1
             continue
         if role == 'detections':
             recording.detections.add(len(times.stamps_ns), message.detections)
+        elif role == 'temperatures':
+            for one in message.detections:
+                if NAMES[0] in (values := values_of(one)):
+                    name = best_hypothesis(one).class_id
+                    recording.temperatures.setdefault(name, []).append(values)
         elif role == 'diagnostics':
             recording.node.add(time_ns, message.status, rig.namespace)
             if any(status.name == STALL_STATUS for status in message.status):
@@ -161,8 +170,9 @@ def read_recording(reader: BagReader | ResultFolder, rig: Rig) -> Recording:
 
 
 def best_hypothesis(detection: Any) -> Any:
-    """Return the hypothesis with the highest score of a vision_msgs/Detection2D."""
-    return max(detection.results, key=lambda result: result.hypothesis.score).hypothesis
+    """Return the hypothesis of a vision_msgs/Detection2D of the highest score, no temperature."""
+    found = (one.hypothesis for one in detection.results)
+    return max(found, key=lambda one: (one.class_id not in NAMES, one.score))
 
 
 def _number(values: dict[str, str], key: str) -> float:

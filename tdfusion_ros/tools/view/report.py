@@ -145,6 +145,7 @@ def _figures(result: Recording, source: Recording, sync: SyncConfig) -> dict[str
         'latency': latency,
         'node_latency': node_latency,
         'classes': classes,
+        'temperatures': analysis.summarize_temperatures(result),
         'class_keys': class_keys + [('gray', 'all others')] * (len(classes) > COLORED_CLASSES),
         'images_with_detections': len(np.unique(result.detections.image)),
         'rgb_chart': rgb and _rgb_chart(rgb, first_stamp_ns),

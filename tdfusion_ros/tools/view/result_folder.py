@@ -19,6 +19,10 @@ from tdfusion_ros.formats.sinks import DETECTIONS
 from tdfusion_ros.formats.sinks import OVERLAY
 from tdfusion_ros.formats.sinks import SKIPPED
 from tdfusion_ros.formats.sinks import STALLED
+from tdfusion_ros.formats.sinks import TEMPERATURES
+from tdfusion_ros.formats.temperature_messages import from_names
+from tdfusion_ros.formats.temperature_messages import NAMES
+from tdfusion_ros.formats.temperature_messages import temperature_array
 
 STAMP_DIGITS = 19  # of a name that is a time since 1970 [ns]
 IMAGE, ARRAY = 'sensor_msgs/msg/Image', 'vision_msgs/msg/Detection2DArray'
@@ -36,6 +40,8 @@ class ResultFolder:
     def __init__(self, path: Path) -> None:
         self.path, self.warnings = path, list[str]()
         self._found, self._stalls = _read(path / DETECTIONS), _read(path / STALLED)
+        lists = (rows for rows in self._found.values() if isinstance(rows, list))
+        self._measured = any(isinstance(r, dict) and NAMES[0] in r for rows in lists for r in rows)
         names = sorted(self._found)
         self.timed = all(len(n) == STAMP_DIGITS and n.isascii() and n.isdecimal() for n in names)
         self.timed = self.timed and all(int(n) < 2**31 * 10**9 for n in names)
@@ -49,8 +55,9 @@ class ResultFolder:
 
     def topics(self) -> dict[str, str]:
         """Return the message type of every topic."""
-        stall = {'/diagnostics': STALL} if self._stalls else {}
-        return {**dict.fromkeys(self._folders, IMAGE), '/detections': ARRAY, **stall}
+        others = {'/diagnostics': STALL} if self._stalls else {}
+        others |= {TEMPERATURES: ARRAY} if self._measured else {}
+        return {**dict.fromkeys(self._folders, IMAGE), '/detections': ARRAY, **others}
 
     def serialized(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
         """Yield topic, stamp [ns] and message as CDR, of images the header alone."""
@@ -59,8 +66,8 @@ class ResultFolder:
             for topic in topics:
                 if topic in self._folders:
                     message = self._image(stamp_ns, np.zeros((1, 1), np.uint8))
-                elif topic == '/detections':
-                    message = self._array(stamp_ns, self._found[name])
+                elif topic != '/diagnostics':
+                    message = self._array(stamp_ns, self._found[name], topic)
                 elif name in self._stalls:
                     message = self._stall(stamp_ns, self._stalls[name])
                 else:
@@ -78,12 +85,12 @@ class ResultFolder:
             pixels = read_image(self._folders[topic] / f'{name}.png')
             yield topic, at_ns, self._image(at_ns, pixels)
         else:
-            yield topic, at_ns, self._array(at_ns, self._found[name])
+            yield topic, at_ns, self._array(at_ns, self._found[name], topic)
 
     def _image(self, stamp_ns: int, pixels: np.ndarray) -> Any:
         return messages.image(bag_types(), _header(stamp_ns), pixels)
 
-    def _array(self, stamp_ns: int, rows: Any) -> Any:
+    def _array(self, stamp_ns: int, rows: Any, topic: str) -> Any:
         try:
             names = list(dict.fromkeys(str(row['class']) for row in rows))
             found = Detections(
@@ -91,12 +98,14 @@ class ResultFolder:
                 np.array([row['score'] for row in rows], np.float32).reshape(-1),
                 np.array([names.index(str(row['class'])) for row in rows], np.int64),
             )
+            measured = from_names(rows)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BagError(
                 f'{self.path / DETECTIONS} has an entry without class, score and box_xyxy: '
                 f'{error!r}'
             ) from None
-        return messages.detection_array(bag_types(), _header(stamp_ns), found, names)
+        array = messages.detection_array(bag_types(), _header(stamp_ns), found, names)
+        return temperature_array(bag_types(), array, measured) if topic == TEMPERATURES else array
 
     def _stall(self, stamp_ns: int, entry: Any) -> Any:
         known = entry if isinstance(entry, dict) else {}

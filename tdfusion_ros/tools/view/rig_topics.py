@@ -13,6 +13,7 @@ OUTPUTS = {  # role: name below the node's namespace, message type
     'overlay': ('/overlay/image_raw', IMAGE_TYPES[0]),
     'registered': ('/ir_registered/image_raw', IMAGE_TYPES[0]),
     'detections': ('/detections', 'vision_msgs/msg/Detection2DArray'),
+    'temperatures': ('/detections/temperature', 'vision_msgs/msg/Detection2DArray'),
     'labels': ('/label_info', 'vision_msgs/msg/LabelInfo'),
 }
 

@@ -32,6 +32,7 @@ PERIOD_NS = 100_000_000
 STALE = 3  # of diagnostic_msgs/DiagnosticStatus
 OUTPUTS = {
     'detections': Detection2DArray,
+    'detections/temperature': Detection2DArray,
     'fused/image_raw': Image,
     'fused/camera_info': CameraInfo,
     'fused/image_raw/compressed': CompressedImage,

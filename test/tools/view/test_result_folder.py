@@ -9,6 +9,9 @@ import pytest
 
 from tdfusion_ros.cli import main
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats import messages
+from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.report import render_report
 from tdfusion_ros.tools.view.result_folder import ResultFolder
 
@@ -56,6 +59,45 @@ def test_a_folder_made_of_folders_claims_no_times(folders, tmp_path, make, capsy
     assert len(page.images) == 3
     found = json.loads((tmp_path / 'out' / 'detections.json').read_text())
     assert f'{sum(map(len, found.values()))} detections, in ' in page.text
+
+
+def test_temperatures_are_in_the_folder_the_bag_and_both_reports(
+    write_bag, demo_records, tmp_path, make, capsys
+):
+    records, scale = [], ('-p', 'ir.kelvin_per_count=0.04')
+    for topic, time_ns, message in demo_records:
+        if topic.startswith('/ir/image'):
+            counts = to_frame(message).pixels.astype(np.uint16) * 12 + 6900
+            message = messages.image(bag_types(), message.header, counts)
+            topic = '/ir/image_raw'
+        records.append((topic, time_ns, message))
+    bag, pages = write_bag(tmp_path / 'bag', records), []
+    for to in ('bag', 'folder'):
+        fuse(bag, '-o', tmp_path / to / 'out', '--to', to, *scale)
+        html = tmp_path / f'{to}.html'
+        assert main(['view', str(tmp_path / to / 'out'), '-o', str(html)]) == 0
+        pages.append(make.page(html.read_text(encoding='utf-8')))
+    assert 'ir.kelvin_per_count' not in capsys.readouterr().out  # nothing to doubt
+    of_bag, of_folder = pages
+    person = of_folder.table('measured')['person']
+    assert person == of_bag.table('measured')['person']
+    rows = json.loads((tmp_path / 'folder' / 'out' / 'detections.json').read_text()).values()
+    people = [row for found in rows for row in found if row['class'] == 'person']
+    assert people
+    for row in people:
+        assert row['kelvin_max'] == pytest.approx(0.04 * row['count_max'], abs=1e-3)
+    lowest = min(row['kelvin_min'] for row in people) - 273.15
+    highest = max(row['kelvin_max'] for row in people) - 273.15
+    assert (person['lowest'], person['highest']) == (f'{lowest:.1f} °C', f'{highest:.1f} °C')
+    for one, other in zip(shown(of_folder), shown(of_bag), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_fuse_says_why_8_bits_have_no_temperature(folders, tmp_path, capsys):
+    fuse(*folders, '-o', tmp_path / 'out', '-p', 'ir.kelvin_per_count=0.04')
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if 'AGC' in one]
+    assert line.startswith('ir.kelvin_per_count: detections have no temperature')
+    assert 'count_min' not in (tmp_path / 'out' / 'detections.json').read_text()
 
 
 @pytest.mark.parametrize(
