@@ -90,4 +90,4 @@ def test_pixels_without_data_are_shown_as_rgb_and_reported(make, pipeline, demo_
     result = with_hole.process(pair.rgb, Frame(counts, 0))
     hole = np.s_[100:200, 300:400]
     np.testing.assert_array_equal(result.image[hole], pair.rgb.pixels[hole])
-    assert with_hole.remarks == {'ir.no_data': '3.3 % of the pixels (value 65535)'}
+    assert with_hole.remarks == {'ir.no_data': 'left out 3.3 % of the pixels (value 65535)'}
