@@ -188,11 +188,11 @@ def summarize_classes(recording: Recording, most: int) -> list[ClassSummary]:
 def summarize_temperatures(recording: Recording) -> list[tuple[str, int, list[str]]]:
     """Return by class: how many were measured, and the lowest, median and highest, with unit."""
     summaries = []
-    for name, rows in recording.temperatures.items():
-        found = np.array([[row.get(key, np.nan) for key in NAMES] for row in rows])
+    for name, columns in recording.temperatures.items():
+        found = np.array(columns).reshape(-1, len(NAMES))
         counts, celsius = found[:, :3], found[:, 3:] - ZERO_CELSIUS_K
         celsius = celsius[np.isfinite(celsius).all(1)]
         known, form = (celsius, '{:.1f} °C') if len(celsius) else (counts, '{:g}')
         values = known[:, 0].min(), np.median(known[:, 1]), known[:, 2].max()
-        summaries.append((name, len(rows), [form.format(value) for value in values]))
+        summaries.append((name, len(found), [form.format(value) for value in values]))
     return sorted(summaries, key=lambda one: (-one[1], one[0]))

@@ -97,7 +97,7 @@ class Recording:
     """
     A bag, and everything that a report needs from it except the images.
 
-    :param temperatures: by class, what was measured of each detection, by name.
+    :param temperatures: by class, the values of NAMES of each detection, one after another.
     :param labels: class names in the order of their ids, from the LabelInfo message.
     :param alone: stamps of the results that ``tdfusion fuse`` made while a camera stalled [ns].
     :param unreadable: number of damaged messages by topic; they are left out.
@@ -108,7 +108,7 @@ class Recording:
     topics: dict[str, TopicTimes]
     detections: DetectionColumns = field(default_factory=DetectionColumns)
     node: NodeStatus = field(default_factory=NodeStatus)
-    temperatures: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    temperatures: dict[str, array] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     alone: set[int] = field(default_factory=set)
     unreadable: Counter[str] = field(default_factory=Counter)
@@ -155,7 +155,8 @@ def read_recording(reader: BagReader | ResultFolder, rig: Rig) -> Recording:
             for one in message.detections:
                 if NAMES[0] in (values := values_of(one)):
                     name = best_hypothesis(one).class_id
-                    recording.temperatures.setdefault(name, []).append(values)
+                    columns = recording.temperatures.setdefault(name, array('d'))
+                    columns.extend(values.get(key, math.nan) for key in NAMES)
         elif role == 'diagnostics':
             recording.node.add(time_ns, message.status, rig.namespace)
             if any(status.name == STALL_STATUS for status in message.status):
