@@ -71,7 +71,7 @@ JPEG_QUALITY = 95
 class Thresholds:
     """How sure a detector must be."""
 
-    sure: float = 0.25
+    sure: float = 0.22
     """Mean score over the views from which a box is an object."""
     doubtful: float = 0.06
     """Mean score from which a box may be an object."""

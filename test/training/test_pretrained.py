@@ -1,5 +1,7 @@
 """The reader of pretrained weights: on files made here, and on the released one if it is there."""
 
+from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 import warnings
 
@@ -11,8 +13,11 @@ onnx = pytest.importorskip('onnx')
 
 from tdfusion_ros.compose.class_names import COCO  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
+from tdfusion_ros.nets.detector import Detector  # noqa: E402
+from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
 from tdfusion_ros.nets.yolox import Yolox  # noqa: E402
 from tdfusion_ros.nets.yolox import YoloxConfig  # noqa: E402
+from training.checkpoint import save_run  # noqa: E402
 from training.config import DetectionTask  # noqa: E402
 from training.method import pretrained  # noqa: E402
 from training.method.tasks import blend_with_start  # noqa: E402
@@ -94,6 +99,14 @@ def test_an_unknown_origin_is_warned_of_with_its_hash_and_every_origin_recorded(
     if RELEASED.is_file():
         config = DetectionTask(source='early', pretrained=str(RELEASED))
         assert 'YOLOX-Nano' in pretrained.origins(config)['pretrained']
+
+
+def test_a_run_that_starts_from_another_inherits_its_origin(tmp_path):
+    first, config = str(tmp_path / 'first'), DetectionTask(source='early')
+    network = Detector(DetectorConfig(3, inputs=4))
+    save_run(first, network, {'config': asdict(config), 'pretrained': 'somebody'})
+    config = replace(config, pretrained=first)
+    assert pretrained.origins(config) == {'pretrained': 'somebody'}
 
 
 def test_another_network_is_refused(tmp_path, whole, write_yolox):

@@ -16,6 +16,7 @@ from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
+from training.checkpoint import read_description
 from training.config import NETWORK_RUNS
 from training.config import TrainConfig
 from training.data.classes import correspondence
@@ -35,10 +36,17 @@ def is_pretrained(path: str) -> bool:
 
 
 def origins(config: TrainConfig) -> dict[str, str]:
-    """Return where pretrained weights of a run come from, ``pretrained``; or a ModelError."""
+    """
+    Return where pretrained weights of a run come from, ``pretrained``; or a ModelError.
+
+    A detector that starts from another run inherits where that one's weights come from.
+    """
     settings = (getattr(config, name, '') for name in NETWORK_RUNS)
     texts = [describe_file(path) for path in settings if is_pretrained(path)]
-    return {'pretrained': '; '.join(texts)} if texts else {}
+    start = getattr(config, 'pretrained', '')
+    if start and not is_pretrained(start):
+        texts.append(str(read_description(start).get('pretrained', '')))
+    return {'pretrained': '; '.join(texts)} if any(texts) else {}
 
 
 def describe_file(path: str) -> str:
