@@ -161,7 +161,7 @@ def build_rtx(bundle: Bundle, size_hw: tuple[int, int], folder: Path, target: st
     from tdfusion_ros.backends.rtx_compiler import Network
     from tdfusion_ros.backends.rtx_compiler import wrapped
 
-    plan = Network(bundle.engine_graph).plan(target, size_hw)
+    plan = Network(bundle.engine_graph).plan([target], (size_hw,) * 3)
     (folder / ort_rtx.ENGINE_FILE).write_bytes(wrapped(plan, bundle.engine_graph))
 
 

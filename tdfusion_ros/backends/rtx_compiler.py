@@ -5,6 +5,7 @@ Needs neither a GPU nor a driver, so another machine than the robot can do it. T
 Runtime that runs the result is in :mod:`tdfusion_ros.backends.ort_rtx`.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 import onnx
@@ -12,6 +13,8 @@ import tensorrt_rtx_bindings as tensorrt
 
 from tdfusion_ros.backends.ort_rtx import PROVIDER
 from tdfusion_ros.core.errors import ModelError
+
+Size = tuple[int, int]
 
 
 class Log(tensorrt.ILogger):
@@ -42,22 +45,31 @@ class Network:
             reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
             raise ModelError(f'TensorRT does not take the graph: {"; ".join(reasons)}')
 
-    def plan(self, target: str, size_hw: tuple[int, int]) -> bytes:
-        """Return an engine for a target, as ``sm89``, and one image size; or a ModelError."""
+    def plan(self, targets: Sequence[str], *ranges: tuple[Size, Size, Size]) -> bytes:
+        """
+        Return an engine; or a ModelError.
+
+        :param targets: the GPUs that it shall run on, as ``sm89``.
+        :param ranges: smallest, usual and largest image size, (H, W), of each profile.
+        """
         LOG.errors.clear()
         config = self._builder.create_builder_config()
         config.clear_flag(tensorrt.BuilderFlag.TF32)  # what is float32 is so on purpose
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(tensorrt.ComputeCapability, target.upper()), 0)
-        profile = self._builder.create_optimization_profile()
-        for index in range(self.definition.num_inputs):
-            tensor = self.definition.get_input(index)
-            shape = (*size_hw, *tuple(tensor.shape)[2:])
-            profile.set_shape(tensor.name, shape, shape, shape)
-        config.add_optimization_profile(profile)
+        config.num_compute_capabilities = len(targets)
+        for index, target in enumerate(targets):
+            capability = getattr(tensorrt.ComputeCapability, target.upper())
+            config.set_compute_capability(capability, index)
+        for sizes_hw in ranges:
+            profile = self._builder.create_optimization_profile()
+            for index in range(self.definition.num_inputs):
+                tensor = self.definition.get_input(index)
+                rest = tuple(tensor.shape)[2:]
+                profile.set_shape(tensor.name, *((*size_hw, *rest) for size_hw in sizes_hw))
+            config.add_optimization_profile(profile)
         plan = self._builder.build_serialized_network(self.definition, config)
         if plan is None:
-            raise ModelError(f'TensorRT cannot compile for {target}: {"; ".join(LOG.errors)}')
+            names = ', '.join(targets)
+            raise ModelError(f'TensorRT cannot compile for {names}: {"; ".join(LOG.errors)}')
         return bytes(plan)
 
 

@@ -166,7 +166,8 @@ def _write_half(folder: Path, fusion: Bundle, detector: Detector) -> str:
         return 'was not written: the fusion bundle has none'
     full = read_bundle(folder)
     try:
-        detector = replace(detector, file=detector.file.in_half())
+        in_half = detector.file.in_half(detector.layout.reads_levels)
+        detector = replace(detector, file=in_half)
         half = detector.joined(_load(fusion.half_graph)).SerializeToString()
         found = check_agreement(
             CpuBackend(half), CpuBackend(full.graph), full.contract, HALF_CHECK_HW

@@ -72,12 +72,31 @@ class DetectorFile:
                 f'{self.size_hw[1]}x{self.size_hw[0]}: {error}'
             ) from error
 
-    def in_half(self) -> 'DetectorFile':
-        """Return the detector in half precision."""
-        model = onnx.ModelProto()
-        model.CopyFrom(self.model)
-        converted = OnnxModel(float16.convert_float_to_float16(model))
+    def in_half(self, first_in_float: bool) -> 'DetectorFile':
+        """
+        Return the detector in half precision.
+
+        :param first_in_float: keep what reads or writes maps finer than stride 8 in float32; for
+            gray levels up to 255, which biases as large cancel (as ``torch_network.to_half``).
+        """
+        model = onnx.shape_inference.infer_shapes(self.model)
+        fine = {self.image.name} | {
+            value.name
+            for value in model.graph.value_info
+            if 64 * np.prod(_sides(value)[2:4]) > np.prod(self.size_hw) and len(_sides(value)) == 4
+        }
+        kept = []
+        for i, node in enumerate(model.graph.node):
+            node.name = f'{node.op_type}_{i}'  # the converter names nodes, and files may not
+            if node.op_type == 'Resize' and len(node.input) == 4:
+                node.input[2] = ''  # the converter would cast these scales, which are empty
+            if first_in_float and fine.intersection((*node.input, *node.output)):
+                kept.append(node.name)
+        converted = OnnxModel(float16.convert_float_to_float16(model, node_block_list=kept))
         converted.topological_sort()  # the converter appends its casts at the end
+        if first_in_float:
+            image = converted.model.graph.input[0]
+            image.type.tensor_type.elem_type = self.image.type.tensor_type.elem_type
         return replace(self, model=converted.model)
 
     def at_opset(self, version: int) -> 'DetectorFile':
@@ -131,7 +150,7 @@ def read_detector(path: Path, size_hw: tuple[int, int] | None = None) -> Detecto
         )
     image = inputs[0]
     kind = image.type.tensor_type
-    shape = [side.dim_value for side in kind.shape.dim]
+    shape = _sides(image)
     last = len(shape) == 4 and shape[1] not in (3, 4) and shape[3] in (3, 4)
     batch, channels, *sides = [shape[i] for i in (0, 3, 1, 2)] if last else (*shape, 0, 0)[:4]
     if len(shape) != 4 or batch > 1 or channels not in (3, 4) or kind.elem_type not in TYPES:
@@ -178,6 +197,10 @@ def _forget_shapes(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField('shape')
+
+
+def _sides(value: onnx.ValueInfoProto) -> list[int]:
+    return [side.dim_value for side in value.type.tensor_type.shape.dim]
 
 
 def _described(value: onnx.ValueInfoProto) -> str:

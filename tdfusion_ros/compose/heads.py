@@ -54,15 +54,19 @@ LABELED = """
 SIDES = """
     parts = Reshape(sides, split_shape)
     weights = Softmax<axis = -1>(parts)
-    steps = MatMul(weights, bins)
-    four = Squeeze(steps, last)
+    steps = Mul(weights, bins)
+    four = ReduceSum<keepdims = 0>(steps, last)
     distance = Mul(four, strides)
     left_top, right_bottom = Split<axis = -1, num_outputs = 2>(distance)
     low = Sub(centers, left_top)
     high = Add(centers, right_bottom)
     corners = Concat<axis = -1>(low, high)
 """
-"""NanoDet: a distribution over the distance to each side, in strides."""
+"""
+NanoDet: a distribution over the distance to each side, in strides.
+
+Its mean is no MatMul: TensorRT has no float32 product of matrices for compute capability 7.5.
+"""
 
 Outputs = Sequence[np.ndarray]
 Size = tuple[int, int]
@@ -230,7 +234,7 @@ def nanodet(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     )
     constants = {
         'split_shape': np.array([-1, 4, bins]),
-        'bins': np.arange(bins, dtype=np.float32)[:, None],
+        'bins': np.arange(bins, dtype=np.float32),
         'last': np.array([-1]),
         'strides': strides,
         'centers': points * strides + (strides - 1) / 2,

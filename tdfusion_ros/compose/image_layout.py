@@ -67,6 +67,11 @@ class Layout:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (255.0,)
 
+    @property
+    def reads_levels(self) -> bool:
+        """Whether the detector reads gray levels as they are, up to 255."""
+        return set(self.std) == {1.0}
+
     def __str__(self) -> str:
         values = (' '.join(f'{v:g}' for v in part) for part in (self.mean, self.std))
         return '{}, (level - {}) / {}, fit {}'.format(self.order.upper(), *values, self.fit)

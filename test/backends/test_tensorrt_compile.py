@@ -19,7 +19,10 @@ from tdfusion_ros.backends.bundle import read_bundle  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
 
 TARGETS = ('sm75', 'sm80', 'sm86', 'sm89', 'sm120')
-SIZES = {'640x480': (480, 640), '1280x1024': (1024, 1280)}
+SIZES = {
+    '640x480': ((480, 640),) * 3,
+    '1280x1024': ((1024, 1280),) * 3,
+}
 GRAPHS = {'full': 'graph', 'half': 'half_graph'}
 
 
@@ -43,7 +46,7 @@ def test_tensorrt_compiles_every_shipped_bundle_whole(bundles, capsys, precision
         network = rtx_compiler.Network(getattr(bundle, GRAPHS[precision]))
         for target in TARGETS:
             begun = perf_counter()
-            plan = network.plan(target, SIZES[size])
+            plan = network.plan([target], SIZES[size])
             seconds = perf_counter() - begun
             assert len(plan) > 500_000  # the weights alone take more
             with capsys.disabled():
@@ -52,6 +55,16 @@ def test_tensorrt_compiles_every_shipped_bundle_whole(bundles, capsys, precision
                     f'{len(plan) / 1e6:.2f} MB | {seconds:.1f} s |',
                     end='',
                 )
+
+
+@pytest.mark.parametrize('precision', GRAPHS)
+def test_tensorrt_compiles_every_shipped_bundle_for_any_size(bundles, capsys, precision):
+    for bundle in bundles:
+        network = rtx_compiler.Network(getattr(bundle, GRAPHS[precision]))
+        plan = network.plan(TARGETS, ((32, 32), (480, 640), (2048, 2048)))
+        with capsys.disabled():
+            row = f'{bundle.contract.name} | 32 to 2048 | all targets | {precision}'
+            print(f'\n| {row} | {len(plan) / 1e6:.2f} MB |', end='')
 
 
 def test_convolutions_have_the_intended_precision(bundles):
@@ -81,7 +94,7 @@ def test_the_network_of_the_paper_compiles_in_half_precision():
     network = rtx_compiler.Network(program.model_proto.SerializeToString())
     assert convolutions(network) == {'HALF': 77}
     for target in ('sm86', 'sm120'):
-        assert network.plan(target, (32, 64))
+        assert network.plan([target], ((32, 64),) * 3)
 
 
 def test_images_stay_as_they_are_at_the_border_of_the_graph(bundles):
