@@ -200,6 +200,10 @@ def load_unfinished(
                 state.setdefault(int(index), {})[key] = value
             groups = optimizer.state_dict()['param_groups']
             optimizer.load_state_dict({'state': state, 'param_groups': groups})
+            for p, values in optimizer.state.items():
+                # A fused optimizer takes all for in one order: that of the weights in memory.
+                laid_out = {k: torch.empty_like(p).copy_(v) for k, v in values.items() if v.ndim}
+                values.update(laid_out)
     return progress
 
 

@@ -2,6 +2,7 @@
 Train a detector from scratch on every input with every seed, and compare them in a table.
 
     python -m training.compare data=DATA --fused ours=runs/learned fixed=runs/fusion --seeds 0 1 2
+    python -m training.compare data=DATA --seeds 0 1 2 --parallel 8      # on a GPU: 8 at a time
 
 Rows are the simple inputs (ir, rgb, average, maximum, early: both channels) and the fusion runs
 of --fused. All rows use the same settings (config/train/detector.yaml, then KEY=VALUE) and the
@@ -34,10 +35,10 @@ from training.config import result_settings
 from training.config import TrainConfig
 from training.config_reader import config_from_mapping
 from training.config_reader import load_config
-from training.data.batches import cache_samples
 from training.data.datasets import Sample
 from training.data.mixture import Data
 from training.data.mixture import open_data
+from training.loop.side_by_side import train_side_by_side
 from training.measure import predictors
 from training.measure import tables
 from training.measure.bootstrap import bootstrap_ap50
@@ -118,8 +119,7 @@ def train_and_measure(
         for row, config in zip(rows.values(), runs, strict=True):
             if not is_finished(config):
                 print(f'training {config.run}')
-                data = open_data(config.data, config.split)[: config.limit or None]
-                train(config, cache_samples(data))
+                train(config, open_data(config.data, config.split)[: config.limit or None])
             predict = predictors.run_predictor(config.run)
             found = [predict(sample) for sample in samples]
             table = tables.precision_table(samples, found, classes)
@@ -158,6 +158,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     add('--seeds', nargs='+', type=int, default=[0], help='default: 0')
     add('--split', default='val', help='split to measure on; default: val')
     add('--against', help='row that the others are compared with; default: the first')
+    add('--parallel', type=int, default=1, help='runs at a time, in processes; default: 1')
     add('-o', '--output', default='runs/compare', help='folder of the runs; default: runs/compare')
     return parser.parse_args(arguments)
 
@@ -171,6 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ConfigError(f'--against {reference}: the rows are {", ".join(rows)}')
     data = check_runs(rows, options.split)
     make_folder(options.output, 'folder', '-o')
+    if options.parallel > 1:
+        runs = [config for row in rows.values() for config in row.runs]
+        missing = [config for config in runs if not is_finished(config)]
+        train_side_by_side(missing, options.parallel)
     samples = list(data)
     train_and_measure(rows, samples, data.classes)
     how: dict[str, Any] = {'classes': data.classes, 'resamples': RESAMPLES}

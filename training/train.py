@@ -176,7 +176,7 @@ def run_steps(
     panel_pairs = panel_batch(samples, config.crop_hw).to(device)
 
     def make(step: int) -> Batch:
-        return make_batch(samples, config, config.batch_number(step)).to(device)
+        return make_batch(samples, config, config.batch_number(step), device)
 
     count = training.previous_batches
     previous = deque(map(make, range(max(0, first_step - count), first_step)), maxlen=count)

@@ -146,10 +146,10 @@ def interrupt(monkeypatch):
     from training import train
 
     def run(config, samples, at):
-        def make_batch(samples, config, step):
+        def make_batch(samples, config, step, device):
             if step == at:
                 raise KeyboardInterrupt
-            return train_batch(samples, config, step)
+            return train_batch(samples, config, step, device)
 
         train_batch = train.make_batch
         with monkeypatch.context() as patch:

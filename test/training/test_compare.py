@@ -1,4 +1,11 @@
+from dataclasses import replace
 import json
+from pathlib import Path
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -7,6 +14,8 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training import compare
 from training.checkpoint import save_run
+from training.compare import is_finished
+from training.loop.side_by_side import train_side_by_side
 from training.loop.state import save
 from training.train import open_run
 
@@ -42,6 +51,46 @@ def test_finished_runs_are_measured_but_not_trained_again(main, monkeypatch):
     assert main('--simple', 'ir') == table
     with pytest.raises(FusionError, match='other settings'):
         main('--simple', 'ir', setting='lr=0.1')
+
+
+def test_runs_side_by_side_end_as_one_after_the_other(main, tmp_path, monkeypatch, capsys):
+    options = ['--simple', 'ir', 'rgb', '--seeds', '3']
+    table = main(*options)
+    runs = [tmp_path / 'compare' / name for name in ('ir_3', 'rgb_3')]
+    weights = [(run / 'weights.safetensors').read_bytes() for run in runs]
+    for run in runs:
+        shutil.rmtree(run)
+    monkeypatch.setattr(compare, 'train', None)
+    assert main(*options, '--parallel', '2') == table
+    assert [(run / 'weights.safetensors').read_bytes() for run in runs] == weights
+    assert f'{runs[0]} is finished' in capsys.readouterr().out
+    assert all('4 pairs' in (run / 'output.txt').read_text() for run in runs)
+
+
+def test_a_failed_run_does_not_end_those_beside_it_and_is_named(short_run, tmp_path, capfd):
+    good, bad = (short_run('detection', source='ir', run=str(tmp_path / n)) for n in 'ab')
+    message = rf'^1 of 2 runs failed; .* {bad.run} \(training: .*gone is not a folder'
+    with pytest.raises(FusionError, match=message):
+        train_side_by_side([replace(bad, data=str(tmp_path / 'gone')), good], 2)
+    assert is_finished(good)
+    assert not capfd.readouterr().err
+
+
+def test_the_end_of_a_comparison_ends_its_runs(data_root, tmp_path, root):
+    output = tmp_path / 'compare'
+    options = ['steps=1000000', 'crop_hw=[64, 64]', 'batch=2', 'mosaic=0', f'data={data_root}']
+    options += ['--simple', 'ir', 'rgb', '--parallel', '2', '-o', str(output)]
+    command = [sys.executable, '-m', 'training.compare', *options]
+    process = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True)
+    logs = [output / f'{name}_0' / 'log.jsonl' for name in ('ir', 'rgb')]
+    while not all(log.is_file() for log in logs):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    commands = [path.read_bytes() for path in Path('/proc').glob('[0-9]*/cmdline')]
+    assert not any(str(output).encode() in command for command in commands)
 
 
 @pytest.mark.parametrize(

@@ -168,10 +168,10 @@ def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_res
     make_batch = training.train.make_batch
     for stop, message in ((1, 'nothing saved yet'), (2, 'saved at step 2: the same command')):
 
-        def stopped(samples, config, step, stop=stop):
+        def stopped(samples, config, step, device, stop=stop):
             if step == stop:
                 raise KeyboardInterrupt
-            return make_batch(samples, config, step)
+            return make_batch(samples, config, step, device)
 
         monkeypatch.setattr(training.train, 'make_batch', stopped)
         with pytest.raises(SystemExit, match=f'training: interrupted; {message}'):

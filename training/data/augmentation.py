@@ -185,8 +185,12 @@ def whole(sample: Sample) -> Batch:
     return collate([pad(sample)])
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples of one size into tensors."""
+def collate(samples: Sequence[Sample], device: torch.device | None = None) -> Batch:
+    """Stack samples of one size into tensors; images reach a device in 8 bits, not in 32."""
+
+    def stack(images: Sequence[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(images)).to(device)
+
     most = max(1, *(len(s.class_ids) for s in samples))
     boxes = torch.zeros(len(samples), most, 4)
     class_ids = torch.zeros(len(samples), most, dtype=torch.int64)
@@ -196,8 +200,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         boxes[row, :count] = torch.from_numpy(sample.boxes_xyxy)
         class_ids[row, :count] = torch.from_numpy(sample.class_ids)
         valid[row, :count] = torch.from_numpy(sample.class_ids != IGNORED)
-    rgb = torch.from_numpy(np.stack([s.rgb for s in samples])).permute(0, 3, 1, 2)
-    ir = torch.from_numpy(np.stack([s.ir for s in samples])).unsqueeze(1)
+    rgb = stack([s.rgb for s in samples]).permute(0, 3, 1, 2)
+    ir = stack([s.ir for s in samples]).unsqueeze(1)
     names = tuple(s.name for s in samples)
     masks, coverages = _masks(samples), _coverages(samples)
     known = next((s.labeled for s in samples if s.labeled is not None), None)
@@ -205,7 +209,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if known is not None:
         rows = [np.ones_like(known) if s.labeled is None else s.labeled for s in samples]
         labeled = torch.from_numpy(np.stack(rows))
-    mask = None if masks is None else torch.from_numpy(np.stack(masks)).long()
-    coverage = None if coverages is None else torch.from_numpy(np.stack(coverages))[:, None]
+    mask = None if masks is None else stack(masks).long()
+    coverage = None if coverages is None else stack(coverages)[:, None]
     images = rgb.float() / 255, ir.float() / 255
-    return Batch(names, *images, boxes, class_ids, valid, mask, labeled, coverage)
+    batch = Batch(names, *images, boxes, class_ids, valid, mask, labeled, coverage)
+    return batch if device is None else batch.to(device)

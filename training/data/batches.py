@@ -77,9 +77,11 @@ def augment(
     return crop
 
 
-def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Batch:
+def make_batch(
+    samples: Sequence[Sample], config: TrainConfig, step: int, device: torch.device | None = None
+) -> Batch:
     """
-    Return the batch of a step, or this process's share of it.
+    Return the batch of a step, or this process's share of it, on a device.
 
     A row depends on the seed and its position in the run alone, so neither threads nor processes
     change it. Every sample of a data set is used once before any is used twice.
@@ -89,7 +91,7 @@ def make_batch(samples: Sequence[Sample], config: TrainConfig, step: int) -> Bat
         place = step * config.batch + row
         rng = np.random.default_rng((config.seed, 1, place))
         rows.append(augment(samples, draw(place, sets, config.seed), config, rng))
-    return augmentation.collate(rows)
+    return augmentation.collate(rows, device)
 
 
 def choose_workers(wanted: int, device: torch.device) -> int:

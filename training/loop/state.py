@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import copy
 from dataclasses import asdict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,23 @@ class RunState:
         averages = {f'average_{name}': network for name, network in self.averages.items()}
         best = {f'best_{name}': network for name, network in self.best.networks.items()}
         return {**self.training.networks, **averages, **(best if self.validation else {})}
+
+    @cached_property
+    def followed(self) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """The tensors of all averages and those that they follow: first numbers, then counts."""
+        pairs = [
+            (value, current)
+            for name, average in self.averages.items()
+            for value, current in zip(
+                average.state_dict().values(),
+                self.training.networks[name].state_dict().values(),
+                strict=True,
+            )
+        ]
+        kinds = [
+            [p for p in pairs if p[0].is_floating_point() == moves] for moves in (True, False)
+        ]
+        return [([value for value, _ in kind], [of for _, of in kind]) for kind in kinds]
 
     def validates_after(self, step: int) -> bool:
         """Return whether the averages are validated after a step; always after the last one."""
@@ -97,16 +115,10 @@ def run_identity(config: TrainConfig) -> dict[str, Any]:
 def update_averages(state: RunState, step: int) -> None:
     """Move the averaged weights and statistics toward the networks after a step."""
     decay = min(state.config.ema_decay, (1 + step) / (10 + step))
-    for name, average in state.averages.items():
-        current = state.training.networks[name].state_dict()
-        moved: tuple[list[Tensor], list[Tensor]] = [], []
-        for key, value in average.state_dict().items():
-            if value.is_floating_point():
-                moved[0].append(value)
-                moved[1].append(current[key])
-            else:
-                value.copy_(current[key])
-        torch._foreach_lerp_(*moved, 1 - decay)  # few kernels instead of hundreds
+    moved, copied = state.followed
+    torch._foreach_lerp_(*moved, 1 - decay)  # few kernels instead of hundreds
+    if copied[0]:
+        torch._foreach_copy_(*copied)
 
 
 def write_run(state: RunState, description: Mapping[str, Any]) -> nn.Module:

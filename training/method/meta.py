@@ -228,7 +228,7 @@ def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> 
         group, state = groups[p], optimizer.state.get(p, {})
         if not state:
             raise ValueError('F must take a step before its optimizer has a preconditioner')
-        variance = state['exp_avg_sq'] / (1 - group['betas'][1] ** float(state['step']))
+        variance = state['exp_avg_sq'] / (1 - group['betas'][1] ** state['step'].double())
         factors[name] = group['lr'] / (variance.sqrt() + group['eps'])
     return factors
 
