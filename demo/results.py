@@ -16,6 +16,7 @@ from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.stamps import mutual_nearest
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.image_files import write_image
+from tdfusion_ros.formats.messages import object_id
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.analysis import causes_of_loss
@@ -107,7 +108,8 @@ def read_detections(message: Any) -> tuple[Detections, list[str]]:
     corners = np.hstack([centers - half, centers + half]) if best else np.empty((0, 4))
     scores = np.array([h.score for h in best], np.float32)
     ids = np.array([classes.index(h.class_id) for h in best], np.int64)
-    return Detections(corners.astype(np.float32), scores, ids), classes
+    object_ids = np.array([object_id(d) for d in message.detections], np.int64)
+    return Detections(corners.astype(np.float32), scores, ids, ids=object_ids), classes
 
 
 def title_row() -> np.ndarray:

@@ -3,7 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 import logging
+from math import isfinite
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,7 @@ class Result:
         scaled and registered to the rgb image.
     :param coverage: (H, W) float32 in [0, 1], read-only: 1 where the thermal camera sees, with a
         soft border; 0 where it does not see, where ``ir`` is 0 and ``image`` is the rgb image.
-    :param detections: boxes, scores and class ids, best first.
+    :param detections: boxes, scores, class ids and ids, best first.
     :param classes: the names of all classes of the model; a class id is an index into it.
     """
 
@@ -55,6 +57,11 @@ class Result:
     def scores(self) -> np.ndarray:
         """(N,) float32 in [0, 1], descending."""
         return self.detections.scores
+
+    @property
+    def ids(self) -> np.ndarray | None:
+        """(N,) int64 from 1: an object keeps its id; None without a stream or a tracker."""
+        return self.detections.ids
 
     @property
     def temperatures(self) -> Temperatures | None:
@@ -97,7 +104,7 @@ class Fuser:
         """The backend in use: ``cpu``, ``cuda`` or ``trt``."""
         return self._pipeline.backend.name
 
-    def __call__(self, rgb: np.ndarray, ir: np.ndarray) -> Result:
+    def __call__(self, rgb: np.ndarray, ir: np.ndarray, *, time_s: float | None = None) -> Result:
         """
         Fuse one rgb and one ir image, taken at the same time.
 
@@ -108,12 +115,21 @@ class Fuser:
             set by ``ir.normalization``; floating point must be in [0, 1] and is used as it is.
             (h, w, 3) is accepted if the three channels are equal. Without a calibration an
             ir image of another size is stretched to the size of rgb.
-        :raises ValueError: if an array has another shape or dtype, or float ir leaves [0, 1].
+        :param time_s: of a stream: when the images were taken, by any clock, for the tracker [s];
+            None: now.
+        :raises ValueError: if an array has another shape or dtype, float ir leaves [0, 1], or
+            ``time_s`` is not finite.
         :raises FusionError: if ir is in false colors, or the calibration maps nothing into it.
         """
-        frames = Frame(_checked_rgb(rgb), 0), Frame(_checked_ir(ir), 0)
+        stamp_ns = 0  # not tracked
         if self._stateless:
             self._pipeline.reset()
+        else:
+            time_s = monotonic() if time_s is None else time_s
+            if not isfinite(time_s):
+                raise ValueError(f'time_s must be a time in seconds, got {time_s}')
+            stamp_ns = 1 + round(time_s * 1e9)
+        frames = Frame(_checked_rgb(rgb), stamp_ns), Frame(_checked_ir(ir), stamp_ns)
         result = self._pipeline.process(*frames)
         pair = result.pair
         return Result(result.image, pair.ir, pair.coverage, result.detections, self.classes)
@@ -123,7 +139,8 @@ class Fuser:
         Return a fuser for the consecutive frames of one pair of cameras.
 
         It smooths the scaling of 16-bit ir over time, as the ROS node does, so that the image
-        does not flicker. It shares the backend with this one and starts without a history.
+        does not flicker, and gives detections ids that last. It shares the backend with this one
+        and starts without a history.
         """
         return Fuser(self._pipeline.fresh(), stateless=False)
 

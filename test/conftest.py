@@ -41,7 +41,7 @@ def bundle():
 
 @pytest.fixture(scope='session')
 def pipeline():
-    """Return the shipped model on the CPU, as by default; 8-bit frames leave no state in it."""
+    """Return the shipped model on the CPU, as by default; 8-bit frames leave only ids in it."""
     from tdfusion_ros.build import build_pipeline
     from tdfusion_ros.core.config import FusionConfig
 

@@ -115,6 +115,18 @@ def test_a_stream_smooths_the_thermal_range_and_another_one_starts_without_histo
     assert same(fuse.stream()(rgb, after), fuse(rgb, after))
 
 
+def test_a_stream_gives_ids_that_last_by_the_times_of_the_images(fuse, images):
+    stream = fuse.stream()
+    first, second = (stream(*images, time_s=time_s).ids.tolist() for time_s in (0.0, 1.0))
+    assert len(first) == len(stream(*images, time_s=1.5).labels) > 0
+    assert second == first == list(range(1, 1 + len(first)))
+    assert not set(stream(*images, time_s=60.0).ids.tolist()) & set(first)
+    assert fuse.stream()(*images).ids.tolist() == first  # without a time: now
+    assert fuse(*images).ids is None
+    with pytest.raises(ValueError, match='time_s must be a time in seconds, got nan'):
+        stream(*images, time_s=float('nan'))
+
+
 def test_draw_returns_a_copy_with_boxes(fuse, images):
     result = fuse(*images)
     before = result.image.copy()

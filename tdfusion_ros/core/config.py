@@ -211,6 +211,12 @@ class FusionConfig:
     max_detections: int = setting(
         100, 'Largest number of detections per image; the best are kept.', 1, 10_000, live=True
     )
+    tracker: str = setting(
+        'iou',
+        'Ids of detections: iou: an object keeps its id, as long as 2 s unseen; none: no ids.',
+        choices=('none', 'iou'),
+        live=True,
+    )
     class_filter: tuple[str, ...] = setting((), 'Classes to report; empty: all.', live=True)
     max_rate_hz: float = setting(
         0.0, 'Largest number of pairs fused per second; 0: no limit [Hz].', 0.0, 1000.0, live=True

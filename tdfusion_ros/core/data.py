@@ -118,24 +118,29 @@ class Detections:
     :param scores: (N,) float32 in [0, 1].
     :param class_ids: (N,) int64, indices into the contract's classes.
     :param temperatures: None: not measured, as in 8 bits.
+    :param ids: (N,) int64 from 1: an object keeps its id; None: not tracked.
     """
 
     boxes_xyxy: np.ndarray
     scores: np.ndarray
     class_ids: np.ndarray
     temperatures: Temperatures | None = None
+    ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self)
         _require(self.boxes_xyxy.shape == (count, 4), f'({count}, 4)', self.boxes_xyxy)
-        _require(self.class_ids.shape == (count,), f'({count},)', self.class_ids)
+        for column in (self.class_ids, self.ids):
+            if column is not None:
+                _require(column.shape == (count,), f'({count},)', column)
 
     def __len__(self) -> int:
         return len(self.scores)
 
-    def rows(self) -> Iterator[tuple[list[float], float, int]]:
-        """Yield box, score and class id of each detection as plain numbers."""
-        columns = self.boxes_xyxy, self.scores, self.class_ids
+    def rows(self) -> Iterator[tuple[list[float], float, int, int]]:
+        """Yield box, score, class id and id (0: none) of each detection as plain numbers."""
+        ids = np.zeros(len(self), np.int64) if self.ids is None else self.ids
+        columns = self.boxes_xyxy, self.scores, self.class_ids, ids
         return zip(*(column.tolist() for column in columns), strict=True)
 
     @property

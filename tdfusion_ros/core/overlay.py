@@ -1,6 +1,7 @@
 """Draw for people: labeled boxes on the fused image, edges of ir on the rgb image."""
 
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 from math import isnan
 from math import nan
 
@@ -19,14 +20,19 @@ WARNING = (180, 0, 0)
 EDGES = (255, 220, 0)
 
 
-def color_of(class_id: int) -> tuple[int, int, int]:
-    """Return the color of a class, R, G, B."""
-    return COLORS[class_id % len(COLORS)]
+def color_of(class_id: int, object_id: int = 0) -> tuple[int, int, int]:
+    """Return the color of an object that has an id, else of a class, R, G, B."""
+    if not object_id:
+        return COLORS[class_id % len(COLORS)]
+    # Hues that are the golden ratio apart: those of any few ids differ.
+    red, green, blue = hsv_to_rgb(object_id * 0.618034 % 1, 0.6, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def label_of(name: str, score: float, celsius: float = nan) -> str:
-    """Return the text at a box; ``celsius``: its highest temperature, NaN: not known."""
-    return f'{name} {score:.2f}' + ('' if isnan(celsius) else f' {celsius:.1f} C')
+def label_of(name: str, score: float, *, object_id: int = 0, celsius: float = nan) -> str:
+    """Return the text at a box; ``object_id`` 0: none; ``celsius`` NaN: not known."""
+    number = f' #{object_id}' if object_id else ''
+    return f'{name}{number} {score:.2f}' + ('' if isnan(celsius) else f' {celsius:.1f} C')
 
 
 def line_px(size_hw: tuple[int, int]) -> int:
@@ -45,11 +51,11 @@ def draw(
     """Return a copy of (H, W, 3) uint8 RGB with its detections and, if any, a warning on top."""
     canvas = image.copy()
     width, size = line_px(image.shape[:2]), text_scale(image.shape[:2])
-    for (box, score, class_id), celsius in zip(found.rows(), found.highest_c, strict=True):
-        color = color_of(class_id)
+    for (box, score, class_id, number), celsius in zip(found.rows(), found.highest_c, strict=True):
+        color = color_of(class_id, number)
         left, top, right, bottom = (round(v) for v in box)
         cv2.rectangle(canvas, (left, top), (right, bottom), color, width)
-        text = label_of(classes[class_id], score, celsius)
+        text = label_of(classes[class_id], score, object_id=number, celsius=celsius)
         (text_w, text_h), _ = cv2.getTextSize(text, FONT, size, 1)
         base = top - 3 if top > text_h + 6 else min(bottom + text_h + 4, image.shape[0] - 2)
         left = max(0, min(left, image.shape[1] - text_w - 2))

@@ -10,6 +10,8 @@ import numpy as np
 
 from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.calibration import Identity
+from tdfusion_ros.core.camera_monitor import is_repeated
+from tdfusion_ros.core.camera_monitor import probe
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.coverage import composite
@@ -28,6 +30,7 @@ from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.temperature import measure
 from tdfusion_ros.core.thermal import ThermalScaler
+from tdfusion_ros.core.tracker import Tracker
 
 STAGES = ('thermal', 'registration', 'network', 'postprocess')
 
@@ -56,7 +59,9 @@ class Pipeline:
         self._wanted = wanted_classes(config.class_filter, contract.classes)
         self._scaler = ThermalScaler(config.ir)
         self._registration = Registration(calibration)
+        self._tracker = Tracker()
         self._last_ns = 0
+        self._ir: tuple[np.ndarray | None, int] = None, 0  # a grid of the last new image, its time
         nothing = np.zeros((0, 0), np.float32)
         self._coverage = nothing, nothing  # of the last pair, and what the graph gets for it
 
@@ -65,8 +70,9 @@ class Pipeline:
         return Pipeline(self._config, self.contract, self._calibration, self.backend)
 
     def reset(self) -> None:
-        """Forget the thermal range of earlier frames."""
+        """Forget the thermal range and the objects of earlier frames."""
         self._scaler.reset()
+        self._tracker.reset()
         self._last_ns = 0
 
     @property
@@ -112,9 +118,23 @@ class Pipeline:
         size_hw, how = registered.size_hw, (self._config, self._wanted)
         found = detections(raw.boxes_xyxy, raw.scores, size_hw, *how)
         found = self._measured(pair, found, size_hw) if measured else found
+        stamp_ns = pair.reference.stamp_ns
+        if self._config.tracker == 'iou' and stamp_ns:  # images of files have none
+            found = self._tracker.update(found, stamp_ns, stale=self._is_stale(pair))
         marks_ns.append(perf_counter_ns())
         stage_ns = dict(zip(STAGES, np.diff(marks_ns).tolist(), strict=True))
         return FusionResult(image, found, registered, stage_ns)
+
+    def _is_stale(self, pair: FramePair) -> bool:
+        """Return whether ir shows the last image again: a shutter, a slow or a missing camera."""
+        grid, stamp_ns = (
+            None if pair.ir is None else probe(pair.ir.pixels),
+            pair.reference.stamp_ns,
+        )
+        if grid is not None and is_repeated(grid, self._ir[0]):
+            return 0 <= stamp_ns - self._ir[1] <= self._config.sync.max_age_ms * 1e6
+        self._ir = grid, stamp_ns
+        return False
 
     def _scale(self, pair: FramePair) -> np.ndarray | None:
         if pair.ir is None:

@@ -38,15 +38,15 @@ def image_annotations(
     font_px = FONT_PX * overlay.text_scale((height, width))
     line_px = float(overlay.line_px((height, width)))
     boxes, texts = [], []
-    for (box, score, class_id), celsius in zip(found.rows(), found.highest_c, strict=True):
+    for (box, score, class_id, number), celsius in zip(found.rows(), found.highest_c, strict=True):
         left, top, right, bottom = box
-        color = overlay.color_of(class_id)
+        color = overlay.color_of(class_id, number)
         corners = (left, top), (right, top), (right, bottom), (left, bottom)
         line = {'outline_color': _color(make, color), 'outline_colors': []}
         line |= {'fill_color': _color(make, color, 0.0), 'thickness': line_px}
         points = [make('Point2', x=x, y=y) for x, y in corners]
         boxes.append(make('PointsAnnotation', type=LINE_LOOP, points=points, **line))
-        label = overlay.label_of(classes[class_id], score, celsius)
+        label = overlay.label_of(classes[class_id], score, object_id=number, celsius=celsius)
         # Above the box, or below it if there is no room; inside the image.
         x = max(0.0, min(left, width - LETTER * font_px * len(label)))
         y = top if top >= LINE * font_px else min(bottom + LINE * font_px, float(height))

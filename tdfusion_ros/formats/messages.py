@@ -12,6 +12,7 @@ import copy
 from dataclasses import dataclass
 from functools import cache
 from functools import partial
+import re
 import struct
 import sys
 from typing import Any
@@ -119,19 +120,19 @@ def camera_info_values(info: Any) -> dict[str, Any]:
 def detection_array(
     types: MessageTypes, head: Any, found: Detections, classes: Sequence[str]
 ) -> Any:
-    """Return a vision_msgs/Detection2DArray; class_id is the name of the class."""
+    """Return a vision_msgs/Detection2DArray: class_id is the class name; id may be empty."""
 
     def make(name: str, **fields: Any) -> Any:
         return types.make(f'vision_msgs/msg/{name}', **fields)
 
     detections = []
-    for (left, top, right, bottom), score, class_id in found.rows():
+    for (left, top, right, bottom), score, class_id, number in found.rows():
         x, y = (left + right) / 2, (top + bottom) / 2
         position = make('Point2D', x=x, y=y)
         center = make('Pose2D', position=position, theta=0.0)
         box = make('BoundingBox2D', center=center, size_x=right - left, size_y=bottom - top)
-        found_one = hypothesis(types, classes[class_id], score)
-        detections.append(make('Detection2D', header=head, results=[found_one], id='', bbox=box))
+        what = {'id': str(number or ''), 'results': [hypothesis(types, classes[class_id], score)]}
+        detections.append(make('Detection2D', header=head, bbox=box, **what))
     return make('Detection2DArray', header=head, detections=detections)
 
 
@@ -140,6 +141,11 @@ def hypothesis(types: MessageTypes, class_id: str, score: float) -> Any:
     named = types.make('vision_msgs/msg/ObjectHypothesis', class_id=class_id, score=score)
     kind = 'vision_msgs/msg/ObjectHypothesisWithPose'
     return types.make(kind, hypothesis=named, pose=_no_pose(types))
+
+
+def object_id(detection: Any) -> int:
+    """Return the id of a vision_msgs/Detection2D, 0 if it has none or no number."""
+    return int(detection.id) if re.fullmatch('[0-9]{1,18}', detection.id) else 0
 
 
 def _no_pose(types: MessageTypes) -> Any:

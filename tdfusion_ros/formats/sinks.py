@@ -132,8 +132,9 @@ class FolderSink:
             drawn = draw(result.image, result.detections, self._classes, pair.warning)
             self._folder.write(f'{OVERLAY}/{pair.name}.png', encode_image(drawn)[1])
         found = self._detections[pair.name] = []
-        for box, score, class_id in result.detections.rows():
+        for box, score, class_id, object_id in result.detections.rows():
             row = {'class': self._classes[class_id], 'score': round(score, 6)}
+            row |= {'id': object_id} if object_id else {}
             found.append({**row, 'box_xyxy': [round(v, 3) for v in box]})
         if (measured := result.detections.temperatures) is not None:
             for row, values in zip(found, by_name(measured), strict=True):

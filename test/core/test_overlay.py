@@ -5,6 +5,7 @@ import pytest
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Temperatures
+from tdfusion_ros.core.overlay import color_of
 from tdfusion_ros.core.overlay import COLORS
 from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.overlay import draw_edges
@@ -38,6 +39,18 @@ def test_box_is_drawn_along_its_border_in_the_color_of_its_class(class_id):
     assert not canvas[50:85, 30:70].any()
 
 
+def test_an_object_keeps_its_color_when_its_class_changes_and_shows_its_id():
+    image, box = np.zeros((120, 160, 3), np.uint8), [20, 40, 80, 90]
+    first, second = (
+        draw(image, replace(found(box, class_ids=[i]), ids=np.array([3])), ('same',) * 3)
+        for i in (0, 2)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert tuple(first[90, 50]) == color_of(0, 3) == color_of(2, 3)
+    assert len({color_of(0, number) for number in range(1, 101)}) == 100
+    assert (draw(image, replace(found(box), ids=np.array([9])), ('same',)) != first).any()
+
+
 def test_more_classes_than_colors_are_drawn():
     names = [f'class {i}' for i in range(20)]
     canvas = draw(np.zeros((99, 99, 3), np.uint8), found([9, 40, 80, 90], class_ids=[19]), names)
@@ -45,7 +58,7 @@ def test_more_classes_than_colors_are_drawn():
 
 
 def test_label_has_the_highest_temperature_in_celsius_where_it_is_known():
-    assert label_of('person', 0.834, 36.44) == 'person 0.83 36.4 C'
+    assert label_of('person', 0.834, celsius=36.44) == 'person 0.83 36.4 C'
     image, plain = np.zeros((240, 320, 3), np.uint8), found([40, 60, 80, 90], [150, 60, 190, 90])
     counts = np.array([(7000, 7100, 7740), (np.nan, np.nan, np.nan)])
     warm = replace(plain, temperatures=Temperatures(counts, counts * 0.04))

@@ -33,6 +33,24 @@ def rgb_only(rgb):
     return FramePair(rgb, None, 'rgb_only', rgb, warning='NO IR 1.0 s')
 
 
+def test_ids_last_and_are_given_to_images_with_stamps_only(make):
+    tracked, size = make(), np.zeros((64, 64, 3), np.uint8)
+
+    def ids(stamp_ns):
+        found = tracked.process(Frame(size, stamp_ns), Frame(COLD, stamp_ns)).detections.ids
+        return None if found is None else found.tolist()
+
+    assert [ids(10**9), ids(2 * 10**9), ids(0), ids(3 * 10**9)] == [[1], [1], None, [1]]
+    tracked.reconfigure(from_mapping({'tracker': 'none'}))
+    assert ids(4 * 10**9) is None
+    tracked.reconfigure(from_mapping({'tracker': 'iou'}))
+    assert ids(4 * 10**9) == [1]
+    tracked.reset()
+    assert ids(4 * 10**9) == [2]
+    tracked = tracked.fresh()
+    assert ids(4 * 10**9) == [1]
+
+
 def test_fused_image_has_the_grid_of_the_rgb_image_and_shows_both(pipeline, demo_pairs):
     pair = demo_pairs[16]  # people in smoke
     fused = pipeline.process(pair.rgb, pair.ir).image

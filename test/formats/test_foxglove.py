@@ -9,6 +9,7 @@ import pytest
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import Temperatures
+from tdfusion_ros.core.overlay import color_of
 from tdfusion_ros.core.overlay import COLORS
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import messages
@@ -61,6 +62,18 @@ def test_text_has_the_highest_temperature_where_it_is_known():
     warm = replace(FOUND, temperatures=Temperatures(kelvin * 25, kelvin))
     texts = [text.text for text in annotations(warm).texts]
     assert texts == ['car 0.76 36.4 C', 'person 0.50 36.9 C', 'bicycle 0.25']
+
+
+def test_an_object_with_an_id_has_its_color_and_its_number():
+    made = annotations(replace(FOUND, ids=np.array([4, 11, 4])))
+    assert [text.text for text in made.texts] == [
+        'car #4 0.76',
+        'person #11 0.50',
+        'bicycle #4 0.25',
+    ]
+    assert [rgb(one.outline_color) for one in made.points] == [
+        color_of(0, number) for number in (4, 11, 4)
+    ]
 
 
 def test_text_is_above_its_box_and_never_outside_of_the_image():

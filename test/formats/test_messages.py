@@ -1,5 +1,7 @@
 """Messages of rosbags to numpy and back; test/ros does the same with rclpy."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -79,9 +81,24 @@ def test_detections_have_center_size_name_and_header(types, head):
     assert first.results[0].hypothesis.score == 0.75
     assert second.results[0].hypothesis.class_id == 'person'
     assert second.bbox.size_x == 5.5
+    assert [messages.object_id(detection) for detection in (first, second)] == [0, 0]
     for header in (sent.header, first.header, second.header):
         assert messages.stamp_ns(header) == FRAME.stamp_ns
         assert header.frame_id == 'rgb_optical_frame'
+
+
+def test_ids_of_detections_are_sent_and_read_back(types, head):
+    tracked = replace(FOUND, ids=np.array([12, 3]))
+    sent = serialized_and_back(messages.detection_array(types, head, tracked, CLASSES))
+    assert [detection.id for detection in sent.detections] == ['12', '3']
+    assert [messages.object_id(detection) for detection in sent.detections] == [12, 3]
+
+
+@pytest.mark.parametrize('text', ['', 'track_7', '-3', '1.5', '٣', '9' * 40])
+def test_an_id_of_another_program_that_is_no_number_is_none(types, head, text):
+    sent = messages.detection_array(types, head, FOUND, CLASSES).detections[0]
+    sent.id = text
+    assert messages.object_id(sent) == 0
 
 
 def test_label_info_names_every_class_by_its_number(types, head):

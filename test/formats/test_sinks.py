@@ -1,6 +1,7 @@
 """Results as a bag or a folder."""
 
 import copy
+from dataclasses import replace
 import json
 from types import SimpleNamespace
 
@@ -72,6 +73,11 @@ def test_folder_gets_fused_images_in_true_colors_and_the_detections(demo_pairs, 
     np.testing.assert_array_equal(cv2.imread(str(out / f'{name}.png'))[..., ::-1], IMAGE)
     box = {'class': 'person', 'score': 0.5, 'box_xyxy': [1.0, 2.0, 3.25, 4.0]}
     assert json.loads((out / 'detections.json').read_text()) == {name: [box]}
+    tracked = result_of(IMAGE, [1, 2, 3.25, 4])
+    tracked = replace(tracked, detections=replace(tracked.detections, ids=np.array([7])))
+    with FolderSink(out, CLASSES, replace=True) as sink:
+        sink.write(demo_pairs[0], tracked)
+    assert json.loads((out / 'detections.json').read_text()) == {name: [{'id': 7, **box}]}
 
 
 @pytest.fixture(scope='module')

@@ -120,7 +120,8 @@ def test_annotations_are_the_detections_of_the_same_image(demo_client, foxglove)
     assert len(made.points) == len(made.texts) == len(found)
     for box, text, detection in zip(made.points, made.texts, found, strict=True):
         hypothesis = detection.results[0].hypothesis
-        assert text.text == f'{hypothesis.class_id} {hypothesis.score:.2f}'
+        assert text.text == f'{hypothesis.class_id} #{detection.id} {hypothesis.score:.2f}'
+        assert int(detection.id) > 0
         assert text.timestamp == box.timestamp == rgb.header.stamp
         assert len(box.points) == 4
 

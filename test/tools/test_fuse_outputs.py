@@ -1,6 +1,7 @@
 """What ``tdfusion fuse`` writes, skips, lists and replaces."""
 
 import copy
+from itertools import islice
 import json
 from pathlib import Path
 import re
@@ -101,6 +102,29 @@ def test_overlays_are_written_on_request(folders, write_bag, demo_records, tmp_p
         )
         (_, _, array), *_ = reader.messages('/detections')
     assert (fused != overlay).any() == bool(array.detections)
+
+
+def test_people_in_smoke_keep_their_ids_while_the_thermal_camera_stalls(demo, write_bag, tmp_path):
+    with BagReader(demo) as reader:
+        records = [list(record) for record in islice(reader.messages(*reader.topics()), 4 * 19)]
+    ir = [record for record in records if record[0] == '/ir/image_raw']
+    for record in ir[6:15]:  # a shutter repeats the last image
+        record[2] = copy.copy(record[2])
+        record[2].data = ir[5][2].data
+    out = tmp_path / 'out'
+    assert fuse(write_bag(tmp_path / 'in', records), '-o', out, '--to', 'folder') == 0
+    found = json.loads((out / 'detections.json').read_text())
+    stalled = sorted(json.loads((out / 'stalled.json').read_text()))
+    assert len(stalled) > 5
+
+    def people(names):
+        rows = [row for name in names for row in found[name] if row['class'] == 'person']
+        return {row['id'] for row in rows if row['box_xyxy'][3] - row['box_xyxy'][1] > 100}
+
+    before, after = [n for n in found if n < stalled[0]], [n for n in found if n > stalled[-1]]
+    assert len(people(before)) == 2
+    assert not people(stalled[-3:])  # rgb alone shows nobody
+    assert people(before) < people(after)  # and somebody comes in
 
 
 def test_fuse_view_and_the_demo_count_the_same_possible_and_lost_pairs(

@@ -73,6 +73,7 @@ class ClassSummary:
     color: int
     count: int
     images: int
+    ids: int
     scores: Sequence[float]
 
 
@@ -180,8 +181,8 @@ def summarize_classes(recording: Recording, most: int) -> list[ClassSummary]:
         own = class_index == index
         known = score[own & np.isfinite(score)]
         scores = np.percentile(known if len(known) else np.nan, (0, 50, 100)).tolist()
-        images = len(np.unique(image[own]))
-        summaries.append(ClassSummary(name, colors.index(name), count[index], images, scores))
+        numbers = count[index], len(np.unique(image[own])), len(columns.ids[name])
+        summaries.append(ClassSummary(name, colors.index(name), *numbers, scores))
     return summaries
 
 

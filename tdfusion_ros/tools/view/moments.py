@@ -15,6 +15,7 @@ from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.image_files import encode_jpeg
+from tdfusion_ros.formats.messages import object_id
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.formats.temperature_messages import from_names
 from tdfusion_ros.formats.temperature_messages import values_of
@@ -97,7 +98,7 @@ def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) ->
 
 def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float) -> np.ndarray:
     """
-    Return a copy of a small image with its boxes, labels, scores and temperatures.
+    Return a copy of a small image with its boxes, labels, ids, scores and temperatures.
 
     :param image: (H, W, 3) or (H, W) uint8.
     :param array: a vision_msgs/Detection2DArray; boxes that are not finite are skipped.
@@ -106,7 +107,7 @@ def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
     limit, known = 2.0 * max(image.shape[:2]), list(names)
-    boxes, scores, classes, measured = [], [], [], []
+    boxes, scores, classes, ids, measured = [], [], [], [], []
     for detection in array.detections:
         center, box = detection.bbox.center.position, detection.bbox
         x, y, w, h = scale * np.array((center.x, center.y, box.size_x, box.size_y), np.float64)
@@ -119,11 +120,13 @@ def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float
         scores.append(best.score)
         classes.append(known.index(best.class_id))
         measured.append(values_of(detection))
+        ids.append(object_id(detection))
     found = Detections(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(scores, np.float32),
         np.array(classes, np.int64),
         temperatures=from_names(measured),
+        ids=np.array(ids, np.int64),
     )
     return draw(canvas, found, known)
 

@@ -2,6 +2,7 @@
 
 from array import array
 from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
@@ -37,16 +38,22 @@ class TopicTimes:
 
 @dataclass
 class DetectionColumns:
-    """One entry per detection: index of its message, place of its class in ``names``, score."""
+    """
+    One entry per detection: index of its message, place of its class in ``names``, score.
+
+    ``ids``: by class, the different ids of its detections.
+    """
 
     image: array = field(default_factory=partial(array, 'I'))
     class_index: array = field(default_factory=partial(array, 'I'))
     score: array = field(default_factory=partial(array, 'f'))
     names: dict[str, int] = field(default_factory=dict)
+    ids: dict[str, set[str]] = field(default_factory=partial(defaultdict, set))
 
     def add(self, image: int, detections: Iterable[Any]) -> None:
         """Add the vision_msgs/Detection2D of one image."""
-        for hypothesis in (best_hypothesis(one) for one in detections if one.results):
+        for hypothesis, name in ((best_hypothesis(d), d.id) for d in detections if d.results):
+            self.ids[hypothesis.class_id] |= {name} - {''}
             self.image.append(image)
             self.class_index.append(self.names.setdefault(hypothesis.class_id, len(self.names)))
             self.score.append(hypothesis.score)

@@ -97,9 +97,10 @@ class ResultFolder:
                 np.array([row['box_xyxy'] for row in rows], np.float32).reshape(-1, 4),
                 np.array([row['score'] for row in rows], np.float32).reshape(-1),
                 np.array([names.index(str(row['class'])) for row in rows], np.int64),
+                ids=np.array([row.get('id', 0) for row in rows], np.int64),
             )
             measured = from_names(rows)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise BagError(
                 f'{self.path / DETECTIONS} has an entry without class, score and box_xyxy: '
                 f'{error!r}'

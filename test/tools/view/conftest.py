@@ -62,11 +62,11 @@ def image(stamp_ns, pixels=np.full((6, 8, 3), 90, np.uint8)):  # noqa: B008 - ne
 
 
 def detections(stamp_ns, found):
-    """Return a message of [(class name, score)], each with the same box."""
+    """Return a message of [(class name, score)], all with the same box, numbered from 1."""
     boxes = np.array([(1, 1, 4, 5)] * len(found), np.float32).reshape(-1, 4)
     scores = np.array([score for _, score in found], np.float32)
     names = [name for name, _ in found]
-    every = Detections(boxes, scores, np.arange(len(found)))
+    every = Detections(boxes, scores, np.arange(len(found)), ids=1 + np.arange(len(found)))
     return messages.detection_array(TYPES, header(stamp_ns), every, names)
 
 

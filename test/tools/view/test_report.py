@@ -19,7 +19,7 @@ def drive(make):
     rng = np.random.default_rng(5)
     skews = rng.uniform(-9, 15, 20).round(3)
     delays = rng.uniform(20, 120, 20).round(3)
-    records, scores = [], {'person': [], 'car': []}
+    records, scores, ids = [], {'person': [], 'car': []}, {'person': set(), 'car': set()}
     for n in range(20):
         at = make.begin_ns + n * 100 * MS
         records.append((RGB, at + 2 * MS, make.image(at)))
@@ -31,13 +31,15 @@ def drive(make):
             continue
         found = [('person', s) for s in rng.uniform(0.3, 1, n % 3).astype(np.float32)]
         found += [('car', s) for s in rng.uniform(0.3, 1, n % 2).astype(np.float32)]
-        for name, score in found:
+        for number, (name, score) in enumerate(found):
             scores[name].append(float(score))
+            ids[name].add(number)
         done = at + 2 * MS + round(delays[n] * MS)
         records.append((FUSED, done, make.image(at)))
         records.append((DETECTIONS, done + 1, make.detections(at, found)))
     kept = [n for n in range(20) if n not in LOST]
-    return records, {'skews': skews[kept], 'delays': delays[kept], 'scores': scores, 'kept': kept}
+    truth = {'skews': skews[kept], 'delays': delays[kept], 'scores': scores, 'kept': kept}
+    return records, {**truth, 'ids': ids}
 
 
 def test_report_has_the_figures_of_the_bag(view, drive):
@@ -63,6 +65,7 @@ def test_report_has_the_figures_of_the_bag(view, drive):
             'class': name,
             'detections': str(len(scores)),
             'images with it': str(images),
+            'different ids': str(len(truth['ids'][name])),
             'lowest score': f'{min(scores):.2f}',
             'median score': f'{np.median(scores):.2f}',
             'highest score': f'{max(scores):.2f}',

@@ -1,0 +1,181 @@
+"""
+Count how often people change their ids, with and without the tracker, and time the tracker.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.tracking [--clips DIR]
+
+The demo bag, also with a thermal camera that stalls for 0.7 s in every 3 s; with DIR (``vi/`` and
+``ir/`` of M3SVD's ``Video/test``), two whole clips of 30 Hz, and every third frame of them.
+``m3svd_people.json`` has the people who are large enough to be told apart by eye, in keyframes of
+the clips, 8 to 12 frames apart: [frame, left, top, right, bottom], null where somebody is hidden.
+The boxes are detections that were assigned to people by eye, or drawn by hand; the frames between
+are interpolated.
+"""
+
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from itertools import pairwise
+import json
+from pathlib import Path
+import sys
+from time import thread_time_ns
+
+import numpy as np
+
+from demo.make_bag import CLIP
+from demo.make_bag import FIRST_FRAME
+from tdfusion_ros.build import build_pipeline
+from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.pipeline import Pipeline
+from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.core.synchronizer import Synchronizer
+from tdfusion_ros.core.tracker import centered
+from tdfusion_ros.core.tracker import overlaps
+from tdfusion_ros.core.tracker import Tracker
+from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.sources import BagSource
+from tdfusion_ros.formats.videos import VideoSource
+from tdfusion_ros.tools.bench.benchmark import demo_bag
+from tdfusion_ros.tools.bench.host import describe_environment
+from tdfusion_ros.tools.bench.host import environment
+
+CONFIG = FusionConfig(backend='cpu', tracker='iou')
+PEOPLE = json.loads(Path(__file__).with_name('m3svd_people.json').read_text())
+CLIP_HZ = 30
+STALL = range(20, 27)  # of each 30 frames of the demo bag
+MATCH = 0.5  # smallest IoU of a person and a detection
+COUNTS = (1, 10, 50, 100)
+RUNS = 300
+Frames = list[tuple[int, int, Detections]]  # frame of the clip, stamp [ns], detections
+
+
+def detect(pipeline: Pipeline, pairs: Iterable[FramePair], first_frame: int) -> Frames:
+    """Return what is detected in each pair, with the ids of the tracker."""
+    pipeline, found = pipeline.fresh(), Frames()
+    for pair in pairs:
+        at_ns = pair.reference.stamp_ns
+        passed_ns = at_ns - found[0][1] if found else 0
+        frame = first_frame + round(passed_ns * CLIP_HZ / 1e9)
+        found.append((frame, at_ns, pipeline.process_pair(pair).detections))
+    return found
+
+
+def stalling(pairs: Iterable[FramePair]) -> Iterator[FramePair]:
+    """Yield what the pairs become while the thermal camera repeats an image for 0.7 of 3 s."""
+    synchronizer, last = Synchronizer(CONFIG), None
+    for number, pair in enumerate(pairs):
+        assert pair.rgb is not None
+        assert pair.ir is not None
+        if last is None or number % 30 not in STALL:
+            last = pair.ir
+        yield from synchronizer.push('rgb', pair.rgb)
+        yield from synchronizer.push('ir', replace(last, stamp_ns=pair.ir.stamp_ns))
+    yield from synchronizer.finish()
+
+
+def people_at(clip: str, frame: int) -> dict[str, list[float]]:
+    """Return the boxes of the people whom a frame shows, by name."""
+    boxes = {}
+    for name, keyframes in PEOPLE[clip].items():
+        for first, second in pairwise(keyframes):
+            if first and second and first[0] <= frame <= second[0]:
+                weight = (frame - first[0]) / (second[0] - first[0])
+                boxes[name] = ((1 - weight) * np.array(first) + weight * np.array(second))[1:]
+    return boxes
+
+
+def count(clip: str, frames: Frames) -> dict[str, float]:
+    """Return how often the id of a person changes, and what belongs to it (CLEAR MOT)."""
+    latest: dict[str, int] = {}
+    found: Counter[tuple[str, int]] = Counter()
+    switches = shown = 0
+    for frame, _, detections in frames:
+        people = people_at(clip, frame)
+        shown += len(people)
+        names, boxes = list(people), centered(np.array(list(people.values())).reshape(-1, 4))
+        iou = overlaps(boxes, centered(detections.boxes_xyxy), np.zeros(len(boxes)))
+        ids = [row[-1] for row in detections.rows()]
+        # As in CLEAR MOT, an assignment that still holds is kept.
+        pairs = sorted(
+            (latest.get(names[i]) != ids[j], -iou[i, j], names[i], ids[j])
+            for i, j in np.argwhere(iou >= MATCH)
+        )
+        assigned: dict[str, int] = {}
+        for _, _, name, number in pairs:
+            if name not in assigned and number not in assigned.values():
+                assigned[name] = number
+        switches += sum(latest.get(name, number) != number for name, number in assigned.items())
+        found.update(assigned.items())
+        latest |= assigned
+    main = sum(max(n for (other, _), n in found.items() if other == name) for name in latest)
+    return {
+        'people': len(latest),
+        'shown': shown,
+        'found': found.total(),
+        'switches': switches,
+        'ids': len(found),
+        'main': 100 * main / max(1, found.total()),
+    }
+
+
+def number(frames: Frames) -> Frames:
+    """Return the frames with the place in the list as the id, as without a tracker."""
+    return [
+        (frame, at_ns, replace(found, ids=1 + np.arange(len(found))))
+        for frame, at_ns, found in frames
+    ]
+
+
+def scenes(pipeline: Pipeline, clips: Path | None) -> Iterator[tuple[str, str, Frames]]:
+    """Yield the name of each scene, its clip and what is detected."""
+    for text, change in (('demo bag, 10 Hz', iter), ('the same, ir stalls', stalling)):
+        with BagReader(demo_bag()) as reader:
+            pairs = change(BagSource(reader, reader.find(), CONFIG))
+            yield text, CLIP, detect(pipeline, pairs, FIRST_FRAME)
+    for clip in PEOPLE if clips else ():
+        rgb, ir = (Path(clips or '', one, f'{clip}.mp4') for one in ('vi', 'ir'))
+        for step in (1, 3):
+            pairs = islice(VideoSource(rgb, ir, CONFIG), 0, None, step)
+            yield f'{clip}, {CLIP_HZ // step} Hz', clip, detect(pipeline, pairs, 0)
+
+
+def cost_ms(detections: int) -> list[float]:
+    """Return p50 and p95 of the processor time for an image with this many objects [ms]."""
+    rng = np.random.default_rng(0)
+    places, sizes = rng.uniform(0, (640, 480), (detections, 2)), rng.uniform(20, 100)
+    speeds, tracker, times_ms = rng.normal(0, 1, (detections, 2)), Tracker(), []
+    for image in range(RUNS):
+        places = places + speeds
+        boxes = np.hstack((places, places + sizes)).astype(np.float32)
+        found = Detections(boxes, np.ones(len(boxes)), np.zeros(len(boxes), np.int64))
+        begun = thread_time_ns()
+        tracker.update(found, 10**18 + image * 33_333_333)
+        times_ms.append(1e-6 * (thread_time_ns() - begun))
+    return np.percentile(times_ms, (50, 95)).tolist()
+
+
+def main() -> int:
+    """Print both tables."""
+    parser = ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('--clips', type=Path, help='folder with the clips of M3SVD')
+    clips = parser.parse_args().clips
+    print(describe_environment(environment()))
+    print('| scene | ids | people | boxes shown | found | switches | ids of people | main id |')
+    print('|---|---|---|---|---|---|---|---|')
+    for text, clip, frames in scenes(build_pipeline(CONFIG), clips):
+        for name, given in (('place in the list', number(frames)), ('tracker', frames)):
+            row = count(clip, given)
+            columns = ' | '.join(f'{value:.0f}' for value in row.values())
+            print(f'| {text} | {name} | {columns} % |')
+    print('\n| objects | p50 [ms] | p95 [ms] |\n|---|---|---|')
+    for detections in COUNTS:
+        print(f'| {detections} | ' + ' | '.join(f'{ms:.2f}' for ms in cost_ms(detections)) + ' |')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

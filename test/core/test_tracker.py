@@ -1,0 +1,170 @@
+"""The tracker: which detections of consecutive images get the same id."""
+
+import numpy as np
+import pytest
+
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.tracker import KEEP_S
+from tdfusion_ros.core.tracker import Tracker
+
+RATES_HZ = (9, 30)
+WIDTH, HEIGHT = 40, 100
+START_NS = 1_700_000_000 * 10**9
+PERSON, BICYCLE = 0, 1
+
+
+def boxes(*centers_x, y=200, class_ids=None):
+    left = np.array(centers_x, np.float64).reshape(-1, 1) - WIDTH / 2
+    corners = np.hstack((left, left * 0 + y, left + WIDTH, left * 0 + y + HEIGHT))
+    ids = np.zeros(len(left), np.int64) if class_ids is None else np.array(class_ids)
+    return Detections(corners.astype(np.float32), np.full(len(left), 0.8, np.float32), ids)
+
+
+def follow(tracker, scene, until_s, hz, since_s=0.0):
+    """Return the ids at each moment; ``scene`` returns detections of a time [s]."""
+    times_s = np.arange(since_s, until_s, 1 / hz)
+    return [
+        tracker.update(scene(t), START_NS + round(t * 1e9)).ids.tolist() for t in times_s.tolist()
+    ]
+
+
+@pytest.fixture
+def tracker():
+    return Tracker()
+
+
+@pytest.mark.parametrize('hz', RATES_HZ)
+@pytest.mark.parametrize('speed_px_s', [0, 80, -200])
+def test_a_walking_person_keeps_its_id(tracker, hz, speed_px_s):
+    ids = follow(tracker, lambda t: boxes(320 + speed_px_s * t), 3, hz)
+    assert ids == [[1]] * len(ids)
+
+
+def test_a_person_who_runs_keeps_its_id_from_the_second_image_on(tracker):
+    ids = follow(tracker, lambda t: boxes(100 + 250 * t), 1, 9)  # 28 px, the box is 40 px wide
+    assert ids == [[1]] * len(ids)
+
+
+def test_somebody_who_is_seen_does_not_get_the_id_of_a_hidden_person_nearby(tracker):
+    def scene(t):
+        return boxes(300, 320) if t < 0.5 else boxes(300 if t < 1.5 else 315)
+
+    assert follow(tracker, scene, 1.9, 30)[-1] == [1]
+
+
+@pytest.mark.parametrize('hz', RATES_HZ)
+def test_the_id_is_kept_through_a_gap_of_a_second(tracker, hz):
+    """A shutter of the thermal camera, a smoke cloud, or a tree; twice the width of the box."""
+
+    def scene(t):
+        return boxes() if 1 <= t < 2 else boxes(200 + 80 * t)
+
+    ids = follow(tracker, scene, 3, hz)
+    assert {one for found in ids for one in found} == {1}
+
+
+@pytest.mark.parametrize('hz', RATES_HZ)
+def test_the_id_is_kept_while_no_image_comes_for_a_second(tracker, hz):
+    def scene(t):
+        return boxes(200 + 80 * t, 500)
+
+    before = follow(tracker, scene, 1, hz)
+    assert follow(tracker, scene, 3, hz, since_s=2.0)[0] == before[-1] == [1, 2]
+
+
+@pytest.mark.parametrize('hz', RATES_HZ)
+def test_boxes_of_a_repeated_image_do_not_stop_a_person(tracker, hz):
+    follow(tracker, lambda t: boxes(100 + 90 * t), 1, hz)
+    for t in np.arange(1, 1.5, 1 / hz):
+        found = tracker.update(boxes(190), START_NS + round(t * 1e9), stale=True)
+        assert found.ids.tolist() == [1]
+    assert follow(tracker, lambda t: boxes(100 + 90 * t), 3, hz, since_s=2.0)[-1] == [1]
+
+
+@pytest.mark.parametrize('hz', RATES_HZ)
+def test_two_people_who_cross_keep_their_ids_while_one_hides_the_other(tracker, hz):
+    def scene(t):
+        left, right = 200 + 90 * t, 560 - 90 * t
+        return boxes(left, right) if abs(left - right) > 0.7 * WIDTH else boxes(left)
+
+    ids = follow(tracker, scene, 4, hz)
+    assert [1] in ids  # hidden meanwhile
+    assert ids[0] == ids[-1] == [1, 2]
+
+
+@pytest.mark.parametrize('hz', RATES_HZ)
+def test_after_a_long_absence_the_id_is_new(tracker, hz):
+    def scene(t):
+        return boxes(320) if t < 1 or t > 1.2 + KEEP_S else boxes()
+
+    ids = follow(tracker, scene, 2 + KEEP_S, hz)
+    assert ids[0] == [1]
+    assert ids[-1] == [2]
+
+
+@pytest.mark.parametrize('back_s', [KEEP_S + 0.1, 3600.0, 1.7e9 - 1])
+def test_a_jump_back_in_time_forgets_all_objects(tracker, back_s):
+    assert follow(tracker, lambda t: boxes(320), 1, 30)[-1] == [1]
+    assert follow(tracker, lambda t: boxes(320), 2 - back_s, 30, since_s=1 - back_s)[-1] == [2]
+
+
+@pytest.mark.parametrize('step_ns', [0, -20_000_000, -1_900_000_000])
+def test_a_repeated_or_slightly_older_stamp_keeps_the_ids(tracker, step_ns):
+    tracker.update(boxes(100, 300), START_NS)
+    assert tracker.update(boxes(300, 100), START_NS + step_ns).ids.tolist() == [2, 1]
+    assert tracker.update(boxes(103, 303), START_NS + 33_000_000).ids.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize('jump_s', [10.0, 1e9])
+def test_a_jump_forward_in_time_gives_new_ids(tracker, jump_s):
+    tracker.update(boxes(320), START_NS)
+    assert tracker.update(boxes(320), START_NS + round(jump_s * 1e9)).ids.tolist() == [2]
+
+
+def test_a_class_that_flips_between_person_and_bicycle_keeps_the_id(tracker):
+    ids = follow(tracker, lambda t: boxes(320 + 60 * t, class_ids=[round(t * 30) // 4 % 2]), 2, 30)
+    assert ids == [[1]] * len(ids)
+
+
+def test_a_person_on_a_bicycle_and_the_bicycle_keep_their_ids_in_any_order(tracker):
+    def scene(t):
+        both = [(320 + 60 * t, PERSON), (325 + 60 * t, BICYCLE)]
+        both = both[::-1] if round(t * 30) % 3 else both
+        return boxes(*(x for x, _ in both), class_ids=[class_id for _, class_id in both])
+
+    for found, t in zip(follow(tracker, scene, 2, 30), np.arange(0, 2, 1 / 30), strict=True):
+        classes = scene(t).class_ids.tolist()
+        assert [found[classes.index(class_id)] for class_id in (PERSON, BICYCLE)] == [1, 2]
+
+
+def test_no_id_is_used_twice_also_after_a_reset(tracker):
+    seen = set()
+    for image in range(20):
+        if image % 7 == 6:
+            tracker.reset()
+        found = tracker.update(boxes(*range(60 + image, 600, 90)), START_NS + image * 10**10)
+        assert not seen & set(found.ids.tolist())
+        seen |= set(found.ids.tolist())
+    assert seen == set(range(1, 1 + len(seen)))
+
+
+def test_boxes_scores_and_classes_stay_as_detected(tracker):
+    for x in (100, 110, 120):
+        given = boxes(x, 3 * x, class_ids=[0, 2])
+        found = tracker.update(given, START_NS + x * 10**7)
+        for name in ('boxes_xyxy', 'scores', 'class_ids'):
+            assert getattr(found, name) is getattr(given, name)
+
+
+def test_noise_does_not_grow_the_memory_and_an_object_among_it_keeps_its_id(tracker):
+    rng = np.random.default_rng(0)
+    for image in range(60):
+        found = boxes(320, *rng.uniform(0, 30_000, 99))
+        ids = tracker.update(found, START_NS + image * 33_000_000).ids
+        assert ids[0] == 1
+        assert len(np.unique(ids)) == len(ids) == 100
+    assert len(tracker._tracks) <= 500
+
+
+def test_an_image_without_detections_has_no_ids(tracker):
+    assert tracker.update(boxes(), START_NS).ids.shape == (0,)
