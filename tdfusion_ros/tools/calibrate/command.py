@@ -17,6 +17,9 @@ from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.registration import check_view
+from tdfusion_ros.tools.calibrate import board_fit
+from tdfusion_ros.tools.calibrate import board_report
+from tdfusion_ros.tools.calibrate import board_views
 from tdfusion_ros.tools.calibrate import cameras
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate import output
@@ -32,6 +35,7 @@ from tdfusion_ros.tools.options import add_skip_bad
 from tdfusion_ros.tools.options import add_times
 from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
+from tdfusion_ros.tools.options import counted
 from tdfusion_ros.tools.options import open_source
 
 if TYPE_CHECKING:
@@ -45,9 +49,10 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         'calibrate',
         help='find which ir pixel belongs to each rgb pixel',
-        description='Write the calibration that the node reads, from one of three sources: image '
-        'pairs of a bag, two folders or two videos; points picked in both images (--points); or '
-        'camera_info of both cameras, the pose between them, and a distance (--depth-m with '
+        description='Write the calibration that the node reads, from one of four sources: image '
+        'pairs of a bag, two folders or two videos; pairs in which both cameras see a board '
+        '(--board); points picked in both images (--points); or camera_info of both '
+        'cameras, the pose between them, and a distance (--depth-m with '
         '--cameras or --rgb-info and --ir-info). See docs/calibration.md.',
     )
     option = parser.add_argument
@@ -59,6 +64,9 @@ def add(commands: Any) -> None:
     option('--model', choices=('auto', *MODELS), default='auto', help=text)
     option('--start', type=Path, metavar='POINTS', help='rough points, where matching starts')
     option('--points', type=Path, metavar='FILE', help='picked points: YAML, JSON or CSV')
+    text = "find a board: 'discs 4x6' or 'checkerboard 6x8' (rows x columns; inner corners)"
+    option('--board', nargs=2, metavar=('KIND', 'SIZE'), help=text)
+    option('--spacing-m', type=float, help='between neighboring discs or corners of the board [m]')
     option('--cameras', action='store_true', help="use the bag's camera_info and /tf_static")
     for stream in ('rgb', 'ir'):
         option(f'--{stream}-info', type=Path, metavar='FILE', help='camera_calibration YAML')
@@ -82,18 +90,22 @@ def run(options: argparse.Namespace) -> int:
     if options.pairs < 1:
         raise ConfigError(f'--pairs must be at least 1, got {options.pairs}')
     from_cameras = options.cameras or options.rgb_info or options.ir_info
-    if options.points and from_cameras:
-        raise ConfigError('--points and camera_info exclude each other; choose one')
+    if options.points and (from_cameras or options.board):
+        raise ConfigError('--points, --board and camera_info exclude each other; choose one')
     pairs = None
     if options.input:
-        config, number = config_of(options), 1 if from_cameras else options.pairs
+        config = config_of(options)
+        number = 1 if from_cameras and not options.board else options.pairs
         with ExitStack() as stack:
             source = open_source(options, config, stack)
             pairs = read_pairs(source, number, config)
         for line in (*source.errors.values(), *source.remarks()):
             print(f'note: {line}')
     calibration: Homography | Extrinsics
-    if from_cameras:
+    image = None
+    if options.board:
+        calibration, figures, image = _from_board(options, pairs)
+    elif from_cameras:
         calibration, figures = _from_cameras(options, pairs)
     elif options.points:
         calibration, figures = _from_points(options, pairs)
@@ -113,7 +125,8 @@ def run(options: argparse.Namespace) -> int:
         print(f'wrote {options.output}; no picture, because no images were given')
     else:
         shown = sorted({0, len(pairs.gray) // 2, len(pairs.gray) - 1})
-        files[picture] = output.overlay_png([pairs.gray[i] for i in shown], calibration)
+        some = [pairs.gray[i] for i in shown]
+        files[picture] = image or output.overlay_png(some, calibration)
         write_files(files)
         print(f'wrote {options.output}; check in {picture} that the edges lie on the objects')
     return 0
@@ -132,6 +145,53 @@ def _from_pairs(options: argparse.Namespace, pairs: ImagePairs) -> tuple[Homogra
     plausibility.check_estimate(found, *sizes)
     figures = output.estimate_figures(found, len(pairs.gray), *sizes)
     return Homography(found.matrix, *sizes), [*figures, *_distance_figures(options)]
+
+
+def _from_board(
+    options: argparse.Namespace, pairs: ImagePairs | None
+) -> tuple[Homography | Extrinsics, list[str], bytes]:
+    is_flat = options.model != 'auto'
+    kind, size = options.board
+    board = board_views.board_of(kind, size, options.spacing_m or (1.0 if is_flat else None))
+    if pairs is None:
+        raise ConfigError('--board needs pairs: give a bag, or two folders or videos')
+    views, seen = board_views.find_views(pairs, board)
+    print(
+        f'the board was found in {seen[0]} rgb images and {seen[1]} ir images, in both of '
+        f'{len(views)} of {counted(len(pairs.gray), "pair")}'
+    )
+    if is_flat:
+        found = board_fit.fit_flat(views, options.model)
+        matrix = Homography(found.matrix, pairs.rgb_hw, pairs.ir_hw)
+        plausibility.check_transform(found.matrix, pairs.rgb_hw, pairs.ir_hw)
+        figures = [*board_report.flat_figures(found, pairs.rgb_hw), *_distance_figures(options)]
+        image = board_report.board_png(pairs, board, views, [matrix] * len(views))
+        return matrix, figures, image
+    depth_m = _depth_m(options)
+    with ExitStack() as stack:
+        bag = _open_bag(options, stack) if options.cameras else None
+        given = [
+            geometry.camera_at(_camera(options, stream, bag, pairs), size_hw)
+            if options.cameras or getattr(options, f'{stream}_info')
+            else size_hw
+            for stream, size_hw in (('rgb', pairs.rgb_hw), ('ir', pairs.ir_hw))
+        ]
+    fit = board_fit.fit_board(views, board, given, depth_m)
+    aligned = board_report.aligned_at_boards(fit, board)
+    image = board_report.board_png(pairs, board, fit.views, aligned)
+    return fit.calibration, board_report.board_figures(fit, board), image
+
+
+def _depth_m(options: argparse.Namespace) -> float:
+    if options.depth_m is None or not options.depth_m > 0:
+        raise ConfigError('give the distance at which the images line up, as --depth-m 20')
+    return float(options.depth_m)
+
+
+def _open_bag(options: argparse.Namespace, stack: ExitStack) -> 'BagReader | None':
+    from tdfusion_ros.formats.bags import BagReader
+
+    return stack.enter_context(BagReader(options.input[0])) if len(options.input) == 1 else None
 
 
 def _from_points(
@@ -160,12 +220,9 @@ def _distance_figures(options: argparse.Namespace) -> list[str]:
 def _from_cameras(
     options: argparse.Namespace, pairs: ImagePairs | None
 ) -> tuple[Extrinsics, list[str]]:
-    from tdfusion_ros.formats.bags import BagReader
-
-    if options.depth_m is None or not options.depth_m > 0:
-        raise ConfigError('give the distance at which the images line up, as --depth-m 20')
+    depth_m = _depth_m(options)
     with ExitStack() as stack:
-        bag = stack.enter_context(BagReader(options.input[0])) if len(options.input) == 1 else None
+        bag = _open_bag(options, stack)
         rgb, ir = (_camera(options, stream, bag, pairs) for stream in ('rgb', 'ir'))
         if options.extrinsics:
             pose = cameras.pose_from_file(options.extrinsics)
@@ -176,10 +233,10 @@ def _from_cameras(
                 'the pose between the cameras is missing: give --extrinsics FILE, or a bag with '
                 '/tf_static'
             )
-    calibration = Extrinsics(rgb, ir, pose[:3, :3], pose[:3, 3], float(options.depth_m))
+    calibration = Extrinsics(rgb, ir, pose[:3, :3], pose[:3, 3], depth_m)
     parse_calibration(output.to_mapping(calibration))  # refuse what the node would refuse
     return calibration, [
-        f'from camera_info: the images line up at {options.depth_m:g} m; ir is '
+        f'from camera_info: the images line up at {depth_m:g} m; ir is '
         f'{np.linalg.norm(pose[:3, 3]):.3f} m from rgb',
         *output.distance_table(geometry.errors_by_distance_px(calibration)),
     ]

@@ -19,9 +19,10 @@ GrayPair = tuple[np.ndarray, np.ndarray]  # (H, W) uint8 rgb, (H, W) float32 ir 
 
 @dataclass(frozen=True, eq=False)
 class ImagePairs:
-    """Pairs of one rig: (rgb, ir), each (H, W), uint8 and float32 in [0, 1]; and frame ids."""
+    """Pairs of one rig: (rgb, ir), each (H, W), uint8 and float32 in [0, 1]; with their names."""
 
     gray: list[GrayPair]
+    names: list[str]
     frame_ids: tuple[str, str] = ('', '')
 
     @property
@@ -44,7 +45,7 @@ def read_pairs(source: Source, number: int, config: FusionConfig) -> ImagePairs:
 
     :raises BagError: if there is no pair, or if the pairs have different sizes.
     """
-    kept: list[GrayPair] = []
+    kept: list[tuple[GrayPair, str]] = []
     frame_ids, stride, count = ('', ''), 1, 0
     scaler = ThermalScaler(config.ir)
     for pair in source:
@@ -56,7 +57,8 @@ def read_pairs(source: Source, number: int, config: FusionConfig) -> ImagePairs:
         try:
             scaler.reset()  # pairs may be minutes apart, so scale each on its own
             gray = cv2.cvtColor(rgb_image(pair.rgb.pixels), cv2.COLOR_RGB2GRAY)
-            kept.append((gray, scaler.scale(pair.ir.pixels)))
+            name = pair.stem or f'{pair.reference.stamp_ns / 1e9:.3f} s'
+            kept.append(((gray, scaler.scale(pair.ir.pixels)), name))
         except FrameError as error:
             source.errors.setdefault(error.cause, str(error))
             continue
@@ -65,11 +67,12 @@ def read_pairs(source: Source, number: int, config: FusionConfig) -> ImagePairs:
             kept, stride = kept[::2], 2 * stride
     if not kept:
         raise BagError(f'no pair can be used: {why_no_pair(source, config.sync)}')
-    sizes = {(rgb.shape, thermal.shape) for rgb, thermal in kept}
+    sizes = {(rgb.shape, thermal.shape) for (rgb, thermal), _ in kept}
     if len(sizes) > 1:
         raise BagError(
             f'the pairs have {len(sizes)} different sizes, expected one; calibrate each rig and '
             'camera mode separately'
         )
     spread = np.linspace(0, len(kept) - 1, min(number, len(kept))).round().astype(int)
-    return ImagePairs([kept[i] for i in spread], frame_ids)
+    gray_pairs, names = zip(*(kept[i] for i in spread), strict=True)
+    return ImagePairs(list(gray_pairs), list(names), frame_ids)

@@ -47,7 +47,7 @@ def estimate_figures(found: Estimate, pairs: int, rgb_hw: Size, ir_hw: Size) -> 
         f'{np.percentile(agree, 95):.2f} px; median of all matches {np.median(errors_px):.2f} px',
         f'calibrations of the two halves differ by {np.median(apart_px):.2f} px (median over the '
         f'image), {apart_px.max():.2f} px at most',
-        _transform_line(found.model, found.matrix, rgb_hw),
+        transform_line(found.model, found.matrix, rgb_hw),
     ]
 
 
@@ -59,7 +59,7 @@ def point_figures(fit: PointFit, rgb_hw: Size | None) -> list[str]:
         f'ir px, p95 {np.percentile(off, 95):.2f} px, largest {off.max():.2f} px at point '
         f'{int(off.argmax()) + 1}'
     ]
-    return [*lines, _transform_line(fit.model, fit.matrix, rgb_hw)] if rgb_hw else lines
+    return [*lines, transform_line(fit.model, fit.matrix, rgb_hw)] if rgb_hw else lines
 
 
 def distance_table(errors_px: Sequence[float]) -> list[str]:
@@ -72,7 +72,8 @@ def distance_table(errors_px: Sequence[float]) -> list[str]:
     ]
 
 
-def _transform_line(model: str, matrix: np.ndarray, rgb_hw: Size) -> str:
+def transform_line(model: str, matrix: np.ndarray, rgb_hw: Size) -> str:
+    """Return a line about a (3, 3) transform: zoom and angle at the center."""
     at_center = geometry.jacobians(matrix, np.array([geometry.center(rgb_hw)]))[0]
     zoom = np.sqrt(abs(np.linalg.det(at_center)))
     angle = np.degrees(np.arctan2(at_center[1, 0], at_center[0, 0]))

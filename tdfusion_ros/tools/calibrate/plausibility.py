@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tdfusion_ros.core.calibration import Calibration
+from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.registration import inside
+from tdfusion_ros.core.registration import rgb_to_ir
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import Estimate
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px
@@ -83,24 +86,23 @@ def check_transform(matrix: np.ndarray, rgb_hw: Size, ir_hw: Size) -> None:
 
 def halves_apart_px(found: Estimate, rgb_hw: Size, ir_hw: Size) -> np.ndarray:
     """Return (n,) distances between the halves' transforms, spread over what both cameras see."""
-    points = _visible(found.matrix, rgb_hw, ir_hw)
+    points = visible(Homography(found.matrix), rgb_hw, ir_hw)
     first, second = (geometry.mapped(matrix, points) for matrix in found.halves)
     return np.linalg.norm(first - second, axis=1)
 
 
-def _visible(matrix: np.ndarray, rgb_hw: Size, ir_hw: Size) -> np.ndarray:
+def visible(calibration: Calibration, rgb_hw: Size, ir_hw: Size) -> np.ndarray:
     """Return points spread over the part of the rgb image that ir covers."""
     points = geometry.grid(rgb_hw, 41, 31)
-    visible = inside(geometry.mapped(matrix, points), ir_hw)
-    if not visible.any():
+    is_visible = inside(rgb_to_ir(calibration, points, rgb_hw, ir_hw), ir_hw)
+    if not is_visible.any():
         raise CalibrationError(f'the estimate maps no pixel of rgb into the ir image; {ADVICE}')
-    return points[visible]
+    return points[is_visible]
 
 
-def _parts(found: Estimate, visible: np.ndarray) -> np.ndarray:
-    """Return (n,) in which of 4 x 4 parts of the visible points each inlier lies."""
-    low, high = visible.min(axis=0), visible.max(axis=0)
-    at = found.matches.rgb_xy[found.inliers]
+def parts_of(at: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return (n,) in which of 4 x 4 parts of what the points (m, 2) cover (n, 2) others lie."""
+    low, high = points.min(axis=0), points.max(axis=0)
     column, row = ((at - low) / (high - low + 1) * 4).astype(int).clip(0, 3).T
     return column + 4 * row
 
@@ -129,8 +131,8 @@ def expected_error(found: Estimate, rgb_hw: Size, ir_hw: Size) -> ExpectedError:
     Tibshirani, An Introduction to the Bootstrap, chapter 11) and of the matches that were left
     out; larger if parts of the image have no matches, or if all pairs show one scene.
     """
-    visible = _visible(found.matrix, rgb_hw, ir_hw)
-    part = _parts(found, visible)
+    points = visible(Homography(found.matrix), rgb_hw, ir_hw)
+    part = parts_of(found.matches.rgb_xy[found.inliers], points)
     rgb_xy, ir_xy = found.matches.rgb_xy[found.inliers], found.matches.ir_xy[found.inliers]
     images, left_out_px = [], []
     names = np.unique(part)
@@ -140,7 +142,7 @@ def expected_error(found: Estimate, rgb_hw: Size, ir_hw: Size) -> ExpectedError:
         matrix = least_squares(found.model, rgb_xy[part != name], ir_xy[part != name])
         if matrix is None:
             return ExpectedError(len(names), False, np.inf, np.inf)
-        images.append(geometry.mapped(matrix, visible))
+        images.append(geometry.mapped(matrix, points))
         own = part == name
         left_out_px.append(np.median(errors_px(matrix, rgb_xy[own], ir_xy[own])))
     spread = np.array(images) - np.mean(images, axis=0)

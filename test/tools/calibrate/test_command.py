@@ -111,6 +111,10 @@ WRONG = {
     'choose one': ('--points', 'points', '--cameras'),
     'give the distance': ('demo', '--cameras'),
     'does not connect': ('demo', '--cameras', '--depth-m', '5'),
+    "discs or checkerboard, got 'dots'": ('demo', '--board', 'dots', '4x6'),
+    "as 4x6, got '4x'": ('demo', '--board', 'discs', '4x'),
+    'give --spacing-m': ('demo', '--board', 'discs', '4x6'),
+    '--board needs pairs': ('--board', 'discs', '4x6', '--spacing-m', '0.1'),
     '--pairs must be at least 1': ('demo', '--pairs', '0'),
     'the camera_info of ir is missing': ('--rgb-info', 'info', '--depth-m', '5'),
     'must be above 0': (

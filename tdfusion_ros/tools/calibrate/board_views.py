@@ -1,0 +1,174 @@
+"""Find a board of discs or a checkerboard in rgb and thermal images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+import re
+
+import cv2
+import numpy as np
+
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.tools.calibrate import geometry
+from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
+
+KINDS = ('discs', 'checkerboard')
+MIN_COUNT, MAX_COUNT = 3, 50
+LONG_SIDE_PX = {'discs': 640, 'checkerboard': 1280}  # larger images are made smaller
+ENLARGED_PX = 640  # smaller images are enlarged: OpenCV wants squares of ten pixels and more
+BLUR_PX = (0.0, 1.5, 3.0)  # a thermal image's fixed pattern frays the outline of a disc
+DISC_AREAS = (2e-4, 2e-2)  # as a part of the image
+MAX_BEND = 0.15  # of the spacing: how far a lens may bend the grid; more is no grid
+
+
+@dataclass(frozen=True)
+class Board:
+    """
+    A flat grid of points: centers of discs, or inner corners of a checkerboard.
+
+    :param spacing_m: between two neighbors [m].
+    """
+
+    kind: str
+    rows: int
+    columns: int
+    spacing_m: float
+
+    @property
+    def points_m(self) -> np.ndarray:
+        """(n, 3) float32, on the plane z = 0, row by row [m]."""
+        rows, columns = np.mgrid[: self.rows, : self.columns]
+        grid = np.stack([columns, rows, np.zeros_like(rows)], axis=-1).reshape(-1, 3)
+        return (grid * self.spacing_m).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Where both cameras see the points of a board, (n, 2) float32 each [px]; in which pair."""
+
+    pair: int
+    name: str
+    rgb_xy: np.ndarray
+    ir_xy: np.ndarray
+
+
+def board_of(kind: str, size: str, spacing_m: float | None) -> Board:
+    """Return the board of ``discs 4x6`` or ``checkerboard 6x8``; or a ConfigError."""
+    if kind not in KINDS:
+        raise ConfigError(f"--board must be {' or '.join(KINDS)}, got '{kind}'")
+    counts = [int(n) for n in size.split('x')] if re.fullmatch(r'\d{1,3}x\d{1,3}', size) else [0]
+    if not MIN_COUNT <= min(counts) <= max(counts) <= MAX_COUNT:
+        raise ConfigError(
+            f'--board {kind}: expected rows x columns of {MIN_COUNT} to {MAX_COUNT} each, as '
+            f"4x6, got '{size}'; of a checkerboard count the inner corners, not the squares"
+        )
+    if spacing_m is None or not 0 < spacing_m < np.inf:
+        raise ConfigError(
+            f'give --spacing-m, from one {"disc" if kind == "discs" else "corner"} to the next '
+            f'one [m], got {spacing_m}'
+        )
+    return Board(kind, counts[0], counts[1], spacing_m)
+
+
+def find_views(pairs: ImagePairs, board: Board) -> tuple[list[View], tuple[int, int]]:
+    """Return the views of the pairs in which both cameras see the board; and how often each."""
+    views, seen = [], [0, 0]
+    for number, (rgb, ir) in enumerate(pairs.gray):
+        images = rgb, cv2.convertScaleAbs(ir, alpha=255)
+        grids = [find_grid(image, board) for image in images]
+        seen = [count + (grid is not None) for count, grid in zip(seen, grids, strict=True)]
+        if grids[0] is not None and grids[1] is not None:
+            ir_grid = _turned_like(grids[0], grids[1])
+            name = pairs.names[number]
+            views.append(View(number, name, grids[0].reshape(-1, 2), ir_grid.reshape(-1, 2)))
+    return views, (seen[0], seen[1])
+
+
+def find_grid(gray: np.ndarray, board: Board) -> np.ndarray | None:
+    """
+    Return where a board is in an image: (rows, columns, 2) float32 [px]; None if it is not found.
+
+    Columns lead to the right and rows down, for a board that is turned by less than a quarter.
+
+    :param gray: (H, W) uint8; the board may be dark on bright or bright on dark.
+    """
+    long_side = max(gray.shape)
+    factor = max(min(1.0, LONG_SIDE_PX[board.kind] / long_side), ENLARGED_PX / long_side)
+    size_hw = geometry.scaled((gray.shape[0], gray.shape[1]), factor)
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    search = _discs if board.kind == 'discs' else _corners
+    for points in search(cv2.resize(gray, size_hw[::-1], interpolation=how), board):
+        grid = points.reshape(board.rows, board.columns, 2)
+        if _is_grid(grid, board):
+            back = geometry.resizing(size_hw, (gray.shape[0], gray.shape[1]))
+            return _upright(geometry.mapped(back, grid.reshape(-1, 2)).reshape(grid.shape))
+    return None
+
+
+def _normalized(gray: np.ndarray) -> np.ndarray:
+    return cv2.createCLAHE(4.0, (8, 8)).apply(gray)
+
+
+def _corners(gray: np.ndarray, board: Board) -> Iterator[np.ndarray]:
+    """Yield what may be the corners; the search itself tries both polarities."""
+    flags = cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_ACCURACY
+    for image in (_normalized(gray), gray):
+        for shown in (image, cv2.bitwise_not(image)):
+            found, points = cv2.findChessboardCornersSB(
+                shown, (board.columns, board.rows), flags=flags
+            )
+            if found:
+                yield points
+
+
+def _discs(gray: np.ndarray, board: Board) -> Iterator[np.ndarray]:
+    """Yield what may be the centers, bright or dark."""
+    parameters = cv2.SimpleBlobDetector.Params()
+    parameters.minThreshold, parameters.maxThreshold, parameters.thresholdStep = 5, 250, 5
+    parameters.minArea, parameters.maxArea = (area * gray.size for area in DISC_AREAS)
+    parameters.minDistBetweenBlobs = parameters.minArea**0.5
+    parameters.filterByCircularity, parameters.minCircularity = True, 0.6
+    parameters.minConvexity, parameters.minInertiaRatio = 0.85, 0.2
+    shape = board.columns, board.rows
+    for sigma in BLUR_PX:
+        for image in (gray, _normalized(gray)):
+            smooth = cv2.GaussianBlur(image, (0, 0), sigma) if sigma else image
+            for color in (255, 0):
+                parameters.blobColor = color
+                detector = cv2.SimpleBlobDetector.create(parameters)
+                for flags in (0, cv2.CALIB_CB_CLUSTERING):
+                    flags |= cv2.CALIB_CB_SYMMETRIC_GRID
+                    found, points = cv2.findCirclesGrid(smooth, shape, None, flags, detector)
+                    if found:
+                        yield points
+
+
+def _is_grid(grid: np.ndarray, board: Board) -> bool:
+    """Return whether a plane in perspective looks like this, but for the bend of a lens."""
+    flat, image = board.points_m[:, :2], grid.reshape(-1, 2)
+    matrix = cv2.findHomography(flat, image)[0]
+    if matrix is None:
+        return False
+    steps = np.linalg.norm(np.diff(grid, axis=1), axis=-1)
+    off = np.linalg.norm(geometry.mapped(matrix, flat) - image, axis=-1)
+    return bool(off.max() < MAX_BEND * np.median(steps))
+
+
+def _upright(grid: np.ndarray) -> np.ndarray:
+    """Return the same grid, its columns to the right, and not mirrored."""
+    across, down = grid[:, -1] - grid[:, 0], grid[-1] - grid[0]
+    (x, y), (u, v) = across.mean(axis=0), down.mean(axis=0)
+    grid = grid[::-1] if x * v - y * u < 0 else grid
+    return _turned(grid, np.array([1.0, 0.0]))
+
+
+def _turned_like(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
+    """Return the grid of ir, turned as that of rgb: half a turn of a board looks the same."""
+    return _turned(ir, (rgb[:, -1] - rgb[:, 0]).mean(axis=0))
+
+
+def _turned(grid: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    quarters = (0, 1, 2, 3) if grid.shape[0] == grid.shape[1] else (0, 2)
+    turned = [np.rot90(grid, quarter) for quarter in quarters]
+    across = [(g[:, -1] - g[:, 0]).mean(axis=0) for g in turned]
+    best = int(np.argmax([a @ towards / np.linalg.norm(a) for a in across]))
+    return np.ascontiguousarray(turned[best], np.float32)
