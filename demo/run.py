@@ -2,6 +2,7 @@
 Play the demo bag to the real node over DDS, and check and show the results.
 
     python -m demo.run          (`make demo` creates the environment first)
+    python -m demo.run -p model:=$PWD/models/mine     with a bundle of your own
 
 Writes ``out/``: the recorded results (a bag), ``contact_sheet.png``, ``report.html`` (made by
 ``tdfusion view``) and ``report.json``. The exit status is 1 if less than 95 % of the possible
@@ -88,12 +89,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('bag', nargs='?', type=Path, default=ROOT / 'demo' / 'm3svd_smoke')
     parser.add_argument('-o', '--output', type=Path, default=ROOT / 'out')
+    parser.add_argument('-p', action='append', default=[], metavar='NAME:=VALUE', help='parameter')
     options = parser.parse_args()
     os.environ.update(dds_environment())
     result, log = options.output / 'result', options.output / 'node.log'
     shutil.rmtree(result, ignore_errors=True)
     options.output.mkdir(parents=True, exist_ok=True)
-    node = start_node(log, SETTINGS)
+    node = start_node(log, (*SETTINGS, *options.p))
     try:
         status = play(options.bag, result, node)
     except FusionError as error:

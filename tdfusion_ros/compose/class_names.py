@@ -19,18 +19,22 @@ _COCO = (
 )
 COCO = tuple(_COCO.split(', '))
 """The 80 classes of detectors trained on COCO, in the order of their outputs."""
+_UNUSED = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+_NAMES = iter(COCO)
+COCO_NUMBERS = tuple(f'unused {i}' if i in _UNUSED else next(_NAMES) for i in range(91))
+"""The same by their numbers in COCO's files, for detectors with 91 outputs, as RF-DETR."""
 
 
 def class_names(chosen: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
     """
     Return the class names of a detector, in the order of its outputs; empty if it says none.
 
-    :param chosen: ``coco``, a text file with one name per line, or empty: as ``names`` of the
-        metadata says, which Ultralytics writes as ``{0: 'person', ...}``.
+    :param chosen: ``coco``, ``coco91``, a text file with one name per line, or empty: as ``names``
+        of the metadata says, which Ultralytics writes as ``{0: 'person', ...}``.
     :raises ModelError: if there is no such file, or it has a name twice.
     """
-    if chosen == 'coco':
-        return COCO
+    if chosen in ('coco', 'coco91'):
+        return COCO if chosen == 'coco' else COCO_NUMBERS
     if chosen:
         try:
             lines = Path(chosen).read_text(encoding='utf-8').splitlines()

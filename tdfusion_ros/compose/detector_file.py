@@ -135,6 +135,7 @@ def read_detector(path: Path, size_hw: tuple[int, int] | None = None) -> Detecto
     """
     try:
         model = onnx.load(str(path))
+        OnnxModel(model).topological_sort()  # half precision of Ultralytics is in no order
         onnx.checker.check_model(model)
     except OSError as error:
         raise ModelError(f'{path} cannot be read: {error.strerror or error}') from None

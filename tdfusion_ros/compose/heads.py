@@ -6,51 +6,39 @@ returns a :class:`Head`, or None if the outputs are of another kind. A is the nu
 """
 
 from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
 from dataclasses import replace
 
 import numpy as np
 
+from tdfusion_ros.compose.head import are_relative
+from tdfusion_ros.compose.head import are_scores
+from tdfusion_ros.compose.head import CENTERED
+from tdfusion_ros.compose.head import columns_of
+from tdfusion_ros.compose.head import Head
+from tdfusion_ros.compose.head import Outputs
+from tdfusion_ros.compose.head import Size
+from tdfusion_ros.compose.head import size_of
+from tdfusion_ros.compose.head import to_corners
+from tdfusion_ros.compose.head import with_columns
+from tdfusion_ros.compose.labeled import labeled_queries
+from tdfusion_ros.compose.labeled import labeled_rows
 from tdfusion_ros.core.errors import ModelError
 
 STRIDES = (8, 16, 32)
-ROWS = 300  # of a detector with suppression inside, whose number of rows is not fixed
-CENTERED = """
-    center, side = Split<axis = -1, num_outputs = 2>(centered)
-    half = Mul(side, one_half)
-    low = Sub(center, half)
-    high = Add(center, half)
-    corners = Concat<axis = -1>(low, high)
-"""
-"""From center, width and height, (A, 4), to corners."""
 CELLS = """
     offset, log_side, objectness, classes = Split<axis = -1>(rows, columns)
     place = Add(offset, cells)
     place_px = Mul(place, strides)
     side_strides = Exp(log_side)
     side_px = Mul(side_strides, strides)
-    centered = Concat<axis = -1>(place_px, side_px)
+    boxes = Concat<axis = -1>(place_px, side_px)
     scores = Mul(objectness, classes)
 """
 """YOLOX before its decoding: the center from the corner of its cell and log of the side."""
 OBJECTNESS = """
-    centered, objectness, classes = Split<axis = -1>(rows, columns)
+    boxes, objectness, classes = Split<axis = -1>(rows, columns)
     scores = Mul(objectness, classes)
 """
-PLAIN = 'centered, scores = Split<axis = -1>(rows, columns)\n'
-RELATIVE = """
-    relative, likely = Split<axis = -1>(rows, columns)
-    centered = Mul(relative, size)
-"""
-LABELED = """
-    hot = OneHot(label, count, off_on)
-    wide = Unsqueeze(score, last)
-    scores = Mul(hot, wide)
-"""
-"""From one label and score for each box to a score for each class."""
 SIDES = """
     parts = Reshape(sides, split_shape)
     weights = Softmax<axis = -1>(parts)
@@ -67,23 +55,6 @@ NanoDet: a distribution over the distance to each side, in strides.
 
 Its mean is no MatMul: TensorRT has no float32 product of matrices for compute capability 7.5.
 """
-
-Outputs = Sequence[np.ndarray]
-Size = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Head:
-    """
-    How the outputs of a detector become ``corners`` (A, 4) in its pixels and ``scores`` (A, C).
-
-    :param body: nodes in the text format of ONNX; they read ``output0``, ``output1``, ... in
-        float32 and without the batch, and ``constants``.
-    """
-
-    kind: str
-    body: str
-    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def cells(size_hw: Size) -> tuple[np.ndarray, np.ndarray]:
@@ -105,115 +76,72 @@ def _rows(outputs: Outputs, columns: int) -> tuple[str, np.ndarray] | None:
     return 'rows = Transpose<perm = [1, 0]>(output0)\n', outputs[0].T
 
 
-def _are_scores(values: np.ndarray) -> bool:
-    return bool(np.all((values >= 0) & (values <= 1)))
-
-
-def _columns(*counts: int) -> dict[str, np.ndarray]:
-    return {'columns': np.array(counts, np.int64)}
+def _parts(outputs: Outputs, count: int) -> tuple[str, np.ndarray, np.ndarray] | None:
+    """Return nodes to ``given`` and ``likely``, boxes and scores, from one output or from two."""
+    if found := _rows(outputs, 4 + count):
+        nodes, rows = found
+        return (
+            f'{nodes}given, likely = Split<axis = -1>(rows, columns)\n',
+            rows[:, :4],
+            rows[:, 4:],
+        )
+    order = [i for columns in (4, count) for i in with_columns(outputs, columns)]
+    if len(outputs) != 2 or sorted(order) != [0, 1] or len(outputs[0]) != len(outputs[1]):
+        return None
+    boxes, scores = order
+    nodes = f'given = Identity(output{boxes})\nlikely = Identity(output{scores})\n'
+    return nodes, outputs[boxes], outputs[scores]
 
 
 def yolox(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     """One row for each cell: box, objectness, classes; decoded or not."""
     found, (points, strides) = _rows(outputs, 5 + count), cells(size_hw)
-    if found is None or len(found[1]) != len(points) or not _are_scores(found[1][:, 4:]):
+    if found is None or len(found[1]) != len(points) or not are_scores(found[1][:, 4:]):
         return None
     if decoded := yolov5(outputs, size_hw, count):
         return replace(decoded, kind='yolox')
-    constants = {'cells': points, 'strides': strides, **_columns(2, 2, 1, count)}
+    constants = {'cells': points, 'strides': strides, **columns_of(2, 2, 1, count)}
     return Head('yolox', found[0] + CELLS + CENTERED, constants)
 
 
 def yolov5(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     """Rows of box, objectness and classes, decoded: YOLOv5, v6, v7."""
     found = _rows(outputs, 5 + count)
-    if found is None or not _are_scores(found[1][:, 4:]):
+    if found is None or not are_scores(found[1][:, 4:]):
         return None
     if found[1][:, :2].max() <= max(size_hw) / 2:  # centers in pixels are all over the image
         return None
-    return Head('yolov5', found[0] + OBJECTNESS + CENTERED, _columns(4, 1, count))
+    return Head(
+        'yolov5', found[0] + OBJECTNESS + to_corners(found[1][:, :4]), columns_of(4, 1, count)
+    )
 
 
 def yolov8(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
-    """Rows of box and classes, decoded, mostly transposed: YOLOv8, v9, 11, 12."""
-    found = _rows(outputs, 4 + count)
-    if found is None or not _are_scores(found[1][:, 4:]) or found[1][:, :4].max() <= 2:
+    """Boxes and scores for each class, decoded, in pixels: YOLOv8, v9, 11, 12 and many others."""
+    found = _parts(outputs, count)
+    if found is None or not are_scores(found[2]) or are_relative(found[1]):
         return None
-    return Head('yolov8', found[0] + PLAIN + CENTERED, _columns(4, count))
+    nodes = f'{found[0]}boxes = Identity(given)\nscores = Identity(likely)\n'
+    return Head('yolov8', nodes + to_corners(found[1]), columns_of(4, count))
 
 
 def queries(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     """RT-DETR and D-FINE: relative boxes and logits or scores, or boxes, labels and scores."""
     if len(outputs) == 3:
-        return _labeled_queries(outputs, count)
-    relative = {'size': np.array([size_hw[1], size_hw[0]] * 2, np.float32)}
-    found = _rows(outputs, 4 + count)
-    if found:
-        boxes, scores = found[1][:, :4], found[1][:, 4:]
-        body, constants = found[0] + RELATIVE, relative | _columns(4, count)
-    else:
-        order = [i for columns in (4, count) for i in _with_columns(outputs, columns)]
-        if len(outputs) != 2 or sorted(order) != [0, 1]:
-            return None
-        boxes, scores = (outputs[i] for i in order)
-        body = f'centered = Mul(output{order[0]}, size)\nlikely = Identity(output{order[1]})\n'
-        constants = relative
-    if len(boxes) != len(scores) or np.abs(boxes).max() > 2:
+        return labeled_queries(outputs, count)
+    if head := labeled_rows(outputs, size_hw, count, relative=True):
+        return head
+    found = _parts(outputs, count)
+    if found is None or not are_relative(found[1]):
         return None
-    activation = 'Identity' if _are_scores(scores) else 'Sigmoid'
-    return Head('queries', f'{body}scores = {activation}(likely)\n{CENTERED}', constants)
-
-
-def _with_columns(outputs: Outputs, columns: int) -> list[int]:
-    return [i for i, value in enumerate(outputs) if value.ndim == 2 and value.shape[1] == columns]
-
-
-def _labeled_queries(outputs: Outputs, count: int) -> Head | None:
-    """Return the head of labels (A,), boxes (A, 4) and scores (A,), in any order."""
-    boxes = _with_columns(outputs, 4)
-    labels = [i for i, value in enumerate(outputs) if value.ndim == 1 and value.dtype.kind == 'i']
-    scores = [i for i, value in enumerate(outputs) if value.ndim == 1 and value.dtype.kind == 'f']
-    if not (len(boxes) == len(labels) == len(scores) == 1):
-        return None
-    body = (
-        f'corners = Identity(output{boxes[0]})\nfloat_label = Identity(output{labels[0]})\n'
-        f'label = Cast<to = 7>(float_label)\nscore = Identity(output{scores[0]})\n'
-    )
-    return Head('queries', body + LABELED, _labels(count))
-
-
-def _labels(count: int) -> dict[str, np.ndarray]:
-    off_on = np.array([0, 1], np.float32)
-    return {'count': np.array([count], np.int64), 'off_on': off_on, 'last': np.array([-1])}
+    activation = 'Identity' if are_scores(found[2]) else 'Sigmoid'
+    nodes = f'{found[0]}boxes = Mul(given, size)\nscores = {activation}(likely)\n'
+    return Head('queries', nodes + to_corners(found[1]), size_of(size_hw) | columns_of(4, count))
 
 
 def nms(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     """Suppression inside: rows of corners, score and class, or of image, corners, class, score."""
-    columns = outputs[0].shape[-1]
-    if len(outputs) != 1 or outputs[0].ndim != 2 or columns not in (6, 7):
-        return None
-    table = outputs[0]
-    score, label = (4, 5) if columns == 6 else (6, 5)
-    whole = np.array_equal(table[:, label], np.round(table[:, label]))
-    if not whole or not _are_scores(table[:, score]):
-        return None
-    parts = ('score', 'float_label') if columns == 6 else ('float_label', 'score')
-    body = (
-        'longer = Concat<axis = 0>(output0, nothing)\n'
-        'rows = Slice(longer, first, limit, first)\n'
-        f'{"" if columns == 6 else "image, "}corners, {parts[0]}_1, {parts[1]}_1'
-        ' = Split<axis = -1>(rows, columns)\n'
-        'score = Squeeze(score_1, last)\nfloat_label = Squeeze(float_label_1, last)\n'
-        'label = Cast<to = 7>(float_label)\n'
-    )
-    rows = max(ROWS, len(table))
-    constants = {
-        'nothing': np.zeros((rows, columns), np.float32),
-        'first': np.array([0]),
-        'limit': np.array([rows]),
-        **_columns(*([] if columns == 6 else [1]), 4, 1, 1),
-    }
-    return Head('nms', body + LABELED, constants | _labels(count))
+    return labeled_rows(outputs, size_hw, count, relative=False)
 
 
 def nanodet(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
@@ -254,8 +182,8 @@ KINDS: dict[str, Callable[[Outputs, Size, int], Head | None]] = {
 EXPECTED = """one of
   yolox    (A, 5 + C), one row for each cell of strides 8, 16 and 32
   yolov5   (A, 5 + C): box, objectness, classes (YOLOv5, v6, v7)
-  yolov8   (A, 4 + C) or (4 + C, A): box, classes (YOLOv8, v9, 11, 12)
-  queries  (A, 4) and (A, C), or (A, 4 + C), relative; or labels (A), boxes (A, 4), scores (A)
+  yolov8   (A, 4 + C) or (4 + C, A): box, classes (YOLOv8, v9, 11, 12); or (A, 4) and (A, C)
+  queries  the same, but boxes relative, or (A, 6); or labels (A), boxes (A, 4), scores (A)
   nms      (A, 6): corners, score, class; or (A, 7): image, corners, class, score
   nanodet  three of (A, C), then three distributions of the sides"""
 
@@ -283,5 +211,5 @@ def recognize(outputs: Outputs, size_hw: Size, count: int, kind: str = '') -> He
         )
     raise ModelError(
         f'the detector returns {shapes} (batch left out); with C = {count} classes expected '
-        f'{EXPECTED}{hint}; if C is wrong, give the names with --classes FILE'
+        f'{EXPECTED}{hint}; if C is wrong, give the names with --classes FILE, or coco91'
     )

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from onnx import parser
 
 from tdfusion_ros.compose.detector_file import DetectorFile
-from tdfusion_ros.compose.heads import Head
+from tdfusion_ros.compose.head import Head
 from tdfusion_ros.compose.image_layout import fit_nodes
 from tdfusion_ros.compose.image_layout import Layout
 from tdfusion_ros.core.contract import OUTPUTS

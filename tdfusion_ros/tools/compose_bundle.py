@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         '--classes',
         default='',
         metavar='FILE',
-        help="class names, one per line, or coco; default: the file's own, or coco for 80",
+        help="class names, one per line, or coco, or coco91; default: the file's own, or coco",
     )
     add_option('--size', metavar='WxH', help='its input size, if the file leaves it open')
     add_option('--order', choices=ORDERS, help='order of its input channels')

@@ -130,6 +130,24 @@ KINDS = {
         lambda out: (corners(out[0]), out[0][:, 4:]),
         layout=CENTER,
     ),
+    'corners and scores in two outputs': Kind(
+        'yolov8',
+        DECODED + BEST + 'boxes_out = Unsqueeze(corners, zero)\nscores_out = Identity(likely)\n',
+        lambda boxes, scores: (boxes[0], scores[0]),
+        'float[a, b, c] boxes_out, float[a, b, d] scores_out',
+        layout=CENTER,
+    ),
+    'RT-DETR of Ultralytics': Kind(
+        'queries',
+        DECODED + BEST + 'center_out = Squeeze(unit, zero)\n'
+        'whole = Concat<axis = 1>(center_out, column_best, column_label)\n'
+        'out = Unsqueeze(whole, zero)\n',
+        lambda out: (
+            corners(out[0][:, :4] * BOTH_SIDES),
+            one_hot(out[0][:, 5], out[0][:, 4]),
+        ),
+        layout=STRETCH,
+    ),
     'RT-DETR, one output': Kind(
         'queries',
         DECODED + 'out = Concat<axis = 2>(unit, likely)\n',

@@ -23,6 +23,7 @@ from tdfusion_ros.backends.cpu import CpuBackend  # noqa: E402
 from tdfusion_ros.build import build_pipeline  # noqa: E402
 from tdfusion_ros.cli import main  # noqa: E402
 from tdfusion_ros.compose.class_names import COCO  # noqa: E402
+from tdfusion_ros.compose.class_names import COCO_NUMBERS  # noqa: E402
 from tdfusion_ros.core.config import FusionConfig  # noqa: E402
 from tdfusion_ros.formats.bags import BagReader  # noqa: E402
 
@@ -153,6 +154,18 @@ def test_other_versions_of_the_operators_are_converted(opset, tmp_path):
     assert_same(raw, *expected_detections(file, kind, raw.fused, kind.layout))
 
 
+def test_nodes_in_no_order_are_sorted(tmp_path):
+    kind = KINDS['yolov8']
+    file = make(kind, tmp_path / 'their.onnx')
+    model = onnx.load(file)
+    model.graph.node.extend([model.graph.node.pop() for _ in range(9)])
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(onnx.checker.ValidationError, match='topologically'):
+        onnx.checker.check_model(model)
+    raw = CpuBackend(compose(file, tmp_path / 'mine').graph).run(*pair((96, 96)))
+    assert_same(raw, *expected_detections(file, kind, raw.fused, kind.layout))
+
+
 def test_open_size_is_fixed_by_the_option(tmp_path, refusal):
     kind = KINDS['yolov8']
     file = make(kind, tmp_path / 'their.onnx', size='height, width')
@@ -175,6 +188,11 @@ def test_class_names_come_from_a_file_the_metadata_or_coco(tmp_path, refusal):
     assert 'does not name its classes: give --classes FILE' in refusal(inside)
     chosen = compose(inside, tmp_path / 'coco', '--classes', 'coco')
     assert chosen.contract.classes == COCO
+    assert (COCO_NUMBERS[1], COCO_NUMBERS[90], len(set(COCO_NUMBERS))) == (
+        'person',
+        'toothbrush',
+        91,
+    )
     (tmp_path / 'names.txt').write_text('a\na\n')
     assert 'one name per line, each once' in refusal(file, *options)
     assert 'cannot be read' in refusal(file, '--classes', str(tmp_path))
