@@ -72,7 +72,6 @@ setup(
             'safetensors>=0.4',  # weights that need no unpickling
             'pycocotools>=2.0.8',  # average precision as everybody computes it
             'scikit-image>=0.22',  # SSIM as the papers on fusion compute it
-            'transformers==5.20.2',  # SegFormer; pinned, other versions name its weights otherwise
             'tensorboard>=2.18',  # curves and panels of a training run
         ],
         'test': [

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.nets.segmenter import enlarge
 from tdfusion_ros.nets.yolox import LEVELS
 from tdfusion_ros.nets.yolox import WIDTHS
 from tdfusion_ros.nets.yolox import Yolox
@@ -35,7 +36,6 @@ from training.measure.inputs import open_input
 from training.measure.inputs import SIMPLE
 from training.measure.tables import markdown_table
 from training.method.pretrained import load_yolox
-from training.method.segmentation import enlarge
 from training.method.segmentation import segmentation_loss
 
 Features = list[Tensor]

@@ -21,6 +21,9 @@ from torch import Tensor
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.atomic import write_json
+from tdfusion_ros.backends.bundle import CONTRACT_FILE
+from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.backends.torch_network import read_network
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets import perception
 from tdfusion_ros.nets.detector import Detector
@@ -33,8 +36,6 @@ from training.method.loss_net import LossNetConfig
 from training.method.loss_net import LossNetPaper
 from training.method.loss_net import LossNetPaperConfig
 from training.method.loss_net import LossNetRT
-from training.method.segmentation import Segmenter
-from training.method.segmentation import SegmenterConfig
 
 N = TypeVar('N', bound=nn.Module)
 WEIGHTS = 'weights.safetensors'
@@ -44,7 +45,6 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
     **perception.NETWORKS,
     'loss_net_rt': (LossNetRT, LossNetConfig),
     'loss_net': (LossNetPaper, LossNetPaperConfig),
-    'segformer': (Segmenter, SegmenterConfig),
 }
 """The class of each network that can be saved, and of its settings, by name."""
 
@@ -117,7 +117,10 @@ def load_loss_net(folder: str | Path) -> LossNet:
 
 
 def load_fusion(folder: str | Path) -> FusionRT | FusionPaper:
-    """Return the fusion network of a run folder; as ``load_network``."""
+    """Return the fusion network of a run folder, as ``load_network``, or of a bundle."""
+    if (Path(folder) / CONTRACT_FILE).is_file():
+        bundle = read_bundle(Path(folder))
+        return read_network(bundle.architecture, bundle.weights()).fusion.eval()
     return _expect(folder, load_run(folder), (FusionRT, FusionPaper), 'fusion network')
 
 

@@ -19,7 +19,8 @@ from tdfusion_ros.core.setting import setting
 RENAMED = {'teacher': 'task_networks', 'pull': 'prior_strength', 'look_ahead': 'inner_steps'}
 """Names of settings in earlier versions, and what they are called now."""
 NETWORK_RUNS = (
-    *('fusion', 'imitate', 'loss', 'detector', 'frozen_detector', 'segmenter', 'pretrained'),
+    *('fusion', 'imitate', 'loss', 'detector', 'frozen_detector', 'segmenter'),
+    *('frozen_segmenter', 'pretrained'),
 )
 """Settings that name the run folder of another network, or its file of pretrained weights."""
 PATHS = ('data', 'run', *NETWORK_RUNS)
@@ -126,7 +127,7 @@ class FusionNetworkTask(TrainConfig):
 
 @dataclass(frozen=True)
 class FusionTask(FusionNetworkTask):
-    """Train a fusion network on a fusion loss, and on that of a frozen detector if asked to."""
+    """Train a fusion network on a fusion loss, and on those of frozen task networks if any."""
 
     task: str = field(default='fusion', init=False)
     loss: str = setting(
@@ -144,6 +145,10 @@ class FusionTask(FusionNetworkTask):
         'added, but the detector stays as it is.',
     )
     task_weight: float = setting(0.5, 'Weight of the loss of the frozen detector.', low=0)
+    frozen_segmenter: str = setting(
+        '', 'Run folder of a segmenter, whose loss on the fused image is added in the same way.'
+    )
+    segmentation_weight: float = setting(1.0, 'Weight of its loss.', low=0)
     noise: float = setting(
         0.0,
         'Largest standard deviation of the noise that is added to the inputs, but not to what '
@@ -234,13 +239,18 @@ class DownstreamTask(TrainConfig):
         'and ir, or from pretrained weights rgb and ir).',
         choices=('fused', 'ir', 'rgb', 'average', 'maximum', 'early'),
     )
-    fusion: str = setting('', 'Run folder of the frozen fusion network (source=fused).')
+    fusion: str = setting('', 'Run or bundle of the frozen fusion network (source=fused).')
+    pretrained: str = setting(
+        '',
+        'ONNX file of YOLOX-Nano to start from, trained on COCO (a segmenter takes its backbone), '
+        'or run folder; empty: a new network.',
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.source == 'fused' and not self.fusion:
             raise ConfigError(
-                'source fused needs fusion=RUN, the run folder of a fusion network; '
+                'source fused needs fusion=RUN, the run folder or bundle of a fusion network; '
                 'or choose source=early'
             )
 
@@ -250,9 +260,6 @@ class DetectionTask(DownstreamTask):
     """Train a detector."""
 
     task: str = field(default='detection', init=False)
-    pretrained: str = setting(
-        '', 'ONNX file of YOLOX-Nano to start from, trained on COCO; empty: a new detector.'
-    )
     pretrained_share: float = setting(
         0.0,
         'Share of the pretrained weights in the final ones: keeps what they know of other places '
@@ -267,10 +274,6 @@ class SegmentationTask(DownstreamTask):
     """Train a segmenter."""
 
     task: str = field(default='segmentation', init=False)
-    segmenter: str = setting('', 'Run folder of the segmenter to start from; empty: a new one.')
-    segmenter_channels: int = setting(
-        3, 'Channels that the segmenter reads: 3, or 1 (luma, as in the paper).', choices=(1, 3)
-    )
 
 
 TASKS: dict[str, type[TrainConfig]] = {

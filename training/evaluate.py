@@ -36,9 +36,9 @@ from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.formats.image_files import write_image
 from training import shell
-from training.data.datasets import mask_classes
 from training.data.datasets import Sample
 from training.data.mixture import Data
+from training.data.mixture import mask_classes
 from training.data.mixture import open_data
 from training.measure import fusers
 from training.measure import predictors

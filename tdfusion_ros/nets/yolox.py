@@ -115,6 +115,20 @@ class Neck(nn.Module):
         return fine, middle, coarse
 
 
+def backbone(inputs: int) -> tuple[nn.Sequential, nn.ModuleList]:
+    """Return the stem, at stride 2, and the stages at strides 4, 8, 16 and 32."""
+    # Equals the 3x3 convolution of four half images side by side, without moving pixels.
+    stem = nn.Sequential(nn.Conv2d(inputs, WIDTHS[0], 6, 2, 2), nn.SiLU())
+    stages = nn.ModuleList()
+    coarsest = WIDTHS[-1]
+    for before, width, repeats in zip(WIDTHS, WIDTHS[1:], REPEATS, strict=False):
+        parts: list[nn.Module] = [separable(before, width, 2)]
+        parts += [PoolPyramid(width)] if width == coarsest else []
+        parts += [CrossStage(width, width, repeats, residual=width != coarsest)]
+        stages.append(nn.Sequential(*parts))
+    return stem, stages
+
+
 def _enlarge(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2.0, mode='nearest')
 
@@ -165,16 +179,7 @@ class Yolox(nn.Module):
     def __init__(self, config: YoloxConfig | None = None) -> None:
         super().__init__()
         self.config = config or YoloxConfig()
-        # Equals the 3x3 convolution of four half images side by side, without moving pixels.
-        stem = nn.Conv2d(self.config.inputs, WIDTHS[0], 6, 2, 2)
-        self.stem = nn.Sequential(stem, nn.SiLU())
-        self.stages = nn.ModuleList()
-        coarsest = WIDTHS[-1]
-        for inputs, width, repeats in zip(WIDTHS, WIDTHS[1:], REPEATS, strict=False):
-            parts: list[nn.Module] = [separable(inputs, width, 2)]
-            parts += [PoolPyramid(width)] if width == coarsest else []
-            parts += [CrossStage(width, width, repeats, residual=width != coarsest)]
-            self.stages.append(nn.Sequential(*parts))
+        self.stem, self.stages = backbone(self.config.inputs)
         self.neck = Neck(*WIDTHS[-3:])
         self.heads = nn.ModuleList(
             Head(width, sum(self.config.outputs)) for width in WIDTHS[-len(STRIDES) :]

@@ -173,18 +173,6 @@ def tiny_detector(monkeypatch):
 
 
 @pytest.fixture
-def tiny_segmenter(monkeypatch):
-    """Let segmenters be as small as possible; skip without the transformers package."""
-    # The first import of the network replaces the module transformers: import it before.
-    pytest.importorskip('transformers.models.segformer.modeling_segformer')
-    import transformers
-
-    original = transformers.SegformerConfig
-    sizes = {'depths': [1] * 4, 'hidden_sizes': [4, 4, 10, 8], 'decoder_hidden_size': 8}
-    monkeypatch.setattr('transformers.SegformerConfig', lambda **s: original(**{**s, **sizes}))
-
-
-@pytest.fixture
 def logged():
     """Return the lines of a log of a run: ``logged(run)`` or ``logged(run, 'validation')``."""
 

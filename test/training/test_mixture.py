@@ -3,6 +3,7 @@
 from dataclasses import replace
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from training.config import DetectionTask
 from training.data.batches import cache_samples
 from training.data.batches import make_batch
 from training.data.boxes import PSEUDO_LABELS
+from training.data.mixture import Mixture
 from training.data.mixture import open_data
 
 MIX = """
@@ -147,3 +149,16 @@ def test_a_folder_without_rgb_is_taken_for_infrared_alone_only_if_the_mixture_sa
     (root / 'mix.yaml').write_text(MIX.replace('only: ir, ', ''), encoding='utf-8')
     with pytest.raises(FusionError, match='drone is not a data set'):
         open_data(root / 'mix.yaml', 'train')
+
+
+def test_masks_of_a_mixture_have_the_classes_of_all_its_data_sets_with_masks():
+    def mixture(*classes):
+        return Mixture(('car',), tuple(SimpleNamespace(data=one) for one in map(masked, classes)))
+
+    def masked(classes):
+        return SimpleNamespace(mask_classes=classes)
+
+    assert mixture((), ('road', 'car'), ('road', 'car')).mask_classes == ('road', 'car')
+    assert mixture((), ()).mask_classes == ()
+    with pytest.raises(FusionError, match='different classes'):
+        _ = mixture(('road',), ('road', 'car')).mask_classes

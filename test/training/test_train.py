@@ -80,10 +80,8 @@ def test_the_learned_loss_trains_fusion_detector_and_loss_net(short_run, samples
     ],
 )
 def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
-    short_run, masked_samples, tmp_path, interrupt, request, task, changes
+    short_run, masked_samples, tmp_path, interrupt, task, changes
 ):
-    if 'task_networks' in changes:
-        request.getfixturevalue('tiny_segmenter')  # its random dropout continues, too
     whole, broken = (
         short_run(task, run=str(tmp_path / name), steps=4, save_every=2, panel_every=0, **changes)
         for name in ('whole', 'broken')

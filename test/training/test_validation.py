@@ -36,10 +36,8 @@ def config(short_run):
     ],
 )
 def test_the_best_averaged_weights_become_those_of_the_run(
-    config, masked_root, logged, request, task, settings, measure, best
+    config, masked_root, logged, task, settings, measure, best
 ):
-    if task == 'segmentation':
-        request.getfixturevalue('tiny_segmenter')
     config = config(task, **settings)
     train(config, list(open_dataset(masked_root, 'train')))
     lines = logged(config.run, 'validation')

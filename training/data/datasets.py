@@ -171,17 +171,6 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
     return DataSet(layout, files, classes, mask_classes, boxes, masks, strata)
 
 
-def mask_classes(root: str | Path, split: str) -> tuple[str, ...]:
-    """Return the names of the mask values of a data set; FusionError if it has no masks."""
-    classes = open_dataset(root, split).mask_classes
-    if not classes:
-        raise FusionError(
-            f'{root} has no masks, and segmentation needs them: add them, or choose a '
-            'data set with masks'
-        )
-    return classes
-
-
 def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
     places = [(kind, place.replace('{split}', split)) for kind, place in layout.boxes]
     kind, place = next((each for each in places if any(root.glob(each[1]))), ('', ''))

@@ -138,8 +138,11 @@ class Mixture(Sequence[Sample]):
 
     @property
     def mask_classes(self) -> tuple[str, ...]:
-        """Empty: a mixture has no masks."""
-        return ()
+        """The names of the mask values of all data sets that have masks; or a FusionError."""
+        known = {part.data.mask_classes for part in self.parts} - {()}
+        if len(known) > 1:
+            raise FusionError(f'the masks of the data sets have different classes: {known}')
+        return next(iter(known), ())
 
     def in_memory(self) -> 'Mixture':
         """Return the mixture with all its samples read."""
@@ -162,6 +165,17 @@ def is_mixture(root: str | Path) -> bool:
 def open_data(root: str | Path, split: str) -> Data:
     """Return the split of a data set or of a mixture; as ``open_dataset``."""
     return open_mixture(Path(root), split) if is_mixture(root) else open_dataset(root, split)
+
+
+def mask_classes(root: str | Path, split: str) -> tuple[str, ...]:
+    """Return the names of the mask values of data; FusionError if they have no masks."""
+    classes = open_data(root, split).mask_classes
+    if not classes:
+        raise FusionError(
+            f'{root} has no masks, and segmentation needs them: add them, or choose a '
+            'data set with masks'
+        )
+    return classes
 
 
 def open_mixture(path: Path, split: str) -> Mixture:

@@ -13,6 +13,7 @@ from torch import nn
 from torch import Tensor
 
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.nets.segmenter import Segmenter
 from training import distributed
 from training.checkpoint import load_unfinished
 from training.checkpoint import save_run
@@ -26,7 +27,6 @@ from training.loop.validation import Best
 from training.loop.validation import open_validation
 from training.loop.validation import Validation
 from training.method.optimization import Training
-from training.method.segmentation import Segmenter
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import nn
 
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.segmenter import Segmenter
 from tdfusion_ros.nets.yolox import Yolox
 from training import distributed
 from training.config import DownstreamTask
@@ -31,7 +32,6 @@ from training.method.losses import imitation_loss
 from training.method.losses import pair_of
 from training.method.losses import sources_of
 from training.method.optimization import Training
-from training.method.segmentation import Segmenter
 from training.method.task_networks import loss_on_fused
 from training.method.task_networks import task_input
 from training.method.task_networks import TaskNetwork

@@ -13,6 +13,7 @@ from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.nets.segmenter import enlarge
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.augmentation import whole
@@ -23,7 +24,6 @@ from training.measure.inputs import AS_IT_IS
 from training.measure.inputs import bundle_runner
 from training.measure.inputs import Change
 from training.measure.metrics import select
-from training.method.segmentation import enlarge
 from training.method.task_networks import load_segmenter
 from training.method.task_networks import read_detector
 from training.method.task_networks import task_input

@@ -16,7 +16,7 @@ from torch import Tensor
 from tdfusion_ros.core.errors import ConfigError
 from training.config import LearnedTask
 from training.data.augmentation import Batch
-from training.data.datasets import mask_classes
+from training.data.mixture import mask_classes
 from training.distributed import world_size
 from training.method.fusion import vary
 from training.method.loss_net import LossNet

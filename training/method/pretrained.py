@@ -61,8 +61,8 @@ def load_yolox(path: str, classes: Sequence[str], inputs: int = 3) -> Yolox:
 
     :param classes: names; one that COCO does not have gets a new output, which finds nothing
         before it is trained.
-    :param inputs: 3, or 4 for rgb and infrared: the first convolution then reads half of rgb and
-        infrared in place of the other half.
+    :param inputs: 3; 4 for rgb and infrared, where the first convolution reads half of rgb and
+        infrared in place of the other half; 2 for luma and infrared; 1 for luma.
     :raises ModelError: if the file is not YOLOX-Nano.
     """
     whole = Yolox(YoloxConfig((1,) * len(COCO)))
@@ -74,6 +74,12 @@ def load_yolox(path: str, classes: Sequence[str], inputs: int = 3) -> Yolox:
     network = Yolox(YoloxConfig(tuple(max(1, len(found)) for found in members), inputs))
     network.load_state_dict(_adapted(whole.state_dict(), members, inputs))
     return network.eval()
+
+
+def load_backbone(path: str, inputs: int = 3) -> dict[str, Tensor]:
+    """Return the weights of the backbone in an ONNX file, as :func:`load_yolox`."""
+    state = load_yolox(path, COCO, inputs).state_dict()
+    return {name: x for name, x in state.items() if name.startswith(('stem.', 'stages.'))}
 
 
 def _read(path: str) -> bytes:
@@ -136,8 +142,9 @@ def _adapted(
 ) -> dict[str, Tensor]:
     """Return the weights for other classes and inputs."""
     stem = state['stem.0.weight']
-    if inputs == 4:
-        state['stem.0.weight'] = torch.cat((stem / 2, stem.sum(1, keepdim=True) / 2), 1)
+    gray = stem.sum(1, keepdim=True)
+    first = {1: gray, 2: torch.cat((gray, gray), 1) / 2, 4: torch.cat((stem, gray), 1) / 2}
+    state['stem.0.weight'] = first.get(inputs, stem)
     for name in [name for name in state if '.classes.' in name]:
         old = state[name]
         # A new class starts at a probability of 0.0001 for any image, and learns from there.

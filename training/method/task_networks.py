@@ -13,6 +13,8 @@ from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import recolor
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
+from tdfusion_ros.nets.segmenter import Segmenter
+from tdfusion_ros.nets.segmenter import SegmenterConfig
 from tdfusion_ros.nets.yolox import Yolox
 from training import distributed
 from training.checkpoint import load_detector
@@ -32,10 +34,9 @@ from training.method.optimization import channels_last
 from training.method.optimization import Losses
 from training.method.optimization import run_network
 from training.method.pretrained import is_pretrained
+from training.method.pretrained import load_backbone
 from training.method.pretrained import load_yolox
 from training.method.segmentation import segmentation_loss
-from training.method.segmentation import Segmenter
-from training.method.segmentation import SegmenterConfig
 
 TaskNetwork = Detector | Yolox | Segmenter
 
@@ -139,10 +140,16 @@ def make_detector(classes: tuple[str, ...], start: str = '', inputs: int = 3) ->
     return detector
 
 
-def make_segmenter(classes: tuple[str, ...], run: str = '', inputs: int = 3) -> Segmenter:
-    """Return the segmenter of a run, or without run a new one, to train on ``classes``."""
-    network = load_segmenter(run, classes) if run else Segmenter(SegmenterConfig(classes, inputs))
-    return network.train()
+def make_segmenter(classes: tuple[str, ...], start: str = '', inputs: int = 3) -> Segmenter:
+    """Return a segmenter to train; ``start``: as for a detector."""
+    if start and not is_pretrained(start):
+        network = load_segmenter(start, classes)
+    else:
+        network = Segmenter(SegmenterConfig(classes, inputs))
+        if start:
+            network.load_state_dict(load_backbone(start, inputs), strict=False)
+    channels_last(network.train())
+    return network
 
 
 def read_detector(run: str) -> tuple[Detector | Yolox, tuple[str, ...]]:

@@ -1,15 +1,11 @@
 """The tasks with one network in training, other than fusion: imitation and downstream."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch import Tensor
 
-from tdfusion_ros.backends.bundle import CONTRACT_FILE
-from tdfusion_ros.backends.bundle import read_bundle
-from tdfusion_ros.backends.torch_network import read_network
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
@@ -21,7 +17,7 @@ from training.config import FusionNetworkTask
 from training.config import ImitationTask
 from training.config import SegmentationTask
 from training.data.augmentation import Batch
-from training.data.datasets import mask_classes
+from training.data.mixture import mask_classes
 from training.method.losses import imitation_loss
 from training.method.losses import pair_of
 from training.method.optimization import channels_last
@@ -41,7 +37,7 @@ from training.method.task_networks import TaskNetwork
 def make_fusion(config: FusionNetworkTask) -> nn.Module:
     """Return the fusion network to train, loaded from a run or new."""
     if config.fusion:
-        network = first_fusion(config.fusion)
+        network: nn.Module = load_fusion(config.fusion)
     elif config.network == 'fusion':
         network = FusionPaper()
     else:
@@ -50,16 +46,8 @@ def make_fusion(config: FusionNetworkTask) -> nn.Module:
     return channels_last(network.train())
 
 
-def first_fusion(folder: str) -> nn.Module:
-    """Return the fusion network of a run or a bundle, to train it further; or ModelError."""
-    if not (Path(folder) / CONTRACT_FILE).is_file():
-        return load_fusion(folder)
-    bundle = read_bundle(Path(folder))
-    return read_network(bundle.architecture, bundle.weights()).fusion
-
-
 def frozen_fusion(run: str, device: torch.device) -> nn.Module:
-    """Return the fusion network of a run with constant weights."""
+    """Return the fusion network of a run or a bundle with constant weights."""
     return channels_last(load_fusion(run).requires_grad_(False)).to(device)
 
 
@@ -101,18 +89,18 @@ def downstream_training(config: DownstreamTask, device: torch.device) -> Trainin
     """Train a detector or a segmenter; its fusion network, if any, stays frozen."""
     network: TaskNetwork
     early = config.source == 'early'
+    inputs = (4 if config.pretrained else 2) if early else 3
+    slow: tuple[nn.Module, ...] = ()
     if isinstance(config, SegmentationTask):
         name, classes = 'segmenter', mask_classes(config.data, config.split)
-        inputs = 2 if early else config.segmenter_channels
-        network = make_segmenter(classes, config.segmenter, inputs)
+        network = make_segmenter(classes, config.pretrained, inputs)
+        slow = (network.stem, network.stages) if config.pretrained else ()
     else:
-        assert isinstance(config, DetectionTask)
         name, classes = 'detector', box_classes(config)
-        inputs = (4 if config.pretrained else 2) if early else 3
         network = make_detector(classes, config.pretrained, inputs)
     network = network.to(device)
     inputs = network.config.inputs
-    optimizer = make_optimizer(network, config.lr, config.weight_decay)
+    optimizer = make_optimizer(network, config.lr, config.weight_decay, slow)
     fusion = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
