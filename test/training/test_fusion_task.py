@@ -6,10 +6,14 @@ import pytest
 from safetensors.torch import load_file
 import torch
 
+from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.nets.segmenter import Segmenter
+from tdfusion_ros.nets.segmenter import SegmenterConfig
 from training.checkpoint import save_run
 from training.data.batches import make_batch
+from training.data.datasets import open_dataset
 from training.method import fusion
-from training.method.fusion import frozen_detector
+from training.method.fusion import frozen_networks
 from training.method.fusion import fusion_loss_of
 from training.method.fusion import fusion_training
 from training.method.losses import pair_of
@@ -43,13 +47,13 @@ def weights_after_a_step(config, batch):
 def test_the_frozen_detector_changes_the_fusion_network_but_not_itself(config, batch, monkeypatch):
     made = []
     monkeypatch.setattr(
-        fusion, 'frozen_detector', lambda *args: made.append(frozen_detector(*args)) or made[0]
+        fusion, 'frozen_networks', lambda *args: made.append(frozen_networks(*args)) or made[0]
     )
-    before = frozen_detector(config, torch.device('cpu')).state_dict()
+    before = frozen_networks(config, torch.device('cpu'))['task'][0].state_dict()
     training, losses = weights_after_a_step(config, batch)
     assert list(training.networks) == ['fusion']
     assert losses['task'] > 0
-    for name, value in made[0].state_dict().items():
+    for name, value in made[0]['task'][0].state_dict().items():
         assert torch.equal(value, before[name])
     without = weights_after_a_step(replace(config, frozen_detector=''), batch)[0]
     ours, other = (t.networks['fusion'].state_dict() for t in (training, without))
@@ -111,3 +115,42 @@ def test_training_continues_the_fusion_network_of_a_bundle(config):
     for name, value in network.state_dict().items():
         assert torch.equal(value, weights[f'fusion.{name}'])
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.fixture
+def with_masks(config, masked_root, tmp_path):
+    """Return the settings for both tasks at once, on data with masks."""
+    torch.manual_seed(0)
+    network = Segmenter(SegmenterConfig(('road', 'car')))
+    save_run(tmp_path / 'segmenter', network, {'config': asdict(config)})
+    return replace(config, data=str(masked_root), frozen_segmenter=str(tmp_path / 'segmenter'))
+
+
+def masked_batch(config):
+    return make_batch(open_dataset(config.data, 'train'), config, 0)
+
+
+def test_both_tasks_at_once_add_their_weighted_losses(with_masks):
+    config, batch = replace(with_masks, segmentation_weight=3.0), masked_batch(with_masks)
+    _, losses = weights_after_a_step(config, batch)
+    _, without = weights_after_a_step(replace(config, segmentation_weight=0.0), batch)
+    assert losses['segmentation'] > 0
+    torch.testing.assert_close(losses['loss'], without['loss'] + 3 * losses['segmentation'])
+    _, alone = weights_after_a_step(replace(config, frozen_detector=''), batch)
+    assert 'task' not in alone
+    assert alone['segmentation'] > 0
+
+
+def test_a_batch_without_masks_teaches_nothing_about_them(with_masks):
+    batch = masked_batch(with_masks)
+    assert 'segmentation' not in weights_after_a_step(with_masks, replace(batch, mask=None))[1]
+    unlabeled = replace(batch, mask=torch.full_like(batch.mask, 255))
+    assert weights_after_a_step(with_masks, unlabeled)[1]['segmentation'] == 0
+
+
+def test_a_frozen_network_that_does_not_read_the_fused_image_is_refused(with_masks, tmp_path):
+    network = Segmenter(SegmenterConfig(('road', 'car'), inputs=2))
+    save_run(tmp_path / 'of_both', network, {'config': asdict(with_masks)})
+    config = replace(with_masks, frozen_segmenter=str(tmp_path / 'of_both'))
+    with pytest.raises(ConfigError, match='3 channels, as source=fused: got one with 2'):
+        fusion_training(config, torch.device('cpu'))

@@ -1,9 +1,10 @@
 """
-Task ``fusion``: a loss of the fused image, and the loss of a frozen detector on it.
+Task ``fusion``: a loss of the fused image, and the losses of frozen task networks on it.
 
 The detector was trained elsewhere and stays as it is, so the fusion network learns to make images
 in which it finds more, and the fusion loss keeps the image natural. Other detectors, which had no
-part in the training, find more in these images too.
+part in the training, find more in these images too. A frozen segmenter may take its place, or take
+part as well.
 """
 
 from collections.abc import Callable
@@ -13,16 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training import distributed
 from training.checkpoint import load_loss_net
 from training.config import FusionTask
 from training.data.augmentation import Batch
+from training.data.mixture import mask_classes
 from training.method.losses import fusion_loss
 from training.method.losses import pair_of
 from training.method.losses import Sources
 from training.method.losses import sources_of
-from training.method.optimization import channels_last
 from training.method.optimization import descend
 from training.method.optimization import Losses
 from training.method.optimization import make_optimizer
@@ -31,6 +33,7 @@ from training.method.optimization import Training
 from training.method.picture import picture
 from training.method.task_networks import box_classes
 from training.method.task_networks import make_detector
+from training.method.task_networks import make_segmenter
 from training.method.task_networks import task_losses
 from training.method.task_networks import TaskNetwork
 from training.method.task_networks import with_colors
@@ -48,9 +51,9 @@ def fusion_training(config: FusionTask, device: torch.device) -> Training:
     fusion = make_fusion(config).to(device)
     optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
     loss_of = fusion_loss_of(config, device)
-    detector = frozen_detector(config, device) if config.frozen_detector else None
-    if detector is None and distributed.is_main():
-        print('no frozen_detector: trained on the fusion loss alone, task_weight has no effect')
+    tasks = frozen_networks(config, device)
+    if not tasks and distributed.is_main():
+        print('no frozen_detector, no frozen_segmenter: trained on the fusion loss alone')
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
         noisy = with_noise(batch, config.noise)
@@ -58,10 +61,12 @@ def fusion_training(config: FusionTask, device: torch.device) -> Training:
         compute = fusion.mix if isinstance(fusion, FusionRT) else fusion
         fused = run_network(compute, pair_of(noisy), config.amp)
         losses = loss_of(fused, sources_of(pair_of(batch)))
-        if detector is not None:
-            image = vary(with_colors(noisy, fused.clamp(0, 1), 3))
-            task = task_losses(detector, image, batch, config.amp)['loss']
-            losses |= {'loss': losses['loss'] + config.task_weight * task, 'task': task.detach()}
+        image = vary(with_colors(noisy, fused.clamp(0, 1), 3)) if tasks else fused
+        for name, (network, weight) in tasks.items():
+            if name == 'task' or batch.mask is not None:  # no pair of a batch may have a mask
+                task = task_losses(network, image, batch, config.amp)['loss']
+                losses['loss'] = losses['loss'] + weight * task
+                losses[name] = task.detach()
         descend(optimizer, fusion, losses['loss'])
         return losses
 
@@ -92,10 +97,27 @@ def fusion_loss_of(
     return loss
 
 
-def frozen_detector(config: FusionTask, device: torch.device) -> TaskNetwork:
-    """Return the detector of a run or an ONNX file, constant; FusionError without boxes."""
-    network = make_detector(box_classes(config), config.frozen_detector).eval()
-    return channels_last(network.requires_grad_(False)).to(device)  # type: ignore[return-value]
+def frozen_networks(
+    config: FusionTask, device: torch.device
+) -> dict[str, tuple[TaskNetwork, float]]:
+    """Return constant task networks and their weights by name; FusionError without labels."""
+    found: dict[str, tuple[TaskNetwork, float]] = {}
+    if config.frozen_detector:
+        detector = make_detector(box_classes(config), config.frozen_detector)
+        found['task'] = detector, config.task_weight
+    if config.frozen_segmenter:
+        segmenter = make_segmenter(
+            mask_classes(config.data, config.split), config.frozen_segmenter
+        )
+        found['segmentation'] = segmenter, config.segmentation_weight
+    for network, _ in found.values():
+        if network.config.inputs != 3:
+            raise ConfigError(
+                'the frozen task networks must read an image of 3 channels, as source=fused: got '
+                f'one with {network.config.inputs}'
+            )
+        network.eval().requires_grad_(False).to(device)
+    return found
 
 
 def with_noise(batch: Batch, largest: float) -> Batch:
