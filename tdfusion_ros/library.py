@@ -35,6 +35,8 @@ class Result:
         soft border; 0 where it does not see, where ``ir`` is 0 and ``image`` is the rgb image.
     :param detections: boxes, scores, class ids and ids, best first.
     :param classes: the names of all classes of the model; a class id is an index into it.
+    :param segmentation: (H, W) uint8, for each pixel an index into ``mask_classes``, where 0 is
+        the background; None, and no such classes, if the model has no masks.
     """
 
     image: np.ndarray
@@ -42,6 +44,8 @@ class Result:
     coverage: np.ndarray
     detections: Detections
     classes: tuple[str, ...]
+    segmentation: np.ndarray | None = None
+    mask_classes: tuple[str, ...] = ()
 
     @property
     def valid(self) -> np.ndarray:
@@ -79,8 +83,9 @@ class Result:
         return f'Result({width}x{height}, detections: {found or "none"})'
 
     def draw(self) -> np.ndarray:
-        """Return a copy of ``image`` with boxes, labels and scores, (H, W, 3) uint8."""
-        return overlay.draw(self.image, self.detections, self.classes)
+        """Return a copy of ``image`` with masks, boxes, labels and scores, (H, W, 3) uint8."""
+        tinted = overlay.tint(self.image, self.segmentation)
+        return overlay.draw(tinted, self.detections, self.classes)
 
 
 class Fuser:
@@ -131,8 +136,9 @@ class Fuser:
             stamp_ns = 1 + round(time_s * 1e9)
         frames = Frame(_checked_rgb(rgb), stamp_ns), Frame(_checked_ir(ir), stamp_ns)
         result = self._pipeline.process(*frames)
-        pair = result.pair
-        return Result(result.image, pair.ir, pair.coverage, result.detections, self.classes)
+        pair, masks = result.pair, (result.segmentation, self._pipeline.contract.mask_classes)
+        found = result.detections, self.classes
+        return Result(result.image, pair.ir, pair.coverage, *found, *masks)
 
     def stream(self) -> 'Fuser':
         """

@@ -40,6 +40,39 @@ def bundle():
 
 
 @pytest.fixture(scope='session')
+def masked_bundle(bundle, tmp_path_factory):
+    """Return the shipped bundle with masks: ``bright`` is where red is 128 or more."""
+    onnx = pytest.importorskip('onnx')
+    import json
+    import shutil
+
+    from tdfusion_ros.backends.bundle import write_contract
+
+    folder = tmp_path_factory.mktemp('bundles') / 'masked'
+    shutil.copytree(bundle, folder)
+    (folder / 'half.onnx').unlink()  # and its networks: so that it is ONNX only
+    model = onnx.load(folder / 'model.onnx')
+    onnx.save(model, folder / 'unmasked.onnx')
+    text = """m (uint8[H, W, 3] fused) => (uint8[H, W] segmentation) {
+        red = Constant<value_int = 0>()
+        half = Constant<value_float = 0.0078125>()
+        value = Gather<axis = 2>(fused, red)
+        level = Cast<to = 1>(value)
+        share = Mul(level, half)
+        whole = Floor(share)
+        segmentation = Cast<to = 2>(whole)
+    }"""
+    masks = onnx.parser.parse_graph(text)
+    model.graph.node.extend(masks.node)
+    model.graph.output.extend(masks.output)
+    onnx.save(model, folder / 'model.onnx')
+    contract = json.loads((bundle / 'model.json').read_text(encoding='utf-8'))
+    facts = {'classes': contract['classes'], 'mask_classes': ['dark', 'bright']}
+    write_contract(folder, contract['size_multiple'], facts)
+    return folder
+
+
+@pytest.fixture(scope='session')
 def pipeline():
     """Return the shipped model on the CPU, as by default; 8-bit frames leave only ids in it."""
     from tdfusion_ros.build import build_pipeline

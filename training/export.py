@@ -20,6 +20,7 @@ from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.perception import Perception
+from tdfusion_ros.nets.segmenter import Segmenter
 from training import shell
 from training.bundle import card
 from training.bundle import graph
@@ -27,6 +28,7 @@ from training.bundle import history
 from training.bundle import renewal
 from training.checkpoint import architecture
 from training.checkpoint import load_fusion
+from training.checkpoint import load_network
 from training.checkpoint import read_description
 from training.data.augmentation import SIZE_MULTIPLE
 from training.data.mixture import Data
@@ -65,6 +67,14 @@ def find_fusion(run: str, fusion_run: str = '') -> str:
     return folder
 
 
+def read_segmenter(run: str) -> Segmenter:
+    """Return the segmenter of a run; ModelError if it does not read the fused image."""
+    segmenter, (source, _) = load_network(run, Segmenter), predictors.input_of(run)
+    if source != 'fused' or segmenter.config.inputs != 3:
+        raise ModelError(f'{run} does not read the fused image: train it with source=fused')
+    return segmenter.eval()
+
+
 def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]) -> Data:
     """Return the data to measure on; an error says which options choose others."""
     try:
@@ -80,7 +90,7 @@ def write_weights(model: Perception, folder: Path) -> dict[str, float]:
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     write_file(folder / 'weights.safetensors', save(state))
     graph.export_onnx(model, folder / GRAPH_FILE)
-    graph.extract_detector(folder)
+    graph.extract_parts(folder, masks=model.segmenter is not None)
     graph.export_half(model, folder)
     return graph.check_parity(model, folder, graph.PARITY_HW)
 
@@ -97,21 +107,37 @@ def measure(folder: Path, data: Data, classes: Sequence[str]) -> dict[str, Any]:
 
 def network_facts(model: Perception, classes: Sequence[str]) -> dict[str, Any]:
     """Return what a contract says of the networks."""
-    fusion, detector = model.fusion, model.detector
+    parts: dict[str, tuple[Any, tuple[int, ...]]] = {
+        'fusion': (model.fusion, (1, 1)),
+        'detector': (model.detector, (model.detector_inputs,)),
+    }
+    if model.segmenter is not None:
+        parts['segmenter'] = model.segmenter, (3,)
+    masks = list(graph.mask_classes(model))
     return {
         'classes': list(classes),
-        'architecture': {'fusion': architecture(fusion), 'detector': architecture(detector)},
-        'cost': {
-            'fusion': graph.cost(fusion, (1, 1)),
-            'detector': graph.cost(detector, (model.detector_inputs,)),
-        },
+        **({'mask_classes': masks} if masks else {}),
+        'architecture': {name: architecture(network) for name, (network, _) in parts.items()},
+        'cost': {name: graph.cost(*part) for name, part in parts.items()},
     }
 
 
-def run_facts(run: str, fusion_run: str, measure_on: tuple[str, str] | None) -> dict[str, Any]:
-    """Return what a contract says of the training of a detector and its fusion network."""
-    lineage = history.ancestors(run, fusion_run)
-    training = history.training_facts(lineage, fusion_run, measure_on[0] if measure_on else '')
+def run_facts(run: str, fusion_run: str, segmenter_run: str, elsewhere: str) -> dict[str, Any]:
+    """
+    Return what a contract says of the training of the networks.
+
+    :param elsewhere: as in :func:`history.training_facts`.
+    """
+    if renewal.is_bundle(run):
+        known = renewal.facts(run)
+        if not segmenter_run:
+            return known
+        training = known['training']
+    else:
+        lineage = history.ancestors(run, fusion_run)
+        training = history.training_facts(lineage, fusion_run, elsewhere)
+    if segmenter_run:
+        training = history.with_run(training, segmenter_run, elsewhere)
     licence = {'code': 'Apache-2.0', 'weights': card.rights(training)}
     return {'training': training, 'licence': licence}
 
@@ -121,6 +147,7 @@ def export(
     output: str,
     *,
     fusion_run: str = '',
+    segmenter_run: str = '',
     measure_on: tuple[str, str] | None = None,
     note: str = '',
 ) -> None:
@@ -129,6 +156,7 @@ def export(
 
     :param run: folder of a detector's run, or of a bundle, whose weights and history are kept.
     :param fusion_run: folder of its fusion network, if not where the run says.
+    :param segmenter_run: folder of a segmenter's run, for masks; empty: without, or the bundle's.
     :param measure_on: folder of a data set and split; None: nothing is measured.
     :param note: a file to append to the card.
     """
@@ -136,18 +164,20 @@ def export(
         folder.mkdir()
         appended = read_text(Path(note)) if note else ''
         if renewal.is_bundle(run):
-            model, classes, known = renewal.read(run)
+            model, classes = renewal.read(run)
         else:
             (detector, classes), fusion_run = read_detector(run), find_fusion(run, fusion_run)
-            model, known = Perception(load_fusion(fusion_run), detector).eval(), {}
+            model = Perception(load_fusion(fusion_run), detector).eval()
+        if segmenter_run:
+            model.segmenter = read_segmenter(segmenter_run)
         data = open_test_data(measure_on, run, classes) if measure_on else None
-        said = known or run_facts(run, fusion_run, measure_on)
+        said = run_facts(run, fusion_run, segmenter_run, measure_on[0] if measure_on else '')
         facts = {**network_facts(model, classes), **said}
         facts['metrics'] = {'onnx_parity': write_weights(model, folder)}
         contract = write_contract(folder, SIZE_MULTIPLE, facts)  # measuring reads it
         graph.check_half(folder)
         if data is not None and measure_on is not None:
-            if known:
+            if renewal.is_bundle(run):
                 on = renewal.evaluation_facts(run, measure_on)
             else:
                 lineage = history.ancestors(run, fusion_run)
@@ -171,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add('-o', '--output', required=True, help='bundle folder to write')
     add('--fusion', default='', metavar='RUN', help='its fusion network, if moved or not read')
+    add('--segmenter', default='', metavar='RUN', help='segmenter of the fused image, for masks')
     add('--data', default='', help='data set to measure on; default: that of the run')
     add('--split', default='val', help='split to measure on; default: val')
     add('--no-metrics', action='store_true', help='measure nothing, without data')
@@ -185,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.run,
         options.output,
         fusion_run=options.fusion,
+        segmenter_run=options.segmenter,
         measure_on=None if options.no_metrics else (data, options.split),
         note=options.note,
     )

@@ -90,7 +90,8 @@ def _open(
 
         backend, reference = open_cuda(bundle), CpuBackend(bundle.graph)
     else:
-        backend = CpuBackend(bundle.graph, bundle.detector_graph, threads=cpu_threads)
+        smaller = bundle.detector_graph, bundle.unmasked_graph
+        backend = CpuBackend(bundle.graph, *smaller, threads=cpu_threads)
         reference = None
     for size_hw in sizes_hw or (padded(WARM_UP_HW, bundle.contract),):
         check_run(backend, bundle.contract, size_hw)

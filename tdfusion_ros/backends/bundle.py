@@ -14,15 +14,17 @@ from tdfusion_ros.core.contract import DETECTOR_FILE
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.contract import HALF_FILE
 from tdfusion_ros.core.contract import INPUTS
-from tdfusion_ros.core.contract import OUTPUTS
+from tdfusion_ros.core.contract import outputs_of
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.contract import SCHEMA
+from tdfusion_ros.core.contract import UNMASKED_FILE
 from tdfusion_ros.core.contract import verify
 from tdfusion_ros.core.errors import ModelError
 
 # How ONNX names another file with weights: an entry of TensorProto.external_data, whose field 1 is
 # the key. Protocol buffers may write a number in more bytes than it needs.
 EXTERNAL_KEY = re.compile(rb'(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location')
+GRAPH_FILES = (GRAPH_FILE, DETECTOR_FILE, UNMASKED_FILE, HALF_FILE)
 CONTRACT_FILE = 'model.json'
 WEIGHTS_FILE = 'weights.safetensors'
 RANGES = {'rgb': [0, 255], 'ir': [0, 1], 'coverage': [0, 1]}
@@ -42,6 +44,7 @@ class Bundle:
     contract: Contract
     graph: bytes
     detector_graph: bytes | None
+    unmasked_graph: bytes | None
     half_graph: bytes | None
     architecture: Mapping[str, Any]
 
@@ -70,9 +73,7 @@ def read_bundle(folder: Path) -> Bundle:
         text = (folder / CONTRACT_FILE).read_text(encoding='utf-8')
         contract = parse_contract(text)
         graphs = {
-            name: (folder / name).read_bytes()
-            for name in (GRAPH_FILE, DETECTOR_FILE, HALF_FILE)
-            if name in contract.sha256
+            name: (folder / name).read_bytes() for name in GRAPH_FILES if name in contract.sha256
         }
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f'model bundle {folder} cannot be read: {error}') from None
@@ -85,6 +86,7 @@ def read_bundle(folder: Path) -> Bundle:
         contract,
         graph=graphs[GRAPH_FILE],
         detector_graph=graphs.get(DETECTOR_FILE),
+        unmasked_graph=graphs.get(UNMASKED_FILE),
         half_graph=graphs.get(HALF_FILE),
         architecture=architecture if isinstance(architecture, dict) else {},
     )
@@ -94,9 +96,10 @@ def write_contract(folder: Path, size_multiple: int, facts: Mapping[str, Any]) -
     """
     Write and return the contract of the bundle whose files are in ``folder``.
 
-    :param facts: what it says besides its interface; ``classes`` at least.
+    :param facts: what it says besides its interface; ``classes`` at least, and ``mask_classes`` if
+        the graph has masks.
     """
-    files = (GRAPH_FILE, DETECTOR_FILE, HALF_FILE, WEIGHTS_FILE)
+    files = (*GRAPH_FILES, WEIGHTS_FILE)
     contract = {
         'schema': SCHEMA,
         'name': folder.name,
@@ -107,7 +110,7 @@ def write_contract(folder: Path, size_multiple: int, facts: Mapping[str, Any]) -
         ],
         'outputs': [
             {'name': name, 'shape': shape, 'dtype': dtype}
-            for name, (shape, dtype) in OUTPUTS.items()
+            for name, (shape, dtype) in outputs_of(facts.get('mask_classes', ())).items()
         ],
         'thermal': {
             'polarity': 'white_hot',

@@ -8,6 +8,7 @@ import numpy as np
 from tdfusion_ros.core.contract import INPUTS
 from tdfusion_ros.core.contract import OLDER_INPUTS
 from tdfusion_ros.core.contract import OUTPUTS
+from tdfusion_ros.core.contract import SEGMENTATION
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
@@ -19,15 +20,14 @@ class CpuBackend:
     """
     Run the graph with ONNX Runtime.
 
-    :param detector_graph: the graph without the fused image, for runs that do not need it.
+    :param smaller: graphs without the fused image or the masks, for runs that do not need them:
+        ONNX Runtime computes all outputs, also those that are not asked for.
     :param threads: how many compute, the caller's included; 0: one per core.
     """
 
     name = 'cpu'
 
-    def __init__(
-        self, graph: bytes, detector_graph: bytes | None = None, *, threads: int = 0
-    ) -> None:
+    def __init__(self, graph: bytes, *smaller: bytes | None, threads: int = 0) -> None:
         try:
             import onnxruntime
         except ImportError:
@@ -39,7 +39,7 @@ class CpuBackend:
             options.add_session_config_entry(f'session.intra_op.{key}', value)
         self.engine = f'ONNX Runtime {onnxruntime.__version__}'
 
-        def session(graph: bytes, outputs: Sequence[str]) -> Any:
+        def session(graph: bytes, *outputs: list[str]) -> tuple[Any, list[str]]:
             try:
                 opened = onnxruntime.InferenceSession(
                     graph, options, providers=['CPUExecutionProvider']
@@ -47,15 +47,21 @@ class CpuBackend:
             except Exception as error:  # ONNX Runtime's errors have no common base
                 raise ModelError(f'ONNX Runtime refuses the model: {error}') from error
             _check_names(opened.get_inputs(), list(INPUTS), list(OLDER_INPUTS))
-            _check_names(opened.get_outputs(), list(outputs))
-            return opened
+            return opened, _check_names(opened.get_outputs(), *outputs)
 
-        self._session = session(graph, list(OUTPUTS))
-        self._detector = session(detector_graph, DETECTIONS) if detector_graph else None
-        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        whole = session(graph, list(OUTPUTS), [*OUTPUTS, *SEGMENTATION])
+        others = [session(each, DETECTIONS, list(OUTPUTS)) for each in smaller if each]
+        self._sessions = sorted((*others, whole), key=lambda pair: len(pair[1]))
+        self._inputs = [tensor.name for tensor in whole[0].get_inputs()]
 
     def run(
-        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+        self,
+        rgb: np.ndarray,
+        ir: np.ndarray,
+        coverage: np.ndarray,
+        *,
+        fused: bool = True,
+        segmentation: bool = True,
     ) -> RawOutput:
         """
         Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1].
@@ -64,12 +70,14 @@ class CpuBackend:
         :raises ModelError: if the run fails, as at a size that the graph does not accept.
         """
         images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
+        not_wanted = {'fused': not fused, 'segmentation': not segmentation}
+        needed = [name for name in self._sessions[-1][1] if not not_wanted.get(name)]
+        session, names = next(pair for pair in self._sessions if {*needed} <= {*pair[1]})
         try:
-            if not fused and self._detector is not None:
-                return RawOutput(None, *self._detector.run(DETECTIONS, images))
-            return RawOutput(*self._session.run(list(OUTPUTS), images))
+            values = session.run(names, images)
         except Exception as error:  # as above
             raise ModelError(f'ONNX Runtime cannot run the model: {error}') from error
+        return RawOutput(**{'fused': None, **dict(zip(names, values, strict=True))})
 
 
 def _spinning(version: str) -> dict[str, str]:
@@ -85,9 +93,10 @@ def _spinning(version: str) -> dict[str, str]:
     return {'spin_duration_us': '20'}
 
 
-def _check_names(tensors: Sequence[Any], *accepted: Sequence[str]) -> None:
+def _check_names(tensors: Sequence[Any], *accepted: list[str]) -> list[str]:
     names = [tensor.name for tensor in tensors]
     if names not in accepted:
         raise ModelError(
-            f'the graph has {names}, the contract says {list(accepted[0])}; export the model again'
+            f'the graph has {names}, the contract says {accepted[0]}; export the model again'
         )
+    return names

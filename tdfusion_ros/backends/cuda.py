@@ -1,5 +1,8 @@
 """Torch on an NVIDIA GPU: half precision, one CUDA graph per image size."""
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 
 from tdfusion_ros.backends import gpu
@@ -56,21 +59,29 @@ class CudaBackend:
         except RuntimeError as error:
             raise ModelError(f'torch cannot move the model to the GPU: {error}') from error
         self._capture = cuda_graph.CapturedStep
-        self._captured: dict[tuple[tuple[int, ...], bool], cuda_graph.CapturedStep] = {}
+        self._captured: dict[tuple[tuple[int, ...], bool, bool], cuda_graph.CapturedStep] = {}
+        self._has_masks = model.segmenter is not None
         self.engine = f'torch {torch.__version__} in half precision on {card}'
 
     def run(
-        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+        self,
+        rgb: np.ndarray,
+        ir: np.ndarray,
+        coverage: np.ndarray,
+        *,
+        fused: bool = True,
+        segmentation: bool = True,
     ) -> RawOutput:
         """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; ModelError if torch fails."""
-        key = ir.shape, fused
+        key = ir.shape, fused, segmentation and self._has_masks
         try:
             if key not in self._captured:
                 if len(self._captured) == MAX_GRAPHS:
                     del self._captured[next(iter(self._captured))]
-                step = self._model if fused else self._model.detect
+                whole: Any = partial(self._model, segmentation=key[2])
+                step = whole if any(key[1:]) else self._model.detect
                 self._captured[key] = self._capture(step, ir.shape, self._device)
             outputs = self._captured[key].run(rgb, ir, coverage)
-            return RawOutput(*outputs) if fused else RawOutput(None, *outputs)
+            return RawOutput(*outputs) if any(key[1:]) else RawOutput(None, *outputs)
         except Exception as error:  # mostly RuntimeError, but not in every version
             raise ModelError(f'torch cannot run the model on the GPU: {error}') from error

@@ -30,17 +30,20 @@ class Difference:
     box_px: float
     """Of the border of a box that may be reported."""
     score: float
+    masks: float = 0.0
+    """Share of the pixels with another class."""
 
     def __str__(self) -> str:
         return (
             f'image {self.image_largest:g} of 255 (mean {self.image_mean:.3f}), '
             f'boxes {self.box_px:.2f} px, scores {self.score:.4f}'
+            + (f', masks {self.masks:.2%} of the pixels' if self.masks else '')
         )
 
 
 # Half precision that overflows gives no NaN but a plausible wrong image. Half precision on a CPU,
 # 256x320, differs by up to 1 level, 1.1 px and 0.0027; engines may also add in half precision.
-LIMIT = Difference(image_largest=4.0, image_mean=0.5, box_px=4.0, score=0.05)
+LIMIT = Difference(image_largest=4.0, image_mean=0.5, box_px=4.0, score=0.05, masks=0.05)
 
 
 def padded(size_hw: tuple[int, int], contract: Contract) -> tuple[int, int]:
@@ -58,16 +61,19 @@ def check_run(backend: Backend, contract: Contract, size_hw: tuple[int, int]) ->
     """
     ir = np.zeros(size_hw, np.float32)
     images = np.zeros((*size_hw, 3), np.uint8), ir, np.ones_like(ir)
-    backend.run(*images, fused=False)  # where nobody sees the fused image, it may be another graph
+    # Where nobody sees the fused image, it may be another graph.
+    backend.run(*images, fused=False, segmentation=False)
     raw = backend.run(*images)
+    masks_hw = size_hw if contract.mask_classes else ()
     if (
         raw.fused is None
         or raw.fused.shape != (*size_hw, 3)
         or raw.boxes_xyxy.shape[1:] != (4,)
         or raw.scores.shape != (len(raw.boxes_xyxy), len(contract.classes))
+        or (() if raw.segmentation is None else raw.segmentation.shape) != masks_hw
     ):
         raise ModelError(
-            f'the graph returned {[np.shape(getattr(raw, name)) for name in OUTPUTS]} for '
+            f'the graph returned {[np.shape(getattr(raw, n)) for n in contract.outputs]} for '
             f'{size_hw[0]}x{size_hw[1]}; export the model again'
         )
 
@@ -132,7 +138,9 @@ def _difference(name: str, got: RawOutput, expected: RawOutput) -> Difference:
     best = np.maximum(got.scores, expected.scores).max(1, initial=0)
     weights = np.square(best / best.max(initial=LOWEST_SCORE))
     moved = (boxes.max(1, initial=0) * weights).max(initial=0)
-    return Difference(image.max(), image.mean(), moved, scores.max(initial=0))
+    masks, other = (raw.segmentation for raw in (got, expected))
+    changed = 0.0 if masks is None or other is None else float(np.mean(masks != other))
+    return Difference(image.max(), image.mean(), moved, scores.max(initial=0), changed)
 
 
 def _same_boxes(got: RawOutput, expected: RawOutput) -> np.ndarray:

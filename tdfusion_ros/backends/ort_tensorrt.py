@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tdfusion_ros.core.contract import INPUTS
-from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
@@ -50,14 +49,21 @@ class SessionEngine:
     def __init__(self, session: Any) -> None:
         self._session = session
         self._inputs = [tensor.name for tensor in session.get_inputs()]
+        self._outputs = [tensor.name for tensor in session.get_outputs()]
 
     def run(
-        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+        self,
+        rgb: np.ndarray,
+        ir: np.ndarray,
+        coverage: np.ndarray,
+        *,
+        fused: bool = True,
+        segmentation: bool = True,
     ) -> RawOutput:
         """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; or a ModelError."""
         images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
         try:
-            return RawOutput(*self._session.run(list(OUTPUTS), images))
+            return RawOutput(*self._session.run(self._outputs, images))
         except Exception as error:  # ONNX Runtime's errors have no common base
             raise ModelError(f'ONNX Runtime cannot run the engine: {error}') from error
 

@@ -92,7 +92,8 @@ def to_half(model: Perception) -> Perception:
     * softplus or exp of the box borders, and the box corners: the step of half is 0.5 px at 600;
     * in the paper's network all except the convolutions. Its attention normalizes over all pixels:
       the sum of squares of a 480x640 map, about 307200, is infinite in half, and the eps of 1e-12
-      is zero, so that a black frame divides 0 by 0.
+      is zero, so that a black frame divides 0 by 0;
+    * the segmenter: it reads gray levels up to 255, as ``Yolox``.
 
     :raises ModelError: if the bundle has other networks.
     """
@@ -129,8 +130,8 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
     Export a network for one size, with float32 where it has uint8: (H, W, 3) in [0, 255].
 
     Torch-TensorRT converts no cast to uint8, in any version (``to_copy_dtype_validator``, read at
-    v2.8.0 to v2.13.0), so the last one is removed and the caller of the engine does it. All else
-    is in the engine, rounding included.
+    v2.8.0 to v2.13.0), so the last ones, of the fused image and of the masks, are removed and the
+    caller of the engine does them. All else is in the engine, rounding included.
 
     :raises ModelError: if the network does not end in that cast.
     """
@@ -140,11 +141,11 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
         program = torch.export.export(model.eval(), inputs)
     graph = program.graph_module.graph
     (output,) = graph.find_nodes(op='output')
-    cast = output.args[0][0]
-    if torch.uint8 not in cast.args or cast.args[0].meta['val'].dtype != torch.float32:
-        raise ModelError(f'the network ends in {cast.format_node()}, not in a cast to uint8')
-    cast.replace_all_uses_with(cast.args[0])
-    graph.erase_node(cast)
+    for cast in (output.args[0][0], *output.args[0][3:]):
+        if torch.uint8 not in cast.args or cast.args[0].meta['val'].dtype != torch.float32:
+            raise ModelError(f'the network ends in {cast.format_node()}, not in a cast to uint8')
+        cast.replace_all_uses_with(cast.args[0])
+        graph.erase_node(cast)
     program.graph_module.recompile()
     return program
 

@@ -68,12 +68,18 @@ class TrtBackend:
             self._engines[size_hw] = self._checked_engine(size_hw)
 
     def run(
-        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+        self,
+        rgb: np.ndarray,
+        ir: np.ndarray,
+        coverage: np.ndarray,
+        *,
+        fused: bool = True,
+        segmentation: bool = True,
     ) -> RawOutput:
         """
         Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; build for a new size.
 
-        :param fused: ignored: an engine without the fused image would have to be built.
+        :param fused, segmentation: ignored: an engine without them would have to be built.
         :raises ModelError: if the engine fails, or cannot be built for this size.
         """
         size_hw = ir.shape[0], ir.shape[1]
@@ -111,7 +117,8 @@ class TrtBackend:
             from tdfusion_ros.backends import trt_plan
             from tdfusion_ros.backends.engine_builder import PLAN_FILE
 
-            return trt_plan.PlanEngine(files[PLAN_FILE], size_hw)
+            outputs = len(self._bundle.contract.outputs)
+            return trt_plan.PlanEngine(files[PLAN_FILE], size_hw, outputs=outputs)
         except FusionError:
             raise
         except Exception as error:  # TensorRT, torch and a broken installation have no common base

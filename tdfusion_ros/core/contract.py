@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 import json
@@ -13,6 +14,7 @@ from tdfusion_ros.core.errors import ModelError
 SCHEMA = 1
 GRAPH_FILE = 'model.onnx'
 DETECTOR_FILE = 'detector.onnx'  # without the fused image; older bundles do not have it
+UNMASKED_FILE = 'unmasked.onnx'  # without the masks; only bundles with masks have it
 HALF_FILE = 'half.onnx'  # the graph in half precision, for TensorRT; as above
 INPUTS: dict[str, tuple[list[str | int], str]] = {
     'rgb': (['H', 'W', 3], 'uint8'),
@@ -20,10 +22,13 @@ INPUTS: dict[str, tuple[list[str | int], str]] = {
     'coverage': (['H', 'W'], 'float32'),
 }
 OLDER_INPUTS = {name: INPUTS[name] for name in ('rgb', 'ir')}  # of bundles of earlier versions
-OUTPUTS = {
+OUTPUTS: dict[str, tuple[list[str | int], str]] = {
     'fused': (['H', 'W', 3], 'uint8'),
     'boxes_xyxy': (['A', 4], 'float32'),
     'scores': (['A', 'C'], 'float32'),
+}
+SEGMENTATION: dict[str, tuple[list[str | int], str]] = {
+    'segmentation': (['H', 'W'], 'uint8'),  # of a bundle with a segmenter, last
 }
 
 
@@ -37,6 +42,9 @@ class Contract:
     (A, 4) float32 in pixels and ``scores`` (A, C) float32; H and W are multiples of
     ``size_multiple``. ``sha256`` has the hash of each file by name. An older graph has no
     ``coverage`` among its ``inputs`` and fuses as if the thermal camera saw everywhere.
+
+    With ``mask_classes`` it also returns ``segmentation`` (H, W) uint8, indices into them, where 0
+    is the background.
     """
 
     name: str
@@ -44,11 +52,22 @@ class Contract:
     classes: tuple[str, ...]
     sha256: Mapping[str, str]
     inputs: tuple[str, ...] = tuple(INPUTS)
+    mask_classes: tuple[str, ...] = ()
 
     @property
     def reads_coverage(self) -> bool:
         """Whether the graph composites by coverage; else the caller does."""
         return 'coverage' in self.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what the graph returns."""
+        return tuple(outputs_of(self.mask_classes))
+
+
+def outputs_of(mask_classes: Sequence[str]) -> dict[str, tuple[list[str | int], str]]:
+    """Return the outputs of a graph with masks of these classes, or without masks."""
+    return OUTPUTS | SEGMENTATION if mask_classes else OUTPUTS
 
 
 def parse_contract(text: str) -> Contract:
@@ -66,7 +85,8 @@ def parse_contract(text: str) -> Contract:
     value: Callable[[str], Any] = raw.get
     inputs = _signature(raw, 'inputs')
     _require_tensors(inputs, INPUTS if 'coverage' in inputs else OLDER_INPUTS, 'inputs')
-    _require_tensors(_signature(raw, 'outputs'), OUTPUTS, 'outputs')
+    masks = _names(raw, 'mask_classes') if 'mask_classes' in raw else ()
+    _require_tensors(_signature(raw, 'outputs'), outputs_of(masks), 'outputs')
     thermal, name, multiple = value('thermal'), value('name'), value('size_multiple')
     _require(
         isinstance(thermal, dict) and thermal.get('polarity') == 'white_hot',
@@ -80,21 +100,14 @@ def parse_contract(text: str) -> Contract:
         type(multiple) is int and 1 <= multiple <= 256,
         f'size_multiple must be 1 to 256, got {multiple!r}',
     )
-    classes, files = value('classes'), value('files')
-    _require(
-        isinstance(classes, list)
-        and classes != []
-        and all(isinstance(n, str) and n and n.isprintable() for n in classes)
-        and len(set(classes)) == len(classes),
-        f'classes must be a list of different names, got {classes!r}',
-    )
+    classes, files = _names(raw, 'classes'), value('files')
     _require(
         isinstance(files, dict)
         and GRAPH_FILE in files
         and all(isinstance(v, str) and re.fullmatch(r'[0-9a-f]{64}', v) for v in files.values()),
         f'files must give the sha256 of {GRAPH_FILE}',
     )
-    return Contract(name, multiple, tuple(classes), files, tuple(inputs))
+    return Contract(name, multiple, classes, files, tuple(inputs), masks)
 
 
 def verify(contract: Contract, file_name: str, content: bytes) -> None:
@@ -105,6 +118,18 @@ def verify(contract: Contract, file_name: str, content: bytes) -> None:
             f'{file_name} is not the file that model.json describes (sha256 '
             f'{found[:12]}…); restore the bundle or export it again'
         )
+
+
+def _names(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    found = raw.get(key)
+    _require(
+        isinstance(found, list)
+        and found != []
+        and all(isinstance(n, str) and n and n.isprintable() for n in found)
+        and len(set(found)) == len(found),
+        f'{key} must be a list of different names, got {found!r}',
+    )
+    return tuple(found or ())
 
 
 def _require(condition: bool, message: str) -> None:

@@ -85,11 +85,12 @@ class RegisteredPair:
 
 @dataclass(frozen=True, eq=False)
 class RawOutput:
-    """What the graph returns, shaped as in ``Contract``; ``fused`` None: it was not needed."""
+    """What the graph returns, shaped as in ``Contract``; None: not needed, or no masks."""
 
     fused: np.ndarray | None
     boxes_xyxy: np.ndarray
     scores: np.ndarray
+    segmentation: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,12 +159,15 @@ class FusionResult:
 
     :param fused: (H, W, 3) uint8 RGB on the rgb camera's grid: fused; rgb or gray ir while the
         other camera is missing; None if the backend omitted it because nobody needs it.
+    :param segmentation: (H, W) uint8, the index of the class of each pixel into the contract's
+        ``mask_classes``; None if the bundle has no masks, or nobody needs them.
     """
 
     fused: np.ndarray | None
     detections: Detections
     pair: RegisteredPair
     stage_ns: dict[str, int] = field(default_factory=dict)
+    segmentation: np.ndarray | None = None
 
     @property
     def image(self) -> np.ndarray:

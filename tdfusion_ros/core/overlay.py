@@ -45,6 +45,19 @@ def text_scale(size_hw: tuple[int, int]) -> float:
     return max(0.35, min(size_hw) / 1200)
 
 
+def tint(image: np.ndarray, segmentation: np.ndarray | None) -> np.ndarray:
+    """
+    Return an image half in the colors of the classes of its pixels.
+
+    :param segmentation: (H, W) uint8; class 0, the background, is not colored. None: no masks.
+    """
+    if segmentation is None:
+        return image
+    colors = np.array([(0, 0, 0), *map(color_of, range(255))], np.uint8)
+    mixed = cv2.addWeighted(image, 0.5, colors[segmentation], 0.5, 0)
+    return np.where(segmentation[..., None] > 0, mixed, image)
+
+
 def draw(
     image: np.ndarray, found: Detections, classes: Sequence[str], warning: str = ''
 ) -> np.ndarray:

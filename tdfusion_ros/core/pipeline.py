@@ -41,9 +41,15 @@ class Backend(Protocol):
     name: str
 
     def run(
-        self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, *, fused: bool = True
+        self,
+        rgb: np.ndarray,
+        ir: np.ndarray,
+        coverage: np.ndarray,
+        *,
+        fused: bool = True,
+        segmentation: bool = True,
     ) -> RawOutput:
-        """Run on (H, W, 3) uint8 and twice (H, W) float32; may omit what is not ``fused``."""
+        """Run on (H, W, 3) uint8 and twice (H, W) float32; may omit what is not wanted."""
 
 
 class Pipeline:
@@ -94,11 +100,17 @@ class Pipeline:
         return self.process_pair(FramePair(rgb, ir, 'fused', rgb), fused=fused)
 
     def process_pair(
-        self, pair: FramePair, *, fused: bool = True, measured: bool = True
+        self,
+        pair: FramePair,
+        *,
+        fused: bool = True,
+        measured: bool = True,
+        segmentation: bool = True,
     ) -> FusionResult:
         """
-        Fuse a pair (only detect, if not ``fused``), or what there is; or a FrameError.
+        Fuse a pair, or what there is; or a FrameError.
 
+        :param fused: False: the fused image is not needed; ``segmentation``: False: no masks are.
         :param measured: return the temperatures of the detections, if ir has more than 8 bits.
         """
         marks_ns = [perf_counter_ns()]
@@ -107,7 +119,8 @@ class Pipeline:
         marks_ns.append(perf_counter_ns())
         registered = self._register(pair, rgb, ir)
         marks_ns.append(perf_counter_ns())
-        raw = self._run(registered, fused=fused and rgb is not None and ir is not None)
+        both = rgb is not None and ir is not None
+        raw = self._run(registered, fused=fused and both, segmentation=segmentation)
         image = raw.fused
         if ir is None:
             image = registered.rgb
@@ -123,7 +136,7 @@ class Pipeline:
             found = self._tracker.update(found, stamp_ns, stale=self._is_stale(pair))
         marks_ns.append(perf_counter_ns())
         stage_ns = dict(zip(STAGES, np.diff(marks_ns).tolist(), strict=True))
-        return FusionResult(image, found, registered, stage_ns)
+        return FusionResult(image, found, registered, stage_ns, raw.segmentation)
 
     def _is_stale(self, pair: FramePair) -> bool:
         """Return whether ir shows the last image again: a shutter, a slow or a missing camera."""
@@ -171,7 +184,7 @@ class Pipeline:
         measured = measure(found.boxes_xyxy, counts, missing, to_ir, self._config.ir)
         return replace(found, temperatures=measured)
 
-    def _run(self, pair: RegisteredPair, *, fused: bool) -> RawOutput:
+    def _run(self, pair: RegisteredPair, **wanted: bool) -> RawOutput:
         """Run the network on images padded to multiples of the contract's ``size_multiple``."""
         height, width = pair.size_hw
         rgb, ir = (self._padded(image) for image in (pair.rgb, pair.ir))
@@ -180,7 +193,9 @@ class Pipeline:
             given = pair.coverage if reads_it else np.ones_like(pair.coverage)
             self._coverage = pair.coverage, self._padded(given)
             self._coverage[1].flags.writeable = False
-        raw = self.backend.run(rgb, ir, self._coverage[1], fused=fused)
+        raw = self.backend.run(rgb, ir, self._coverage[1], **wanted)
+        if raw.segmentation is not None:
+            raw = replace(raw, segmentation=raw.segmentation[:height, :width])
         if raw.fused is None:
             return raw
         image = np.ascontiguousarray(raw.fused[:height, :width])

@@ -8,6 +8,7 @@ from typing import Any
 from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.overlay import draw
+from tdfusion_ros.core.overlay import tint
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
@@ -23,6 +24,7 @@ from tdfusion_ros.formats.temperature_messages import temperature_array
 DETECTIONS, SKIPPED, OVERLAY = 'detections.json', 'skipped.json', 'overlay'
 STALLED = 'stalled.json'
 TEMPERATURES = '/detections/temperature'
+SEGMENTATION, MASK_CLASSES = 'segmentation', 'mask_classes.txt'
 
 
 class BagSink:
@@ -39,13 +41,15 @@ class BagSink:
         threshold: float,
         source: Source,
         *,
+        mask_classes: tuple[str, ...] = (),
         replace: bool = False,
         overlay: bool = False,
     ) -> None:
         self._writer = BagWriter(folder, replace=replace)
         self._overlay = overlay
+        self._labels = {'/label_info': (classes, threshold)}
+        self._labels |= {'/segmentation/label_info': (mask_classes, 0.0)} if mask_classes else {}
         self._classes = classes
-        self._threshold = threshold
         self._source = source
         self._empty = True
 
@@ -58,8 +62,9 @@ class BagSink:
             self._writer.write(topic, kind, reference.stamp_ns, message, latched=latched)
 
         if self._empty:
-            labels = messages.label_info(types, head, classes, self._threshold)
-            put('/label_info', 'vision_msgs/msg/LabelInfo', labels, latched=True)
+            for topic, (names, threshold) in self._labels.items():
+                labels = messages.label_info(types, head, names, threshold)
+                put(topic, 'vision_msgs/msg/LabelInfo', labels, latched=True)
             self._empty = False
         info = self._source.info
         if info is not None and describes(info, reference.size_hw):
@@ -68,8 +73,11 @@ class BagSink:
             stall = messages.stall_warning(types, head, pair.mode, pair.warning)
             put('/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray', stall)
         pictures = {'/fused/image_raw': result.image}
+        if result.segmentation is not None:
+            pictures['/segmentation/image_raw'] = result.segmentation
         if self._overlay:
-            drawn = draw(result.image, result.detections, classes, pair.warning)
+            tinted = tint(result.image, result.segmentation)
+            drawn = draw(tinted, result.detections, classes, pair.warning)
             pictures['/overlay/image_raw'] = drawn
         for topic, pixels in pictures.items():
             put(topic, 'sensor_msgs/msg/Image', messages.image(types, head, pixels))
@@ -98,7 +106,9 @@ class FolderSink:
     NAME is the stem of the input images, or the stamp of the result [ns]. Where a camera stalled,
     ``stalled.json`` has ``mode`` and, under the key ``mark``, the warning of each result. Where
     images were skipped, ``skipped.json`` has the reason of each stem. With ``overlay``, the folder
-    of that name has the images with boxes, labels and scores.
+    of that name has the images with boxes, labels and scores. With ``mask_classes``, the folder
+    ``segmentation`` has the class of each pixel, and ``mask_classes.txt`` the names of the values,
+    as training reads them.
     A folder that gets no image does not appear.
 
     :raises OutputError: if an image cannot be written.
@@ -110,14 +120,16 @@ class FolderSink:
         classes: tuple[str, ...],
         *,
         skipped: Mapping[str, str] | None = None,
+        mask_classes: tuple[str, ...] = (),
         replace: bool = False,
         overlay: bool = False,
     ) -> None:
         self._overlay = overlay
+        self._mask_classes = mask_classes
         self._folder = NewOutput(folder, replace=replace)
         self._folder.partial.mkdir()
-        if overlay:
-            (self._folder.partial / OVERLAY).mkdir()
+        for name in (OVERLAY,) * overlay + (SEGMENTATION,) * bool(mask_classes):
+            (self._folder.partial / name).mkdir()
         self._skipped = {} if skipped is None else skipped
         self._classes = classes
         self._detections: dict[str, list[dict[str, Any]]] = {}
@@ -128,8 +140,12 @@ class FolderSink:
         if pair.warning:
             self._stalls[pair.name] = {'mode': pair.mode, 'mark': pair.warning}
         self._folder.write(f'{pair.name}.png', encode_image(result.image)[1])
+        if result.segmentation is not None:
+            png = encode_image(result.segmentation)[1]
+            self._folder.write(f'{SEGMENTATION}/{pair.name}.png', png)
         if self._overlay:
-            drawn = draw(result.image, result.detections, self._classes, pair.warning)
+            tinted = tint(result.image, result.segmentation)
+            drawn = draw(tinted, result.detections, self._classes, pair.warning)
             self._folder.write(f'{OVERLAY}/{pair.name}.png', encode_image(drawn)[1])
         found = self._detections[pair.name] = []
         for box, score, class_id, object_id in result.detections.rows():
@@ -161,4 +177,6 @@ class FolderSink:
             if content:
                 text = json.dumps(content, indent=1) + '\n'
                 self._folder.write(name, text.encode())
+        if self._mask_classes:
+            self._folder.write(MASK_CLASSES, '\n'.join((*self._mask_classes, '')).encode())
         self._folder.commit()

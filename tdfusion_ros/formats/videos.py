@@ -17,6 +17,7 @@ from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import OutputError
 from tdfusion_ros.core.overlay import draw
+from tdfusion_ros.core.overlay import tint
 from tdfusion_ros.core.pairing_policy import OTHER
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
@@ -145,7 +146,8 @@ class VideoSink:
         """Write the image of one result."""
         image, stamp_ns = result.image, pair.reference.stamp_ns
         if self._overlay:
-            image = draw(image, result.detections, self._classes, pair.warning)
+            tinted = tint(image, result.segmentation)
+            image = draw(tinted, result.detections, self._classes, pair.warning)
         if not self._count:
             self._first_ns = stamp_ns
             codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch import Tensor
+from torch.nn import functional
 
 from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.detector import Detector
@@ -14,6 +15,9 @@ from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_paper import FusionPaperConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
+from tdfusion_ros.nets.segmenter import Segmenter
+from tdfusion_ros.nets.segmenter import SegmenterConfig
+from tdfusion_ros.nets.segmenter import STRIDE
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
 
@@ -23,20 +27,24 @@ NETWORKS: Networks = {
     'fusion': (FusionPaper, FusionPaperConfig),
     'detector': (Detector, DetectorConfig),
     'yolox': (Yolox, YoloxConfig),
+    'segmenter': (Segmenter, SegmenterConfig),
 }
 
 
 class Perception(nn.Module):
-    """Color, fusion and detection in one graph, so that all backends compute the same."""
+    """Color, fusion, detection and, with a segmenter, masks in one graph, for all backends."""
 
-    def __init__(self, fusion: Any, detector: Any) -> None:
+    def __init__(self, fusion: Any, detector: Any, segmenter: Any = None) -> None:
         super().__init__()
         self.fusion = fusion  # a module with covered()
         self.detector = detector
+        self.segmenter = segmenter  # reads the fused image
         # With other than three channels, detections do not depend on the fused image.
         self.detector_inputs: int = self.detector.config.inputs
 
-    def forward(self, rgb: Tensor, ir: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, rgb: Tensor, ir: Tensor, coverage: Tensor, segmentation: bool = True
+    ) -> tuple[Tensor, ...]:
         """
         Fuse and detect.
 
@@ -44,24 +52,28 @@ class Perception(nn.Module):
         :param ir: (H, W) float32 in [0, 1]; ``coverage`` the same: where it is 0, ``fused`` is
             ``rgb``.
         :returns: ``fused`` (H, W, 3) uint8 RGB, ``boxes_xyxy`` (A, 4) float32 in pixels and
-            ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression.
+            ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression; with a segmenter
+            also ``segmentation`` (H, W) uint8, unless False.
         """
         levels, y, ir = self._sources(rgb, ir)
         # As recolor, but in gray levels: saves a division and a product of three channels.
         seen = coverage[None, None]
         change = 255.0 * seen * (self.fusion.covered(y, ir, seen) - y)
-        if self.detector_inputs == 3:
-            detections = self._detections((levels + change).clamp(0.0, 255.0) / 255.0)
-        else:
-            detections = self._detections(self._both(levels, y, ir))
+        masks = self.segmenter is not None and segmentation
+        if masks or self.detector_inputs == 3:
+            image = (levels + change).clamp(0.0, 255.0) / 255.0
+        read = image if self.detector_inputs == 3 else self._both(levels, y, ir)
+        outputs: tuple[Tensor, ...] = self._detections(read)
+        if masks:
+            outputs += (self._segmentation(image),)
         # Adding half a level here rounds, in one channel instead of three.
         fused = (levels + (change + 0.5)).clamp(0.0, 255.0)
-        return fused[0].permute(1, 2, 0).to(torch.uint8), *detections
+        return fused[0].permute(1, 2, 0).to(torch.uint8), *outputs
 
     def detect(self, rgb: Tensor, ir: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
         """Return only ``boxes_xyxy`` and ``scores``; fuse only if the detector needs it."""
         if self.detector_inputs == 3:
-            return self(rgb, ir, coverage)[1:]
+            return self(rgb, ir, coverage, segmentation=False)[1:]
         return self._detections(self._both(*self._sources(rgb, ir)))
 
     def _both(self, levels: Tensor, y: Tensor, ir: Tensor) -> Tensor:
@@ -74,6 +86,11 @@ class Perception(nn.Module):
         # uint8 only at the very border of the graph: TensorRT has no other operation on it.
         levels = rgb.to(ir.dtype).permute(2, 0, 1).unsqueeze(0)
         return levels, luma(levels) / 255.0, ir[None, None]
+
+    def _segmentation(self, image: Tensor) -> Tensor:
+        logits = functional.interpolate(self.segmenter(image), None, STRIDE, 'bilinear')
+        # Not from int64: TensorRT casts only floating point to uint8.
+        return logits.argmax(1)[0].to(image.dtype).to(torch.uint8)
 
     def _detections(self, image: Tensor) -> tuple[Tensor, Tensor]:
         boxes_xyxy, logits = self.detector(image)
@@ -91,6 +108,6 @@ def build_network(settings: Mapping[str, Any], known: Networks = NETWORKS) -> nn
 
 
 def build_perception(architecture: Mapping[str, Mapping[str, Any]]) -> Perception:
-    """Build the deployed graph, untrained, of ``{'fusion': {...}, 'detector': {...}}``."""
-    fusion, detector = (build_network(architecture[key]) for key in ('fusion', 'detector'))
-    return Perception(fusion, detector)
+    """Build the deployed graph, untrained, of ``{'fusion': {...}, 'detector': {...}, ...}``."""
+    parts = ('fusion', 'detector', *(('segmenter',) if 'segmenter' in architecture else ()))
+    return Perception(*(build_network(architecture[key]) for key in parts))

@@ -38,10 +38,11 @@ class Segmenter(nn.Module):
         super().__init__()
         self.config = config
         self.stem, self.stages = backbone(config.inputs)
-        for module in [*self.stem.modules(), *self.stages.modules()]:
-            if isinstance(module, nn.Conv2d):  # no normalization: the default would fade out
-                nn.init.kaiming_normal_(module.weight, nonlinearity='relu')
-        self.stem[0].weight.data /= LEVELS
+        layers = (*self.stem.modules(), *self.stages.modules())
+        first, *others = (layer for layer in layers if isinstance(layer, nn.Conv2d))
+        for layer in (first, *others):  # no normalization: the default would fade out
+            nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
+        first.weight.data /= LEVELS
         self.project = nn.ModuleList(nn.Conv2d(width, CHANNELS, 1) for width in WIDTHS[1:])
         self.refine = nn.ModuleList(ConvNorm(CHANNELS, CHANNELS) for _ in WIDTHS[1:])
         self.classify = nn.Conv2d(CHANNELS, len(config.classes), 1)

@@ -57,7 +57,7 @@ def configure(node: Node, parameters: Parameters, diagnostics: DiagnosticsPublis
         on_error.callback(parameters.unlock)
         pipeline: Pipeline = _serve_until_done(node, worker.start())
         contract = pipeline.contract
-        outputs = Outputs(node, config, contract.classes)
+        outputs = Outputs(node, config, contract.classes, contract.mask_classes)
         on_error.pop_all()
     parameters.lock(lambda other: wanted_classes(other.class_filter, contract.classes))
     diagnostics.set_model(pipeline, config.model)

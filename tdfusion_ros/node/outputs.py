@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import cv2
@@ -21,6 +22,7 @@ from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RegisteredPair
 from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.overlay import draw_edges
+from tdfusion_ros.core.overlay import tint
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
@@ -33,6 +35,7 @@ FUSED, OVERLAY, IR, EDGES = IMAGES
 COMPRESSED = {topic: f'{topic}/compressed' for topic in (FUSED, OVERLAY)}
 ANNOTATIONS = 'fused/annotations'
 TEMPERATURES = 'detections/temperature'
+MASKS, MASK_LABELS = 'segmentation/image_raw', 'segmentation/label_info'
 # From the stamp of the result, and from the arrival of the later image, to the publication;
 # stamp of ir minus stamp of rgb.
 TIMES = ('latency_ms', 'processing_ms', 'skew_ms')
@@ -41,9 +44,18 @@ TIMES = ('latency_ms', 'processing_ms', 'skew_ms')
 class Outputs:
     """Publish results; all of them are only computed for subscribers."""
 
-    def __init__(self, node: Node, config: FusionConfig, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        config: FusionConfig,
+        classes: tuple[str, ...],
+        mask_classes: tuple[str, ...] = (),
+    ) -> None:
         self._node = node
         self._classes = classes
+        self._labels = {'label_info': classes} | (
+            {MASK_LABELS: mask_classes} if mask_classes else {}
+        )
         self._types = messages.ros_types()
         kinds = {
             **dict.fromkeys(IMAGES, Image),
@@ -51,7 +63,8 @@ class Outputs:
             'fused/camera_info': CameraInfo,
             'detections': Detection2DArray,
             TEMPERATURES: Detection2DArray,
-            'label_info': LabelInfo,
+            **dict.fromkeys(self._labels, LabelInfo),
+            **({MASKS: Image} if mask_classes else {}),
             **{f'~/debug/{name}': Float64 for name in TIMES},
         }
         with suppress(ImportError):  # foxglove_msgs is optional
@@ -74,13 +87,14 @@ class Outputs:
         now_ns = self._node.get_clock().now().nanoseconds
         self._announced = now_ns, score_threshold
         header = messages.header(self._types, Frame(np.zeros((1, 1), np.uint8), now_ns))
-        self._publishers['label_info'].publish(
-            messages.label_info(self._types, header, self._classes, score_threshold)
-        )
+        for topic, names in self._labels.items():
+            lowest = 0.0 if topic == MASK_LABELS else score_threshold
+            labels = messages.label_info(self._types, header, names, lowest)
+            self._publishers[topic].publish(labels)
 
     def wants_any(self) -> bool:
         """Return whether a result has a subscriber; else nothing needs to be computed."""
-        return any(map(self._has_subscriber, self._publishers.keys() - {'label_info'}))
+        return any(map(self._has_subscriber, self._publishers.keys() - self._labels.keys()))
 
     def wants_fused(self) -> bool:
         """Return whether a subscriber needs the fused image; else the network may omit it."""
@@ -90,6 +104,10 @@ class Outputs:
         """Return whether a subscriber sees temperatures; labels have them only in kelvin."""
         labeled = (OVERLAY, COMPRESSED[OVERLAY], ANNOTATIONS) if kelvin_per_count else ()
         return any(map(self._has_subscriber, (TEMPERATURES, *labeled)))
+
+    def wants_masks(self) -> bool:
+        """Return whether a subscriber needs the masks, or the overlay, which shows them."""
+        return any(map(self._has_subscriber, (MASKS, OVERLAY, COMPRESSED[OVERLAY])))
 
     def destroy(self) -> None:
         """Destroy all publishers."""
@@ -132,10 +150,13 @@ class Outputs:
             for name in wanted:
                 self._publishers[name].publish(makers[name](self._types, header, pixels))
 
-        fused, registered = result.fused, result.pair
+        fused, registered, masks = result.fused, result.pair, result.segmentation
+        if masks is not None:
+            publish(MASKS, lambda: masks)
         if fused is not None:
+            tinted = partial(tint, fused, masks)
             publish(FUSED, lambda: fused)
-            publish(OVERLAY, lambda: draw(fused, result.detections, self._classes, warning))
+            publish(OVERLAY, lambda: draw(tinted(), result.detections, self._classes, warning))
         # Rounds, in one pass.
         publish(IR, lambda: cv2.convertScaleAbs(registered.ir, alpha=255))
         publish(EDGES, lambda: _edges(registered))

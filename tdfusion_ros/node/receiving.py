@@ -143,8 +143,12 @@ class Receiving:
             self._counters.count('lost.unsubscribed', job.pair.mode == 'fused')
             return
         pipeline.reconfigure(job.config)
-        measured = outputs.wants_temperatures(job.config.ir.kelvin_per_count)
-        result = pipeline.process_pair(job.pair, fused=outputs.wants_fused(), measured=measured)
+        wanted = {
+            'fused': outputs.wants_fused(),
+            'measured': outputs.wants_temperatures(job.config.ir.kelvin_per_count),
+            'segmentation': outputs.wants_masks(),
+        }
+        result = pipeline.process_pair(job.pair, **wanted)
         if (doubt := pipeline.remarks.get(SETTING)) and not self._has_doubted:
             self._has_doubted = True
             self._logger.warn(f'{SETTING}: {doubt}')

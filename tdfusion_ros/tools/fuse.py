@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
@@ -54,7 +55,7 @@ def add(commands: Any) -> None:
     add('-o', '--output', required=True, type=Path, help='bag, folder or video to create')
     text = 'what to write; default: a bag from a bag, else a folder, or a video as OUT.mp4'
     add('--to', choices=('bag', 'folder'), help=text)
-    text = 'also write the images with boxes, labels and scores; of a video: only these'
+    text = 'also write the images with boxes, labels, scores and masks; of a video: only these'
     add('--overlay', action='store_true', help=text)
     add_overwrite(fuse)
     add_skip_bad(fuse)
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         source = open_source(options, config, stack)
         pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
-        sink = _open_sink(options, config, pipeline.contract.classes, source)
+        sink = _open_sink(options, config, pipeline.contract, source)
         stack.enter_context(sink)
         to_bag = _is_to_bag(options)
         modes: Counter[str] = Counter()
@@ -124,16 +125,18 @@ def _is_to_bag(options: argparse.Namespace) -> bool:
 
 
 def _open_sink(
-    options: argparse.Namespace, config: FusionConfig, classes: tuple[str, ...], source: Source
+    options: argparse.Namespace, config: FusionConfig, contract: Contract, source: Source
 ) -> BagSink | FolderSink | VideoSink:
     output, how = options.output, {'replace': options.overwrite, 'overlay': options.overlay}
+    classes, masks = contract.classes, contract.mask_classes
     if isinstance(source, VideoSource) and _is_to_video(options):
         return VideoSink(output, classes, source.rate_hz, **how)
     if _is_to_video(options):
         raise ConfigError(f'{output} is a video, which is written from two videos; name a folder')
     if _is_to_bag(options):
-        return BagSink(output, classes, config.score_threshold, source, **how)
-    return FolderSink(output, classes, skipped=source.skipped, **how)
+        threshold = config.score_threshold
+        return BagSink(output, classes, threshold, source, mask_classes=masks, **how)
+    return FolderSink(output, classes, skipped=source.skipped, mask_classes=masks, **how)
 
 
 def _check_output(options: argparse.Namespace) -> None:

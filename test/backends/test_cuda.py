@@ -1,6 +1,7 @@
 """The cuda backend, as far as a machine without a GPU can test it; the rest is in test_gpu.py."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,6 +54,24 @@ def test_earlier_result_stays_right_after_the_next_run(cuda, shipped, noise):
         expected = reference.run(*given)
         assert np.abs(raw.fused.astype(int) - expected.fused).max() <= 1
         assert raw.boxes_xyxy.dtype == raw.scores.dtype == np.float32
+
+
+@pytest.mark.torch
+def test_masks_are_left_out_where_they_are_not_needed(fake_cuda, shipped, noise):
+    from safetensors.torch import save
+
+    from tdfusion_ros.backends.cuda import CudaBackend
+    from tdfusion_ros.nets.perception import build_perception
+
+    masks = {'name': 'segmenter', 'classes': ['a', 'b', 'c']}
+    architecture = {**shipped.architecture, 'segmenter': masks}
+    weights = save(build_perception(architecture).state_dict())
+    backend = CudaBackend(SimpleNamespace(architecture=architecture, weights=lambda: weights))
+    for fused in (True, False):
+        assert backend.run(*noise(SIZE), fused=fused).segmentation.shape == SIZE
+        raw = backend.run(*noise(SIZE), fused=fused, segmentation=False)
+        assert raw.segmentation is None
+        assert (raw.fused is not None) == fused
 
 
 @pytest.mark.torch

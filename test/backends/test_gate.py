@@ -21,7 +21,7 @@ class FakeEngine:
     def __init__(self, change=lambda raw, frame: {}):
         self.change = change
 
-    def run(self, rgb, ir, coverage, *, fused=True):
+    def run(self, rgb, ir, coverage, *, fused=True, segmentation=True):
         raw = RawOutput(
             ((rgb.astype(np.float32) + 255 * ir[..., None]) / 2).astype(np.uint8),
             np.full((10, 4), 100.0, np.float32),

@@ -18,6 +18,8 @@ from tdfusion_ros.core.data import RawOutput  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from tdfusion_ros.nets.blocks import fold_batchnorm  # noqa: E402
 from tdfusion_ros.nets.perception import build_perception  # noqa: E402
+from tdfusion_ros.nets.segmenter import Segmenter  # noqa: E402
+from tdfusion_ros.nets.segmenter import SegmenterConfig  # noqa: E402
 
 pytestmark = pytest.mark.torch
 SIZE = (64, 96)
@@ -77,16 +79,18 @@ def test_rebuilt_network_equals_the_graph_of_the_bundle(model, shipped):
     assert found.score < 1e-4
 
 
-@pytest.mark.parametrize('inputs', [2, 3])
-def test_exported_network_equals_the_network_except_for_the_cast_to_uint8(untrained, inputs):
-    """For detectors of the fused image and of the sources."""
+@pytest.mark.parametrize(('inputs', 'masks'), [(2, False), (3, False), (3, True)])
+def test_exported_network_equals_the_network_except_for_casts_to_uint8(untrained, inputs, masks):
+    """For detectors of the fused image and of the sources, and with a segmenter."""
     model = network.to_half(untrained(inputs=inputs))
+    model.segmenter = Segmenter(SegmenterConfig(('a', 'b', 'c'))).eval() if masks else None
     rgb = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8)
     others = torch.rand(SIZE), torch.rand(SIZE)
     fused, *found = network.export(model, SIZE).module()(rgb.float(), *others)
     assert {tensor.dtype for tensor in (fused, *found)} == {torch.float32}
-    for got, expected in zip((fused.to(torch.uint8), *found), model(rgb, *others), strict=True):
-        torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    assert len(found) == 2 + masks
+    for got, expected in zip((fused, *found), model(rgb, *others), strict=True):
+        torch.testing.assert_close(got.to(expected.dtype), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize('inputs', [3, 4])

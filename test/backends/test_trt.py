@@ -62,7 +62,7 @@ class FakePlan:
     def __init__(self, graph, plan, size_hw):
         self.cpu, self.wrong, self.size_hw = CpuBackend(graph), plan == b'wrong', size_hw
 
-    def run(self, rgb, ir, coverage, *, fused=True):
+    def run(self, rgb, ir, coverage, *, fused=True, segmentation=True):
         assert ir.shape == self.size_hw
         raw = self.cpu.run(rgb, ir, coverage)
         return RawOutput(255 - raw.fused if self.wrong else raw.fused, raw.boxes_xyxy, raw.scores)
@@ -74,7 +74,9 @@ def machine(monkeypatch, tmp_path, driver, shipped):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     monkeypatch.setattr(engine_process, 'run_builder', machine.run_builder)
     monkeypatch.setattr(trt.importlib.util, 'find_spec', {'torch_tensorrt': 'found'}.get)
-    plans = SimpleNamespace(PlanEngine=lambda plan, size: FakePlan(shipped.graph, plan, size))
+    plans = SimpleNamespace(
+        PlanEngine=lambda plan, size, outputs: FakePlan(shipped.graph, plan, size)
+    )
     monkeypatch.setattr(backends, 'trt_plan', plans, raising=False)
     return machine
 

@@ -18,6 +18,18 @@ SHAPES = {
 }
 
 
+def test_masks_of_an_engine_become_uint8(fake_tensorrt):
+    masks = np.arange(32 * 64).reshape(SIZE) % 9
+    outputs = {**SHAPES, 'output3': SIZE}
+    fake_tensorrt(outputs, lambda *images: (*compute(*images), masks))
+    from tdfusion_ros.backends.trt_plan import PlanEngine
+
+    images = np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.float32), np.ones(SIZE, np.float32)
+    raw = PlanEngine(b'plan', SIZE, 'cpu', outputs=4).run(*images)
+    assert raw.segmentation.dtype == np.uint8
+    np.testing.assert_array_equal(raw.segmentation, masks)
+
+
 def compute(rgb, ir, coverage):
     """Return outputs of the right shapes that depend on all inputs."""
     return (

@@ -18,7 +18,7 @@ class Recorder:
 
     name = 'recorder'
 
-    def run(self, rgb, ir, coverage, *, fused=True):
+    def run(self, rgb, ir, coverage, *, fused=True, segmentation=True):
         self.rgb, self.ir, self.coverage, self.fused = rgb, ir, coverage, fused
         box = np.array([[0, 0, rgb.shape[1], rgb.shape[0]]], np.float32)
         return RawOutput(rgb if fused else None, box, np.array([[0.9, 0, 0]], np.float32))

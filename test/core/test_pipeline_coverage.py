@@ -38,7 +38,7 @@ def test_coverage_is_made_once_for_each_geometry(make, demo_pairs, size_hw):
 
 def test_model_that_does_not_read_coverage_gets_the_rgb_image_outside(make, demo_pairs):
     class Gray(type(make().backend)):
-        def run(self, rgb, ir, coverage, *, fused=True):
+        def run(self, rgb, ir, coverage, *, fused=True, segmentation=True):
             return super().run(np.full_like(rgb, 128), ir, coverage, fused=fused)
 
     pair = demo_pairs[0]

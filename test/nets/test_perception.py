@@ -2,10 +2,15 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
+from torch.nn import functional  # noqa: E402
+
+from tdfusion_ros.backends.torch_network import to_half  # noqa: E402
 from tdfusion_ros.nets.blocks import luma  # noqa: E402
 from tdfusion_ros.nets.blocks import recolor  # noqa: E402
 from tdfusion_ros.nets.perception import build_network  # noqa: E402
 from tdfusion_ros.nets.perception import build_perception  # noqa: E402
+from tdfusion_ros.nets.segmenter import Segmenter  # noqa: E402
+from tdfusion_ros.nets.segmenter import SegmenterConfig  # noqa: E402
 
 pytestmark = pytest.mark.torch
 DETECTOR = {'name': 'detector', 'classes': 2, 'neck': 8, 'head': 8}
@@ -75,3 +80,28 @@ def test_outside_of_the_thermal_view_the_fused_image_is_the_rgb_image(model, rgb
     fused = model(rgb, ir * coverage, coverage)[0]
     assert torch.equal(fused[coverage == 0], rgb[coverage == 0])
     assert not torch.equal(fused[coverage == 1], rgb[coverage == 1])
+
+
+def test_masks_are_the_best_class_of_the_segmenter_on_the_fused_image(model, rgb, ir):
+    coverage = torch.ones_like(ir)
+    without = model(rgb, ir, coverage)
+    model.segmenter = Segmenter(SegmenterConfig(('a', 'b', 'c'))).eval()
+    *others, masks = model(rgb, ir, coverage)
+    for one, other in zip(without, others, strict=True):
+        assert torch.equal(one, other)
+    assert masks.dtype == torch.uint8
+    fused = others[0].permute(2, 0, 1)[None] / 255
+    logits = functional.interpolate(model.segmenter(fused), (64, 96), mode='bilinear')
+    assert len(masks.unique()) > 1
+    assert (masks == logits.argmax(1)[0]).float().mean() > 0.98  # it reads unrounded levels
+    assert len(model(rgb, ir, coverage, segmentation=False)) == 3
+    assert len(model.detect(rgb, ir, coverage)) == 2
+
+
+def test_half_precision_leaves_the_segmenter_as_it_is(rgb, ir):
+    torch.manual_seed(0)
+    settings = {'name': 'segmenter', 'classes': ['a', 'b', 'c']}
+    parts = {'fusion': {'name': 'fusion_rt'}, 'detector': DETECTOR, 'segmenter': settings}
+    half = to_half(build_perception(parts).eval())
+    assert {p.dtype for p in half.segmenter.parameters()} == {torch.float32}
+    assert half(rgb, ir, torch.ones_like(ir))[3].shape == (64, 96)

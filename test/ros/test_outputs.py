@@ -17,11 +17,11 @@ def foxglove():
     )
 
 
-def make_outputs(client):
+def make_outputs(client, *mask_classes):
     from tdfusion_ros.core.config import FusionConfig
     from tdfusion_ros.node.outputs import Outputs
 
-    return Outputs(client.node, FusionConfig(), ('person',))
+    return Outputs(client.node, FusionConfig(), ('person',), mask_classes)
 
 
 def count_calls(monkeypatch, module, name):
@@ -83,6 +83,41 @@ def test_annotations_are_only_computed_while_somebody_subscribes(stage, monkeypa
     viewer.wait_until(lambda: publish(outputs, sender) or received, 'annotations')
     assert not received[0].points
     assert not outputs.wants_fused()  # annotations need no fused image
+
+
+@pytest.mark.parametrize('topic', ['segmentation/image_raw', OVERLAY])
+def test_masks_are_only_wanted_while_somebody_subscribes_to_them_or_the_overlay(stage, topic):
+    sender, viewer = stage.client(), stage.client()
+    outputs = make_outputs(sender, 'background', 'car')
+    assert not outputs.wants_masks()
+    viewer.listen(FUSED)
+    sender.wait_until(outputs.wants_fused, 'a subscription to the fused image')
+    assert not outputs.wants_masks()
+    viewer.listen(topic)
+    sender.wait_until(outputs.wants_masks, f'a subscription to {topic}')
+
+
+def test_node_publishes_masks_and_their_names_for_a_bundle_with_masks(stage, masked_bundle):
+    topic, names = 'segmentation/image_raw', 'segmentation/label_info'
+    client = stage.run({'model': str(masked_bundle), 'backend': 'cpu'}, listen=(FUSED, topic))
+    client.drive(lambda: client.received[FUSED] and client.received[topic], pictures.pair)
+    fused = {pictures.stamp_ns(message): message for message in client.received[FUSED]}
+    masks = client.received[topic][-1]
+    assert masks.encoding == 'mono8'
+    assert masks.header == fused[pictures.stamp_ns(masks)].header
+    expected = pictures.pixels(fused[pictures.stamp_ns(masks)])[..., 0] // 128
+    np.testing.assert_array_equal(pictures.pixels(masks), expected)
+    client.listen(names)  # later than it was published
+    client.wait_until(lambda: client.received[names], names)
+    [labels] = client.received[names]
+    assert [c.class_name for c in labels.class_map] == ['dark', 'bright']
+
+
+def test_a_bundle_without_masks_has_no_topics_for_them(stage):
+    client = stage.client()
+    make_outputs(client)
+    topics = dict(client.node.get_publisher_names_and_types_by_node('client', '/'))
+    assert not [topic for topic in topics if 'segmentation' in topic]
 
 
 def test_there_is_no_annotations_topic_without_foxglove_msgs(stage, monkeypatch):

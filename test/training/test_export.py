@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load_file
 import torch
 
+from tdfusion_ros.backends.torch_network import load_network
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.config import FusionConfig
@@ -22,6 +23,8 @@ from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
+from tdfusion_ros.nets.segmenter import Segmenter
+from tdfusion_ros.nets.segmenter import SegmenterConfig
 from training.bundle import graph
 from training.checkpoint import save_run
 from training.config_reader import config_from_mapping
@@ -157,6 +160,7 @@ def test_a_bundle_can_be_exported_with_moved_runs_and_without_data(tmp_path, mon
     [
         (['of_ir'], 'reads ir: train the detector with source=fused or source=early'),
         (['of_both'], 'with --fusion RUN'),
+        (['detector', '--segmenter', 'of_ir'], 'contains a Detector, not a segmenter'),
         (['fusion'], 'contains a FusionRT, not a detector'),
         (['detector', '--fusion', 'of_ir'], 'contains a Detector, not a fusion network'),
         (['detector', '--split', 'test'], 'test.txt is missing'),
@@ -197,6 +201,34 @@ def test_bundle_is_exported_again_with_the_same_weights_and_history(root, bundle
     assert again['metrics']['detection'] == contract['metrics']['detection']
     assert again['files']['weights.safetensors'] == contract['files']['weights.safetensors']
     assert (root / 'again' / 'MODEL_CARD.md').is_file()
+
+
+def test_a_segmenter_adds_masks_to_a_bundle_and_its_training_to_the_history(
+    root, bundle, contract
+):
+    settings = {'task': 'segmentation', 'source': 'fused', 'fusion': str(bundle)}
+    names = ('background', 'car', 'person')
+    save(root / 'segmenter', Segmenter(SegmenterConfig(names)), names, **settings)
+    arguments = ['--segmenter', str(root / 'segmenter'), '--no-metrics', '-o', str(root / 'masks')]
+    main([str(bundle), *arguments])
+    found = json.loads((root / 'masks' / 'model.json').read_text(encoding='utf-8'))
+    assert found['mask_classes'] == list(names)
+    assert [d['config']['task'] for d in found['training']['before']][-1] == 'segmentation'
+    assert found['metrics']['onnx_parity']['masks'] < 0.01
+    model = load_network(found['architecture'], (root / 'masks/weights.safetensors').read_bytes())
+    rng = np.random.default_rng(3)
+    rgb = rng.integers(0, 256, (96, 128, 3), np.uint8)
+    inputs = (
+        torch.from_numpy(rgb),
+        torch.from_numpy(rgb[..., 0] / 255).float(),
+        torch.ones(96, 128),
+    )
+    expected = model(*inputs)[3].numpy()
+    pipeline = build_pipeline(FusionConfig(model=str(root / 'masks'), backend='cpu'))
+    result = pipeline.process(Frame(rgb, 0), Frame(rgb[..., 0].copy(), 0))
+    assert np.mean(result.segmentation != expected) < 0.01
+    assert set(np.unique(expected)) <= {0, 1, 2}
+    assert '| segmenter |' in (root / 'masks' / 'MODEL_CARD.md').read_text(encoding='utf-8')
 
 
 def test_export_of_a_bundle_needs_to_know_the_data(root, bundle, capsys):

@@ -22,6 +22,8 @@ from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.contract import HALF_FILE
 from tdfusion_ros.core.contract import INPUTS
 from tdfusion_ros.core.contract import OUTPUTS
+from tdfusion_ros.core.contract import outputs_of
+from tdfusion_ros.core.contract import UNMASKED_FILE
 from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import fold_batchnorm
@@ -33,6 +35,13 @@ OPSET = 18
 EXPORT_HW = (480, 640)
 PARITY_HW = ((480, 640), (256, 320), (544, 96))
 HALF_PARITY_HW = (256, 320)
+LARGEST = {'fused_levels': 1.0, 'boxes_px': 0.05, 'scores': 1e-3, 'masks': 0.01}
+"""Differences of a graph from torch; of masks the share of the pixels with another class."""
+
+
+def mask_classes(model: Perception) -> tuple[str, ...]:
+    """Return the classes of the masks; empty without a segmenter."""
+    return () if model.segmenter is None else model.segmenter.config.classes
 
 
 def export_half(model: Perception, folder: Path) -> None:
@@ -58,7 +67,8 @@ def export_onnx(model: Perception, path: Path) -> None:
     height = SIZE_MULTIPLE * torch.export.Dim('rows', min=2, max=128)
     width = SIZE_MULTIPLE * torch.export.Dim('columns', min=2, max=128)
     shapes = {name: {0: height, 1: width} for name in INPUTS}
-    names: dict[str, Any] = {'input_names': list(INPUTS), 'output_names': list(OUTPUTS)}
+    outputs = list(outputs_of(mask_classes(model)))
+    names: dict[str, Any] = {'input_names': list(INPUTS), 'output_names': outputs}
     # It warns of each operator of torchvision, which these networks do not have.
     logging.getLogger('torch.onnx._internal.exporter._registration').setLevel(logging.ERROR)
     how: dict[str, Any] = {'dynamo': True, 'opset_version': OPSET, 'verbose': False}
@@ -77,10 +87,12 @@ def export_onnx(model: Perception, path: Path) -> None:
         raise ModelError(f'expected opset {OPSET}, the exporter wrote {versions}')
 
 
-def extract_detector(folder: Path) -> None:
-    """Write the part of the exported graph that detects, without the fused image."""
-    graph, detector = (str(folder / name) for name in (GRAPH_FILE, DETECTOR_FILE))
-    onnx.utils.extract_model(graph, detector, list(INPUTS), list(OUTPUTS)[1:])
+def extract_parts(folder: Path, *, masks: bool) -> None:
+    """Write the parts of the exported graph without the fused image, and without the masks."""
+    parts = {DETECTOR_FILE: list(OUTPUTS)[1:], **({UNMASKED_FILE: list(OUTPUTS)} if masks else {})}
+    for name, outputs in parts.items():
+        graph, part = str(folder / GRAPH_FILE), str(folder / name)
+        onnx.utils.extract_model(graph, part, list(INPUTS), outputs)
 
 
 def check_parity(model: Perception, folder: Path, sizes_hw: Sequence[tuple[int, int]]) -> dict:
@@ -92,17 +104,18 @@ def check_parity(model: Perception, folder: Path, sizes_hw: Sequence[tuple[int, 
     :returns: the largest differences over all sizes.
     :raises ModelError: if they are larger than rounding can explain.
     """
-    backend = CpuBackend(*((folder / name).read_bytes() for name in (GRAPH_FILE, DETECTOR_FILE)))
+    parts = (GRAPH_FILE, DETECTOR_FILE, UNMASKED_FILE)
+    backend = CpuBackend(*((folder / n).read_bytes() for n in parts if (folder / n).is_file()))
     rng = np.random.default_rng(0)
-    worst = {'fused_levels': 0.0, 'boxes_px': 0.0, 'scores': 0.0}
+    worst: dict[str, float] = {}
     for height, width in sizes_hw:
         rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
         ir = rng.random((height, width), dtype=np.float32)
         left = np.broadcast_to(np.arange(width) < width // 2, ir.shape)
         for coverage in (np.ones_like(ir), soft(left)):
             for key, value in _differences(model, backend, (rgb, ir, coverage)).items():
-                worst[key] = max(worst[key], value)
-    if worst['fused_levels'] > 1 or worst['boxes_px'] > 0.05 or worst['scores'] > 1e-3:
+                worst[key] = max(worst.get(key, 0.0), value)
+    if any(value > LARGEST[key] for key, value in worst.items()):
         raise ModelError(f'the exported graph differs from torch: {worst}')
     return worst
 
@@ -113,16 +126,18 @@ def _differences(
     """Return the largest differences of both graphs from torch for one pair."""
     with torch.inference_mode():
         expected = model.eval()(*map(torch.from_numpy, images))
-    worst = dict.fromkeys(('fused_levels', 'boxes_px', 'scores'), 0.0)
-    for fused in (True, False):
-        raw = backend.run(*images, fused=fused)
-        got = [x for x in (raw.fused, raw.boxes_xyxy, raw.scores) if x is not None]
-        wanted = expected[-len(got) :]
-        for key, ours, theirs in zip(list(worst)[-len(got) :], wanted, got, strict=True):
+    worst: dict[str, float] = {}
+    for wanted in (True, False):
+        raw = backend.run(*images, fused=wanted, segmentation=wanted)
+        got = raw.fused, raw.boxes_xyxy, raw.scores, raw.segmentation
+        for key, ours, theirs in zip(LARGEST, expected, got, strict=False):
+            if theirs is None:  # not wanted
+                continue
             if ours.shape != theirs.shape:
                 raise ModelError(f'{key}: {tuple(ours.shape)} != {theirs.shape}')
-            difference = np.abs(ours.numpy().astype(np.float64) - theirs).max()
-            worst[key] = max(worst[key], float(difference))
+            gaps = np.abs(ours.numpy().astype(np.float64) - theirs)
+            difference = np.mean(gaps > 0) if key == 'masks' else gaps.max()
+            worst[key] = max(worst.get(key, 0.0), float(difference))
     return worst
 
 

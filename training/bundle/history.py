@@ -1,6 +1,7 @@
 """The history of a bundle: its runs, the runs that they started from, and their data."""
 
 from collections import Counter
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import fields
@@ -188,11 +189,7 @@ def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> d
     """
     descriptions = {run: read_description(run) for run in lineage}
     before, earlier, missing = bundle_facts(missing_runs(lineage, fusion_run))
-    data: dict[str, Any] = {}
-    for description in descriptions.values():
-        if data.get(data_name(description)) is None:
-            pairs = training_pairs(description, elsewhere)
-            data[data_name(description)] = None if pairs is None else contents(pairs)
+    data = data_facts(descriptions.values(), elsewhere)
     return {
         'git_commit': git_commit(),
         'fusion': without_paths(descriptions.pop(fusion_run)),
@@ -201,6 +198,25 @@ def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> d
         'missing': missing,
         'data': earlier | data,
     }
+
+
+def data_facts(descriptions: Iterable[Description], elsewhere: str) -> dict[str, Any]:
+    """Return the contents of the training data of runs by name; None if not available."""
+    data: dict[str, Any] = {}
+    for description in descriptions:
+        if data.get(data_name(description)) is None:
+            pairs = training_pairs(description, elsewhere)
+            data[data_name(description)] = None if pairs is None else contents(pairs)
+    return data
+
+
+def with_run(training: Mapping[str, Any], run: str, elsewhere: str) -> dict[str, Any]:
+    """Return the facts of a bundle to which the network of a run and its ancestors are added."""
+    found = [read_description(name) for name in ancestors(run)]
+    known = [training['fusion'], training['detector'], *training['before']]
+    added = [d for d in map(without_paths, found) if d not in known]
+    data = data_facts(found, elsewhere) | training['data']
+    return {**training, 'before': [*training['before'], *added], 'data': data}
 
 
 def bundle_facts(names: Sequence[str]) -> tuple[list[Description], dict[str, Any], list[str]]:

@@ -19,14 +19,19 @@ def is_bundle(folder: str) -> bool:
     return (Path(folder) / CONTRACT_FILE).is_file()
 
 
-def read(folder: str) -> tuple[Perception, tuple[str, ...], dict[str, Any]]:
-    """Return network, class names, and training facts of a bundle; ModelError if damaged."""
+def read(folder: str) -> tuple[Perception, tuple[str, ...]]:
+    """Return network and class names of a bundle; ModelError if damaged."""
     bundle = read_bundle(Path(folder))
     model = read_network(bundle.architecture, bundle.weights())
+    return model.eval(), bundle.contract.classes
+
+
+def facts(folder: str) -> dict[str, Any]:
+    """Return the training facts and the license of a bundle; ModelError if it has none."""
     contract = _contract(folder)
     if missing := [key for key in KEPT if key not in contract]:
         raise ModelError(f'{folder}/{CONTRACT_FILE} has no {missing[0]}; export its run instead')
-    return model.eval(), bundle.contract.classes, {key: contract[key] for key in KEPT}
+    return {key: contract[key] for key in KEPT}
 
 
 def fusion_history(folder: str) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:

@@ -12,6 +12,7 @@ from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.overlay import draw
+from tdfusion_ros.core.overlay import tint
 from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.image_files import encode_jpeg
@@ -85,6 +86,10 @@ def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) ->
             pixels = cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(pixels), alpha=255)
         else:
             pixels = rgb_image(pixels)
+        if role == 'fused' and (masks := bag.message('segmentation', stamp)) is not None:
+            values = to_frame(masks).pixels
+            fits = values.shape == pixels.shape[:2] and values.dtype == np.uint8
+            pixels = tint(pixels, values if fits else None)
     except FusionError as error:
         return f'cannot be read: {error}'
     height, width = pixels.shape[:2]

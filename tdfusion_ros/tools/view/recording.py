@@ -24,7 +24,10 @@ from tdfusion_ros.tools.view.rig_topics import Rig
 
 OWN_STATUS = '{}/[^/]*: (rgb stream|ir stream|sync|inference)'  # NAMESPACE/NODE: SUBJECT
 BAD_LEVELS = (1, 2)  # WARN and ERROR; a STALE status only waits for a cause reported elsewhere
-STAMPED = ('rgb', 'ir', 'fused', 'overlay', 'registered', 'detections', 'temperatures')
+STAMPED = (
+    *('rgb', 'ir', 'fused', 'overlay', 'registered', 'segmentation'),
+    *('detections', 'temperatures'),
+)
 
 
 @dataclass

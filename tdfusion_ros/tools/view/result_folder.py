@@ -17,6 +17,7 @@ from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.sinks import DETECTIONS
 from tdfusion_ros.formats.sinks import OVERLAY
+from tdfusion_ros.formats.sinks import SEGMENTATION
 from tdfusion_ros.formats.sinks import SKIPPED
 from tdfusion_ros.formats.sinks import STALLED
 from tdfusion_ros.formats.sinks import TEMPERATURES
@@ -47,8 +48,9 @@ class ResultFolder:
         self.timed = self.timed and all(int(n) < 2**31 * 10**9 for n in names)
         self._names = {int(n) if self.timed else k * 10**9: n for k, n in enumerate(names, 1)}
         self._folders = {'/fused/image_raw': path}
-        if (path / OVERLAY).is_dir():
-            self._folders['/overlay/image_raw'] = path / OVERLAY
+        for name in (OVERLAY, SEGMENTATION):
+            if (path / name).is_dir():
+                self._folders[f'/{name}/image_raw'] = path / name
         skipped = _read(path / SKIPPED)
         for name, why in list(skipped.items())[:1]:
             self.warnings.append(f'{len(skipped)} skipped, the first is {name}: {why}')

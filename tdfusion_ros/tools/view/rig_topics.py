@@ -11,6 +11,7 @@ from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 OUTPUTS = {  # role: name below the node's namespace, message type
     'fused': ('/fused/image_raw', IMAGE_TYPES[0]),
     'overlay': ('/overlay/image_raw', IMAGE_TYPES[0]),
+    'segmentation': ('/segmentation/image_raw', IMAGE_TYPES[0]),
     'registered': ('/ir_registered/image_raw', IMAGE_TYPES[0]),
     'detections': ('/detections', 'vision_msgs/msg/Detection2DArray'),
     'temperatures': ('/detections/temperature', 'vision_msgs/msg/Detection2DArray'),

@@ -71,10 +71,10 @@ class Client:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         for topic in topics:
             self.node.create_subscription(
-                LabelInfo if topic == 'label_info' else OUTPUTS[topic],
+                LabelInfo if topic.endswith('label_info') else OUTPUTS.get(topic, Image),
                 topic,
                 lambda message, topic=topic: self.received[topic].append(message),
-                latched if topic == 'label_info' else 50,
+                latched if topic.endswith('label_info') else 50,
             )
             self.received[topic] = []
 
