@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """
-Build ``vision_msgs`` and ``foxglove_msgs`` for the ROS 2 wheels of PyPI.
+Build ``vision_msgs``, ``foxglove_msgs`` and ``tf2_msgs`` for the ROS 2 wheels of PyPI.
 
 Run with the Python of the virtual environment: ``python pip_ros/build_messages.py``. PyPI has
-neither package, but the ROS wheels contain the interface generators. This script generates the few
-messages that this project publishes and compiles them with gcc and g++ into site-packages.
+none of them, but the ROS wheels contain the interface generators. This script generates the few
+messages that this project needs and compiles them with gcc and g++ into site-packages.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +44,8 @@ LIBRARIES = (
     'rcutils',
 )
 
-# Of vision_msgs 4.x and foxglove_msgs 3.4.3 (REP-2016): nodes connect only if these agree.
+# Of vision_msgs 4.x, foxglove_msgs 3.4.3 and tf2_msgs (REP-2016): nodes connect only if these
+# agree.
 TYPE_HASHES = {
     'vision_msgs': {
         'Detection2DArray': '214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968',
@@ -52,6 +53,9 @@ TYPE_HASHES = {
     },
     'foxglove_msgs': {
         'ImageAnnotations': 'bc4e578b1ef80953415d6f966a4cab305c8a44c8b64fc405312b6f06a08fc45e',
+    },
+    'tf2_msgs': {
+        'TFMessage': 'e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087',
     },
 }
 
@@ -262,7 +266,7 @@ def build_package(target: Path) -> None:
 
 
 def main() -> int:
-    """Build both packages if necessary; return the exit status."""
+    """Build all packages if necessary; return the exit status."""
     return int(any(build_missing(package) for package in TYPE_HASHES))
 
 

@@ -11,6 +11,7 @@ from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import TF
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.core.pipeline import Pipeline
@@ -92,6 +93,11 @@ def load_calibration(path: str) -> Calibration:
     """Read a calibration file; an empty path means that both cameras have the same view."""
     if not path:
         return Identity()
+    if path == TF:
+        raise CalibrationError(
+            'calibration tf is for the node; offline, use the file that tdfusion calibrate BAG '
+            '--cameras --depth-m 20 writes (a file of this name: ./tf)'
+        )
     with reading(CalibrationError, f'calibration {path} cannot be read'):
         raw = read_yaml(Path(path).expanduser().read_text(encoding='utf-8'))
     with reading(CalibrationError, f'calibration {path}', CalibrationError):

@@ -9,6 +9,7 @@ from tdfusion_ros.backends.bundle import EXTERNAL_KEY
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.build import find_bundle
+from tdfusion_ros.build import load_calibration
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ModelError
@@ -149,3 +150,8 @@ def test_unusable_calibration_is_refused_in_one_line_naming_its_path(tmp_path, c
     with pytest.raises(CalibrationError, match=rf'rig\.yaml.*{message}') as caught:
         build_pipeline(FusionConfig(backend='cpu', calibration=str(path)))
     assert '\n' not in str(caught.value)
+
+
+def test_a_calibration_that_follows_tf_is_refused_offline_with_what_to_do():
+    with pytest.raises(CalibrationError, match='calibrate BAG --cameras'):
+        load_calibration('tf')

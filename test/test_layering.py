@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 ROS = {
     *('ament_index_python', 'builtin_interfaces', 'cv_bridge', 'diagnostic_msgs', 'foxglove_msgs'),
     *('geometry_msgs', 'launch', 'launch_ros', 'lifecycle_msgs', 'message_filters'),
-    *('rcl_interfaces', 'rclpy', 'sensor_msgs', 'std_msgs', 'std_srvs', 'vision_msgs'),
+    *('rcl_interfaces', 'rclpy', 'sensor_msgs', 'std_msgs', 'std_srvs', 'tf2_msgs', 'vision_msgs'),
 }
 TORCH = {'torch', 'torchvision', 'torch_tensorrt', 'tensorrt', 'safetensors'}
 ENGINES = TORCH | {'onnxruntime', 'onnx', 'tensorrt_rtx_bindings'}

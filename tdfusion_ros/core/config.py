@@ -19,6 +19,7 @@ from tdfusion_ros.core.setting import flatten
 from tdfusion_ros.core.setting import numbers
 from tdfusion_ros.core.setting import setting
 
+TF = 'tf'  # the calibration that follows camera_info and TF
 BACKENDS = ('auto', 'cpu', 'cuda', 'trt')
 TRANSPORTS = ('raw', 'compressed', 'compressedDepth')
 MAX_OFFSET_MS = 1e13  # 300 years: the clock of a camera may count from when it was switched on
@@ -190,7 +191,14 @@ class FusionConfig:
     cpu_threads: int = setting(
         0, 'Threads of the backend cpu; 0: one per core, so other nodes share all cores.', 0, 1024
     )
-    calibration: str = setting('', 'Calibration file; empty: both cameras have one field of view.')
+    calibration: str = setting(
+        '',
+        'Calibration file; tf: follow camera_info and TF; empty: both cameras have one field of '
+        'view.',
+    )
+    calibration_depth_m: float = setting(
+        20.0, 'calibration tf: distance at which the images line up [m].', 0.1, 10_000.0, live=True
+    )
     score_threshold: float = setting(
         0.4, 'Report only detections of at least this score.', 0.0, 1.0, live=True
     )

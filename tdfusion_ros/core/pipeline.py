@@ -95,6 +95,11 @@ class Pipeline:
             self._scaler = ThermalScaler(config.ir)
         self._config = config
 
+    def recalibrate(self, calibration: Calibration) -> None:
+        """Use another calibration from the next pair on."""
+        if calibration is not self._calibration:
+            self._calibration, self._registration = calibration, Registration(calibration)
+
     def process(self, rgb: Frame, ir: Frame, *, fused: bool = True) -> FusionResult:
         """Fuse two frames that belong together, as :meth:`process_pair`."""
         return self.process_pair(FramePair(rgb, ir, 'fused', rgb), fused=fused)

@@ -3,6 +3,7 @@
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from rclpy.executors import ExternalShutdownException
@@ -10,6 +11,7 @@ from rclpy.lifecycle import Node
 
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import TF
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.postprocess import wanted_classes
@@ -18,6 +20,7 @@ from tdfusion_ros.node.diagnostics_publisher import DiagnosticsPublisher
 from tdfusion_ros.node.inputs import make_synchronizer
 from tdfusion_ros.node.outputs import Outputs
 from tdfusion_ros.node.parameters import Parameters
+from tdfusion_ros.node.tf_calibration import tf_message_type
 from tdfusion_ros.node.worker import Worker
 
 POLL_S = 0.2  # a signal wakes the executor, too, but perhaps just before it waits
@@ -45,10 +48,14 @@ class Configured:
 def configure(node: Node, parameters: Parameters, diagnostics: DiagnosticsPublisher) -> Configured:
     """Read the parameters, load the model and create the outputs; FusionError if that fails."""
     config, counters = parameters.read(), Counters()
+    # Each pair brings the calibration of its moment along, if camera_info and TF give it.
+    built = replace(config, calibration='') if config.calibration == TF else config
     make_synchronizer(config)  # raises ConfigError without message_filters
+    if config.calibration == TF:
+        tf_message_type()  # raises CalibrationError without tf2_msgs
     diagnostics.set_loading(counters, config.diagnostics_period_s)
     worker: Worker[Any] = Worker(
-        lambda: build_pipeline(config, diagnostics.set_backend_message),
+        lambda: build_pipeline(built, diagnostics.set_backend_message),
         lambda pipeline, item: item.process(pipeline),
     )
     with ExitStack() as on_error:

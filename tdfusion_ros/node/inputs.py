@@ -82,8 +82,9 @@ class Inputs:
                 partial(self._infos.__setitem__, stream),
                 qos_profile_sensor_data,
             )
-        rgb, ir = (node.resolve_topic_name(self._topic(stream)) for stream in STREAMS)
-        node.get_logger().info(f'receiving rgb images from {rgb}, ir images from {ir}')
+        self.topics = {s: node.resolve_topic_name(self._topic(s)) for s in STREAMS}
+        sources = ', '.join(f'{stream} images from {t}' for stream, t in self.topics.items())
+        node.get_logger().info(f'receiving {sources}')
         self._timer = node.create_timer(SILENCE_S, self._check_periodically, clock=STEADY)
         self._check_periodically()
 

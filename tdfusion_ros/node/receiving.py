@@ -8,7 +8,10 @@ from time import monotonic
 
 import rclpy
 
+from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import TF
+from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import RequestError
@@ -20,6 +23,7 @@ from tdfusion_ros.formats.saved_pairs import save_pair
 from tdfusion_ros.node.configured import Configured
 from tdfusion_ros.node.inputs import Inputs
 from tdfusion_ros.node.rate_limit import RateLimit
+from tdfusion_ros.node.tf_calibration import TfCalibration
 
 IR_REMARKS = ('ir.no_data', 'ir.crop', SETTING)
 NO_PAIR = 'there is no pair yet; see /diagnostics for the reason'
@@ -59,6 +63,8 @@ class Receiving:
         self._saved: tuple[Job | None, str] = None, ''  # the last saved pair, and its path
         self._use(configured.parameters.read())
         self._inputs = Inputs(configured.node, self._config, self._counters, self._submit)
+        is_live = self._config.calibration == TF
+        self._tf = TfCalibration(configured.node, self._inputs.topics) if is_live else None
         configured.diagnostics.set_receiving(self._inputs.dropped, self._config)
         self.is_receiving = True
 
@@ -86,6 +92,8 @@ class Receiving:
 
     def close(self) -> None:
         self._inputs.destroy()
+        if self._tf:
+            self._tf.destroy()
         with self._publish_lock:
             self.is_receiving = False
 
@@ -99,13 +107,24 @@ class Receiving:
         if config := self._configured.parameters.take_changes():
             self._use(config)
             self._configured.outputs.announce(config.score_threshold)
-        job = Job(self, pair, arrived, self._config)
+        try:
+            job = Job(self, pair, arrived, self._config, self._calibration(pair))
+        except CalibrationError as error:
+            self._lose(Job(self, pair, arrived, self._config), 'calibration')
+            self._report(f'pair dropped (calibration): {error}', self._logger.warn)
+            return
         if pair.mode == 'fused':
             self._latest = job
         if not self._rate_limit.admit():
             self._lose(job, 'rate')
         elif self._configured.worker.put(job):
             self._lose(job, 'busy')
+
+    def _calibration(self, pair: FramePair) -> Calibration | None:
+        """Return the calibration of this moment, if camera_info and TF give it; or an error."""
+        if self._tf is None:
+            return None
+        return self._tf.of(pair, self._inputs.camera_infos(), self._config.calibration_depth_m)
 
     def _lose(self, job: 'Job', cause: str) -> None:
         """Count a pair that is dropped."""
@@ -143,6 +162,8 @@ class Receiving:
             self._counters.count('lost.unsubscribed', job.pair.mode == 'fused')
             return
         pipeline.reconfigure(job.config)
+        if job.calibration:
+            pipeline.recalibrate(job.calibration)
         wanted = {
             'fused': outputs.wants_fused(),
             'measured': outputs.wants_temperatures(job.config.ir.kelvin_per_count),
@@ -172,12 +193,17 @@ class Receiving:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A pair on its way to the worker, when it arrived [s], and the live parameters then."""
+    """
+    A pair on its way to the worker, when it arrived [s], and the live parameters then.
+
+    :param calibration: of that moment; None: as before.
+    """
 
     receiving: Receiving
     pair: FramePair
     arrived: float
     config: FusionConfig
+    calibration: Calibration | None = None
 
     def process(self, pipeline: Pipeline) -> None:
         """Fuse and publish the pair."""

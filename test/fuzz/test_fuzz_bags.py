@@ -25,7 +25,9 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.formats import camera_info
 from tdfusion_ros.formats import messages
+from tdfusion_ros.formats import transforms
 from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 from tdfusion_ros.formats.bag_topics import INFO_TYPE
 from tdfusion_ros.formats.bags import bag_types
@@ -121,9 +123,9 @@ def readings(reader):
             yield lambda values=values: check_frames(map(messages.to_frame, values))
         elif kind == INFO_TYPE:
             yield lambda values=values: [
-                cameras.camera_from_message(value, 'rgb', (12, 16)) for value in values
+                camera_info.camera_from_message(value, 'rgb', (12, 16)) for value in values
             ]
-    yield lambda: cameras.pose_from_tf(cameras.static_transforms(reader), 'rgb', 'ir')
+    yield lambda: transforms.pose_from_tf(cameras.static_transforms(reader), 'rgb', 'ir')
 
 
 def read_bag(path):

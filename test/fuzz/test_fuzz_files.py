@@ -20,6 +20,7 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.registration import Registration
+from tdfusion_ros.formats.transforms import pose_from_tf
 from tdfusion_ros.tools.calibrate import cameras
 from tdfusion_ros.tools.calibrate import picked_points
 from tdfusion_ros.tools.calibrate.plausibility import check_transform
@@ -121,7 +122,7 @@ def test_tf_static(fuzz):
 
     def read(values):
         found = SimpleNamespace(transforms=[message(*value) for value in values])
-        check_pose(cameras.pose_from_tf([found], 'rgb', 'ir'))
+        check_pose(pose_from_tf([found], 'rgb', 'ir'))
 
     fuzz(transforms(), read, 2, good=[('rgb', 'ir', [0.1, 0, 0, 0, 0, 0, 1])])
 

@@ -17,11 +17,11 @@ from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.thermal import ThermalScaler
+from tdfusion_ros.formats import camera_info
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.raw_images import ENCODINGS
 from tdfusion_ros.formats.videos import VideoFile
-from tdfusion_ros.tools.calibrate import cameras
 
 ODD_ENCODINGS = ('', 'MONO8', 'yuv444', '32FC3', 'bayer_xxxx8', '8UC5', 'mono8\x00', 'é' * 99)
 FORMATS = (
@@ -184,7 +184,7 @@ def test_camera_info_message(fuzz):
         names = ('x_offset', 'y_offset', 'width', 'height')
         info.roi = SimpleNamespace(**dict(zip(names, roi, strict=True)))
         messages.camera_info_values(info)
-        camera = cameras.camera_from_message(info, 'ir', image_hw)
+        camera = camera_info.camera_from_message(info, 'ir', image_hw)
         assert np.isfinite(camera.k).all()
         assert np.isfinite(camera.d).all()
 

@@ -17,6 +17,7 @@ from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.registration import check_view
+from tdfusion_ros.formats.transforms import pose_from_tf
 from tdfusion_ros.tools.calibrate import board_fit
 from tdfusion_ros.tools.calibrate import board_report
 from tdfusion_ros.tools.calibrate import board_views
@@ -227,7 +228,7 @@ def _from_cameras(
         if options.extrinsics:
             pose = cameras.pose_from_file(options.extrinsics)
         elif bag is not None and pairs is not None:
-            pose = cameras.pose_from_tf(cameras.static_transforms(bag), *pairs.frame_ids)
+            pose = pose_from_tf(cameras.static_transforms(bag), *pairs.frame_ids)
         else:
             raise ConfigError(
                 'the pose between the cameras is missing: give --extrinsics FILE, or a bag with '

@@ -10,6 +10,8 @@ import yaml
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.formats import camera_info
+from tdfusion_ros.formats import transforms
 from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.camera_info import region_of
 from tdfusion_ros.tools.calibrate import cameras
@@ -50,7 +52,7 @@ def ros_yaml(path, without=''):
 
 
 def test_camera_is_the_same_from_a_message_and_a_file(tmp_path):
-    one = cameras.camera_from_message(info(), 'ir', (480, 640))
+    one = camera_info.camera_from_message(info(), 'ir', (480, 640))
     two = cameras.camera_from_file(ros_yaml(tmp_path / 'ir.yaml'), 'ir', (480, 640))
     assert one.size_hw == two.size_hw == (480, 640)
     np.testing.assert_array_equal(one.k, two.k)
@@ -59,10 +61,10 @@ def test_camera_is_the_same_from_a_message_and_a_file(tmp_path):
 
 def test_camera_info_of_the_full_sensor_and_any_zero_distortion_are_used():
     k = np.diag((2, 2, 1)) @ K
-    full = cameras.camera_from_message(info((960, 1280), k), 'rgb', (480, 640))
+    full = camera_info.camera_from_message(info((960, 1280), k), 'rgb', (480, 640))
     assert full.size_hw == (960, 1280)  # the map is rescaled from there
     for model in ('fancy', '', 'plumb_bob'):
-        camera = cameras.camera_from_message(info(d=[0.0] * 14, model=model), 'rgb', None)
+        camera = camera_info.camera_from_message(info(d=[0.0] * 14, model=model), 'rgb', None)
         assert camera.d.shape == (0,)
 
 
@@ -70,7 +72,7 @@ def test_camera_info_of_the_full_sensor_and_any_zero_distortion_are_used():
 def test_roi_is_cropped_from_the_full_image_and_binning_scales_it(binning):
     """A pixel of the crop lies where it lies in the full image."""
     sent = (200 // max(1, binning), 320 // max(1, binning))
-    cropped = cameras.camera_from_message(
+    cropped = camera_info.camera_from_message(
         info(roi=(100, 160, 320, 200), binning=binning), 'ir', sent
     )
     assert cropped.size_hw == (200, 320)
@@ -112,7 +114,7 @@ def test_camera_info_belongs_to_the_images_that_are_sent():
 )
 def test_camera_info_that_cannot_be_used_is_refused_with_the_reason(given, reason):
     with pytest.raises(CalibrationError, match=f'ir camera_info .*{reason}'):
-        cameras.camera_from_message(info(**given), 'ir', (480, 640))
+        camera_info.camera_from_message(info(**given), 'ir', (480, 640))
 
 
 @pytest.mark.parametrize('key', ['image_width', 'camera_matrix', 'distortion_coefficients'])
@@ -146,7 +148,7 @@ def test_pose_from_tf_equals_the_product_of_matrices():
     first = [tf('base', 'rgb', *base_rgb), tf('odd', 'other')]
     second = [tf('base', 'mast', *base_mast), tf('/mast', 'ir', *mast_ir)]
     messages = [SimpleNamespace(transforms=items) for items in (first, second)]
-    found = cameras.pose_from_tf(messages, 'rgb', '/ir')
+    found = transforms.pose_from_tf(messages, 'rgb', '/ir')
     wanted = np.linalg.inv(matrix(*base_mast) @ matrix(*mast_ir)) @ matrix(*base_rgb)
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
@@ -162,7 +164,7 @@ def test_tf_that_gives_no_pose_is_refused(parent, w, reason):
     item = tf(parent, 'ir')
     item.transform.rotation.w = w
     with pytest.raises(CalibrationError, match=reason):
-        cameras.pose_from_tf([SimpleNamespace(transforms=[item])], 'rgb', 'ir')
+        transforms.pose_from_tf([SimpleNamespace(transforms=[item])], 'rgb', 'ir')
 
 
 def test_pose_is_read_from_a_file_in_both_forms(tmp_path):
