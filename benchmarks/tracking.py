@@ -7,7 +7,7 @@ The demo bag, also with a thermal camera that stalls for 0.7 s in every 3 s; wit
 ``ir/`` of M3SVD's ``Video/test``), three whole clips of 30 Hz, and every third frame of them: from
 the first, the second and the third frame on, summed.
 ``m3svd_people.json`` has the people who are large enough to be told apart by eye, in keyframes of
-the clips, 8 to 12 frames apart: [frame, left, top, right, bottom], null where somebody is hidden.
+the clips, 3 to 16 frames apart: [frame, left, top, right, bottom], null where somebody is hidden.
 The boxes are detections that were assigned to people by eye, or drawn by hand; the frames between
 are interpolated.
 """
