@@ -20,8 +20,8 @@ from tdfusion_ros.tools.bench.host import environment
 
 SIZE_HW = (480, 640)
 STRIDES = (8, 16, 32)
-CLASSES = (1, 3, 80)
-THRESHOLDS = (0.3, 0.01, 0.0)
+CLASSES = (3, 80)
+THRESHOLDS = (0.4, 0.3, 0.1, 0.01, 0.0)
 OBJECTS = 25
 RUNS = 50
 

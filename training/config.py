@@ -77,9 +77,7 @@ class TrainConfig(DataConfig):
     validate_split: str = setting(
         'val', 'Split for validation; measure the final result on another split.'
     )
-    amp: bool = setting(
-        False, 'Run networks in bfloat16 (autocast); losses and meta steps stay in float32.'
-    )
+    amp: bool = setting(False, 'Run networks in bfloat16; losses and meta steps stay in float32.')
     save_every: int = setting(
         250,
         'Steps between saved states to resume from; one process saves every minute, too.',
@@ -245,6 +243,7 @@ class DownstreamTask(TrainConfig):
         'ONNX file of YOLOX-Nano to start from, trained on COCO (a segmenter takes its backbone), '
         'or run folder; empty: a new network.',
     )
+    compile: bool = setting(False, 'Compile it (torch.compile), for a GPU: takes minutes.')
 
     def __post_init__(self) -> None:
         super().__post_init__()

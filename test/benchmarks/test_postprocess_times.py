@@ -7,4 +7,4 @@ def test_the_table_has_a_row_for_each_case(capsys, monkeypatch):
     monkeypatch.setattr(postprocess, 'RUNS', 1)
     assert postprocess.main() == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith('| ')]
-    assert len(rows) == 1 + 2 * 3 * 3
+    assert len(rows) == 1 + 2 * len(postprocess.CLASSES) * len(postprocess.THRESHOLDS)

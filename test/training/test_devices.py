@@ -1,7 +1,9 @@
 from dataclasses import replace
+from functools import partialmethod
 
 import pytest
 import torch
+import torch._dynamo.testing
 
 from training.checkpoint import load_run
 from training.checkpoint import read_description
@@ -26,7 +28,7 @@ def gradient(samples):
     def compute(config, device=CPU, autocast=False):
         torch.manual_seed(0)
         training = learned.learned_training(config, device)
-        before, batch = (make_batch(samples, config, step).to(device) for step in (0, 1))
+        before, batch = (make_batch(samples, config, step, device) for step in (0, 1))
         training.networks['fusion'](*pair_of(before)).mean().backward()
         training.optimizers['fusion'].step()
         losses = [learned.task_loss(training.networks['detector'], batch)]
@@ -75,13 +77,45 @@ def test_a_step_leaves_no_tensor_elsewhere(short_run, samples, monkeypatch, task
     config = short_run(task, crop_hw=(32, 64), **changes)
     training = TRAININGS[task](config, meta)
     for step in range(2):
-        batch = make_batch(samples, config, step).to(meta)
+        batch = make_batch(samples, config, step, meta)
         losses = training.step(step, batch, previous)
         previous = [batch] if training.previous_batches else []
     assert ('after_inner_update' in losses) == (task == 'learned')
     tensors = [*losses.values()]
     tensors += [t for network in training.networks.values() for t in network.state_dict().values()]
     assert {tensor.device.type for tensor in tensors} == {'meta'}
+
+
+def test_images_reach_the_device_in_8_bits(short_run, samples, monkeypatch):
+    move, moved = torch.Tensor.to, []
+
+    def to(tensor, device):
+        moved.append(tensor.nbytes if tensor.device.type == 'cpu' else 0)
+        return move(tensor, device)
+
+    monkeypatch.setattr(torch.Tensor, 'to', to)
+    batch = make_batch(samples, short_run(), 0, torch.device('meta'))
+    assert (batch.rgb.dtype, batch.rgb.device.type) == (torch.float32, 'meta')
+    pixels = batch.ir.numel()
+    assert 4 * pixels <= sum(moved) < 4.1 * pixels  # red, green, blue, infrared; and the boxes
+
+
+def test_a_compiled_detector_trains_as_the_plain_one_and_is_saved_as_it(
+    short_run, samples, tmp_path, monkeypatch
+):
+    # The backend "eager" captures graphs, and refuses what has none, but generates no code.
+    graphs = torch._dynamo.testing.CompileCounterWithBackend('eager')
+    compiled = partialmethod(torch.nn.Module.compile, backend=graphs, fullgraph=True)
+    monkeypatch.setattr(torch.nn.Module, 'compile', compiled)
+    plain, other = (
+        short_run('detection', source='ir', run=str(tmp_path / name), compile=name == 'compiled')
+        for name in ('plain', 'compiled')
+    )
+    expected, found = (train(config, samples).state_dict() for config in (plain, other))
+    assert graphs.frame_count == 1
+    for name, value in load_run(other.run).state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+        assert torch.equal(value, found[name])
 
 
 @pytest.mark.gpu

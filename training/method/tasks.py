@@ -99,6 +99,8 @@ def downstream_training(config: DownstreamTask, device: torch.device) -> Trainin
         name, classes = 'detector', box_classes(config)
         network = make_detector(classes, config.pretrained, inputs)
     network = network.to(device)
+    if config.compile:
+        network.compile(dynamic=False)  # all batches have one shape
     inputs = network.config.inputs
     optimizer = make_optimizer(network, config.lr, config.weight_decay, slow)
     fusion = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
