@@ -18,7 +18,7 @@ def tree(folder: str) -> list[tuple[str, list[str]]]:
 
 setup(
     name=PACKAGE,
-    version='0.1.0',
+    version='0.2.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
     package_data={PACKAGE: ['formats/*_msgs/msg/*.msg', 'tools/view/*.j2', 'tools/view/*.css']},
     data_files=[

@@ -1,8 +1,9 @@
 # The node on the CPU, x86-64 or ARM. NOT BUILT SO FAR: written from documentation.
 #
 #   docker build -f docker/cpu.Dockerfile -t tdfusion_ros:cpu --build-arg USER_ID=$(id -u) .
-#   docker build … --build-arg ROS_DISTRO=humble …        (or kilted)
+#   docker build … --build-arg ROS_DISTRO=humble …        (or kilted, lyrical)
 #   docker run --rm --network host --ipc host tdfusion_ros:cpu
+#   docker run --rm -w /opt/ws/src/tdfusion_ros tdfusion_ros:cpu python3 -m demo.run -o /home/robot/out
 #
 # How to run it, and why so: docs/deployment.md.
 ARG ROS_DISTRO=jazzy
@@ -33,6 +34,7 @@ COPY resource src/tdfusion_ros/resource
 COPY launch src/tdfusion_ros/launch
 COPY config src/tdfusion_ros/config
 COPY models src/tdfusion_ros/models
+COPY demo src/tdfusion_ros/demo
 COPY tdfusion_ros src/tdfusion_ros/tdfusion_ros
 # Through the venv's python: it becomes the first line of the installed programs.
 RUN . "/opt/ros/$ROS_DISTRO/setup.sh" && python3 -m colcon build --packages-select tdfusion_ros

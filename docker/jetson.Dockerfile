@@ -62,6 +62,7 @@ COPY resource src/tdfusion_ros/resource
 COPY launch src/tdfusion_ros/launch
 COPY config src/tdfusion_ros/config
 COPY models src/tdfusion_ros/models
+COPY demo src/tdfusion_ros/demo
 COPY tdfusion_ros src/tdfusion_ros/tdfusion_ros
 # Through the venv's python: it becomes the first line of the installed programs.
 RUN . "/opt/ros/$ROS_DISTRO/setup.sh" && python3 -m colcon build --packages-select tdfusion_ros

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tdfusion_ros.library import load
     from tdfusion_ros.library import Result
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 __all__ = ['Fuser', 'FusionError', 'Result', 'load']
 
 

@@ -110,9 +110,16 @@ def test_package_xml_brings_no_torch_and_no_tensorrt():
     assert not re.search('torch|tensorrt|cuda', every)
 
 
-def test_package_its_manifest_setup_py_and_citation_state_one_version():
+def test_package_manifest_setup_py_citation_and_changelog_state_one_version():
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
-    stated = {MANIFEST.findtext('version'), setup_keywords()['version'], citation['version']}
+    changes = (ROOT / 'CHANGELOG.rst').read_text()
+    released = re.search(r'^(\d+\.\d+\.\d+) \(\d{4}-\d\d-\d\d\)$', changes, re.MULTILINE)
+    stated = {
+        released.group(1),
+        MANIFEST.findtext('version'),
+        setup_keywords()['version'],
+        citation['version'],
+    }
     assert stated == {tdfusion_ros.__version__}
 
 
