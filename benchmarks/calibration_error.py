@@ -3,13 +3,14 @@ Measure ``tdfusion calibrate`` on real pairs whose misregistration is known.
 
     python -m benchmarks.calibration_error --data DATA [--pictures out]
 
-DATA has the folders misreg_landmarks, misreg_flow, m3svd_seq and msrs_det, or some of them.
+DATA has the folders misreg_landmarks, misreg_flow, m3svd_seq, msrs_det, boards, or some of them.
 Errors are medians in pixels of ir, over landmarks or over a grid of points: before (ir stretched
 over rgb), with picked points, and from the images alone.
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 import sys
 
@@ -25,7 +26,13 @@ from tdfusion_ros.formats.image_files import image_files
 from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import calibrate
+from tdfusion_ros.tools.calibrate.board_fit import fit_board
+from tdfusion_ros.tools.calibrate.board_report import aligned_at_boards
+from tdfusion_ros.tools.calibrate.board_report import board_png
+from tdfusion_ros.tools.calibrate.board_views import Board
+from tdfusion_ros.tools.calibrate.board_views import find_views
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
+from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
 from tdfusion_ros.tools.calibrate.output import overlay_png
 from tdfusion_ros.tools.calibrate.picked_points import fit_points
 from tdfusion_ros.tools.calibrate.picked_points import Points
@@ -38,6 +45,14 @@ PICK_PX = 1.0  # standard deviation of a picked point, in both images
 HALVINGS = 20
 MAX_PAIRS = 24
 SHIFT_PX, TURN_DEG, ZOOM = (16.0, 12.0), 3.0, 1.05
+PICKED = Path(__file__).parent / 'picked_points'
+BOARDS = {  # and the pairs in which points were picked by hand
+    'discs': (Board('discs', 4, 6, 0.1), ('02000222', '09000074')),
+    'checkerboard': (
+        Board('checkerboard', 6, 4, 0.035),
+        ('20251006_103617', '20251006_103902'),
+    ),
+}
 LINE = '{:<24}{:>8}{:>20}{:>14}   {}'
 
 
@@ -53,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(LINE.format('', 'before', 'picked, 1 px', 'from images', ''))
     rows = 0
     try:
-        for measure in (landmarks, flow, sequences, msrs):
+        for measure in (landmarks, flow, sequences, msrs, boards):
             rows += measure(options.data, options.pictures)
     except FusionError as error:
         print(f'calibration_error: {error}', file=sys.stderr)
@@ -103,6 +118,34 @@ def msrs(data: Path, pictures: Path | None) -> int:
         if pairs:
             known_warp(name, pairs, pictures)
             rows += 1
+    return rows
+
+
+def boards(data: Path, pictures: Path | None) -> int:
+    """Measure boards, and points picked by hand at two of them, at the points of the others."""
+    rows = 0
+    for kind, (board, picked_in) in BOARDS.items():
+        pairs = read(data / 'boards' / kind, 'ir')
+        if not pairs:
+            continue
+        images = ImagePairs(list(pairs.values()), list(pairs))
+        found = fit_board(find_views(images, board)[0], board, (images.rgb_hw, images.ir_hw), 5.0)
+        picked_xy = read_points(PICKED / f'{kind}.csv')
+        points = fit_points(replace(picked_xy, rgb_size_hw=images.rgb_hw, ir_size_hw=images.ir_hw))
+        others = [i for i, view in enumerate(found.views) if view.name not in picked_in]
+        by_points = [
+            errors_px(points.matrix, found.views[i].rgb_xy, found.views[i].ir_xy) for i in others
+        ]
+        by_board = found.held_out_px[others]
+        remark = (
+            f'p95 {np.percentile(by_points, 95):.2f}; from the other boards '
+            f'{np.median(by_board):.2f}, p95 {np.percentile(by_board, 95):.2f}'
+        )
+        print(LINE.format(kind, '-', f'{np.median(by_points):.2f}', '-', remark), flush=True)
+        if pictures:
+            aligned = aligned_at_boards(found, board)
+            write_file(pictures / f'{kind}.png', board_png(images, board, found.views, aligned))
+        rows += 1
     return rows
 
 
