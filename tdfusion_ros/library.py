@@ -74,7 +74,7 @@ class Result:
 
     @property
     def labels(self) -> list[str]:
-        """The class name of each box."""
+        """Return the class name of each box."""
         return [self.classes[i] for i in self.detections.class_ids]
 
     def __repr__(self) -> str:
@@ -101,12 +101,12 @@ class Fuser:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes that the model detects."""
+        """Return the names of the classes that the model detects."""
         return self._pipeline.contract.classes
 
     @property
     def backend(self) -> str:
-        """The backend in use: ``cpu``, ``cuda`` or ``trt``."""
+        """Return the backend in use: ``cpu``, ``cuda`` or ``trt``."""
         return self._pipeline.backend.name
 
     def __call__(self, rgb: np.ndarray, ir: np.ndarray, *, time_s: float | None = None) -> Result:

@@ -50,7 +50,7 @@ class Bundle:
 
     @property
     def engine_graph(self) -> bytes:
-        """The graph to build engines from: in half precision, if the bundle has it."""
+        """Return the graph to build engines from: in half precision, if the bundle has it."""
         return self.half_graph or self.graph
 
     def weights(self) -> bytes:

@@ -36,12 +36,12 @@ class DetectorFile:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the exporter wrote into the file."""
+        """Return what the exporter wrote into the file."""
         return {entry.key: entry.value for entry in self.model.metadata_props}
 
     @property
     def image(self) -> onnx.ValueInfoProto:
-        """The only input."""
+        """Return the only input."""
         return self.model.graph.input[0]
 
     @property

@@ -68,17 +68,17 @@ class SyncConfig:
 
     @property
     def limit_name(self) -> str:
-        """The parameter that limits the stamp difference within a pair in this mode."""
+        """Return the parameter that limits the stamp difference within a pair in this mode."""
         return f'sync.{"hold_max_age_ms" if self.mode == "rgb_hold" else "max_skew_ms"}'
 
     @property
     def limit_ms(self) -> float:
-        """The value of that parameter [ms]."""
+        """Return the value of that parameter [ms]."""
         return self.hold_max_age_ms if self.mode == 'rgb_hold' else self.max_skew_ms
 
     @property
     def offsets_ns(self) -> dict[str, int]:
-        """The time offset of each stream [ns]."""
+        """Return the time offset of each stream [ns]."""
         offsets_ms = {'rgb': self.rgb_time_offset_ms, 'ir': self.ir_time_offset_ms}
         return {stream: round(ms * 1e6) for stream, ms in offsets_ms.items()}
 

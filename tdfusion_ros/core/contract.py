@@ -61,7 +61,7 @@ class Contract:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of what the graph returns."""
+        """Return the names of what the graph returns."""
         return tuple(outputs_of(self.mask_classes))
 
 

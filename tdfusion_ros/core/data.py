@@ -146,7 +146,7 @@ class Detections:
 
     @property
     def highest_c(self) -> list[float]:
-        """The highest temperature inside each box [°C]; NaN: not known."""
+        """Return the highest temperature inside each box [°C]; NaN: not known."""
         if self.temperatures is None:
             return [nan] * len(self)
         return (self.temperatures.kelvin[:, 2] - ZERO_CELSIUS_K).tolist()

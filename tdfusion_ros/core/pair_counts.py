@@ -56,12 +56,12 @@ class PairCounts:
 
     @property
     def lost(self) -> Counter[str]:
-        """The number of lost pairs by cause."""
+        """Return the number of lost pairs by cause."""
         return self._lost + self._apart + self._settled()
 
     @property
     def possible(self) -> int:
-        """The number of possible pairs."""
+        """Return the number of possible pairs."""
         return self._made + self._apart.total() + self._settled().total()
 
     def see(self, stream: str, stamp_ns: int, cause: str = WAITING) -> None:

@@ -83,7 +83,7 @@ class Pipeline:
 
     @property
     def remarks(self) -> dict[str, str]:
-        """What was left out of the last ir image, or is doubtful, by the name of a setting."""
+        """Return what was left out of the last ir image, or is doubtful, by setting."""
         return self._scaler.remarks
 
     def reconfigure(self, config: FusionConfig) -> None:

@@ -70,7 +70,7 @@ class FramePair:
 
     @property
     def name(self) -> str:
-        """The stem of its image files, else the stamp of the result."""
+        """Return the stem of its image files, else the stamp of the result."""
         return self.stem or str(self.reference.stamp_ns)
 
 
@@ -130,7 +130,7 @@ class Synchronizer:
 
     @property
     def dropped(self) -> Counter[str]:
-        """The number of frames and pairs that became no result, by cause."""
+        """Return the number of frames and pairs that became no result, by cause."""
         return self._policy.dropped + self._dropped
 
     @property

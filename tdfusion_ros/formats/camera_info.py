@@ -34,7 +34,7 @@ class Region:
 
     @property
     def sent_size_hw(self) -> Size:
-        """The size of the images as they are sent."""
+        """Return the size of the images as they are sent."""
         (height, width), (rows, columns) = self.size_hw, self.binning_yx
         return height // rows, width // columns
 

@@ -39,7 +39,7 @@ class YoloxConfig:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return len(self.outputs)
 
 
