@@ -88,8 +88,8 @@ def fit_board(
     least = MIN_VIEWS_GIVEN if is_given else MIN_VIEWS
     if len(views) < least:
         raise CalibrationError(
-            f'both cameras see the board in {len(views)} pairs, expected at least {least}; hold '
-            'it at more places, tilted to all sides'
+            f'both cameras see the board in {len(views)} pairs, expected at least {least}; check '
+            'its size (rows x columns; inner corners), hold it at more places, tilted'
         )
     best: BoardFit | None = None
     refused: CalibrationError | None = None

@@ -129,7 +129,8 @@ def run(options: argparse.Namespace) -> int:
         some = [pairs.gray[i] for i in shown]
         files[picture] = image or output.overlay_png(some, calibration)
         write_files(files)
-        print(f'wrote {options.output}; check in {picture} that the edges lie on the objects')
+        seen = 'both colors meet' if image else 'the edges lie on the objects'
+        print(f'wrote {options.output}; check in {picture} that {seen}')
     return 0
 
 
