@@ -133,8 +133,8 @@ class FusionTask(FusionNetworkTask):
     )
     fixed_loss: str = setting(
         'half',
-        'Loss without a learned one: half (weight 1/2 for both sources), or picture (luma '
-        'with the tone of infrared, and the details of either).',
+        'Loss without a learned one: half (weight 1/2 for both sources), or picture (luma where '
+        'it is clear by day, elsewhere with the tone of infrared and the details of either).',
         choices=('half', 'picture'),
     )
     frozen_detector: str = setting(

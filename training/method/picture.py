@@ -1,5 +1,5 @@
 """
-The target of the loss ``picture``: luma with the tone of infrared, and the details of either.
+The target of the loss ``picture``: luma where it is clear by day, elsewhere more of infrared.
 
 The loss with w = 1/2 asks for the mean of both sources everywhere, so that by day a bright sky
 becomes gray, a black car gray, and the whole image darker.
@@ -20,11 +20,25 @@ SKY = 0.5
 """What a bright surrounding in luma takes from the share and from the details of infrared."""
 SHADE = 0.5
 """What darkness takes from the changes that darken."""
+SURROUNDING = 10.0
+CLEAR = 0.06
+RIVAL = 1.4
+ENOUGH = 0.31
+"""
+Luma is clear by day where its relative contrast over SURROUNDING is above CLEAR plus RIVAL times
+the contrast of infrared, or above ENOUGH: there it shows what is to be seen.
+"""
+BRIGHT_SCENE = 0.27
+"""Mean luma of a scene by day; dark objects are not dark places there."""
+HIDDEN = 0.9
+"""What clear luma takes by day from the share and from the details of infrared."""
 GAIN_LUMA = 0.95
 GAIN_IR = 0.8
-"""Gains of the details."""
+"""Gains of the details; that of luma is 1 where it is clear."""
 NOISE = 0.006
 """Standard deviation of details that are noise."""
+FAINT = 0.05
+"""Added to the mean luma that a contrast is relative to."""
 LARGEST_STEP = 2
 """A blur is computed on cells of such a size that its radius is at most this many of them."""
 
@@ -48,11 +62,27 @@ def step_up(value: Tensor, threshold: float, width: float) -> Tensor:
     return torch.sigmoid((value - threshold) / width)
 
 
+def contrast(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation over SURROUNDING."""
+    mean = blur(image, SURROUNDING)
+    return mean, (blur(image.square(), SURROUNDING) - mean.square()).clamp(min=0).sqrt()
+
+
+def clearness(luma: Tensor, ir: Tensor, dark: Tensor) -> Tensor:
+    """Return near 1 where the camera shows by day what is to be seen, else near 0."""
+    mean, of_luma = contrast(luma)
+    needed = (CLEAR + RIVAL * contrast(ir)[1]).clamp(max=ENOUGH)
+    day = step_up(luma.mean((2, 3), keepdim=True), BRIGHT_SCENE, 0.02).maximum(1 - dark)
+    return step_up(of_luma / (mean + FAINT) - needed, 0, 0.04) * day
+
+
 @torch.no_grad()
 def picture(luma: Tensor, ir: Tensor) -> Tensor:
     """
     Return the image to reach, in [0, 1], for two sources, (B, 1, H, W) each.
 
+    * Where luma is clear by day it stays as it is: infrared would gray dark clothes, and double
+      the edges of cameras that are not quite registered.
     * Base: luma, plus a share of infrared minus its mean over the scene, so that the mean luma
       stays. The share is smaller in a bright sky, and larger at night, when little gets darker.
     * Details: near each pixel from the source that has more. Both, or the stronger at
@@ -61,12 +91,13 @@ def picture(luma: Tensor, ir: Tensor) -> Tensor:
     base_luma, base_ir = blur(luma, BASE), blur(ir, BASE)
     dark = 1 - step_up(blur(luma, WIDE), 0.22, 0.055)
     bright = SKY * step_up(blur(luma, NEAR), 0.72, 0.06)
+    clear = clearness(luma, ir, dark)
     share = (DAY + NIGHT * dark) * (1 - bright)
     mean = (share * base_ir).mean((2, 3), keepdim=True) / share.mean((2, 3), keepdim=True)
-    tone = share * (base_ir - mean)
+    tone = share * (1 - HIDDEN * clear) * (base_ir - mean)
     tone = torch.where(tone < 0, tone * (1 - SHADE * dark), tone)
-    detail_luma = GAIN_LUMA * (luma - base_luma)
-    detail_ir = GAIN_IR * (1 - bright) * (ir - base_ir)
+    detail_luma = (GAIN_LUMA + (1 - GAIN_LUMA) * clear) * (luma - base_luma)
+    detail_ir = GAIN_IR * (1 - bright) * (1 - HIDDEN * clear) * (ir - base_ir)
     weights = [blur(detail.square(), NEAR).square() for detail in (detail_luma, detail_ir)]
     details = weights[0] * detail_luma + weights[1] * detail_ir
     return (base_luma + tone + details / (sum(weights) + NOISE**4)).clamp(0, 1)
