@@ -3,7 +3,6 @@
 from collections import Counter
 from dataclasses import dataclass
 import logging
-from math import isfinite
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -84,7 +83,7 @@ class Result:
 
     def draw(self) -> np.ndarray:
         """Return a copy of ``image`` with masks, boxes, labels and scores, (H, W, 3) uint8."""
-        tinted = overlay.tint(self.image, self.segmentation)
+        tinted = overlay.tint(self.image, self.segmentation, self.classes, self.mask_classes)
         return overlay.draw(tinted, self.detections, self.classes)
 
 
@@ -131,9 +130,10 @@ class Fuser:
             self._pipeline.reset()
         else:
             time_s = monotonic() if time_s is None else time_s
-            if not isfinite(time_s):
-                raise ValueError(f'time_s must be a time in seconds, got {time_s}')
-            stamp_ns = 1 + round(time_s * 1e9)
+            try:
+                stamp_ns = 1 + round(float(time_s) * 1e9)
+            except (TypeError, ValueError, OverflowError):  # ValueError: NaN
+                raise ValueError(f'time_s must be a time in seconds, got {time_s!r}') from None
         frames = Frame(_checked_rgb(rgb), stamp_ns), Frame(_checked_ir(ir), stamp_ns)
         result = self._pipeline.process(*frames)
         pair, masks = result.pair, (result.segmentation, self._pipeline.contract.mask_classes)

@@ -123,8 +123,9 @@ def test_a_stream_gives_ids_that_last_by_the_times_of_the_images(fuse, images):
     assert not set(stream(*images, time_s=60.0).ids.tolist()) & set(first)
     assert fuse.stream()(*images).ids.tolist() == first  # without a time: now
     assert fuse(*images).ids is None
-    with pytest.raises(ValueError, match='time_s must be a time in seconds, got nan'):
-        stream(*images, time_s=float('nan'))
+    for wrong in (float('nan'), -1e300, 'noon'):
+        with pytest.raises(ValueError, match='time_s must be a time in seconds, got'):
+            stream(*images, time_s=wrong)
 
 
 def test_draw_returns_a_copy_with_boxes(fuse, images):

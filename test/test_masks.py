@@ -75,10 +75,17 @@ def test_a_contract_whose_graph_has_no_masks_is_refused(masked_bundle, bundle):
 
 def test_tint_mixes_the_color_of_each_class_and_leaves_the_background():
     image = np.full((1, 3, 3), 100, np.uint8)
-    tinted = tint(image, np.array([[0, 1, 2]], np.uint8))
+    tinted = tint(image, np.array([[0, 1, 2]], np.uint8), (), ('ground', 'rock', 'goat'))
     expected = [100 * np.ones(3), *((100 + np.array(color_of(i))) / 2 for i in (0, 1))]
     np.testing.assert_allclose(tinted[0], expected, atol=0.5)
-    assert tint(image, None) is image
+    assert tint(image, None, (), ()) is image
+
+
+def test_a_class_has_the_same_color_in_masks_as_at_boxes():
+    masks = np.array([[1, 2, 3]], np.uint8)
+    names = ('background', 'car', 'curve', 'person')
+    tinted = tint(np.zeros((1, 3, 3), np.uint8), masks, ('person', 'car'), names)
+    np.testing.assert_allclose(tinted[0], [np.array(color_of(i)) / 2 for i in (1, 2, 0)], atol=1)
 
 
 def test_fuse_writes_masks_to_a_folder_as_training_reads_them(
@@ -95,6 +102,8 @@ def test_fuse_writes_masks_to_a_folder_as_training_reads_them(
     assert (overlay != fused)[masks > 0].mean() > 0.9
     names = (tmp_path / 'out' / 'mask_classes.txt').read_text(encoding='utf-8')
     assert names == 'dark\nbright\n'
+    reader = ResultFolder(tmp_path / 'out')
+    assert read_recording(reader, find_rig(reader.topics())).mask_labels == ['dark', 'bright']
     shown = [moment_of(tmp_path / 'out')]
     for path in (tmp_path / 'out' / 'segmentation').iterdir():
         path.write_bytes(cv2.imencode('.png', 0 * masks)[1].tobytes())

@@ -45,15 +45,24 @@ def text_scale(size_hw: tuple[int, int]) -> float:
     return max(0.35, min(size_hw) / 1200)
 
 
-def tint(image: np.ndarray, segmentation: np.ndarray | None) -> np.ndarray:
+def tint(
+    image: np.ndarray,
+    segmentation: np.ndarray | None,
+    classes: Sequence[str],
+    mask_classes: Sequence[str],
+) -> np.ndarray:
     """
     Return an image half in the colors of the classes of its pixels.
 
     :param segmentation: (H, W) uint8; class 0, the background, is not colored. None: no masks.
+    :param classes: those of the boxes; a class of both has one color.
     """
     if segmentation is None:
         return image
+    names = list(dict.fromkeys((*classes, *mask_classes[1:])))
     colors = np.array([(0, 0, 0), *map(color_of, range(255))], np.uint8)
+    for value, name in enumerate(mask_classes[1:], 1):
+        colors[value] = color_of(names.index(name))
     mixed = cv2.addWeighted(image, 0.5, colors[segmentation], 0.5, 0)
     return np.where(segmentation[..., None] > 0, mixed, image)
 

@@ -49,7 +49,7 @@ class BagSink:
         self._overlay = overlay
         self._labels = {'/label_info': (classes, threshold)}
         self._labels |= {'/segmentation/label_info': (mask_classes, 0.0)} if mask_classes else {}
-        self._classes = classes
+        self._classes, self._mask_classes = classes, mask_classes
         self._source = source
         self._empty = True
 
@@ -76,7 +76,7 @@ class BagSink:
         if result.segmentation is not None:
             pictures['/segmentation/image_raw'] = result.segmentation
         if self._overlay:
-            tinted = tint(result.image, result.segmentation)
+            tinted = tint(result.image, result.segmentation, classes, self._mask_classes)
             drawn = draw(tinted, result.detections, classes, pair.warning)
             pictures['/overlay/image_raw'] = drawn
         for topic, pixels in pictures.items():
@@ -144,7 +144,7 @@ class FolderSink:
             png = encode_image(result.segmentation)[1]
             self._folder.write(f'{SEGMENTATION}/{pair.name}.png', png)
         if self._overlay:
-            tinted = tint(result.image, result.segmentation)
+            tinted = tint(result.image, result.segmentation, self._classes, self._mask_classes)
             drawn = draw(tinted, result.detections, self._classes, pair.warning)
             self._folder.write(f'{OVERLAY}/{pair.name}.png', encode_image(drawn)[1])
         found = self._detections[pair.name] = []

@@ -134,9 +134,17 @@ class VideoSink:
     """
 
     def __init__(
-        self, path: Path, classes: tuple[str, ...], rate_hz: float, *, replace: bool, overlay: bool
+        self,
+        path: Path,
+        classes: tuple[str, ...],
+        rate_hz: float,
+        *,
+        mask_classes: tuple[str, ...] = (),
+        replace: bool,
+        overlay: bool,
     ) -> None:
         self._path, self._classes, self._rate_hz = path, classes, rate_hz
+        self._mask_classes = mask_classes
         self._overlay, self._count, self._first_ns = overlay, 0, 0
         self._last: np.ndarray = np.zeros((0, 0, 3), np.uint8)
         self._file = NewOutput(path, replace=replace)
@@ -146,7 +154,7 @@ class VideoSink:
         """Write the image of one result."""
         image, stamp_ns = result.image, pair.reference.stamp_ns
         if self._overlay:
-            tinted = tint(image, result.segmentation)
+            tinted = tint(image, result.segmentation, self._classes, self._mask_classes)
             image = draw(tinted, result.detections, self._classes, pair.warning)
         if not self._count:
             self._first_ns = stamp_ns

@@ -154,7 +154,7 @@ class Outputs:
         if masks is not None:
             publish(MASKS, lambda: masks)
         if fused is not None:
-            tinted = partial(tint, fused, masks)
+            tinted = partial(tint, fused, masks, self._classes, self._labels.get(MASK_LABELS, ()))
             publish(FUSED, lambda: fused)
             publish(OVERLAY, lambda: draw(tinted(), result.detections, self._classes, warning))
         # Rounds, in one pass.

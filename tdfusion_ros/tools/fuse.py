@@ -130,7 +130,7 @@ def _open_sink(
     output, how = options.output, {'replace': options.overwrite, 'overlay': options.overlay}
     classes, masks = contract.classes, contract.mask_classes
     if isinstance(source, VideoSource) and _is_to_video(options):
-        return VideoSink(output, classes, source.rate_hz, **how)
+        return VideoSink(output, classes, source.rate_hz, mask_classes=masks, **how)
     if _is_to_video(options):
         raise ConfigError(f'{output} is a video, which is written from two videos; name a folder')
     if _is_to_bag(options):

@@ -12,8 +12,8 @@ from tdfusion_ros.core.registration import Registration
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
 
-HEIGHT, WIDTH = 256, 320
-SPARE = 0.25  # of a plane: small things, and what coverage adds under colcon test
+HEIGHT, WIDTH = 512, 640
+SPARE = 0.1  # of a plane: small things, most of it which scores are above the threshold
 HEAD = messages.header(bag_types(), Frame(np.zeros((1, 1), np.uint8), 0))
 RGB = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8), (WIDTH, HEIGHT))
 IR = np.ascontiguousarray(RGB[..., 1])

@@ -89,7 +89,7 @@ def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) ->
         if role == 'fused' and (masks := bag.message('segmentation', stamp)) is not None:
             values = to_frame(masks).pixels
             fits = values.shape == pixels.shape[:2] and values.dtype == np.uint8
-            pixels = tint(pixels, values if fits else None)
+            pixels = tint(pixels, values if fits else None, bag.class_names, bag.mask_labels)
     except FusionError as error:
         return f'cannot be read: {error}'
     height, width = pixels.shape[:2]

@@ -24,6 +24,7 @@ from tdfusion_ros.tools.view.rig_topics import Rig
 
 OWN_STATUS = '{}/[^/]*: (rgb stream|ir stream|sync|inference)'  # NAMESPACE/NODE: SUBJECT
 BAD_LEVELS = (1, 2)  # WARN and ERROR; a STALE status only waits for a cause reported elsewhere
+LABELS = 'labels', 'mask_labels'
 STAMPED = (
     *('rgb', 'ir', 'fused', 'overlay', 'registered', 'segmentation'),
     *('detections', 'temperatures'),
@@ -108,7 +109,7 @@ class Recording:
     A bag, and everything that a report needs from it except the images.
 
     :param temperatures: by class, the values of NAMES of each detection, one after another.
-    :param labels: class names in the order of their ids, from the LabelInfo message.
+    :param labels, mask_labels: class names in the order of their ids, from a LabelInfo message.
     :param alone: stamps of the results that ``tdfusion fuse`` made while a camera stalled [ns].
     :param unreadable: number of damaged messages by topic; they are left out.
     """
@@ -120,6 +121,7 @@ class Recording:
     node: NodeStatus = field(default_factory=NodeStatus)
     temperatures: dict[str, array] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    mask_labels: list[str] = field(default_factory=list)
     alone: set[int] = field(default_factory=set)
     unreadable: Counter[str] = field(default_factory=Counter)
 
@@ -154,7 +156,7 @@ def read_recording(reader: BagReader | ResultFolder, rig: Rig) -> Recording:
         try:
             if role in STAMPED:
                 stamp = cdr_stamp_ns(data)
-            if role in ('detections', 'temperatures', 'diagnostics', 'labels'):
+            if role in ('detections', 'temperatures', 'diagnostics', *LABELS):
                 message = reader.deserialize(topic, data)
         except (BagError, struct.error, IndexError):
             recording.unreadable[topic] += 1
@@ -171,9 +173,9 @@ def read_recording(reader: BagReader | ResultFolder, rig: Rig) -> Recording:
             recording.node.add(time_ns, message.status, rig.namespace)
             if any(status.name == STALL_STATUS for status in message.status):
                 recording.alone.add(stamp_ns(message.header))
-        elif role == 'labels':
+        elif role in LABELS:
             entries = sorted(message.class_map, key=lambda entry: entry.class_id)
-            recording.labels = [entry.class_name for entry in entries]
+            setattr(recording, role, [entry.class_name for entry in entries])
         times.times_ns.append(time_ns)
         if stamp is not None:
             times.stamps_ns.append(stamp)

@@ -16,6 +16,7 @@ from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.sinks import DETECTIONS
+from tdfusion_ros.formats.sinks import MASK_CLASSES
 from tdfusion_ros.formats.sinks import OVERLAY
 from tdfusion_ros.formats.sinks import SEGMENTATION
 from tdfusion_ros.formats.sinks import SKIPPED
@@ -28,6 +29,7 @@ from tdfusion_ros.formats.temperature_messages import temperature_array
 STAMP_DIGITS = 19  # of a name that is a time since 1970 [ns]
 IMAGE, ARRAY = 'sensor_msgs/msg/Image', 'vision_msgs/msg/Detection2DArray'
 STALL = 'diagnostic_msgs/msg/DiagnosticArray'
+MASK_LABELS = '/segmentation/label_info'
 
 
 class ResultFolder:
@@ -51,6 +53,9 @@ class ResultFolder:
         for name in (OVERLAY, SEGMENTATION):
             if (path / name).is_dir():
                 self._folders[f'/{name}/image_raw'] = path / name
+        names_file = path / MASK_CLASSES
+        text = names_file.read_text('utf-8', 'replace') if names_file.is_file() else ''
+        self._mask_classes = text.splitlines()
         skipped = _read(path / SKIPPED)
         for name, why in list(skipped.items())[:1]:
             self.warnings.append(f'{len(skipped)} skipped, the first is {name}: {why}')
@@ -59,6 +64,7 @@ class ResultFolder:
         """Return the message type of every topic."""
         others = {'/diagnostics': STALL} if self._stalls else {}
         others |= {TEMPERATURES: ARRAY} if self._measured else {}
+        others |= {MASK_LABELS: 'vision_msgs/msg/LabelInfo'} if self._mask_classes else {}
         return {**dict.fromkeys(self._folders, IMAGE), '/detections': ARRAY, **others}
 
     def serialized(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
@@ -68,6 +74,9 @@ class ResultFolder:
             for topic in topics:
                 if topic in self._folders:
                     message = self._image(stamp_ns, np.zeros((1, 1), np.uint8))
+                elif topic == MASK_LABELS:
+                    types, head = bag_types(), _header(stamp_ns)
+                    message = messages.label_info(types, head, self._mask_classes, 0.0)
                 elif topic != '/diagnostics':
                     message = self._array(stamp_ns, self._found[name], topic)
                 elif name in self._stalls:

@@ -16,6 +16,7 @@ OUTPUTS = {  # role: name below the node's namespace, message type
     'detections': ('/detections', 'vision_msgs/msg/Detection2DArray'),
     'temperatures': ('/detections/temperature', 'vision_msgs/msg/Detection2DArray'),
     'labels': ('/label_info', 'vision_msgs/msg/LabelInfo'),
+    'mask_labels': ('/segmentation/label_info', 'vision_msgs/msg/LabelInfo'),
 }
 
 
