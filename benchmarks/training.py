@@ -43,8 +43,11 @@ def processor_ms(do: Callable[[int], object]) -> float:
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
+    parser = shell.parser('benchmarks.training', __doc__)
+    parser.add_argument('settings', nargs='+', help='as of training.train')
+    settings = parser.parse_args(arguments).settings
     with TemporaryDirectory() as folder:
-        config = load_config([*arguments, f'run={folder}', 'threads=1', 'workers=0'])
+        config = load_config([*settings, f'run={folder}', 'threads=1', 'workers=0'])
         device = prepare(config)
         samples = list(open_data(config.data, config.split)[:PAIRS])
         small = replace(config, crop_hw=SMALL_HW, batch=2)

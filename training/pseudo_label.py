@@ -121,8 +121,9 @@ def agree(views: Sequence[Detections]) -> list[tuple[np.ndarray, float, int]]:
     The box is the mean of its boxes by their scores, the score the mean over all views. Source:
     weighted boxes fusion (Solovyev et al., 2021).
     """
-    parts = zip(*(vars(found).values() for found in views), strict=True)
-    boxes, scores, class_ids = (np.concatenate(part) for part in parts)
+    boxes = np.concatenate([found.boxes_xyxy for found in views])
+    scores = np.concatenate([found.scores for found in views])
+    class_ids = np.concatenate([found.class_ids for found in views])
     view = np.repeat(range(len(views)), [len(found.scores) for found in views])
     places = torch.from_numpy(boxes)
     same = (pair_iou(places[:, None], places) > SAME).numpy() & (class_ids[:, None] == class_ids)

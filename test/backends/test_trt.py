@@ -186,7 +186,7 @@ def test_missing_tensorrt_is_an_error_that_says_what_to_install(machine, shipped
 
 @pytest.mark.parametrize('error', [RuntimeError('bad plan'), ImportError('no tensorrt')])
 def test_engine_that_cannot_be_loaded_is_a_model_error(machine, shipped, monkeypatch, error):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise error
 
     monkeypatch.setattr(backends, 'trt_plan', SimpleNamespace(PlanEngine=fail))

@@ -1,4 +1,3 @@
-from dataclasses import fields
 from dataclasses import replace
 
 import numpy as np
@@ -39,10 +38,9 @@ def scattered(labeled, detected):
 @pytest.fixture
 def worse(scattered):
     """Return the detections of a worse detector: it loses a box in every third image."""
-    names = [field.name for field in fields(Detections)]
     return [
-        Detections(*(getattr(result, name)[i % 3 == 0 :] for name in names))
-        for i, result in enumerate(scattered[1])
+        Detections(found.boxes_xyxy[lost:], found.scores[lost:], found.class_ids[lost:])
+        for lost, found in ((i % 3 == 0, found) for i, found in enumerate(scattered[1]))
     ]
 
 
