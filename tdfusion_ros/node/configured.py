@@ -15,6 +15,7 @@ from tdfusion_ros.core.config import TF
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.postprocess import wanted_classes
+from tdfusion_ros.node import qos
 from tdfusion_ros.node.counters import Counters
 from tdfusion_ros.node.diagnostics_publisher import DiagnosticsPublisher
 from tdfusion_ros.node.inputs import make_synchronizer
@@ -66,6 +67,11 @@ def configure(node: Node, parameters: Parameters, diagnostics: DiagnosticsPublis
         contract = pipeline.contract
         outputs = Outputs(node, config, contract.classes, contract.mask_classes)
         on_error.pop_all()
+    for name in qos.without_effect(node):
+        node.get_logger().warn(
+            f'{name} has no effect: expected qos_overrides.TOPIC.ENTITY.POLICY with the full '
+            'name of an image topic that this node reads (subscription) or writes (publisher)'
+        )
     parameters.lock(lambda other: wanted_classes(other.class_filter, contract.classes))
     diagnostics.set_model(pipeline, config.model)
     node.get_logger().info(

@@ -56,3 +56,18 @@ def overrides(node: Node, topic: str, entity: str) -> QoSOverridingOptions:
     given = parameter_overrides(node)
     prefix = f'qos_overrides.{topic}.{entity}.'
     return QoSOverridingOptions([k for k in QoSPolicyKind if f'{prefix}{k.name.lower()}' in given])
+
+
+def without_effect(node: Node) -> list[str]:
+    """Return the given ``qos_overrides`` of no topic or policy of a node with its publishers."""
+    published = {publisher.topic_name for publisher in node.publishers}
+    read = tuple(node.resolve_topic_name(f'{stream}/image_raw') for stream in ('rgb', 'ir'))
+    found = []
+    for name in parameter_overrides(node):
+        prefix, topic, entity, policy, *more = [*name.split('.'), '', '', '']
+        is_publisher = entity == 'publisher' and topic in published
+        is_input = entity == 'subscription' and topic.startswith((*read, '/clock'))
+        known = (is_publisher or is_input) and policy.upper() in QoSPolicyKind.__members__
+        if prefix == 'qos_overrides' and (any(more) or not known):
+            found.append(name)
+    return found

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from rig import pictures
 
+from tdfusion_ros.node import qos
+
 TOPICS = {'rgb': 'rgb/image_raw', 'ir': 'ir/image_raw'}
 
 
@@ -114,3 +116,20 @@ def test_policies_that_the_user_sets_replace_those_of_the_node(stage):
     assert is_reliable(client.node.get_subscriptions_info_by_topic('/ir/image_raw')) is True
     assert is_reliable(client.node.get_publishers_info_by_topic('/fused/image_raw')) is False
     assert is_reliable(client.node.get_publishers_info_by_topic('/overlay/image_raw')) is True
+
+
+def test_overrides_of_unknown_topics_entities_and_policies_are_named(make_node):
+    right = (
+        '/in_process/rgb/image_raw.subscription.depth',
+        '/in_process/fused/image_raw.publisher.depth',
+    )
+    wrong = ('/in_process/rgb/imge_raw.subscription.depth', '/fused/image_raw.publisher.depth')
+    wrong += (
+        '/in_process/rgb/image_raw.subscription.relability',
+        '/in_process/fused/image_raw.publisher',
+        '/a',
+    )
+    given = {f'qos_overrides.{name}': 1 for name in right}
+    node = make_node(given | {f'qos_overrides.{name}': 1 for name in wrong})
+    assert node.autostart()
+    assert sorted(qos.without_effect(node)) == sorted(f'qos_overrides.{name}' for name in wrong)

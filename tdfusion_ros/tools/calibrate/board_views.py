@@ -17,6 +17,7 @@ LONG_SIDE_PX = {'discs': 640, 'checkerboard': 1280}  # larger images are made sm
 ENLARGED_PX = 640  # smaller images are enlarged: OpenCV wants squares of ten pixels and more
 BLUR_PX = (0.0, 1.5, 3.0)  # a thermal image's fixed pattern frays the outline of a disc
 DISC_AREAS = (2e-4, 2e-2)  # as a part of the image
+MIN_SPACING_M, MAX_SPACING_M = 0.005, 1.0
 MAX_BEND = 0.15  # of the spacing: how far a lens may bend the grid; more is no grid
 
 
@@ -61,10 +62,10 @@ def board_of(kind: str, size: str, spacing_m: float | None) -> Board:
             f'--board {kind}: expected rows x columns of {MIN_COUNT} to {MAX_COUNT} each, as '
             f"4x6, got '{size}'; of a checkerboard count the inner corners, not the squares"
         )
-    if spacing_m is None or not 0 < spacing_m < np.inf:
+    if spacing_m is None or not MIN_SPACING_M <= spacing_m <= MAX_SPACING_M:
         raise ConfigError(
             f'give --spacing-m, from one {"disc" if kind == "discs" else "corner"} to the next '
-            f'one [m], got {spacing_m}'
+            f'one, in meters: {MIN_SPACING_M} to {MAX_SPACING_M}, got {spacing_m}'
         )
     return Board(kind, counts[0], counts[1], spacing_m)
 

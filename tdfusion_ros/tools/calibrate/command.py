@@ -15,6 +15,7 @@ from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import parse_calibration
+from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.registration import check_view
 from tdfusion_ros.formats.transforms import pose_from_tf
@@ -88,11 +89,8 @@ def run(options: argparse.Namespace) -> int:
     picture = options.overlay or options.output.with_suffix('.png')
     for path in (options.output, picture):
         check_file(path, overwrite=options.overwrite)
-    if options.pairs < 1:
-        raise ConfigError(f'--pairs must be at least 1, got {options.pairs}')
     from_cameras = options.cameras or options.rgb_info or options.ir_info
-    if options.points and (from_cameras or options.board):
-        raise ConfigError('--points, --board and camera_info exclude each other; choose one')
+    _check_combination(options, from_cameras=bool(from_cameras))
     pairs = None
     if options.input:
         config = config_of(options)
@@ -134,6 +132,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_combination(options: argparse.Namespace, *, from_cameras: bool) -> None:
+    if options.pairs < 1:
+        raise ConfigError(f'--pairs must be at least 1, got {options.pairs}')
+    if options.points and (from_cameras or options.board):
+        raise ConfigError('--points, --board and camera_info exclude each other; choose one')
+    if options.spacing_m is not None and not options.board:
+        raise ConfigError('--spacing-m is of a board: add --board KIND SIZE')
+
+
 def _models(options: argparse.Namespace) -> tuple[str, ...]:
     return MODELS if options.model == 'auto' else (options.model,)
 
@@ -158,6 +165,13 @@ def _from_board(
     if pairs is None:
         raise ConfigError('--board needs pairs: give a bag, or two folders or videos')
     views, seen = board_views.find_views(pairs, board)
+    for stream, count, by_other in zip(('rgb', 'ir'), seen, seen[::-1], strict=True):
+        if not count and 2 * by_other >= len(pairs.gray):
+            raise CalibrationError(
+                f'{stream} never sees the board, the other camera in {by_other} of '
+                f'{counted(len(pairs.gray), "pair")}: it needs contrast in both. A thermal '
+                'camera sees no print: use metal or holes, and heat the board'
+            )
     print(
         f'the board was found in {seen[0]} rgb images and {seen[1]} ir images, in both of '
         f'{len(views)} of {counted(len(pairs.gray), "pair")}'

@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
         metavar='BAG',
         help='bag with results, or a result folder of tdfusion fuse',
     )
+    add('others', nargs='*', help=argparse.SUPPRESS)  # to say what two folders need
     meaning = 'HTML file to write; default: report.html, which is replaced'
     add('-o', '--output', type=Path, metavar='FILE', help=meaning)
     meaning = "bag with the cameras' images, if they are not in the same bag"
@@ -47,10 +48,19 @@ def run(options: argparse.Namespace) -> int:
     """Write the report; return the exit status."""
     from tdfusion_ros.formats.bags import BagReader
     from tdfusion_ros.formats.sinks import DETECTIONS
+    from tdfusion_ros.formats.videos import CODECS
     from tdfusion_ros.tools.view.report import MAX_MOMENTS
     from tdfusion_ros.tools.view.report import render_report
     from tdfusion_ros.tools.view.result_folder import ResultFolder
 
+    path = options.input
+    if options.others:
+        raise ConfigError(
+            f'view reads one bag or folder of results, got {1 + len(options.others)}: first run '
+            'tdfusion fuse RGB IR -o RESULT, then tdfusion view RESULT'
+        )
+    if path.suffix.lower() in CODECS and path.is_file():
+        raise ConfigError(f'{path} is a video: play it; view reads bags and result folders')
     if not 0 <= options.moments <= MAX_MOMENTS:
         raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
     output = options.output or Path('report.html')
@@ -59,14 +69,14 @@ def run(options: argparse.Namespace) -> int:
     check_file(output, overwrite=options.overwrite or not options.output)
     with ExitStack() as stack:
         bag: BagReader | ResultFolder
-        if (options.input / DETECTIONS).is_file():
-            bag = ResultFolder(options.input)
+        if (path / DETECTIONS).is_file():
+            bag = ResultFolder(path)
         else:
-            bag = stack.enter_context(BagReader(options.input))
+            bag = stack.enter_context(BagReader(path))
         inputs = stack.enter_context(BagReader(options.inputs)) if options.inputs else None
         how = {'namespace': options.namespace, 'moments': options.moments}
         how |= {'rgb': options.rgb_topic, 'ir': options.ir_topic, 'sync': config_of(options).sync}
         text = render_report(bag, inputs, **how)
     write_file(output, text)
-    print(f'{options.input} -> {output}, {len(text) / 1e6:.1f} MB')
+    print(f'{path} -> {output}, {len(text) / 1e6:.1f} MB')
     return 0

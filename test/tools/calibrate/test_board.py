@@ -154,6 +154,20 @@ def test_boards_far_away_give_a_homography_without_tilt_or_spacing():
         fit_flat(views(1), 'homography')
 
 
+def test_camera_that_never_sees_the_board_is_named(tmp_path, capsys):
+    shown = picture(Board('discs', 4, 5, 0.1), bright=True, size_hw=(240, 320))[0]
+    for stream, image in (('rgb', shown), ('ir', np.full_like(shown, 90))):
+        (tmp_path / stream).mkdir()
+        for stem in 'ab':
+            cv2.imwrite(str(tmp_path / stream / f'{stem}.png'), image)
+    folders = (str(tmp_path / stream) for stream in ('rgb', 'ir'))
+    given = ('--board', 'discs', '4x5', '--spacing-m', '0.1', '--depth-m', '3')
+    assert main(['calibrate', *folders, *given, '-o', str(tmp_path / 'rig.yaml')]) == 1
+    said = capsys.readouterr().err
+    assert 'ir never sees the board, the other camera in 2 of 2 pairs' in said
+    assert 'metal or holes' in said
+
+
 @pytest.mark.parametrize(
     ('kind', 'size', 'options', 'limit_px'),
     [

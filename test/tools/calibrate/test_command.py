@@ -114,6 +114,11 @@ WRONG = {
     "discs or checkerboard, got 'dots'": ('demo', '--board', 'dots', '4x6'),
     "as 4x6, got '4x'": ('demo', '--board', 'discs', '4x'),
     'give --spacing-m': ('demo', '--board', 'discs', '4x6'),
+    'in meters: 0.005 to 1.0, got 10.0': (
+        *('demo', '--board', 'discs', '4x6'),
+        *('--spacing-m', '10'),
+    ),
+    'add --board KIND SIZE': ('demo', '--spacing-m', '0.1'),
     '--board needs pairs': ('--board', 'discs', '4x6', '--spacing-m', '0.1'),
     '--pairs must be at least 1': ('demo', '--pairs', '0'),
     'the camera_info of ir is missing': ('--rgb-info', 'info', '--depth-m', '5'),

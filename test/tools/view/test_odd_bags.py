@@ -148,6 +148,8 @@ def test_command_creates_the_folder_and_prints_the_path(demo, tmp_path, capsys):
     ('words', 'given'),
     [
         ('does not exist', ['nowhere']),
+        ('first run tdfusion fuse RGB IR -o RESULT', ['RGB', 'IR']),
+        ('is a video: play it', ['fused.mp4']),
         ('no image topic /left', ['DEMO', '--rgb-topic', '/left']),
         ('no results in namespace', ['DEMO', '--namespace', 'front']),
         ('cannot be written', ['DEMO', '-o', 'DEMO']),
@@ -157,6 +159,7 @@ def test_command_creates_the_folder_and_prints_the_path(demo, tmp_path, capsys):
 )
 def test_wrong_argument_is_one_error_line(words, given, demo, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / 'fused.mp4').touch()
     assert main(['view', *(str(demo) if word == 'DEMO' else word for word in given)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
