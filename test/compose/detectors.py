@@ -83,6 +83,18 @@ def decode_yolox(out, hw=HW):
     return corners(centered), rows[:, 4:5] * rows[:, 5:]
 
 
+def decode_nanodet(*outputs, hw=HW):
+    """Return what NanoDet's own code makes of its outputs: the mean of each distribution."""
+    sides, boxes = np.float32([-1, -1, 1, 1]), []
+    for stride, logits in zip((8, 16, 32), outputs[3:], strict=True):
+        rows, columns = np.mgrid[: hw[0] // stride, : hw[1] // stride].reshape(2, -1)
+        centers = np.stack((columns, rows, columns, rows), 1) * stride + (stride - 1) / 2
+        weights = np.exp(logits.reshape(-1, 4, 8))
+        distances = (weights * np.arange(8)).sum(2) / weights.sum(2) * stride
+        boxes.append(centers + sides * distances)
+    return np.concatenate(boxes), np.concatenate([scores[0] for scores in outputs[:3]])
+
+
 def one_hot(labels, scores):
     return np.eye(COUNT, dtype=np.float32)[labels.astype(int)] * scores[:, None]
 
@@ -193,6 +205,21 @@ KINDS = {
         lambda out: (out[:, 1:5], one_hot(out[:, 5], out[:, 6])),
         'float[a, b] out',
         layout=CENTER,
+    ),
+}
+
+RELEASED = {
+    'yolox_nano': KINDS['yolox'],
+    'nanodet_m': Kind(
+        'nanodet',
+        '',
+        decode_nanodet,
+        layout={
+            'order': 'bgr',
+            'fit': 'stretch',
+            'mean': np.float32([103.53, 116.28, 123.675]),
+            'std': np.float32([57.375, 57.12, 58.395]),
+        },
     ),
 }
 

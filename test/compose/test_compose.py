@@ -1,17 +1,18 @@
 """A bundle of our fusion network and a detector of the user: its detections are the detector's."""
 
 from dataclasses import replace
+from functools import partial
 import json
 from pathlib import Path
 import re
 
 import cv2
 from detectors import COUNT
-from detectors import decode_yolox
 from detectors import HW
 from detectors import KINDS
 from detectors import make
 from detectors import NAMES
+from detectors import RELEASED
 import numpy as np
 import pytest
 
@@ -271,19 +272,22 @@ def yolox(tmp_path_factory):
     return folder
 
 
-def test_yolox_nano_in_the_pipeline_finds_the_people_that_it_finds_alone(yolox, demo_pairs):
-    pipeline = build_pipeline(FusionConfig(model=f'{yolox}/', backend='cpu'))
-    found = 0
-    hw = (416, 416)
-    kind = replace(KINDS['yolox'], decode=lambda out: decode_yolox(out, hw))
+@pytest.mark.parametrize('name', RELEASED)
+def test_released_detector_in_the_pipeline_finds_what_it_finds_alone(name, tmp_path, demo_pairs):
+    file, hw = YOLOX.with_name(f'{name}.onnx'), (416, 416)
+    if not file.is_file():
+        pytest.skip('needs the detectors of ../shared')
+    compose(file, tmp_path / 'mine')
+    config = FusionConfig(model=f'{tmp_path}/mine', backend='cpu', score_threshold=0.25)
+    pipeline, found = build_pipeline(config), 0
+    kind = replace(RELEASED[name], decode=partial(RELEASED[name].decode, hw=hw))
     for frames in demo_pairs[::12]:
         result = pipeline.process_pair(frames)
-        rgb, ir, coverage = (getattr(result.pair, n) for n in ('rgb', 'ir', 'coverage'))
-        raw = pipeline.backend.run(rgb, ir, coverage)
-        boxes, scores = expected_detections(YOLOX, kind, raw.fused, kind.layout, hw)
-        assert np.abs(raw.scores - scores).max() < 1e-3
+        raw = pipeline.backend.run(*map(partial(getattr, result.pair), ('rgb', 'ir', 'coverage')))
+        boxes, scores = expected_detections(file, kind, raw.fused, kind.layout, hw)
+        assert np.abs(raw.scores - scores).max() < 1e-4
         seen = scores.max(1) > 0.05
-        np.testing.assert_allclose(raw.boxes_xyxy[seen], boxes[seen], atol=1e-3, rtol=1e-5)
+        np.testing.assert_allclose(raw.boxes_xyxy[seen], boxes[seen], atol=5e-3)
         found += len(result.detections.scores)
     assert found > 0
 
