@@ -17,6 +17,7 @@ from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import Temperatures
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.pipeline import Pipeline
+from tdfusion_ros.core.temperature import SETTING
 
 __all__ = ['Fuser', 'FusionError', 'Result', 'load']
 log = logging.getLogger('tdfusion_ros')
@@ -97,6 +98,7 @@ class Fuser:
     def __init__(self, pipeline: Pipeline, *, stateless: bool = True) -> None:
         self._pipeline = pipeline
         self._stateless = stateless
+        self._has_doubted = False  # the temperatures
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -136,6 +138,9 @@ class Fuser:
                 raise ValueError(f'time_s must be a time in seconds, got {time_s!r}') from None
         frames = Frame(_checked_rgb(rgb), stamp_ns), Frame(_checked_ir(ir), stamp_ns)
         result = self._pipeline.process(*frames)
+        if not self._has_doubted and (doubt := self._pipeline.remarks.get(SETTING)):
+            self._has_doubted = True
+            log.warning('%s: %s', SETTING, doubt)
         pair, masks = result.pair, (result.segmentation, self._pipeline.contract.mask_classes)
         found = result.detections, self.classes
         return Result(result.image, pair.ir, pair.coverage, *found, *masks)

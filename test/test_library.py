@@ -97,6 +97,23 @@ def test_ir_of_another_size_is_stretched_or_calibrated(fuse, images, tmp_path):
     np.testing.assert_allclose(calibrated.ir[::2, 80::2], half[:, :-40] / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ('scale', 'to_counts', 'words'),
+    [
+        (0.04, lambda ir: ir, 'gray levels that the camera scales'),
+        (4.0, counts, 'the median of the ir image would be'),
+    ],
+)
+def test_temperatures_that_cannot_be_right_are_doubted_once(
+    images, caplog, scale, to_counts, words
+):
+    fuse = tdfusion_ros.load(backend='cpu', ir={'kelvin_per_count': scale})
+    for _ in range(2):
+        fuse(images[0], to_counts(images[1]))
+    [record] = [one for one in caplog.records if one.levelname == 'WARNING']
+    assert words in record.getMessage()
+
+
 def test_a_call_does_not_influence_the_next_one(fuse, images):
     rgb, ir = images
     first = fuse(rgb, counts(ir))
