@@ -134,6 +134,8 @@ class FolderSink:
         self._classes = classes
         self._detections: dict[str, list[dict[str, Any]]] = {}
         self._stalls: dict[str, dict[str, str]] = {}
+        self.replaced = 0
+        """How many results replaced an earlier one of the same stamp."""
 
     def write(self, pair: FramePair, result: FusionResult) -> None:
         """Write the fused image of one result and remember its detections."""
@@ -147,6 +149,7 @@ class FolderSink:
             tinted = tint(result.image, result.segmentation, self._classes, self._mask_classes)
             drawn = draw(tinted, result.detections, self._classes, pair.warning)
             self._folder.write(f'{OVERLAY}/{pair.name}.png', encode_image(drawn)[1])
+        self.replaced += pair.name in self._detections
         found = self._detections[pair.name] = []
         for box, score, class_id, object_id in result.detections.rows():
             row = {'class': self._classes[class_id], 'score': round(score, 6)}

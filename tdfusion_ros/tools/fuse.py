@@ -105,14 +105,22 @@ def run(options: argparse.Namespace) -> int:
     _print_pairs(skews_ms if to_bag else [], remarks)
     if not modes:
         raise BagError(f'no pair was fused: {why_no_pair(source, config.sync)}')
-    if not isinstance(sink, VideoSink):
-        print(f'look at it: {_view_command(options)}')
+    _print_next(options, sink)
     if source.skipped and not options.skip_bad:
         raise BagError(
             f'the result is not complete: {counted(len(source.skipped), "pair")} skipped, see '
             'above; repair the images, or accept that with --skip-bad'
         )
     return 0
+
+
+def _print_next(options: argparse.Namespace, sink: BagSink | FolderSink | VideoSink) -> None:
+    if isinstance(sink, FolderSink) and sink.replaced:
+        print(
+            f'{counted(sink.replaced, "result")} replaced one of the same stamp; a bag keeps all'
+        )
+    if not isinstance(sink, VideoSink):
+        print(f'look at it: {_view_command(options)}')
 
 
 def _is_to_video(options: argparse.Namespace) -> bool:

@@ -151,3 +151,16 @@ def test_fuse_view_and_the_demo_count_the_same_possible_and_lost_pairs(
     counts = {name: report[f'pairs_{name}'] for name in ('possible', 'published', 'lost')}
     lost = {'ir.truncated': 1, 'rgb.truncated': 1}
     assert counts == {'possible': 6, 'published': 4, 'lost': lost}
+
+
+def test_results_that_replace_one_of_the_same_stamp_in_a_folder_are_counted(
+    write_bag, demo_records, tmp_path, capsys
+):
+    begin, end = demo_records[0][1], demo_records[-1][1]
+    again = [(topic, at + end - begin + 10**8, m) for topic, at, m in demo_records]
+    bag = write_bag(tmp_path / 'looping', [*demo_records, *again])
+    assert fuse(bag, '-o', tmp_path / 'out', '--to', 'folder') == 0
+    said = capsys.readouterr().out
+    assert '12 pairs -> ' in said
+    assert '6 results replaced one of the same stamp; a bag keeps all' in said
+    assert len(list((tmp_path / 'out').glob('*.png'))) == 6
