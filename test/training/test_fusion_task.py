@@ -89,6 +89,18 @@ def test_each_fixed_loss_trains_a_network_toward_it(config, batch, name):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_a_darker_place_costs_more_than_as_much_noise(config):
+    loss_of = fusion_loss_of(replace(config, fixed_loss='picture'), torch.device('cpu'))
+    luma = torch.full((1, 1, 96, 96), 0.5)
+    noise = torch.where(torch.rand_like(luma) < 0.5, -0.1, 0.1)
+    darker, noisy = (loss_of(luma + change, (luma, luma)) for change in (-0.1, noise))
+    assert darker['intensity'].item() == pytest.approx(noisy['intensity'].item(), rel=1e-3)
+    assert darker['tone'] > 0.009
+    assert noisy['tone'] < 0.001
+    rest = darker['intensity'] + config.gradient_weight * darker['gradient']
+    torch.testing.assert_close(darker['loss'], rest + fusion.TONE * darker['tone'])
+
+
 def test_noise_is_in_what_is_read_and_not_in_what_is_compared(config, batch, monkeypatch):
     compared = []
     loss_of = fusion_loss_of(config, torch.device('cpu'))

@@ -46,6 +46,13 @@ def test_mean_luma_of_a_day_image_stays():
     assert (picture(luma, with_box(ir, 0.9)) - luma).mean().abs() < 5 * LEVEL
 
 
+def test_what_is_warm_where_luma_is_clear_does_not_darken_the_rest():
+    luma, ir = flat(0.5), flat(0.1)
+    luma[..., :128] += 0.15 * torch.randn(1, 1, 192, 128)
+    ir[..., :128] = 0.9
+    assert (picture(luma, ir) - luma).mean().abs() < 5 * LEVEL
+
+
 def test_a_warm_black_car_by_day_stays_darker_than_the_road():
     luma, ir = street()
     luma, ir = with_box(luma, 0.05, 110, 90, 50, 90), with_box(ir, 0.9, 110, 90, 50, 90)
