@@ -77,6 +77,7 @@ def test_report_has_the_figures_of_the_bag(view, drive):
     total = sum(map(len, truth['scores'].values()))
     images = sum(1 for n in truth['kept'] if n % 2 or n % 3)
     assert f'{total} detections, in {images} of 16 images' in page.text
+    assert 'Each object has a color of its own.' in page.text  # the colors of classes are not used
 
 
 def test_images_without_ir_partner_are_not_counted_as_lost(view, make):
