@@ -49,7 +49,7 @@ class Network:
         """
         Return an engine; or a ModelError.
 
-        :param targets: the GPUs that it shall run on, as ``sm89``.
+        :param targets: the GPUs that it runs on, as ``sm89``.
         :param ranges: smallest, usual and largest image size, (H, W), of each profile.
         """
         LOG.errors.clear()

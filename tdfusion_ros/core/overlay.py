@@ -24,7 +24,7 @@ def color_of(class_id: int, object_id: int = 0) -> tuple[int, int, int]:
     """Return the color of an object that has an id, else of a class, R, G, B."""
     if not object_id:
         return COLORS[class_id % len(COLORS)]
-    # Hues that are the golden ratio apart: those of any few ids differ.
+    # Hues that are the golden ratio apart: the hues of any few ids differ.
     red, green, blue = hsv_to_rgb(object_id * 0.618034 % 1, 0.6, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -55,7 +55,7 @@ def tint(
     Return an image half in the colors of the classes of its pixels.
 
     :param segmentation: (H, W) uint8; class 0, the background, is not colored. None: no masks.
-    :param classes: those of the boxes; a class of both has one color.
+    :param classes: the classes of the boxes; a class of both has one color.
     """
     if segmentation is None:
         return image

@@ -51,7 +51,7 @@ def measure(
 
 
 def _inside(points: np.ndarray, counts: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
-    """Return what (h, w) measured within the hull of those of (P, 2) points that lie in it."""
+    """Return the counts (h, w) within the hull of the points (P, 2) that lie in the image."""
     end = np.array(counts.shape[::-1]) - 0.5
     points = points[((points >= -0.5) & (points <= end)).all(1)]
     if not len(points):
