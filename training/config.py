@@ -125,7 +125,7 @@ class FusionNetworkTask(TrainConfig):
 
 @dataclass(frozen=True)
 class FusionTask(FusionNetworkTask):
-    """Train a fusion network on a fusion loss, and on those of frozen task networks if any."""
+    """Train a fusion network on a fusion loss, and on the losses of frozen task networks."""
 
     task: str = field(default='fusion', init=False)
     loss: str = setting(

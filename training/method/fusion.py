@@ -48,8 +48,8 @@ MIDDLE = 0.4
 """Intensity that a change of contrast keeps."""
 TONE = 3.0
 """
-Weight of the mean squared distance of the means over SURROUNDING to those of the picture. Without
-it the mean luma by day was off by 1 to 4 levels.
+Weight of the mean squared distance of the means over SURROUNDING to the means of the picture.
+Without it the mean luma by day was off by 1 to 4 levels.
 """
 
 

@@ -144,7 +144,7 @@ def _discs(gray: np.ndarray, board: Board) -> Iterator[np.ndarray]:
 
 
 def _is_grid(grid: np.ndarray, board: Board) -> bool:
-    """Return whether a plane in perspective looks like this, but for the bend of a lens."""
+    """Return whether a plane in perspective looks like this, apart from the bend of a lens."""
     flat, image = board.points_m[:, :2], grid.reshape(-1, 2)
     matrix = cv2.findHomography(flat, image)[0]
     if matrix is None:
