@@ -51,15 +51,7 @@ class SessionEngine:
         self._inputs = [tensor.name for tensor in session.get_inputs()]
         self._outputs = [tensor.name for tensor in session.get_outputs()]
 
-    def run(
-        self,
-        rgb: np.ndarray,
-        ir: np.ndarray,
-        coverage: np.ndarray,
-        *,
-        fused: bool = True,
-        segmentation: bool = True,
-    ) -> RawOutput:
+    def run(self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, **_: bool) -> RawOutput:
         """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; or a ModelError."""
         images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
         try:

@@ -67,19 +67,12 @@ class TrtBackend:
         for size_hw in sizes_hw:
             self._engines[size_hw] = self._checked_engine(size_hw)
 
-    def run(
-        self,
-        rgb: np.ndarray,
-        ir: np.ndarray,
-        coverage: np.ndarray,
-        *,
-        fused: bool = True,
-        segmentation: bool = True,
-    ) -> RawOutput:
+    def run(self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, **_: bool) -> RawOutput:
         """
         Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; build for a new size.
 
-        :param fused, segmentation: ignored: an engine without them would have to be built.
+        What is not wanted is computed too: an engine without it would have to be built.
+
         :raises ModelError: if the engine fails, or cannot be built for this size.
         """
         size_hw = ir.shape[0], ir.shape[1]

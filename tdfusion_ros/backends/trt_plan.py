@@ -56,15 +56,7 @@ class PlanEngine:
         fused, boxes_xyxy, scores, *masks = self._outputs
         return fused.to(torch.uint8), boxes_xyxy, scores, *(m.to(torch.uint8) for m in masks)
 
-    def run(
-        self,
-        rgb: np.ndarray,
-        ir: np.ndarray,
-        coverage: np.ndarray,
-        *,
-        fused: bool = True,
-        segmentation: bool = True,
-    ) -> RawOutput:
+    def run(self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, **_: bool) -> RawOutput:
         """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; or a ModelError."""
         try:
             return RawOutput(*self._captured.run(rgb, ir, coverage))

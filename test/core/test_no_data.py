@@ -172,9 +172,10 @@ def test_eight_bits_have_no_pixels_without_data_unless_named_and_none_leaves_all
 
 
 def test_image_without_any_data_or_with_everything_cropped_is_refused():
-    with pytest.raises(FrameError, match='no pixel') as caught:
-        ThermalScaler(IrConfig(no_data='0')).scale(np.zeros((20, 30), np.uint16))
-    assert caught.value.cause == 'no_data'
+    for empty in (np.zeros((20, 30), np.uint16), np.full((20, 30), np.nan, np.float32)):
+        with pytest.raises(FrameError, match='no pixel') as caught:
+            ThermalScaler(IrConfig(no_data='0')).scale(empty)
+        assert caught.value.cause == 'no_data'
     with pytest.raises(FrameError, match='leaves nothing of 320x240'):
         ThermalScaler(IrConfig(crop='200, 40, 0, 0')).scale(COUNTS)
 

@@ -119,22 +119,6 @@ def test_network_gets_contiguous_arrays_of_its_types(recorded, demo_pairs, view,
         np.testing.assert_allclose(backend.ir, ir / 255, atol=1e-6)
 
 
-def test_gray_rgb_camera_becomes_three_equal_channels(recorded, demo_pairs):
-    gray = demo_pairs[0].rgb.pixels[..., 1]
-    recorded.process(frame(gray), demo_pairs[0].ir)
-    np.testing.assert_array_equal(recorded.backend.rgb, np.dstack([gray] * 3))
-
-
-def test_outside_of_the_ir_image_ir_is_black_and_valid_is_false(make, pipeline, demo_pairs):
-    pair = demo_pairs[0]
-    result = make(SHIFTED, backend=pipeline.backend).process(pair.rgb, pair.ir)
-    assert not result.pair.valid[:, :160].any()
-    assert result.pair.valid[:, 160:].all()
-    assert not result.pair.ir[:, :160].any()
-    np.testing.assert_allclose(result.pair.ir[:, 160:], pair.ir.pixels[:, :-160] / 255, atol=1e-6)
-    assert (result.detections.boxes_xyxy <= [640, 480, 640, 480]).all()
-
-
 def test_unusable_frame_is_refused_by_cause_and_the_next_one_is_fused(pipeline, demo_pairs):
     pair = demo_pairs[0]
     before = pipeline.process(pair.rgb, pair.ir)
@@ -169,15 +153,6 @@ def test_smoothed_range_starts_again_when_time_jumps_back_or_after_a_stall(recor
 def test_fresh_and_reset_forget_the_smoothed_range(recorded, make, forget):
     ir_of(recorded, frame(COLD + 150))
     np.testing.assert_array_equal(ir_of(forget(recorded), frame(COLD)), ir_of(make(), frame(COLD)))
-
-
-def test_class_filter_applies_and_an_unknown_class_is_refused(make, pipeline, demo_pairs):
-    settings = {'backend': pipeline.backend, 'score_threshold': 0.2}
-    pair, classes = demo_pairs[0], pipeline.contract.classes
-    found = make(class_filter=('car',), **settings).process(pair.rgb, pair.ir).detections
-    assert {classes[i] for i in found.class_ids} == {'car'}
-    with pytest.raises(ConfigError, match='cat'):
-        make(class_filter=('cat',))
 
 
 def test_another_config_applies_from_the_next_pair_on_and_keeps_the_engine(recorded):

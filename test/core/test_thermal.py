@@ -53,12 +53,6 @@ def test_temperatures_are_scaled_as_counts_whatever_their_unit():
     np.testing.assert_allclose(fixed[60:], np.clip((holes[60:] + 60) / 20, 0, 1), atol=1e-4)
 
 
-def test_image_of_which_no_pixel_has_a_value_is_refused():
-    with pytest.raises(FrameError, match='no pixel') as caught:
-        scale(np.full((120, 160), np.nan, np.float32))
-    assert caught.value.cause == 'no_data'
-
-
 def test_a_hot_spot_darkens_the_image_far_less_than_without_smoothing():
     scaler = ThermalScaler(IrConfig())
     before = scaler.scale(scene())

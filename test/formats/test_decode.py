@@ -63,6 +63,20 @@ def jpeg(width, height):
     return data[:at] + struct.pack('>HH', height, width) + data[at + 4 :]
 
 
+def png_with_huge_chunk():
+    data = bytearray(png(2, 2))
+    data[data.index(b'IDAT') - 4] = 0x7F  # of the length
+    return bytes(data)
+
+
+def jpeg_with_hidden_size():
+    """Return a huge JPEG that seems small if the lone mark FF D0 is taken for a segment."""
+    first = b'\xff\xfe\xff\xff' + bytes(65530) + b'\xff\xe0\x00'  # ends in a second comment
+    small = b'\xff\xc0\x00\x0b\x08\x00\x10\x00\x10\x01\x00\x11\x00'
+    second = (b'\xff\xfe\x03\xe8' + bytes(250) + small).ljust(1002, b'\0')
+    return b'\xff\xd8\xff\xd0' + first + second + jpeg(65535, 65535)[2:]
+
+
 def webp(width, height):
     data = encoded(RGB, '.webp', cv2.IMWRITE_WEBP_QUALITY, 101).tobytes()  # 101: lossless, VP8L
     (packed,) = struct.unpack_from('<I', data, 21)
@@ -153,6 +167,9 @@ class TestImage:
             ('truncated', b'BM' + bytes(14)),
             ('truncated', b'II*\0' + struct.pack('<I', 1 << 31)),
             ('truncated', b'RIFF' + bytes(40)),
+            ('truncated', png_with_huge_chunk()),
+            ('truncated', b'\xff\xd8' + b'\xff' * 5_000_000 + b'\xff\xd9'),
+            ('bad_size', jpeg_with_hidden_size()),
         ],
     )
     def test_image_is_refused_before_memory_is_allocated(self, cause, data, monkeypatch):

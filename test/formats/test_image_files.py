@@ -1,7 +1,6 @@
 """Image files of users: read within limits, named where they cannot be."""
 
 import os
-import zlib
 
 import cv2
 import numpy as np
@@ -20,14 +19,7 @@ def test_file_is_read_by_its_content_whatever_its_suffix(tmp_path):
     np.testing.assert_array_equal(read_image(path), COUNTS)
 
 
-def test_bomb_and_file_larger_than_any_image_are_refused_by_name(tmp_path, monkeypatch):
-    path = tmp_path / 'a.png'
-    data = bytearray(cv2.imencode('.png', COUNTS)[1].tobytes())
-    data[16:24] = (30_000).to_bytes(4, 'big') * 2
-    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, 'big')
-    path.write_bytes(data)
-    with pytest.raises(BagError, match=r'a\.png is not an image.*900000000 pixels.*1 to 8192'):
-        read_image(path)
+def test_file_larger_than_any_image_is_refused_by_name(tmp_path, monkeypatch):
     path = tmp_path / 'a.png'
     with path.open('wb') as file:
         file.truncate(image_files.MAX_FILE_BYTES + 1)  # takes no space on the disk

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
@@ -41,16 +40,6 @@ def test_image_of_a_view_is_the_image_of_its_copy(types, head):
     sent = messages.image(types, head, pixels)
     assert sent.step == 18
     np.testing.assert_array_equal(messages.to_frame(sent).pixels, pixels)
-
-
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_compressed_image_is_read_in_its_own_depth(types, head, dtype):
-    pixels = np.arange(24, dtype=dtype).reshape(4, 6) * (1 if dtype == np.uint8 else 2000)
-    data = cv2.imencode('.png', pixels)[1].reshape(-1)
-    sent = types.get('sensor_msgs/msg/CompressedImage')(header=head, format='png', data=data)
-    frame = messages.to_frame(serialized_and_back(sent))
-    np.testing.assert_array_equal(frame.pixels, pixels)
-    assert frame.stamp_ns == FRAME.stamp_ns
 
 
 @pytest.mark.parametrize('shape', [(4, 6), (4, 6, 3)])

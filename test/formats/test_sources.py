@@ -47,12 +47,6 @@ def test_an_rgb_frame_without_an_ir_frame_is_counted(write_bag, demo_records, tm
     assert dropped == {'no_partner': 1}
 
 
-def test_the_last_pair_of_a_bag_is_included(write_bag, demo_records, tmp_path):
-    pairs, dropped = pairs_of(write_bag(tmp_path / 'bag', demo_records[:8]))
-    assert len(pairs) == 2
-    assert not dropped
-
-
 @pytest.mark.parametrize(
     ('data', 'cause'),
     [
@@ -68,16 +62,6 @@ def test_bad_frame_is_counted_and_others_paired(write_bag, demo_records, tmp_pat
     pairs, dropped = pairs_of(write_bag(tmp_path / 'bag', records))
     assert dropped[cause] == 1
     assert len(pairs) == len(rgb) - 1
-
-
-def test_rgb_hold_gives_each_rgb_frame_a_frame_of_a_slow_ir_camera(demo, write_bag, tmp_path):
-    with BagReader(demo) as reader:
-        records = list(reader.messages(*reader.topics()))
-    ir = [record for record in records if record[0].startswith('/ir/image')]
-    slow = write_bag(tmp_path / 'slow', [r for r in records if r not in ir or r in ir[::3]])
-    assert 27 <= len(pairs_of(slow)[0]) <= 28
-    hold = {'sync.mode': 'rgb_hold', 'sync.hold_max_age_ms': 400}
-    assert 80 <= len(pairs_of(slow, **hold)[0]) <= 82
 
 
 def test_images_of_folders_pair_by_stem_with_any_suffix_and_keep_their_counts(tmp_path):

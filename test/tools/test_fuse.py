@@ -8,7 +8,6 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin
 
 from tdfusion_ros.cli import main
 from tdfusion_ros.formats.bags import bag_types
@@ -61,13 +60,6 @@ def test_fused_bag_is_the_same_each_time_and_has_the_results_of_the_pipeline(
             assert int(detection.id) > 0
             detection.id = ''
         assert wire(arrays[index], kind) == wire(wanted, kind)
-
-
-def test_sqlite3_bag_gives_the_same_as_the_mcap_bag(write_bag, demo_records, tmp_path):
-    for plugin in StoragePlugin:
-        bag = write_bag(tmp_path / plugin.name / 'in', demo_records, plugin)
-        assert fuse(bag, '-o', tmp_path / plugin.name / 'out') == 0
-    assert same_files(*(tmp_path / plugin.name / 'out' for plugin in StoragePlugin))
 
 
 def test_folders_give_the_same_folder_each_time_and_auto_reports_its_choice(

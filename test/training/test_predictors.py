@@ -1,6 +1,5 @@
 from dataclasses import asdict
 from dataclasses import replace
-import json
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from training.checkpoint import save_run
 from training.config import FusionTask
 from training.config_reader import config_from_mapping
 from training.data.datasets import Sample
-from training.evaluate import main
 from training.measure import fusers
 from training.measure import predictors
 from training.measure.inputs import Change
@@ -27,9 +25,6 @@ from training.measure.metrics import EVERYTHING
 from training.method.task_networks import read_detector
 
 pytest.importorskip('onnxruntime')
-
-
-SIX = ['people', 'car', 'bus', 'lamp', 'motorcycle', 'truck']
 HW = (75, 101)
 
 
@@ -90,24 +85,6 @@ def test_pictures_give_the_fused_luma_the_colors_of_rgb():
     pixel = Sample('a', np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 200, np.uint8))
     picture = fusers.side_by_side(pixel, [np.full((1, 1), 210, np.uint8)])
     assert picture.tolist() == [[[90] * 3, [200] * 3, [210] * 3]]
-
-
-def test_six_classes_are_measured_on_a_plain_folder(save_detector, write_pairs, write_text):
-    names = ['a', 'b', 'c', 'd']
-    root = write_pairs('data/rgb', 'data/ir', names)
-    write_text('data/classes.txt', '\n'.join(SIX))
-    for number, name in enumerate(names):
-        write_text(f'data/labels/{name}.txt', f'{number + 2} 0.5 0.5 0.25 0.25\n')
-    output = root / 'table.json'
-    where = ['--data', str(root / 'data'), '--split', 'all', '-o', str(output)]
-    main(['--detector', save_detector(6, SIX), '--bootstrap', '5', *where])
-    table = json.loads(output.read_text(encoding='utf-8'))
-    assert list(table) == [*SIX, 'all']
-    assert [table[name]['boxes'] for name in SIX] == [0, 0, 1, 1, 1, 1]
-    main(['--bundle', 'msrs_rt', *where])
-    table = json.loads(output.read_text(encoding='utf-8'))
-    boxes = {name: row['boxes'] for name, row in table.items()}
-    assert boxes == {'person': 0, 'car': 2, 'all': 2}  # bus and truck count as car
 
 
 def test_a_run_has_classes_of_msrs_or_its_own_and_others_are_refused(save_detector, fusion):

@@ -111,20 +111,6 @@ def test_size_of_a_report_is_bounded_even_for_noise(view, make):
     assert len(page.html) < 10e6
 
 
-def test_damaged_part_of_a_bag_is_named_and_the_rest_is_shown(demo, tmp_path, make):
-    data = bytearray((demo / 'm3svd_smoke.mcap').read_bytes())
-    data[4_000_000:5_000_000] = bytes(1_000_000)
-    bag = tmp_path / 'broken.mcap'
-    bag.write_bytes(data)
-    with BagReader(bag) as reader:
-        page = make.page(render_report(reader))
-    assert 'Warning: bag' in page.text
-    assert 'are damaged and left out' in page.text
-    number = int(page.table('topic')['/rgb/image_raw/compressed']['messages'])
-    assert 5 < number < 82
-    assert len(page.images) == 2 * 8
-
-
 def test_damaged_messages_are_counted_and_skipped(make, tmp_path):
     at = make.begin_ns
     head, good = b'\0\1\0\0', make.detections(at, [('car', 0.5)])
