@@ -1,13 +1,10 @@
 """How the node refuses parameters, models and calibrations that it cannot use."""
 
 import importlib.util
-import json
-import shutil
 
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rig.stage import ROOT
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LEVELS = ('[WARN]', '[ERROR]', '[FATAL]')
@@ -16,12 +13,6 @@ BAD = {
     'out of range': ({'score_threshold': 1.5}, 'score_threshold must be between 0 and 1, got 1.5'),
     'integer out of range': ({'max_detections': 0}, 'max_detections must be between 1 and 10000'),
     'wrong type': ({'sync.queue_size': 'many'}, 'sync.queue_size must be of type int'),
-    'no boolean': ({'autostart': 'yess'}, 'autostart must be of type bool'),
-    'none of the choices': ({'input_qos': 'BEST'}, 'input_qos must be one of AUTO'),
-    'crossed': (
-        {'ir.percentile_low': 60.0, 'ir.percentile_high': 40.0},
-        'ir.percentile_low must be below',
-    ),
     'unknown class': ({'class_filter': '[person, horse]'}, 'class_filter has horse'),
     'missing model': ({'model': 'no_such_model'}, "model 'no_such_model' is neither"),
     'missing calibration': ({'calibration': '/no/such.yaml'}, 'cannot be read'),
@@ -62,18 +53,6 @@ def test_a_bad_parameter_is_refused_with_one_error(configure_error, fault):
     assert reason in configure_error(parameters)
 
 
-def test_a_modified_bundle_is_refused_with_one_error(configure_error, tmp_path):
-    bundle = tmp_path / 'bundle'
-    shutil.copytree(ROOT / 'models' / 'msrs_rt', bundle)
-    graph = bytearray((bundle / 'model.onnx').read_bytes())
-    graph[len(graph) // 2] ^= 1
-    (bundle / 'model.onnx').write_bytes(graph)
-    assert 'model.onnx' in configure_error({'model': bundle})
-    contract = json.loads((bundle / 'model.json').read_text())
-    (bundle / 'model.json').write_text(json.dumps({**contract, 'schema': 99}))
-    assert 'schema' in configure_error({'model': bundle})
-
-
 @pytest.mark.skipif(
     importlib.util.find_spec('message_filters') is not None, reason='message_filters is installed'
 )
@@ -90,11 +69,8 @@ def test_node_pairs_by_message_filters_where_they_are_installed(stage):
     ('name', 'bad', 'good'),
     [
         ('model', 'no_such_model', 'msrs_rt'),
-        ('calibration', '/no/such.yaml', ''),
         ('score_threshold', 1.5, 0.4),
-        ('nms_threshold', -1.0, 0.5),  # the default
         ('sync.queue_size', 'many', 5),
-        ('class_filter', '[horse]', ['person']),
         ('scor_threshold', 0.4, None),  # misspelled: delete it
     ],
 )
