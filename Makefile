@@ -38,7 +38,7 @@ bench: $(TEST)/ready  ## Time every stage, growth with size, the paper's and the
 	$(TEST)/bin/python -m benchmarks.speed -o out/speed.json
 	$(TEST)/bin/python -m benchmarks.latency --raw -o out/latency.json
 
-faults: $(TEST)/ready  ## Inject 19 faults into the live node and check how it reacts
+faults: $(TEST)/ready  ## Inject 18 faults into the live node and check how it reacts
 	$(TEST)/bin/python -m pytest test/system -m system -k faults --report out/faults.json
 
 soak: $(TEST)/ready  ## Run the live node for 20 minutes and check that nothing grows

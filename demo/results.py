@@ -66,13 +66,6 @@ def best_skew_ms(rgb_ns: Sequence[int], ir_ns: Sequence[int]) -> float:
     return float(np.mean(np.abs(ir[pairs[:, 1]] - rgb[pairs[:, 0]]))) / 1e6
 
 
-def read_messages(bag: Path) -> tuple[dict[int, Any], dict[int, Any]]:
-    """Return the rgb and the ir image messages of a bag by stamp [ns]."""
-    with BagReader(bag) as reader:
-        topics = reader.find()
-        return by_stamp(reader, topics.rgb), by_stamp(reader, topics.ir)
-
-
 def by_stamp(reader: BagReader, topic: str) -> dict[int, Any]:
     """Return the messages of a topic by stamp [ns]."""
     return {stamp_ns(message.header): message for _, _, message in reader.messages(topic)}
@@ -80,7 +73,9 @@ def by_stamp(reader: BagReader, topic: str) -> dict[int, Any]:
 
 def write_contact_sheet(bag: Path, result: Path, path: Path) -> None:
     """Write rgb, ir and fused images with boxes side by side, for a few pairs of the whole bag."""
-    rgb, ir = read_messages(bag)
+    with BagReader(bag) as reader:
+        topics = reader.find()
+        rgb, ir = by_stamp(reader, topics.rgb), by_stamp(reader, topics.ir)
     with BagReader(result) as reader:
         fused, found = by_stamp(reader, '/fused/image_raw'), by_stamp(reader, '/detections')
     stamps = sorted(fused.keys() & found.keys())

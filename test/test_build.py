@@ -128,20 +128,17 @@ def test_contract_that_the_graph_does_not_keep_is_refused_at_startup(copy, chang
 
 FAR = b'{mode: homography, homography: [[1, 0, 5000], [0, 1, 0], [0, 0, 1]], '
 FAR += b'rgb_size_hw: [480, 640], ir_size_hw: [512, 640]}'
-INVALID = (
-    b'mode: [',
-    b'mode: stereo',
-    b'',
-    b'\xff\xfe\x00',
-    b'- 1',
-    b'{mode: identity',
-    b'a: b: c',
-)
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
-    [(None, ''), *((content, '') for content in INVALID), (FAR, r': ir covers 0\.0%')],
+    [
+        (None, ''),
+        (b'mode: [', ''),
+        (b'\xff\xfe\x00', ''),
+        (b'- 1', ''),
+        (FAR, r': ir covers 0\.0%'),
+    ],
 )
 def test_unusable_calibration_is_refused_in_one_line_naming_its_path(tmp_path, content, message):
     path = tmp_path / 'rig.yaml'

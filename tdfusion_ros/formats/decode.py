@@ -52,6 +52,7 @@ TURN_BACK: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda pixels: pixels[::-1].swapaxes(0, 1),
 }
 DEPTH_HEADER = struct.Struct('<iff')  # of compressed_depth_image_transport: codec, A, B
+PATIENCE = 10  # images
 
 
 def decode_compressed(form: str, data: np.ndarray) -> np.ndarray:
@@ -248,22 +249,21 @@ class SizeGuard:
     """
     Keep a stream at one image size, so that a single odd frame does not rebuild maps and engines.
 
-    After ``patience`` frames of a new size it is accepted: the camera was reconfigured.
+    After ``PATIENCE`` frames of a new size it is accepted: the camera was reconfigured.
     """
 
-    def __init__(self, patience: int = 10) -> None:
-        self._patience = patience
+    def __init__(self) -> None:
         self._size_hw: tuple[int, int] | None = None
         self._odd = 0
 
     def check(self, size_hw: tuple[int, int]) -> None:
         """Raise FrameError ``size_changed`` for a frame of another size than the stream."""
-        if self._size_hw is None or size_hw == self._size_hw or self._odd + 1 >= self._patience:
+        if self._size_hw is None or size_hw == self._size_hw or self._odd + 1 >= PATIENCE:
             self._size_hw, self._odd = size_hw, 0
             return
         self._odd += 1
         raise FrameError(
             'size_changed',
             f'the image is {size_hw[1]}x{size_hw[0]}, expected {self._size_hw[1]}x'
-            f'{self._size_hw[0]}; a new size is accepted after {self._patience} such images',
+            f'{self._size_hw[0]}; a new size is accepted after {PATIENCE} such images',
         )

@@ -30,10 +30,6 @@ class ApproximatePolicy:
         self._config = config
         self.dropped: Counter[str] = Counter()
         self.on_drop: Callable[[str, int, str], object] = lambda stream, stamp_ns, cause: None
-        self._offset_ns = {
-            'rgb': round(config.rgb_time_offset_ms * 1e6),
-            'ir': round(config.ir_time_offset_ms * 1e6),
-        }
         self._pairs: list[PolicyPair] = []
         self.reset()
 
@@ -51,7 +47,7 @@ class ApproximatePolicy:
         """Add the next frame of a stream and return the pairs that it completes."""
         from builtin_interfaces.msg import Time
 
-        stamp_ns += self._offset_ns[stream]
+        stamp_ns += self._config.offsets_ns[stream]
         sec, nanosec = divmod(stamp_ns, 1_000_000_000)
         header = SimpleNamespace(stamp=Time(sec=sec, nanosec=nanosec))
         self._filters[stream].signalMessage(

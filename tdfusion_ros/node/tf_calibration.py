@@ -75,7 +75,11 @@ class TfCalibration:
             if stream not in infos:
                 raise CalibrationError(f'calibration tf: no camera_info of {stream} yet')
             cameras[stream] = camera_from_message(infos[stream], stream, frame.size_hw)
-        self._follow((pair.rgb.frame_id, pair.ir.frame_id))
+        frames = pair.rgb.frame_id, pair.ir.frame_id
+        if self._has_moved or frames != self._frames:
+            tree = SimpleNamespace(transforms=list(self._transforms.values()))
+            self._pose = pose_from_tf([tree], *frames)
+            self._has_moved, self._frames = False, frames
         rotation, translation_m = self._pose[:3, :3], self._pose[:3, 3]
         found = Extrinsics(cameras['rgb'], cameras['ir'], rotation, translation_m, depth_m)
         if self._current is None or not _same(found, self._current):
@@ -99,13 +103,6 @@ class TfCalibration:
             is_known = last is not None and last.header.frame_id == item.header.frame_id
             self._has_moved |= not (is_known and last.transform == item.transform)
             self._transforms[item.child_frame_id] = item
-
-    def _follow(self, frames: tuple[str, str]) -> None:
-        """Compute the pose from the rgb frame to the ir frame if a transform has changed."""
-        if self._has_moved or frames != self._frames:
-            tree = SimpleNamespace(transforms=list(self._transforms.values()))
-            self._pose = pose_from_tf([tree], *frames)
-            self._has_moved, self._frames = False, frames
 
 
 def _same(a: Extrinsics, b: Extrinsics) -> bool:

@@ -184,9 +184,9 @@ class TestImage:
 
 
 class TestSizeGuard:
-    def test_odd_frames_are_refused_until_enough_of_them_follow_each_other(self):
-        guard, small = SizeGuard(patience=3), (240, 320)
-        for size_hw in ((480, 640), small, (480, 640), small, small):
+    def test_odd_frames_are_refused_until_ten_of_them_follow_each_other(self):
+        guard, small = SizeGuard(), (240, 320)
+        for size_hw in ((480, 640), small, (480, 640), *[small] * 9):
             if size_hw == small:
                 assert cause_of(guard.check, size_hw) == 'size_changed'
             else:

@@ -11,15 +11,19 @@ from damage import floats
 from damage import HOSTILE_YAML
 from damage import LISTS
 from damage import to_yaml
+from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
+import pytest
 import yaml
 
 from tdfusion_ros.build import load_calibration
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.registration import Registration
+from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.formats.transforms import pose_from_tf
 from tdfusion_ros.tools.calibrate import cameras
 from tdfusion_ros.tools.calibrate import picked_points
@@ -28,6 +32,7 @@ from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.params import parameter_yaml
 
 ROOT = Path(__file__).parents[2]
+KEYS = st.text('abc', min_size=1)
 
 
 def test_calibration_file(fuzz, tmp_path):
@@ -203,3 +208,30 @@ def test_model_contract(fuzz):
     changes = ({}, *({'classes': [name]} for name in names))
     good, *found = [json.dumps(sample | change).encode() for change in changes]
     fuzz(document(sample, json.dumps), read, 4, good, found)
+
+
+@pytest.mark.parametrize('text', [*HOSTILE_YAML, 'x' * 300_000], ids=lambda text: text[:20])
+def test_hostile_yaml_is_a_yaml_error(text):
+    with pytest.raises(yaml.YAMLError):
+        read_yaml(text)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text('abc '),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+        max_leaves=20,
+    )
+)
+def test_plain_yaml_is_read_as_by_the_safe_loader(value):
+    text = yaml.safe_dump(value)
+    if '*' not in text:
+        assert read_yaml(text) == yaml.safe_load(text) == value
+
+
+def test_error_is_a_line_that_a_terminal_and_a_log_can_show():
+    text = str(FusionError('got ' + '\x1b[2J\x00\ud800\u202e' + 'x' * 100_000 + ' expected y'))
+    assert text.isprintable()
+    assert len(text) < 2100
+    assert text.startswith('got \\x1b[2J\\x00\\ud800\\u202e')
+    assert text.endswith('expected y')

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 import select
 import signal
@@ -11,12 +12,6 @@ import sys
 from live import HERE
 from live import Live
 from rig.stage import ROOT
-
-from tdfusion_ros.backends.engine_cache import Cache
-from tdfusion_ros.build import find_bundle
-from tdfusion_ros.core.config import FusionConfig
-from tdfusion_ros.core.contract import GRAPH_FILE
-from tdfusion_ros.core.errors import FusionError
 
 
 @contextmanager
@@ -56,46 +51,14 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def full(folder: Path) -> Iterator[None]:
-    path = folder / 'filler'
+def disk_full(live: Live) -> Iterator[None]:
+    """Fill the disk of the log and the saved pairs, and ask the node to save a pair."""
+    path = live.options.disk / 'filler'
     try:
-        with path.open('wb', buffering=0) as stream:
+        with suppress(OSError), path.open('wb', buffering=0) as stream:
             while True:
                 stream.write(bytes(1 << 16))
-    except OSError:
+        live.record.warn(f'save_pair: {live.client.trigger("save_pair").message}')
         yield
     finally:
         path.unlink()
-
-
-@contextmanager
-def disk_full(live: Live) -> Iterator[None]:
-    """Fill the disk of the log and the saved pairs, and ask the node to save a pair."""
-    with full(live.options.disk):
-        live.record.warn(f'save_pair: {live.client.trigger("save_pair").message}')
-        yield
-
-
-@contextmanager
-def cache_full(live: Live) -> Iterator[None]:
-    """
-    Fill the disk of the engine cache, which must return an engine and warn that it is not kept.
-
-    The CPU engine is not cached, so this process asks the cache to keep the shipped graph.
-    """
-    graph = (find_bundle(FusionConfig().model) / GRAPH_FILE).read_bytes()
-
-    def warn(text: str) -> None:
-        live.record.warn(f'cache: {text}')
-
-    def build(folder: Path) -> None:
-        (folder / 'engine').write_bytes(graph)
-
-    with full(live.options.disk):
-        try:
-            files = Cache(live.options.disk / 'cache', warn).get({'of': 'a test'}, build)
-            if files != {'engine': graph}:
-                warn(f'returned {sorted(files)}, not the engine')
-        except (OSError, FusionError) as error:
-            warn(f'returned no engine: {error}')
-        yield

@@ -66,9 +66,7 @@ BACK, HOUR = {'clock_offset_s': -10.0}, {'clock_offset_s': -3600.0}
 APART = Expected(
     '', warning=r'sync: .* (3599|3600)\.\d+ s behind .*set the clocks', counter='dropped.time_jump'
 )
-NO_SPACE = 'No space left on device'
-UNSAVED = Expected('pairs', warning=f'save_pair: .*{NO_SPACE}')
-UNCACHED = Expected('pairs', warning=f'cache: the engine cannot be kept .*{NO_SPACE}')
+UNSAVED = Expected('pairs', warning='save_pair: .*No space left on device')
 
 
 def shows(content: str) -> Changes:
@@ -119,13 +117,6 @@ FAULTS = (
         'disk of log and pairs full',
         expected=UNSAVED,
         disturbance=disturbances.disk_full,
-        needs_disk=True,
-    ),
-    Fault(
-        'disk of engine cache full',
-        seconds=1,
-        expected=UNCACHED,
-        disturbance=disturbances.cache_full,
         needs_disk=True,
     ),
 )

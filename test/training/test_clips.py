@@ -103,15 +103,12 @@ def test_twins_are_boxes_of_one_object(kinds, shift, twins):
     assert row['frames with twins'] == twins / 2
 
 
-def test_a_clip_is_read_from_a_folder_a_video_or_a_bag(tmp_path, demo, demo_pairs):
+def test_a_clip_is_read_from_a_folder_a_video_or_a_bag(tmp_path, demo, demo_pairs, write_files):
     pairs = demo_pairs[:3]
     rgb = [cv2.resize(pair.rgb.pixels, (128, 96))[..., ::-1] for pair in pairs]
     ir = [cv2.resize(cv2.cvtColor(p.ir.pixels, cv2.COLOR_GRAY2BGR), (128, 96)) for p in pairs]
-    for number in range(3):
-        for camera, images in (('vi', rgb), ('ir', ir)):
-            path = tmp_path / 'frames' / 'one' / camera / f'{number:04d}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), images[number])
+    for camera, images in (('vi', rgb), ('ir', ir)):
+        write_files({f'frames/one/{camera}/{i:04d}.png': image for i, image in enumerate(images)})
     for camera, images in (('rgb', rgb), ('ir', ir)):
         write_video(tmp_path / 'videos' / camera / 'a.avi', images)
     [frames] = open_clips(str(tmp_path / 'frames'))
@@ -138,15 +135,10 @@ def test_videos_of_different_length_and_lone_videos_are_named(tmp_path):
         open_clips(str(tmp_path))
 
 
-def test_runs_and_bundles_are_measured_on_each_clip(tmp_path, small_pairs, short_run, capsys):
+def test_runs_and_bundles_are_measured_on_each_clip(tmp_path, write_pairs, short_run, capsys):
     config = short_run('fusion')
     save_run(config.run, FusionRT(), {'config': asdict(config)})
-    for number, (rgb, ir) in enumerate(small_pairs):
-        for camera, image in (('rgb', rgb[..., ::-1]), ('ir', ir)):
-            path = tmp_path / 'clip' / camera / f'{number}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), image)
-    output, clip = tmp_path / 'out.json', str(tmp_path / 'clip')
+    output, clip = tmp_path / 'out.json', str(write_pairs('clip/rgb', 'clip/ir', '0123') / 'clip')
     main(
         ['--bundle', 'msrs_rt', '--fusion', config.run, clip, '--score', '0.1', '-o', str(output)]
     )

@@ -111,7 +111,7 @@ def test_wrong_options_are_reported_before_training(main, monkeypatch, options, 
         main(*options)
 
 
-@pytest.mark.parametrize('damage', ['other settings', 'finished but damaged', 'not a folder'])
+@pytest.mark.parametrize('damage', ['other settings', 'finished but damaged'])
 def test_a_run_of_the_last_row_that_cannot_go_on_is_reported_before_training(
     main, tmp_path, monkeypatch, damage
 ):
@@ -122,9 +122,6 @@ def test_a_run_of_the_last_row_that_cannot_go_on_is_reported_before_training(
             patch.setattr(compare, 'train', stop_after_a_step)
             with pytest.raises(RuntimeError, match='stop'):
                 main('--simple', 'early', '--seeds', '1', setting='lr=0.1')
-    elif damage == 'not a folder':
-        run.parent.mkdir()
-        run.touch()
     else:
         main('--simple', 'early', '--seeds', '1')
         (run / 'weights.safetensors').write_bytes(b'')

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import FusionError
@@ -23,6 +24,7 @@ from training.measure.bootstrap import sequences
 from training.measure.inputs import Change
 from training.measure.inputs import open_input
 from training.measure.metrics import select
+from training.method.detection import pair_iou
 
 pytest.importorskip('onnxruntime')
 
@@ -62,19 +64,12 @@ def find_people(detector, rgb):
     return found.boxes_xyxy[found.scores > 0.3]
 
 
-def overlaps(boxes, others):
-    """Return the largest overlap of each box with one of the others."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(2)
-    area, other = ((b[:, 2:] - b[:, :2]).prod(1) for b in (boxes, others))
-    return (common / (area[:, None] + other - common)).max(1)
-
-
 def test_a_detector_of_coco_finds_the_people_that_were_labeled(detector, street):
     people = street.boxes_xyxy[street.class_ids == 0]
     assert len(people) == 6
-    assert (overlaps(people, find_people(detector, street.rgb)) > 0.5).sum() >= 4
+    found = find_people(detector, street.rgb)
+    overlaps = pair_iou(torch.from_numpy(people)[:, None], torch.from_numpy(found)).amax(1)
+    assert (overlaps > 0.5).sum() >= 4
 
 
 def test_a_file_that_is_no_known_detector_is_refused(tmp_path):

@@ -261,8 +261,8 @@ def evaluation_facts(
     """
     root, split = measure_on
     name = Path(root).resolve().name
-    every = [read_description(run) for run in lineage]
-    runs = [run for run in every if may_have_read(run, name)]
+    every = [(run, Path(run['config']['data']).name) for run in map(read_description, lineage)]
+    runs = [run for run, data_set in every if data_set == name or is_mixture(data_set)]
     learned = [learned_names(run, root) for run in runs]
     count = None
     if not missing_runs(lineage, fusion_run) and None not in learned:
@@ -278,12 +278,6 @@ def learned_names(run: Mapping[str, Any], root: str) -> set[str] | None:
     if pairs is None or Path(run['config']['data']).name == name:
         return None if pairs is None else set(pairs.names)
     return {n.removeprefix(f'{name}/') for n in pairs.names if n.startswith(f'{name}/')}
-
-
-def may_have_read(run: Mapping[str, Any], name: str) -> bool:
-    """Return whether a run was trained on a data set of this name, or on a mixture."""
-    data = Path(run['config']['data']).name
-    return data == name or is_mixture(data)
 
 
 def git_commit() -> str:

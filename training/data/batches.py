@@ -6,6 +6,7 @@ from collections.abc import Generator
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 import os
 
 import numpy as np
@@ -42,7 +43,8 @@ def cache_samples(dataset: Data, limit: int = CACHE_BYTES) -> Sequence[Sample]:
     small = size * len(dataset) * distributed.world_size() < limit
     if not small:
         return dataset
-    return dataset.in_memory() if isinstance(dataset, Mixture) else list(dataset)
+    samples = list(dataset)
+    return replace(dataset, loaded=tuple(samples)) if isinstance(dataset, Mixture) else samples
 
 
 def augment(

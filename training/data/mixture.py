@@ -144,10 +144,6 @@ class Mixture(Sequence[Sample]):
             raise FusionError(f'the masks of the data sets have different classes: {known}')
         return next(iter(known), ())
 
-    def in_memory(self) -> 'Mixture':
-        """Return the mixture with all its samples read."""
-        return replace(self, loaded=tuple(self))
-
     def check(self) -> list[str]:
         """Look at all files of all parts; as in ``DataSet``."""
         return [remark for part in self.parts for remark in part.data.check()]

@@ -69,7 +69,12 @@ def read_mask(path: Path, size_hw: tuple[int, int], classes: int, ignore_index: 
     data = read_bytes(path)
     try:
         with Image.open(io.BytesIO(data), formats=['PNG']) as image:
-            check_mask_size(path, (image.height, image.width), size_hw)
+            if (image.height, image.width) != size_hw:  # before it is decoded
+                raise FusionError(
+                    f'{path} is {image.width}x{image.height}, its pair is '
+                    f'{size_hw[1]}x{size_hw[0]}: a mask must have the size of its pair; '
+                    'resize it with nearest neighbor'
+                )
             mode, mask = image.mode, np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise FusionError(
@@ -120,15 +125,6 @@ def check_sizes(
             f'{ir_path} is {ir_hw[1]}x{ir_hw[0]}, {rgb_path} is {rgb_hw[1]}x{rgb_hw[0]}: '
             'images of a registered pair have one size; register them first'
             + (f' ({turned})' if turned else '')
-        )
-
-
-def check_mask_size(path: Path, mask_hw: tuple[int, int], size_hw: tuple[int, int]) -> None:
-    """Raise FusionError for a mask that has not the size of its pair, before it is decoded."""
-    if mask_hw != size_hw:
-        raise FusionError(
-            f'{path} is {mask_hw[1]}x{mask_hw[0]}, its pair is {size_hw[1]}x{size_hw[0]}: '
-            'a mask must have the size of its pair; resize it with nearest neighbor'
         )
 
 

@@ -113,10 +113,6 @@ def test_different_views_are_no_problem_with_a_calibration():
     ('change', 'subject', 'level', 'text'),
     [
         (
-            {'name': '/ir/image_raw/compressed', 'type': COMPRESSED},
-            *('ir', FAIL, 'set ir_topic:=/ir/image_raw and ir.image_transport:=compressed'),
-        ),
-        (
             {'name': '/ir/image_raw/compressedDepth', 'type': COMPRESSED},
             *('ir', FAIL, 'transport:=compressedDepth'),
         ),
