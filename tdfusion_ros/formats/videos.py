@@ -56,6 +56,16 @@ class VideoFile:
         """Return the stamp of a frame [ns]."""
         return self.first_ns + round(index * 1e9 / self.rate_hz)
 
+    def pixels(self, index: int) -> np.ndarray:
+        """Return one frame, (H, W, 3) uint8 RGB; BagError if the file ends before it."""
+        video = cv2.VideoCapture(str(self.path))
+        video.set(cv2.CAP_PROP_POS_FRAMES, index)
+        readable, image = video.read()
+        video.release()
+        if not readable:
+            raise BagError(f'{self.path} has no frame {index}')
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
     def frames(self, stream: str) -> Iterator[tuple[int, str, Frame]]:
         """Yield stamp, stream and frame of each image, in order."""
         video, count, self.ended = cv2.VideoCapture(str(self.path)), 0, False

@@ -206,7 +206,7 @@ def _print_pairs(skews_ms: list[float], remarks: dict[str, str]) -> None:
 def _view_command(options: argparse.Namespace) -> str:
     """Return the command that shows the result, with the same image topics and parameters."""
     command = ['tdfusion', 'view', str(options.output)]
-    command += ['--inputs', str(options.input[0])] if len(options.input) == 1 else []
+    command += ['--inputs', *map(str, options.input)]
     for flag, topic in (('--rgb-topic', options.rgb_topic), ('--ir-topic', options.ir_topic)):
         command += [flag, topic] if topic else []
     command += ['--config', str(options.config)] if options.config else []

@@ -34,8 +34,10 @@ def add(commands: Any) -> None:
     add('others', nargs='*', help=argparse.SUPPRESS)  # to say what two folders need
     meaning = 'HTML file to write; default: report.html, which is replaced'
     add('-o', '--output', type=Path, metavar='FILE', help=meaning)
-    meaning = "bag with the cameras' images, if they are not in the same bag"
-    add('--inputs', type=Path, metavar='BAG', help=meaning)
+    meaning = (
+        'what was fused, if it is not in the same bag: a bag, or the folders or videos RGB IR'
+    )
+    add('--inputs', type=Path, nargs='+', default=[], metavar='INPUT', help=meaning)
     add('--namespace', help='namespace of the rig; default: the first one with results')
     add('--moments', type=int, default=8, metavar='N', help='rows of images, 0 to 24; default: 8')
     add_overwrite(view)
@@ -51,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from tdfusion_ros.formats.videos import CODECS
     from tdfusion_ros.tools.view.report import MAX_MOMENTS
     from tdfusion_ros.tools.view.report import render_report
+    from tdfusion_ros.tools.view.result_folder import camera_images
     from tdfusion_ros.tools.view.result_folder import ResultFolder
 
     path = options.input
@@ -67,15 +70,22 @@ def run(options: argparse.Namespace) -> int:
     with output_errors(output):
         make_folder(output.parent)
     check_file(output, overwrite=options.overwrite or not options.output)
+    is_folder, sync = (path / DETECTIONS).is_file(), config_of(options).sync
+    if len(options.inputs) > 1 + is_folder:
+        raise ConfigError(
+            f'--inputs takes one bag, or RGB IR for a result folder, got {len(options.inputs)} '
+            f'paths; {path} is a {"result folder" if is_folder else "bag"}'
+        )
     with ExitStack() as stack:
         bag: BagReader | ResultFolder
-        if (path / DETECTIONS).is_file():
-            bag = ResultFolder(path)
+        inputs = None
+        if is_folder and len(options.inputs) == 2:
+            bag = ResultFolder(path, camera_images(options.inputs, sync))
         else:
-            bag = stack.enter_context(BagReader(path))
-        inputs = stack.enter_context(BagReader(options.inputs)) if options.inputs else None
+            bag = ResultFolder(path) if is_folder else stack.enter_context(BagReader(path))
+            inputs = stack.enter_context(BagReader(*options.inputs)) if options.inputs else None
         how = {'namespace': options.namespace, 'moments': options.moments}
-        how |= {'rgb': options.rgb_topic, 'ir': options.ir_topic, 'sync': config_of(options).sync}
+        how |= {'rgb': options.rgb_topic, 'ir': options.ir_topic, 'sync': sync}
         text = render_report(bag, inputs, **how)
     write_file(output, text)
     print(f'{path} -> {output}, {len(text) / 1e6:.1f} MB')

@@ -123,7 +123,7 @@ def _figures(result: Recording, source: Recording, sync: SyncConfig) -> dict[str
 
     dated = times and not isinstance(result.reader, ResultFolder)
     rgb = analysis.classify_rgb_images(*cameras, results, sync, result.alone)
-    skew = analysis.measure_skew(*cameras, results)
+    skew = analysis.measure_skew(*cameras, results) if _is_timed(result) else None
     latency = analysis.measure_latency(cameras[0], results) if result is source else None
     node_latency = None
     if result.node.latencies:
@@ -148,7 +148,7 @@ def _figures(result: Recording, source: Recording, sync: SyncConfig) -> dict[str
         'temperatures': analysis.summarize_temperatures(result),
         'class_keys': class_keys + [('gray', 'all others')] * (len(classes) > COLORED_CLASSES),
         'images_with_detections': len(np.unique(result.detections.image)),
-        'rgb_chart': rgb and _rgb_chart(rgb, first_stamp_ns),
+        'rgb_chart': rgb and _is_timed(result) and _rgb_chart(rgb, first_stamp_ns),
         'skew_chart': skew and draw_samples({'blue': skew}, first_stamp_ns, BY_STAMP, SKEW),
         'latency_chart': latency and draw_samples({'blue': latency}, *by_clock),
         'node_latency_chart': node_latency and draw_samples(node_latency, *by_clock),

@@ -1,6 +1,10 @@
 """A result folder of ``tdfusion fuse``, read as the bag that its results would be."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from functools import partial
 import json
 import os
 from pathlib import Path
@@ -8,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import typestore
+from tdfusion_ros.formats.image_files import image_files
 from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.sinks import DETECTIONS
 from tdfusion_ros.formats.sinks import MASK_CLASSES
@@ -25,34 +31,65 @@ from tdfusion_ros.formats.sinks import TEMPERATURES
 from tdfusion_ros.formats.temperature_messages import from_names
 from tdfusion_ros.formats.temperature_messages import NAMES
 from tdfusion_ros.formats.temperature_messages import temperature_array
+from tdfusion_ros.formats.videos import START_NS
+from tdfusion_ros.formats.videos import VideoFile
 
 STAMP_DIGITS = 19  # of a name that is a time since 1970 [ns]
 IMAGE, ARRAY = 'sensor_msgs/msg/Image', 'vision_msgs/msg/Detection2DArray'
 STALL = 'diagnostic_msgs/msg/DiagnosticArray'
 MASK_LABELS = '/segmentation/label_info'
+Images = dict[str, Callable[[], np.ndarray]]  # by name: what reads the image
+
+
+def camera_images(paths: Sequence[Path], sync: SyncConfig) -> dict[str, Images]:
+    """Return by topic the images of two folders or videos RGB IR, as tdfusion fuse names them."""
+    topics = '/rgb/image_raw', '/ir/image_raw'
+    if not any(path.is_file() for path in paths):
+        return {t: _readers(image_files(path)) for t, path in zip(topics, paths, strict=True)}
+    first_ns = START_NS + sync.offsets_ns['rgb']
+    videos = [VideoFile(path, first_ns) for path in paths]
+    return {
+        topic: {f'{v.time_ns(k):019d}': partial(v.pixels, k) for k in range(v.length)}
+        for topic, v in zip(topics, videos, strict=True)
+    }
+
+
+def _readers(files: Mapping[str, Path]) -> Images:
+    return {name: partial(read_image, path) for name, path in files.items()}
 
 
 class ResultFolder:
     """
     The results of a folder, with the reading methods of a BagReader; an image is read when needed.
 
+    :param cameras: what was fused, see :func:`camera_images`.
     :param timed: whether the images are named by their stamps; else stamp k is k seconds.
-    :raises BagError: if ``detections.json`` is not as ``tdfusion fuse`` writes it.
+    :raises BagError: if ``detections.json`` is not as ``tdfusion fuse`` writes it, or no rgb
+        image has the name of a result.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cameras: Mapping[str, Images] | None = None) -> None:
         self.path, self.warnings = path, list[str]()
         self._found, self._stalls = _read(path / DETECTIONS), _read(path / STALLED)
         lists = (rows for rows in self._found.values() if isinstance(rows, list))
         self._measured = any(isinstance(r, dict) and NAMES[0] in r for rows in lists for r in rows)
-        names = sorted(self._found)
+        self._images = dict(cameras or {})
+        rgb = self._images.get('/rgb/image_raw', {})
+        if cameras and self._found and not rgb.keys() & self._found.keys():
+            raise BagError(
+                f'no rgb image of --inputs has the name of a result in {path}, as '
+                f"'{min(self._found)}': name the two folders or videos that were fused"
+            )
+        names = sorted({*self._found, *(n for names in self._images.values() for n in names)})
         self.timed = all(len(n) == STAMP_DIGITS and n.isascii() and n.isdecimal() for n in names)
         self.timed = self.timed and all(int(n) < 2**31 * 10**9 for n in names)
         self._names = {int(n) if self.timed else k * 10**9: n for k, n in enumerate(names, 1)}
-        self._folders = {'/fused/image_raw': path}
-        for name in (OVERLAY, SEGMENTATION):
-            if (path / name).is_dir():
-                self._folders[f'/{name}/image_raw'] = path / name
+        for name, folder in (
+            ('fused', path),
+            *((n, path / n) for n in (OVERLAY, SEGMENTATION) if (path / n).is_dir()),
+        ):
+            files = {stem: folder / f'{stem}.png' for stem in self._found}
+            self._images[f'/{name}/image_raw'] = _readers(files)
         names_file = path / MASK_CLASSES
         text = names_file.read_text('utf-8', 'replace') if names_file.is_file() else ''
         self._mask_classes = text.splitlines()
@@ -65,14 +102,16 @@ class ResultFolder:
         others = {'/diagnostics': STALL} if self._stalls else {}
         others |= {TEMPERATURES: ARRAY} if self._measured else {}
         others |= {MASK_LABELS: 'vision_msgs/msg/LabelInfo'} if self._mask_classes else {}
-        return {**dict.fromkeys(self._folders, IMAGE), '/detections': ARRAY, **others}
+        return {**dict.fromkeys(self._images, IMAGE), '/detections': ARRAY, **others}
 
     def serialized(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
         """Yield topic, stamp [ns] and message as CDR, of images the header alone."""
         kinds, serialize = self.topics(), typestore().serialize_cdr
         for stamp_ns, name in self._names.items():
             for topic in topics:
-                if topic in self._folders:
+                if name not in self._images.get(topic, self._found):
+                    continue
+                if topic in self._images:
                     message = self._image(stamp_ns, np.zeros((1, 1), np.uint8))
                 elif topic == MASK_LABELS:
                     types, head = bag_types(), _header(stamp_ns)
@@ -92,9 +131,8 @@ class ResultFolder:
     def messages(self, topic: str, at_ns: int) -> Iterator[tuple[str, int, Any]]:
         """Yield topic, stamp and message of one stamp [ns]; BagError if it cannot be read."""
         name = self._names[at_ns]
-        if topic in self._folders:
-            pixels = read_image(self._folders[topic] / f'{name}.png')
-            yield topic, at_ns, self._image(at_ns, pixels)
+        if topic in self._images:
+            yield topic, at_ns, self._image(at_ns, self._images[topic][name]())
         else:
             yield topic, at_ns, self._array(at_ns, self._found[name], topic)
 

@@ -11,6 +11,7 @@ from tdfusion_ros.cli import main
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.report import render_report
 from tdfusion_ros.tools.view.result_folder import ResultFolder
@@ -59,6 +60,51 @@ def test_a_folder_made_of_folders_claims_no_times(folders, tmp_path, make, capsy
     assert len(page.images) == 3
     found = json.loads((tmp_path / 'out' / 'detections.json').read_text())
     assert f'{sum(map(len, found.values()))} detections, in ' in page.text
+
+
+def test_the_inputs_of_a_folder_are_shown_with_its_results(folders, tmp_path, make, capsys):
+    (folders[0] / 'alone.png').write_bytes(next(folders[0].iterdir()).read_bytes())
+    fuse(*folders, '-o', tmp_path / 'out', '--skip-bad')
+    inputs = ['--inputs', *map(str, folders)]
+    assert f'view {tmp_path / "out"} {" ".join(inputs)}\n' in capsys.readouterr().out
+    html = tmp_path / 'report.html'
+    assert main(['view', str(tmp_path / 'out'), *inputs, '-o', str(html)]) == 0
+    page = make.page(html.read_text(encoding='utf-8'))
+    assert '3 of 3 possible pairs fused' in page.text
+    assert ' ms' not in page.text.split('Moments')[1]  # names are no times
+    given = [read_image(path) for path in sorted(folders[0].iterdir())[:3]]
+    for image, wanted in zip(shown(page)[::3], given, strict=True):
+        wanted = cv2.resize(wanted, image.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(image[..., ::-1].astype(int) - wanted).mean() < 4  # a JPEG of it
+
+
+def test_the_inputs_of_a_folder_may_be_videos(demo_records, tmp_path, make):
+    videos = []
+    for stream, topic in (('rgb', '/rgb/image_raw'), ('ir', '/ir/image_raw')):
+        videos.append(tmp_path / f'{stream}.avi')
+        images = [to_frame(m).pixels for t, _, m in demo_records if t.startswith(topic)]
+        size = images[0].shape[1::-1]
+        writer = cv2.VideoWriter(str(videos[-1]), cv2.VideoWriter.fourcc(*'MJPG'), 10.0, size)
+        for image in images:
+            three = image if image.ndim == 3 else cv2.merge([image] * 3)
+            writer.write(np.ascontiguousarray(three[..., ::-1]))
+        writer.release()
+    offset = ('-p', 'sync.rgb_time_offset_ms=250.0')
+    fuse(*videos, '-o', tmp_path / 'out', *offset, '-p', 'sync.ir_time_offset_ms=150.0')
+    html = tmp_path / 'report.html'
+    shift = [*offset, '-p', 'sync.ir_time_offset_ms=150.0', '-o', str(html)]
+    assert main(['view', str(tmp_path / 'out'), '--inputs', *map(str, videos), *shift]) == 0
+    page = make.page(html.read_text(encoding='utf-8'))
+    assert '5 of 5 possible pairs fused' in page.text
+    assert len(page.images) == 15
+
+
+def test_inputs_that_are_not_those_of_the_result_are_refused(folders, tmp_path, capsys):
+    fuse(*folders, '-o', tmp_path / 'out')
+    for path in folders[0].iterdir():
+        path.rename(path.with_name(f'other_{path.name}'))
+    assert main(['view', str(tmp_path / 'out'), '--inputs', *map(str, folders)]) == 1
+    assert 'name the two folders or videos that were fused' in capsys.readouterr().err
 
 
 def test_temperatures_are_in_the_folder_the_bag_and_both_reports(
