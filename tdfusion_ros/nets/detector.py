@@ -92,15 +92,17 @@ class Detector(nn.Module):
             features[level] = features[level] + above
         return [smooth(f) for smooth, f in zip(self.smooth, features, strict=True)]
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, white: float = 1.0) -> tuple[Tensor, Tensor]:
         """
-        Detect objects in (B, inputs, H, W) in [0, 1], H and W multiples of 32.
+        Detect objects in (B, inputs, H, W) in [0, ``white``], H and W multiples of 32.
 
         :returns: ``boxes_xyxy`` (B, A, 4) float32 in pixels, not clipped to the image, and class
             logits (B, A, C); one row per anchor point, stride 8 first.
         """
         boxes, logits = [], []
-        for feature, head, stride in zip(self.pyramid(image), self.heads, STRIDES, strict=True):
+        for feature, head, stride in zip(
+            self.pyramid(image / white), self.heads, STRIDES, strict=True
+        ):
             level_logits, borders = head(feature)
             points = anchor_points((feature.shape[-2], feature.shape[-1]), stride, feature.device)
             left_top, right_bottom = (borders * stride).split(2, -1)

@@ -50,6 +50,13 @@ def _mean(x: Tensor, weight: Tensor | None) -> Tensor:
     return (x * weight).mean((2, 3)) / weight.mean((2, 3)).clamp(min=NOTHING)
 
 
+def bilinear_kernels(scale: int) -> Tensor:
+    """Return the weights of 3x3 cells in each pixel of the middle one, (scale ** 2, 1, 3, 3)."""
+    place = (torch.arange(scale) + 0.5) / scale - 0.5  # of a pixel, from the middle of its cell
+    line = torch.stack((-place, 1 - place.abs(), place), 1).clamp(min=0)
+    return (line[:, None, :, None] * line[None, :, None, :]).reshape(scale**2, 1, 3, 3)
+
+
 def _surrounding(x: Tensor, size: int) -> Tensor:
     """Return the mean over ``size`` x ``size`` neighbors within the image."""
     return functional.avg_pool2d(x, size, 1, padding=size // 2, count_include_pad=False)
@@ -76,6 +83,9 @@ class FusionRT(nn.Module):
     than arithmetic, so it has few and simple operations at full resolution.
     """
 
+    pixels: Tensor  # weights of a convolution that equals pixel_unshuffle
+    bilinear: Tensor
+
     def __init__(self, config: FusionRTConfig | None = None) -> None:
         super().__init__()
         self.config = config or FusionRTConfig()
@@ -100,8 +110,11 @@ class FusionRT(nn.Module):
         self.scene = nn.Sequential(
             PixelLinear(width + MOMENTS, 2 * width), nn.ReLU(), PixelLinear(2 * width, MAPS)
         )
+        pixels = torch.eye(scale**2).reshape(-1, 1, scale, scale)
+        self.register_buffer('pixels', pixels, persistent=False)
+        self.register_buffer('bilinear', bilinear_kernels(scale), persistent=False)
 
-    def maps(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> tuple[Tensor, ...]:
+    def maps(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> list[Tensor]:
         """
         Return the base, the gains of the details of luma and ir, and the surroundings of both.
 
@@ -112,6 +125,23 @@ class FusionRT(nn.Module):
         :returns: five (B, 1, H, W) maps; the gains are in [0, ``LARGEST_GAIN``].
         :raises ValueError: if H or W is no multiple of 32.
         """
+        maps = self._cell_maps(luma, ir, coverage)
+        return [functional.pixel_shuffle(self._pixels_of(x), self.config.scale) for x in maps]
+
+    def _pixels_of(self, cell_map: Tensor, factor: float = 1.0) -> Tensor:
+        """
+        Return a map times ``factor``, interpolated, with the pixels of a cell as channels.
+
+        Interpolated, not pixel-shuffled: Sobel does not see a checkerboard, so the loss would not
+        prevent one. A convolution does it in a third of the time of ONNX Runtime's Resize.
+
+        :param cell_map: (B, 1, h, w) and a border of one cell, one of :meth:`_cell_maps`.
+        :returns: (B, scale ** 2, h, w), the order of pixel_unshuffle.
+        """
+        return functional.conv2d(cell_map, factor * self.bilinear)
+
+    def _cell_maps(self, luma: Tensor, ir: Tensor, coverage: Tensor | None) -> tuple[Tensor, ...]:
+        """Return the maps of :meth:`maps` by cell, with a border of one cell."""
         if luma.shape[-2] % WIDE_CELL or luma.shape[-1] % WIDE_CELL:
             height, width = luma.shape[-2:]
             raise ValueError(f'expected sides that are multiples of 32, got {height}x{width}: pad')
@@ -136,26 +166,21 @@ class FusionRT(nn.Module):
         base = weight_ir * ir_around + weight_luma * luma_around + (offset - 0.5)
         if seen_cells is not None:
             base = base - self._excess((base - luma_around) * seen_cells, seen_cells)
-        # Interpolated, not pixel-shuffled: Sobel does not see a checkerboard, so the loss would
-        # not prevent one. In one call, which saves time.
-        return functional.interpolate(
-            torch.cat((base, *(LARGEST_GAIN * gain for gain in gains), around), 1),
-            scale_factor=float(self.config.scale),
-            mode='bilinear',
-        ).split(1, 1)
+        maps = torch.cat((base, *(LARGEST_GAIN * gain for gain in gains), around), 1)
+        return functional.pad(maps, (1, 1, 1, 1), mode='replicate').split(1, 1)
 
     def _logits(self, x: Tensor, cells: Tensor, seen_cells: Tensor | None) -> Tensor:
         """Return the maps before the sigmoid: the sum of the local, the wide and the scene's."""
-        features = self.last(x)
-        means = torch.cat((_mean(features, seen_cells), moments(cells, seen_cells)), 1)
-        scene = self.scene(means[..., None, None])
-        side = WIDE_CELL // self.config.scale
-        near = torch.cat((features, cells - 0.5), 1)
-        if seen_cells is None:
-            near = functional.avg_pool2d(near, side)
-        else:
-            share = functional.avg_pool2d(seen_cells, side)
-            near = functional.avg_pool2d(near * seen_cells, side) / share.clamp(min=NOTHING)
+        features, side = self.last(x), WIDE_CELL // self.config.scale
+        seen = torch.ones_like(cells[:, :1]) if seen_cells is None else seen_cells
+        # Copied by a convolution: so ONNX Runtime keeps its layout of the channels.
+        copies = seen.new_ones(features.shape[1], 1, 1, 1)
+        near = functional.avg_pool2d(features * functional.conv2d(seen, copies), side)
+        share = functional.avg_pool2d(seen, side)
+        mean = near.mean((2, 3)) / share.mean((2, 3)).clamp(min=NOTHING)
+        scene = self.scene(torch.cat((mean, moments(cells, seen_cells)), 1)[..., None, None])
+        near = torch.cat((near, functional.avg_pool2d((cells - 0.5) * seen, side)), 1)
+        near = near / share.clamp(min=NOTHING)
         wide = functional.interpolate(self.wide(near), scale_factor=float(side), mode='bilinear')
         # Split and joined because ONNX Runtime would continue with 16 channels for these 5.
         return torch.cat(self.head(x).split(1, 1), 1) + wide + scene
@@ -184,12 +209,19 @@ class FusionRT(nn.Module):
         return composite(luma, self._mixed(luma, ir, coverage), coverage)
 
     def _mixed(self, luma: Tensor, ir: Tensor, coverage: Tensor | None) -> Tensor:
-        base, gain_luma, gain_ir, luma_around, ir_around = self.maps(luma, ir, coverage)
-        detail_luma, detail_ir = luma - luma_around, ir - ir_around
+        scale = self.config.scale
+        *mixing, luma_around, ir_around = self._cell_maps(luma, ir, coverage)
+        base, gain_luma, gain_ir = map(self._pixels_of, mixing)
+        # Sums and products of equal shapes keep ONNX Runtime's layout of the channels.
+        detail_luma, detail_ir = (
+            functional.conv2d(source, self.pixels, stride=scale) + self._pixels_of(around, -1.0)
+            for source, around in ((luma, luma_around), (ir, ir_around))
+        )
         power_luma, power_ir = detail_luma * detail_luma, detail_ir * detail_ir
         details = gain_luma * power_luma * detail_luma + gain_ir * power_ir * detail_ir
         floor = (self.noise * self.noise).clamp(min=NOTHING)  # flat surroundings have no details
-        return base + details / (power_luma + power_ir + floor)
+        mixed = base + details / (power_luma + power_ir + floor)
+        return functional.pixel_shuffle(mixed, scale)
 
     def covered(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:
         """Return the fused luma before it is composited: arbitrary where coverage is 0."""

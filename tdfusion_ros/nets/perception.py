@@ -21,6 +21,8 @@ from tdfusion_ros.nets.segmenter import STRIDE
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
 
+WHITE = 255.0
+"""Of the image that detectors and segmenters read in the graph: gray levels."""
 Networks = Mapping[str, tuple[Any, Any]]
 NETWORKS: Networks = {
     'fusion_rt': (FusionRT, FusionRTConfig),
@@ -58,17 +60,13 @@ class Perception(nn.Module):
         levels, y, ir = self._sources(rgb, ir)
         # As recolor, but in gray levels: saves a division and a product of three channels.
         seen = coverage[None, None]
-        change = 255.0 * seen * (self.fusion.covered(y, ir, seen) - y)
-        masks = self.segmenter is not None and segmentation
-        if masks or self.detector_inputs == 3:
-            image = (levels + change).clamp(0.0, 255.0) / 255.0
+        change = WHITE * seen * (self.fusion.covered(y, ir, seen) - y)
+        image = (levels + change).clamp(0.0, WHITE)
         read = image if self.detector_inputs == 3 else self._both(levels, y, ir)
         outputs: tuple[Tensor, ...] = self._detections(read)
-        if masks:
+        if self.segmenter is not None and segmentation:
             outputs += (self._segmentation(image),)
-        # Adding half a level here rounds, in one channel instead of three.
-        fused = (levels + (change + 0.5)).clamp(0.0, 255.0)
-        return fused[0].permute(1, 2, 0).to(torch.uint8), *outputs
+        return (image + 0.5).squeeze(0).permute(1, 2, 0).to(torch.uint8), *outputs
 
     def detect(self, rgb: Tensor, ir: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
         """Return only ``boxes_xyxy`` and ``scores``; fuse only if the detector needs it."""
@@ -78,22 +76,22 @@ class Perception(nn.Module):
 
     def _both(self, levels: Tensor, y: Tensor, ir: Tensor) -> Tensor:
         """Return both sources in one image, rgb as luma if the detector reads two channels."""
-        return torch.cat((y if self.detector_inputs == 2 else levels / 255.0, ir), 1)
+        return torch.cat((WHITE * y if self.detector_inputs == 2 else levels, WHITE * ir), 1)
 
     @staticmethod
     def _sources(rgb: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return rgb in gray levels, (1, 3, H, W), and luma and ir, (1, 1, H, W) in [0, 1]."""
         # uint8 only at the very border of the graph: TensorRT has no other operation on it.
         levels = rgb.to(ir.dtype).permute(2, 0, 1).unsqueeze(0)
-        return levels, luma(levels) / 255.0, ir[None, None]
+        return levels, luma(levels) / WHITE, ir[None, None]
 
     def _segmentation(self, image: Tensor) -> Tensor:
-        logits = functional.interpolate(self.segmenter(image), None, STRIDE, 'bilinear')
+        logits = functional.interpolate(self.segmenter(image, WHITE), None, STRIDE, 'bilinear')
         # Not from int64: TensorRT casts only floating point to uint8.
         return logits.argmax(1)[0].to(image.dtype).to(torch.uint8)
 
     def _detections(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        boxes_xyxy, logits = self.detector(image)
+        boxes_xyxy, logits = self.detector(image, WHITE)
         return boxes_xyxy[0], logits[0].float().sigmoid()
 
 

@@ -47,13 +47,14 @@ class Segmenter(nn.Module):
         self.refine = nn.ModuleList(ConvNorm(CHANNELS, CHANNELS) for _ in WIDTHS[1:])
         self.classify = nn.Conv2d(CHANNELS, len(config.classes), 1)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, white: float = 1.0) -> Tensor:
         """
         Return logits, (B, classes, H / 4, W / 4).
 
-        :param image: (B, inputs, H, W) in [0, 1], R, G, B, infrared; H and W multiples of 32.
+        :param image: (B, inputs, H, W) in [0, ``white``], R, G, B, infrared; H and W multiples
+            of 32.
         """
-        x, features = self.stem(image * LEVELS), []
+        x, features = self.stem(image * (LEVELS / white)), []
         for stage in self.stages:
             x = stage(x)
             features.append(x)

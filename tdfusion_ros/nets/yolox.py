@@ -185,19 +185,19 @@ class Yolox(nn.Module):
             Head(width, sum(self.config.outputs)) for width in WIDTHS[-len(STRIDES) :]
         )
 
-    def raw(self, image: Tensor) -> list[HeadOutput]:
-        """Return the output of each head, stride 8 first; ``image`` as in :meth:`forward`."""
-        x, features = self.stem(image * LEVELS), []
+    def raw(self, image: Tensor, white: float = 1.0) -> list[HeadOutput]:
+        """Return the output of each head, stride 8 first; arguments as in :meth:`forward`."""
+        x, features = self.stem(image * (LEVELS / white)), []
         for stage in self.stages:
             x = stage(x)
             features.append(x)
         levels = self.neck(*features[-3:])
         return [head(level) for head, level in zip(self.heads, levels, strict=True)]
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Detect objects in (B, inputs, H, W) in [0, 1], R, G, B, infrared; as ``Detector``."""
+    def forward(self, image: Tensor, white: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Detect objects in (B, inputs, H, W), R, G, B, infrared; as ``Detector``."""
         boxes, logits = [], []
-        for raw, stride in zip(self.raw(image), STRIDES, strict=True):
+        for raw, stride in zip(self.raw(image, white), STRIDES, strict=True):
             grid_hw = (image.shape[-2] // stride, image.shape[-1] // stride)
             corners = anchor_points(grid_hw, stride, image.device) - stride / 2
             centers = corners + raw.boxes[..., :2] * stride

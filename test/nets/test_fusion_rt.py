@@ -3,10 +3,13 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
+from torch.nn import functional  # noqa: E402
+
 from tdfusion_ros.core.coverage import soft  # noqa: E402
 from tdfusion_ros.nets.blocks import luma  # noqa: E402
 from tdfusion_ros.nets.blocks import recolor  # noqa: E402
 from tdfusion_ros.nets.fusion_paper import FusionPaper  # noqa: E402
+from tdfusion_ros.nets.fusion_rt import bilinear_kernels  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRT  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig  # noqa: E402
 from tdfusion_ros.nets.fusion_rt import LARGEST_GAIN  # noqa: E402
@@ -40,6 +43,15 @@ def test_fused_luma_keeps_range_and_shape():
 def test_sides_that_are_no_multiples_of_32_are_refused_by_name(size):
     with pytest.raises(ValueError, match=f'multiples of 32, got {size[0]}x{size[1]}'):
         FusionRT()(*torch.rand(2, 1, 1, *size))
+
+
+@pytest.mark.parametrize('scale', [2, 4])
+def test_maps_are_interpolated_as_torch_does(scale):
+    cells = torch.rand(2, 1, 5, 7)
+    padded = functional.pad(cells, (1, 1, 1, 1), mode='replicate')
+    pixels = functional.conv2d(padded, bilinear_kernels(scale))
+    expected = functional.interpolate(cells, scale_factor=float(scale), mode='bilinear')
+    torch.testing.assert_close(functional.pixel_shuffle(pixels, scale), expected)
 
 
 def test_maps_have_no_checkerboard():
@@ -106,7 +118,7 @@ def test_detail_is_the_difference_from_surrounding_cells_in_the_source_where_it_
     y, ir = torch.rand(1, 1, 32, 64), 0.01 * torch.rand(1, 1, 32, 64)
     cells = y.unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
     around = cells.unfold(2, 3, 1).unfold(3, 3, 1).mean((-2, -1))  # of inner cells
-    smooth = torch.nn.functional.interpolate(around, scale_factor=2, mode='bilinear')
+    smooth = functional.interpolate(around, scale_factor=2, mode='bilinear')
     expected = y[..., 4:-4, 4:-4] - smooth[..., 2:-2, 2:-2]
     strong = expected.abs() > 0.2  # far more than infrared and noise
     found = details(y, ir)[..., 4:-4, 4:-4]
