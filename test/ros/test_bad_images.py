@@ -7,9 +7,7 @@ _, IR = pictures.scene()
 # Fields of an rgb image message to replace, and the cause that must be counted.
 RAW_FAULTS = (
     ({'data': b''}, 'truncated'),
-    ({'data': bytes(1000)}, 'truncated'),
     ({'width': 2**32 - 1, 'step': 2**32 - 1}, 'bad_size'),
-    ({'height': 0}, 'bad_size'),
     ({'height': 48, 'width': 64, 'step': 192}, 'size_changed'),
 )
 
@@ -107,18 +105,3 @@ def test_a_calibration_that_does_not_fit_the_images_is_reported_in_plain_words(s
     client.wait_until(sent, 'the reason')
     assert client.latest().message.startswith('pair dropped: the calibration')
     assert client.total('exceptions') > 0
-
-
-def test_a_camera_that_changes_its_size_is_fused_again_after_ten_images(stage):
-    client = stage.run(listen=('detections', 'fused/image_raw'))
-
-    def make_pair(stamp_ns):
-        rgb, ir = pictures.pair(stamp_ns)
-        return pictures.image(pictures.scene(0, (64, 80))[0], 'rgb8', rgb.header), ir
-
-    for sent in range(1, 10):
-        client.send_pair(*make_pair(client.next_stamp_ns()))
-        client.wait_for_count('dropped.rgb.size_changed', sent)
-    fused = client.fuse(*make_pair(client.next_stamp_ns()))['fused/image_raw']
-    assert (fused.height, fused.width) == (64, 80)
-    assert client.total('dropped.rgb.size_changed') == 9

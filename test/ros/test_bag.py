@@ -4,14 +4,13 @@ import copy
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from rig import pictures
 from rig.stage import ROOT
 
 DEMO = ROOT / 'demo' / 'm3svd_smoke'
 PAIRS = 82
-LOST = (9, 18, 31)  # ir images that do not arrive, in the loop
+LOOPS = 2
 
 
 @pytest.fixture(scope='module')
@@ -30,7 +29,7 @@ class Playback:
 
         self._client = client
         self._policy = NearestPolicy(SyncConfig())
-        self.pairs = []  # stamps of rgb and ir [ns], as found by a policy in this process
+        self._pairs = 0  # that a policy in this process finds
 
     def play(self, messages):
         """Send all (stream, message), then wait for the results without a following image."""
@@ -43,38 +42,11 @@ class Playback:
         assert self._client.total('dropped.busy') == busy
 
     def _wait_for(self, pairs):
-        self.pairs += [(pair.rgb, pair.ir) for pair in pairs]
+        self._pairs += len(pairs)
         self._client.wait_until(
-            lambda: all(len(m) >= len(self.pairs) for m in self._client.received.values()),
-            f'{len(self.pairs)} results',
+            lambda: all(len(m) >= self._pairs for m in self._client.received.values()),
+            f'{self._pairs} results',
         )
-
-
-def test_a_bag_in_a_loop_gives_the_same_pairs_each_time(stage, recorded):
-    client = stage.run(listen=('ir_registered/image_raw',))
-    stamps_ns = sorted({pictures.stamp_ns(m) for stream, m in recorded if stream == 'ir'})
-    small = []
-    lost = [stamps_ns[number] for number in LOST]
-    arriving = [(s, m) for s, m in recorded if s == 'rgb' or pictures.stamp_ns(m) not in lost]
-    for stream, message in arriving * 3:
-        if stream == 'rgb':
-            pixels, encoding = np.zeros((*pictures.SMALL_HW, 3), np.uint8), 'rgb8'
-        else:  # the brightness of the first row identifies the image
-            pixels = np.tile(np.arange(pictures.SMALL_HW[1], dtype=np.uint8), (96, 1)) // 2
-            pixels[0] = 3 * stamps_ns.index(pictures.stamp_ns(message))
-            pixels[-1] = 255 - pixels[0]
-            encoding = 'mono8'
-        small.append((stream, pictures.image(pixels, encoding, message.header)))
-    playback = Playback(client)
-    playback.play(small)
-    found = [
-        (pictures.stamp_ns(m), stamps_ns[pictures.pixels(m)[0, 0] // 3])
-        for m in client.received['ir_registered/image_raw']
-    ]
-    count = PAIRS - len(LOST)
-    assert found[:count] == found[count : 2 * count] == found[2 * count :]
-    assert len(set(found)) == count
-    assert found == playback.pairs
 
 
 @pytest.fixture(scope='module')
@@ -96,7 +68,7 @@ def offline(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def live(shared_stage, recorded):
-    """Return the node's results for the demo bag, by topic and stamp."""
+    """Return the node's results for the demo bag in a loop, by topic."""
     first = dict(reversed(recorded))
 
     def make_pair(stamp_ns):
@@ -110,15 +82,13 @@ def live(shared_stage, recorded):
         listen=('detections', 'fused/image_raw'),
         make_pair=make_pair,
     )
-    Playback(client).play(recorded)
-    return {
-        (f'/{topic}', pictures.stamp_ns(message)): message
-        for topic, messages in client.received.items()
-        for message in messages
-    }
+    Playback(client).play(recorded * LOOPS)
+    return client.received
 
 
-def test_live_and_offline_results_are_identical(live, offline):
-    assert live.keys() == offline.keys()
-    assert len(live) == 2 * PAIRS
-    assert not [key for key, message in live.items() if message != offline[key]]
+@pytest.mark.parametrize('topic', ['detections', 'fused/image_raw'])
+def test_live_results_are_those_of_the_offline_command_in_each_loop_of_a_bag(live, offline, topic):
+    stamps_ns = [pictures.stamp_ns(message) for message in live[topic]]
+    assert len(set(stamps_ns)) == PAIRS
+    assert stamps_ns == [ns for name, ns in offline if name == f'/{topic}'] * LOOPS
+    assert not [m for m in live[topic] if m != offline[f'/{topic}', pictures.stamp_ns(m)]]

@@ -157,7 +157,6 @@ def test_label_info_reports_the_new_threshold(client, manager, shared_stage):
     ('values', 'reason'),
     [
         ({'score_threshold': 0.9, 'nms_threshold': 7.0}, 'nms_threshold'),
-        ({'score_threshold': 0.9, 'ir.percentile_low': 99.5}, 'ir.percentile_low must be below'),
         ({'score_threshold': 0.9, 'class_filter': ['horse']}, 'class_filter has horse'),
         ({'score_threshold': 0.9, 'max_detections': 'many'}, 'max_detections must be of type int'),
         ({'score_threshold': 0.9, 'model': 'other'}, 'model cannot change while the node is conf'),
