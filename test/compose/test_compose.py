@@ -10,6 +10,7 @@ import cv2
 from detectors import COUNT
 from detectors import HW
 from detectors import KINDS
+from detectors import letterboxed
 from detectors import make
 from detectors import NAMES
 from detectors import RELEASED
@@ -53,21 +54,6 @@ def refusal(tmp_path, capsys):
     return refused
 
 
-def letterboxed(image, size_hw, fit):
-    """Return an image as OpenCV fits it into a size, and how boxes lead back: gain, border."""
-    gain = [a / b for a, b in zip(size_hw, image.shape, strict=False)]
-    if fit != 'stretch':
-        gain = [min(gain)] * 2
-    inner = [int(np.floor(g * side + 0.5)) for g, side in zip(gain, image.shape, strict=False)]
-    small = cv2.resize(image, inner[::-1], interpolation=cv2.INTER_LINEAR)
-    free = [a - b for a, b in zip(size_hw, inner, strict=True)]
-    before = [f // 2 if fit == 'center' else 0 for f in free]
-    borders = [before[0], free[0] - before[0], before[1], free[1] - before[1]]
-    small = cv2.copyMakeBorder(small, *borders, cv2.BORDER_CONSTANT, value=(114,) * 4)
-    gain = [a / b for a, b in zip(inner, image.shape, strict=False)]
-    return small, np.float32(gain[::-1] * 2), np.float32(before[::-1] * 2)
-
-
 def expected_detections(file, kind, image, layout, size_hw=HW):
     """Return what the detector itself finds in an (H, W, C) image, in its pixels."""
     small, gain, border = letterboxed(image.astype(np.float32), size_hw, layout['fit'])
@@ -95,8 +81,8 @@ def assert_same(raw, boxes, scores):
     """Compare, as far as the detector gives rows; further ones have no score."""
     rows = len(boxes)
     assert rows > 5
-    np.testing.assert_allclose(raw.scores[:rows], scores, atol=1e-3)
-    np.testing.assert_allclose(raw.boxes_xyxy[:rows], boxes, atol=1e-3, rtol=1e-5)
+    np.testing.assert_allclose(raw.scores[:rows], scores, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(raw.boxes_xyxy[:rows], boxes, rtol=0, atol=1e-3)
     assert not raw.scores[rows:].any()
 
 
@@ -287,7 +273,7 @@ def test_released_detector_in_the_pipeline_finds_what_it_finds_alone(name, tmp_p
         boxes, scores = expected_detections(file, kind, raw.fused, kind.layout, hw)
         assert np.abs(raw.scores - scores).max() < 1e-4
         seen = scores.max(1) > 0.05
-        np.testing.assert_allclose(raw.boxes_xyxy[seen], boxes[seen], atol=5e-3)
+        np.testing.assert_allclose(raw.boxes_xyxy[seen], boxes[seen], rtol=0, atol=1e-3)
         found += len(result.detections.scores)
     assert found > 0
 
