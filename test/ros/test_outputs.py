@@ -38,11 +38,12 @@ def publish(outputs, client):
     from tdfusion_ros.core.synchronizer import FramePair
 
     (rgb, ir), stamp_ns = pictures.scene(), client.next_stamp_ns()
-    none = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    box, score = np.float32([[8, 8, 40, 60]]), np.float32([0.9])
+    found = Detections(box, score, np.zeros(1, np.int64), ids=np.array([7]))
     pair = RegisteredPair(rgb, (ir / 65535).astype(np.float32), np.ones(ir.shape, np.float32))
     frame = Frame(rgb, stamp_ns, 'rgb')
     frames = FramePair(frame, Frame(ir, stamp_ns, 'ir'), 'fused', frame)
-    outputs.publish(FusionResult(rgb, none, pair), frames, {})
+    outputs.publish(FusionResult(rgb, found, pair), frames, {})
 
 
 def test_images_are_only_computed_while_somebody_subscribes(stage, monkeypatch):
@@ -81,7 +82,9 @@ def test_annotations_are_only_computed_while_somebody_subscribes(stage, monkeypa
     assert not made
     viewer.node.create_subscription(foxglove.ImageAnnotations, ANNOTATIONS, received.append, 50)
     viewer.wait_until(lambda: publish(outputs, sender) or received, 'annotations')
-    assert not received[0].points
+    (box,), (text,) = received[0].points, received[0].texts
+    assert (len(box.points), text.text) == (4, 'person #7 0.90')
+    assert text.timestamp == received[0].timestamp
     assert not outputs.wants_fused()  # annotations need no fused image
 
 
@@ -123,37 +126,6 @@ def test_there_are_no_topics_of_masks_without_them_or_of_annotations_without_the
     topics = dict(client.node.get_publisher_names_and_types_by_node('client', '/'))
     assert '/detections' in topics
     assert not [topic for topic in topics if topic == f'/{ANNOTATIONS}' or 'segmentation' in topic]
-
-
-@pytest.fixture(scope='module')
-def demo_client(shared_stage, demo_pairs):
-    """Return a client of a node that sees a real pair, and that pair by its stamp."""
-
-    def make_pair(stamp_ns):
-        frames = (('rgb', demo_pairs[0].rgb), ('ir', demo_pairs[0].ir))
-        return [pictures.frame_message(frame, stream, stamp_ns) for stream, frame in frames]
-
-    return shared_stage.run(make_pair=make_pair), make_pair
-
-
-def test_annotations_are_the_detections_of_the_same_image(demo_client, foxglove):
-    client, make_pair = demo_client
-    received = []
-    client.node.create_subscription(foxglove.ImageAnnotations, ANNOTATIONS, received.append, 50)
-    client.drive(lambda: received, make_pair)
-    rgb, ir = make_pair(client.next_stamp_ns())
-    found = client.fuse(rgb, ir, 'detections')['detections'].detections
-    (made,) = client.wait_until(
-        lambda: [one for one in received if one.timestamp == rgb.header.stamp], ANNOTATIONS
-    )
-    assert found
-    assert len(made.points) == len(made.texts) == len(found)
-    for box, text, detection in zip(made.points, made.texts, found, strict=True):
-        hypothesis = detection.results[0].hypothesis
-        assert text.text == f'{hypothesis.class_id} #{detection.id} {hypothesis.score:.2f}'
-        assert int(detection.id) > 0
-        assert text.timestamp == box.timestamp == rgb.header.stamp
-        assert len(box.points) == 4
 
 
 def test_nothing_is_computed_without_a_subscriber(stage):

@@ -139,7 +139,6 @@ def test_command_creates_the_folder_and_prints_the_path(demo, tmp_path, capsys):
         ('no image topic /left', ['DEMO', '--rgb-topic', '/left']),
         ('no results in namespace', ['DEMO', '--namespace', 'front']),
         ('cannot be written', ['DEMO', '-o', 'DEMO']),
-        ('0 to 24', ['DEMO', '--moments', '-1']),
         ('0 to 24', ['DEMO', '--moments', '25']),
     ],
 )
