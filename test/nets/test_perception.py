@@ -74,14 +74,6 @@ def test_unknown_network_is_an_error_that_names_the_known_ones():
         build_network({'name': 'other'})
 
 
-def test_outside_of_the_thermal_view_the_fused_image_is_the_rgb_image(model, rgb, ir):
-    coverage = torch.zeros(64, 96)
-    coverage[16:48, 32:64] = 1
-    fused = model(rgb, ir * coverage, coverage)[0]
-    assert torch.equal(fused[coverage == 0], rgb[coverage == 0])
-    assert not torch.equal(fused[coverage == 1], rgb[coverage == 1])
-
-
 def test_masks_are_the_best_class_of_the_segmenter_on_the_fused_image(model, rgb, ir):
     coverage = torch.ones_like(ir)
     without = model(rgb, ir, coverage)
