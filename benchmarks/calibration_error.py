@@ -129,7 +129,8 @@ def boards(data: Path, pictures: Path | None) -> int:
         if not pairs:
             continue
         images = ImagePairs(list(pairs.values()), list(pairs))
-        found = fit_board(find_views(images, board)[0], board, (images.rgb_hw, images.ir_hw), 5.0)
+        views = find_views(images, board, print)[0]
+        found = fit_board(views, board, (images.rgb_hw, images.ir_hw), 5.0)
         picked_xy = read_points(PICKED / f'{kind}.csv')
         points = fit_points(replace(picked_xy, rgb_size_hw=images.rgb_hw, ir_size_hw=images.ir_hw))
         others = [i for i, view in enumerate(found.views) if view.name not in picked_in]

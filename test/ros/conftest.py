@@ -8,6 +8,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for rig
 
 
+class RosModule(pytest.Module):
+    """A file of tests that is skipped where ROS is missing, whatever it imports first."""
+
+    def collect(self):
+        pytest.importorskip('rclpy', reason='no rclpy: pip install -r pip_ros/requirements.txt')
+        return super().collect()
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return RosModule.from_parent(parent, path=module_path)
+
+
 def pytest_itemcollected(item):
     item.add_marker(pytest.mark.ros)
 

@@ -1,8 +1,12 @@
 """Find a board of discs or a checkerboard in rgb and thermal images."""
 
+from collections import Counter
+from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
+import math
 import re
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +22,8 @@ ENLARGED_PX = 640  # smaller images are enlarged: OpenCV wants squares of ten pi
 BLUR_PX = (0.0, 1.5, 3.0)  # a thermal image's fixed pattern frays the outline of a disc
 DISC_AREAS = (2e-4, 2e-2)  # as a part of the image
 MIN_SPACING_M, MAX_SPACING_M = 0.005, 1.0
+FIRST_PAIRS = 3  # with no board of the size that was given: look for other sizes
+PART = 0.7  # of the discs that are found, at least: belong to the board
 MAX_BEND = 0.15  # of the spacing: how far a lens may bend the grid; more is no grid
 
 
@@ -70,9 +76,15 @@ def board_of(kind: str, size: str, spacing_m: float | None) -> Board:
     return Board(kind, counts[0], counts[1], spacing_m)
 
 
-def find_views(pairs: ImagePairs, board: Board) -> tuple[list[View], tuple[int, int]]:
-    """Return the views of the pairs in which both cameras see the board; and how often each."""
-    views, seen = [], [0, 0]
+def find_views(
+    pairs: ImagePairs, board: Board, warn: Callable[[str], None]
+) -> tuple[list[View], tuple[int, int]]:
+    """
+    Return the views of the pairs in which both cameras see the board; and how often each does.
+
+    :param warn: called at once if the first pairs show a board of another size.
+    """
+    views, seen, sizes = [], [0, 0], Counter[tuple[int, int]]()
     for number, (rgb, ir) in enumerate(pairs.gray):
         images = rgb, cv2.convertScaleAbs(ir, alpha=255)
         grids = [find_grid(image, board) for image in images]
@@ -81,6 +93,19 @@ def find_views(pairs: ImagePairs, board: Board) -> tuple[list[View], tuple[int, 
             ir_grid = _turned_like(grids[0], grids[1])
             name = pairs.names[number]
             views.append(View(number, name, grids[0].reshape(-1, 2), ir_grid.reshape(-1, 2)))
+        if number < FIRST_PAIRS:
+            sizes.update(size for image in images for size in set(_sizes(image, board)))
+        if number == FIRST_PAIRS - 1:
+            repeated = [size for size, times in sizes.items() if times > 1]
+            rows, columns = max(repeated, key=math.prod, default=(0, 0))
+            is_other = {rows, columns} != {board.rows, board.columns}
+            # OpenCV finds a smaller grid of discs in a larger one.
+            if is_other and rows * columns > board.rows * board.columns * any(seen):
+                warn(
+                    f'the first {FIRST_PAIRS} pairs seem to show a board of {rows}x{columns}, '
+                    f'expected {board.rows}x{board.columns}: if that is yours, give --board '
+                    f'{board.kind} {rows}x{columns}'
+                )
     return views, (seen[0], seen[1])
 
 
@@ -92,17 +117,43 @@ def find_grid(gray: np.ndarray, board: Board) -> np.ndarray | None:
 
     :param gray: (H, W) uint8; the board may be dark on bright or bright on dark.
     """
-    long_side = max(gray.shape)
-    factor = max(min(1.0, LONG_SIDE_PX[board.kind] / long_side), ENLARGED_PX / long_side)
-    size_hw = geometry.scaled((gray.shape[0], gray.shape[1]), factor)
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     search = _discs if board.kind == 'discs' else _corners
-    for points in search(cv2.resize(gray, size_hw[::-1], interpolation=how), board):
+    image = _resized(gray, board.kind)
+    for points in search(image, board):
         grid = points.reshape(board.rows, board.columns, 2)
         if _is_grid(grid, board):
-            back = geometry.resizing(size_hw, (gray.shape[0], gray.shape[1]))
+            back = geometry.resizing(image.shape, (gray.shape[0], gray.shape[1]))
             return _upright(geometry.mapped(back, grid.reshape(-1, 2)).reshape(grid.shape))
     return None
+
+
+def _sizes(gray: np.ndarray, board: Board) -> Iterator[tuple[int, int]]:
+    """Yield rows and columns of what may be boards of this kind, the fewer first."""
+    image = _resized(gray, board.kind)
+    if board.kind == 'checkerboard':
+        flags, least = cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_LARGER, (MIN_COUNT, MIN_COUNT)
+        for shown in (image, _normalized(image)):
+            found, _, meta = cv2.findChessboardCornersSBWithMeta(shown, least, flags)
+            if found:
+                yield min(meta.shape), max(meta.shape)
+        return
+    flags = cv2.CALIB_CB_SYMMETRIC_GRID | cv2.CALIB_CB_CLUSTERING
+    for smooth, detector in _blobs(image):
+        number = len(detector.detect(smooth))
+        for rows in range(MIN_COUNT, MAX_COUNT):
+            for columns in range(max(rows, math.ceil(PART * number / rows)), number // rows + 1):
+                found, xy = cv2.findCirclesGrid(smooth, (columns, rows), None, flags, detector)
+                size = rows, columns
+                if found and _is_grid(xy.reshape(*size, 2), Board(board.kind, *size, 1.0)):
+                    yield size
+
+
+def _resized(gray: np.ndarray, kind: str) -> np.ndarray:
+    long_side = max(gray.shape)
+    factor = max(min(1.0, LONG_SIDE_PX[kind] / long_side), ENLARGED_PX / long_side)
+    size_hw = geometry.scaled((gray.shape[0], gray.shape[1]), factor)
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return cv2.resize(gray, size_hw[::-1], interpolation=how)
 
 
 def _normalized(gray: np.ndarray) -> np.ndarray:
@@ -123,24 +174,29 @@ def _corners(gray: np.ndarray, board: Board) -> Iterator[np.ndarray]:
 
 def _discs(gray: np.ndarray, board: Board) -> Iterator[np.ndarray]:
     """Yield what may be the centers, bright or dark."""
+    shape = board.columns, board.rows
+    for smooth, detector in _blobs(gray):
+        for flags in (0, cv2.CALIB_CB_CLUSTERING):
+            flags |= cv2.CALIB_CB_SYMMETRIC_GRID
+            found, points = cv2.findCirclesGrid(smooth, shape, None, flags, detector)
+            if found:
+                yield points
+
+
+def _blobs(gray: np.ndarray) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yield images in which a detector may find discs, and the detector."""
     parameters = cv2.SimpleBlobDetector.Params()
     parameters.minThreshold, parameters.maxThreshold, parameters.thresholdStep = 5, 250, 5
     parameters.minArea, parameters.maxArea = (area * gray.size for area in DISC_AREAS)
     parameters.minDistBetweenBlobs = parameters.minArea**0.5
     parameters.filterByCircularity, parameters.minCircularity = True, 0.6
     parameters.minConvexity, parameters.minInertiaRatio = 0.85, 0.2
-    shape = board.columns, board.rows
     for sigma in BLUR_PX:
         for image in (gray, _normalized(gray)):
             smooth = cv2.GaussianBlur(image, (0, 0), sigma) if sigma else image
             for color in (255, 0):
                 parameters.blobColor = color
-                detector = cv2.SimpleBlobDetector.create(parameters)
-                for flags in (0, cv2.CALIB_CB_CLUSTERING):
-                    flags |= cv2.CALIB_CB_SYMMETRIC_GRID
-                    found, points = cv2.findCirclesGrid(smooth, shape, None, flags, detector)
-                    if found:
-                        yield points
+                yield smooth, cv2.SimpleBlobDetector.create(parameters)
 
 
 def _is_grid(grid: np.ndarray, board: Board) -> bool:

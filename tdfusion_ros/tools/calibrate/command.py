@@ -3,7 +3,9 @@
 import argparse
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+import sys
 from typing import Any
 from typing import TYPE_CHECKING
 
@@ -164,7 +166,7 @@ def _from_board(
     board = board_views.board_of(kind, size, options.spacing_m or (1.0 if is_flat else None))
     if pairs is None:
         raise ConfigError('--board needs pairs: give a bag, or two folders or videos')
-    views, seen = board_views.find_views(pairs, board)
+    views, seen = board_views.find_views(pairs, board, partial(print, file=sys.stderr))
     for stream, count, by_other in zip(('rgb', 'ir'), seen, seen[::-1], strict=True):
         if not count and 2 * by_other >= len(pairs.gray):
             raise CalibrationError(

@@ -17,7 +17,9 @@ from tdfusion_ros.tools.calibrate.board_fit import fit_board
 from tdfusion_ros.tools.calibrate.board_fit import fit_flat
 from tdfusion_ros.tools.calibrate.board_views import Board
 from tdfusion_ros.tools.calibrate.board_views import find_grid
+from tdfusion_ros.tools.calibrate.board_views import find_views
 from tdfusion_ros.tools.calibrate.board_views import View
+from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
 from tdfusion_ros.tools.calibrate.plausibility import visible
 
 BOARDS = Path(__file__).resolve().parents[4] / 'shared' / 'data' / 'boards'
@@ -166,6 +168,22 @@ def test_camera_that_never_sees_the_board_is_named(tmp_path, capsys):
     said = capsys.readouterr().err
     assert 'ir never sees the board, the other camera in 2 of 2 pairs' in said
     assert 'metal or holes' in said
+
+
+@pytest.mark.parametrize('kind', ['discs', 'checkerboard'])
+@pytest.mark.parametrize('given', [(5, 7), (4, 4), (3, 5)])
+def test_another_size_of_the_board_is_named_after_the_first_pairs(kind, given):
+    shown = [
+        picture(Board(kind, 4, 6, 0.1), bright=True, size_hw=(240, 320), turn=turn)[0]
+        for turn in (0, 10, 20)
+    ]
+    pairs = ImagePairs([(image, image.astype(np.float32) / 255) for image in shown], ['a'] * 3)
+    said = []
+    find_views(pairs, Board(kind, *given, 0.1), said.append)
+    (line,) = said
+    assert line.endswith(f'if that is yours, give --board {kind} 4x6')
+    find_views(pairs, Board(kind, 6, 4, 0.1), said.append)
+    assert said == [line]
 
 
 @pytest.mark.parametrize(
