@@ -3,9 +3,10 @@ Average the weights of detectors that were trained from the same pretrained weig
 
     python -m training.average runs/a runs/b --shares 0.4 0.4 -o runs/detector
 
-The rest of the shares is that of the pretrained weights. Runs on different data that started from
-the same weights, with a low learning rate, are together better than each of them (Wortsman et al.,
-Model soups, ICML 2022). The result is a run to export; it reads what the first one reads.
+The rest of the shares is that of the weights that the first run started from. Runs on different
+data that go back to the same pretrained weights, with a low learning rate, are together better
+than each of them (Wortsman et al., Model soups, ICML 2022). The result is a run to export; it
+reads what the first one reads.
 """
 
 from argparse import ArgumentParser
@@ -17,6 +18,7 @@ import torch
 
 from tdfusion_ros.core.errors import FusionError
 from training import shell
+from training.bundle.history import MEAN_OF
 from training.checkpoint import read_description
 from training.checkpoint import save_run
 from training.method.task_networks import make_detector
@@ -28,15 +30,16 @@ def average(runs: Sequence[str], shares: Sequence[float], folder: Path) -> None:
     """
     Write the run with the average of the weights of detectors.
 
-    :param shares: of each run; what is missing to 1 is the share of the pretrained weights.
+    :param shares: of each run; what is missing to 1 is the share of the first run's start.
     :raises FusionError: if the runs have other classes, inputs or pretrained weights.
     """
     description = read_description(runs[0])
     networks = [read_detector(run) for run in runs]
-    starts = [read_description(run).get('pretrained') for run in runs]
+    starts = [str(read_description(run).get('pretrained', '')) for run in runs]
+    origins = [start.split(';')[0] for start in starts]  # a run may go on from another
     first, classes = networks[0]
-    for run, (network, names), start in zip(runs, networks, starts, strict=True):
-        if (network.config, names, start) != (first.config, classes, starts[0]) or not start:
+    for run, (network, names), origin in zip(runs, networks, origins, strict=True):
+        if (network.config, names, origin) != (first.config, classes, origins[0]) or not origin:
             raise FusionError(
                 f'{run} and {runs[0]} must have the same classes and pretrained weights'
             )
@@ -50,7 +53,8 @@ def average(runs: Sequence[str], shares: Sequence[float], folder: Path) -> None:
             value.add_(network.state_dict()[name], alpha=share)
     parts = [f'runs/{Path(run).name} ({share:g})' for run, share in zip(runs, shares, strict=True)]
     mean = f'the weights are the mean of {", ".join(parts)} and these ({rest:g})'
-    description |= {'pretrained': f'{starts[0]}; {mean}'}
+    others = [str(Path(run).resolve()) for run in runs[1:]]
+    description |= {'pretrained': f'{starts[0]}; {mean}', MEAN_OF: others}
     save_run(folder, result, description)
 
 

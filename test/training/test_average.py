@@ -1,6 +1,7 @@
 """Averages of detectors that started from the same weights."""
 
 import json
+from pathlib import Path
 import warnings
 
 import pytest
@@ -10,6 +11,7 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
 from training.average import main
+from training.bundle.history import required_runs
 from training.checkpoint import save_run
 from training.method.task_networks import make_detector
 from training.method.task_networks import read_detector
@@ -55,6 +57,13 @@ def test_weights_are_the_mean_and_the_rest_is_of_the_pretrained_ones(save, tmp_p
     assert run['pretrained'] == (
         'of COCO; the weights are the mean of runs/one (0.5), runs/two (0.25) and these (0.25)'
     )
+
+
+@pytest.mark.filterwarnings('ignore:.*sha256')
+def test_a_run_that_went_on_from_another_counts_and_the_history_names_all_runs(save, tmp_path):
+    one, two = save('one', 1.0, origin='of COCO; a mean'), save('two', -0.5)
+    main([one, two, '--shares', '0.5', '0.5', '-o', str(tmp_path / 'mean')])
+    assert required_runs(str(tmp_path / 'mean')) == [str(Path(two).resolve())]
 
 
 def test_detectors_that_do_not_belong_together_are_refused(save, tmp_path):

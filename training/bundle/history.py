@@ -30,6 +30,8 @@ from training.method.pretrained import is_pretrained
 
 Description = dict[str, Any]
 
+MEAN_OF = 'mean_of'
+"""Entry of a description: the other runs of which its weights are the mean."""
 NOT_IN_COMMAND = ('run', *EXECUTION)
 """Settings that do not change the result; ``run`` is written last."""
 NOT_IN_TABLE = {
@@ -50,10 +52,12 @@ WIDTH = 96
 
 def required_runs(run: str, fusion_run: str = '') -> list[str]:
     """Return the runs that a run read; ``fusion_run``: if not what its settings name."""
-    config = read_description(run)['config']
+    description = read_description(run)
+    config = description['config']
     if fusion_run:
         config['fusion'] = fusion_run
     names = [config[key] for key in NETWORK_RUNS if config.get(key)]
+    names += description.get(MEAN_OF, [])
     return [name for name in names if not is_pretrained(name)]
 
 
@@ -73,7 +77,7 @@ def without_paths(description: Mapping[str, Any]) -> Description:
     config = dict(description['config'])
     config['data'] = Path(config['data']).name
     config |= {key: _short_path(config[key]) for key in ('run', *NETWORK_RUNS) if config.get(key)}
-    rest = {key: value for key, value in description.items() if key != 'architecture'}
+    rest = {k: v for k, v in description.items() if k not in ('architecture', MEAN_OF)}
     return {**rest, 'config': config}
 
 
