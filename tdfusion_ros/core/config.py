@@ -189,7 +189,11 @@ class FusionConfig:
         choices=BACKENDS,
     )
     cpu_threads: int = setting(
-        0, 'Threads of the backend cpu; 0: one per core, so other nodes share all cores.', 0, 1024
+        0,
+        'Threads of the backend cpu; 0: one per core, so other nodes share all cores. A pair that '
+        'begins before the last one has ended gets half as many; with 1 thread, none does.',
+        0,
+        1024,
     )
     calibration: str = setting(
         '',

@@ -1,5 +1,7 @@
 """From two frames to a fused image and detections."""
 
+from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
 from time import perf_counter_ns
@@ -16,12 +18,12 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.coverage import composite
 from tdfusion_ros.core.coverage import soft
-from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.data import RegisteredPair
 from tdfusion_ros.core.data import Size
+from tdfusion_ros.core.data import Temperatures
 from tdfusion_ros.core.postprocess import detections
 from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.core.registration import Registration
@@ -33,6 +35,7 @@ from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.core.tracker import Tracker
 
 STAGES = ('thermal', 'registration', 'network', 'postprocess')
+Run = Callable[[], RawOutput]
 
 
 class Backend(Protocol):
@@ -95,6 +98,10 @@ class Pipeline:
             self._scaler = ThermalScaler(config.ir)
         self._config = config
 
+    def overlap(self) -> int:
+        """Let :meth:`steps` of pairs overlap; return of how many the backend runs at once."""
+        return getattr(self.backend, 'overlap', lambda: 1)()
+
     def recalibrate(self, calibration: Calibration) -> None:
         """Use another calibration from the next pair on."""
         if calibration is not self._calibration:
@@ -104,16 +111,28 @@ class Pipeline:
         """Fuse two frames that belong together, as :meth:`process_pair`."""
         return self.process_pair(FramePair(rgb, ir, 'fused', rgb), fused=fused)
 
-    def process_pair(
+    def process_pair(self, pair: FramePair, **wanted: bool) -> FusionResult:
+        """Fuse a pair; arguments and errors as of :meth:`steps`."""
+        steps = self.steps(pair, **wanted)
+        try:
+            steps.send(next(steps))
+        except StopIteration as end:
+            return end.value
+        raise AssertionError('steps yields once')
+
+    def steps(
         self,
         pair: FramePair,
         *,
         fused: bool = True,
         measured: bool = True,
         segmentation: bool = True,
-    ) -> FusionResult:
+    ) -> Generator[Run, Run, FusionResult]:
         """
-        Fuse a pair, or what there is; or a FrameError.
+        Fuse a pair, or what there is, in two steps; or a FrameError.
+
+        Yields a function that runs the network, perhaps in another thread while the next pair
+        begins, and takes one that returns its result. Pairs end in the order in which they began.
 
         :param fused: False: the fused image is not needed; ``segmentation``: False: no masks are.
         :param measured: return the temperatures of the detections, if ir has more than 8 bits.
@@ -123,9 +142,15 @@ class Pipeline:
         ir = self._scale(pair)
         marks_ns.append(perf_counter_ns())
         registered = self._register(pair, rgb, ir)
+        size_hw, how = registered.size_hw, (self._config, self._wanted)
+        measure_boxes = self._thermometer(pair, size_hw) if measured else None
+        stamp_ns = pair.reference.stamp_ns
+        tracks = self._config.tracker == 'iou' and stamp_ns  # images of files have none
+        stale = bool(tracks) and self._is_stale(pair)
         marks_ns.append(perf_counter_ns())
         both = rgb is not None and ir is not None
-        raw = self._run(registered, fused=fused and both, segmentation=segmentation)
+        run = self._network(registered, fused=fused and both, segmentation=segmentation)
+        raw = (yield run)()  # from here on, the settings may be those of a later pair
         image = raw.fused
         if ir is None:
             image = registered.rgb
@@ -133,12 +158,11 @@ class Pipeline:
             gray = cv2.convertScaleAbs(registered.ir, alpha=255)
             image = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
         marks_ns.append(perf_counter_ns())
-        size_hw, how = registered.size_hw, (self._config, self._wanted)
         found = detections(raw.boxes_xyxy, raw.scores, size_hw, *how)
-        found = self._measured(pair, found, size_hw) if measured else found
-        stamp_ns = pair.reference.stamp_ns
-        if self._config.tracker == 'iou' and stamp_ns:  # images of files have none
-            found = self._tracker.update(found, stamp_ns, stale=self._is_stale(pair))
+        if measure_boxes:
+            found = replace(found, temperatures=measure_boxes(found.boxes_xyxy))
+        if tracks:
+            found = self._tracker.update(found, stamp_ns, stale=stale)
         marks_ns.append(perf_counter_ns())
         stage_ns = dict(zip(STAGES, np.diff(marks_ns).tolist(), strict=True))
         return FusionResult(image, found, registered, stage_ns, raw.segmentation)
@@ -179,26 +203,34 @@ class Pipeline:
         rgb = np.zeros((*size_hw, 3), np.uint8) if rgb is None else rgb
         return RegisteredPair(rgb, ir, coverage)
 
-    def _measured(self, pair: FramePair, found: Detections, size_hw: Size) -> Detections:
-        """Return the detections with what the raw ir image has at their boxes, if it is raw."""
+    def _thermometer(
+        self, pair: FramePair, size_hw: Size
+    ) -> Callable[[np.ndarray], Temperatures] | None:
+        """Return what measures boxes in the raw ir image, if it is raw."""
         counts, missing = self._scaler.counts, self._scaler.missing
         if counts is None:
-            return found
+            return None
         calibration = Identity() if pair.reference is pair.ir else self._calibration
         to_ir = partial(rgb_to_ir, calibration, rgb_size_hw=size_hw, ir_size_hw=counts.shape[:2])
-        measured = measure(found.boxes_xyxy, counts, missing, to_ir, self._config.ir)
-        return replace(found, temperatures=measured)
+        return partial(
+            measure, counts=counts, missing=missing, to_ir=to_ir, config=self._config.ir
+        )
 
-    def _run(self, pair: RegisteredPair, **wanted: bool) -> RawOutput:
-        """Run the network on images padded to multiples of the contract's ``size_multiple``."""
-        height, width = pair.size_hw
+    def _network(self, pair: RegisteredPair, **wanted: bool) -> Run:
+        """Return what runs the network on images padded to multiples of ``size_multiple``."""
         rgb, ir = (self._padded(image) for image in (pair.rgb, pair.ir))
         if self._coverage[0] is not pair.coverage:  # it stays the same while the geometry does
             reads_it = self.contract.reads_coverage
             given = pair.coverage if reads_it else np.ones_like(pair.coverage)
             self._coverage = pair.coverage, self._padded(given)
             self._coverage[1].flags.writeable = False
-        raw = self.backend.run(rgb, ir, self._coverage[1], **wanted)
+        return partial(self._run, pair, (rgb, ir, self._coverage[1]), **wanted)
+
+    def _run(
+        self, pair: RegisteredPair, images: tuple[np.ndarray, ...], **wanted: bool
+    ) -> RawOutput:
+        (rgb, ir, coverage), (height, width) = images, pair.size_hw
+        raw = self.backend.run(rgb, ir, coverage, **wanted)
         if raw.segmentation is not None:
             raw = replace(raw, segmentation=raw.segmentation[:height, :width])
         if raw.fused is None:

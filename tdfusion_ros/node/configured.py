@@ -58,6 +58,7 @@ def configure(node: Node, parameters: Parameters, diagnostics: DiagnosticsPublis
     worker: Worker[Any] = Worker(
         lambda: build_pipeline(built, diagnostics.set_backend_message),
         lambda pipeline, item: item.process(pipeline),
+        lambda pipeline: pipeline.overlap(),
     )
     with ExitStack() as on_error:
         on_error.callback(_stop, worker, node)

@@ -24,6 +24,7 @@ from tdfusion_ros.node.configured import Configured
 from tdfusion_ros.node.inputs import Inputs
 from tdfusion_ros.node.rate_limit import RateLimit
 from tdfusion_ros.node.tf_calibration import TfCalibration
+from tdfusion_ros.node.worker import Steps
 
 IR_REMARKS = ('ir.no_data', 'ir.crop', SETTING)
 NO_PAIR = 'there is no pair yet; see /diagnostics for the reason'
@@ -132,10 +133,10 @@ class Receiving:
         if job.pair.mode == 'fused':
             self._counters.count(f'lost.{cause}')
 
-    def fuse(self, pipeline: Pipeline, job: 'Job') -> None:
+    def fuse(self, pipeline: Pipeline, job: 'Job') -> Steps:
         """Fuse and publish a pair in the worker's thread; an error costs this pair only."""
         try:
-            self._fuse(pipeline, job)
+            yield from self._fuse(pipeline, job)
         except FrameError as error:
             self._lose(job, error.cause)
             self._report(f'pair dropped ({error.cause}): {error}', self._logger.warn)
@@ -155,7 +156,7 @@ class Receiving:
         self._counters.set_problem('last.inference', problem)
         log(problem, throttle_duration_sec=5.0)
 
-    def _fuse(self, pipeline: Pipeline, job: 'Job') -> None:
+    def _fuse(self, pipeline: Pipeline, job: 'Job') -> Steps:
         started, outputs = monotonic(), self._configured.outputs
         if not outputs.wants_any():
             self._counters.tick('unsubscribed')
@@ -169,7 +170,7 @@ class Receiving:
             'measured': outputs.wants_temperatures(job.config.ir.kelvin_per_count),
             'segmentation': outputs.wants_masks(),
         }
-        result = pipeline.process_pair(job.pair, **wanted)
+        result = yield from pipeline.steps(job.pair, **wanted)
         if (doubt := pipeline.remarks.get(SETTING)) and not self._has_doubted:
             self._has_doubted = True
             self._logger.warn(f'{SETTING}: {doubt}')
@@ -205,6 +206,6 @@ class Job:
     config: FusionConfig
     calibration: Calibration | None = None
 
-    def process(self, pipeline: Pipeline) -> None:
+    def process(self, pipeline: Pipeline) -> Steps:
         """Fuse and publish the pair."""
-        self.receiving.fuse(pipeline, self)
+        return self.receiving.fuse(pipeline, self)

@@ -65,6 +65,38 @@ def test_cpu_computes_with_as_many_threads_as_the_config_says(threads):
     assert pipeline.backend.name == 'cpu'
 
 
+@pytest.mark.parametrize(('threads', 'at_once', 'seconds'), [(1, 1, []), (3, 2, [1, 1])])
+def test_second_run_at_once_has_half_of_the_threads_and_the_same_result(
+    shipped, noise, monkeypatch, threads, at_once, seconds
+):
+    backend = open_backend('cpu', shipped, cpu_threads=threads)
+    given, session = [], onnxruntime.InferenceSession
+
+    class Session:
+        """A session that notes its threads and its use."""
+
+        def __init__(self, graph, options, providers):
+            given.append(options.intra_op_num_threads)
+            self.session = session(graph, options, providers=providers)
+            self.get_inputs, self.get_outputs = self.session.get_inputs, self.session.get_outputs
+
+        def run(self, names, images):
+            used.append(self)
+            return self.session.run(names, images)
+
+    used = []
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', Session)
+    assert backend.overlap() == at_once
+    assert given == seconds
+    alone = backend.run(*noise((64, 96)))
+    assert not used
+    with backend.first:
+        second = backend.run(*noise((64, 96)))
+    assert len(used) == at_once - 1
+    np.testing.assert_array_equal(second.fused, alone.fused)
+    np.testing.assert_allclose(second.boxes_xyxy, alone.boxes_xyxy, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ('version', 'name', 'value'),
     [('1.26.0', 'spin_duration_us', '20'), ('1.19.2', 'allow_spinning', '0')],

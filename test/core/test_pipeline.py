@@ -51,6 +51,47 @@ def test_ids_last_and_are_given_to_images_with_stamps_only(make):
     assert ids(4 * 10**9) == [1]
 
 
+def test_overlapping_pairs_give_what_pairs_one_after_the_other_give(make):
+    """Each with its own settings, counts and objects, whatever began meanwhile."""
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    settings = [
+        {'ir.kelvin_per_count': 0.04, 'score_threshold': 0.3},
+        {'ir.kelvin_per_count': 0.01, 'score_threshold': 0.95},
+        {'ir.kelvin_per_count': 0.04, 'tracker': 'none'},
+    ]
+    configs = [from_mapping(each) for each in settings]
+    pairs = []
+    for number in range(3):
+        first, second = Frame(rgb, 10**9 * (number + 1)), Frame(COLD + 100 * number, 0)
+        pairs.append(FramePair(first, second, 'fused', first))
+
+    def summary(result):
+        found = result.detections
+        kelvin = None if found.temperatures is None else found.temperatures.kelvin.tolist()
+        return found.scores.tolist(), kelvin, None if found.ids is None else found.ids.tolist()
+
+    def ends(steps, run):
+        with pytest.raises(StopIteration) as end:
+            steps.send(run)
+        return summary(end.value.value)
+
+    one_by_one, overlapping = make(), make()
+    expected, running, got = [], [], []
+    for config, pair in zip(configs, pairs, strict=True):
+        one_by_one.reconfigure(config)
+        expected.append(summary(one_by_one.process_pair(pair)))
+        overlapping.reconfigure(config)
+        steps = overlapping.steps(pair)
+        running.append((steps, next(steps)))
+        if len(running) == 2:
+            got.append(ends(*running.pop(0)))
+    got.append(ends(*running.pop()))
+    assert got == expected
+    assert [len(scores) for scores, _, _ in got] == [1, 0, 1]
+    assert got[0][1] != got[2][1]
+    assert overlapping.overlap() == 1  # a backend that says nothing runs one pair at a time
+
+
 def test_fused_image_has_the_grid_of_the_rgb_image_and_shows_both(pipeline, demo_pairs):
     pair = demo_pairs[16]  # people in smoke
     fused = pipeline.process(pair.rgb, pair.ir).image

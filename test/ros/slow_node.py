@@ -17,7 +17,7 @@ from tdfusion_ros.node import receiving
 from tdfusion_ros.node.__main__ import main
 
 BLOCK = os.environ['BLOCK']
-process_pair, build_pipeline = Pipeline.process_pair, configured.build_pipeline
+steps, build_pipeline = Pipeline.steps, configured.build_pipeline
 save_pair = receiving.save_pair
 
 
@@ -26,13 +26,13 @@ def wait_while_exists(path):
         sleep(0.01)
 
 
-def blocking_process(pipeline, pair, **options):
+def blocking_steps(pipeline, pair, **options):
     with Path(f'{BLOCK}.started').open('a') as file:
         file.write(f'{pair.reference.stamp_ns}\n')
     wait_while_exists(f'{BLOCK}.pair')
     if pair.reference.frame_id == 'faulty':
         raise ZeroDivisionError('an unexpected error')
-    return process_pair(pipeline, pair, **options)
+    return (yield from steps(pipeline, pair, **options))
 
 
 def blocking_build(config, report):
@@ -47,6 +47,6 @@ def blocking_save(*arguments):
 
 
 receiving.save_pair = blocking_save
-Pipeline.process_pair = blocking_process
+Pipeline.steps = blocking_steps
 configured.build_pipeline = blocking_build
 sys.exit(main())
