@@ -106,7 +106,8 @@ class BagSource:
             except BagError as error:
                 self._refuse(f'{stream}.damaged', error)
                 if topic in streams:
-                    self._see_damaged(stream, data)
+                    with suppress(struct.error, IndexError):  # it may end before its stamp
+                        self.counts.see(stream, messages.cdr_stamp_ns(data), f'{stream}.damaged')
             else:
                 yield from self._synchronizer.push(stream, frame)
         yield from self._synchronizer.finish()
@@ -125,11 +126,6 @@ class BagSource:
             self.counts.see(stream, stamp_ns, f'{stream}.{error.cause}')
             raise
         return replace(frame, stamp_ns=stamp_ns) if self._recorded else frame
-
-    def _see_damaged(self, stream: str, data: bytes) -> None:
-        """Count an image whose message can be read no further than its stamp."""
-        with suppress(struct.error, IndexError):
-            self.counts.see(stream, messages.cdr_stamp_ns(data), f'{stream}.damaged')
 
     def _refuse(self, cause: str, error: FusionError) -> None:
         self._refused[cause] += 1
