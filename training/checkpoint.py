@@ -29,6 +29,8 @@ from tdfusion_ros.nets import perception
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.segmenter import Segmenter
+from tdfusion_ros.nets.segmenter import SegmenterConfig
 from tdfusion_ros.nets.yolox import Yolox
 from training.config import RENAMED
 from training.method.loss_net import LossNet
@@ -43,6 +45,7 @@ DESCRIPTION = 'run.json'
 UNFINISHED = 'unfinished.safetensors'
 NETWORKS: dict[str, tuple[Any, Any]] = {
     **perception.NETWORKS,
+    'segmenter': (Segmenter, SegmenterConfig),
     'loss_net_rt': (LossNetRT, LossNetConfig),
     'loss_net': (LossNetPaper, LossNetPaperConfig),
 }
@@ -87,6 +90,14 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         raise ModelError(f'{path} is damaged ({error}): restore it or train again') from None
 
 
+def describe_detector(folder: str | Path) -> dict[str, Any]:
+    """Return the description of a run, or what a bundle says of the run of its detector."""
+    path = Path(folder) / CONTRACT_FILE
+    if not path.is_file():
+        return read_description(folder)
+    return json.loads(path.read_text(encoding='utf-8')).get('training', {}).get('detector', {})
+
+
 def load_run(folder: str | Path) -> nn.Module:
     """Return the network of a run folder, ready for inference; ModelError if it is none."""
     with _reading(Path(folder)):
@@ -107,8 +118,9 @@ def load_network(folder: str | Path, expected: type[N]) -> N:
 
 
 def load_detector(folder: str | Path) -> Detector | Yolox:
-    """Return the detector of a run folder; as ``load_network``."""
-    return _expect(folder, load_run(folder), (Detector, Yolox), 'detector')
+    """Return the detector of a run folder, as ``load_network``, or of a bundle."""
+    network = _of_bundle(folder, 'detector') or load_run(folder)
+    return _expect(folder, network, (Detector, Yolox), 'detector')
 
 
 def load_loss_net(folder: str | Path) -> LossNet:
@@ -118,10 +130,16 @@ def load_loss_net(folder: str | Path) -> LossNet:
 
 def load_fusion(folder: str | Path) -> FusionRT | FusionPaper:
     """Return the fusion network of a run folder, as ``load_network``, or of a bundle."""
-    if (Path(folder) / CONTRACT_FILE).is_file():
-        bundle = read_bundle(Path(folder))
-        return read_network(bundle.architecture, bundle.weights()).fusion.eval()
-    return _expect(folder, load_run(folder), (FusionRT, FusionPaper), 'fusion network')
+    network = _of_bundle(folder, 'fusion') or load_run(folder)
+    return _expect(folder, network, (FusionRT, FusionPaper), 'fusion network')
+
+
+def _of_bundle(folder: str | Path, part: str) -> nn.Module | None:
+    """Return a network of a bundle, ready for inference; None if the folder is none."""
+    if not (Path(folder) / CONTRACT_FILE).is_file():
+        return None
+    bundle = read_bundle(Path(folder))
+    return getattr(read_network(bundle.architecture, bundle.weights()).eval(), part)
 
 
 def _expect(folder: str | Path, network: nn.Module, classes: tuple[Any, ...], what: str) -> Any:

@@ -240,8 +240,8 @@ class DownstreamTask(TrainConfig):
     fusion: str = setting('', 'Run or bundle of the frozen fusion network (source=fused).')
     pretrained: str = setting(
         '',
-        'ONNX file of YOLOX-Nano to start from, trained on COCO (a segmenter takes its backbone), '
-        'or run folder; empty: a new network.',
+        'ONNX file of YOLOX-Nano to start from, trained on COCO, or run folder; a segmenter reads '
+        'the features of this detector, or of that of a bundle; empty: a new network.',
     )
     compile: bool = setting(False, 'Compile it (torch.compile), for a GPU: takes minutes.')
 

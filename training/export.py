@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
+import torch
+from torch import nn
 
 from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import write_file
@@ -20,6 +22,7 @@ from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.perception import Perception
+from tdfusion_ros.nets.segmenter import MaskHead
 from tdfusion_ros.nets.segmenter import Segmenter
 from training import shell
 from training.bundle import card
@@ -67,12 +70,16 @@ def find_fusion(run: str, fusion_run: str = '') -> str:
     return folder
 
 
-def read_segmenter(run: str) -> Segmenter:
-    """Return the segmenter of a run; ModelError if it does not read the fused image."""
-    segmenter, (source, _) = load_network(run, Segmenter), predictors.input_of(run)
-    if source != 'fused' or segmenter.config.inputs != 3:
-        raise ModelError(f'{run} does not read the fused image: train it with source=fused')
-    return segmenter.eval()
+def read_mask_head(run: str, detector: nn.Module) -> MaskHead:
+    """Return the head of a segmenter; ModelError if it reads other features than a detector's."""
+    segmenter, own = load_network(run, Segmenter), detector.state_dict()
+    parts = {name: x for name, x in segmenter.state_dict().items() if name[:5] != 'head.'}
+    if not all(name in own and torch.equal(own[name], x) for name, x in parts.items()):
+        raise ModelError(
+            f'{run} reads the features of another detector: train it with pretrained= the '
+            'detector or bundle that is exported'
+        )
+    return segmenter.head
 
 
 def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]) -> Data:
@@ -90,7 +97,7 @@ def write_weights(model: Perception, folder: Path) -> dict[str, float]:
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     write_file(folder / 'weights.safetensors', save(state))
     graph.export_onnx(model, folder / GRAPH_FILE)
-    graph.extract_parts(folder, masks=model.segmenter is not None)
+    graph.extract_parts(folder, masks=model.mask_head is not None)
     graph.export_half(model, folder)
     return graph.check_parity(model, folder, graph.PARITY_HW)
 
@@ -107,17 +114,18 @@ def measure(folder: Path, data: Data, classes: Sequence[str]) -> dict[str, Any]:
 
 def network_facts(model: Perception, classes: Sequence[str]) -> dict[str, Any]:
     """Return what a contract says of the networks."""
-    parts: dict[str, tuple[Any, tuple[int, ...]]] = {
-        'fusion': (model.fusion, (1, 1)),
-        'detector': (model.detector, (model.detector_inputs,)),
+    image = graph.image(model.detector_inputs)
+    parts: dict[str, tuple[Any, ...]] = {
+        'fusion': (model.fusion, graph.image(1), graph.image(1)),
+        'detector': (model.detector, image),
     }
-    if model.segmenter is not None:
-        parts['segmenter'] = model.segmenter, (3,)
+    if model.mask_head is not None:
+        parts['mask_head'] = model.mask_head, model.detector.features(image)
     masks = list(graph.mask_classes(model))
     return {
         'classes': list(classes),
         **({'mask_classes': masks} if masks else {}),
-        'architecture': {name: architecture(network) for name, (network, _) in parts.items()},
+        'architecture': {name: architecture(network) for name, (network, *_) in parts.items()},
         'cost': {name: graph.cost(*part) for name, part in parts.items()},
     }
 
@@ -169,7 +177,7 @@ def export(
             (detector, classes), fusion_run = read_detector(run), find_fusion(run, fusion_run)
             model = Perception(load_fusion(fusion_run), detector).eval()
         if segmenter_run:
-            model.segmenter = read_segmenter(segmenter_run)
+            model.mask_head = read_mask_head(segmenter_run, model.detector)
         data = open_test_data(measure_on, run, classes) if measure_on else None
         said = run_facts(run, fusion_run, segmenter_run, measure_on[0] if measure_on else '')
         facts = {**network_facts(model, classes), **said}
@@ -201,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add('-o', '--output', required=True, help='bundle folder to write')
     add('--fusion', default='', metavar='RUN', help='its fusion network, if moved or not read')
-    add('--segmenter', default='', metavar='RUN', help='segmenter of the fused image, for masks')
+    add('--segmenter', default='', metavar='RUN', help='segmenter on its features, for masks')
     add('--data', default='', help='data set to measure on; default: that of the run')
     add('--split', default='val', help='split to measure on; default: val')
     add('--no-metrics', action='store_true', help='measure nothing, without data')

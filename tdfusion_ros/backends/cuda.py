@@ -60,7 +60,7 @@ class CudaBackend:
             raise ModelError(f'torch cannot move the model to the GPU: {error}') from error
         self._capture = cuda_graph.CapturedStep
         self._captured: dict[tuple[tuple[int, ...], bool, bool], cuda_graph.CapturedStep] = {}
-        self._has_masks = model.segmenter is not None
+        self._has_masks = model.mask_head is not None
         self.engine = f'torch {torch.__version__} in half precision on {card}'
 
     def run(

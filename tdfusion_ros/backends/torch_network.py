@@ -93,7 +93,7 @@ def to_half(model: Perception) -> Perception:
     * in the paper's network all except the convolutions. Its attention normalizes over all pixels:
       the sum of squares of a 480x640 map, about 307200, is infinite in half, and the eps of 1e-12
       is zero, so that a black frame divides 0 by 0;
-    * the segmenter: it reads gray levels up to 255, as ``Yolox``.
+    * the mask head, whose finest features are of the first layers.
 
     :raises ModelError: if the bundle has other networks.
     """

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch import Tensor
-from torch.nn import functional
 
 from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.detector import Detector
@@ -15,32 +14,32 @@ from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_paper import FusionPaperConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
-from tdfusion_ros.nets.segmenter import Segmenter
-from tdfusion_ros.nets.segmenter import SegmenterConfig
-from tdfusion_ros.nets.segmenter import STRIDE
+from tdfusion_ros.nets.segmenter import best_class
+from tdfusion_ros.nets.segmenter import MaskHead
+from tdfusion_ros.nets.segmenter import MaskHeadConfig
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
 
 WHITE = 255.0
-"""Of the image that detectors and segmenters read in the graph: gray levels."""
+"""Of the image that detectors read in the graph: gray levels."""
 Networks = Mapping[str, tuple[Any, Any]]
 NETWORKS: Networks = {
     'fusion_rt': (FusionRT, FusionRTConfig),
     'fusion': (FusionPaper, FusionPaperConfig),
     'detector': (Detector, DetectorConfig),
     'yolox': (Yolox, YoloxConfig),
-    'segmenter': (Segmenter, SegmenterConfig),
+    'mask_head': (MaskHead, MaskHeadConfig),
 }
 
 
 class Perception(nn.Module):
-    """Color, fusion, detection and, with a segmenter, masks in one graph, for all backends."""
+    """Color, fusion, detection and, with a mask head, masks in one graph, for all backends."""
 
-    def __init__(self, fusion: Any, detector: Any, segmenter: Any = None) -> None:
+    def __init__(self, fusion: Any, detector: Any, mask_head: Any = None) -> None:
         super().__init__()
         self.fusion = fusion  # a module with covered()
         self.detector = detector
-        self.segmenter = segmenter  # reads the fused image
+        self.mask_head = mask_head  # reads the features of the detector, a Yolox
         # With other than three channels, detections do not depend on the fused image.
         self.detector_inputs: int = self.detector.config.inputs
 
@@ -54,7 +53,7 @@ class Perception(nn.Module):
         :param ir: (H, W) float32 in [0, 1]; ``coverage`` the same: where it is 0, ``fused`` is
             ``rgb``.
         :returns: ``fused`` (H, W, 3) uint8 RGB, ``boxes_xyxy`` (A, 4) float32 in pixels and
-            ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression; with a segmenter
+            ``scores`` (A, C) float32 in [0, 1], before non-maximum suppression; with a mask head
             also ``segmentation`` (H, W) uint8, unless False.
         """
         levels, y, ir = self._sources(rgb, ir)
@@ -63,16 +62,20 @@ class Perception(nn.Module):
         change = WHITE * seen * (self.fusion.covered(y, ir, seen) - y)
         image = (levels + change).clamp(0.0, WHITE)
         read = image if self.detector_inputs == 3 else self._both(levels, y, ir)
-        outputs: tuple[Tensor, ...] = self._detections(read)
-        if self.segmenter is not None and segmentation:
-            outputs += (self._segmentation(image),)
+        outputs: tuple[Tensor, ...]
+        if self.mask_head is not None and segmentation:
+            features = self.detector.features(read, WHITE)
+            masks = best_class(self.mask_head(features))[0].to(torch.uint8)
+            outputs = *self._detections(*self.detector.detect(features)), masks
+        else:
+            outputs = self._detections(*self.detector(read, WHITE))
         return (image + 0.5).squeeze(0).permute(1, 2, 0).to(torch.uint8), *outputs
 
     def detect(self, rgb: Tensor, ir: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
         """Return only ``boxes_xyxy`` and ``scores``; fuse only if the detector needs it."""
         if self.detector_inputs == 3:
             return self(rgb, ir, coverage, segmentation=False)[1:]
-        return self._detections(self._both(*self._sources(rgb, ir)))
+        return self._detections(*self.detector(self._both(*self._sources(rgb, ir)), WHITE))
 
     def _both(self, levels: Tensor, y: Tensor, ir: Tensor) -> Tensor:
         """Return both sources in one image, rgb as luma if the detector reads two channels."""
@@ -85,13 +88,8 @@ class Perception(nn.Module):
         levels = rgb.to(ir.dtype).permute(2, 0, 1).unsqueeze(0)
         return levels, luma(levels) / WHITE, ir[None, None]
 
-    def _segmentation(self, image: Tensor) -> Tensor:
-        logits = functional.interpolate(self.segmenter(image, WHITE), None, STRIDE, 'bilinear')
-        # Not from int64: TensorRT casts only floating point to uint8.
-        return logits.argmax(1)[0].to(image.dtype).to(torch.uint8)
-
-    def _detections(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        boxes_xyxy, logits = self.detector(image, WHITE)
+    @staticmethod
+    def _detections(boxes_xyxy: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         return boxes_xyxy[0], logits[0].float().sigmoid()
 
 
@@ -107,5 +105,5 @@ def build_network(settings: Mapping[str, Any], known: Networks = NETWORKS) -> nn
 
 def build_perception(architecture: Mapping[str, Mapping[str, Any]]) -> Perception:
     """Build the deployed graph, untrained, of ``{'fusion': {...}, 'detector': {...}, ...}``."""
-    parts = ('fusion', 'detector', *(('segmenter',) if 'segmenter' in architecture else ()))
+    parts = ('fusion', 'detector', *(('mask_head',) if 'mask_head' in architecture else ()))
     return Perception(*(build_network(architecture[key]) for key in parts))

@@ -5,6 +5,7 @@ Source: Ge et al., YOLOX: Exceeding YOLO Series in 2021, arXiv:2107.08430, and t
 whose BatchNorm is folded into the convolutions: here every convolution has a bias instead.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -173,33 +174,53 @@ def joint_logit(objectness: Tensor, classes: Tensor) -> Tensor:
     return -torch.logaddexp(torch.logaddexp(-objectness, -classes), -objectness - classes)
 
 
-class Yolox(nn.Module):
-    """Backbone, neck and one head for each level; convolutions in the order of their use."""
+class Trunk(nn.Module):
+    """Backbone and neck."""
 
-    def __init__(self, config: YoloxConfig | None = None) -> None:
+    def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.config = config or YoloxConfig()
-        self.stem, self.stages = backbone(self.config.inputs)
+        self.stem, self.stages = backbone(inputs)
         self.neck = Neck(*WIDTHS[-3:])
-        self.heads = nn.ModuleList(
-            Head(width, sum(self.config.outputs)) for width in WIDTHS[-len(STRIDES) :]
-        )
 
-    def raw(self, image: Tensor, white: float = 1.0) -> list[HeadOutput]:
-        """Return the output of each head, stride 8 first; arguments as in :meth:`forward`."""
+    def features(self, image: Tensor, white: float = 1.0) -> tuple[Tensor, ...]:
+        """
+        Return the features at stride 4, of the backbone, and at 8, 16 and 32, of the neck.
+
+        :param image: (B, inputs, H, W) in [0, ``white``], R, G, B, infrared; H and W multiples
+            of 32.
+        """
         x, features = self.stem(image * (LEVELS / white)), []
         for stage in self.stages:
             x = stage(x)
             features.append(x)
-        levels = self.neck(*features[-3:])
-        return [head(level) for head, level in zip(self.heads, levels, strict=True)]
+        return features[0], *self.neck(*features[-3:])
+
+
+class Yolox(Trunk):
+    """Backbone, neck and one head for each level; convolutions in the order of their use."""
+
+    def __init__(self, config: YoloxConfig | None = None) -> None:
+        config = config or YoloxConfig()
+        super().__init__(config.inputs)
+        self.config = config
+        self.heads = nn.ModuleList(
+            Head(width, sum(self.config.outputs)) for width in WIDTHS[-len(STRIDES) :]
+        )
+
+    def raw(self, features: Sequence[Tensor]) -> list[HeadOutput]:
+        """Return the output of each head, stride 8 first."""
+        return [head(level) for head, level in zip(self.heads, features[1:], strict=True)]
 
     def forward(self, image: Tensor, white: float = 1.0) -> tuple[Tensor, Tensor]:
         """Detect objects in (B, inputs, H, W), R, G, B, infrared; as ``Detector``."""
+        return self.detect(self.features(image, white))
+
+    def detect(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Detect objects by the features of an image; as ``Detector``."""
         boxes, logits = [], []
-        for raw, stride in zip(self.raw(image, white), STRIDES, strict=True):
-            grid_hw = (image.shape[-2] // stride, image.shape[-1] // stride)
-            corners = anchor_points(grid_hw, stride, image.device) - stride / 2
+        for raw, level, stride in zip(self.raw(features), features[1:], STRIDES, strict=True):
+            grid_hw = (level.shape[-2], level.shape[-1])
+            corners = anchor_points(grid_hw, stride, level.device) - stride / 2
             centers = corners + raw.boxes[..., :2] * stride
             half_sides = raw.boxes[..., 2:].clamp(max=MAX_LOG_SIDE).exp() * (stride / 2)
             boxes.append(torch.cat((centers - half_sides, centers + half_sides), -1))

@@ -63,8 +63,8 @@ def test_masks_are_left_out_where_they_are_not_needed(fake_cuda, shipped, noise)
     from tdfusion_ros.backends.cuda import CudaBackend
     from tdfusion_ros.nets.perception import build_perception
 
-    masks = {'name': 'segmenter', 'classes': ['a', 'b', 'c']}
-    architecture = {**shipped.architecture, 'segmenter': masks}
+    masks = {'name': 'mask_head', 'classes': ['a', 'b', 'c']}
+    architecture = {**shipped.architecture, 'mask_head': masks}
     weights = save(build_perception(architecture).state_dict())
     backend = CudaBackend(SimpleNamespace(architecture=architecture, weights=lambda: weights))
     for fused in (True, False):

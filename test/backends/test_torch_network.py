@@ -18,8 +18,8 @@ from tdfusion_ros.core.data import RawOutput  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
 from tdfusion_ros.nets.blocks import fold_batchnorm  # noqa: E402
 from tdfusion_ros.nets.perception import build_perception  # noqa: E402
-from tdfusion_ros.nets.segmenter import Segmenter  # noqa: E402
-from tdfusion_ros.nets.segmenter import SegmenterConfig  # noqa: E402
+from tdfusion_ros.nets.segmenter import MaskHead  # noqa: E402
+from tdfusion_ros.nets.segmenter import MaskHeadConfig  # noqa: E402
 
 pytestmark = pytest.mark.torch
 SIZE = (64, 96)
@@ -81,9 +81,9 @@ def test_rebuilt_network_equals_the_graph_of_the_bundle(model, shipped):
 
 @pytest.mark.parametrize(('inputs', 'masks'), [(2, False), (3, False), (3, True)])
 def test_exported_network_equals_the_network_except_for_casts_to_uint8(untrained, inputs, masks):
-    """For detectors of the fused image and of the sources, and with a segmenter."""
+    """For detectors of the fused image and of the sources, and with masks."""
     model = network.to_half(untrained(inputs=inputs))
-    model.segmenter = Segmenter(SegmenterConfig(('a', 'b', 'c'))).eval() if masks else None
+    model.mask_head = MaskHead(MaskHeadConfig(('a', 'b', 'c'))).eval() if masks else None
     rgb = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8)
     others = torch.rand(SIZE), torch.rand(SIZE)
     fused, *found = network.export(model, SIZE).module()(rgb.float(), *others)

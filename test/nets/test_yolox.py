@@ -24,7 +24,7 @@ def test_yolox_has_the_published_size_of_0_91_million_less_the_folded_norms():
 @torch.inference_mode()
 def test_boxes_are_centers_relative_to_the_corner_of_a_cell_and_log_sides(detector):
     image = torch.rand(1, 3, 64, 96)
-    raw = detector.raw(image)[1].boxes[0]
+    raw = detector.raw(detector.features(image))[1].boxes[0]
     boxes = detector(image)[0][0, 96 : 96 + 24]
     corners = anchor_points((4, 6), 16, boxes.device) - 8
     torch.testing.assert_close((boxes[:, :2] + boxes[:, 2:]) / 2, corners + 16 * raw[:, :2])
@@ -34,7 +34,9 @@ def test_boxes_are_centers_relative_to_the_corner_of_a_cell_and_log_sides(detect
 @torch.inference_mode()
 def test_the_score_is_objectness_times_the_best_probability_of_the_outputs_of_a_class(detector):
     image = torch.rand(1, 3, 32, 32)
-    raw = torch.cat([torch.cat(level[1:], -1) for level in detector.raw(image)], 1).sigmoid()
+    raw = torch.cat(
+        [torch.cat(level[1:], -1) for level in detector.raw(detector.features(image))], 1
+    ).sigmoid()
     expected = raw[..., :1] * torch.stack((raw[..., 1], raw[..., 2:].amax(-1)), -1)
     torch.testing.assert_close(detector(image)[1].sigmoid(), expected)
 

@@ -26,6 +26,8 @@ from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from tdfusion_ros.nets.segmenter import Segmenter
 from tdfusion_ros.nets.segmenter import SegmenterConfig
+from tdfusion_ros.nets.yolox import Yolox
+from tdfusion_ros.nets.yolox import YoloxConfig
 from training.bundle import graph
 from training.checkpoint import save_run
 from training.config_reader import config_from_mapping
@@ -214,11 +216,18 @@ def test_a_segmenter_adds_masks_to_a_bundle_and_its_training_to_the_history(
     root, bundle, contract, monkeypatch
 ):
     monkeypatch.setattr(yolox, 'REPEATS', (0, 0, 0, 0))  # fewer operators: half a minute less
-    settings = {'task': 'segmentation', 'source': 'fused', 'fusion': str(bundle)}
+    settings = {'source': 'fused', 'fusion': str(bundle)}
     names = ('background', 'car', 'person')
-    save(root / 'segmenter', Segmenter(SegmenterConfig(names)), names, **settings)
+    detector, segmenter = Yolox(YoloxConfig((1,) * 6)), Segmenter(SegmenterConfig(names))
+    save(root / 'yolox', detector, task='detection', **settings)
+    save(root / 'segmenter', segmenter, names, task='segmentation', **settings)
     arguments = ['--segmenter', str(root / 'segmenter'), '--no-metrics', '-o', str(root / 'masks')]
-    main([str(bundle), *arguments])
+    for other in (bundle, root / 'yolox'):
+        with pytest.raises(FusionError, match='reads the features of another detector'):
+            main([str(other), '--fusion', str(root / 'fusion'), *arguments])
+    segmenter.load_state_dict(detector.state_dict(), strict=False)
+    save(root / 'segmenter', segmenter, names, task='segmentation', **settings)
+    main([str(root / 'yolox'), '--fusion', str(root / 'fusion'), *arguments])
     found = json.loads((root / 'masks' / 'model.json').read_text(encoding='utf-8'))
     assert found['mask_classes'] == list(names)
     assert [d['config']['task'] for d in found['training']['before']][-1] == 'segmentation'
@@ -236,7 +245,7 @@ def test_a_segmenter_adds_masks_to_a_bundle_and_its_training_to_the_history(
     result = pipeline.process(Frame(rgb, 0), Frame(rgb[..., 0].copy(), 0))
     assert np.mean(result.segmentation != expected) < 0.01
     assert set(np.unique(expected)) <= {0, 1, 2}
-    assert '| segmenter |' in (root / 'masks' / 'MODEL_CARD.md').read_text(encoding='utf-8')
+    assert '| mask_head |' in (root / 'masks' / 'MODEL_CARD.md').read_text(encoding='utf-8')
 
 
 def test_export_of_a_bundle_needs_to_know_the_data(root, bundle, capsys):

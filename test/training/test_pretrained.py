@@ -57,7 +57,7 @@ def test_the_network_equals_the_released_one_in_onnx_runtime():
     (expected,) = session.run(None, {'images': bgr})
     parts = [
         torch.cat((raw.boxes, raw.objectness.sigmoid(), raw.classes.sigmoid()), -1)
-        for raw in network.raw(image)
+        for raw in network.raw(network.features(image))
     ]
     np.testing.assert_allclose(torch.cat(parts, 1).numpy(), expected, atol=1e-4)
     scores = network(image)[1].sigmoid().numpy()

@@ -1,9 +1,12 @@
 import copy
 from dataclasses import replace
 import json
+from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 import torch
+from torch.nn import functional
 
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.fusion_rt import FusionRT
@@ -24,6 +27,7 @@ from training.method.learned import task_loss
 from training.method.loss_net import LossNetConfig
 from training.method.loss_net import LossNetRT
 from training.method.losses import pair_of
+from training.method.pretrained import origins
 from training.method.tasks import downstream_training
 from training.train import make_batch
 from training.train import train
@@ -87,28 +91,45 @@ def test_a_segmenter_trains_from_files_with_masks_to_a_run_folder(
 
 
 @pytest.mark.parametrize(('source', 'inputs'), [('fused', 3), ('early', 4)])
-def test_a_segmenter_starts_from_a_pretrained_backbone_which_learns_slowly(
+def test_on_the_features_of_a_detector_only_the_head_learns(
     short_run, samples, fusion, write_yolox, tmp_path, source, inputs
 ):
     torch.manual_seed(0)
     yolox = Yolox(YoloxConfig((1,) * 80))
     file = write_yolox(tmp_path / 'yolox.onnx', yolox)
-    config = short_run('segmentation', steps=1, source=source, fusion=fusion, pretrained=file)
+    config = short_run('segmentation', steps=2, source=source, fusion=fusion, pretrained=file)
     with pytest.warns(UserWarning, match='none of the known files'):
-        start = downstream_training(config, torch.device('cpu'))
+        start = downstream_training(config, torch.device('cpu')).networks['segmenter']
+    before = {name: value.clone() for name, value in start.state_dict().items()}
     with pytest.warns(UserWarning, match='none of the known files'):
         train(config, samples)
-    network = start.networks['segmenter']
-    assert network.config.inputs == inputs
-    for name, value in network.stages.state_dict().items():
-        assert torch.equal(value, yolox.stages.state_dict()[name])
-    rates = {
-        len(group['params']): group['lr'] for group in start.optimizers['segmenter'].param_groups
-    }
-    assert sorted(set(rates.values())) == pytest.approx([config.lr / 10, config.lr])
-    again = replace(config, pretrained=config.run, run=str(tmp_path / 'again'))
-    network = downstream_training(again, torch.device('cpu')).networks['segmenter']
-    torch.testing.assert_close(network.state_dict(), load_run(config.run).state_dict())
+    trained = load_run(config.run)
+    assert trained.config.inputs == inputs
+    for name, value in trained.state_dict().items():
+        assert torch.equal(value, before[name]) == (name.split('.')[0] != 'head'), name
+    assert torch.equal(trained.neck.up_coarse.join[0].weight, yolox.neck.up_coarse.join[0].weight)
+
+
+def test_masks_start_from_the_detector_of_a_bundle_and_know_its_origin(
+    short_run, masked_root, fusion
+):
+    shipped = str(Path(__file__).parents[2] / 'models' / 'msrs_rt')
+    config = short_run('segmentation', fusion=fusion, pretrained=shipped)
+    found = downstream_training(config, torch.device('cpu')).networks['segmenter'].state_dict()
+    weights = load_file(Path(shipped) / 'weights.safetensors')
+    for name, value in found.items():
+        assert name.startswith('head.') or torch.equal(value, weights[f'detector.{name}'])
+    assert 'trained on COCO' in origins(config)['pretrained']
+    config = replace(config, pretrained=fusion)
+    with pytest.raises(FusionError, match='FusionRT, not a detector'):
+        downstream_training(config, torch.device('cpu'))
+
+
+def test_the_overlap_is_one_minus_the_mean_iou_where_all_is_certain():
+    truth = torch.tensor([0, 0, 0, 1, 1, 2])
+    found = functional.one_hot(torch.tensor([0, 0, 1, 1, 1, 0]), 4).float()
+    expected = 1 - (2 / 4 + 2 / 3 + 0) / 3
+    assert segmentation.overlap_loss(found, truth).item() == pytest.approx(expected)
 
 
 def test_an_image_without_labeled_pixels_has_no_loss_and_no_gradient():

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import torch
 from torch import nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tdfusion_ros.backends.bundle import read_bundle
@@ -40,8 +41,8 @@ LARGEST = {'fused_levels': 1.0, 'boxes_px': 0.05, 'scores': 1e-3, 'masks': 0.01}
 
 
 def mask_classes(model: Perception) -> tuple[str, ...]:
-    """Return the classes of the masks; empty without a segmenter."""
-    return () if model.segmenter is None else model.segmenter.config.classes
+    """Return the classes of the masks; empty without a mask head."""
+    return () if model.mask_head is None else model.mask_head.config.classes
 
 
 def export_half(model: Perception, folder: Path) -> None:
@@ -141,10 +142,15 @@ def _differences(
     return worst
 
 
-def cost(network: nn.Module, channels: Sequence[int]) -> dict[str, int]:
-    """Return the numbers of parameters and of multiply-accumulates at 640x480."""
-    inputs = [torch.zeros(1, c, *EXPORT_HW) for c in channels]
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+def image(channels: int) -> Tensor:
+    """Return an image of 640x480 to count the cost with."""
+    return torch.zeros(1, channels, *EXPORT_HW)
+
+
+@torch.no_grad()
+def cost(network: nn.Module, *inputs: Any) -> dict[str, int]:
+    """Return the numbers of parameters and of multiply-accumulates with these inputs."""
+    with FlopCounterMode(display=False) as counter:
         network(*inputs)
     parameters = sum(p.numel() for p in network.parameters())
     return {'parameters': parameters, 'macs_640x480': counter.get_total_flops() // 2}

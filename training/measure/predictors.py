@@ -13,7 +13,7 @@ from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.nets.segmenter import enlarge
+from tdfusion_ros.nets.segmenter import best_class
 from training.checkpoint import load_fusion
 from training.checkpoint import read_description
 from training.data.augmentation import whole
@@ -67,8 +67,8 @@ def found_boxes(detector: nn.Module, image: Tensor, size_hw: tuple[int, int]) ->
 
 def label_map(segmenter: nn.Module, image: Tensor, size_hw: tuple[int, int]) -> np.ndarray:
     """Return the class of each pixel of a batch of one image, (H, W) int64."""
-    logits = enlarge(segmenter(image), (image.shape[-2], image.shape[-1]))
-    return logits[0, :, : size_hw[0], : size_hw[1]].argmax(0).cpu().numpy()
+    found = best_class(segmenter(image))[0, : size_hw[0], : size_hw[1]]
+    return found.long().cpu().numpy()
 
 
 def run_predictor(run: str, change: Change = AS_IT_IS) -> Predictor:

@@ -34,8 +34,8 @@ from training.method.picture import blur
 from training.method.picture import picture
 from training.method.picture import SURROUNDING
 from training.method.task_networks import box_classes
+from training.method.task_networks import load_segmenter
 from training.method.task_networks import make_detector
-from training.method.task_networks import make_segmenter
 from training.method.task_networks import task_losses
 from training.method.task_networks import TaskNetwork
 from training.method.task_networks import with_colors
@@ -116,9 +116,8 @@ def frozen_networks(
         detector = make_detector(box_classes(config), config.frozen_detector)
         found['task'] = detector, config.task_weight
     if config.frozen_segmenter:
-        segmenter = make_segmenter(
-            mask_classes(config.data, config.split), config.frozen_segmenter
-        )
+        classes = mask_classes(config.data, config.split)
+        segmenter = load_segmenter(config.frozen_segmenter, classes)
         found['segmentation'] = segmenter, config.segmentation_weight
     for network, _ in found.values():
         if network.config.inputs != 3:

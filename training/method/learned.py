@@ -41,6 +41,7 @@ from training.method.optimization import run_network
 from training.method.optimization import Training
 from training.method.task_networks import box_classes
 from training.method.task_networks import evaluation_mode
+from training.method.task_networks import load_segmenter
 from training.method.task_networks import loss_on_fused
 from training.method.task_networks import make_detector
 from training.method.task_networks import make_segmenter
@@ -178,9 +179,12 @@ def make_task_networks(
         classes = box_classes(config)
         tasks['detector'] = make_detector(classes, config.detector).to(device)
     if config.task_networks in ('segmentation', 'both'):
-        tasks['segmenter'] = make_segmenter(
-            mask_classes(config.data, config.split), config.segmenter, config.segmenter_channels
-        ).to(device)
+        names = mask_classes(config.data, config.split)
+        if config.segmenter:
+            segmenter = load_segmenter(config.segmenter, names)
+        else:
+            segmenter = make_segmenter(names, inputs=config.segmenter_channels)
+        tasks['segmenter'] = segmenter.to(device)
     for name, network in tasks.items():
         network.requires_grad_(not getattr(config, name))
     return tasks, classes

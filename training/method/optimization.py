@@ -1,7 +1,6 @@
 """Networks in training, their optimizers, and one descent step shared by all processes."""
 
 from collections.abc import Callable
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,6 @@ from training import distributed
 from training.data.augmentation import Batch
 
 Losses = dict[str, Tensor]
-SLOW = 0.1
 
 
 @dataclass(frozen=True)
@@ -35,30 +33,19 @@ class Training:
     classes: tuple[str, ...] = ()
 
 
-def make_optimizer(
-    network: nn.Module, lr: float, weight_decay: float, slow: Sequence[nn.Module] = ()
-) -> torch.optim.AdamW:
+def make_optimizer(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
     """
-    Return AdamW that decays convolution weights but neither biases nor norms.
+    Return AdamW of all that learns; it decays convolution weights but neither biases nor norms.
 
     It is fused: a step of the 226 tensors of YOLOX takes 2 to 4 ms on a CPU, not 10 to 12.
-
-    :param slow: parts of the network that are pretrained: they learn at ``SLOW`` times ``lr``.
     """
-    pretrained = {p for part in slow for p in part.parameters()}
-    fused = next(network.parameters()).device.type in ('cpu', 'cuda')
+    learning = [p for p in network.parameters() if p.requires_grad]
     groups = [
-        {
-            'params': [
-                p for p in network.parameters() if pick(p) and (p in pretrained) == is_slow
-            ],
-            'lr': SLOW * lr if is_slow else lr,
-            'weight_decay': decay,
-        }
-        for is_slow in (False, True)
-        for decay, pick in ((weight_decay, lambda p: p.ndim > 1), (0.0, lambda p: p.ndim <= 1))
+        {'params': [p for p in learning if p.ndim > 1], 'weight_decay': weight_decay},
+        {'params': [p for p in learning if p.ndim <= 1], 'weight_decay': 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group['params']], fused=fused)
+    fused = learning[0].device.type in ('cpu', 'cuda')
+    return torch.optim.AdamW([group for group in groups if group['params']], lr, fused=fused)
 
 
 def set_learning_rates(training: Training, factor: float) -> None:

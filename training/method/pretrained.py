@@ -16,7 +16,7 @@ from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
-from training.checkpoint import read_description
+from training.checkpoint import describe_detector
 from training.config import NETWORK_RUNS
 from training.config import TrainConfig
 from training.data.classes import correspondence
@@ -39,13 +39,13 @@ def origins(config: TrainConfig) -> dict[str, str]:
     """
     Return where pretrained weights of a run come from, ``pretrained``; or a ModelError.
 
-    A detector that starts from another run inherits where that one's weights come from.
+    What starts from another run, or a bundle, inherits where that one's weights come from.
     """
     settings = (getattr(config, name, '') for name in NETWORK_RUNS)
     texts = [describe_file(path) for path in settings if is_pretrained(path)]
     start = getattr(config, 'pretrained', '')
     if start and not is_pretrained(start):
-        texts.append(str(read_description(start).get('pretrained', '')))
+        texts.append(str(describe_detector(start).get('pretrained', '')))
     return {'pretrained': '; '.join(texts)} if any(texts) else {}
 
 
@@ -74,12 +74,6 @@ def load_yolox(path: str, classes: Sequence[str], inputs: int = 3) -> Yolox:
     network = Yolox(YoloxConfig(tuple(max(1, len(found)) for found in members), inputs))
     network.load_state_dict(_adapted(whole.state_dict(), members, inputs))
     return network.eval()
-
-
-def load_backbone(path: str, inputs: int = 3) -> dict[str, Tensor]:
-    """Return the weights of the backbone in an ONNX file, as :func:`load_yolox`."""
-    state = load_yolox(path, COCO, inputs).state_dict()
-    return {name: x for name, x in state.items() if name.startswith(('stem.', 'stages.'))}
 
 
 def _read(path: str) -> bytes:

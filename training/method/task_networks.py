@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch import Tensor
 
+from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
@@ -34,7 +35,6 @@ from training.method.optimization import channels_last
 from training.method.optimization import Losses
 from training.method.optimization import run_network
 from training.method.pretrained import is_pretrained
-from training.method.pretrained import load_backbone
 from training.method.pretrained import load_yolox
 from training.method.segmentation import segmentation_loss
 
@@ -141,13 +141,22 @@ def make_detector(classes: tuple[str, ...], start: str = '', inputs: int = 3) ->
 
 
 def make_segmenter(classes: tuple[str, ...], start: str = '', inputs: int = 3) -> Segmenter:
-    """Return a segmenter to train; ``start``: as for a detector."""
-    if start and not is_pretrained(start):
-        network = load_segmenter(start, classes)
-    else:
+    """
+    Return a new segmenter to train; with ``start`` only its head, on features that stay.
+
+    :param start: file of pretrained weights, detector run or bundle: whose features it reads.
+    """
+    if not start:
         network = Segmenter(SegmenterConfig(classes, inputs))
-        if start:
-            network.load_state_dict(load_backbone(start, inputs), strict=False)
+    else:
+        detector = (
+            load_yolox(start, COCO, inputs) if is_pretrained(start) else load_detector(start)
+        )
+        if not isinstance(detector, Yolox):
+            raise ModelError(f'{start}: masks need a detector that started from YOLOX-Nano')
+        network = Segmenter(SegmenterConfig(classes, detector.config.inputs))
+        network.load_state_dict(detector.state_dict(), strict=False)
+        network.requires_grad_(False).head.requires_grad_(True)
     channels_last(network.train())
     return network
 
@@ -168,6 +177,7 @@ def load_segmenter(run: str, classes: tuple[str, ...]) -> Segmenter:
     """Return the segmenter of a run; FusionError for another network, or other classes."""
     network = load_network(run, Segmenter)
     check_classes(run, network.config.classes, classes)
+    channels_last(network)
     return network
 
 

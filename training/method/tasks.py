@@ -90,11 +90,9 @@ def downstream_training(config: DownstreamTask, device: torch.device) -> Trainin
     network: TaskNetwork
     early = config.source == 'early'
     inputs = (4 if config.pretrained else 2) if early else 3
-    slow: tuple[nn.Module, ...] = ()
     if isinstance(config, SegmentationTask):
         name, classes = 'segmenter', mask_classes(config.data, config.split)
         network = make_segmenter(classes, config.pretrained, inputs)
-        slow = (network.stem, network.stages) if config.pretrained else ()
     else:
         name, classes = 'detector', box_classes(config)
         network = make_detector(classes, config.pretrained, inputs)
@@ -102,7 +100,7 @@ def downstream_training(config: DownstreamTask, device: torch.device) -> Trainin
     if config.compile:
         network.compile(dynamic=False)  # all batches have one shape
     inputs = network.config.inputs
-    optimizer = make_optimizer(network, config.lr, config.weight_decay, slow)
+    optimizer = make_optimizer(network, config.lr, config.weight_decay)
     fusion = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:
