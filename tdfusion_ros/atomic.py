@@ -74,9 +74,11 @@ def check_file(path: Path | None, *, overwrite: bool = True) -> None:
     """Raise OutputError before the work if a file (None: no file) cannot be written later."""
     if path is None:
         return
-    if not overwrite and path.is_file():
-        raise OutputError(f'{path} exists: name a new file, or add --overwrite')
     with output_errors(path):
+        with suppress(FileNotFoundError):
+            path.stat()  # raises what is_file and is_dir keep to themselves since Python 3.14
+        if not overwrite and path.is_file():
+            raise OutputError(f'{path} exists: name a new file, or add --overwrite')
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if _is_device(path):

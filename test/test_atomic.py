@@ -1,6 +1,7 @@
 """Results are written completely or not at all, and what prevents it is one sentence."""
 
 import errno
+from functools import partial
 import os
 from pathlib import Path
 import subprocess
@@ -83,7 +84,8 @@ def test_place_that_cannot_be_written_is_found_before_the_work_and_after_it(name
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'file').write_text('')
     before = names(tmp_path)
-    for function in (check_file, lambda path: write_file(path, b'')):
+    keep = partial(check_file, overwrite=False)
+    for function in (check_file, keep, lambda path: write_file(path, b'')):
         with pytest.raises(OutputError, match=words):
             function(tmp_path / name)
     assert names(tmp_path) == before

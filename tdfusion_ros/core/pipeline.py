@@ -35,6 +35,7 @@ from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.core.tracker import Tracker
 
 STAGES = ('thermal', 'registration', 'network', 'postprocess')
+ALIKE = 1.1  # largest ratio of two aspect ratios that may be of one field of view
 Run = Callable[[], RawOutput]
 
 
@@ -55,6 +56,18 @@ class Backend(Protocol):
         """Run on (H, W, 3) uint8 and twice (H, W) float32; may omit what is not wanted."""
 
 
+def _doubt_of(calibration: Calibration, rgb_hw: Size, ir_hw: Size) -> dict[str, str]:
+    """Return by setting what is wrong with images of these sizes without a calibration."""
+    ratio = (rgb_hw[1] * ir_hw[0]) / (rgb_hw[0] * ir_hw[1])
+    if not isinstance(calibration, Identity) or max(ratio, 1 / ratio) <= ALIKE:
+        return {}
+    rgb, ir = (f'{width}x{height}' for height, width in (rgb_hw, ir_hw))
+    return {
+        'calibration': f'rgb is {rgb} and ir {ir}: without a calibration ir is stretched over '
+        'rgb, so people may be in different places; run tdfusion calibrate'
+    }
+
+
 class Pipeline:
     """Turn frame pairs into fused images and detections."""
 
@@ -68,6 +81,7 @@ class Pipeline:
         self._wanted = wanted_classes(config.class_filter, contract.classes)
         self._scaler = ThermalScaler(config.ir)
         self._registration = Registration(calibration)
+        self._doubts: dict[str, str] = {}
         self._tracker = Tracker()
         self._last_ns = 0
         self._ir: tuple[np.ndarray | None, int] = None, 0  # a grid of the last new image, its time
@@ -87,7 +101,7 @@ class Pipeline:
     @property
     def remarks(self) -> dict[str, str]:
         """Return what was left out of the last ir image, or is doubtful, by setting."""
-        return self._scaler.remarks
+        return self._scaler.remarks | self._doubts
 
     def reconfigure(self, config: FusionConfig) -> None:
         """Use the live settings of another config from the next pair on; or a ConfigError."""
@@ -199,6 +213,7 @@ class Pipeline:
             seen, size_hw = self._scaler.seen, ir.shape[:2]
             coverage = np.ones(size_hw, np.float32) if seen is None else soft(seen)
         else:
+            self._doubts = _doubt_of(self._calibration, size_hw, (ir.shape[0], ir.shape[1]))
             ir, coverage = self._registration.apply(ir, size_hw, self._scaler.seen)
         rgb = np.zeros((*size_hw, 3), np.uint8) if rgb is None else rgb
         return RegisteredPair(rgb, ir, coverage)

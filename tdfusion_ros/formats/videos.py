@@ -21,6 +21,7 @@ from tdfusion_ros.core.overlay import tint
 from tdfusion_ros.core.pairing_policy import OTHER
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
+from tdfusion_ros.formats.image_files import SUFFIXES
 
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 START_NS = 10**18  # stamp of the first frame: written as stamps since 1970 are
@@ -37,6 +38,8 @@ class VideoFile:
         self.path, self.first_ns, self.ended = path, first_ns, False
         if not path.is_file():
             raise BagError(f'{path} is not a video: expected a file')
+        if path.suffix.lower() in SUFFIXES:
+            raise BagError(f'{path} is an image: name two videos, or two folders of images')
         video = cv2.VideoCapture(str(path))
         self.rate_hz = float(video.get(cv2.CAP_PROP_FPS))
         self.length = self.stated = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))

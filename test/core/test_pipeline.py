@@ -190,6 +190,25 @@ def test_smoothed_range_starts_again_when_time_jumps_back_or_after_a_stall(recor
     np.testing.assert_array_equal(ir_of(recorded, frame(COLD, 300)), first)
 
 
+@pytest.mark.parametrize(
+    ('ir_hw', 'calibration', 'is_doubted'),
+    [
+        ((64, 64), None, False),
+        ((120, 128), None, False),  # as 640x512 beside 640x480
+        ((64, 48), None, True),
+        ((48, 64), None, True),
+        ((48, 64), Homography(np.eye(3)), False),
+    ],
+)
+def test_images_of_other_proportions_are_doubted_without_a_calibration(
+    make, ir_hw, calibration, is_doubted
+):
+    pipeline = make(calibration=calibration)
+    ir = np.random.default_rng(0).integers(0, 255, ir_hw, np.uint8)
+    pipeline.process(BLACK, frame(ir))
+    assert ('run tdfusion calibrate' in pipeline.remarks.get('calibration', '')) == is_doubted
+
+
 @pytest.mark.parametrize('forget', [Pipeline.fresh, lambda p: p.reset() or p])
 def test_fresh_and_reset_forget_the_smoothed_range(recorded, make, forget):
     ir_of(recorded, frame(COLD + 150))

@@ -79,6 +79,7 @@ def test_frames_are_paired_by_time_and_a_time_offset_shifts_a_video(videos):
         ('text.mp4', b'no video', 'text.mp4 is not a video that OpenCV can decode'),
         ('cut.mp4', None, 'cut.mp4 is not a video that OpenCV can decode'),
         ('folder', '', 'folder is not a video: expected a file'),
+        ('0.png', b'', '0.png is an image: name two videos, or two folders of images'),
     ],
 )
 def test_what_is_no_video_is_named_in_one_line(videos, tmp_path, capfd, name, content, reason):
