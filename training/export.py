@@ -18,6 +18,7 @@ from torch import nn
 from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.backends.bundle import write_contract
+from tdfusion_ros.backends.torch_network import round_weights
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
@@ -93,7 +94,8 @@ def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]
 
 
 def write_weights(model: Perception, folder: Path) -> dict[str, float]:
-    """Write the weights and the graphs; return the largest differences from torch."""
+    """Round and write weights, and the graphs; return the largest differences from torch."""
+    round_weights(model)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     write_file(folder / 'weights.safetensors', save(state))
     graph.export_onnx(model, folder / GRAPH_FILE)

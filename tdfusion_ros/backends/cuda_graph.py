@@ -28,7 +28,9 @@ class CapturedStep:
         self._graph = torch.cuda.CUDAGraph()
         self._coverage: np.ndarray | None = None  # the one on the device, if it cannot change
         self._pinned = pinned = device.type == 'cuda'
-        with torch.inference_mode(), torch.cuda.stream(self._stream):
+        # TF32 has as few bits as half precision: what is float32 is so on purpose.
+        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with torch.inference_mode(), torch.cuda.stream(self._stream), exact:
             self._host_inputs = (
                 torch.zeros(*size_hw, 3, dtype=torch.uint8, pin_memory=pinned),
                 torch.zeros(*size_hw, pin_memory=pinned),

@@ -47,6 +47,21 @@ def test_each_size_is_captured_once_and_replayed(cuda, fake_cuda, noise):
 
 
 @pytest.mark.torch
+def test_what_is_float32_is_not_computed_in_tf32(cuda, noise, monkeypatch):
+    from torch.backends import cudnn
+
+    seen, step = [], cuda._model.forward
+    monkeypatch.setattr(
+        cuda._model, 'forward', lambda *a, **k: seen.append(cudnn.allow_tf32) or step(*a, **k)
+    )
+    before = cudnn.allow_tf32
+    cuda._capture(cuda._model, SIZE, cuda._device)
+    assert set(seen) == {False}
+    assert cudnn.allow_tf32 == before
+    assert cudnn.enabled
+
+
+@pytest.mark.torch
 def test_earlier_result_stays_right_after_the_next_run(cuda, shipped, noise):
     reference = open_backend('cpu', shipped)
     inputs = [noise(SIZE, seed) for seed in (0, 1)]

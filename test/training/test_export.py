@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 import torch
 
 from tdfusion_ros.backends.torch_network import load_network
+from tdfusion_ros.backends.torch_network import round_weights
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.config import FusionConfig
@@ -92,6 +93,14 @@ def test_exported_graphs_match_torch_at_sizes_they_were_not_exported_for(bundle,
     assert worst['fused_levels'] <= 1
     assert worst['boxes_px'] < 1e-2
     assert worst['scores'] < 1e-4
+
+
+def test_exported_weights_are_those_of_half_precision(bundle, contract):
+    model = perception.build_perception(contract['architecture'])
+    stored = load_file(bundle / 'weights.safetensors')
+    model.load_state_dict(stored)
+    round_weights(model)
+    assert all(value.equal(stored[name]) for name, value in model.state_dict().items())
 
 
 def test_bundle_has_the_contract_of_the_robot_and_no_path_of_a_machine(bundle, contract, root):
