@@ -150,9 +150,10 @@ def compose(
         half = _write_half(folder, fusion, detector)
         contract = write_contract(folder, fusion.contract.size_multiple, facts)
         write_file(folder / 'MODEL_CARD.md', _card(contract, detector, half))
+    masks = '; the masks of the fusion bundle are left out' if fusion.contract.mask_classes else ''
     return (
         f'{output}: {detector_path.name} is read as {detector.head.kind} with {len(names)} '
-        f'classes, input {detector.described()}; in half precision the graph {half}'
+        f'classes, input {detector.described()}; in half precision the graph {half}{masks}'
     )
 
 

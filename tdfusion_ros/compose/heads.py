@@ -25,6 +25,7 @@ from tdfusion_ros.compose.labeled import labeled_rows
 from tdfusion_ros.core.errors import ModelError
 
 STRIDES = (8, 16, 32)
+MANY = 0.9  # share of the boxes in an image without objects that no detector gives one class
 CELLS = """
     offset, log_side, objectness, classes = Split<axis = -1>(rows, columns)
     place = Add(offset, cells)
@@ -134,7 +135,14 @@ def queries(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     found = _parts(outputs, count)
     if found is None or not are_relative(found[1]):
         return None
-    activation = 'Identity' if are_scores(found[2]) else 'Sigmoid'
+    likely = found[2]
+    activation = 'Identity' if are_scores(likely) else 'Sigmoid'
+    if np.mean(likely[:, -1] > likely[:, :-1].max(1, initial=0)) > MANY:
+        raise ModelError(
+            f'nearly all boxes in a gray image are of the last of {count} classes: expected a '
+            'score for each class, got those of a softmax with a class "no object", as of DETR, '
+            'which is not understood'
+        )
     nodes = f'{found[0]}boxes = Mul(given, size)\nscores = {activation}(likely)\n'
     return Head('queries', nodes + to_corners(found[1]), size_of(size_hw) | columns_of(4, count))
 
@@ -165,7 +173,7 @@ def nanodet(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
         'bins': np.arange(bins, dtype=np.float32),
         'last': np.array([-1]),
         'strides': strides,
-        'centers': points * strides + (strides - 1) / 2,
+        'centers': (points + 0.5) * strides,  # get_single_level_center_point of its gfl_head.py
     }
     return Head('nanodet', body + SIDES, constants)
 

@@ -90,7 +90,7 @@ def decode_nanodet(*outputs, hw=HW):
     sides, boxes = np.float32([-1, -1, 1, 1]), []
     for stride, logits in zip((8, 16, 32), outputs[3:], strict=True):
         rows, columns = np.mgrid[: hw[0] // stride, : hw[1] // stride].reshape(2, -1)
-        centers = np.stack((columns, rows, columns, rows), 1) * stride + (stride - 1) / 2
+        centers = (np.stack((columns, rows, columns, rows), 1) + 0.5) * stride
         weights = np.exp(logits.reshape(-1, 4, 8))
         distances = (weights * np.arange(8)).sum(2) / weights.sum(2) * stride
         boxes.append(centers + sides * distances)

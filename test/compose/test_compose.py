@@ -226,6 +226,20 @@ def test_detector_that_is_not_understood_is_refused_with_its_shapes(name, tmp_pa
     assert re.search(message, error, re.DOTALL), error
 
 
+def test_softmax_with_a_class_for_no_object_is_refused(tmp_path, refusal):
+    kind = KINDS['RT-DETR, logits']
+    nodes = kind.nodes.replace('Identity(rest)', 'Add(rest, nothing)')
+    nodes = f'nothing = Constant<value = float[3] {{0, 0, 9}}>()\n{nodes}'
+    assert 'a softmax with' in refusal(make(replace(kind, nodes=nodes), tmp_path / 'their.onnx'))
+
+
+def test_command_says_that_it_leaves_masks_out(masked_bundle, tmp_path, capsys):
+    file = make(KINDS['yolov8'], tmp_path / 'their.onnx')
+    bundle = compose(file, tmp_path / 'mine', '--fusion', str(masked_bundle))
+    assert not bundle.contract.mask_classes
+    assert 'the masks of the fusion bundle are left out' in capsys.readouterr().out
+
+
 def test_each_kind_has_a_layout_and_stands_in_the_documentation():
     from tdfusion_ros.compose import heads
     from tdfusion_ros.compose.image_layout import LAYOUTS
