@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     add = view.add_argument
     add(
         'input',
+        nargs='?',
         type=Path,
         metavar='BAG',
         help='bag with results, or a result folder of tdfusion fuse',
@@ -56,7 +57,11 @@ def run(options: argparse.Namespace) -> int:
     from tdfusion_ros.tools.view.result_folder import camera_images
     from tdfusion_ros.tools.view.result_folder import ResultFolder
 
+    if options.input is None and options.inputs:  # view --inputs BAG RESULT
+        options.input = options.inputs.pop()
     path = options.input
+    if path is None:
+        raise ConfigError('name a bag with results, or a result folder of tdfusion fuse')
     if options.others:
         raise ConfigError(
             f'view reads one bag or folder of results, got {1 + len(options.others)}: first run '

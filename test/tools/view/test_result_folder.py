@@ -65,10 +65,11 @@ def test_a_folder_made_of_folders_claims_no_times(folders, tmp_path, make, capsy
 def test_the_inputs_of_a_folder_are_shown_with_its_results(folders, tmp_path, make, capsys):
     (folders[0] / 'alone.png').write_bytes(next(folders[0].iterdir()).read_bytes())
     fuse(*folders, '-o', tmp_path / 'out', '--skip-bad')
-    inputs = ['--inputs', *map(str, folders)]
+    inputs, html = ['--inputs', *map(str, folders)], tmp_path / 'report.html'
     assert f'view {tmp_path / "out"} {" ".join(inputs)}\n' in capsys.readouterr().out
-    html = tmp_path / 'report.html'
-    assert main(['view', str(tmp_path / 'out'), *inputs, '-o', str(html)]) == 0
+    orders = [str(tmp_path / 'out'), *inputs], [*inputs, str(tmp_path / 'out')]
+    for order in orders:
+        assert main(['view', *order, '-o', str(html), '--overwrite']) == 0
     page = make.page(html.read_text(encoding='utf-8'))
     assert '3 of 3 possible pairs fused' in page.text
     assert ' ms' not in page.text.split('Moments')[1]  # names are no times
@@ -103,6 +104,8 @@ def test_inputs_that_are_not_those_of_the_result_are_refused(folders, tmp_path, 
     fuse(*folders, '-o', tmp_path / 'out')
     for path in folders[0].iterdir():
         path.rename(path.with_name(f'other_{path.name}'))
+    assert main(['view']) == 1
+    assert 'name a bag with results' in capsys.readouterr().err
     assert main(['view', str(tmp_path / 'out'), '--inputs', *map(str, folders)]) == 1
     assert 'name the two folders or videos that were fused' in capsys.readouterr().err
 
