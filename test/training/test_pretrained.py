@@ -17,10 +17,13 @@ from tdfusion_ros.nets.detector import Detector  # noqa: E402
 from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
 from tdfusion_ros.nets.yolox import Yolox  # noqa: E402
 from tdfusion_ros.nets.yolox import YoloxConfig  # noqa: E402
+from training.checkpoint import load_run  # noqa: E402
 from training.checkpoint import save_run  # noqa: E402
 from training.config import DetectionTask  # noqa: E402
 from training.method import pretrained  # noqa: E402
+from training.method.task_networks import make_detector  # noqa: E402
 from training.method.tasks import blend_with_start  # noqa: E402
+from training.train import train  # noqa: E402
 
 RELEASED = Path(__file__).parents[3] / 'shared/pretrained/yolox_nano.onnx'
 needs_file = pytest.mark.skipif(not RELEASED.is_file(), reason='needs the released YOLOX-Nano')
@@ -141,3 +144,17 @@ def test_a_share_of_the_pretrained_weights_stays_in_the_trained_ones(file):
         blend_with_start(trained, config, OURS)
     for weight, before in zip(trained.parameters(), start.parameters(), strict=True):
         torch.testing.assert_close(weight, before + 0.75)
+
+
+@pytest.mark.parametrize(('source', 'stays'), [('rgb', True), ('early', False)])
+def test_the_convolution_of_gray_levels_stays_as_it_is_if_it_reads_what_it_was_trained_on(
+    file, short_run, samples, source, stays
+):
+    config = short_run('detection', steps=2, source=source, pretrained=file)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        network = make_detector(OURS, file, 3 if source == 'rgb' else 4)
+        train(config, samples)
+    trained, start = load_run(config.run).state_dict(), network.state_dict()
+    assert torch.equal(trained['stem.0.weight'], start['stem.0.weight']) == stays
+    assert not torch.equal(trained['stages.0.0.1.0.weight'], start['stages.0.0.1.0.weight'])

@@ -10,6 +10,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
+from tdfusion_ros.nets.yolox import Yolox
 from training.checkpoint import load_fusion
 from training.config import DetectionTask
 from training.config import DownstreamTask
@@ -96,6 +97,10 @@ def downstream_training(config: DownstreamTask, device: torch.device) -> Trainin
     else:
         name, classes = 'detector', box_classes(config)
         network = make_detector(classes, config.pretrained, inputs)
+        if config.pretrained and isinstance(network, Yolox) and not early:
+            # Its weights are for 255 gray levels, so the same step of AdamW changes its output
+            # 255 times as much: it would soon destroy what all later layers rely on.
+            network.stem.requires_grad_(False)
     network = network.to(device)
     if config.compile:
         network.compile(dynamic=False)  # all batches have one shape
