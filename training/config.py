@@ -120,6 +120,7 @@ class FusionNetworkTask(TrainConfig):
     fusion_scale: int = setting(
         2, 'Resolution of the hidden layers of fusion_rt: 1/2 or 1/4.', choices=(2, 4)
     )
+    fusion_steady: bool = setting(False, 'Compare details of fusion_rt by cell: less flicker.')
     gradient_weight: float = setting(1.0, 'Weight of the gradient term of the loss.')
 
 

@@ -21,6 +21,8 @@ class FusionRTConfig:
     """Number of convolutions, including the first one and the head."""
     scale: int = 2
     """Side of a cell, the pixel of the hidden layers, in pixels of the image: 2 or 4."""
+    steady: bool = False
+    """Whether the strength of details is that of their cell, and not that of each pixel."""
 
 
 MOMENTS = 5  # number of columns of moments()
@@ -75,6 +77,11 @@ class FusionRT(nn.Module):
     So the stronger detail counts, without the hard switch between sources that makes video
     flicker where both are noise; and details far below ``noise`` are left out. The gains ``g_y``
     and ``g_ir`` are limited, because a gain above 1 amplifies noise too.
+
+    With ``steady`` the strengths are the means over a cell, ``v_y`` and ``v_ir``, so that video
+    changes less where edges of one camera pass through those of the other:
+
+        details = (g_y * v_y * d_y + g_ir * v_ir * d_ir) / (v_y + v_ir + noise**2)
 
     All maps depend on the pixels up to about 25 to each side, and, through a branch on cells of 32
     pixels, on the wider surroundings: whether a person stands before something colder, whether a
@@ -152,7 +159,7 @@ class FusionRT(nn.Module):
             seen = coverage.ceil()  # the border is soft in the blend, and hard in what is read
             sources, middle = sources * seen, 0.5 * seen
             seen_cells = functional.avg_pool2d(seen, self.config.scale)
-        x = sources - middle  # 0 outside, as beyond the border of the image
+        x = centered = sources - middle  # 0 outside, as beyond the border of the image
         for convolution in self.body:
             x = functional.relu(convolution(x))
         cells = functional.avg_pool2d(sources, self.config.scale)
@@ -161,13 +168,36 @@ class FusionRT(nn.Module):
             around = around / _surrounding(seen_cells, 3).clamp(min=NOTHING)
             cells = cells / seen_cells.clamp(min=NOTHING)
         weights = self._logits(x, cells, seen_cells).sigmoid()
-        weight_ir, weight_luma, offset, *gains = weights.split(1, 1)
+        weight_ir, weight_luma, offset, gains = weights.split((1, 1, 1, 2), 1)
+        if self.config.steady:
+            gains = gains * self._shares(centered, cells, around, seen_cells)
         luma_around, ir_around = around.split(1, 1)
         base = weight_ir * ir_around + weight_luma * luma_around + (offset - 0.5)
         if seen_cells is not None:
             base = base - self._excess((base - luma_around) * seen_cells, seen_cells)
-        maps = torch.cat((base, *(LARGEST_GAIN * gain for gain in gains), around), 1)
+        maps = torch.cat((base, LARGEST_GAIN * gains, around), 1)
         return functional.pad(maps, (1, 1, 1, 1), mode='replicate').split(1, 1)
+
+    def _shares(
+        self, centered: Tensor, cells: Tensor, around: Tensor, seen_cells: Tensor | None
+    ) -> Tensor:
+        """
+        Return the share of each source in the strength of the details of a cell, (B, 2, h, w).
+
+        :param centered: the sources minus 1/2, so that half precision keeps small differences.
+        """
+        squares = functional.avg_pool2d(centered.square(), self.config.scale)
+        if seen_cells is not None:
+            squares = squares / seen_cells.clamp(min=NOTHING)
+        within = (squares - (cells - 0.5).square()).clamp(min=0.0)
+        strength = within + (cells - around).square()
+        if seen_cells is not None:
+            strength = strength * seen_cells.ceil()
+        return strength / (strength.sum(1, keepdim=True) + self._floor())
+
+    def _floor(self) -> Tensor:
+        """Return the strength of noise: flat surroundings have no details."""
+        return (self.noise * self.noise).clamp(min=NOTHING)
 
     def _logits(self, x: Tensor, cells: Tensor, seen_cells: Tensor | None) -> Tensor:
         """Return the maps before the sigmoid: the sum of the local, the wide and the scene's."""
@@ -217,10 +247,12 @@ class FusionRT(nn.Module):
             functional.conv2d(source, self.pixels, stride=scale) + self._pixels_of(around, -1.0)
             for source, around in ((luma, luma_around), (ir, ir_around))
         )
+        if self.config.steady:
+            mixed = base + gain_luma * detail_luma + gain_ir * detail_ir
+            return functional.pixel_shuffle(mixed, scale)
         power_luma, power_ir = detail_luma * detail_luma, detail_ir * detail_ir
         details = gain_luma * power_luma * detail_luma + gain_ir * power_ir * detail_ir
-        floor = (self.noise * self.noise).clamp(min=NOTHING)  # flat surroundings have no details
-        mixed = base + details / (power_luma + power_ir + floor)
+        mixed = base + details / (power_luma + power_ir + self._floor())
         return functional.pixel_shuffle(mixed, scale)
 
     def covered(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:

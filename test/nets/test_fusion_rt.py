@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,10 @@ def constant(*bias, scale=2):
     for values in network.scene[-1].parameters():
         torch.nn.init.zeros_(values)
     return network
+
+
+def steady(**size):
+    return FusionRT(FusionRTConfig(**size, steady=True))
 
 
 def test_fused_luma_keeps_range_and_shape():
@@ -108,10 +114,27 @@ def test_constant_image_has_no_detail_even_at_the_border():
     assert constant(-100.0, -100.0, 0.0, 100.0, 100.0).mix(image, image).abs().max() < 1e-6
 
 
-def details(y, ir):
+def details(y, ir, steady=False):
     """Return the details that a network with a gain of 1 takes from two sources."""
     one = float(torch.tensor(1 / LARGEST_GAIN).logit())
-    return constant(-100.0, -100.0, 0.0, one, one).mix(y, ir)
+    network = constant(-100.0, -100.0, 0.0, one, one)
+    network.config = replace(network.config, steady=steady)
+    return network.mix(y, ir)
+
+
+def test_steady_details_are_shared_by_the_strength_of_cells_and_not_of_pixels():
+    """Luma has the pattern of a checkerboard and infrared of stripes, twice and once as strong."""
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing='ij')
+    y = 0.5 + 0.2 * (1.0 - 2.0 * (rows + columns).remainder(2))[None, None]
+    ir = 0.5 + 0.1 * (1.0 - 2.0 * columns.remainder(2).expand(64, 64))[None, None]
+    expected = (4 * (y - 0.5) + ir - 0.5) / 5
+    found = details(y, ir, steady=True)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+    assert (details(y, ir) - expected).abs().max() < 1e-3  # equal where all pixels are alike
+    y[..., ::2, :] = 0.5
+    pixels = details(y, ir)[..., 8:-8:2, 8:-8]
+    assert (pixels - (ir - 0.5)[..., 8:-8:2, 8:-8]).abs().max() < 2e-3
+    assert details(y, ir, steady=True)[..., 8:-8:2, 8:-8].abs().max() < 0.04  # 1/3 of infrared
 
 
 def test_detail_is_the_difference_from_surrounding_cells_in_the_source_where_it_is_larger():
@@ -134,9 +157,10 @@ def test_detail_changes_little_where_a_little_noise_changes_which_source_is_stro
     assert change < 2 * noise.abs().mean()
 
 
-def test_details_far_below_noise_are_left_out():
+@pytest.mark.parametrize('steady', [False, True])
+def test_details_far_below_noise_are_left_out(steady):
     weak = 0.5 + 0.001 * torch.randn(2, 1, 1, 64, 64)
-    assert details(*weak).std() < 0.1 * weak.std()
+    assert details(*weak, steady).std() < 0.1 * weak.std()
 
 
 def test_recolor_equals_replacing_y_in_opencvs_ycrcb():
@@ -149,7 +173,7 @@ def test_recolor_equals_replacing_y_in_opencvs_ycrcb():
     torch.testing.assert_close(recolor(rgb, fused)[0], expected, atol=2e-3, rtol=0)
 
 
-@pytest.fixture(params=[FusionRT, FusionPaper])
+@pytest.fixture(params=[FusionRT, steady, FusionPaper])
 def trained(request):
     """Return a network whose parts all matter, as after training."""
     torch.manual_seed(0)
@@ -184,6 +208,8 @@ def test_outside_of_the_thermal_view_fused_is_luma(trained, view):
     assert not torch.equal(trained(y, ir, view)[view == 1], y[view == 1])
     nothing = torch.zeros_like(view)
     assert torch.equal(trained(y, ir, nothing), y)
+    assert trained.covered(y, ir, nothing).isfinite().all()
+    assert trained.covered(y, ir, nothing).isfinite().all()
 
 
 @torch.no_grad()
@@ -194,14 +220,15 @@ def test_full_coverage_equals_no_coverage(trained):
 
 
 @torch.no_grad()
-def test_edge_of_the_thermal_view_acts_as_the_edge_of_an_image():
+@pytest.mark.parametrize('make', [lambda **size: FusionRT(FusionRTConfig(**size)), steady])
+def test_edge_of_the_thermal_view_acts_as_the_edge_of_an_image(make):
     """
     Within a view of whole cells, all maps except the base equal the cut-out's, up to the border.
 
     The base is not: toward the border it takes the mean change of brightness back.
     """
     torch.manual_seed(0)
-    network = FusionRT(FusionRTConfig(width=16, depth=2, scale=4)).eval()
+    network = make(width=16, depth=2, scale=4).eval()
     y, ir = torch.rand(2, 1, 1, 96, 128)
     view = torch.zeros_like(y)
     view[..., 16:80, 32:96] = 1

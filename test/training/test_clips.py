@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.nets.fusion_rt import FusionRT
+from training.checkpoint import load_fusion
 from training.checkpoint import save_run
 from training.clips import main
 from training.data.clips import open_clips
@@ -81,6 +83,16 @@ def test_clips_of_gray_rgb_and_of_16_bits_are_measured():
     ]
     table, _ = video.measure_clip(pairs, {}, {})
     assert (table['rgb']['mean change'], table['ir']['mean change']) == (4, 0)
+
+
+def test_details_that_are_compared_by_cell_change_less_in_a_real_clip(tmp_path, demo_pairs):
+    fusion = load_fusion(find_bundle('msrs_rt'))
+    for steady in (False, True):
+        fusion.config = replace(fusion.config, steady=steady)
+        save_run(tmp_path / str(steady), fusion, {})
+    fusers = {name: video.run_pair_fuser(str(tmp_path / name)) for name in ('False', 'True')}
+    changes = video.measure_clip(demo_pairs[:4], fusers, {})[0]
+    assert changes['True']['mean change'] < 0.98 * changes['False']['mean change']
 
 
 def test_a_clip_of_one_frame_is_refused():

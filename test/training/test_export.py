@@ -61,7 +61,7 @@ def root(tmp_path_factory, write_into):
         files |= {f'rgb/{name}.png': rgb, f'ir/{name}.png': rgb[::-1, :, 0]}
         files[f'labels/{name}.txt'] = f'{i} 0.5 0.5 0.25 0.5'
     write_into(root / 'mine', files)
-    save(root / 'fusion', FusionRT(FusionRTConfig(width=8, depth=2)))
+    save(root / 'fusion', FusionRT(FusionRTConfig(width=8, depth=2, steady=True)))
     for name, source in (('detector', 'fused'), ('of_ir', 'ir'), ('of_both', 'early')):
         inputs = 2 if source == 'early' else 3
         detector = Detector(DetectorConfig(classes=6, inputs=inputs, **TINY))

@@ -7,6 +7,8 @@ from safetensors.torch import load_file
 import torch
 
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from tdfusion_ros.nets.segmenter import Segmenter
 from tdfusion_ros.nets.segmenter import SegmenterConfig
 from training.checkpoint import save_run
@@ -19,6 +21,7 @@ from training.method.fusion import fusion_training
 from training.method.losses import pair_of
 from training.method.losses import sources_of
 from training.method.task_networks import make_detector
+from training.method.tasks import make_fusion
 
 CLASSES = ('person', 'bicycle', 'car')
 
@@ -87,6 +90,15 @@ def test_each_fixed_loss_trains_a_network_toward_it(config, batch, name):
     training = fusion_training(config, torch.device('cpu'))
     losses = [training.step(step, batch, [])['loss'].item() for step in range(20)]
     assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize('asked', [False, True])
+def test_a_network_that_goes_on_compares_details_by_cell_if_it_is_asked_to(
+    config, tmp_path, asked
+):
+    save_run(tmp_path / 'before', FusionRT(FusionRTConfig(width=4, depth=2)), {})
+    config = replace(config, fusion=str(tmp_path / 'before'), fusion_steady=asked)
+    assert make_fusion(config).config.steady is asked
 
 
 def test_a_darker_place_costs_more_than_as_much_noise(config):

@@ -1,5 +1,6 @@
 """The tasks with one network in training, other than fusion: imitation and downstream."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,6 +45,8 @@ def make_fusion(config: FusionNetworkTask) -> nn.Module:
     else:
         size = (config.fusion_width, config.fusion_depth, config.fusion_scale)
         network = FusionRT(FusionRTConfig(*size))
+    if config.fusion_steady and isinstance(network, FusionRT):
+        network.config = replace(network.config, steady=True)
     return channels_last(network.train())
 
 
