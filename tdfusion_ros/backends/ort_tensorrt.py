@@ -76,7 +76,8 @@ class CudaEngine(SessionEngine):
         except ImportError as error:
             raise ConfigError(f'{CUDA_NEEDS} ({error})') from None
         if CUDA_PROVIDER not in onnxruntime.get_available_providers():
-            raise ConfigError(f'{CUDA_NEEDS}; onnxruntime {onnxruntime.__version__} is without')
+            found = f'onnxruntime {onnxruntime.__version__} is built without CUDA'
+            raise ConfigError(f'{CUDA_NEEDS}; {found}')
         super().__init__(gpu_session(graph, CUDA_PROVIDER, {}))
         self.engine = f'ONNX Runtime {onnxruntime.__version__} with CUDA'
 
