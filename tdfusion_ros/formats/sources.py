@@ -104,10 +104,12 @@ class BagSource:
             except FrameError as error:
                 self._refuse(f'{stream}.{error.cause}', error)
             except BagError as error:
-                self._refuse(f'{stream}.damaged', error)
+                self._refuse(f'{stream}.unreadable', error)
                 if topic in streams:
                     with suppress(struct.error, IndexError):  # it may end before its stamp
-                        self.counts.see(stream, messages.cdr_stamp_ns(data), f'{stream}.damaged')
+                        self.counts.see(
+                            stream, messages.cdr_stamp_ns(data), f'{stream}.unreadable'
+                        )
             else:
                 yield from self._synchronizer.push(stream, frame)
         yield from self._synchronizer.finish()
@@ -152,7 +154,8 @@ class FolderSource:
         alone = sorted(self._files['rgb'].keys() ^ self._files['ir'].keys())
         for stem in alone:
             folder = ir if stem in self._files['rgb'] else rgb
-            self.skipped[stem] = f'no image of this stem in {folder}'
+            self.skipped[stem] = f"'{stem}' has no image of the same stem in {folder}"
+            self.errors.setdefault('no_partner', self.skipped[stem])
         if alone and not (skip_bad and self._stems):
             folder = rgb if alone[0] in self._files['rgb'] else ir
             rename = '; name both files of a pair alike, except for the suffix'

@@ -149,7 +149,10 @@ def _open_sink(
 
 def _check_output(options: argparse.Namespace) -> None:
     """Raise OutputError if the output is there and may not be replaced."""
-    path = options.output
+    path, inputs = options.output, [one.resolve() for one in options.input]
+    for given, folder in zip(options.input, inputs, strict=True):
+        if folder in path.resolve().parents:
+            raise OutputError(f'{path} is inside the input {given}: name a path outside of it')
     if not path.exists():
         return
     if not options.overwrite:
@@ -161,7 +164,6 @@ def _check_output(options: argparse.Namespace) -> None:
         or (path / DETECTIONS).is_file()
         or (bag.is_file() and '/fused/image_raw' in bag.read_text(errors='replace'))
     )
-    inputs = [one.resolve() for one in options.input]
     holds_input = any(path.resolve() in (one, *one.parents) for one in inputs)
     if holds_input or not (is_result or (path.is_dir() and not any(path.iterdir()))):
         raise OutputError(f'{path} is no result of tdfusion fuse, so it is not replaced')
@@ -178,13 +180,15 @@ def _print_summary(
         f'possible: {counted(source.counts.possible, "pair")}, {modes["fused"]} fused, '
         f'{source.counts.lost.total()} lost' + (f' ({lost})' if lost else '')
     )
+    if not modes:  # what follows is in the error
+        return
     for cause, message in sorted(source.errors.items()):
         print(f'first {cause}: {message}')
-    for stem, why in list(source.skipped.items())[:MAX_LISTED]:
-        print(f'skipped {stem}: {why}')
-    if len(source.skipped) > MAX_LISTED:
-        print(f'skipped {len(source.skipped) - MAX_LISTED} more: see {output / SKIPPED}')
-    for remark in source.remarks() if modes else ():  # else they are in the error
+    if source.skipped:
+        names = list(source.skipped)
+        names[MAX_LISTED:] = ['...'] * (len(names) > MAX_LISTED)
+        print(f'skipped {", ".join(names)}: the reasons are in {output / SKIPPED}')
+    for remark in source.remarks():
         print(remark)
     for mode, number in sorted(modes.items()):
         if mode != 'fused':

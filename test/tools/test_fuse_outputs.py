@@ -37,9 +37,13 @@ def test_images_that_cannot_be_used_are_skipped_on_request_and_listed(
     assert skipped.keys() == {alone, cut}
     assert len(json.loads((out / 'detections.json').read_text())) == 1
     text = capsys.readouterr().out
-    assert f'skipped {alone}: no image of this stem in {rgb}' in text
-    assert f'skipped {cut}: {ir / cut}.png is not an image' in text
+    assert f"first no_partner: '{alone}' has no image of the same stem in {rgb}" in text
+    assert f'first ir.unreadable: {ir / cut}.png is not an image' in text
+    assert f'skipped {alone}, {cut}: the reasons are in {out / "skipped.json"}' in text
     assert 'possible: 2 pairs, 1 fused, 1 lost (1 ir.unreadable)' in text
+    page = tmp_path / 'page.html'
+    assert main(['view', str(out), '--inputs', str(rgb), str(ir), '-o', str(page)]) == 0
+    assert '2 = 1 fused + 1 lost (1 ir.unreadable)' in page.read_text()
 
 
 def test_a_result_that_is_not_complete_says_so_and_ends_with_status_1(
@@ -70,6 +74,18 @@ def test_only_a_result_is_replaced_and_only_on_request(folders, tmp_path, capsys
         path.write_bytes(b'no image')
     assert fuse(*folders, '-o', out, '--overwrite') == 1
     assert (out / 'detections.json').exists()  # a run without a result replaces nothing
+    said, error = capsys.readouterr()
+    assert 'dropped: 3 rgb.unreadable' in said
+    assert (said + error).count('is not an image') == 1
+    assert str(min(folders[0].iterdir())) in error
+
+
+@pytest.mark.parametrize('number', [0, 1])
+def test_a_result_is_not_written_into_an_input(folders, capsys, number):
+    out = folders[number] / 'new' / 'out'
+    assert fuse(*folders, '-o', out) == 1
+    assert f'{out} is inside the input {folders[number]}: name' in capsys.readouterr().err
+    assert not out.parent.exists()
 
 
 @pytest.mark.parametrize('command', ['view', 'calibrate', 'bench'])

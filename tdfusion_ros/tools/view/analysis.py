@@ -142,7 +142,7 @@ def causes_of_loss(source: Recording, rgb: RgbImages) -> Counter[str]:
             except FrameError as error:
                 cause = f'{role}.{error.cause}'
             except BagError:
-                cause = f'{role}.damaged'
+                cause = f'{role}.unreadable'
         found[cause] += 1
     return found
 
