@@ -53,16 +53,29 @@ class VideoFile:
         if not 0 < self.rate_hz <= 1000:
             raise BagError(f'{path} states {self.rate_hz:g} frames a second, expected 1 to 1000')
         height, width = image.shape[:2]
-        self.text = f'{path} ({self.stated} frames of {width}x{height}, {self.rate_hz:g} Hz)'
+        self.text = (
+            f'{path} ({self.stated or "?"} frames of {width}x{height}, {self.rate_hz:g} Hz)'
+        )
 
     def time_ns(self, index: int) -> int:
         """Return the stamp of a frame [ns]."""
         return self.first_ns + round(index * 1e9 / self.rate_hz)
 
+    def count(self) -> int:
+        """Return the number of frames, counted where the file does not state it."""
+        if not self.length:
+            video = cv2.VideoCapture(str(self.path))
+            while video.grab():
+                self.length += 1
+        return self.length
+
     def pixels(self, index: int) -> np.ndarray:
         """Return one frame, (H, W, 3) uint8 RGB; BagError if the file ends before it."""
         video = cv2.VideoCapture(str(self.path))
-        video.set(cv2.CAP_PROP_POS_FRAMES, index)
+        if self.stated:
+            video.set(cv2.CAP_PROP_POS_FRAMES, index)
+        for _ in range(0 if self.stated else index):  # OpenCV cannot seek there
+            video.grab()
         readable, image = video.read()
         video.release()
         if not readable:

@@ -6,8 +6,10 @@ import pytest
 
 from tdfusion_ros.cli import main
 from tdfusion_ros.core.config import from_mapping
+from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.formats.videos import VideoFile
 from tdfusion_ros.formats.videos import VideoSource
+from tdfusion_ros.tools.view.result_folder import camera_images
 
 SIZE_WH = 320, 256
 
@@ -71,6 +73,15 @@ def test_frames_are_paired_by_time_and_a_time_offset_shifts_a_video(videos):
     assert skews_ms(ir_time_offset_ms=250.0) == [('fused', 0)] * 3
     assert skews_ms(ir_time_offset_ms=-170.0) == [('fused', -3)] * 2
     assert skews_ms(ir_time_offset_ms=40.0, max_skew_ms=30.0) == []
+
+
+def test_frames_of_a_video_that_states_no_count_are_counted_and_shown(tmp_path):
+    path = tmp_path / 'camera.mjpeg'  # JPEGs one after another
+    images = [np.full((64, 96, 3), 20 * number, np.uint8) for number in range(10)]
+    path.write_bytes(b''.join(cv2.imencode('.jpg', image)[1].tobytes() for image in images))
+    assert VideoFile(path).stated == 0
+    shown = camera_images((path, path), SyncConfig())['/ir/image_raw']
+    assert [round(read().mean() / 20) for read in shown.values()] == list(range(10))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def camera_images(paths: Sequence[Path], sync: SyncConfig) -> dict[str, Images]:
     first_ns = START_NS + sync.offsets_ns['rgb']
     videos = [VideoFile(path, first_ns) for path in paths]
     return {
-        topic: {f'{v.time_ns(k):019d}': partial(v.pixels, k) for k in range(v.length)}
+        topic: {f'{v.time_ns(k):019d}': partial(v.pixels, k) for k in range(v.count())}
         for topic, v in zip(topics, videos, strict=True)
     }
 
