@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 import torch
 from torch.nn import functional
 
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
@@ -120,6 +121,8 @@ def test_masks_start_from_the_detector_of_a_bundle_and_know_its_origin(
     for name, value in found.items():
         assert name.startswith('head.') or torch.equal(value, weights[f'detector.{name}'])
     assert 'trained on COCO' in origins(config)['pretrained']
+    with pytest.raises(ConfigError, match='reads 3 channels, so it does not fit source=early'):
+        downstream_training(replace(config, source='early'), torch.device('cpu'))
     config = replace(config, pretrained=fusion)
     with pytest.raises(FusionError, match='FusionRT, not a detector'):
         downstream_training(config, torch.device('cpu'))

@@ -104,10 +104,15 @@ def downstream_training(config: DownstreamTask, device: torch.device) -> Trainin
             # Its weights are for 255 gray levels, so the same step of AdamW changes its output
             # 255 times as much: it would soon destroy what all later layers rely on.
             network.stem.requires_grad_(False)
+    inputs = network.config.inputs
+    if early != (inputs in (2, 4)):
+        raise ConfigError(
+            f'{config.pretrained} reads {inputs} channels, so it does not fit source='
+            f'{config.source}: early needs 2 (luma and ir) or 4 (rgb and ir), other sources 1 or 3'
+        )
     network = network.to(device)
     if config.compile:
         network.compile(dynamic=False)  # all batches have one shape
-    inputs = network.config.inputs
     optimizer = make_optimizer(network, config.lr, config.weight_decay)
     fusion = frozen_fusion(config.fusion, device) if config.source == 'fused' else None
 
