@@ -39,12 +39,13 @@ def make_report(bag: Path, result: Path, status: dict[str, str]) -> dict[str, An
     with BagReader(result) as reader, BagReader(bag) as inputs:
         published = min(reader.count('/fused/image_raw'), reader.count('/detections'))
         rig = find_rig(reader.topics())
-        results = read_recording(reader, rig).times('fused')
+        recorded = read_recording(reader, rig)
+        results = recorded.times('fused')
         cameras = find_cameras(inputs.topics(), rig.namespace)
         source = read_recording(inputs, replace(rig, topics=cameras))
         rgb, ir = source.times('rgb'), source.times('ir')
         images = classify_rgb_images(rgb, ir, results, SyncConfig(), ())
-        lost = causes_of_loss(source, images) if images else Counter()
+        lost = causes_of_loss(source, images, recorded.node) if images else Counter()
     return {
         'pairs_possible': int(images.fused.sum() + images.lost.sum()) if images else 0,
         'pairs_published': published,

@@ -111,7 +111,7 @@ def main() -> int:
     with BagReader(result) as bag, BagReader(options.bag) as inputs:
         write_file(page, render_report(bag, inputs))
     print(f'\n{text}\n\nLook at {page} and {sheet}')
-    busy = report['dropped'].get('busy', 0)
+    busy = report['pairs_lost'].get('busy', 0)
     if busy:
         print(
             f'{busy} busy: each of these pairs arrived during another one; the node fuses the '

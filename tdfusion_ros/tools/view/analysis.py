@@ -17,6 +17,7 @@ from tdfusion_ros.core.pair_counts import unpaired
 from tdfusion_ros.core.stamps import nearest_ns
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.formats.temperature_messages import NAMES
+from tdfusion_ros.tools.view.recording import NodeStatus
 from tdfusion_ros.tools.view.recording import Recording
 from tdfusion_ros.tools.view.recording import TopicTimes
 
@@ -130,8 +131,12 @@ def _used(stamps_ns: Iterable[int], used_ns: Iterable[int]) -> np.ndarray:
     return np.array(found, bool)
 
 
-def causes_of_loss(source: Recording, rgb: RgbImages) -> Counter[str]:
-    """Return why pairs were lost, by cause; of more than MAX_EXAMINED only the first."""
+def causes_of_loss(source: Recording, rgb: RgbImages, node: NodeStatus) -> Counter[str]:
+    """
+    Return why pairs were lost, by cause; of more than MAX_EXAMINED only the first.
+
+    Where the images say nothing, as where the node was busy, the counts of the node do.
+    """
     found: Counter[str] = Counter()
     stalled = set(rgb.stamps_ns[rgb.single].tolist())
     for stamps in rgb.lost_ns[:MAX_EXAMINED].tolist():
@@ -144,7 +149,10 @@ def causes_of_loss(source: Recording, rgb: RgbImages) -> Counter[str]:
             except BagError:
                 cause = f'{role}.unreadable'
         found[cause] += 1
-    return found
+    for cause in sorted(node.lost.keys() - found.keys()):
+        found[cause] = min(node.lost[cause], found['no result'])
+        found['no result'] -= found[cause]
+    return +found
 
 
 def measure_skew(rgb: TopicTimes, ir: TopicTimes, results: TopicTimes) -> Samples | None:

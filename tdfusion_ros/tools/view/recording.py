@@ -68,16 +68,27 @@ class NodeStatus:
     """
     Diagnostics of the node.
 
-    :param drops: by cause, how far the counter rose within the bag, and its last value.
+    :param counts: by name, how far a counter of drops rose within the bag, and its last value.
     :param warnings: how often each warning came, numbers in it replaced by an ellipsis.
     :param latencies: of each message that has them: when it was recorded [ns], p50, p95 [ms].
     """
 
     messages: int = 0
-    drops: dict[str, tuple[float, float]] = field(default_factory=dict)
+    counts: dict[str, tuple[float, float]] = field(default_factory=dict)
     warnings: Counter[str] = field(default_factory=Counter)
     backend: str = ''
     latencies: list[tuple[int, float, float]] = field(default_factory=list)
+
+    @property
+    def drops(self) -> dict[str, tuple[float, float]]:
+        """Return the counts of dropped frames and pairs."""
+        return {key: n for key, n in self.counts.items() if not key.startswith('lost.')}
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Return by cause how many possible pairs were lost within the bag."""
+        found = self.counts.items()
+        return {k.removeprefix('lost.'): round(n) for k, (n, _) in found if k.startswith('lost.')}
 
     def add(self, time_ns: int, statuses: Iterable[Any], namespace: str) -> None:
         """Add the diagnostic_msgs/DiagnosticStatus of one message; skip other programs' ones."""
@@ -92,14 +103,14 @@ class NodeStatus:
         p50, p95 = _number(values, 'latency_ms_p50'), _number(values, 'latency_ms_p95')
         if math.isfinite(p50) and math.isfinite(p95):
             self.latencies.append((time_ns, p50, p95))
-        for key in {*self.drops, *values}:
-            if key.startswith(('dropped.', 'exceptions')):
+        for key in {*self.counts, *values}:
+            if key.startswith(('dropped.', 'lost.', 'exceptions')):
                 count = _number(values, key)
                 count = count if math.isfinite(count) else 0.0  # a cause appears when it happens
                 # What was counted before the bag began is not in the rise.
-                rise, last = self.drops.get(key, (0.0, 0.0 if self.messages else count))
+                rise, last = self.counts.get(key, (0.0, 0.0 if self.messages else count))
                 # A counter that falls was reset to zero by a restart.
-                self.drops[key] = rise + (count - last if count >= last else count), count
+                self.counts[key] = rise + (count - last if count >= last else count), count
         self.messages += 1
 
 

@@ -140,7 +140,7 @@ def _figures(result: Recording, source: Recording, sync: SyncConfig) -> dict[str
         'results': results,
         'offline': analysis.is_offline(results),
         'rgb': rgb,
-        'causes': analysis.causes_of_loss(source, rgb) if rgb else {},
+        'causes': analysis.causes_of_loss(source, rgb, result.node) if rgb else {},
         'skew': skew,
         'latency': latency,
         'node_latency': node_latency,

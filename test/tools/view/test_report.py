@@ -155,6 +155,18 @@ def test_drop_counters_are_reported_as_rise_and_total_across_a_restart(view, mak
     }
 
 
+def test_a_pair_that_nothing_else_explains_is_lost_by_the_cause_that_the_node_counts(view, make):
+    records = []
+    for n in range(6):
+        at = make.begin_ns + n * 100 * MS
+        records += [(topic, at, make.image(at)) for topic in (RGB, IR, *(FUSED,) * (n % 3 != 1))]
+        lost = {'lost.busy': max(0, n - 4), 'dropped.busy': max(0, n - 4), 'lost.rate': 0}
+        records.append(('/diagnostics', at, make.status(at, lost)))
+    page = view(records)
+    assert '6 = 4 fused + 2 lost (1 busy, 1 no result)' in page.text
+    assert list(page.table('dropped, by cause')) == ['busy']
+
+
 def test_all_statuses_of_the_node_in_a_message_are_merged(view, make):
     at = make.begin_ns
     whole = make.status(at, {'rgb': 7, 'backend': 'cpu'})
