@@ -5,6 +5,7 @@ import pytest
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bag_topics import find_image_topics
 from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
+from tdfusion_ros.tools.view.rig_topics import find_cameras
 
 IMAGE, COMPRESSED = IMAGE_TYPES
 
@@ -14,6 +15,8 @@ def find(topics, rgb='', ir='', counts=None):
     types = {t: COMPRESSED if t.endswith('compressed') else IMAGE for t in topics.split()}
     counts = dict.fromkeys(types, 5) | (counts or {})
     found = find_image_topics(types, counts, {'rgb': rgb, 'ir': ir})
+    if all(counts.values()):  # view reads what fuse has read
+        assert find_cameras(types, '', rgb=rgb, ir=ir) == found
     return found['rgb'], found['ir']
 
 

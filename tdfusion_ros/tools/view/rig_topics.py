@@ -63,19 +63,29 @@ def find_rig(
 def find_cameras(
     types: Mapping[str, str], namespace: str, *, rgb: str = '', ir: str = ''
 ) -> dict[str, str]:
-    """Return the image topics by stream, the rig's first; BagError for a wrong name."""
+    """
+    Return the image topics by stream; BagError for a wrong name, or for several cameras.
+
+    Of several, those beside a named one count, else those of the namespace, else of the only rig.
+    """
     images = image_topics(types)
+    known = {stream: cameras_by_namespace(images, stream) for stream in ('rgb', 'ir')}
+    both = known['rgb'].keys() & known['ir'].keys()
+    if len(both) == 1 and namespace not in (*known['rgb'], *known['ir']):
+        (namespace,) = both
+    for stream, topic in (('ir', ir), ('rgb', rgb)):
+        namespace = next(iter(cameras_by_namespace([topic], stream)), namespace)
     if rgb and rgb == ir:
         raise BagError(f'one topic for both cameras, {rgb}: name that of ir with --ir-topic')
     found = {}
     for stream, wanted in (('rgb', rgb), ('ir', ir)):
         if wanted and wanted not in images:
-            known = ', '.join(images) or 'none'
-            raise BagError(f'no image topic {wanted}; the image topics are {known}')
-        by_namespace = cameras_by_namespace(images, stream)
+            others = ', '.join(images) or 'none'
+            raise BagError(f'no image topic {wanted}; the image topics are {others}')
+        by_namespace = known[stream]
         topic = wanted or by_namespace.get(namespace, '')
         if not topic and len(by_namespace) > 1:
-            known = ', '.join(by_namespace.values())
-            raise BagError(f'several {stream} cameras: {known}; name one with --{stream}-topic')
+            others = ', '.join(by_namespace.values())
+            raise BagError(f'several {stream} cameras: {others}; name one with --{stream}-topic')
         found[stream] = topic or next(iter(by_namespace.values()), '')
     return {stream: topic for stream, topic in found.items() if topic}
