@@ -53,9 +53,8 @@ class VideoFile:
         if not 0 < self.rate_hz <= 1000:
             raise BagError(f'{path} states {self.rate_hz:g} frames a second, expected 1 to 1000')
         height, width = image.shape[:2]
-        self.text = (
-            f'{path} ({self.stated or "?"} frames of {width}x{height}, {self.rate_hz:g} Hz)'
-        )
+        count = self.stated or 'an unstated number of'
+        self.text = f'{path} ({count} frames of {width}x{height}, {self.rate_hz:g} Hz)'
 
     def time_ns(self, index: int) -> int:
         """Return the stamp of a frame [ns]."""
