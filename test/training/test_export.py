@@ -93,6 +93,9 @@ def test_exported_graphs_match_torch_at_sizes_they_were_not_exported_for(bundle,
     assert worst['fused_levels'] <= 1
     assert worst['boxes_px'] < 1e-2
     assert worst['scores'] < 1e-4
+    torch.nn.init.constant_(next(model.detector.parameters()), float('nan'))
+    with pytest.raises(ModelError, match=r'differs from torch.*nan'):
+        graph.check_parity(model, bundle, sizes)
 
 
 def test_exported_weights_are_those_of_half_precision(bundle, contract):
@@ -199,7 +202,8 @@ def test_an_export_overwrites_neither_a_bundle_nor_a_run(root, bundle, tmp_path)
 
 def test_cost_counts_every_multiplication_of_a_convolution():
     network = torch.nn.Conv2d(2, 3, 5, padding=2)
-    assert graph.cost(network, (2,)) == {'parameters': 153, 'macs_640x480': 640 * 480 * 2 * 3 * 25}
+    expected = {'parameters': 153, 'macs_640x480': 640 * 480 * 2 * 3 * 25}
+    assert graph.cost(network, graph.image(2)) == expected
 
 
 def test_bundle_is_exported_again_with_the_same_weights_and_history(
