@@ -204,7 +204,7 @@ class FusionConfig:
         20.0, 'calibration tf: distance at which the images line up [m].', 0.1, 10_000.0, live=True
     )
     score_threshold: float = setting(
-        0.4, 'Report only detections of at least this score.', 0.0, 1.0, live=True
+        0.45, 'Report only detections of at least this score.', 0.0, 1.0, live=True
     )
     nms_threshold: float = setting(
         0.5,

@@ -73,7 +73,7 @@ def test_thresholds_and_filter_take_effect_at_the_next_pair(client, manager):
     between = (found[1] + found[2]) / 2
     assert manager.set('score_threshold', between) == ''
     assert scores(next_result(client)) == pytest.approx(found[:2])
-    assert manager.set('score_threshold', 0.4) == ''
+    assert manager.set('score_threshold', 0.45) == ''
     assert manager.set('max_detections', 1) == ''
     assert scores(next_result(client)) == pytest.approx(found[:1])
     assert manager.set('max_detections', 100) == ''
@@ -156,7 +156,7 @@ def test_a_set_with_one_bad_value_is_refused_as_a_whole(client, manager, values,
     before = scores(next_result(client))
     assert reason in manager.set_all(values)
     assert scores(next_result(client)) == pytest.approx(before)
-    assert manager.get('score_threshold') == 0.4
+    assert manager.get('score_threshold') == 0.45
 
 
 def test_values_that_only_fit_together_are_set_together(client, manager):
