@@ -29,7 +29,7 @@ def shown(page):
 def test_a_folder_made_of_a_bag_has_the_report_of_the_bag(
     write_bag, demo_records, tmp_path, make, capsys
 ):
-    bag = write_bag(tmp_path / 'bag', demo_records)
+    bag = write_bag(tmp_path / 'in', demo_records)
     pages = []
     for to in ('bag', 'folder'):
         out = tmp_path / to / 'out'
@@ -120,7 +120,7 @@ def test_temperatures_are_in_the_folder_the_bag_and_both_reports(
             message = messages.image(bag_types(), message.header, counts)
             topic = '/ir/image_raw'
         records.append((topic, time_ns, message))
-    bag, pages = write_bag(tmp_path / 'bag', records), []
+    bag, pages = write_bag(tmp_path / 'in', records), []
     for to in ('bag', 'folder'):
         fuse(bag, '-o', tmp_path / to / 'out', '--to', to, *scale)
         html = tmp_path / f'{to}.html'
