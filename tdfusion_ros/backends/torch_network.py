@@ -32,6 +32,16 @@ class Cast(nn.Module):
         return x.to(self.dtype)
 
 
+class _HalfNeck(nn.Module):
+    def __init__(self, neck: nn.Module) -> None:
+        super().__init__()
+        self.neck = neck.half()
+
+    def forward(self, *levels: Tensor) -> tuple[Tensor, ...]:
+        halves: tuple[Tensor, ...] = self.neck(*(level.half() for level in levels))
+        return halves
+
+
 def load_network(architecture: Mapping[str, Any], weights: bytes) -> Perception:
     """Return as :func:`read_network`, folded for inference."""
     model = read_network(architecture, weights)
@@ -88,11 +98,9 @@ def to_half(model: Perception) -> Perception:
     * color and the blend: the output has 8 bits, and the blend divides by squares of details,
       which are too small for half precision;
     * means over the scene and over wide cells: the sum of a million pixels is infinite in half;
-    * the first layers of ``Yolox``, up to stride 8: they read gray levels up to 255, which biases
-      as large cancel, so that rounding them to 11 bits moves scores by 0.05 and boxes by 2 px; and
-      the steps to strides 16 and 32, 2 % of its arithmetic, whose maps are far from 0 everywhere
-      until the next bias cancels that: there rounding moves scores by 0.008, three times as far as
-      in any later map;
+    * the backbone of ``Yolox``: its first layers read gray levels up to 255, which biases as large
+      cancel, so that rounding them to 11 bits moves scores by 0.05 and boxes by 2 px; with the
+      first layers and the steps in float32, the rest of it still moves scores by 0.015;
     * softplus or exp of the box borders, and the box corners: the step of half is 0.5 px at 600;
     * in the paper's network all except the convolutions. Its attention normalizes over all pixels:
       the sum of squares of a 480x640 map, about 307200, is infinite in half, and the eps of 1e-12
@@ -110,7 +118,8 @@ def to_half(model: Perception) -> Perception:
         _convolutions_to_half(fusion)
     if isinstance(fusion, FusionRT | FusionPaper) and isinstance(detector, Detector | Yolox):
         if isinstance(detector, Yolox):
-            _later_layers_to_half(detector)
+            detector.add_module('neck', _HalfNeck(detector.neck))
+            detector.heads.half()
         else:
             detector.half().stages[0] = _from_half_input(detector.stages[0])
         return model
@@ -169,16 +178,6 @@ def export(model: Perception, size_hw: tuple[int, int]) -> torch.export.Exported
 
 def _from_half_input(layer: nn.Module) -> nn.Sequential:
     return nn.Sequential(Cast(torch.half), layer)
-
-
-def _later_layers_to_half(detector: Yolox) -> None:
-    """Convert all behind the step to stride 8, except for the steps to strides 16 and 32."""
-    for stage in detector.stages[1:]:
-        assert isinstance(stage, nn.Sequential)
-        stage[1:].half()
-        stage[0] = nn.Sequential(Cast(torch.float32), stage[0], Cast(torch.half))
-    for part in (detector.neck, detector.heads):
-        part.half()
 
 
 def _convolutions_to_half(module: nn.Module) -> None:
