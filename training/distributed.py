@@ -96,6 +96,21 @@ def average(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
+def gather_rows(rows: Tensor) -> Tensor:
+    """
+    Return the rows of all processes, which have as many each.
+
+    If each process computes a loss of all rows, their averaged gradients are those of one process.
+    """
+    if world_size() == 1:
+        return rows
+    own = rows.detach().contiguous()
+    parts = [torch.empty_like(own) for _ in range(world_size())]
+    distributed.all_gather(parts, own)
+    parts[rank()] = own + (rows - own) * world_size()  # the gradient of the other rows is theirs
+    return torch.cat(parts)
+
+
 def gather(values: list[T]) -> list[T]:
     """Return the values of all processes, in the order of the ranks."""
     if world_size() == 1:

@@ -25,7 +25,6 @@ from training.config import TrainConfig
 from training.data.augmentation import Batch
 from training.data.datasets import CLASSES
 from training.data.mixture import open_data
-from training.data.pair_files import IGNORE
 from training.method.detection import detection_loss
 from training.method.detection import image_points
 from training.method.detection import Truth
@@ -85,11 +84,9 @@ def segment(segmenter: nn.Module, image: Tensor, batch: Batch, amp: bool = False
     """Return the segmentation loss of an image, (B, C, H, W), for the mask of ``batch``."""
     if batch.mask is None:
         raise FusionError(f'{", ".join(batch.names)}: no masks, and segmentation needs them')
-    losses = segmentation_loss(run_network(segmenter, (image,), amp), batch.mask)
-    # The loss is a mean over labeled pixels: weight each process by its share of them.
-    own = (batch.mask != IGNORE).sum().float()
-    mean = distributed.average([own])[0].clamp(min=1 / distributed.world_size())
-    return {name: loss * (own.clamp(min=1) / mean) for name, loss in losses.items()}
+    logits = run_network(segmenter, (image,), amp)
+    # An overlap is no mean over processes, so each of them computes that of all rows.
+    return segmentation_loss(distributed.gather_rows(logits), distributed.gather_rows(batch.mask))
 
 
 def task_losses(network: TaskNetwork, image: Tensor, batch: Batch, amp: bool = False) -> Losses:
