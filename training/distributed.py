@@ -100,7 +100,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     """
     Return the rows of all processes, which have as many each.
 
-    If each process computes a loss of all rows, their averaged gradients are those of one process.
+    The mean of the gradients of a loss of all rows is then the gradient in one process.
     """
     if world_size() == 1:
         return rows

@@ -140,7 +140,7 @@ def queries(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     if np.mean(likely[:, -1] > likely[:, :-1].max(1, initial=0)) > MANY:
         raise ModelError(
             f'nearly all boxes in a gray image are of the last of {count} classes: expected a '
-            'score for each class, got those of a softmax with a class "no object", as of DETR, '
+            'score for each class, got scores of a softmax with a class "no object", as of DETR, '
             'which is not understood'
         )
     nodes = f'{found[0]}boxes = Mul(given, size)\nscores = {activation}(likely)\n'

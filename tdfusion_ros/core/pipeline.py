@@ -164,7 +164,7 @@ class Pipeline:
         marks_ns.append(perf_counter_ns())
         both = rgb is not None and ir is not None
         run = self._network(registered, fused=fused and both, segmentation=segmentation)
-        raw = (yield run)()  # from here on, the settings may be those of a later pair
+        raw = (yield run)()  # from here on, the settings may belong to a later pair
         image = raw.fused
         if ir is None:
             image = registered.rgb

@@ -79,7 +79,7 @@ class FusionRT(nn.Module):
     and ``g_ir`` are limited, because a gain above 1 amplifies noise too.
 
     With ``steady`` the strengths are the means over a cell, ``v_y`` and ``v_ir``, so that video
-    changes less where edges of one camera pass through those of the other:
+    changes less where edges of one camera pass through edges of the other:
 
         details = (g_y * v_y * d_y + g_ir * v_ir * d_ir) / (v_y + v_ir + noise**2)
 
