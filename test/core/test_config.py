@@ -62,6 +62,8 @@ def test_numpy_scalars_and_integers_for_floats_are_accepted():
         ({'sync.max_skew_ms': [5.0]}, 'sync.max_skew_ms must be of type'),
         ({'class_filter': 'car'}, r'must be a list of names, such as \[person, car\], got'),
         ({'class_filter': ['car', 1]}, 'class_filter must be a list of names'),
+        *(({'ir.crop': v}, 'ir.crop must be') for v in ('2, 3', '-1 0 0 0', '1.5 0 0 0')),
+        ({'ir.no_data': 'zero'}, 'ir.no_data must be'),
         (
             {'ir.percentile_low': 50.0, 'ir.percentile_high': 50.0},
             'ir.percentile_low must be below ir.percentile_high',

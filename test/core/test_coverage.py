@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.core.coverage import BORDER
-from tdfusion_ros.core.coverage import composite
 from tdfusion_ros.core.coverage import soft
 
 
@@ -16,11 +15,10 @@ def seen():
 
 
 def test_coverage_is_positive_where_the_camera_sees_soft_and_full_beyond_the_border(seen):
-    coverage = soft(seen)
+    coverage, width_px = soft(seen), BORDER * 640
     assert coverage.dtype == np.float32
     np.testing.assert_array_equal(coverage > 0, seen)
     assert coverage.max() == 1
-    coverage, width_px = soft(seen), BORDER * 640
     for axis in (0, 1):
         assert np.abs(np.diff(coverage, axis=axis)).max() < 2 / width_px
     depth_px = cv2.distanceTransform(seen.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -33,13 +31,3 @@ def test_border_of_the_image_is_not_soft():
     coverage = soft(half)
     assert (coverage == coverage[:1]).all()
     assert (coverage[:, 0] == 1).all()
-
-
-def test_composite_is_rgb_outside_fused_inside_and_between_in_the_border(seen):
-    rgb, fused = (np.full((480, 640, 3), level, np.uint8) for level in (50, 200))
-    coverage = soft(seen)
-    image = composite(rgb, fused, coverage)
-    np.testing.assert_array_equal(image[coverage == 0], 50)
-    np.testing.assert_array_equal(image[coverage == 1], 200)
-    np.testing.assert_allclose(image[..., 0], 50 + 150 * coverage, atol=0.51)
-    np.testing.assert_array_equal(composite(rgb, fused, np.ones_like(coverage)), fused)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.core.camera_monitor import probe
-from tdfusion_ros.core.flatness import is_coarse
 from tdfusion_ros.core.flatness import is_flat
 
 RNG = np.random.default_rng(0)
@@ -105,11 +104,3 @@ def test_bad_pixels_do_not_make_a_closed_shutter_a_scene(change, value):
     counts = shutter(np.uint16, 8, columns=20)
     counts[40, 50] = counts[:, 70] = value
     assert is_flat(probe(change(counts)))
-
-
-def test_few_levels_that_show_a_scene_are_coarse():
-    assert is_coarse(probe(np.uint8((7600 + np.uint16(SCENE) * 4) >> 8)))
-    assert not is_coarse(probe(SCENE))
-    assert not is_coarse(probe(shutter(np.uint8, 0.5)))
-    assert not is_coarse(probe(BLACK))
-    assert not is_coarse(probe(COUNTS))

@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import IrConfig
-from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.flatness import is_flat
 from tdfusion_ros.core.no_data import picture_rows
@@ -195,15 +193,6 @@ def test_telemetry_of_known_cores_and_what_is_set_is_cut_off(size_hw, crop, left
     counts = cv2.resize(COUNTS, size_hw[::-1])
     assert scaler.scale(counts).shape == left
     assert ('ir.crop' in scaler.remarks) == (left != size_hw)
-
-
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [('crop', '2, 3'), ('crop', '-1 0 0 0'), ('crop', '1.5 0 0 0'), ('no_data', 'zero')],
-)
-def test_wrong_lists_are_refused_naming_the_setting(name, value):
-    with pytest.raises(ConfigError, match=f'ir.{name} must be'):
-        from_mapping({f'ir.{name}': value})
 
 
 @pytest.mark.skipif(not RADIOMETRIC.is_dir(), reason='no real 16-bit images in ../shared')

@@ -1,7 +1,6 @@
 """Temperatures inside boxes, measured in the raw ir image."""
 
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -19,7 +18,6 @@ from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.temperature import measure
 from tdfusion_ros.formats.messages import to_frame
 
-RADIOMETRIC = Path(__file__).parents[3] / 'shared' / 'data' / 'radiometric' / 'raw16'
 RNG = np.random.default_rng(0)
 COUNTS = RNG.integers(7000, 8000, (120, 160)).astype(np.uint16)
 RGB = np.zeros((240, 320, 3), np.uint8)
@@ -188,19 +186,3 @@ def test_without_an_rgb_image_boxes_are_on_the_grid_of_ir(make):
     ir = Frame(COUNTS, 1)
     found = make(shifted).process_pair(FramePair(None, ir, 'ir_only', ir)).detections
     np.testing.assert_array_equal(found.temperatures.counts, [summary(COUNTS)])
-
-
-@pytest.mark.skipif(not RADIOMETRIC.is_dir(), reason='no shared data')
-@pytest.mark.parametrize('name', ['09', '18', '23', '25'])
-def test_counts_of_real_cameras_are_reported_as_they_are_in_the_file(make, name):
-    counts = cv2.imread(str(RADIOMETRIC / f'{name}.png'), cv2.IMREAD_UNCHANGED)
-    height, width = counts.shape
-    box = width // 4, height // 5, width // 2, height // 2
-    enlarged = tuple(4 * v for v in box)
-    left, top, right, bottom = box
-    wanted = summary(counts[top:bottom, left:right])
-    grid = (4 * height, 4 * width)
-    np.testing.assert_array_equal(counts_of(enlarged, counts, size_hw=grid), wanted)
-    rgb = np.zeros((*grid, 3), np.uint8)
-    found = make().process(Frame(rgb, 0), Frame(counts, 0)).detections
-    np.testing.assert_array_equal(found.temperatures.counts, [summary(counts)])
