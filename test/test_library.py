@@ -58,12 +58,6 @@ def test_the_lines_of_the_readme_run_as_written(root, images):
     assert 'person' in names['result'].labels
 
 
-def test_sixteen_bit_ir_is_scaled_as_the_first_frame_of_a_node(fuse, pipeline, images):
-    rgb, ir = images[0], counts(images[1])
-    expected = pipeline.fresh().process(Frame(rgb, 0), Frame(ir, 0))
-    np.testing.assert_array_equal(fuse(rgb, ir).image, expected.fused)
-
-
 def test_temperatures_are_those_of_the_counts_inside_the_boxes(images):
     rgb, ir = images[0], counts(images[1], 6900)
     result = tdfusion_ros.load(backend='cpu', ir={'kelvin_per_count': 0.04})(rgb, ir)
@@ -114,10 +108,12 @@ def test_temperatures_that_cannot_be_right_are_doubted_once(
     assert words in record.getMessage()
 
 
-def test_a_call_does_not_influence_the_next_one(fuse, images):
+def test_a_call_with_sixteen_bits_is_as_the_first_of_a_node_and_no_other_matters(
+    fuse, pipeline, images
+):
     rgb, ir = images
     first = fuse(rgb, counts(ir))
-    kept = first.image.copy()
+    kept = pipeline.fresh().process(Frame(rgb, 0), Frame(counts(ir), 0)).fused
     fuse(rgb, counts(ir, offset=21_000))
     assert same(fuse(rgb, counts(ir)), first)
     np.testing.assert_array_equal(first.image, kept)
@@ -140,9 +136,6 @@ def test_a_stream_gives_ids_that_last_by_the_times_of_the_images(fuse, images):
     assert not set(stream(*images, time_s=60.0).ids.tolist()) & set(first)
     assert fuse.stream()(*images).ids.tolist() == first  # without a time: now
     assert fuse(*images).ids is None
-    for wrong in (float('nan'), -1e300, 'noon'):
-        with pytest.raises(ValueError, match='time_s must be a time in seconds, got'):
-            stream(*images, time_s=wrong)
 
 
 def test_draw_returns_a_copy_with_boxes(fuse, images):
@@ -150,10 +143,6 @@ def test_draw_returns_a_copy_with_boxes(fuse, images):
     before = result.image.copy()
     assert (result.draw() != result.image).any()
     np.testing.assert_array_equal(result.image, before)
-
-
-def test_calibration_none_is_no_calibration(fuse, images):
-    assert same(tdfusion_ros.load(backend='cpu', calibration=None)(*images), fuse(*images))
 
 
 def test_settings_are_those_of_the_node(images, fuse):
@@ -209,10 +198,13 @@ def test_wrong_array_is_refused_naming_it(fuse, images, name, wrong):
         fuse(**given)
 
 
-def test_false_colors_are_refused(fuse, images):
+def test_false_colors_and_a_wrong_time_are_refused(fuse, images):
     rgb, _ = images
     with pytest.raises(tdfusion_ros.FusionError, match=r'false colors.*swapped\?'):
         fuse(rgb, rgb)
+    for wrong in (float('nan'), -1e300, 'noon'):
+        with pytest.raises(ValueError, match='time_s must be a time in seconds, got'):
+            fuse.stream()(*images, time_s=wrong)
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -73,30 +73,22 @@ def test_a_contract_whose_graph_has_no_masks_is_refused(masked_bundle, bundle):
         parse_contract(json.dumps(contract))
 
 
-def test_tint_mixes_the_color_of_each_class_and_leaves_the_background():
-    image = np.full((1, 3, 3), 100, np.uint8)
-    tinted = tint(image, np.array([[0, 1, 2]], np.uint8), (), ('ground', 'rock', 'goat'))
-    expected = [100 * np.ones(3), *((100 + np.array(color_of(i))) / 2 for i in (0, 1))]
+def test_tint_mixes_the_color_of_a_class_at_boxes_and_leaves_the_background():
+    image, masks = np.full((1, 4, 3), 100, np.uint8), np.array([[0, 1, 2, 3]], np.uint8)
+    tinted = tint(image, masks, ('person', 'car'), ('background', 'car', 'curve', 'person'))
+    expected = [100 * np.ones(3), *((100 + np.array(color_of(i))) / 2 for i in (1, 2, 0))]
     np.testing.assert_allclose(tinted[0], expected, atol=0.5)
     assert tint(image, None, (), ()) is image
 
 
-def test_a_class_has_the_same_color_in_masks_as_at_boxes():
-    masks = np.array([[1, 2, 3]], np.uint8)
-    names = ('background', 'car', 'curve', 'person')
-    tinted = tint(np.zeros((1, 3, 3), np.uint8), masks, ('person', 'car'), names)
-    np.testing.assert_allclose(tinted[0], [np.array(color_of(i)) / 2 for i in (1, 2, 0)], atol=1)
-
-
-def test_fuse_writes_masks_to_a_folder_as_training_reads_them(
-    masked_bundle, demo_pairs, write_images, tmp_path
-):
-    inputs = write_images(demo_pairs[70])
+def test_fuse_writes_masks_to_a_folder_as_training_reads_them(masked_bundle, folders, tmp_path):
     model = ('-p', f'model={masked_bundle}', '-p', 'backend=cpu')
-    assert main(['fuse', *inputs, '-o', str(tmp_path / 'out'), '--overlay', *model]) == 0
+    out = str(tmp_path / 'out')
+    assert main(['fuse', *map(str, folders), '-o', out, '--overlay', *model]) == 0
+    name = min(folders[0].iterdir()).name
     fused, masks, overlay = (
-        cv2.imread(str(tmp_path / 'out' / place), cv2.IMREAD_UNCHANGED)
-        for place in ('a.png', 'segmentation/a.png', 'overlay/a.png')
+        cv2.imread(f'{out}/{place}{name}', cv2.IMREAD_UNCHANGED)
+        for place in ('', 'segmentation/', 'overlay/')
     )
     np.testing.assert_array_equal(masks, fused[..., 2] // 128)
     assert (overlay != fused)[masks > 0].mean() > 0.9
@@ -117,19 +109,6 @@ def moment_of(folder):
     [moment] = choose_moments(recording, recording, 1)
     assert moment.thumbnails[2].startswith('data:')
     return moment.thumbnails[2]
-
-
-@pytest.fixture
-def write_images(tmp_path):
-    def write(pair):
-        folders = []
-        for name, pixels in (('rgb', pair.rgb.pixels[..., ::-1]), ('ir', pair.ir.pixels)):
-            (tmp_path / name).mkdir()
-            cv2.imwrite(str(tmp_path / name / 'a.png'), pixels)
-            folders.append(str(tmp_path / name))
-        return folders
-
-    return write
 
 
 def test_fuse_writes_masks_and_their_names_to_a_bag(

@@ -18,7 +18,7 @@ import sys
 import cv2
 import tdfusion_ros
 assert tdfusion_ros.__file__.startswith(sys.argv[1])
-rgb, ir = cv2.imread('rgb/a.png')[..., ::-1], cv2.imread('ir/a.png', cv2.IMREAD_UNCHANGED)
+rgb, ir = cv2.imread(sys.argv[2])[..., ::-1], cv2.imread(sys.argv[3], cv2.IMREAD_UNCHANGED)
 fuse = tdfusion_ros.load('msrs_rt')
 result = fuse(rgb, ir)
 cv2.imwrite('library.png', result.image[..., ::-1])
@@ -34,10 +34,7 @@ def installed(tmp_path_factory):
     for name in SOURCES:  # a copy: setuptools writes into the tree that it builds
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
         copy(ROOT / name, source / name)
-    pip(
-        *('wheel', '--no-deps', '--no-build-isolation', '--no-index', '-q'),
-        *('-w', wheels, source),
-    )
+    pip('wheel', '--no-deps', '--no-build-isolation', '--no-index', '-q', '-w', wheels, source)
     (wheel,) = wheels.glob('*.whl')
     pip('install', '--no-deps', '--no-index', '-q', '--target', target, wheel)
     shutil.rmtree(source)
@@ -65,15 +62,13 @@ def run(installed, folder, *command):
     return done.stdout
 
 
-def test_wheel_fuses_images_as_command_and_library_elsewhere(installed, demo_pairs, tmp_path):
-    pair = demo_pairs[0]
-    for name, pixels in (('rgb', pair.rgb.pixels[..., ::-1]), ('ir', pair.ir.pixels)):
-        (tmp_path / name).mkdir()
-        cv2.imwrite(str(tmp_path / name / 'a.png'), pixels)
+def test_wheel_fuses_images_as_command_and_library_elsewhere(installed, folders, tmp_path):
     output = run(installed, tmp_path, installed / 'bin/tdfusion', 'fuse', 'rgb', 'ir', '-o', 'out')
-    assert '1 pair -> out' in output
-    run(installed, tmp_path, '-c', LIBRARY, installed)
-    by_command, by_library = (cv2.imread(str(tmp_path / n)) for n in ('out/a.png', 'library.png'))
+    assert '3 pairs -> out' in output
+    first = [min(folder.iterdir()) for folder in folders]
+    run(installed, tmp_path, '-c', LIBRARY, installed, *first)
+    places = tmp_path / 'out' / first[0].name, tmp_path / 'library.png'
+    by_command, by_library = (cv2.imread(str(place)) for place in places)
     assert (by_command == by_library).all()
 
 
