@@ -17,7 +17,13 @@ from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+import json
+import os
 from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -26,6 +32,7 @@ import torch
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.errors import FusionError
 from training import shell
 from training.checkpoint import DESCRIPTION
 from training.checkpoint import make_folder
@@ -38,7 +45,6 @@ from training.config_reader import load_config
 from training.data.datasets import Sample
 from training.data.mixture import Data
 from training.data.mixture import open_data
-from training.loop.side_by_side import train_side_by_side
 from training.measure import predictors
 from training.measure import tables
 from training.measure.bootstrap import bootstrap_ap50
@@ -51,6 +57,8 @@ SCHEDULE = Path(__file__).parents[1] / 'config' / 'train' / 'detector.yaml'
 SIMPLE = ('ir', 'rgb', 'average', 'maximum', 'early')
 FIGURES = ('AP50', 'AP75', 'AP50-95')
 RESAMPLES = 1000
+OUTPUT = 'output.txt'
+"""What a run that is trained beside others prints, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,59 @@ def train_and_measure(
             kept = [*classes, *(name for name in table if name.startswith('all'))]
             row.found.append(found)
             row.precision.append({name: table[name] for name in kept})
+
+
+def train_side_by_side(configs: Sequence[TrainConfig], count: int) -> None:
+    """
+    Train runs, so many at a time; whatever ends this process ends them.
+
+    :raises FusionError: when the others have ended, naming each run that failed and why.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    waiting, failed = list(configs), []
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < count:
+                config = waiting.pop(0)
+                running[config.run] = _start(config)
+                print(f'training {config.run}, see {OUTPUT} there', flush=True)
+            time.sleep(0.1)
+            for run in [run for run, process in running.items() if process.poll() is not None]:
+                status = running.pop(run).returncode
+                print(f'{run} is finished' if not status else f'{run} failed', flush=True)
+                failed += [f'{run} ({_last_line(run)})'] if status else []
+    finally:
+        for process in running.values():
+            process.terminate()  # not SIGINT, which a shell lets jobs in the background ignore
+        for process in running.values():
+            process.wait()
+    if failed:
+        raise FusionError(
+            f'{len(failed)} of {len(configs)} runs failed; the same command repeats only these: '
+            f'{", ".join(failed)}'
+        )
+
+
+def _start(config: TrainConfig) -> 'subprocess.Popen[bytes]':
+    values = asdict(config).items()
+    settings = [f'{k}={v if isinstance(v, str) else json.dumps(v)}' for k, v in values]
+    Path(config.run).mkdir(parents=True, exist_ok=True)
+    with (Path(config.run) / OUTPUT).open('wb') as output:
+        return subprocess.Popen(
+            [sys.executable, '-m', 'training.train', *settings],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(map(os.path.abspath, sys.path))},
+            start_new_session=True,  # Ctrl-C reaches only us, and we end it
+        )
+
+
+def _last_line(run: str) -> str:
+    lines = (Path(run) / OUTPUT).read_text(encoding='utf-8', errors='replace').splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), 'no output')
 
 
 def format_row(

@@ -50,9 +50,9 @@ from training.data.datasets import Sample
 from training.data.mixture import Data
 from training.data.mixture import Mixture
 from training.data.mixture import open_data
-from training.loop.panel import draw_panel
-from training.loop.panel import panel_batch
+from training.loop.run_log import draw_panel
 from training.loop.run_log import open_run_log
+from training.loop.run_log import panel_batch
 from training.loop.run_log import RunLog
 from training.loop.state import resume
 from training.loop.state import RunState

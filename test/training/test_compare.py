@@ -16,7 +16,7 @@ from tdfusion_ros.nets.fusion_rt import FusionRT
 from training import compare
 from training.checkpoint import save_run
 from training.compare import is_finished
-from training.loop.side_by_side import train_side_by_side
+from training.compare import train_side_by_side
 from training.loop.state import save
 from training.train import open_run
 

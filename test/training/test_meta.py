@@ -140,6 +140,25 @@ def test_adam_preconditioner_is_the_step_that_adam_takes():
         torch.testing.assert_close(p.detach(), before[name] - factors[name] * p.grad)
 
 
+@pytest.mark.parametrize(
+    ('how', 'gradients', 'expected'),
+    [
+        # <a, b> = -1: a + b / 2 = (1/2, 1/2), and b + a = (0, 1).
+        ('pcgrad', [[1.0, 0.0], [-1.0, 1.0]], [0.5, 1.5]),
+        ('pcgrad', [[1.0, 0.0], [0.5, 2.0]], [1.5, 2.0]),  # they agree: the sum
+        ('pcgrad', [[0.0, 0.0], [3.0, 4.0]], [3.0, 4.0]),
+        ('normalized', [[0.0, 0.0], [3.0, 4.0]], [0.6, 0.8]),
+        ('normalized', [[3e-6, 4e-6], [-400.0, 300.0]], [-0.2, 1.4]),
+        ('sum', [[1.0, 2.0], [-3.0, 1.0]], [-2.0, 3.0]),
+        ('pcgrad', [[1.0, 2.0]], [1.0, 2.0]),
+    ],
+)
+def test_gradients_of_tasks_are_combined_as_computed_by_hand(how, gradients, expected):
+    tasks = [torch.tensor(gradient).split(1) for gradient in gradients]
+    found = meta.combined(tasks, how)
+    torch.testing.assert_close(found, list(torch.tensor(expected).split(1)))
+
+
 @pytest.mark.parametrize('method', ['adam', 'pixel'])
 @pytest.mark.parametrize('wanted', ['ir', 'luma'])
 def test_weight_follows_the_source_that_the_task_wants(method, wanted):

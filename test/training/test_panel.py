@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.loop.panel import draw_panel
-from training.loop.panel import panel_batch
+from training.loop.run_log import draw_panel
 from training.loop.run_log import PANEL
+from training.loop.run_log import panel_batch
 from training.train import train
 from training.train import TRAININGS
 

@@ -8,7 +8,7 @@ from training.checkpoint import load_run
 from training.checkpoint import read_description
 from training.data.augmentation import collate
 from training.data.datasets import open_dataset
-from training.loop.validation import Best
+from training.loop.state import Best
 from training.measure.metrics import average_precision
 from training.measure.metrics import select
 from training.method.task_networks import task_input

@@ -17,11 +17,11 @@ from training.config import TrainConfig
 from training.data import augmentation
 from training.data import cameras
 from training.data.augmentation import Batch
+from training.data.datasets import DataSet
 from training.data.datasets import Sample
+from training.data.mixture import CYCLE
 from training.data.mixture import Data
 from training.data.mixture import Mixture
-from training.data.sampling import draw
-from training.data.sampling import sets_of
 
 CACHE_BYTES = 4 * 2**30
 """Bytes of pixels up to which a data set is kept in memory."""
@@ -45,6 +45,41 @@ def cache_samples(dataset: Data, limit: int = CACHE_BYTES) -> Sequence[Sample]:
         return dataset
     samples = list(dataset)
     return replace(dataset, loaded=tuple(samples)) if isinstance(dataset, Mixture) else samples
+
+
+def sets_of(samples: Sequence[Sample]) -> list[tuple[range, float]]:
+    """Return the indices and the share of each data set: one, except in a mixture."""
+    if not isinstance(samples, Mixture):
+        return [(range(len(samples)), 1.0)]
+    shares = (part.entry.share for part in samples.parts)
+    return list(zip(samples.ranges, shares, strict=True))
+
+
+def lights_of(samples: Sequence[Sample]) -> list[str]:
+    """Return day or night of each sample, empty where unknown, without reading any."""
+    if isinstance(samples, Mixture):
+        return [light for part in samples.parts for light in lights_of(part.data)]
+    if isinstance(samples, DataSet):
+        return [samples.strata.get(name, {}).get('light', '') for name in samples.names]
+    return [sample.strata.get('light', '') for sample in samples]
+
+
+def draw(place: int, sets: Sequence[tuple[range, float]], seed: int) -> tuple[int, range]:
+    """
+    Return the sample at a place in the endless list of draws, and all samples of its data set.
+
+    Of every hundred draws each set gets its share. Every sample of a set is drawn once before any
+    is drawn twice.
+    """
+    cycle, slot = divmod(place, CYCLE)
+    shares = np.array([share for _, share in sets])
+    ends = np.rint(CYCLE * shares.cumsum() / shares.sum())
+    numbers = np.searchsorted(ends, np.arange(CYCLE), side='right')
+    numbers = np.random.default_rng((seed, 3)).permutation(numbers)
+    mine, indices = numbers == numbers[slot], sets[numbers[slot]][0]
+    epoch, index = divmod(cycle * int(mine.sum()) + int(mine[:slot].sum()), len(indices))
+    order = np.random.default_rng((seed, 0, epoch)).permutation(len(indices))
+    return indices[int(order[index])], indices
 
 
 def augment(

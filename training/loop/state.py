@@ -23,10 +23,26 @@ from training.checkpoint import weights_hash
 from training.config import NETWORK_RUNS
 from training.config import result_settings
 from training.config import TrainConfig
-from training.loop.validation import Best
 from training.loop.validation import open_validation
 from training.loop.validation import Validation
+from training.method.optimization import Networks
 from training.method.optimization import Training
+
+
+@dataclass
+class Best:
+    """The averaged networks when they were best, after which step, and their value."""
+
+    networks: dict[str, nn.Module]
+    step: int = -1
+    value: float | None = None
+
+    def offer(self, networks: Networks, step: int, value: float, higher_is_better: bool) -> None:
+        """Copy the networks if they are better than the best so far."""
+        if self.value is None or (value > self.value if higher_is_better else value < self.value):
+            self.step, self.value = step, value
+            for name, network in networks.items():
+                self.networks[name].load_state_dict(network.state_dict())
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from training.method.losses import sources_of
 from training.method.optimization import descend
 from training.method.optimization import Losses
 from training.method.optimization import make_optimizer
+from training.method.optimization import Networks
 from training.method.optimization import run_network
 from training.method.optimization import Training
 from training.method.picture import blur
@@ -77,7 +78,11 @@ def fusion_training(config: FusionTask, device: torch.device) -> Training:
         descend(optimizer, fusion, losses['loss'])
         return losses
 
-    return Training({'fusion': fusion}, {'fusion': optimizer}, step)
+    def measure(averages: Networks, batch: Batch) -> float:
+        pair = pair_of(batch)
+        return loss_of(averages['fusion'](*pair), sources_of(pair))['loss'].item()
+
+    return Training({'fusion': fusion}, {'fusion': optimizer}, step, measure)
 
 
 def fusion_loss_of(

@@ -18,36 +18,21 @@ from training.config import LearnedTask
 from training.data.augmentation import Batch
 from training.data.mixture import mask_classes
 from training.distributed import world_size
+from training.method import meta
+from training.method import task_networks
 from training.method.fusion import vary
 from training.method.loss_net import LossNet
 from training.method.loss_net import make_loss_net
 from training.method.losses import pair_of
 from training.method.losses import sources_of
-from training.method.meta import adam_preconditioner
-from training.method.meta import agreement
-from training.method.meta import constant_preconditioner
-from training.method.meta import Fuse
-from training.method.meta import meta_gradient
-from training.method.meta import MetaGradient
-from training.method.meta import normalized_sgd_step
-from training.method.meta import Params
-from training.method.meta import pixel_gradient
-from training.method.meta import TaskLoss
 from training.method.optimization import channels_last
 from training.method.optimization import descend
 from training.method.optimization import Losses
 from training.method.optimization import make_optimizer
+from training.method.optimization import Networks
 from training.method.optimization import run_network
 from training.method.optimization import Training
-from training.method.task_networks import box_classes
-from training.method.task_networks import evaluation_mode
-from training.method.task_networks import load_segmenter
-from training.method.task_networks import loss_on_fused
-from training.method.task_networks import make_detector
-from training.method.task_networks import make_segmenter
-from training.method.task_networks import task_losses
 from training.method.task_networks import TaskNetwork
-from training.method.task_networks import with_colors
 from training.method.tasks import make_fusion
 
 # The meta gradient is tiny (1e-6 to 1e-10): the usual 1e-8 of Adam would swamp the gradient.
@@ -78,7 +63,7 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
             gradient, values = compute_gradient(config, networks, optimizers, previous, of_tasks)
             outer_losses = summed('after_inner_update', tasks, torch.stack(values))
             if earlier := momentum(loss_net, optimizers['loss_net']):
-                outer_losses['agreement'] = agreement(gradient, earlier)
+                outer_losses['agreement'] = meta.agreement(gradient, earlier)
             update_loss_net(config, loss_net, gradient, optimizers['loss_net'])
         # Fusion step: F on the fusion loss that G generates.
         pair = pair_of(batch)
@@ -94,13 +79,18 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
                 image = run_network(fusion, pair, config.amp)
             found = []
             for name, network in new.items():
-                loss = loss_on_fused(network, image, batch, config.amp)
+                loss = task_networks.loss_on_fused(network, image, batch, config.amp)
                 descend(optimizers[name], network, loss)
                 found.append(loss.detach())
             losses |= summed('task', new, torch.stack(found))
         return {**losses, 'map_size': maps.square().mean().sqrt(), **outer_losses}
 
-    return Training(networks, optimizers, step, config.inner_steps, classes)
+    def measure(averages: Networks, batch: Batch) -> float:
+        fused = averages['fusion'](*pair_of(batch))
+        found = [n for n in averages.values() if isinstance(n, TaskNetwork)]
+        return sum(task_networks.loss_on_fused(n, fused, batch).item() for n in found)
+
+    return Training(networks, optimizers, step, measure, config.inner_steps, classes)
 
 
 def compute_gradient(
@@ -108,51 +98,52 @@ def compute_gradient(
     networks: Mapping[str, nn.Module],
     optimizers: Optimizers,
     previous: Sequence[Batch],
-    task_losses: Sequence[TaskLoss],
-) -> MetaGradient:
+    of_tasks: Sequence[meta.TaskLoss],
+) -> meta.MetaGradient:
     """Return the meta gradient for G."""
     fusion, loss_net = networks['fusion'], networks['loss_net']
     assert isinstance(loss_net, LossNet)
     if config.method == 'pixel':
-        return pixel_gradient(fusion, loss_net, task_losses, config)
+        return meta.pixel_gradient(fusion, loss_net, of_tasks, config)
     if config.method == 'paper':
-        precondition = constant_preconditioner(fusion, config.lr)
+        factors = meta.constant_preconditioner(fusion, config.lr)
     else:
-        precondition = adam_preconditioner(fusion, optimizers['fusion'])
+        factors = meta.adam_preconditioner(fusion, optimizers['fusion'])
     pairs = [pair_of(batch) for batch in previous]
-    return meta_gradient(
-        fusion, loss_net, pairs, task_losses, precondition=precondition, config=config
+    return meta.meta_gradient(
+        fusion, loss_net, pairs, of_tasks, precondition=factors, config=config
     )
 
 
+@torch.no_grad()
 def update_loss_net(
-    config: LearnedTask,
-    loss_net: LossNet,
-    gradient: Params,
-    optimizer: torch.optim.Optimizer,
+    config: LearnedTask, loss_net: LossNet, gradient: meta.Params, optimizer: torch.optim.Optimizer
 ) -> None:
     """Take the outer update: one step of G along the meta gradient."""
-    if config.method == 'paper':
-        normalized_sgd_step(loss_net, gradient, config.meta_lr)
+    if config.method == 'paper':  # as the released code: over its largest entry
+        largest = torch.stack([g.abs().max() for g in gradient.values()]).max().clamp(min=1e-30)
+        for name, p in loss_net.named_parameters():
+            p.sub_(config.meta_lr * gradient[name] / largest)
         return
     for name, p in loss_net.named_parameters():
         p.grad = gradient[name]
     optimizer.step()
 
 
-def momentum(loss_net: nn.Module, optimizer: torch.optim.Optimizer) -> Params:
+def momentum(loss_net: nn.Module, optimizer: torch.optim.Optimizer) -> meta.Params:
     """Return Adam's running mean of the meta gradients, by parameter name; empty before."""
     states = {name: optimizer.state.get(p, {}) for name, p in loss_net.named_parameters()}
     return {name: state['exp_avg'] for name, state in states.items() if state}
 
 
-def task_loss(network: TaskNetwork, batch: Batch, *, varied: bool = False) -> TaskLoss:
+def task_loss(network: TaskNetwork, batch: Batch, *, varied: bool = False) -> meta.TaskLoss:
     """Return the task loss of a batch as a function of how to fuse; ``varied``: at random."""
 
-    def loss(fuse: Fuse) -> Tensor:
-        image = with_colors(batch, fuse(*pair_of(batch)), network.config.inputs)
-        with evaluation_mode(network):
-            return task_losses(network, vary(image) if varied else image, batch)['loss']
+    def loss(fuse: meta.Fuse) -> Tensor:
+        image = task_networks.with_colors(batch, fuse(*pair_of(batch)), network.config.inputs)
+        image = vary(image) if varied else image
+        with task_networks.evaluation_mode(network):
+            return task_networks.task_losses(network, image, batch)['loss']
 
     return loss
 
@@ -176,14 +167,14 @@ def make_task_networks(
     tasks: TaskNetworks = {}
     classes: tuple[str, ...] = ()
     if config.task_networks in ('detection', 'both'):
-        classes = box_classes(config)
-        tasks['detector'] = make_detector(classes, config.detector).to(device)
+        classes = task_networks.box_classes(config)
+        tasks['detector'] = task_networks.make_detector(classes, config.detector).to(device)
     if config.task_networks in ('segmentation', 'both'):
         names = mask_classes(config.data, config.split)
         if config.segmenter:
-            segmenter = load_segmenter(config.segmenter, names)
+            segmenter = task_networks.load_segmenter(config.segmenter, names)
         else:
-            segmenter = make_segmenter(names, inputs=config.segmenter_channels)
+            segmenter = task_networks.make_segmenter(names, inputs=config.segmenter_channels)
         tasks['segmenter'] = segmenter.to(device)
     for name, network in tasks.items():
         network.requires_grad_(not getattr(config, name))
@@ -192,13 +183,11 @@ def make_task_networks(
 
 def make_optimizers(config: LearnedTask, networks: Mapping[str, nn.Module]) -> Optimizers:
     """Return an optimizer for each network that learns, by the same name."""
-    rates = {'fusion': config.lr}
-    rates |= {} if config.detector else {'detector': config.detector_lr}
-    rates |= {} if config.segmenter else {'segmenter': config.segmenter_lr}
+    rates = {'fusion': config.lr, 'detector': config.detector_lr, 'segmenter': config.segmenter_lr}
     optimizers: Optimizers = {
         name: make_optimizer(network, rates[name], config.weight_decay)
         for name, network in networks.items()
-        if name in rates
+        if name in rates and any(p.requires_grad for p in network.parameters())
     }
     parameters = networks['loss_net'].parameters()
     optimizers['loss_net'] = torch.optim.Adam(parameters, lr=config.meta_lr, betas=BETAS, eps=EPS)

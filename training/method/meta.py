@@ -46,7 +46,6 @@ from torch.nn import functional
 
 from training.config import LearnedTask
 from training.distributed import average
-from training.method.combine import combined
 from training.method.loss_net import LossNet
 from training.method.losses import Pair
 from training.method.losses import Sources
@@ -233,9 +232,22 @@ def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> 
     return factors
 
 
-@torch.no_grad()
-def normalized_sgd_step(loss_net: LossNet, gradient: Params, lr: float) -> None:
-    """Change G in place as the released code does: descend the gradient over its largest entry."""
-    largest = torch.stack([g.abs().max() for g in gradient.values()]).max().clamp(min=1e-30)
-    for name, p in loss_net.named_parameters():
-        p.sub_(lr * gradient[name] / largest)
+def combined(gradients: Sequence[Sequence[Tensor]], how: str) -> list[Tensor]:
+    """
+    Return one gradient of one or two tasks, each a list of tensors.
+
+    :param how: ``sum``, in which the largest gradient dominates; ``normalized``: of gradients of
+        unit norm; ``pcgrad``: of gradients without their component against the other (Yu et al.,
+        Gradient Surgery for Multi-Task Learning, NeurIPS 2020).
+    """
+    first = gradients[0]
+    if len(gradients) == 1:
+        return list(first)
+    flat = torch.stack([torch.cat([g.flatten() for g in gradient]) for gradient in gradients])
+    if how == 'normalized':
+        flat = flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-30)
+    elif how == 'pcgrad':
+        against, others = (flat[0] @ flat[1]).clamp(max=0), flat.flip(0)
+        flat = flat - against / others.square().sum(1, keepdim=True).clamp(min=1e-30) * others
+    parts = flat.sum(0).split([g.numel() for g in first])
+    return [part.view_as(g) for part, g in zip(parts, first, strict=True)]

@@ -1,6 +1,7 @@
 """Networks in training, their optimizers, and one descent step shared by all processes."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from training import distributed
 from training.data.augmentation import Batch
 
 Losses = dict[str, Tensor]
+Networks = Mapping[str, nn.Module]
+"""By name."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,15 @@ class Training:
     :param optimizers: by the name of their network.
     :param step: takes the number of the step, its batch, and the ``previous_batches`` batches
         before it (oldest first); returns the losses by name.
+    :param measure: the loss of averaged networks on an image of the validation split; None: the
+        figure of their task is the measure.
     :param classes: class names of the boxes, or, without boxes, of the mask values.
     """
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     step: Callable[[int, Batch, list[Batch]], Losses]
+    measure: Callable[[Networks, Batch], float] | None = None
     previous_batches: int = 0
     classes: tuple[str, ...] = ()
 

@@ -26,6 +26,7 @@ from training.method.optimization import channels_last
 from training.method.optimization import descend
 from training.method.optimization import Losses
 from training.method.optimization import make_optimizer
+from training.method.optimization import Networks
 from training.method.optimization import run_network
 from training.method.optimization import Training
 from training.method.task_networks import box_classes
@@ -86,7 +87,12 @@ def imitation_training(config: ImitationTask, device: torch.device) -> Training:
         descend(optimizer, fusion, losses['loss'])
         return losses
 
-    return Training({'fusion': fusion}, {'fusion': optimizer}, step)
+    def measure(averages: Networks, batch: Batch) -> float:
+        pair = pair_of(batch)
+        fused, target = averages['fusion'](*pair), imitated(*pair)
+        return imitation_loss(fused, target, config.gradient_weight)['loss'].item()
+
+    return Training({'fusion': fusion}, {'fusion': optimizer}, step, measure)
 
 
 def downstream_training(config: DownstreamTask, device: torch.device) -> Training:
