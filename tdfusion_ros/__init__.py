@@ -5,8 +5,8 @@ Fuse a thermal and an RGB camera into one image and detect what is in it.
 >>> fuse = tdfusion_ros.load('msrs_rt')
 >>> result = fuse(rgb, ir)  # numpy arrays
 
-The ROS 2 node in :mod:`tdfusion_ros.node` runs the same code. Importing this package loads no
-engine, neither OpenCV nor ROS: :func:`load` does.
+The ROS 2 node in :mod:`tdfusion_ros.node` runs the same code. Importing this package loads neither
+OpenCV nor ROS nor an engine; :func:`load` does.
 """
 
 from typing import Any

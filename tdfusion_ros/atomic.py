@@ -1,7 +1,7 @@
 """
 Write files and folders completely or not at all: also on a full disk, and if the power fails.
 
-Everything is written under a temporary name beside its place, brought to the disk, and renamed. A
+Everything is written to a temporary file in the same folder, synced to disk, and renamed. A
 process that is killed leaves at most a hidden ``.NAME.*.tmp``.
 """
 
@@ -32,7 +32,7 @@ REMEDIES = {
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Write a file, text in UTF-8, as :func:`write_files`; until then the old one stays."""
+    """Replace a file when the new one, text in UTF-8, is complete; as :func:`write_files`."""
     write_files({path: content.encode() if isinstance(content, str) else content})
 
 
@@ -76,7 +76,7 @@ def check_file(path: Path | None, *, overwrite: bool = True) -> None:
         return
     with output_errors(path):
         with suppress(FileNotFoundError):
-            path.stat()  # raises what is_file and is_dir keep to themselves since Python 3.14
+            path.stat()  # raises errors that is_file and is_dir suppress since Python 3.14
         if not overwrite and path.is_file():
             raise OutputError(f'{path} exists: name a new file, or add --overwrite')
         if path.is_dir():
@@ -116,7 +116,8 @@ class NewOutput:
     """
     A folder, or a file of any size, that appears under its name when it is complete.
 
-    As a context manager it gives its place, and is discarded if an exception ends the context.
+    As a context manager it returns its temporary path, and is discarded if an exception ends the
+    context.
 
     :param replace: take the place of what has that name, when it is complete.
     :raises OutputError: if ``path`` exists or it cannot be made.
@@ -147,7 +148,7 @@ class NewOutput:
             (self.partial / name).write_bytes(content)
 
     def commit(self) -> None:
-        """Give it its name; if that is impossible, remove it and raise OutputError."""
+        """Rename it to its final name; if that is impossible, remove it and raise OutputError."""
         try:
             with output_errors(self._target):
                 if self.partial.is_file():
@@ -207,6 +208,6 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk; not every file system can."""
+    """Sync the names in a folder to disk; not every file system can."""
     with suppress(OSError):
         _sync(folder)

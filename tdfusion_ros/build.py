@@ -24,7 +24,7 @@ PACKAGE = 'tdfusion_ros'
 
 
 def build_pipeline(config: FusionConfig, report: Callable[[str], None] = print) -> Pipeline:
-    """Return a pipeline whose backend has run; ``report`` takes sentences; or a FusionError."""
+    """Return a pipeline with a tested backend, or raise FusionError; ``report`` takes messages."""
     bundle = read_bundle(find_bundle(config.model))
     calibration = load_calibration(config.calibration)
     wanted_classes(config.class_filter, bundle.contract.classes)  # before an engine is built
@@ -37,7 +37,7 @@ def build_engines(
     sizes_hw: tuple[tuple[int, int], ...],
     report: Callable[[str], None] = print,
 ) -> DescribedBackend:
-    """Build and cache what the node would build at startup for these sizes; or a FusionError."""
+    """Build and cache the engines that the node needs for these sizes, or raise FusionError."""
     bundle = read_bundle(find_bundle(config.model))
     return open_backend(config.backend, bundle, report, sizes_hw)
 

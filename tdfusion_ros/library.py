@@ -149,9 +149,9 @@ class Fuser:
         """
         Return a fuser for the consecutive frames of one pair of cameras.
 
-        It smooths the scaling of 16-bit ir over time, as the ROS node does, so that the image
-        does not flicker, and gives detections ids that last. It shares the backend with this one
-        and starts without a history.
+        It smooths the scaling of 16-bit ir over time, as the ROS node does, so that the image does
+        not flicker, and tracks detections. It shares the backend with this one and starts without
+        a history.
         """
         return Fuser(self._pipeline.fresh(), stateless=False)
 

@@ -96,7 +96,7 @@ def write_contract(folder: Path, size_multiple: int, facts: Mapping[str, Any]) -
     """
     Write and return the contract of the bundle whose files are in ``folder``.
 
-    :param facts: what it says besides its interface; ``classes`` at least, and ``mask_classes`` if
+    :param facts: its entries besides the interface; ``classes`` at least, and ``mask_classes`` if
         the graph has masks.
     """
     files = (*GRAPH_FILES, WEIGHTS_FILE)
@@ -131,7 +131,7 @@ def write_contract(folder: Path, size_multiple: int, facts: Mapping[str, Any]) -
 
 
 def _refuse_other_files(path: Path, graph: bytes) -> None:
-    """Refuse a graph whose weights are in another file: no hash covers it, and it may be any."""
+    """Refuse a graph with weights in another file, which no hash covers."""
     if EXTERNAL_KEY.search(graph):
         raise ModelError(
             f'{path} has weights in another file, which its hash does not cover; save the graph '

@@ -125,8 +125,8 @@ def provider_options() -> dict[str, str]:
     """
     Return the options of the provider for one image size.
 
-    TensorRT compiles the kernels for the very GPU at the first start and keeps them; it also
-    captures the CUDA graph itself. Source: tensorrt_rtx_provider_options.h of version 0.5.
+    TensorRT compiles the kernels for this GPU at the first start and keeps them; it also captures
+    the CUDA graph itself. Source: tensorrt_rtx_provider_options.h of version 0.5.
     """
     return {
         'enable_cuda_graph': '1',

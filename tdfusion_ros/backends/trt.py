@@ -1,4 +1,4 @@
-"""TensorRT, through one of three packages: engines built here, kept, and checked."""
+"""TensorRT, through one of three packages: engines are built here, cached, and checked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,7 +134,7 @@ def find_tensorrt(report: Callable[[str], None], *, with_torch: bool = True) -> 
     """
     Return the TensorRT of this machine, after a probe in another process.
 
-    :param report: also takes why a better way is not used although its package is installed.
+    :param report: also takes why a better way that is installed is not used.
     :param with_torch: whether the bundle has its networks in torch; else it is ONNX only.
     :raises ConfigError: if none is installed or works; says why of each that is installed.
     """
@@ -184,7 +184,7 @@ def compile_for(
 
 
 class EngineSource:
-    """The engines of a bundle for one TensorRT: kept ones, else new ones."""
+    """The engines of a bundle for one TensorRT: cached ones, else new ones."""
 
     def __init__(self, tensorrt: TensorRT, bundle: Bundle, report: Callable[[str], None]) -> None:
         self._tensorrt = tensorrt

@@ -57,7 +57,7 @@ Detector: as its author says. Some, such as AGPL-3.0, also bind who passes the b
 @dataclass(frozen=True)
 class Choices:
     """
-    What the file of a detector may not say.
+    What the file of a detector may leave out.
 
     :param kind: a key of ``KINDS``; empty: recognized.
     :param classes: ``coco``, or a file with one name per line; empty: as the file says.

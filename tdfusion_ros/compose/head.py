@@ -40,7 +40,7 @@ def are_scores(values: np.ndarray) -> bool:
 
 
 def to_corners(boxes: np.ndarray) -> str:
-    """Return nodes from ``boxes`` to ``corners``; boxes all over an image tell what they are."""
+    """Return nodes from ``boxes`` to ``corners``; boxes of a whole image show their form."""
     are_corners = np.mean(boxes[:, 2:] >= boxes[:, :2]) > 0.9  # some are rounded to size 0
     return 'corners = Identity(boxes)\n' if are_corners else CENTERED
 

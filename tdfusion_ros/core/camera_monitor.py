@@ -108,7 +108,7 @@ class CameraMonitor:
         return new
 
     def update_other(self, stamp_ns: int, *, new: bool) -> None:
-        """Note a frame of the other camera, and whether it is ``new``: ours may be missing."""
+        """Record a frame of the other camera, and whether it is ``new``: ours may be missing."""
         since_ns = stamp_ns if self._other_ns is None else min(self._other_ns[0], stamp_ns)
         self._other_ns = since_ns, stamp_ns
         self._other_frames += 1

@@ -64,7 +64,8 @@ def equal_to(image: np.ndarray, values: Mapping[float, int]) -> np.ndarray | Non
     """
     Return where (H, W) uint8, uint16 or float32 has no measurement, (H, W) bool; None: nowhere.
 
-    :param values: what means that besides NaN and infinity, and how far around there is none [px].
+    :param values: values that mean so besides NaN and infinity, and the width of the border around
+        them that has no measurement either [px].
     """
     missing = ~np.isfinite(image) if image.dtype == np.float32 else None
     for value, around_px in values.items():
@@ -79,7 +80,7 @@ def recognize(image: np.ndarray, before: Collection[float] = ()) -> dict[float, 
     """
     Return the values of an image that are no measurements: its lowest, its highest, or none.
 
-    Such a value is one that no scene has (``is_limit``), it lies away from the range of this one,
+    Such a value is one that no scene has (``is_limit``), it lies outside of the range of this one,
     and its pixels have sharp borders, which a lens would blur: a fire may saturate, too.
 
     :param image: (H, W) uint16 or float32.

@@ -65,7 +65,7 @@ class PairCounts:
         return self._made + self._apart.total() + self._settled().total()
 
     def see(self, stream: str, stamp_ns: int, cause: str = WAITING) -> None:
-        """Take note of an image with a stamp [ns]; the cause says why it cannot be used."""
+        """Record an image with a stamp [ns]; the cause says why it cannot be used."""
         stamp_ns += self._sync.offsets_ns[stream]
         own, latest_ns = self._fates[stream], self._latest_ns.get(stream, stamp_ns)
         if stamp_ns < latest_ns - self._sync.limit_ms * 1e6:  # as in a looping bag
@@ -77,12 +77,12 @@ class PairCounts:
             own[stamp_ns] = cause
 
     def drop(self, stream: str, stamp_ns: int, cause: str) -> None:
-        """Take note of why the policy paired an image with none; stamp with the offset [ns]."""
+        """Record why the policy left an image unpaired; stamp with the offset [ns]."""
         if self._fates[stream].get(stamp_ns) == WAITING:
             self._fates[stream][stamp_ns] = cause
 
     def pair(self, rgb_ns: int, ir_ns: int) -> None:
-        """Take note of a pair, made of the images with these stamps [ns]."""
+        """Record a pair, made of the images with these stamps [ns]."""
         self._made += 1
         for stream, stamp_ns in (('rgb', rgb_ns), ('ir', ir_ns)):
             own, stamp_ns = self._fates[stream], stamp_ns + self._sync.offsets_ns[stream]
@@ -90,11 +90,11 @@ class PairCounts:
                 own[stamp_ns] = PAIRED
 
     def lose(self, cause: str) -> None:
-        """Take note of why a pair that was made became no result of both cameras."""
+        """Record why a pair that was made gave no result of both cameras."""
         self._lost[cause] += 1
 
     def _settle(self, before_ns: int | None, *, waiting: bool) -> None:
-        """Count the images before a stamp for good, None: all, and forget them."""
+        """Make the counts of images before a stamp (None: all) final, and forget these images."""
         self._apart += self._settled(before_ns, waiting=waiting)
         self._since_ns = before_ns
         # The nearest images of those that stay may be this much older.
@@ -105,7 +105,7 @@ class PairCounts:
 
     def _settled(self, before_ns: int | None = None, *, waiting: bool = True) -> Counter[str]:
         """
-        Return the lost pairs that are not yet counted for good, by cause.
+        Return the lost pairs whose counts are not final yet, by cause.
 
         :param before_ns: only pairs of earlier rgb images.
         :param waiting: whether an image that waits may still be paired.

@@ -104,7 +104,7 @@ class Pipeline:
         return self._scaler.remarks | self._doubts
 
     def reconfigure(self, config: FusionConfig) -> None:
-        """Use the live settings of another config from the next pair on; or a ConfigError."""
+        """Use the live settings of another config from the next pair on, or raise ConfigError."""
         if config is self._config:
             return
         self._wanted = wanted_classes(config.class_filter, self.contract.classes)
@@ -113,7 +113,7 @@ class Pipeline:
         self._config = config
 
     def overlap(self) -> int:
-        """Let :meth:`steps` of pairs overlap; return of how many the backend runs at once."""
+        """Let :meth:`steps` of pairs overlap; return how many the backend can run at once."""
         return getattr(self.backend, 'overlap', lambda: 1)()
 
     def recalibrate(self, calibration: Calibration) -> None:
@@ -143,7 +143,7 @@ class Pipeline:
         segmentation: bool = True,
     ) -> Generator[Run, Run, FusionResult]:
         """
-        Fuse a pair, or what there is, in two steps; or a FrameError.
+        Fuse a pair, or the image that is there, in two steps; or raise FrameError.
 
         Yields a function that runs the network, perhaps in another thread while the next pair
         begins, and takes one that returns its result. Pairs end in the order in which they began.

@@ -12,7 +12,7 @@ BLOCK = 128  # candidates that are compared at once: fits the cache
 
 
 def wanted_classes(class_filter: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray:
-    """Return which classes to report, (C,) bool; ConfigError for one the model has not."""
+    """Return which classes to report, (C,) bool; ConfigError for one that the model lacks."""
     unknown = sorted(set(class_filter) - set(classes))
     if unknown:
         raise ConfigError(

@@ -89,7 +89,7 @@ def _warning(stream: str, fault: str, fault_ns: int) -> str:
 
 
 def make_policy(sync: SyncConfig) -> PairingPolicy:
-    """Return the policy that the config names; ConfigError for one of the live node alone."""
+    """Return the policy that the config names; ConfigError for one that only the live node has."""
     if sync.policy != 'nearest':
         raise ConfigError(
             f"sync.policy '{sync.policy}' needs message_filters and works in the live node only: "
@@ -102,7 +102,8 @@ class Synchronizer:
     """
     Watch both cameras, pair their frames, and continue with one camera if the other stalls.
 
-    ``counts`` has the pairs that were possible; who cannot use an image or a pair tells it why.
+    ``counts`` has the pairs that were possible; whoever drops an image or a pair records the cause
+    there.
     """
 
     def __init__(self, config: FusionConfig, policy: PairingPolicy | None = None) -> None:

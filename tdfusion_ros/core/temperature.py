@@ -1,4 +1,4 @@
-"""Measure what a thermal camera with counts of 16 bits, or of temperatures, saw inside boxes."""
+"""Measure temperatures inside boxes in the raw image of a thermal camera."""
 
 from collections.abc import Callable
 
@@ -70,7 +70,7 @@ def _inside(points: np.ndarray, counts: np.ndarray, missing: np.ndarray | None) 
 
 
 def doubt(counts: np.ndarray | None, missing: np.ndarray | None, config: IrConfig) -> str:
-    """Return why there are no temperatures, or why they are hardly right; empty: no doubt."""
+    """Return why there are no temperatures, or why they are doubtful; empty: they are not."""
     if not config.kelvin_per_count:
         return ''
     if counts is None:

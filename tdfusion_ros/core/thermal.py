@@ -28,8 +28,8 @@ class ThermalScaler:
 
     After each frame, ``seen`` is (h, w) bool where it holds a measurement, None: everywhere; and
     ``remarks`` says, by the name of a setting, what was left out or is doubtful. Single pixels
-    without a measurement are filled, and count as seen. ``counts`` is the cut frame as it came,
-    None if the camera scaled it, and ``missing`` (h, w) bool where it has no measurement.
+    without a measurement are filled, and count as seen. ``counts`` is the cropped raw frame, None
+    if the camera scaled it, and ``missing`` (h, w) bool where it has no measurement.
     """
 
     def __init__(self, config: IrConfig) -> None:

@@ -1,5 +1,5 @@
 """
-Give detections ids that last.
+Track detections: an object keeps its id from image to image.
 
 Tracking by detection: a Kalman filter of constant velocity predicts where each object is, and the
 boxes of the next image are assigned by their overlap with the predictions (Bewley et al., SORT,

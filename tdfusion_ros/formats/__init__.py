@@ -1,1 +1,1 @@
-"""What turns bytes from outside into frames, and results into messages and files."""
+"""Convert bytes from outside to frames, and results to messages and files."""

@@ -156,7 +156,7 @@ class McapFile:
                 list(self._read(block))
 
     def _define(self, opcode: int, data: bytes) -> None:
-        """Take note of a schema or channel; skip a damaged one."""
+        """Record a schema or channel; skip a damaged one."""
         try:
             if opcode == SCHEMA:
                 name, _ = _text(data, 2)

@@ -26,7 +26,7 @@ YUV_TO_RGB = np.array([(1.164, *row) for row in OF_CHROMA])
 
 
 class Encoding(NamedTuple):
-    """How an image is stored, and how R, G, B come of it."""
+    """How an image is stored, and how to get R, G, B from it."""
 
     dtype: str
     """Of a channel, without byte order."""

@@ -39,7 +39,7 @@ class BagSource:
 
     ``total`` is the number of rgb images, ``info`` the last sensor_msgs/CameraInfo of rgb, if any,
     ``errors`` has by cause the message about the first frame that could not be used, and
-    ``counts`` the possible pairs: tell it why a pair became no result.
+    ``counts`` the possible pairs: record there why a pair gave no result.
 
     :param times: ``header``: the drivers' stamps count; ``recorded``: the times of recording, for
         drivers that do not stamp.

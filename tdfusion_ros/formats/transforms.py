@@ -1,4 +1,4 @@
-"""Poses between frames: of TF messages, and of numbers that somebody wrote."""
+"""Poses between frames: from TF messages and from files."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ MAX_TRANSLATION_M = 1e6  # a frame may be a distant map; more than this is an er
 
 
 def pose_from_tf(messages: Iterable[Any], rgb_frame: str, ir_frame: str) -> np.ndarray:
-    """Return (4, 4) from the rgb camera's frame to the ir camera's [m]; or a CalibrationError."""
+    """Return (4, 4) from the rgb frame to the ir frame [m], or raise CalibrationError."""
     steps: dict[str, dict[str, np.ndarray]] = {}  # by source frame, by target frame
     for item in (item for message in messages for item in message.transforms):
         parent, child = item.header.frame_id.lstrip('/'), item.child_frame_id.lstrip('/')
@@ -35,7 +35,7 @@ def pose_from_tf(messages: Iterable[Any], rgb_frame: str, ir_frame: str) -> np.n
 
 
 def checked_pose(rotation: np.ndarray, translation_m: Any, where: str) -> np.ndarray:
-    """Return (4, 4) of a (3, 3) rotation and a translation [m]; or a CalibrationError."""
+    """Return (4, 4) of a (3, 3) rotation and a translation [m], or raise CalibrationError."""
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = rotation, translation_m
     # Comparisons with NaN are false, so `not (… < …)` refuses it.

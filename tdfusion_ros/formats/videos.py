@@ -29,7 +29,7 @@ START_NS = 10**18  # stamp of the first frame: written as stamps since 1970 are
 
 class VideoFile:
     """
-    A video; frame k is of the time k / ``rate_hz`` after ``first_ns``. BagError: not decodable.
+    A video; frame k was taken k / ``rate_hz`` after ``first_ns``. BagError: not decodable.
 
     :param rate_hz: as the file states it; ``length``: number of frames, stated until ``ended``.
     """
@@ -97,7 +97,7 @@ class VideoFile:
 
 class VideoSource:
     """
-    The pairs of two videos that began at one time; ``sync.*_time_offset_ms`` shift them.
+    The pairs of two videos that start at the same time; ``sync.*_time_offset_ms`` shift them.
 
     Frames are paired by time, as in a bag, where both videos have frames.
     """
@@ -210,7 +210,7 @@ class VideoSink:
             self._file.discard()
 
     def _check(self) -> None:
-        """Raise OutputError if the file lacks frames: OpenCV says nothing of a full disk."""
+        """Raise OutputError if the file lacks frames: OpenCV does not report a full disk."""
         try:
             complete = VideoFile(self._file.partial).stated == self._count
         except BagError:

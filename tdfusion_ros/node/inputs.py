@@ -138,7 +138,7 @@ class Inputs:
 
     def _remapped(self, stream: str, name: str, beside: Callable[[str], str]) -> str:
         """
-        Return a topic of a camera: if only its raw images are remapped, the one beside them.
+        Return a topic of a camera: next to its raw images if only these are remapped.
 
         :param beside: returns the topic that belongs to one of raw images.
         """

@@ -1,4 +1,4 @@
-"""``tdfusion compose``: a bundle of our fusion network and a detector of your own."""
+"""``tdfusion compose``: a bundle of our fusion network and your detector."""
 
 import argparse
 from pathlib import Path

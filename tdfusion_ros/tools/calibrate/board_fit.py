@@ -82,7 +82,7 @@ def fit_board(
     Calibrate with the simplest lens that no richer one clearly beats on held-out views.
 
     :param cameras: of rgb and ir; the image size of one that is to be calibrated.
-    :raises CalibrationError: if the views are too few, too much alike or contradictory.
+    :raises CalibrationError: if the views are too few, too similar or contradictory.
     """
     is_given = all(isinstance(camera, Camera) for camera in cameras)
     least = MIN_VIEWS_GIVEN if is_given else MIN_VIEWS
@@ -163,7 +163,7 @@ def _without_outliers(
 
 
 def _check(found: BoardFit) -> None:
-    """Raise CalibrationError for a fit that is not to be trusted."""
+    """Raise CalibrationError for a fit that cannot be trusted."""
     medians, limit_px = np.median(found.held_out_px, axis=1), _limit_px(found)
     worst, expected_px = int(medians.argmax()), float(np.median(found.expected_px))
     if medians[worst] > limit_px:

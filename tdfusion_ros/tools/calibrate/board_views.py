@@ -18,7 +18,7 @@ from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
 KINDS = ('discs', 'checkerboard')
 MIN_COUNT, MAX_COUNT = 3, 50
 LONG_SIDE_PX = {'discs': 640, 'checkerboard': 1280}  # larger images are made smaller
-ENLARGED_PX = 640  # smaller images are enlarged: OpenCV wants squares of ten pixels and more
+ENLARGED_PX = 640  # smaller images are enlarged: OpenCV needs squares of at least ten pixels
 BLUR_PX = (0.0, 1.5, 3.0)  # a thermal image's fixed pattern frays the outline of a disc
 DISC_AREAS = (2e-4, 2e-2)  # as a part of the image
 MIN_SPACING_M, MAX_SPACING_M = 0.005, 1.0

@@ -37,7 +37,7 @@ def resizing(from_hw: Size, to_hw: Size) -> np.ndarray:
 
 
 def camera_at(camera: Camera, size_hw: Size) -> Camera:
-    """Return a camera whose numbers are for images of another size."""
+    """Return a camera scaled to images of another size."""
     return Camera(size_hw, resizing(camera.size_hw, size_hw) @ camera.k, camera.d)
 
 

@@ -7,7 +7,7 @@ OK, WARN, FAIL = 'OK', 'WARN', 'FAIL'
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and what to do about it, if anything; FAIL: the node cannot work so."""
+    """What was found, and what to do about it, if anything; FAIL: the node cannot work."""
 
     level: str
     subject: str

@@ -66,7 +66,8 @@ def find_cameras(
     """
     Return the image topics by stream; BagError for a wrong name, or for several cameras.
 
-    Of several, those beside a named one count, else those of the namespace, else of the only rig.
+    Of several, take the topics next to a named one, else those in the namespace, else the only
+    rig's.
     """
     images = image_topics(types)
     known = {stream: cameras_by_namespace(images, stream) for stream in ('rgb', 'ir')}
