@@ -71,7 +71,7 @@ def stop_node(node: subprocess.Popen) -> int:
 
 
 def play(bag: Path, result: Path, node: subprocess.Popen) -> dict[str, str]:
-    """Play a whole bag and record the results; return the last diagnostics, or a FusionError."""
+    """Play a bag and record the results; return the last diagnostics, or raise FusionError."""
     with BagReader(bag) as reader, BagWriter(result) as writer:
 
         def record(topic: str, data: bytes) -> None:

@@ -3,10 +3,10 @@ Average the weights of detectors that were trained from the same pretrained weig
 
     python -m training.average runs/a runs/b --shares 0.4 0.4 -o runs/detector
 
-The rest of the shares is that of the weights that the first run started from. Runs on different
-data that go back to the same pretrained weights, with a low learning rate, are together better
-than each of them (Wortsman et al., Model soups, ICML 2022). The result is a run to export; it
-reads what the first one reads.
+The rest of the shares goes to the weights that the first run started from. Runs on different data
+that go back to the same pretrained weights, with a low learning rate, are together better than
+each of them (Wortsman et al., Model soups, ICML 2022). The result is a run to export; it reads
+what the first one reads.
 """
 
 from argparse import ArgumentParser
@@ -30,7 +30,7 @@ def average(runs: Sequence[str], shares: Sequence[float], folder: Path) -> None:
     """
     Write the run with the average of the weights of detectors.
 
-    :param shares: of each run; what is missing to 1 is the share of the first run's start.
+    :param shares: of each run; the rest to 1 goes to the weights that the first run started from.
     :raises FusionError: if the runs have other classes, inputs or pretrained weights.
     """
     description = read_description(runs[0])

@@ -61,7 +61,7 @@ def architecture(network: Any) -> dict[str, Any]:
 
 
 def make_folder(folder: str | Path, what: str, option: str) -> None:
-    """Make a folder for results if there is none; or a FusionError that names ``option``."""
+    """Make a folder for results if there is none, or raise a FusionError that names ``option``."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -192,7 +192,7 @@ def save_unfinished(
 def load_unfinished(
     folder: Path, networks: Networks, optimizers: Optimizers, identity: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Load the state of an interrupted run, return its ``progress``, or {}; or a ModelError."""
+    """Load the state of an interrupted run; return its ``progress`` or {}, or raise ModelError."""
     if (folder / DESCRIPTION).is_file():
         raise ModelError(f'{folder} contains a finished run: choose another run=FOLDER')
     path = folder / UNFINISHED
@@ -241,7 +241,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors of a safetensors file and its metadata; or a ModelError."""
+    """Return the tensors of a safetensors file and its metadata, or raise ModelError."""
     try:
         with safe_open(path, 'pt') as file:
             return load_file(path), file.metadata() or {}

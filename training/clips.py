@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     content = {}
     clips = [clip for path in options.clips for clip in open_clips(path)]
     for clip in clips:
-        # A clip is a scene of its own: nothing is smoothed from the end of another one.
+        # Smoothing starts again with each clip.
         fusers = {run: video.run_pair_fuser(run) for run in options.fusion}
         classes = {}
         for model in options.bundle:

@@ -58,7 +58,7 @@ SIMPLE = ('ir', 'rgb', 'average', 'maximum', 'early')
 FIGURES = ('AP50', 'AP75', 'AP50-95')
 RESAMPLES = 1000
 OUTPUT = 'output.txt'
-"""What a run that is trained beside others prints, in its folder."""
+"""What a run prints that is trained in parallel to others, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def train_and_measure(
 
 def train_side_by_side(configs: Sequence[TrainConfig], count: int) -> None:
     """
-    Train runs, so many at a time; whatever ends this process ends them.
+    Train several runs at a time; they end with this process.
 
     :raises FusionError: when the others have ended, naming each run that failed and why.
     """

@@ -20,7 +20,7 @@ from training.config import TrainConfig
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
-    """Return the settings of ``values['task']`` (default: fusion); or a ConfigError."""
+    """Return the settings of ``values['task']`` (default: fusion), or raise ConfigError."""
     rest = dict(values)
     task = rest.pop('task', 'fusion')
     if not isinstance(task, str) or task not in TASKS:

@@ -49,7 +49,7 @@ RESAMPLES = 1000
 
 def find_fusion(run: str, fusion_run: str = '') -> str:
     """
-    Return the run of the fusion network that belongs to a detector; or a ModelError.
+    Return the run of the fusion network that belongs to a detector, or raise ModelError.
 
     :param fusion_run: if not where the detector's run says; required for ``early``.
     """

@@ -6,12 +6,11 @@ Draw boxes on pairs without labels, with a detector that was trained elsewhere, 
 
 CLIPS is a bag, or has the folders rgb (or vi) and ir with the frames of one clip or with videos of
 the same names. With --split, DATA is a data set, whose own labels stay: in classes that it labels,
-what else the detector finds is a region to ignore.
-A file searches rgb, ir and with --fusion the fused image, a run what it reads; all of them at
-several --scales, with --mirrored also their mirror images. The score of an object is the mean over
-all these views: what few of them show is doubtful. Sure boxes become objects, and all that is less
-sure a region to ignore. The labels state their origin, and so does the card of a model that is
-trained on them.
+what else the detector finds is a region to ignore. A file searches rgb, ir and with --fusion the
+fused image, a run what it reads; all of them at several --scales, with --mirrored also their
+mirror images. The score of an object is the mean over all these views, so one that few of them
+show scores low. Confident boxes become objects, others regions to ignore. The labels state their
+origin, and so does the card of a model that is trained on them.
 """
 
 from argparse import ArgumentParser
@@ -116,7 +115,7 @@ def search(
 
 def agree(views: Sequence[Detections]) -> list[tuple[np.ndarray, float, int]]:
     """
-    Return box, score and class of each object that views of one pair show, the surest first.
+    Return box, score and class of each object that views of one pair show, best score first.
 
     The box is the mean of its boxes by their scores, the score the mean over all views. Source:
     weighted boxes fusion (Solovyev et al., 2021).
@@ -177,7 +176,7 @@ def write(
     Write the images of all pairs, and return images and annotations of their COCO file.
 
     :param find: returns what was found in each view.
-    :param absent: classes that do not occur: what the detector takes for them is background.
+    :param absent: classes that do not occur: their detections are background.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

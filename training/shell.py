@@ -1,4 +1,4 @@
-"""What the commands of the training share: their parser, and one line for an error."""
+"""Shared by the training commands: the parser, and one line for an error."""
 
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter
@@ -22,7 +22,8 @@ def run(name: str, main: Callable[[], object]) -> None:
     """
     Run a command; an error from outside ends it with one line, or one for each bad file.
 
-    After an interrupt the status is 130; a command may end with a text that says how to go on.
+    After an interrupt the status is 130; a command may end with a message that says how to
+    continue.
     """
     try:
         main()

@@ -85,7 +85,7 @@ NEXT = {
     'detection': 'evaluate --detector {run} --data {data}',
     'segmentation': 'evaluate --segmenter {run} --data {data}',
 }
-"""What to do with the run of a task: a command of the training."""
+"""The command to continue with after a task, by task."""
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -52,7 +52,7 @@ class SessionEngine:
         self._outputs = [tensor.name for tensor in session.get_outputs()]
 
     def run(self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, **_: bool) -> RawOutput:
-        """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; or a ModelError."""
+        """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1], or raise ModelError."""
         images = dict(zip(self._inputs, (rgb, ir, coverage), strict=False))
         try:
             return RawOutput(*self._session.run(self._outputs, images))

@@ -47,7 +47,7 @@ class Network:
 
     def plan(self, targets: Sequence[str], *ranges: tuple[Size, Size, Size]) -> bytes:
         """
-        Return an engine; or a ModelError.
+        Return an engine, or raise ModelError.
 
         :param targets: the GPUs that it runs on, as ``sm89``.
         :param ranges: smallest, usual and largest image size, (H, W), of each profile.

@@ -57,7 +57,7 @@ class PlanEngine:
         return fused.to(torch.uint8), boxes_xyxy, scores, *(m.to(torch.uint8) for m in masks)
 
     def run(self, rgb: np.ndarray, ir: np.ndarray, coverage: np.ndarray, **_: bool) -> RawOutput:
-        """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1]; or a ModelError."""
+        """Run on (H, W, 3) uint8 and twice (H, W) float32 in [0, 1], or raise ModelError."""
         try:
             return RawOutput(*self._captured.run(rgb, ir, coverage))
         except RuntimeError as error:  # the base of torch's errors

@@ -53,7 +53,7 @@ def image_files(folder: Path) -> dict[str, Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Return the pixels of an image file, at most 512 MiB, as ``decode_image``; or a BagError."""
+    """Return the pixels of a file of at most 512 MiB, as ``decode_image``, or raise BagError."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:

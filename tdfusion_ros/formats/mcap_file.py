@@ -214,7 +214,7 @@ def _text(data: bytes, at: int) -> tuple[str, int]:
 
 
 def _unpack(chunk: bytes, whole: bool) -> bytes:
-    """Return the records in a chunk, those there are if not ``whole``; or a ValueError."""
+    """Return the records in a chunk, those there are if not ``whole``, or raise ValueError."""
     _, _, size, checksum, name_length = CHUNK_HEAD.unpack_from(chunk)
     at = CHUNK_HEAD.size + name_length
     if at + 8 > len(chunk):

@@ -122,7 +122,7 @@ class Receiving:
             self._lose(job, 'busy')
 
     def _calibration(self, pair: FramePair) -> Calibration | None:
-        """Return the calibration of this moment, if camera_info and TF give it; or an error."""
+        """Return the calibration by camera_info and TF, if used, or raise CalibrationError."""
         if self._tf is None:
             return None
         return self._tf.of(pair, self._inputs.camera_infos(), self._config.calibration_depth_m)

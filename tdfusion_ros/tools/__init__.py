@@ -1,1 +1,1 @@
-"""One module for each subcommand of ``tdfusion``: ``add`` says what it takes, ``run`` does it."""
+"""The subcommands of ``tdfusion``, a module each: ``add`` declares arguments, ``run`` runs it."""

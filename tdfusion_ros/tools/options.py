@@ -108,7 +108,7 @@ def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitSt
 
 
 def sizes_hw(sizes: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Return height and width of sizes such as ``640x480`` [px], each once; or a ConfigError."""
+    """Return (H, W) of sizes such as ``640x480`` [px], each once, or raise ConfigError."""
     parsed = []
     for size in dict.fromkeys(sizes):
         if not re.fullmatch(r'[1-9]\d{0,4}x[1-9]\d{0,4}', size):

@@ -52,7 +52,7 @@ def export_half(model: Perception, folder: Path) -> None:
 
 
 def check_half(folder: Path) -> None:
-    """Compare the graph in half precision with fp32, both in ONNX Runtime; or a ModelError."""
+    """Compare the graph in half precision with fp32, both in ONNX Runtime, or raise ModelError."""
     bundle = read_bundle(folder)
     assert bundle.half_graph is not None
     half, full = CpuBackend(bundle.half_graph), CpuBackend(bundle.graph)

@@ -31,7 +31,7 @@ from training.method.pretrained import is_pretrained
 Description = dict[str, Any]
 
 MEAN_OF = 'mean_of'
-"""Entry of a description: the other runs of which its weights are the mean."""
+"""Entry of a description: the other runs that were averaged into its weights."""
 NOT_IN_COMMAND = ('run', *EXECUTION)
 """Settings that do not change the result; ``run`` is written last."""
 NOT_IN_TABLE = {
@@ -164,7 +164,7 @@ def contents(data: Data) -> dict[str, Any]:
     """
     Return the numbers of pairs by size, light and source, and of boxes by class.
 
-    Of a mixture also its data sets, and of each whose boxes a detector drew, which one did.
+    Of a mixture also its data sets, and which detector drew their boxes, if one did.
     """
     sizes: Counter[str] = Counter()
     boxes: Counter[str] = Counter(dict.fromkeys(data.classes, 0))
@@ -224,7 +224,7 @@ def with_run(training: Mapping[str, Any], run: str, elsewhere: str) -> dict[str,
 
 
 def bundle_facts(names: Sequence[str]) -> tuple[list[Description], dict[str, Any], list[str]]:
-    """Return the runs, data and missing runs of what is no run: a bundle knows its history."""
+    """Return the runs, data and missing runs that bundles state; other names are missing runs."""
     before: list[Description] = []
     data: dict[str, Any] = {}
     missing: list[str] = []

@@ -35,7 +35,7 @@ def facts(folder: str) -> dict[str, Any]:
 
 
 def fusion_history(folder: str) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
-    """Return what a bundle says of its fusion network: runs, contents of data, missing runs."""
+    """Return what a bundle says about its fusion network: runs, contents of data, missing runs."""
     training = _contract(folder).get('training', {})
     runs = [*training.get('before', []), *filter(None, [training.get('fusion')])]
     return runs, training.get('data', {}), training.get('missing', [])

@@ -1,1 +1,1 @@
-"""From files on disk, in whatever layout, to the batch of a step."""
+"""From files on disk, in any known layout, to the batch of a step."""

@@ -112,7 +112,7 @@ class DataSet(Sequence[Sample]):
 
     def check(self) -> list[str]:
         """
-        Look at all files before hours of work: read all labels, and the image headers.
+        Check all files before hours of work: read all labels, and the image headers.
 
         :returns: what may be wrong, a sentence each.
         :raises DataError: listing every file that cannot be used.

@@ -266,6 +266,6 @@ def _stem(name: str) -> str:
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """Return names for an error message: at most so many, and how many more there are."""
+    """Return names for an error message: the first ones, and how many more there are."""
     more = f' and {len(names) - most} more' if names[most:] else ''
     return ', '.join(map(repr, names[:most])) + more

@@ -27,9 +27,9 @@ from training.data.pair_files import read_text
 
 SUFFIXES = ('.yaml', '.yml')
 IGNORE = 'ignore'
-"""What an object becomes whose class is uncertain: a region that counts neither way."""
+"""For an object of uncertain class: a region to ignore."""
 BACKGROUND = 'background'
-"""What an object becomes that is none of the classes."""
+"""For an object that is none of the classes."""
 CYCLE = 100
 """Number of draws in which every data set gets its share."""
 UNCOUNTED = -2
@@ -138,14 +138,14 @@ class Mixture(Sequence[Sample]):
 
     @property
     def mask_classes(self) -> tuple[str, ...]:
-        """The names of the mask values of all data sets that have masks; or a FusionError."""
+        """The names of the mask values of all data sets that have masks, or raise FusionError."""
         known = {part.data.mask_classes for part in self.parts} - {()}
         if len(known) > 1:
             raise FusionError(f'the masks of the data sets have different classes: {known}')
         return next(iter(known), ())
 
     def check(self) -> list[str]:
-        """Look at all files of all parts; as in ``DataSet``."""
+        """Check all files of all parts; as in ``DataSet``."""
         return [remark for part in self.parts for remark in part.data.check()]
 
 

@@ -38,7 +38,7 @@ class Best:
     value: float | None = None
 
     def offer(self, networks: Networks, step: int, value: float, higher_is_better: bool) -> None:
-        """Copy the networks if they are better than the best so far."""
+        """Keep a copy of the networks if they are better than the best so far."""
         if self.value is None or (value > self.value if higher_is_better else value < self.value):
             self.step, self.value = step, value
             for name, network in networks.items():
@@ -54,7 +54,7 @@ class RunState:
     averages: dict[str, nn.Module]
     """Running average of each network."""
     best: Best
-    """The averages when they were best; without validation, the averages themselves."""
+    """The best averages so far; without validation, the current ones."""
     validation: Validation | None
 
     @property
@@ -105,7 +105,7 @@ def save(state: RunState, steps: int) -> None:
 
 
 def resume(state: RunState) -> int:
-    """Load the saved state of an interrupted run and return its steps; or a FusionError."""
+    """Load the saved state of an interrupted run and return its steps, or raise FusionError."""
     folder, optimizers = Path(state.config.run), state.training.optimizers
     identity = run_identity(state.config)
     progress = load_unfinished(folder, state.networks, optimizers, identity)

@@ -49,7 +49,7 @@ class Validation:
     device: torch.device
 
     def __call__(self, networks: Networks) -> float:
-        """Return the value; each process evaluates its own images; or a FusionError."""
+        """Return the value; each process evaluates its own images; or raise FusionError."""
         found = []
         indices = distributed.share(range(len(self.samples)))
         with distributed.alone(), torch.inference_mode():

@@ -126,7 +126,7 @@ def _new_ids(known: Sequence[str], classes: Sequence[str]) -> np.ndarray:
 
 
 def measured_classes(competitors: Competitors, data: Data) -> tuple[tuple[str, ...], str]:
-    """Return the classes to measure, and what counts as them or is left out; or a FusionError."""
+    """Return the classes to measure, what counts as them, and what is left out; or FusionError."""
     classes = common_classes(data.classes, *competitors.class_lists())
     ids = _new_ids(data.classes, classes)
     out = [name for name, new in zip(data.classes, ids, strict=True) if new == OTHER]

@@ -22,7 +22,7 @@ Fuser = Callable[[Sample], np.ndarray]
 
 
 def open_folders(rgb: str, ir: str) -> DataSet:
-    """Return pairs of two folders by stem; day and night of names as 00001D; or a FusionError."""
+    """Return pairs of two folders by stem, with light by names as 00001D; or raise FusionError."""
     names = list_files(Path(rgb))
     day_night = all(re.fullmatch(r'\d+[DN]', name) for name in names)
     layout = Layout('folders', rgb=rgb, ir=ir, labeled=False, day_night=day_night)

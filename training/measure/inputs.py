@@ -43,10 +43,10 @@ def fuse(
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to a sample before it is measured."""
+    """Changes of a sample before it is measured."""
 
     without: str = ''
-    """``rgb`` or ``ir``: the camera is missing; what cannot know it reads a black image."""
+    """``rgb`` or ``ir``: the camera is missing, and its image black."""
     stretched: bool = False
     """Whether ir is scaled as the node scales the first frame of a 16-bit camera."""
 
@@ -68,7 +68,7 @@ AS_IT_IS = Change()
 
 
 def open_input(name: str, change: Change = AS_IT_IS) -> Input:
-    """Return an input: of ``SIMPLE``, ``late``, a fusion run, or a bundle; or a FusionError."""
+    """Return an input (of ``SIMPLE``, ``late``, a fusion run or bundle), or raise FusionError."""
     if name == LATE:
         return lambda sample: [fuse(change(sample), source) for source in ('rgb', 'ir')]
     if name in SIMPLE:

@@ -138,7 +138,8 @@ def count_pixels(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.n
     Return the confusion matrix of one image; the sum over images is that of a data set.
 
     :param truth: class of each pixel; 255 is unlabeled; ``predicted`` the same, without 255.
-    :returns: (classes, classes) int64, row: truth, column: predicted; or a ValueError.
+    :returns: (classes, classes) int64, row: truth, column: predicted.
+    :raises ValueError: if the images differ in size, or a class is unknown.
     """
     known = truth != IGNORE
     pairs = np.stack((truth[known], predicted[known])).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Detectors of others, as ONNX files, run by ONNX Runtime."""
+"""Detectors that others trained, as ONNX files, run by ONNX Runtime."""
 
 from dataclasses import replace
 from pathlib import Path

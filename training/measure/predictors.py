@@ -1,4 +1,4 @@
-"""Functions that detect or segment in a sample: made of a run or of a bundle."""
+"""Functions that detect or segment in a sample, from a run or a bundle."""
 
 from collections.abc import Callable
 from collections.abc import Sequence

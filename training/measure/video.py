@@ -102,7 +102,7 @@ def measure_clip(
 
 
 def box_row(found: Sequence[Detections], classes: Sequence[str]) -> dict[str, float]:
-    """Return boxes per frame of each class, and in how many frames there are some, and twins."""
+    """Return by class the boxes per frame, and the shares of frames with boxes and with twins."""
     row: dict[str, float] = {}
     for index, name in enumerate(classes):
         counts = np.array([(one.class_ids == index).sum() for one in found])

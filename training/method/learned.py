@@ -157,7 +157,7 @@ def summed(name: str, tasks: TaskNetworks, losses: Tensor) -> Losses:
 def make_task_networks(
     config: LearnedTask, device: torch.device
 ) -> tuple[TaskNetworks, tuple[str, ...]]:
-    """Return the task networks and the class names of boxes, if used; or a FusionError."""
+    """Return the task networks and the class names of boxes, if used, or raise FusionError."""
     both = config.task_networks == 'both'
     if both and world_size() > 1 and config.method == 'pixel' and config.combine != 'sum':
         raise ConfigError(

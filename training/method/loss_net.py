@@ -43,7 +43,7 @@ class LossNetPaperConfig:
 
 
 class LossNet(nn.Module):
-    """What both generators share: they emit the maps of a family, and the family has the loss."""
+    """Base of both generators, which give the maps of a family; the family computes the loss."""
 
     family: str
 

@@ -17,21 +17,21 @@ DAY = 0.48
 NIGHT = 0.3
 """Share of infrared in the base by day, and how much more it is where luma is dark far around."""
 SKY = 0.5
-"""What a bright surrounding in luma takes from the share and from the details of infrared."""
+"""How much bright surroundings in luma reduce the share and the details of infrared."""
 SHADE = 0.5
-"""What darkness takes from the changes that darken."""
+"""How much darkness reduces changes that darken."""
 SURROUNDING = 10.0
 CLEAR = 0.06
 RIVAL = 1.4
 ENOUGH = 0.31
 """
 Luma is clear by day where its relative contrast over SURROUNDING is above CLEAR plus RIVAL times
-the contrast of infrared, or above ENOUGH: there it shows what is to be seen.
+the contrast of infrared, or above ENOUGH: there luma alone shows the scene.
 """
 BRIGHT_SCENE = 0.27
 """Mean luma of a scene by day; dark objects are not dark places there."""
 HIDDEN = 0.9
-"""What clear luma takes by day from the share and from the details of infrared."""
+"""How much clear luma reduces the share and the details of infrared by day."""
 GAIN_LUMA = 0.95
 GAIN_IR = 0.8
 """Gains of the details; that of luma is 1 where it is clear."""
@@ -69,7 +69,7 @@ def contrast(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def clearness(luma: Tensor, ir: Tensor, dark: Tensor) -> Tensor:
-    """Return near 1 where the camera shows by day what is to be seen, else near 0."""
+    """Return near 1 where luma shows the scene clearly by day, else near 0."""
     mean, of_luma = contrast(luma)
     needed = (CLEAR + RIVAL * contrast(ir)[1]).clamp(max=ENOUGH)
     day = step_up(luma.mean((2, 3), keepdim=True), BRIGHT_SCENE, 0.02).maximum(1 - dark)

@@ -37,9 +37,9 @@ def is_pretrained(path: str) -> bool:
 
 def origins(config: TrainConfig) -> dict[str, str]:
     """
-    Return where pretrained weights of a run come from, ``pretrained``; or a ModelError.
+    Return where pretrained weights of a run come from, ``pretrained``, or raise ModelError.
 
-    What starts from another run, or a bundle, inherits where that one's weights come from.
+    A run that started from another run or a bundle inherits this from it.
     """
     settings = (getattr(config, name, '') for name in NETWORK_RUNS)
     texts = [describe_file(path) for path in settings if is_pretrained(path)]
@@ -50,7 +50,7 @@ def origins(config: TrainConfig) -> dict[str, str]:
 
 
 def describe_file(path: str) -> str:
-    """Return where the weights in a file come from, and its sha256; or a ModelError."""
+    """Return where the weights in a file come from, and its sha256, or raise ModelError."""
     digest = hashlib.sha256(_read(path)).hexdigest()
     return f'{KNOWN.get(digest, "unknown origin")}, sha256 {digest}'
 

@@ -139,9 +139,9 @@ def make_detector(classes: tuple[str, ...], start: str = '', inputs: int = 3) ->
 
 def make_segmenter(classes: tuple[str, ...], start: str = '', inputs: int = 3) -> Segmenter:
     """
-    Return a new segmenter to train; with ``start`` only its head, on features that stay.
+    Return a new segmenter to train; with ``start`` only its head, on frozen features.
 
-    :param start: file of pretrained weights, detector run or bundle: whose features it reads.
+    :param start: where the features come from: file of pretrained weights, detector run or bundle.
     """
     if not start:
         network = Segmenter(SegmenterConfig(classes, inputs))
@@ -159,7 +159,7 @@ def make_segmenter(classes: tuple[str, ...], start: str = '', inputs: int = 3) -
 
 
 def read_detector(run: str) -> tuple[Detector | Yolox, tuple[str, ...]]:
-    """Return the detector of a run and its class names (default: shipped); or a ModelError."""
+    """Return the detector of a run and its class names (default: shipped), or raise ModelError."""
     network = load_detector(run)
     classes = tuple(read_description(run).get('classes', CLASSES))
     if len(classes) != network.config.classes:

@@ -46,7 +46,7 @@ class PairSource:
 
 
 def load_pairs(source: PairSource, sync: SyncConfig) -> list[Pair]:
-    """Return up to 40 pairs of messages (rosbags' classes), in order; or a BagError."""
+    """Return up to 40 pairs of messages (rosbags' classes), in order, or raise BagError."""
     if len(source.paths) not in (1, 2):
         raise BagError('pairs come from one bag or two folders')
     pairs, sizes = [], set()

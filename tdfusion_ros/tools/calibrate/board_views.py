@@ -59,7 +59,7 @@ class View:
 
 
 def board_of(kind: str, size: str, spacing_m: float | None) -> Board:
-    """Return the board of ``discs 4x6`` or ``checkerboard 6x8``; or a ConfigError."""
+    """Return the board of ``discs 4x6`` or ``checkerboard 6x8``, or raise ConfigError."""
     if kind not in KINDS:
         raise ConfigError(f"--board must be {' or '.join(KINDS)}, got '{kind}'")
     counts = [int(n) for n in size.split('x')] if re.fullmatch(r'\d{1,3}x\d{1,3}', size) else [0]

@@ -40,7 +40,7 @@ def camera_from_bag(
 
 
 def camera_from_file(path: Path, stream: str, image_hw: Size | None) -> Camera:
-    """Return the camera of a YAML file of ROS's camera_calibration; or a CalibrationError."""
+    """Return the camera of a YAML file of ROS's camera_calibration, or raise CalibrationError."""
     raw = _read_mapping(path, f'{stream} camera_info')
     try:
         camera = Camera(
@@ -66,7 +66,7 @@ def static_transforms(reader: 'BagReader') -> list[Any]:
 
 
 def pose_from_file(path: Path) -> np.ndarray:
-    """Read (4, 4) from ``translation_m`` and ``rotation`` or ``quaternion_xyzw``; or an error."""
+    """Read a pose (4, 4), its rotation also as a quaternion; or raise CalibrationError."""
     raw = _read_mapping(path, 'extrinsics')
     try:
         translation = np.array(raw['translation_m'], np.float64).reshape(3)
