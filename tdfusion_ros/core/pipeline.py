@@ -36,7 +36,7 @@ from tdfusion_ros.core.tracker import Tracker
 
 STAGES = ('thermal', 'registration', 'network', 'postprocess')
 ALIKE = 1.1  # largest ratio of two aspect ratios that may be of one field of view
-Run = Callable[[], RawOutput]
+Run = Callable[[], tuple[RawOutput, int]]  # the result, and how long it took [ns]
 
 
 class Backend(Protocol):
@@ -161,17 +161,17 @@ class Pipeline:
         stamp_ns = pair.reference.stamp_ns
         tracks = self._config.tracker == 'iou' and stamp_ns  # images of files have none
         stale = bool(tracks) and self._is_stale(pair)
-        marks_ns.append(perf_counter_ns())
         both = rgb is not None and ir is not None
         run = self._network(registered, fused=fused and both, segmentation=segmentation)
-        raw = (yield run)()  # from here on, the settings may belong to a later pair
+        marks_ns.append(perf_counter_ns())
+        raw, network_ns = (yield run)()  # from here on, the settings may belong to a later pair
+        marks_ns.append(perf_counter_ns())
         image = raw.fused
         if ir is None:
             image = registered.rgb
         elif rgb is None:
             gray = cv2.convertScaleAbs(registered.ir, alpha=255)
             image = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
-        marks_ns.append(perf_counter_ns())
         found = detections(raw.boxes_xyxy, raw.scores, size_hw, *how)
         if measure_boxes:
             found = replace(found, temperatures=measure_boxes(found.boxes_xyxy))
@@ -179,6 +179,7 @@ class Pipeline:
             found = self._tracker.update(found, stamp_ns, stale=stale)
         marks_ns.append(perf_counter_ns())
         stage_ns = dict(zip(STAGES, np.diff(marks_ns).tolist(), strict=True))
+        stage_ns['network'] = network_ns  # without the wait for an earlier pair
         return FusionResult(image, found, registered, stage_ns, raw.segmentation)
 
     def _is_stale(self, pair: FramePair) -> bool:
@@ -243,17 +244,18 @@ class Pipeline:
 
     def _run(
         self, pair: RegisteredPair, images: tuple[np.ndarray, ...], **wanted: bool
-    ) -> RawOutput:
+    ) -> tuple[RawOutput, int]:
         (rgb, ir, coverage), (height, width) = images, pair.size_hw
+        start_ns = perf_counter_ns()
         raw = self.backend.run(rgb, ir, coverage, **wanted)
         if raw.segmentation is not None:
             raw = replace(raw, segmentation=raw.segmentation[:height, :width])
-        if raw.fused is None:
-            return raw
-        image = np.ascontiguousarray(raw.fused[:height, :width])
-        if not self.contract.reads_coverage:
-            image = composite(pair.rgb, image, pair.coverage)
-        return replace(raw, fused=image)
+        if raw.fused is not None:
+            image = np.ascontiguousarray(raw.fused[:height, :width])
+            if not self.contract.reads_coverage:
+                image = composite(pair.rgb, image, pair.coverage)
+            raw = replace(raw, fused=image)
+        return raw, perf_counter_ns() - start_ns
 
     def _padded(self, image: np.ndarray) -> np.ndarray:
         """Return an image with sides that are multiples of the contract's ``size_multiple``."""

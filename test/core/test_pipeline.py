@@ -1,6 +1,9 @@
 """The shipped model on real images, from two frames to the published values."""
 
+from collections import deque
 from dataclasses import replace
+from itertools import count
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -90,6 +93,18 @@ def test_overlapping_pairs_give_what_pairs_one_after_the_other_give(make):
     assert [len(scores) for scores, _, _ in got] == [1, 0, 1]
     assert got[0][1] != got[2][1]
     assert overlapping.overlap() == 1  # a backend that says nothing runs one pair at a time
+
+
+def test_time_of_the_network_is_without_the_wait_for_an_earlier_pair(make, monkeypatch):
+    clock = count()
+    monkeypatch.setattr('tdfusion_ros.core.pipeline.perf_counter_ns', lambda: next(clock))
+    rgb = Frame(np.zeros((64, 64, 3), np.uint8), 1)
+    steps = make().steps(FramePair(rgb, Frame(COLD, 0), 'fused', rgb))
+    result = next(steps)()
+    deque(islice(clock, 1000))  # time passes
+    with pytest.raises(StopIteration) as end:
+        steps.send(lambda: result)
+    assert set(end.value.value.stage_ns.values()) == {1}
 
 
 def test_fused_image_has_the_grid_of_the_rgb_image_and_shows_both(pipeline, demo_pairs):
