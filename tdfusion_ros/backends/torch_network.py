@@ -33,6 +33,8 @@ class Cast(nn.Module):
 
 
 class _HalfNeck(nn.Module):
+    """A neck that runs in half precision on features of any precision."""
+
     def __init__(self, neck: nn.Module) -> None:
         super().__init__()
         self.neck = neck.half()

@@ -24,7 +24,7 @@ class ReceivedTopic:
     """
     What was received on an image topic.
 
-    :param type: of its messages, as ``sensor_msgs/msg/Image``; only images are received.
+    :param type_name: of its messages, as ``sensor_msgs/msg/Image``; only images are received.
     :param publishers: names of the nodes that publish it; ``best_effort``: one offers no more.
     :param lost: how many messages DDS lost.
     :param arrivals_ns: this machine's ROS time at each arrival [ns].
@@ -33,7 +33,7 @@ class ReceivedTopic:
     """
 
     name: str
-    type: str
+    type_name: str
     publishers: tuple[str, ...] = ()
     best_effort: bool = False
     lost: int = 0
@@ -59,7 +59,7 @@ class ReceivedTopic:
         return self.lost > max(1, MAX_LOST_SHARE * (self.lost + len(self.stamps_ns)))
 
     def __str__(self) -> str:
-        kind = self.type.rpartition('/')[2]
+        kind = self.type_name.rpartition('/')[2]
         what = f'{kind}, {"best effort" if self.best_effort else "reliable"}'
         if self.stamps_ns:
             size = f' {self.size_hw[1]}x{self.size_hw[0]}' if self.size_hw else ''
@@ -107,7 +107,7 @@ def listen(
             spin(0.2)
         topics = _published(node, wanted)
         for topic in topics:
-            if topic.type in IMAGE_TYPES:
+            if topic.type_name in IMAGE_TYPES:
                 _subscribe(node, topic)
         spin(seconds)
         for topic in topics:
@@ -160,7 +160,8 @@ def _subscribe(node: Any, topic: ReceivedTopic) -> None:
 
     # Best effort receives from every publisher; input_qos is checked afterwards.
     qos = qos_profile_sensor_data
-    kind, events = topic.type.rpartition('/')[2], SubscriptionEventCallbacks(message_lost=on_lost)
+    kind = topic.type_name.rpartition('/')[2]
+    events = SubscriptionEventCallbacks(message_lost=on_lost)
     node.create_subscription(getattr(msg, kind), topic.name, on_image, qos, event_callbacks=events)
     node.create_subscription(msg.CameraInfo, info_topic(topic.name), on_info, qos)
 

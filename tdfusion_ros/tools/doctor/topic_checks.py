@@ -40,14 +40,14 @@ def check(
     usable = {}
     for stream, name in wanted.items():
         transport = getattr(config, stream).image_transport
-        sent = {topic.type: topic for topic in topics if topic.name == name}
+        sent = {topic.type_name: topic for topic in topics if topic.name == name}
         if wrong := wrong_type(stream, name, sent, transport):
             yield Finding.fail(stream, *wrong)
         elif topic := sent.get(image_type(transport)):
             yield from _check_stream(stream, topic, config)
             usable[stream] = topic
         else:
-            yield _missing(stream, name, {other.name: other.type for other in others})
+            yield _missing(stream, name, {other.name: other.type_name for other in others})
     if len(usable) == 2:
         yield from _check_views(usable, config)
         if all(topic.stamps_ns for topic in usable.values()):

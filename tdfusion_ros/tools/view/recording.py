@@ -35,7 +35,7 @@ STAMPED = (
 class TopicTimes:
     """Messages of one topic in order: when recorded [ns], and their stamps where needed [ns]."""
 
-    type: str = ''
+    type_name: str = ''
     times_ns: array = field(default_factory=partial(array, 'q'))
     stamps_ns: array = field(default_factory=partial(array, 'q'))
 

@@ -32,7 +32,7 @@ def camera(stream, *, hz=20.0, offset_ms=0.0, late_ms=5.0, count=60):
     stamps = [START + round((k * 1000 / hz + offset_ms) * MS) for k in range(count)]
     return ReceivedTopic(
         name=f'/{stream}/image_raw',
-        type=IMAGE,
+        type_name=IMAGE,
         publishers=(f'/{stream}_driver',),
         stamps_ns=stamps,
         arrivals_ns=[stamp + round(late_ms * MS) for stamp in stamps],
@@ -94,7 +94,7 @@ def test_the_faster_camera_may_have_frames_without_a_partner():
 
 def test_a_topic_that_is_named_with_its_transport_fails_with_the_settings_that_read_it():
     name = '/ir/image_raw/compressed'
-    sent, wanted = replace(IR, name=name, type=COMPRESSED), WANTED | {'ir': name}
+    sent, wanted = replace(IR, name=name, type_name=COMPRESSED), WANTED | {'ir': name}
     (finding,) = (f for f in check([RGB, sent], wanted, FusionConfig()) if f.subject == 'ir')
     assert finding.level == FAIL
     settings = 'set ir_topic:=/ir/image_raw and ir.image_transport:=compressed'
@@ -113,15 +113,15 @@ def test_different_views_are_no_problem_with_a_calibration():
     ('change', 'subject', 'level', 'text'),
     [
         (
-            {'name': '/ir/image_raw/compressedDepth', 'type': COMPRESSED},
+            {'name': '/ir/image_raw/compressedDepth', 'type_name': COMPRESSED},
             *('ir', FAIL, 'transport:=compressedDepth'),
         ),
         (
-            {'type': COMPRESSED},
+            {'type_name': COMPRESSED},
             *('ir', FAIL, 'compressed and remap ir/image_raw/compressed:=/ir/image_raw'),
         ),
         (
-            {'type': 'std_msgs/msg/String'},
+            {'type_name': 'std_msgs/msg/String'},
             *('ir', FAIL, 'is of type std_msgs/msg/String, expected sensor_msgs/msg/Image'),
         ),
         ({'lost': 20}, 'ir transport', WARN, 'DDS lost 20 of 80 images'),
