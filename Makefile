@@ -39,10 +39,10 @@ bench: $(TEST)/ready  ## Time every stage, growth with size, the paper's and the
 	$(TEST)/bin/python -m benchmarks.latency --raw -o out/latency.json
 
 faults: $(TEST)/ready  ## Inject 18 faults into the live node and check how it reacts
-	$(TEST)/bin/python -m pytest test/system -m system -k faults --report out/faults.json
+	$(TEST)/bin/python -m pytest test/system -m system -k faults
 
 soak: $(TEST)/ready  ## Run the live node for 20 minutes and check that nothing grows
-	$(TEST)/bin/python -m pytest test/system -m system -k soak --report out/soak.json
+	$(TEST)/bin/python -m pytest test/system -m system -k soak
 
 fuzz: $(TEST)/ready  ## Feed 100,000 damaged inputs to every reader of files and messages
 	OMP_NUM_THREADS=1 $(TEST)/bin/python -m pytest test/fuzz -n logical --inputs 100000

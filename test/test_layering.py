@@ -36,6 +36,14 @@ FILES = {
     '__init__': {'core', 'library'},
 }
 """What the modules next to the folders may import of the package."""
+OTHERS = {
+    'core': {'numpy', 'cv2'},
+    'nets': {'torch'},
+    'backends': ENGINES | {'numpy'},
+    'compose': {'numpy', 'onnx', 'onnxruntime'},
+    'node': ROS | {'numpy', 'cv2'},
+}
+"""What the folders with a fixed list may import of others."""
 
 COMMON = {'config', 'distributed', 'checkpoint'}
 TRAINING = {
@@ -100,17 +108,17 @@ def in_rooms(*rooms):
 
 
 @pytest.mark.parametrize('module', modules('tdfusion_ros/**/*.py'))
-def test_each_module_imports_the_rooms_that_it_may_and_never_the_training(module):
+def test_each_module_imports_what_its_room_may_and_never_the_training(module):
     allowed = (ROOMS | FILES)[room_of(module)]
     if Path(module).stem in IN_TORCH:
         allowed = allowed | {'nets'}
     assert ours(imports(module)) <= allowed
+    assert others(imports(module)) <= OTHERS.get(room_of(module), others(imports(module)))
     assert 'training' not in others(imports(module))
 
 
 @pytest.mark.parametrize('module', in_rooms('core'))
-def test_core_imports_numpy_and_opencv_only_and_touches_no_files(module):
-    assert others(imports(module)) <= {'numpy', 'cv2'}
+def test_core_touches_no_files(module):
     assert not imports(module) & {'os', 'os.path', 'pathlib', 'io', 'shutil', 'tempfile', 'glob'}
     tree = list(ast.walk(parse(module)))
     called = {n.attr for n in tree if isinstance(n, ast.Attribute)}
@@ -119,24 +127,13 @@ def test_core_imports_numpy_and_opencv_only_and_touches_no_files(module):
     assert not called & files
 
 
-@pytest.mark.parametrize('module', in_rooms('nets'))
-def test_nets_import_torch_only(module):
-    assert others(imports(module)) <= {'torch'}
-
-
 @pytest.mark.parametrize('module', in_rooms('backends'))
 def test_backends_load_their_engine_only_when_used(module):
     engines = ENGINE_OF.get(Path(module).stem, set())
-    assert others(imports(module)) <= ENGINES | {'numpy'}
     assert others(imports_at_once(module)) <= {'numpy'} | engines
     if not engines:
         heavy = {f'tdfusion_ros.backends.{stem}' for stem in ENGINE_OF}
         assert not imports_at_once(module) & heavy
-
-
-@pytest.mark.parametrize('module', in_rooms('compose'))
-def test_compose_imports_onnx_and_its_runtime_only(module):
-    assert others(imports(module)) <= {'numpy', 'onnx', 'onnxruntime'}
 
 
 @pytest.mark.parametrize(
@@ -145,16 +142,8 @@ def test_compose_imports_onnx_and_its_runtime_only(module):
 def test_what_runs_without_ros_imports_neither_ros_nor_engines(module):
     assert not others(imports_at_once(module)) & ROS
     assert not others(imports(module)) & ENGINES
-    if Path(module).stem not in (
-        'received_topics',
-        'messages',
-    ):  # ros2 topics; cv_bridge where installed
+    if Path(module).stem != 'received_topics':
         assert not others(imports(module)) & ROS
-
-
-@pytest.mark.parametrize('module', in_rooms('node'))
-def test_node_imports_no_engine(module):
-    assert others(imports(module)) <= ROS | {'numpy', 'cv2'}
 
 
 @pytest.mark.parametrize('module', modules('training/**/*.py'))

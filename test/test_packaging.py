@@ -88,14 +88,8 @@ def test_pip_and_rosdep_bring_what_is_imported_without_ros():
         'tqdm': ('tqdm', 'python3-tqdm'),
         'yaml': ('PyYAML', 'python3-yaml'),
     }
-    optional = {
-        'torch',
-        'torch_tensorrt',
-        'tensorrt',
-        'safetensors',
-        'onnx',
-        'tensorrt_rtx_bindings',
-    }
+    optional = {'torch', 'torch_tensorrt', 'tensorrt', 'safetensors', 'onnx'}
+    optional |= {'tensorrt_rtx_bindings'}
     optional |= {'lz4', 'compression', 'backports'}  # rosbags brings what the Python version lacks
     others = {n for n in imported() if n not in sys.stdlib_module_names and not ROS.fullmatch(n)}
     assert others - optional - {'tdfusion_ros'} <= names.keys()

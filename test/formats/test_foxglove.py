@@ -44,36 +44,26 @@ def seconds(stamp):
 
 
 def test_each_box_is_a_closed_line_with_a_text_in_the_color_of_its_class():
-    first, second, third = annotations().points
-    assert [(p.x, p.y) for p in first.points] == [(100, 200), (140, 200), (140, 300), (100, 300)]
-    assert {one.type for one in (first, second, third)} == {LINE_LOOP}
-    for one, class_id in zip((first, second, third), FOUND.class_ids, strict=True):
+    made = annotations()
+    corners = [(p.x, p.y) for p in made.points[0].points]
+    assert corners == [(100, 200), (140, 200), (140, 300), (100, 300)]
+    for one, class_id in zip(made.points, FOUND.class_ids, strict=True):
+        assert one.type == LINE_LOOP
         assert rgb(one.outline_color) == COLORS[class_id]
         assert (one.outline_color.a, one.fill_color.a) == (1.0, 0.0)
-    made = annotations()
     assert [text.text for text in made.texts] == ['car 0.76', 'person 0.50', 'bicycle 0.25']
     for text, box in zip(made.texts, made.points, strict=True):
         assert rgb(text.background_color) == rgb(box.outline_color)
         assert rgb(text.text_color) == (0, 0, 0)
 
 
-def test_text_has_the_highest_temperature_where_it_is_known():
-    kelvin = np.array([(290, 300, 309.59), (290, 300, 310), (np.nan, np.nan, np.nan)])
-    warm = replace(FOUND, temperatures=Temperatures(kelvin * 25, kelvin))
-    texts = [text.text for text in annotations(warm).texts]
-    assert texts == ['car 0.76 36.4 C', 'person 0.50 36.9 C', 'bicycle 0.25']
-
-
-def test_an_object_with_an_id_has_its_color_and_its_number():
-    made = annotations(replace(FOUND, ids=np.array([4, 11, 4])))
-    assert [text.text for text in made.texts] == [
-        'car #4 0.76',
-        'person #11 0.50',
-        'bicycle #4 0.25',
-    ]
-    assert [rgb(one.outline_color) for one in made.points] == [
-        color_of(0, number) for number in (4, 11, 4)
-    ]
+def test_an_object_with_an_id_has_its_color_its_number_and_its_temperature_if_known():
+    kelvin, ids = np.array([(290, 300, 309.59), (290, 300, 310), [np.nan] * 3]), [4, 11, 4]
+    known = {'temperatures': Temperatures(kelvin * 25, kelvin), 'ids': np.array(ids)}
+    made = annotations(replace(FOUND, **known))
+    texts = [text.text for text in made.texts]
+    assert texts == ['car #4 0.76 36.4 C', 'person #11 0.50 36.9 C', 'bicycle #4 0.25']
+    assert [rgb(one.outline_color) for one in made.points] == [color_of(0, id_) for id_ in ids]
 
 
 def test_text_is_above_its_box_and_never_outside_of_the_image():

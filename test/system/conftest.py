@@ -4,7 +4,6 @@ Long tests of the live node: ``make faults`` and ``make soak`` run them, ``make 
 They run only if ``-m`` names the marker ``system``; a short case of each always runs.
 """
 
-import json
 import os
 from pathlib import Path
 import sys
@@ -20,7 +19,6 @@ OPTIONS = {
     '--size': (str, '640x480', 'of the images, WIDTHxHEIGHT'),
     '--minutes': (float, 20.0, 'duration of the soak'),
     '--every': (float, 5.0, 'time between two samples of the soak [s]'),
-    '--report': (Path, None, 'write the report as JSON'),
 }
 
 
@@ -46,19 +44,14 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    reports = config.stash.get(REPORTS, [])
-    for title, text, _ in reports:
+    for title, text in config.stash.get(REPORTS, []):
         terminalreporter.section(title)
         terminalreporter.write_line(text)
-    if reports and (path := config.getoption('report', None)):
-        values = [values for _, _, values in reports]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values if len(values) > 1 else values[0], indent=2) + '\n')
 
 
 @pytest.fixture(scope='session')
 def publish(pytestconfig):
-    """Print a report at the end: ``publish(title, text, values)``; the values go to --report."""
+    """Print a report at the end: ``publish(title, text)``."""
     reports = pytestconfig.stash.setdefault(REPORTS, [])
     return lambda *report: reports.append(report)
 

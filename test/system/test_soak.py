@@ -5,7 +5,6 @@ Every few seconds the node's resources are read from /proc, and the ages of the 
 last sample are taken. Lines are fitted to what follows the first minute, or the first third.
 """
 
-from dataclasses import asdict
 from dataclasses import dataclass
 from time import monotonic
 
@@ -52,7 +51,7 @@ def sample(live, start, period_s):
 
 
 def growth(samples):
-    """Return what grew after the warm-up, and the lines."""
+    """Return sentences on memory and ages after the warm-up, and on what grew."""
     warm_up_s = min(60.0, samples[-1].at_s / 3)
     used = [s for s in samples if s.at_s > warm_up_s]
     assert len(used) >= 6, f'{len(used)} samples are too few: use a larger --minutes'
@@ -72,12 +71,18 @@ def growth(samples):
         )
         if last > first:
             problems.append(f'{name} grew from {first:g} to {last:g}')
-    lines = {'memory_mib_per_s': memory, 'age_ms_per_s': age, 'memory_growth': grown}
-    return {'warm_up_s': round(warm_up_s, 1), **lines, 'wrong': problems}
+    facts = [
+        f'memory after {warm_up_s:.1f} s: {grown:+.2%}, '
+        f'{memory["slope"] * 3600:+.1f} +- {memory["error"] * 3600:.1f} MiB per hour',
+        f'age p50 after {warm_up_s:.1f} s: {age["growth"]:+.1f} ms from {age["start"]:.1f}, '
+        f'{age["slope"] * 3600:+.1f} +- {age["error"] * 3600:.1f} ms per hour',
+    ]
+    return facts, problems
 
 
 def soak(options, minutes, every_s, folder):
-    facts, samples = environment(), []
+    """Return the samples, what grew, and a report with a row per minute."""
+    machine, samples = environment(), []
     with Live(folder, options) as live:
         live.watch(1.0)
         live.record.clear()
@@ -86,73 +91,51 @@ def soak(options, minutes, every_s, folder):
             samples.append(sample(live, start, every_s))
         values, state = live.record.values, live.state()
     assert state == 'active'
-    return {
-        'schema': 1,
-        'environment': facts,
-        'size': options.size,
-        'hz': options.hz,
-        'minutes': minutes,
-        'offered': sum(s.offered for s in samples),
-        'made': sum(s.results for s in samples),
-        'dropped': drops(values),
-        **growth(samples),
-        'samples': [asdict(s) for s in samples],
-    }
+    facts, grown = growth(samples)
+    each = max(1, round(len(samples) / minutes))
+    results, offered = (sum(getattr(s, name) for s in samples) for name in COUNTS)
+    report = [
+        ''.join(f'{name:>12}' for name in (*COLUMNS, *COUNTS)),
+        *(row(samples[i : i + each]) for i in range(0, len(samples), each)),
+        describe_environment(machine),
+        f'{options.size} at {options.hz:g} Hz for {minutes:g} minutes: {results} results of '
+        f'{offered} pairs; dropped: {drops_text(drops(values))}',
+        *facts,
+        *(grown or ['nothing grows']),
+    ]
+    return samples, grown, '\n'.join(report)
 
 
 def row(samples):
     """Return a minute as a row: resources at its end, medians of the ages, sums of the counts."""
-    used, ages_ms = samples[-1]['resources'], np.median([s['ages_ms'] for s in samples], axis=0)
-    cells = [samples[-1]['at_s'] / 60, used['memory_mib'], used['shared_mib'], used['threads']]
+    used, ages_ms = samples[-1].resources, np.median([s.ages_ms for s in samples], axis=0)
+    cells = [samples[-1].at_s / 60, used['memory_mib'], used['shared_mib'], used['threads']]
     cells += [used['descriptors'], *ages_ms]
-    cells += [sum(s[name] for s in samples) for name in COUNTS]
+    cells += [sum(getattr(s, name) for s in samples) for name in COUNTS]
     return ''.join(f'{cell:>12.4g}' for cell in cells)
-
-
-def text(report):
-    """Return a row per minute, and what grew."""
-    samples = report['samples']
-    memory, age = report['memory_mib_per_s'], report['age_ms_per_s']
-    each = max(1, round(len(samples) / report['minutes']))
-    after = f'after {report["warm_up_s"]:g} s'
-    return '\n'.join(
-        [
-            ''.join(f'{name:>12}' for name in (*COLUMNS, *COUNTS)),
-            *(row(samples[i : i + each]) for i in range(0, len(samples), each)),
-            describe_environment(report['environment']),
-            f'{report["size"]} at {report["hz"]:g} Hz for {report["minutes"]:g} minutes: '
-            f'{report["made"]} results of {report["offered"]} pairs; dropped: '
-            f'{drops_text(report["dropped"])}',
-            f'memory {after}: {report["memory_growth"]:+.2%}, '
-            f'{memory["slope"] * 3600:+.1f} +- {memory["error"] * 3600:.1f} MiB per hour',
-            f'age p50 {after}: {age["growth"]:+.1f} ms from {age["start"]:.1f}, '
-            f'{age["slope"] * 3600:+.1f} +- {age["error"] * 3600:.1f} ms per hour',
-            *(report['wrong'] or ['nothing grows']),
-        ]
-    )
 
 
 @pytest.mark.system
 def test_nothing_grows_in_a_soak(tmp_path, command_line, publish, pytestconfig):
     minutes, every_s = (pytestconfig.getoption(name) for name in ('minutes', 'every'))
-    report = soak(Options(**command_line), minutes, every_s, tmp_path)
-    publish('soak', text(report), report)
-    assert not report['wrong']
+    _, grown, report = soak(Options(**command_line), minutes, every_s, tmp_path)
+    publish('soak', report)
+    assert not grown
 
 
 def test_short_soak_counts_results_and_resources(tmp_path):
-    report = soak(Options('96x64', 10.0), 0.1, 0.5, tmp_path)
-    assert len(report['samples']) == 12
-    assert 0 < report['made'] <= report['offered']
-    assert report['samples'][0]['resources']['descriptors'] > 10
-    assert 'MiB per hour' in text(report)
+    samples, _, report = soak(Options('96x64', 10.0), 0.1, 0.5, tmp_path)
+    assert len(samples) == 12
+    assert 0 < sum(s.results for s in samples) <= sum(s.offered for s in samples)
+    assert samples[0].resources['descriptors'] > 10
+    assert 'MiB per hour' in report
 
 
 RESOURCES = {'memory_mib': 240.0, 'threads': 21, 'descriptors': 26, 'shared_mib': 68.0}
 
 
 def growth_of(*, mib_per_min=0.0, ms_per_min=0.0, noise_ms=3.0, **late):
-    """Return the growth over twenty made-up minutes; the last five have other resources."""
+    """Return what grew in twenty made-up minutes; the last five have other resources."""
     rng = np.random.default_rng(0)
     samples = []
     for at in np.arange(5, 1200, 5.0):
@@ -160,7 +143,7 @@ def growth_of(*, mib_per_min=0.0, ms_per_min=0.0, noise_ms=3.0, **late):
         used = {**RESOURCES, 'memory_mib': memory, **(late if at > 900 else {})}
         age = 50 + ms_per_min * at / 60 + rng.normal(0, noise_ms)
         samples.append(Sample(at, used, (age, age + 20), 100, 99))
-    return growth(samples)
+    return growth(samples)[1]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +156,7 @@ def growth_of(*, mib_per_min=0.0, ms_per_min=0.0, noise_ms=3.0, **late):
     ],
 )
 def test_each_kind_of_growth_is_a_problem(growing, problem):
-    (found,) = growth_of(**growing)['wrong']
+    (found,) = growth_of(**growing)
     assert problem in found
 
 
@@ -181,4 +164,4 @@ def test_each_kind_of_growth_is_a_problem(growing, problem):
     'little', [{}, {'mib_per_min': 0.1}, {'ms_per_min': 0.1}, {'noise_ms': 30}]
 )
 def test_warm_up_little_growth_and_noise_are_no_problem(little):
-    assert growth_of(**little)['wrong'] == []
+    assert growth_of(**little) == []

@@ -97,12 +97,6 @@ def compressed_pair(stamp_ns: int) -> tuple[CompressedImage, CompressedImage]:
     return rgb, ir
 
 
-def frame_message(frame: Any, stream: str, stamp_ns: int) -> Image:
-    """Return a frame as an image message with another stamp."""
-    encoding = 'rgb8' if frame.pixels.ndim == 3 else f'mono{8 * frame.pixels.itemsize}'
-    return image(frame.pixels, encoding, header(stamp_ns, stream))
-
-
 def pixels(message: Image) -> np.ndarray:
     shape = (message.height, message.width, CHANNELS[message.encoding])
     return np.frombuffer(message.data, np.uint8).reshape(shape).squeeze()
