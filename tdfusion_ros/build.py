@@ -42,24 +42,6 @@ def build_engines(
     return open_backend(config.backend, bundle, report, sizes_hw)
 
 
-def compile_engines(
-    config: FusionConfig,
-    target: str,
-    sizes_hw: tuple[tuple[int, int], ...],
-    report: Callable[[str], None] = print,
-) -> list[Path]:
-    """
-    Compile engines for the GPU of another machine (``target``, as ``sm89``), by TensorRT for RTX.
-
-    :returns: the files to copy into the cache folder of that machine.
-    :raises FusionError: if the model or TensorRT cannot be used.
-    """
-    from tdfusion_ros.backends.trt import compile_for
-
-    bundle = read_bundle(find_bundle(config.model))
-    return compile_for(target, bundle, sizes_hw, report)
-
-
 def share_folders() -> list[Path]:
     """Return where models and config may be: the source tree, then what pip or colcon made."""
     here = Path(__file__).resolve()

@@ -83,10 +83,9 @@ def parse_contract(text: str) -> Contract:
             'export the model again with this version'
         )
     value: Callable[[str], Any] = raw.get
-    inputs = _signature(raw, 'inputs')
-    _require_tensors(inputs, INPUTS if 'coverage' in inputs else OLDER_INPUTS, 'inputs')
+    inputs = _signature(raw, 'inputs', INPUTS, OLDER_INPUTS)
     masks = _names(raw, 'mask_classes') if 'mask_classes' in raw else ()
-    _require_tensors(_signature(raw, 'outputs'), outputs_of(masks), 'outputs')
+    _signature(raw, 'outputs', outputs_of(masks))
     thermal, name, multiple = value('thermal'), value('name'), value('size_multiple')
     _require(
         isinstance(thermal, dict) and thermal.get('polarity') == 'white_hot',
@@ -107,7 +106,7 @@ def parse_contract(text: str) -> Contract:
         and all(isinstance(v, str) and re.fullmatch(r'[0-9a-f]{64}', v) for v in files.values()),
         f'files must give the sha256 of {GRAPH_FILE}',
     )
-    return Contract(name, multiple, classes, files, tuple(inputs), masks)
+    return Contract(name, multiple, classes, files, inputs, masks)
 
 
 def verify(contract: Contract, file_name: str, content: bytes) -> None:
@@ -137,13 +136,13 @@ def _require(condition: bool, message: str) -> None:
         raise ModelError(f'model.json: {message}')
 
 
-def _require_tensors(found: dict[str, Any], expected: Mapping[str, Any], key: str) -> None:
-    if found != expected or list(found) != list(expected):
-        raise ModelError(f'model.json: {key} must be {expected}, got {found}')
-
-
-def _signature(raw: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _signature(raw: Mapping[str, Any], key: str, *known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of tensors, which must be those of a known signature."""
     try:
-        return {t['name']: (t['shape'], t['dtype']) for t in raw.get(key)}  # type: ignore
+        found = [(t['name'], (t['shape'], t['dtype'])) for t in raw[key]]
     except (TypeError, KeyError):
         raise ModelError(f'model.json: {key} must list name, shape and dtype') from None
+    for signature in known:
+        if found == list(signature.items()):
+            return tuple(signature)
+    raise ModelError(f'model.json: {key} must be {known[0]}, got {found}')

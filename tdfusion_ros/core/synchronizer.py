@@ -76,16 +76,17 @@ class FramePair:
 
 @dataclass(frozen=True, eq=False)
 class _Observed:
-    """A frame, and the fault of its camera at that moment; empty if there is none."""
+    """A frame, and the warning about its camera at that moment; empty without a fault."""
 
     frame: Frame
-    fault: str
-    fault_ns: int
+    warning: str
 
 
-def _warning(stream: str, fault: str, fault_ns: int) -> str:
-    """Return the text that images carry while a camera has this fault."""
-    return FAULTS[fault][1].format(STREAM=stream.upper(), s=fault_ns / 1e9)
+def _warning(stream: str, monitor: CameraMonitor) -> str:
+    """Return the text that images carry while a camera has a fault; empty if it has none."""
+    if not monitor.fault:
+        return ''
+    return FAULTS[monitor.fault][1].format(STREAM=stream.upper(), s=monitor.fault_ns / 1e9)
 
 
 def make_policy(sync: SyncConfig) -> PairingPolicy:
@@ -164,12 +165,11 @@ class Synchronizer:
         pairs = [pair for one in paired for pair in self._check(one)]
         if other.fault == 'missing' and not any(observed in (one.rgb, one.ir) for one in paired):
             self._alone_ns[stream] = frame.stamp_ns
-            warning = _warning(OTHER[stream], other.fault, other.fault_ns)
-            pairs += self._replace(OTHER[stream], observed, warning)
+            pairs += self._replace(OTHER[stream], observed, _warning(OTHER[stream], other))
         return pairs
 
     def _observe(self, stream: str, frame: Frame) -> _Observed:
-        """Update both monitors and what is kept for stalls; return the frame with its fault."""
+        """Update both monitors and what is kept for stalls; return the frame with a warning."""
         monitor = self._monitors[stream]
         new = monitor.update(frame)
         self._monitors[OTHER[stream]].update_other(frame.stamp_ns, new=new)
@@ -179,7 +179,7 @@ class Synchronizer:
             self._good_ir = frame
         if frame.stamp_ns < self._alone_ns.get(stream, frame.stamp_ns):  # a bag loops
             del self._alone_ns[stream]
-        return _Observed(frame, monitor.fault, monitor.fault_ns)
+        return _Observed(frame, _warning(stream, monitor))
 
     def finish(self) -> list[FramePair]:
         """Return the last pairs; what still waits then has no partner."""
@@ -201,17 +201,16 @@ class Synchronizer:
                 self.counts.lose('too_late')
                 return []
         for stalled, observed, working in (('ir', pair.ir, pair.rgb), ('rgb', pair.rgb, pair.ir)):
-            if observed.fault:
-                self.counts.lose('both_stalled' if working.fault else f'{stalled}_stalled')
-                warning = _warning(stalled, observed.fault, observed.fault_ns)
-                return self._replace(stalled, working, warning)
+            if observed.warning:
+                self.counts.lose('both_stalled' if working.warning else f'{stalled}_stalled')
+                return self._replace(stalled, working, observed.warning)
         return [FramePair(rgb, ir, 'fused', rgb, pair.skew_ns)]
 
     def _replace(self, stalled: str, working: _Observed, warning: str) -> list[FramePair]:
         """Return what ``on_stall`` of the stalled stream makes of the other stream's frame."""
         action = getattr(self._config, stalled).on_stall
-        if working.fault or action == 'drop':
-            self._dropped['both_stalled' if working.fault else f'{stalled}_stalled'] += 1
+        if working.warning or action == 'drop':
+            self._dropped['both_stalled' if working.warning else f'{stalled}_stalled'] += 1
             return []
         frame, last, good = working.frame, self._last_rgb, self._good_ir
         if stalled == 'rgb':

@@ -129,9 +129,6 @@ class ThermalScaler:
             return 0.0, 1.0 if is_float else float(np.iinfo(counts.dtype).max)
         if mode == 'fixed':
             return self._config.range_min, self._config.range_max
-        return self._smoothed(counts, missing)
-
-    def _smoothed(self, counts: np.ndarray, missing: np.ndarray | None) -> tuple[float, float]:
         # Every fourth pixel of every fourth row gives the percentiles within 0.1 % of the range.
         shares = self._config.percentile_low, 50.0, self._config.percentile_high
         values = counts[::4, ::4]

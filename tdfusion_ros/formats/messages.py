@@ -7,11 +7,14 @@ Nothing here imports ROS. Reading needs only the fields; writing gets the messag
 
 import array
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import copy
 from dataclasses import dataclass
 from functools import cache
 from functools import partial
+from math import isfinite
+from math import nan
 import re
 import struct
 import sys
@@ -21,6 +24,7 @@ import numpy as np
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.data import Temperatures
 from tdfusion_ros.formats.decode import decode_compressed
 from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.raw_images import decode_raw
@@ -30,6 +34,8 @@ JPEG_QUALITY = 90
 STALL_STATUS = 'tdfusion fuse: inference'
 # By the number of dimensions and the bytes of a channel.
 RAW_NAMES = {(3, 1): 'rgb8', (3, 2): 'rgb16', (2, 1): 'mono8', (2, 2): 'mono16', (2, 4): '32FC1'}
+UNITS, ENDS = ('count', 'kelvin'), ('min', 'median', 'max')
+MEASUREMENTS = [f'{unit}_{which}' for unit in UNITS for which in ENDS]
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,35 @@ def hypothesis(types: MessageTypes, class_id: str, score: float) -> Any:
     named = types.make('vision_msgs/msg/ObjectHypothesis', class_id=class_id, score=score)
     kind = 'vision_msgs/msg/ObjectHypothesisWithPose'
     return types.make(kind, hypothesis=named, pose=_no_pose(types))
+
+
+def temperatures_by_name(measured: Temperatures) -> list[dict[str, float]]:
+    """Return what is known of each detection, such as ``{'count_min': 7312.0, …}``."""
+    rows = np.hstack((measured.counts, measured.kelvin)).round(3).tolist()
+    return [{n: v for n, v in zip(MEASUREMENTS, row, strict=True) if isfinite(v)} for row in rows]
+
+
+def temperatures_of(rows: Sequence[Mapping[str, float]]) -> Temperatures:
+    """Return the temperatures of rows that may have MEASUREMENTS."""
+    found = np.array([[row.get(name, nan) for name in MEASUREMENTS] for row in rows], np.float64)
+    found = found.reshape(-1, len(MEASUREMENTS))
+    return Temperatures(found[:, :3], found[:, 3:])
+
+
+def temperature_array(types: MessageTypes, boxes: Any, measured: Temperatures) -> Any:
+    """Return a Detection2DArray of the same detections (``boxes``) and what was measured."""
+    detections = []
+    for one, row in zip(boxes.detections, temperatures_by_name(measured), strict=True):
+        results = [*one.results, *(hypothesis(types, *item) for item in row.items())]
+        fields = {'header': one.header, 'id': one.id, 'bbox': one.bbox, 'results': results}
+        detections.append(types.make('vision_msgs/msg/Detection2D', **fields))
+    kind = 'vision_msgs/msg/Detection2DArray'
+    return types.make(kind, header=boxes.header, detections=detections)
+
+
+def results_by_name(detection: Any) -> dict[str, float]:
+    """Return the results of a vision_msgs/Detection2D by name: its class and what was measured."""
+    return {one.hypothesis.class_id: one.hypothesis.score for one in detection.results}
 
 
 def object_id(detection: Any) -> int:

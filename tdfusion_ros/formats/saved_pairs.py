@@ -27,11 +27,11 @@ def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path
     """
     if pair.rgb is None or pair.ir is None:
         raise ValueError('expected a pair of both cameras')
-    own = {'rgb': _metadata(pair.rgb), 'ir': _metadata(pair.ir)}
+    frames = {'rgb': pair.rgb, 'ir': pair.ir}
+    own = {name: _metadata(frame) for name, frame in frames.items()}
     meta = {**own, 'skew_ms': (pair.skew_ns or 0) / 1e6, **metadata}
     try:
-        root = _created(folder)
-        folders = {name: _created_below(root, name) for name in ('rgb', 'ir', 'meta')}
+        folders = _created(folder)
         first = stem = f'{pair.rgb.stamp_ns:019d}'
         number = 1
         # Stamps repeat in a looping bag, or with a dead clock.
@@ -39,7 +39,7 @@ def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path
             number += 1
             stem = f'{first}_{number}'
         files = {}
-        for name, frame in (('ir', pair.ir), ('rgb', pair.rgb)):
+        for name, frame in frames.items():
             suffix, content = encode_image(frame.pixels)
             files[folders[name] / f'{stem}{suffix}'] = content
         files[path] = (json.dumps(meta, indent=1) + '\n').encode()
@@ -51,23 +51,21 @@ def save_pair(folder: str, pair: FramePair, metadata: Mapping[str, Any]) -> Path
     return path
 
 
-def _created(folder: str) -> Path:
-    path = Path(folder).expanduser()
-    if not path.is_absolute():
+def _created(folder: str) -> dict[str, Path]:
+    """Make the folders of the images and of the metadata, and return them."""
+    root = Path(folder).expanduser()
+    if not root.is_absolute():
         raise RequestError(
             f"save_folder must be absolute or start with ~, got '{folder}': the working directory "
             'of the node is not defined'
         )
-    path.mkdir(parents=True, exist_ok=True)
-    return path.resolve()
-
-
-def _created_below(root: Path, name: str) -> Path:
-    path = root / name
-    path.mkdir(exist_ok=True)
-    if path.resolve() != path:
-        raise RequestError(f'{path} leads out of save_folder to {path.resolve()}: remove it')
-    return path
+    root.mkdir(parents=True, exist_ok=True)
+    folders = {name: root.resolve() / name for name in ('rgb', 'ir', 'meta')}
+    for path in folders.values():
+        path.mkdir(exist_ok=True)
+        if path.resolve() != path:
+            raise RequestError(f'{path} leads out of save_folder to {path.resolve()}: remove it')
+    return folders
 
 
 def _metadata(frame: Frame) -> dict[str, Any]:

@@ -18,8 +18,6 @@ from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import Source
-from tdfusion_ros.formats.temperature_messages import by_name
-from tdfusion_ros.formats.temperature_messages import temperature_array
 
 DETECTIONS, SKIPPED, OVERLAY = 'detections.json', 'skipped.json', 'overlay'
 STALLED = 'stalled.json'
@@ -84,7 +82,7 @@ class BagSink:
         boxes = messages.detection_array(types, head, result.detections, classes)
         put('/detections', 'vision_msgs/msg/Detection2DArray', boxes)
         if (measured := result.detections.temperatures) is not None:
-            boxes = temperature_array(types, boxes, measured)
+            boxes = messages.temperature_array(types, boxes, measured)
             put(TEMPERATURES, 'vision_msgs/msg/Detection2DArray', boxes)
         drawn = foxglove.image_annotations(types, head, pair, result.detections, classes)
         put('/fused/annotations', foxglove.KIND, drawn)
@@ -156,7 +154,7 @@ class FolderSink:
             row |= {'id': object_id} if object_id else {}
             found.append({**row, 'box_xyxy': [round(v, 3) for v in box]})
         if (measured := result.detections.temperatures) is not None:
-            for row, values in zip(found, by_name(measured), strict=True):
+            for row, values in zip(found, messages.temperatures_by_name(measured), strict=True):
                 row |= values
 
     def __enter__(self) -> 'FolderSink':

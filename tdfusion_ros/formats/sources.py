@@ -169,9 +169,9 @@ class FolderSource:
 
     def remarks(self) -> list[str]:
         """Return in how many pairs the files state different orientations, with the first."""
-        turned = self._turned
-        more = [f'{len(turned)} pairs state different orientations, the first:'] * bool(turned[1:])
-        return [' '.join((*more, turned[0]))] if turned else []
+        number, first = len(self._turned), self._turned[:1]
+        more = f'{number} pairs state different orientations, the first: ' if number > 1 else ''
+        return [more + text for text in first]
 
     def __iter__(self) -> Iterator[FramePair]:
         self._turned.clear()

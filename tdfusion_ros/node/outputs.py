@@ -27,7 +27,6 @@ from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.camera_info import describes
-from tdfusion_ros.formats.temperature_messages import temperature_array
 from tdfusion_ros.node import qos
 
 IMAGES = ('fused/image_raw', 'overlay/image_raw', 'ir_registered/image_raw', 'ir_registered/edges')
@@ -130,7 +129,7 @@ class Outputs:
         boxes = messages.detection_array(self._types, header, found, self._classes)
         self._publishers['detections'].publish(boxes)
         if found.temperatures is not None and self._has_subscriber(TEMPERATURES):
-            measured = temperature_array(self._types, boxes, found.temperatures)
+            measured = messages.temperature_array(self._types, boxes, found.temperatures)
             self._publishers[TEMPERATURES].publish(measured)
         if self._has_subscriber(ANNOTATIONS):
             self._publishers[ANNOTATIONS].publish(

@@ -30,20 +30,23 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the engines and report them; return the exit status."""
+    from tdfusion_ros.backends.bundle import read_bundle
+    from tdfusion_ros.backends.trt import compile_for
     from tdfusion_ros.build import build_engines
-    from tdfusion_ros.build import compile_engines
+    from tdfusion_ros.build import find_bundle
 
-    sizes = sizes_hw(options.size or ['640x480'])
+    config, sizes = config_of(options), sizes_hw(options.size or ['640x480'])
 
     def report(text: str) -> None:
         print(text, file=sys.stderr)
 
     if options.target:
-        places = compile_engines(config_of(options), options.target, sizes, report)
+        bundle = read_bundle(find_bundle(config.model))
+        places = compile_for(options.target, bundle, sizes, report)
         print(f'copy to ~/.cache/tdfusion_ros of the machine with {options.target}:')
         print(*places, sep='\n')
         return 0
-    backend = build_engines(config_of(options), sizes, report)
+    backend = build_engines(config, sizes, report)
     ready = ', '.join(f'{width}x{height}' for height, width in sizes)
     print(f'{backend.name} ({backend.engine}) is ready for {ready}')
     return 0

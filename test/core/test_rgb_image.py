@@ -29,6 +29,5 @@ def test_color_and_gray_become_contiguous_rgb_of_eight_bits(pixels, expected):
 
 @pytest.mark.parametrize('dtype', [np.uint16, np.float32])
 def test_counts_of_a_thermal_camera_are_no_color_image(dtype):
-    with pytest.raises(FrameError, match='are rgb and ir swapped') as caught:
+    with pytest.raises(FrameError, match='are rgb and ir swapped'):
         rgb_image(RGB[..., 0].astype(dtype))
-    assert caught.value.cause == 'bad_encoding'

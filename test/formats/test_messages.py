@@ -7,6 +7,7 @@ import pytest
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.data import Temperatures
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import typestore
@@ -99,3 +100,38 @@ def test_camera_info_is_that_of_rgb_with_another_header(head, demo_records):
     np.testing.assert_array_equal(sent.k, info.k)
     assert messages.stamp_ns(sent.header) == FRAME.stamp_ns
     assert messages.stamp_ns(info.header) == stamp_ns
+
+
+COUNTS = np.array([(7312, 7500.5, 7750), [np.nan] * 3])
+
+
+def measured(types, head, kelvin_per_count):
+    """Return the detections as messages, without and with what was measured."""
+    temperatures = Temperatures(COUNTS, COUNTS * kelvin_per_count)
+    plain = messages.detection_array(types, head, FOUND, CLASSES)
+    return plain, serialized_and_back(messages.temperature_array(types, plain, temperatures))
+
+
+def test_temperature_message_has_the_detections_and_then_what_was_measured(types, head):
+    plain, array = measured(types, head, 0.04)
+    assert array.header == plain.header
+    for one, other in zip(array.detections, plain.detections, strict=True):
+        assert (one.header, one.id, one.bbox) == (other.header, other.id, other.bbox)
+        assert one.results[0].hypothesis == other.results[0].hypothesis
+    values = {'count_min': 7312, 'count_median': 7500.5, 'count_max': 7750}
+    values |= {'kelvin_min': 292.48, 'kelvin_median': 300.02, 'kelvin_max': 310}
+    first, second = map(messages.results_by_name, array.detections)
+    assert first == pytest.approx({'car': 0.75, **values})
+    assert second == {'person': 0.5}
+    _, array = measured(types, head, np.nan)  # the scale is not known
+    names = list(messages.results_by_name(array.detections[0]))
+    assert names == ['car', 'count_min', 'count_median', 'count_max']
+
+
+def test_names_give_the_temperatures_back():
+    given = Temperatures(COUNTS, COUNTS * 0.04)
+    read = messages.temperatures_of(messages.temperatures_by_name(given))
+    np.testing.assert_allclose(read.counts, given.counts)
+    np.testing.assert_allclose(read.kelvin, given.kelvin, atol=5e-4)
+    assert np.isnan(messages.temperatures_of([{}, {'person': 0.5}]).counts).all()
+    assert messages.temperatures_of([]).counts.shape == (0, 3)

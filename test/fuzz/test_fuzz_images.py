@@ -1,5 +1,6 @@
 """Images and camera information, as messages and files carry them."""
 
+from io import BytesIO
 from itertools import islice
 import struct
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from damage import floats
 from damage import unsigned
 from hypothesis import strategies as st
 import numpy as np
+from PIL import Image
 
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Frame
@@ -75,13 +77,11 @@ def chunk(name, data):
     return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
 
 
-def png(color, pixels, palette=b''):
-    """Return a PNG of a color type that OpenCV does not write (PNG specification, 11.2.2)."""
-    size = struct.pack('>IIBBBBB', pixels.shape[1], pixels.shape[0], 8, color, 0, 0, 0)
-    rows = b''.join(b'\0' + row.tobytes() for row in pixels)
-    body = chunk(b'PLTE', palette) if palette else b''
-    body += chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', size) + body
+def by_pillow(kind, image, **options):
+    """Return an image as Pillow encodes it: OpenCV writes no such colors and no orientation."""
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
 
 
 def encode(suffix, pixels, *options):
@@ -94,16 +94,17 @@ def encoded_images():
     smooth = cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), np.uint8), (0, 0), 3)
     gray, deep = smooth[..., 0], smooth[..., 0].astype(np.uint16) * 200
     jpeg = encode('.jpg', smooth)
-    exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'  # rotated
+    turned = Image.Exif()
+    turned[274] = 6
     return (
         jpeg,
         encode('.jpg', gray),
         encode('.jpg', smooth, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-        b'\xff\xd8\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + jpeg[2:],
+        by_pillow('JPEG', Image.fromarray(smooth), exif=turned),
         *(encode('.png', np.dstack(p)) for p in ([smooth], [deep], [deep] * 3, [smooth, gray])),
         encode('.png', gray, cv2.IMWRITE_PNG_BILEVEL, 1),
-        png(4, np.dstack([gray, gray])),
-        png(3, gray, bytes(range(255))),
+        by_pillow('PNG', Image.fromarray(np.dstack([gray, gray]))),
+        by_pillow('PNG', Image.fromarray(gray).convert('P')),
         *(encode(suffix, smooth) for suffix in ('.webp', '.tiff', '.bmp')),
         *(encode('.tiff', gray.astype(kind)) for kind in (np.uint16, np.int16, np.float32)),
         jpeg + jpeg,

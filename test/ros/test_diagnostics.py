@@ -10,7 +10,7 @@ import pytest
 from rig import pictures
 from rig.lifecycle import Manager
 from rig.stage import ROOT
-from rig.stage import SLOW_NODE
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 
@@ -81,23 +81,6 @@ def test_durations_of_a_pair_are_published_for_subscribers(client):
     client.trigger('reset_sync')  # the stamps of the next test are older
 
 
-def test_loading_of_the_model_is_reported(stage, block):
-    blocked = block('load')
-    stage.start_node(script=SLOW_NODE)
-    client, times = stage.client(), set()
-
-    def reported():
-        found = client.statuses.get('inference')
-        if found and found.message == 'loading the model: loading':
-            times.add(found.at_ns)
-            assert found.level == WARN
-        return len(times) >= 3
-
-    client.wait_until(reported, 'three messages during loading')
-    blocked.unlink()
-    client.wait_until(lambda: 'no usable rgb' in client.latest().message, 'activation')
-
-
 def test_a_node_that_cannot_start_reports_the_reason(stage):
     stage.start_node({'autostart': False, 'model': 'no_such_model'})
     client = stage.client()
@@ -122,15 +105,25 @@ def test_streams_that_never_match_are_explained(client):
 def test_node_works_and_reports_while_the_clock_of_a_bag_stands_still(stage):
     client, received = stage.client(), []
     client.node.create_subscription(DiagnosticArray, '/diagnostics', received.append, 10)
+    client.listen('fused/image_raw', 'label_info')
     stage.start_node({'use_sim_time': True})
     client.wait_until(lambda: len(received) >= 2, 'diagnostics without a clock')
+    labels = client.wait_until(lambda: client.received['label_info'], 'labels without a clock')
+    assert pictures.stamp_ns(labels[0]) == 0
     client.offer('rgb', 'ir')  # after the node looked for publishers for the first time
-    client.listen('fused/image_raw')
     client.warm_up()
     last = pictures.pair(client.next_stamp_ns(), seed=1)
     assert client.fuse(*last)['fused/image_raw'].header == last[0].header
     before = len(received)
     client.wait_until(lambda: len(received) >= before + 2, 'diagnostics after the last image')
+    clock = client.node.create_publisher(Clock, '/clock', 10)
+
+    def make_pair(stamp_ns):
+        clock.publish(Clock(clock=pictures.header(stamp_ns, '').stamp))
+        return pictures.pair(stamp_ns)
+
+    client.drive(lambda: client.received['label_info'], make_pair)
+    assert pictures.stamp_ns(client.received['label_info'][0]) > 0
 
 
 def test_a_topic_of_another_type_is_named_with_the_settings_that_read_it(stage):

@@ -115,15 +115,25 @@ def test_a_transition_that_is_impossible_is_refused(managed):
 
 
 @pytest.mark.parametrize('autostart', [True, False])
-def test_services_answer_while_the_model_is_being_loaded(stage, block, autostart):
+def test_services_answer_and_a_warning_says_so_while_the_model_is_being_loaded(
+    stage, block, autostart
+):
     blocked = block('load')
-    client = stage.client()
+    client, times = stage.client(), set()
     client.process = stage.start_node({'autostart': autostart}, script=SLOW_NODE)
     manager = Manager(client)
+
+    def reported():
+        found = client.statuses.get('inference')
+        if found and found.message == 'loading the model: loading':
+            times.add(found.at_ns)
+            assert found.level == 1  # WARN
+        return len(times) >= 3
+
     if not autostart:
         assert manager.state() == 'unconfigured'
         configured = client.request(ChangeState, 'change_state', CONFIGURE)
-    client.wait_until(lambda: 'loading' in client.process.log(), 'the node to load')
+    client.wait_until(reported, 'three warnings during loading')
     assert manager.state() == 'configuring'
     assert manager.get('backend') == 'auto'
     assert 'being loaded' in manager.set('score_threshold', 0.5)

@@ -9,7 +9,7 @@ from rig.stage import ROOT
 
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.formats.bags import BagReader
-from tdfusion_ros.formats.temperature_messages import values_of
+from tdfusion_ros.formats.messages import results_by_name
 
 LIVE = {name for name, _, facts in settings() if facts['live']}
 
@@ -98,7 +98,7 @@ def test_temperatures_are_measured_and_in_kelvin_once_the_scale_is_set(client, m
         found = next_result(client)
         boxes, array = (found[t].detections for t in ('detections', 'detections/temperature'))
         assert [one.bbox for one in array] == [one.bbox for one in boxes]
-        return [values_of(one) for one in array]
+        return [results_by_name(one) for one in array]
 
     for values in measured():
         assert [*values][1:] == ['count_min', 'count_median', 'count_max']

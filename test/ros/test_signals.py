@@ -16,29 +16,6 @@ def check_ended_well(node):
     assert not [x for x in node.lines('WARN', 'ERROR', 'FATAL') if ' stream: no ' not in x]
 
 
-def idle(stage):
-    node = stage.start_node()
-    client = stage.client()
-    client.wait_until(lambda: 'no usable' in client.latest().message, 'the node to be active')
-    return node
-
-
-def unconfigured(stage):
-    node = stage.start_node({'autostart': False})
-    client = stage.client()
-    client.wait_until(lambda: 'not configured' in client.latest().message, 'the node')
-    return node
-
-
-@pytest.mark.parametrize(
-    ('number', 'start'), [(signal.SIGINT, idle), (signal.SIGTERM, unconfigured)]
-)
-def test_a_signal_ends_a_waiting_node_with_status_0(stage, number, start):
-    node = start(stage)
-    node.signal(number)
-    check_ended_well(node)
-
-
 def test_further_signals_do_not_disturb_a_shutdown_that_waits_for_a_pair(stage, block):
     blocked = block('pair')
     blocked.unlink()
@@ -85,9 +62,16 @@ def test_a_signal_at_any_time_of_the_start_ends_the_node_without_a_traceback(sta
     check_ended_well(node)
 
 
-def test_signals_up_to_the_very_last_moment_do_not_change_the_status(stage):
-    node = idle(stage)
+@pytest.mark.parametrize(
+    ('number', 'autostart', 'state'),
+    [(signal.SIGINT, True, 'no usable'), (signal.SIGTERM, False, 'not configured')],
+)
+def test_signals_up_to_the_very_last_moment_do_not_change_the_status(
+    stage, number, autostart, state
+):
+    node, client = stage.start_node({'autostart': autostart}), stage.client()
+    client.wait_until(lambda: state in client.latest().message, 'the state of the node')
     while node.running():
-        node.signal(signal.SIGINT)
+        node.signal(number)
         sleep(0.002)
     check_ended_well(node)

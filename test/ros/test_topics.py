@@ -1,12 +1,17 @@
-"""What the node publishes for a pair: headers, camera infos, labels, detections."""
+"""What the node publishes for a pair: headers, camera infos, labels, detections, types."""
 
 import numpy as np
 import pytest
 from rig import pictures
 from rig.client import OUTPUTS
-from rosgraph_msgs.msg import Clock
+import vision_msgs.msg
 
 CLASSES = ['person', 'bicycle', 'car']
+# They cover all nested definitions, too.
+TYPE_HASHES = {
+    'Detection2DArray': 'RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968',
+    'LabelInfo': 'RIHS01_3d37df4015cdf660cc851c51897f2acd957e1ca6205ba0a99aebffb9406b0783',
+}
 
 
 @pytest.mark.parametrize('order', [('rgb', 'ir'), ('ir', 'rgb')], ids=lambda o: f'{o[1]}_last')
@@ -91,23 +96,6 @@ def test_a_camera_info_of_another_size_is_not_passed_on(client):
     client.warm_up(client.pair_with_infos())
 
 
-def test_labels_that_were_announced_before_simulated_time_began_get_a_stamp(stage):
-    client = stage.client()
-    client.listen('label_info', 'detections')
-    stage.start_node({'use_sim_time': True})
-    client.wait_until(lambda: client.received['label_info'], 'label_info')
-    clock = client.node.create_publisher(Clock, '/clock', 10)
-    client.offer('rgb', 'ir')
-
-    def make_pair(stamp_ns):
-        clock.publish(Clock(clock=pictures.header(stamp_ns, '').stamp))
-        return pictures.pair(stamp_ns)
-
-    client.drive(lambda: len(client.received['label_info']) > 1, make_pair)
-    first, second = (pictures.stamp_ns(m) for m in client.received['label_info'])
-    assert first == 0 < second
-
-
 def test_a_remapping_of_the_raw_images_holds_for_all_topics_of_the_camera(stage):
     client = stage.client()
     node = stage.start_node(
@@ -118,3 +106,45 @@ def test_a_remapping_of_the_raw_images_holds_for_all_topics_of_the_camera(stage)
     assert 'rgb images from /cam/image/compressed, ir images from /t/raw' in node.log()
     for topic in ('/cam/camera_info', '/i'):
         client.wait_until(lambda t=topic: client.node.count_subscribers(t) == 1, topic)
+
+
+def test_two_nodes_do_not_mix_their_images_and_diagnostics(stage, oracle):
+    from tdfusion_ros.core.data import Frame
+
+    parameters = {'ir.normalization': 'passthrough'}
+    topics = ('fused/image_raw', 'detections', 'ir_registered/image_raw')
+    clients = [stage.run(parameters, namespace=n, listen=topics) for n in ('/front', '/rear')]
+    front, rear = clients
+    for step in range(10):  # both with the same stamps
+        stamp_ns = max(client.next_stamp_ns() for client in clients)
+        pairs = [pictures.pair(stamp_ns, seed=2 * step + at) for at in range(2)]
+        for client, (rgb, ir) in zip(clients, pairs, strict=True):
+            rgb.header.frame_id = client.node.get_namespace()
+            client.send_pair(rgb, ir)
+        for at, client in enumerate(clients):
+            rgb = pairs[at][0]
+            found = client.results(rgb.header.stamp)
+            expected = oracle.process(*(Frame(p, 0) for p in pictures.scene(2 * step + at)))
+            fused = pictures.pixels(found['fused/image_raw'])
+            np.testing.assert_array_equal(fused, expected.fused)
+            assert {m.header.frame_id for m in found.values()} == {rgb.header.frame_id}
+    for client in clients:
+        assert {topic: len(client.received[topic]) for topic in topics} == dict.fromkeys(
+            topics, 10
+        )
+    before = {client: client.total('pairs') for client in clients}
+    for _ in range(3):
+        front.fuse(*pictures.pair(front.next_stamp_ns()))
+    front.wait_for_count('pairs', before[front] + 3)
+    assert rear.total('pairs') == before[rear]
+
+
+@pytest.mark.parametrize('kind', TYPE_HASHES)
+def test_type_hash_on_the_wire_is_that_of_the_released_vision_msgs(stage, kind):
+    node = stage.client().node
+    publisher = node.create_publisher(getattr(vision_msgs.msg, kind), 'hashed', 1)
+    (endpoint,) = node.get_publishers_info_by_topic(publisher.topic_name)
+    if not hasattr(endpoint, 'topic_type_hash'):
+        pytest.skip('this ROS distribution has no type hashes')
+    value = endpoint.topic_type_hash
+    assert f'RIHS{value.version:02d}_{bytes(value.value).hex()}' == TYPE_HASHES[kind]

@@ -15,8 +15,8 @@ from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.pair_counts import unpaired
 from tdfusion_ros.core.stamps import nearest_ns
+from tdfusion_ros.formats.messages import MEASUREMENTS
 from tdfusion_ros.formats.messages import to_frame
-from tdfusion_ros.formats.temperature_messages import NAMES
 from tdfusion_ros.tools.view.recording import NodeStatus
 from tdfusion_ros.tools.view.recording import Recording
 from tdfusion_ros.tools.view.recording import TopicTimes
@@ -198,7 +198,7 @@ def summarize_temperatures(recording: Recording) -> list[tuple[str, int, list[st
     """Return by class: how many were measured, and the lowest, median and highest, with unit."""
     summaries = []
     for name, columns in recording.temperatures.items():
-        found = np.array(columns).reshape(-1, len(NAMES))
+        found = np.array(columns).reshape(-1, len(MEASUREMENTS))
         counts, celsius = found[:, :3], found[:, 3:] - ZERO_CELSIUS_K
         celsius = celsius[np.isfinite(celsius).all(1)]
         known, form = (celsius, '{:.1f} °C') if len(celsius) else (counts, '{:g}')

@@ -17,9 +17,9 @@ from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.messages import object_id
+from tdfusion_ros.formats.messages import results_by_name
+from tdfusion_ros.formats.messages import temperatures_of
 from tdfusion_ros.formats.messages import to_frame
-from tdfusion_ros.formats.temperature_messages import from_names
-from tdfusion_ros.formats.temperature_messages import values_of
 from tdfusion_ros.tools.view.recording import best_hypothesis
 from tdfusion_ros.tools.view.recording import Recording
 
@@ -124,13 +124,13 @@ def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float
         boxes.append(np.clip(corners, -limit, limit))
         scores.append(best.score)
         classes.append(known.index(best.class_id))
-        measured.append(values_of(detection))
+        measured.append(results_by_name(detection))
         ids.append(object_id(detection))
     found = Detections(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(scores, np.float32),
         np.array(classes, np.int64),
-        temperatures=from_names(measured),
+        temperatures=temperatures_of(measured),
         ids=np.array(ids, np.int64),
     )
     return draw(canvas, found, known)

@@ -15,10 +15,10 @@ from typing import Any
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.messages import cdr_stamp_ns
+from tdfusion_ros.formats.messages import MEASUREMENTS
+from tdfusion_ros.formats.messages import results_by_name
 from tdfusion_ros.formats.messages import STALL_STATUS
 from tdfusion_ros.formats.messages import stamp_ns
-from tdfusion_ros.formats.temperature_messages import NAMES
-from tdfusion_ros.formats.temperature_messages import values_of
 from tdfusion_ros.tools.view.result_folder import ResultFolder
 from tdfusion_ros.tools.view.rig_topics import Rig
 
@@ -119,7 +119,7 @@ class Recording:
     """
     A bag, and everything that a report needs from it except the images.
 
-    :param temperatures: by class, the values of NAMES of each detection, one after another.
+    :param temperatures: by class, the values of MEASUREMENTS of each detection, one after another.
     :param labels, mask_labels: class names in the order of their ids, from a LabelInfo message.
     :param alone: stamps of the results that ``tdfusion fuse`` made while a camera stalled [ns].
     :param unreadable: number of damaged messages by topic; they are left out.
@@ -176,10 +176,10 @@ def read_recording(reader: BagReader | ResultFolder, rig: Rig) -> Recording:
             recording.detections.add(len(times.stamps_ns), message.detections)
         elif role == 'temperatures':
             for one in message.detections:
-                if NAMES[0] in (values := values_of(one)):
+                if MEASUREMENTS[0] in (values := results_by_name(one)):
                     name = best_hypothesis(one).class_id
                     columns = recording.temperatures.setdefault(name, array('d'))
-                    columns.extend(values.get(key, math.nan) for key in NAMES)
+                    columns.extend(values.get(key, math.nan) for key in MEASUREMENTS)
         elif role == 'diagnostics':
             recording.node.add(time_ns, message.status, rig.namespace)
             if any(status.name == STALL_STATUS for status in message.status):
@@ -196,7 +196,7 @@ def read_recording(reader: BagReader | ResultFolder, rig: Rig) -> Recording:
 def best_hypothesis(detection: Any) -> Any:
     """Return the hypothesis of a vision_msgs/Detection2D of the highest score, no temperature."""
     found = (one.hypothesis for one in detection.results)
-    return max(found, key=lambda one: (one.class_id not in NAMES, one.score))
+    return max(found, key=lambda one: (one.class_id not in MEASUREMENTS, one.score))
 
 
 def _number(values: dict[str, str], key: str) -> float:

@@ -28,9 +28,6 @@ from tdfusion_ros.formats.sinks import SEGMENTATION
 from tdfusion_ros.formats.sinks import SKIPPED
 from tdfusion_ros.formats.sinks import STALLED
 from tdfusion_ros.formats.sinks import TEMPERATURES
-from tdfusion_ros.formats.temperature_messages import from_names
-from tdfusion_ros.formats.temperature_messages import NAMES
-from tdfusion_ros.formats.temperature_messages import temperature_array
 from tdfusion_ros.formats.videos import START_NS
 from tdfusion_ros.formats.videos import VideoFile
 
@@ -72,7 +69,9 @@ class ResultFolder:
         self.path, self.warnings = path, list[str]()
         self._found, self._stalls = _read(path / DETECTIONS), _read(path / STALLED)
         lists = (rows for rows in self._found.values() if isinstance(rows, list))
-        self._measured = any(isinstance(r, dict) and NAMES[0] in r for rows in lists for r in rows)
+        self._measured = any(
+            isinstance(r, dict) and messages.MEASUREMENTS[0] in r for rows in lists for r in rows
+        )
         self._images = dict(cameras or {})
         rgb = self._images.get('/rgb/image_raw', {})
         if cameras and self._found and not rgb.keys() & self._found.keys():
@@ -148,14 +147,18 @@ class ResultFolder:
                 np.array([names.index(str(row['class'])) for row in rows], np.int64),
                 ids=np.array([row.get('id', 0) for row in rows], np.int64),
             )
-            measured = from_names(rows)
+            measured = messages.temperatures_of(rows)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise BagError(
                 f'{self.path / DETECTIONS} has an entry without class, score and box_xyxy: '
                 f'{error!r}'
             ) from None
         array = messages.detection_array(bag_types(), _header(stamp_ns), found, names)
-        return temperature_array(bag_types(), array, measured) if topic == TEMPERATURES else array
+        return (
+            messages.temperature_array(bag_types(), array, measured)
+            if topic == TEMPERATURES
+            else array
+        )
 
     def _stall(self, stamp_ns: int, entry: Any) -> Any:
         known = entry if isinstance(entry, dict) else {}
