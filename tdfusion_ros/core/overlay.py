@@ -8,7 +8,9 @@ from math import nan
 import cv2
 import numpy as np
 
+from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.data import FusionResult
 
 # Color-blind safe (Okabe and Ito): orange, sky blue, green, yellow, vermilion, purple.
 COLORS = (
@@ -87,6 +89,13 @@ def draw(
     if warning:
         _write_banner(canvas, warning)
     return canvas
+
+
+def draw_result(result: FusionResult, contract: Contract, warning: str) -> np.ndarray:
+    """Return the image of a result with its masks and, as ``draw``, detections and warning."""
+    masks, classes = result.segmentation, contract.classes
+    tinted = tint(result.image, masks, classes, contract.mask_classes)
+    return draw(tinted, result.detections, classes, warning)
 
 
 def draw_edges(gray: np.ndarray, ir: np.ndarray, coverage: np.ndarray) -> np.ndarray:

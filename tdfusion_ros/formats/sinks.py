@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tdfusion_ros.atomic import NewOutput
+from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.data import FusionResult
-from tdfusion_ros.core.overlay import draw
-from tdfusion_ros.core.overlay import tint
+from tdfusion_ros.core.overlay import draw_result
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
@@ -35,25 +35,23 @@ class BagSink:
     def __init__(
         self,
         folder: Path,
-        classes: tuple[str, ...],
-        threshold: float,
+        contract: Contract,
         source: Source,
         *,
-        mask_classes: tuple[str, ...] = (),
+        threshold: float,
         replace: bool = False,
         overlay: bool = False,
     ) -> None:
         self._writer = BagWriter(folder, replace=replace)
-        self._overlay = overlay
-        self._labels = {'/label_info': (classes, threshold)}
-        self._labels |= {'/segmentation/label_info': (mask_classes, 0.0)} if mask_classes else {}
-        self._classes, self._mask_classes = classes, mask_classes
-        self._source = source
+        self._contract, self._source, self._overlay = contract, source, overlay
+        self._labels = {'/label_info': (contract.classes, threshold)}
+        if contract.mask_classes:
+            self._labels['/segmentation/label_info'] = contract.mask_classes, 0.0
         self._empty = True
 
     def write(self, pair: FramePair, result: FusionResult) -> None:
         """Write the messages of one result."""
-        types, reference, classes = bag_types(), pair.reference, self._classes
+        types, reference, classes = bag_types(), pair.reference, self._contract.classes
         head = messages.header(types, reference)
 
         def put(topic: str, kind: str, message: Any, *, latched: bool = False) -> None:
@@ -74,9 +72,7 @@ class BagSink:
         if result.segmentation is not None:
             pictures['/segmentation/image_raw'] = result.segmentation
         if self._overlay:
-            tinted = tint(result.image, result.segmentation, classes, self._mask_classes)
-            drawn = draw(tinted, result.detections, classes, pair.warning)
-            pictures['/overlay/image_raw'] = drawn
+            pictures['/overlay/image_raw'] = draw_result(result, self._contract, pair.warning)
         for topic, pixels in pictures.items():
             put(topic, 'sensor_msgs/msg/Image', messages.image(types, head, pixels))
         boxes = messages.detection_array(types, head, result.detections, classes)
@@ -115,21 +111,18 @@ class FolderSink:
     def __init__(
         self,
         folder: Path,
-        classes: tuple[str, ...],
+        contract: Contract,
+        source: Source,
         *,
-        skipped: Mapping[str, str] | None = None,
-        mask_classes: tuple[str, ...] = (),
         replace: bool = False,
         overlay: bool = False,
     ) -> None:
-        self._overlay = overlay
-        self._mask_classes = mask_classes
+        self._contract, self._source, self._overlay = contract, source, overlay
         self._folder = NewOutput(folder, replace=replace)
         self._folder.partial.mkdir()
-        for name in (OVERLAY,) * overlay + (SEGMENTATION,) * bool(mask_classes):
-            (self._folder.partial / name).mkdir()
-        self._skipped = {} if skipped is None else skipped
-        self._classes = classes
+        for name, wanted in ((OVERLAY, overlay), (SEGMENTATION, contract.mask_classes)):
+            if wanted:
+                (self._folder.partial / name).mkdir()
         self._detections: dict[str, list[dict[str, Any]]] = {}
         self._stalls: dict[str, dict[str, str]] = {}
         self.replaced = 0
@@ -144,13 +137,12 @@ class FolderSink:
             png = encode_image(result.segmentation)[1]
             self._folder.write(f'{SEGMENTATION}/{pair.name}.png', png)
         if self._overlay:
-            tinted = tint(result.image, result.segmentation, self._classes, self._mask_classes)
-            drawn = draw(tinted, result.detections, self._classes, pair.warning)
+            drawn = draw_result(result, self._contract, pair.warning)
             self._folder.write(f'{OVERLAY}/{pair.name}.png', encode_image(drawn)[1])
         self.replaced += pair.name in self._detections
         found = self._detections[pair.name] = []
         for box, score, class_id, object_id in result.detections.rows():
-            row = {'class': self._classes[class_id], 'score': round(score, 6)}
+            row = {'class': self._contract.classes[class_id], 'score': round(score, 6)}
             row |= {'id': object_id} if object_id else {}
             found.append({**row, 'box_xyxy': [round(v, 3) for v in box]})
         if (measured := result.detections.temperatures) is not None:
@@ -172,12 +164,12 @@ class FolderSink:
         contents: dict[str, Mapping[str, Any]] = {
             DETECTIONS: self._detections,
             STALLED: self._stalls,
-            SKIPPED: self._skipped,
+            SKIPPED: self._source.skipped,
         }
         for name, content in contents.items():
             if content:
                 text = json.dumps(content, indent=1) + '\n'
                 self._folder.write(name, text.encode())
-        if self._mask_classes:
-            self._folder.write(MASK_CLASSES, '\n'.join((*self._mask_classes, '')).encode())
+        if names := self._contract.mask_classes:
+            self._folder.write(MASK_CLASSES, '\n'.join((*names, '')).encode())
         self._folder.commit()

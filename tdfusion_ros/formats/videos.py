@@ -12,12 +12,12 @@ import numpy as np
 
 from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import OutputError
-from tdfusion_ros.core.overlay import draw
-from tdfusion_ros.core.overlay import tint
+from tdfusion_ros.core.overlay import draw_result
 from tdfusion_ros.core.pairing_policy import OTHER
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
@@ -159,17 +159,9 @@ class VideoSink:
     """
 
     def __init__(
-        self,
-        path: Path,
-        classes: tuple[str, ...],
-        rate_hz: float,
-        *,
-        mask_classes: tuple[str, ...] = (),
-        replace: bool,
-        overlay: bool,
+        self, path: Path, contract: Contract, source: VideoSource, *, replace: bool, overlay: bool
     ) -> None:
-        self._path, self._classes, self._rate_hz = path, classes, rate_hz
-        self._mask_classes = mask_classes
+        self._path, self._contract, self._rate_hz = path, contract, source.rate_hz
         self._overlay, self._count, self._first_ns = overlay, 0, 0
         self._last: np.ndarray = np.zeros((0, 0, 3), np.uint8)
         self._file = NewOutput(path, replace=replace)
@@ -179,8 +171,7 @@ class VideoSink:
         """Write the image of one result."""
         image, stamp_ns = result.image, pair.reference.stamp_ns
         if self._overlay:
-            tinted = tint(image, result.segmentation, self._classes, self._mask_classes)
-            image = draw(tinted, result.detections, self._classes, pair.warning)
+            image = draw_result(result, self._contract, pair.warning)
         if not self._count:
             self._first_ns = stamp_ns
             codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])

@@ -136,15 +136,13 @@ def _open_sink(
     options: argparse.Namespace, config: FusionConfig, contract: Contract, source: Source
 ) -> BagSink | FolderSink | VideoSink:
     output, how = options.output, {'replace': options.overwrite, 'overlay': options.overlay}
-    classes, masks = contract.classes, contract.mask_classes
     if isinstance(source, VideoSource) and _is_to_video(options):
-        return VideoSink(output, classes, source.rate_hz, mask_classes=masks, **how)
+        return VideoSink(output, contract, source, **how)
     if _is_to_video(options):
         raise ConfigError(f'{output} is a video, which is written from two videos; name a folder')
     if _is_to_bag(options):
-        threshold = config.score_threshold
-        return BagSink(output, classes, threshold, source, mask_classes=masks, **how)
-    return FolderSink(output, classes, skipped=source.skipped, mask_classes=masks, **how)
+        return BagSink(output, contract, source, threshold=config.score_threshold, **how)
+    return FolderSink(output, contract, source, **how)
 
 
 def _check_output(options: argparse.Namespace) -> None:

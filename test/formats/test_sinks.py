@@ -20,7 +20,7 @@ from tdfusion_ros.formats.sinks import BagSink
 from tdfusion_ros.formats.sinks import FolderSink
 from tdfusion_ros.formats.sources import BagSource
 
-CLASSES = ('person', 'bicycle', 'car')
+NOTHING = SimpleNamespace(info=None, skipped={})  # a source
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
 
@@ -35,11 +35,11 @@ def result_of(pixels, *boxes):
     return FusionResult(pixels, found, pair)
 
 
-def test_results_in_a_bag_have_the_header_of_the_rgb_image(demo, tmp_path):
+def test_results_in_a_bag_have_the_header_of_the_rgb_image(demo, pipeline, tmp_path):
     with BagReader(demo) as reader:
         source = BagSource(reader, reader.find(), FusionConfig())
         pairs = [pair for pair, _ in zip(source, range(3), strict=False)]
-        with BagSink(tmp_path / 'bag', CLASSES, 0.3, source) as sink:
+        with BagSink(tmp_path / 'bag', pipeline.contract, source, threshold=0.3) as sink:
             for pair in pairs:
                 sink.write(pair, result_of(pair.rgb.pixels))
     with BagReader(tmp_path / 'bag') as reader:
@@ -55,8 +55,8 @@ def test_results_in_a_bag_have_the_header_of_the_rgb_image(demo, tmp_path):
     assert [name for name, _, _ in written].count('/label_info') == 1
 
 
-def test_an_empty_scene_is_written_as_an_empty_array(demo_pairs, tmp_path):
-    with BagSink(tmp_path / 'bag', CLASSES, 0.3, SimpleNamespace(info=None)) as sink:
+def test_an_empty_scene_is_written_as_an_empty_array(demo_pairs, pipeline, tmp_path):
+    with BagSink(tmp_path / 'bag', pipeline.contract, NOTHING, threshold=0.3) as sink:
         sink.write(demo_pairs[0], result_of(demo_pairs[0].rgb.pixels))
     with BagReader(tmp_path / 'bag') as reader:
         (array,) = [message for _, _, message in reader.messages('/detections')]
@@ -64,9 +64,11 @@ def test_an_empty_scene_is_written_as_an_empty_array(demo_pairs, tmp_path):
     assert len(array.detections) == 0
 
 
-def test_folder_gets_fused_images_in_true_colors_and_the_detections(demo_pairs, tmp_path):
+def test_folder_gets_fused_images_in_true_colors_and_the_detections(
+    demo_pairs, pipeline, tmp_path
+):
     out = tmp_path / 'a' / 'out'
-    with FolderSink(out, CLASSES) as sink:
+    with FolderSink(out, pipeline.contract, NOTHING) as sink:
         sink.write(demo_pairs[0], result_of(IMAGE, [1, 2, 3.25, 4]))
     assert not (out / 'stalled.json').exists()
     name = str(demo_pairs[0].rgb.stamp_ns)
@@ -75,7 +77,7 @@ def test_folder_gets_fused_images_in_true_colors_and_the_detections(demo_pairs, 
     assert json.loads((out / 'detections.json').read_text()) == {name: [box]}
     tracked = result_of(IMAGE, [1, 2, 3.25, 4])
     tracked = replace(tracked, detections=replace(tracked.detections, ids=np.array([7])))
-    with FolderSink(out, CLASSES, replace=True) as sink:
+    with FolderSink(out, pipeline.contract, NOTHING, replace=True) as sink:
         sink.write(demo_pairs[0], tracked)
     assert json.loads((out / 'detections.json').read_text()) == {name: [{'id': 7, **box}]}
 
