@@ -66,7 +66,7 @@ def configure(node: Node, parameters: Parameters, diagnostics: DiagnosticsPublis
         on_error.callback(parameters.unlock)
         pipeline: Pipeline = _serve_until_done(node, worker.start())
         contract = pipeline.contract
-        outputs = Outputs(node, config, contract.classes, contract.mask_classes)
+        outputs = Outputs(node, config, contract)
         on_error.pop_all()
     for name in qos.without_effect(node):
         node.get_logger().warn(

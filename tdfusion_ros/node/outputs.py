@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import cv2
@@ -17,12 +16,12 @@ from vision_msgs.msg import Detection2DArray
 from vision_msgs.msg import LabelInfo
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RegisteredPair
-from tdfusion_ros.core.overlay import draw
 from tdfusion_ros.core.overlay import draw_edges
-from tdfusion_ros.core.overlay import tint
+from tdfusion_ros.core.overlay import draw_result
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
@@ -43,18 +42,11 @@ TIMES = ('latency_ms', 'processing_ms', 'skew_ms')
 class Outputs:
     """Publish results; all of them are only computed for subscribers."""
 
-    def __init__(
-        self,
-        node: Node,
-        config: FusionConfig,
-        classes: tuple[str, ...],
-        mask_classes: tuple[str, ...] = (),
-    ) -> None:
-        self._node = node
-        self._classes = classes
-        self._labels = {'label_info': classes} | (
-            {MASK_LABELS: mask_classes} if mask_classes else {}
-        )
+    def __init__(self, node: Node, config: FusionConfig, contract: Contract) -> None:
+        self._node, self._contract = node, contract
+        self._labels = {'label_info': contract.classes}
+        if contract.mask_classes:
+            self._labels[MASK_LABELS] = contract.mask_classes
         self._types = messages.ros_types()
         kinds = {
             **dict.fromkeys(IMAGES, Image),
@@ -63,7 +55,7 @@ class Outputs:
             'detections': Detection2DArray,
             TEMPERATURES: Detection2DArray,
             **dict.fromkeys(self._labels, LabelInfo),
-            **({MASKS: Image} if mask_classes else {}),
+            **({MASKS: Image} if contract.mask_classes else {}),
             **{f'~/debug/{name}': Float64 for name in TIMES},
         }
         with suppress(ImportError):  # foxglove_msgs is optional
@@ -125,15 +117,15 @@ class Outputs:
         if not at_ns:  # simulated time had not started
             self.announce(score_threshold)
         header = messages.header(self._types, pair.reference)
-        found = result.detections
-        boxes = messages.detection_array(self._types, header, found, self._classes)
+        found, classes = result.detections, self._contract.classes
+        boxes = messages.detection_array(self._types, header, found, classes)
         self._publishers['detections'].publish(boxes)
         if found.temperatures is not None and self._has_subscriber(TEMPERATURES):
             measured = messages.temperature_array(self._types, boxes, found.temperatures)
             self._publishers[TEMPERATURES].publish(measured)
         if self._has_subscriber(ANNOTATIONS):
             self._publishers[ANNOTATIONS].publish(
-                foxglove.image_annotations(self._types, header, pair, found, self._classes)
+                foxglove.image_annotations(self._types, header, pair, found, classes)
             )
         info = infos.get('ir' if pair.reference is pair.ir else 'rgb')
         if info is not None and describes(info, pair.reference.size_hw):
@@ -153,9 +145,8 @@ class Outputs:
         if masks is not None:
             publish(MASKS, lambda: masks)
         if fused is not None:
-            tinted = partial(tint, fused, masks, self._classes, self._labels.get(MASK_LABELS, ()))
             publish(FUSED, lambda: fused)
-            publish(OVERLAY, lambda: draw(tinted(), result.detections, self._classes, warning))
+            publish(OVERLAY, lambda: draw_result(result, self._contract, warning))
         # Rounds, in one pass.
         publish(IR, lambda: cv2.convertScaleAbs(registered.ir, alpha=255))
         publish(EDGES, lambda: _edges(registered))

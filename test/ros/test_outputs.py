@@ -1,6 +1,7 @@
 """Images and annotations are only computed while somebody subscribes."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ def make_outputs(client, *mask_classes):
     from tdfusion_ros.core.config import FusionConfig
     from tdfusion_ros.node.outputs import Outputs
 
-    return Outputs(client.node, FusionConfig(), ('person',), mask_classes)
+    contract = SimpleNamespace(classes=('person',), mask_classes=mask_classes)
+    return Outputs(client.node, FusionConfig(), contract)
 
 
 def count_calls(monkeypatch, module, name):
@@ -50,7 +52,7 @@ def test_images_are_only_computed_while_somebody_subscribes(stage, monkeypatch):
     from tdfusion_ros.formats import messages
     from tdfusion_ros.node import outputs as module
 
-    drawn = count_calls(monkeypatch, module, 'draw')
+    drawn = count_calls(monkeypatch, module, 'draw_result')
     images = count_calls(monkeypatch, messages, 'image')
     sender, viewer = stage.client(), stage.client()
     outputs = make_outputs(sender)
