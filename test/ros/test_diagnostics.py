@@ -122,8 +122,7 @@ def test_node_works_and_reports_while_the_clock_of_a_bag_stands_still(stage):
         clock.publish(Clock(clock=pictures.header(stamp_ns, '').stamp))
         return pictures.pair(stamp_ns)
 
-    client.drive(lambda: client.received['label_info'], make_pair)
-    assert pictures.stamp_ns(client.received['label_info'][0]) > 0
+    client.drive(lambda: any(map(pictures.stamp_ns, client.received['label_info'])), make_pair)
 
 
 def test_a_topic_of_another_type_is_named_with_the_settings_that_read_it(stage):
