@@ -134,7 +134,7 @@ def round_weights(model: Perception) -> None:
     Round what :func:`to_half` converts, in place, so that all backends have the same weights.
 
     Rounding them moves scores by 0.015, and of the same places in every frame; rounding of the
-    maps, which is left, by 0.004. What a convolution has in BatchNorm is rounded before folding.
+    maps, which is left, by 0.007. What a convolution has in BatchNorm is rounded before folding.
     """
     halves = to_half(deepcopy(model)).parameters()
     for exact, half in zip(model.parameters(), halves, strict=True):

@@ -1,6 +1,7 @@
 """The builder's process: however it ends, the node continues and reports why."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -90,7 +91,8 @@ def test_real_builder_returns_the_bare_exception_of_a_broken_package(tmp_path, m
         engine_process.run_builder(request, 'looking', print, 60.0)
 
 
-def test_real_builder_ends_when_the_node_is_killed(root, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT])
+def test_real_builder_ends_when_the_node_is_killed_or_interrupted(root, tmp_path, number):
     (tmp_path / 'onnxruntime.py').write_text(
         'import os, time\n'
         f'with open({str(tmp_path / "pid")!r}, "w") as file: file.write(f"{{os.getpid()}}\\n")\n'
@@ -104,7 +106,7 @@ def test_real_builder_ends_when_the_node_is_killed(root, tmp_path):
     node = subprocess.Popen([sys.executable, '-c', code], env={**os.environ, 'PYTHONPATH': paths})
     pid = int(wait_for(lambda: (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text()))
     assert alive(pid)
-    node.kill()
+    node.send_signal(number)
     node.wait()
     wait_for(lambda: not alive(pid))
 

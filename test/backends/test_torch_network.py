@@ -110,6 +110,8 @@ def test_half_precision_of_a_detector_with_pretrained_form_stays_close(shipped, 
 
 @pytest.mark.parametrize('form', ['torch', 'onnx'])
 def test_half_precision_is_correct_for_real_pairs(half, shipped, demo_pairs, form):
+    # ONNX Runtime on the CPU computes the graph in float32: only torch rounds the maps.
+    bound = 0.01 if form == 'torch' else 0.002
     backend = InTorch(half) if form == 'torch' else CpuBackend(shipped.half_graph)
     reference, found = CpuBackend(shipped.graph), 0
     for pair in demo_pairs[::11]:
@@ -118,7 +120,7 @@ def test_half_precision_is_correct_for_real_pairs(half, shipped, demo_pairs, for
         expected, got = reference.run(*given), backend.run(*given)
         assert np.abs(expected.fused.astype(int) - got.fused).max() <= 1
         moved, best = np.abs(expected.scores - got.scores).max(1), expected.scores.max(1)
-        assert moved.max() < 0.01
+        assert moved.max() < bound
         assert moved[best > 0.05].mean() < 0.001
         boxes = np.abs(expected.boxes_xyxy - got.boxes_xyxy)[best > 0.3]
         assert boxes.max(initial=0) < 0.5
