@@ -23,15 +23,20 @@ from launch.actions import ExecuteProcess
 from launch.actions import IncludeLaunchDescription
 from launch.actions import LogInfo
 from launch.actions import OpaqueFunction
+from launch.actions import RegisterEventHandler
 from launch.actions import TimerAction
+from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.utilities import make_namespace_absolute
+from launch_ros.utilities import prefix_namespace
 
 from tdfusion_ros.formats.bag_topics import transport_topic
 
 TRUE = ('true', '1')
-DELAY_S = 5.0
+DISCOVERY_S = 3.0
+LABELS = 'vision_msgs/msg/LabelInfo'
 RESUME = '/rosbag2_player/resume'
 
 
@@ -70,21 +75,29 @@ def _check(context: LaunchContext) -> None:
         raise FileNotFoundError(f'bag {_value(context, "bag")} does not exist')
 
 
-def _player(context: LaunchContext) -> list[ExecuteProcess | TimerAction]:
+def _player(context: LaunchContext) -> list[ExecuteProcess | RegisterEventHandler]:
     """
     Return the player, and what lets it play once the node has loaded its model and found it.
 
     A paused player has its publishers already, so that no image is lost to discovery; its own
-    delay would be repeated in every loop.
+    delay would be repeated in every loop. The node latches its labels when the model is loaded,
+    which takes minutes where an engine is built.
     """
     bag, topics = _value(context, 'bag'), _value(context, 'topics').split()
     loop = ['--loop'] if _value(context, 'loop').lower() in TRUE else []
     selected = ['--topics', *topics] if topics else []
     play = ['ros2', 'bag', 'play', bag, '--clock', '--start-paused', *loop, *selected]
+    given = context.launch_configurations.get
+    space = prefix_namespace(given('ros_namespace'), given('namespace') or None) or ''
+    topic = make_namespace_absolute(f'{space.rstrip("/")}/label_info')  # of the node
+    latched = '--qos-durability', 'transient_local', '--qos-reliability', 'reliable'
+    wait = ExecuteProcess(cmd=['ros2', 'topic', 'echo', '--once', *latched, topic, LABELS])
     resume = ['ros2', 'service', 'call', RESUME, 'rosbag2_interfaces/srv/Resume']
+    timer = TimerAction(period=DISCOVERY_S, actions=[ExecuteProcess(cmd=resume, output='log')])
     return [
         ExecuteProcess(cmd=play, output='screen'),
-        TimerAction(period=DELAY_S, actions=[ExecuteProcess(cmd=resume, output='log')]),
+        wait,
+        RegisterEventHandler(OnProcessExit(target_action=wait, on_exit=[timer])),
     ]
 
 

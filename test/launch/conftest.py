@@ -68,13 +68,21 @@ MODULES = {
         'IncludeLaunchDescription',
         'LogInfo',
         'OpaqueFunction',
+        'RegisterEventHandler',
         'SetEnvironmentVariable',
         'TimerAction',
     ),
+    'launch.event_handlers': kinds('OnProcessExit'),
     'launch.launch_description_sources': kinds('PythonLaunchDescriptionSource'),
     'launch.substitutions': kinds('LaunchConfiguration'),
     'launch_ros': {},
     'launch_ros.actions': kinds('LifecycleNode', 'Node'),
+    'launch_ros.utilities': {
+        'make_namespace_absolute': lambda name: name if name.startswith('/') else f'/{name}',
+        'prefix_namespace': lambda outer, name: (
+            f'{outer}/{name}' if outer and name else outer or name
+        ),
+    },
     'ament_index_python': {},
     'ament_index_python.packages': {
         'get_package_prefix': prefix_of,

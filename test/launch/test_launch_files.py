@@ -99,7 +99,7 @@ def test_a_parameter_file_that_is_not_there_stops_the_launch(launch_node):
 
 
 def player(act, **given):
-    process, _ = act('replay.launch.py', rviz='false', **given)
+    process, *_ = act('replay.launch.py', rviz='false', **given)
     return process.named['cmd']
 
 
@@ -116,11 +116,16 @@ def test_replay_plays_the_bag_on_its_own_clock_and_named_topics_only(execute, ac
 
 @pytest.mark.parametrize('loop', ['false', 'true'])
 def test_the_player_waits_for_the_node_before_the_first_loop_only(act, demo, loop):
-    process, timer = act('replay.launch.py', rviz='false', bag=str(demo), loop=loop)
+    given = {'rviz': 'false', 'bag': str(demo), 'loop': loop, 'namespace': 'rig'}
+    process, wait, handler = act('replay.launch.py', **given)
     assert '--start-paused' in process.named['cmd']
     assert '--delay' not in process.named['cmd']
     assert ('--loop' in process.named['cmd']) == (loop == 'true')
-    assert (timer.kind, timer.named['period']) == ('TimerAction', 5.0)
+    assert wait.named['cmd'][:4] == ['ros2', 'topic', 'echo', '--once']
+    assert wait.named['cmd'][-2:] == ['/rig/label_info', 'vision_msgs/msg/LabelInfo']
+    (on_exit,) = handler.given
+    assert on_exit.named['target_action'] is wait
+    (timer,) = on_exit.named['on_exit']
     (resume,) = timer.named['actions']
     assert resume.named['cmd'][-2:] == ['/rosbag2_player/resume', 'rosbag2_interfaces/srv/Resume']
 
@@ -154,7 +159,7 @@ def test_rviz_of_a_replay_sees_the_topics_of_the_node_and_their_transport(act, d
 
 
 def test_replay_goes_on_without_rviz_where_it_is_not_installed_and_says_so(act, demo):
-    process, _, report = act('replay.launch.py', bag=str(demo))
+    process, *_, report = act('replay.launch.py', bag=str(demo))
     assert process.kind == 'ExecuteProcess'
     assert 'rviz2 is not installed' in report.named['msg']
 
