@@ -43,7 +43,7 @@ class Network:
         parser = tensorrt.OnnxParser(self.definition, LOG)
         if not parser.parse(graph):
             reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-            raise ModelError(f'TensorRT does not take the graph: {"; ".join(reasons)}')
+            raise ModelError(f'TensorRT refuses the graph: {"; ".join(reasons)}')
 
     def plan(self, targets: Sequence[str], *ranges: tuple[Size, Size, Size]) -> bytes:
         """

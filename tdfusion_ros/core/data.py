@@ -173,5 +173,5 @@ class FusionResult:
     def image(self) -> np.ndarray:
         """``fused``, for callers that asked for it."""
         if self.fused is None:
-            raise ValueError('there is no fused image: it was not asked for')
+            raise ValueError('there is no fused image: it was not requested')
         return self.fused

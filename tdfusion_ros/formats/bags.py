@@ -94,7 +94,7 @@ class BagReader:
         }
         for topic, number in self._promised.items():
             if number and topic not in {*self._counts, *self._foreign}:
-                self._warn(f'it has none of the {number} messages on {topic} that it says it has')
+                self._warn(f'it has none of the {number} messages expected on {topic}')
 
     def __enter__(self) -> 'BagReader':
         return self
@@ -203,7 +203,7 @@ class BagReader:
             if read[topic] < (promised := self._promised.get(topic, self.count(topic)))
         ]
         if fewer:
-            self._warn(f'it has fewer messages than it says: {", ".join(fewer)}')
+            self._warn(f'it has fewer messages than expected: {", ".join(fewer)}')
 
     def _warn(self, *texts: str) -> None:
         line = ': '.join((f'bag {self.path}', *texts))

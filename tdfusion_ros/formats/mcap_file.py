@@ -107,7 +107,7 @@ class McapFile:
                 self._warn(f'bytes {at} to {resume} are damaged and left out')
                 at = resume
             else:
-                what = f'it breaks off after {self._size} bytes, as after a power failure'
+                what = f'it ends after {self._size} bytes, as after a power failure'
                 self._warn(f'{what}: read what is there')
                 return
 

@@ -158,7 +158,7 @@ class FolderSource:
             self.errors.setdefault('no_partner', self.skipped[stem])
         if alone and not (skip_bad and self._stems):
             folder = rgb if alone[0] in self._files['rgb'] else ir
-            rename = '; name both files of a pair alike, except for the suffix'
+            rename = '; give both files of a pair the same name, except for the suffix'
             advice = '; to leave them out: --skip-bad' if self._stems else rename
             raise BagError(
                 f'{len(alone)} {"image has" if len(alone) == 1 else "images have"} no partner of '

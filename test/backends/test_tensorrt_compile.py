@@ -121,5 +121,5 @@ def test_images_stay_as_they_are_at_the_border_of_the_graph(bundles):
 
 
 def test_graph_that_tensorrt_does_not_take_is_refused_with_its_reason():
-    with pytest.raises(ModelError, match='TensorRT does not take the graph'):
+    with pytest.raises(ModelError, match='TensorRT refuses the graph'):
         rtx_compiler.Network(b'no graph')

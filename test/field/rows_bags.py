@@ -69,13 +69,13 @@ ROWS = [
         'mcap cut in the middle',
         RECORDER,
         lambda: fuse(killed(0.6, keep_metadata=True)),
-        r'(?s)breaks off after.*fewer messages than it says: [45] of 8 on .*[45] pairs',
+        r'(?s)it ends after.*fewer messages than expected: [45] of 8 on .*[45] pairs',
     ),
     Row(
         'report of an mcap cut in the middle',
         RECORDER,
         lambda: tdfusion('view', killed(0.6)) + Path('report.html').read_text(),
-        r'(?s)exit status 0.*Warning: bag bag: bag\.mcap: it breaks off',
+        r'(?s)exit status 0.*Warning: bag bag: bag\.mcap: it ends after',
     ),
     Row(
         'two rigs, one chosen by one topic',

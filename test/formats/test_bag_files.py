@@ -74,7 +74,7 @@ def test_fewer_messages_than_promised_are_said(make_bag, read):
     edit_metadata(bag, lambda info: info['topics_with_message_count'][0].update(message_count=99))
     count, said, _ = read(bag)
     assert count == 24
-    assert 'fewer messages than it says: 6 of 99 on /rgb/' in said
+    assert 'fewer messages than expected: 6 of 99 on /rgb/' in said
 
 
 def test_parts_are_read_in_order_or_named(read, file_of, write_bag, demo_records, tmp_path):

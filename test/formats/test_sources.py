@@ -82,7 +82,7 @@ def test_images_of_folders_pair_by_stem_with_any_suffix_and_keep_their_counts(tm
     ('rgb', 'ir', 'named'),
     [
         ((), ('a.png',), 'rgb has no images'),
-        (('a.png',), ('b.png',), "2 images have no partner .*'a' in .*rgb; name both"),
+        (('a.png',), ('b.png',), "2 images have no partner .*'a' in .*rgb; give both"),
         (('a.png',), ('a.png', 'b.png'), "'b' in .*ir"),
         (('a.png', 'a.bmp'), ('a.png',), r'rgb/a.bmp and .*rgb/a.png have the same stem'),
     ],

@@ -169,13 +169,13 @@ def _check(found: BoardFit) -> None:
     if medians[worst] > limit_px:
         reason = (
             f'pair {found.views[worst].name} is {medians[worst]:.1f} ir px from where the '
-            f'others predict it, at most {limit_px:.1f} may be; hold the board still while both '
+            f'others predict it, expected at most {limit_px:.1f}; hold the board still while both '
             'cameras expose, keep it flat, and all of its pattern visible'
         )
     elif not expected_px <= (limit_px := _limit_px(found, MAX_EXPECTED)):
         reason = (
             f'the expected error at {found.calibration.assumed_depth_m:g} m is {expected_px:.1f} '
-            f'ir px, at most {limit_px:.1f} may be; hold the board at more places and distances'
+            f'ir px, expected at most {limit_px:.1f}; hold the board at more places and distances'
         )
     else:
         return

@@ -171,8 +171,8 @@ def _from_board(
         if not count and 2 * by_other >= len(pairs.gray):
             raise CalibrationError(
                 f'{stream} never sees the board, the other camera in {by_other} of '
-                f'{counted(len(pairs.gray), "pair")}: it needs contrast in both. A thermal '
-                'camera sees no print: use metal or holes, and heat the board'
+                f'{counted(len(pairs.gray), "pair")}: it needs contrast in both. Thermal '
+                'cameras do not see print: use metal or holes, and heat the board'
             )
     print(
         f'the board was found in {seen[0]} rgb images and {seen[1]} ir images, in both of '

@@ -55,7 +55,7 @@ def check_estimate(found: Estimate, rgb_hw: Size, ir_hw: Size) -> None:
         reason += str(parts)
     elif not expected.median_px <= max_apart_px:
         reason = (
-            f'the expected error is {expected.median_px:.1f} px, at most {max_apart_px:.1f} may be'
+            f'the expected error is {expected.median_px:.1f} px, the limit {max_apart_px:.1f} px'
         )
     else:
         return check_transform(found.matrix, rgb_hw, ir_hw)
