@@ -24,11 +24,7 @@ from tdfusion_ros.formats.sources import why_no_pair
 from tdfusion_ros.formats.videos import CODECS
 from tdfusion_ros.formats.videos import VideoSink
 from tdfusion_ros.formats.videos import VideoSource
-from tdfusion_ros.tools.options import add_config
-from tdfusion_ros.tools.options import add_overwrite
-from tdfusion_ros.tools.options import add_skip_bad
-from tdfusion_ros.tools.options import add_times
-from tdfusion_ros.tools.options import add_topics
+from tdfusion_ros.tools.options import add_shared
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import counted
 from tdfusion_ros.tools.options import open_source
@@ -57,11 +53,7 @@ def add(commands: Any) -> None:
     add('--to', choices=('bag', 'folder'), help=text)
     text = 'also write the images with boxes, labels, scores and masks; of a video: only these'
     add('--overlay', action='store_true', help=text)
-    add_overwrite(fuse)
-    add_skip_bad(fuse)
-    add_topics(fuse)
-    add_times(fuse)
-    add_config(fuse)
+    add_shared(fuse, pairs=True)
     fuse.set_defaults(run=run)
 
 
@@ -71,28 +63,22 @@ def run(options: argparse.Namespace) -> int:
 
     from tdfusion_ros.build import build_pipeline
 
-    config = config_of(options)
-    if options.to == 'bag' and len(options.input) > 1:
-        raise ConfigError(
-            'folders and videos have no stamps, so they cannot become a bag; leave out --to bag'
-        )
-    _check_output(options)
+    config, kind = config_of(options), _kind_of_output(options)
+    _check_output(options, kind)
+    modes, dropped = Counter[str](), Counter[str]()
+    skews_ms: list[float] = []
+    remarks: dict[str, str] = {}
     with ExitStack() as stack:
         source = open_source(options, config, stack)
         pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
-        sink = _open_sink(options, config, pipeline.contract, source)
+        sink = _open_sink(options, kind, config, pipeline.contract, source)
         stack.enter_context(sink)
-        to_bag = _is_to_bag(options)
-        modes: Counter[str] = Counter()
-        skews_ms: list[float] = []
-        dropped: Counter[str] = Counter()
-        remarks: dict[str, str] = {}
         for pair in tqdm(source, total=source.total, unit='pair', disable=None):
             try:
                 sink.write(pair, pipeline.process_pair(pair))
                 remarks |= pipeline.remarks
                 modes[pair.mode] += 1
-                if pair.skew_ns is not None and pair.mode == 'fused':
+                if pair.skew_ns is not None and pair.mode == 'fused' and kind == 'bag':
                     skews_ms.append(pair.skew_ns / 1e6)
             except FrameError as error:
                 dropped[error.cause] += 1
@@ -101,11 +87,18 @@ def run(options: argparse.Namespace) -> int:
                 source.errors.setdefault(error.cause, str(error))
                 if pair.stem:
                     source.skipped[pair.stem] = str(error)
-    _print_summary(options.output, source, modes, dropped)
-    _print_pairs(skews_ms if to_bag else [], remarks)
+    _print_counts(options.output, source, modes, dropped + source.dropped)
     if not modes:
         raise BagError(f'no pair was fused: {why_no_pair(source, config.sync)}')
-    _print_next(options, sink)
+    _print_details(options.output, source, modes, skews_ms)
+    for name, remark in sorted(remarks.items()):
+        print(f'{name}: {remark}')
+    if isinstance(sink, FolderSink) and sink.replaced:
+        print(
+            f'{counted(sink.replaced, "result")} replaced one of the same stamp; a bag keeps all'
+        )
+    if kind != 'video':
+        print(f'look at it: {_view_command(options)}')
     if source.skipped and not options.skip_bad:
         raise BagError(
             f'the result is not complete: {counted(len(source.skipped), "pair")} skipped, see '
@@ -114,38 +107,36 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_next(options: argparse.Namespace, sink: BagSink | FolderSink | VideoSink) -> None:
-    if isinstance(sink, FolderSink) and sink.replaced:
-        print(
-            f'{counted(sink.replaced, "result")} replaced one of the same stamp; a bag keeps all'
-        )
-    if not isinstance(sink, VideoSink):
-        print(f'look at it: {_view_command(options)}')
-
-
-def _is_to_video(options: argparse.Namespace) -> bool:
+def _kind_of_output(options: argparse.Namespace) -> str:
+    """Return ``bag``, ``folder`` or ``video``."""
     path = options.output
-    return path.suffix.lower() in CODECS and options.to is None and not path.is_dir()
-
-
-def _is_to_bag(options: argparse.Namespace) -> bool:
-    return len(options.input) == 1 and options.to != 'folder'
+    if path.suffix.lower() in CODECS and options.to is None and not path.is_dir():
+        return 'video'
+    if options.to == 'bag' and len(options.input) > 1:
+        raise ConfigError(
+            'folders and videos have no stamps, so they cannot become a bag; leave out --to bag'
+        )
+    return options.to or ('bag' if len(options.input) == 1 else 'folder')
 
 
 def _open_sink(
-    options: argparse.Namespace, config: FusionConfig, contract: Contract, source: Source
+    options: argparse.Namespace,
+    kind: str,
+    config: FusionConfig,
+    contract: Contract,
+    source: Source,
 ) -> BagSink | FolderSink | VideoSink:
     output, how = options.output, {'replace': options.overwrite, 'overlay': options.overlay}
-    if isinstance(source, VideoSource) and _is_to_video(options):
-        return VideoSink(output, contract, source, **how)
-    if _is_to_video(options):
-        raise ConfigError(f'{output} is a video, which is written from two videos; name a folder')
-    if _is_to_bag(options):
+    if kind == 'bag':
         return BagSink(output, contract, source, threshold=config.score_threshold, **how)
-    return FolderSink(output, contract, source, **how)
+    if kind == 'folder':
+        return FolderSink(output, contract, source, **how)
+    if isinstance(source, VideoSource):
+        return VideoSink(output, contract, source, **how)
+    raise ConfigError(f'{output} is a video, which is written from two videos; name a folder')
 
 
-def _check_output(options: argparse.Namespace) -> None:
+def _check_output(options: argparse.Namespace, kind: str) -> None:
     """Raise OutputError if the output is there and may not be replaced."""
     path, inputs = options.output, [one.resolve() for one in options.input]
     for given, folder in zip(options.input, inputs, strict=True):
@@ -154,11 +145,11 @@ def _check_output(options: argparse.Namespace) -> None:
     if not path.exists():
         return
     if not options.overwrite:
-        kind = 'file' if _is_to_video(options) else 'folder'
-        raise OutputError(f'{path} exists: name a new {kind}, or add --overwrite')
+        noun = 'file' if kind == 'video' else 'folder'
+        raise OutputError(f'{path} exists: name a new {noun}, or add --overwrite')
     bag = path / 'metadata.yaml'
     is_result = (
-        _is_to_video(options)
+        kind == 'video'
         or (path / DETECTIONS).is_file()
         or (bag.is_file() and '/fused/image_raw' in bag.read_text(errors='replace'))
     )
@@ -167,19 +158,25 @@ def _check_output(options: argparse.Namespace) -> None:
         raise OutputError(f'{path} is no result of tdfusion fuse, so it is not replaced')
 
 
-def _print_summary(
+def _listed(counts: Counter[str]) -> str:
+    return ', '.join(f'{n} {cause}' for cause, n in sorted(counts.items()))
+
+
+def _print_counts(
     output: Path, source: Source, modes: Counter[str], dropped: Counter[str]
 ) -> None:
-    """Print what was fused, by mode, and which pairs and frames were dropped and why."""
-    causes = ', '.join(f'{n} {cause}' for cause, n in sorted((dropped + source.dropped).items()))
-    print(f'{counted(modes["fused"], "pair")} -> {output}; dropped: {causes or "none"}')
-    lost = ', '.join(f'{n} {cause}' for cause, n in sorted(source.counts.lost.items()))
+    fused, lost = modes['fused'], source.counts.lost
+    print(f'{counted(fused, "pair")} -> {output}; dropped: {_listed(dropped) or "none"}')
     print(
-        f'possible: {counted(source.counts.possible, "pair")}, {modes["fused"]} fused, '
-        f'{source.counts.lost.total()} lost' + (f' ({lost})' if lost else '')
+        f'possible: {counted(source.counts.possible, "pair")}, {fused} fused, {lost.total()} lost'
+        + (f' ({_listed(lost)})' if lost else '')
     )
-    if not modes:  # what follows is in the error
-        return
+
+
+def _print_details(
+    output: Path, source: Source, modes: Counter[str], skews_ms: list[float]
+) -> None:
+    """Print why frames were dropped, how many results had one camera only, and the skew."""
     for cause, message in sorted(source.errors.items()):
         print(f'first {cause}: {message}')
     if source.skipped:
@@ -192,17 +189,11 @@ def _print_summary(
         if mode != 'fused':
             what = f'{counted(number, "result")} {mode}'
             print(f'while a camera stalled: {what} (see docs/thermal.md)')
-
-
-def _print_pairs(skews_ms: list[float], remarks: dict[str, str]) -> None:
-    """Print the skew of the pairs, and the remarks on ir images, by the setting's name."""
     if skews_ms:
         print(
             f'ir minus rgb stamps of the pairs: median {median(skews_ms):.1f} ms, largest '
             f'{max(skews_ms, key=abs):.1f} ms'
         )
-    for name, remark in sorted(remarks.items()):
-        print(f'{name}: {remark}')
 
 
 def _view_command(options: argparse.Namespace) -> str:

@@ -29,36 +29,23 @@ def add_config(command: argparse.ArgumentParser) -> None:
     add('-p', '--param', action='append', default=[], metavar='NAME=VALUE', help=text)
 
 
-def add_topics(command: argparse.ArgumentParser) -> None:
-    """Add ``--rgb-topic`` and ``--ir-topic``."""
+def add_shared(command: argparse.ArgumentParser, *, pairs: bool) -> None:
+    """Add ``--overwrite``, topics and config; ``pairs``: also ``--skip-bad`` and ``--times``."""
+    add = command.add_argument
+    add('--overwrite', action='store_true', help='replace an output that exists')
     for name in ('rgb', 'ir'):
         found = f'the one that ends in {name}/image_raw or {name}/image_raw/compressed'
         text = f'{name} image topic of the bag; default: {found}'
-        command.add_argument(f'--{name}-topic', default='', metavar='TOPIC', help=text)
-
-
-def add_times(command: argparse.ArgumentParser) -> None:
-    """Add ``--times``."""
-    text = (
-        "times of a bag's images: the stamps of the drivers (default), or when they were "
-        'recorded, for drivers that do not stamp'
-    )
-    choices = ('header', 'recorded')
-    command.add_argument('--times', choices=choices, default='header', help=text)
-
-
-def add_overwrite(command: argparse.ArgumentParser) -> None:
-    """Add ``--overwrite``."""
-    command.add_argument('--overwrite', action='store_true', help='replace an output that exists')
-
-
-def add_skip_bad(command: argparse.ArgumentParser) -> None:
-    """Add ``--skip-bad``."""
-    command.add_argument(
-        '--skip-bad',
-        action='store_true',
-        help='of folders: leave out images that cannot be used or have no partner',
-    )
+        add(f'--{name}-topic', default='', metavar='TOPIC', help=text)
+    if pairs:
+        text = 'of folders: leave out images that cannot be used or have no partner'
+        add('--skip-bad', action='store_true', help=text)
+        text = (
+            "times of a bag's images: the stamps of the drivers (default), or when they were "
+            'recorded, for drivers that do not stamp'
+        )
+        add('--times', choices=('header', 'recorded'), default='header', help=text)
+    add_config(command)
 
 
 def add_sizes(command: argparse.ArgumentParser, meaning: str) -> None:

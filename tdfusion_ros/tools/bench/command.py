@@ -8,10 +8,8 @@ from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.config import BACKENDS
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.tools.options import add_config
-from tdfusion_ros.tools.options import add_overwrite
+from tdfusion_ros.tools.options import add_shared
 from tdfusion_ros.tools.options import add_sizes
-from tdfusion_ros.tools.options import add_topics
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import sizes_hw
 
@@ -34,9 +32,7 @@ def add(commands: Any) -> None:
     add('--detections-only', action='store_true', help=text)
     add('--backend', choices=BACKENDS, help='short for -p backend=...')
     add('-o', '--output', type=Path, metavar='FILE', help='also write the report as JSON')
-    add_overwrite(bench)
-    add_topics(bench)
-    add_config(bench)
+    add_shared(bench, pairs=False)
     bench.set_defaults(run=run)
 
 

@@ -33,11 +33,7 @@ from tdfusion_ros.tools.calibrate.automatic import calibrate
 from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
 from tdfusion_ros.tools.calibrate.image_pairs import read_pairs
 from tdfusion_ros.tools.calibrate.transform_fit import MODELS
-from tdfusion_ros.tools.options import add_config
-from tdfusion_ros.tools.options import add_overwrite
-from tdfusion_ros.tools.options import add_skip_bad
-from tdfusion_ros.tools.options import add_times
-from tdfusion_ros.tools.options import add_topics
+from tdfusion_ros.tools.options import add_shared
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import counted
 from tdfusion_ros.tools.options import open_source
@@ -78,11 +74,7 @@ def add(commands: Any) -> None:
     option('--depth-m', type=float, help='distance at which the images line up [m]')
     option('--baseline-m', type=float, help='between the lenses, for the error by distance [m]')
     option('--focal-px', type=float, help='focal length of ir, for the error by distance [px]')
-    add_overwrite(parser)
-    add_skip_bad(parser)
-    add_topics(parser)
-    add_times(parser)
-    add_config(parser)
+    add_shared(parser, pairs=True)
     parser.set_defaults(run=run)
 
 

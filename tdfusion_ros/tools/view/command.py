@@ -10,9 +10,7 @@ from tdfusion_ros.atomic import make_folder
 from tdfusion_ros.atomic import output_errors
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.tools.options import add_config
-from tdfusion_ros.tools.options import add_overwrite
-from tdfusion_ros.tools.options import add_topics
+from tdfusion_ros.tools.options import add_shared
 from tdfusion_ros.tools.options import config_of
 
 
@@ -41,9 +39,7 @@ def add(commands: Any) -> None:
     add('--inputs', type=Path, nargs='+', default=[], metavar='INPUT', help=meaning)
     add('--namespace', help='namespace of the rig; default: the first one with results')
     add('--moments', type=int, default=8, metavar='N', help='rows of images, 0 to 24; default: 8')
-    add_overwrite(view)
-    add_topics(view)
-    add_config(view)
+    add_shared(view, pairs=False)
     view.set_defaults(run=run)
 
 
