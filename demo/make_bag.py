@@ -14,23 +14,18 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rosbags.interfaces import Connection
-from rosbags.interfaces import Qos
-from rosbags.interfaces import QosDurability
-from rosbags.interfaces import QosHistory
-from rosbags.interfaces import QosLiveliness
-from rosbags.interfaces import QosReliability
-from rosbags.interfaces import QosTime
 from rosbags.rosbag2 import CompressionFormat
 from rosbags.rosbag2 import CompressionMode
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer
-from rosbags.typesys import get_typestore
-from rosbags.typesys import Stores
-from rosbags.typesys.store import Typestore
 
+from tdfusion_ros.core.data import Frame
+from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 from tdfusion_ros.formats.bag_topics import INFO_TYPE
+from tdfusion_ros.formats.bags import bag_types
+from tdfusion_ros.formats.bags import typestore
+from tdfusion_ros.formats.image_files import encode_jpeg
 
 CLIP = '0117_1605'
 FIRST_FRAME, STEP, COUNT = 117, 3, 82  # every third frame of 30 a second
@@ -46,17 +41,7 @@ JITTER_MS = {'rgb': 2.0, 'ir': 3.0}
 TRANSPORT_MS = {'rgb': 5.0, 'ir': 3.0}
 INFO_DELAY_MS = 0.2  # a driver sends the camera info right after the image
 
-QOS = Qos(
-    history=QosHistory.KEEP_LAST,
-    depth=10,
-    reliability=QosReliability.RELIABLE,
-    durability=QosDurability.VOLATILE,
-    deadline=QosTime(0, 0),
-    lifespan=QosTime(0, 0),
-    liveliness=QosLiveliness.AUTOMATIC,
-    liveliness_lease_duration=QosTime(0, 0),
-    avoid_ros_namespace_conventions=False,
-)
+TYPES = bag_types()
 Record = tuple[int, str, Any]
 
 
@@ -85,81 +70,51 @@ def draw_stamps(count: int) -> dict[str, np.ndarray]:
     return stamps
 
 
-class MessageMaker:
-    """Makes the messages of one frame with the types of one ROS distribution."""
-
-    def __init__(self, typestore: Typestore) -> None:
-        self._types = typestore.types
-
-    def header(self, stamp_ns: int, camera: str) -> Any:
-        """Return the header that an image and its camera info share."""
-        sec, nanosec = divmod(stamp_ns, 10**9)
-        stamp = self._types['builtin_interfaces/msg/Time'](sec=sec, nanosec=nanosec)
-        return self._types['std_msgs/msg/Header'](stamp=stamp, frame_id=f'{camera}_optical_frame')
-
-    def rgb(self, header: Any, bgr: np.ndarray) -> Any:
-        """Return the color image, compressed as by image_transport."""
-        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        data = cv2.imencode('.jpg', bgr, options)[1].reshape(-1)
-        return self._types[IMAGE_TYPES[1]](
-            header=header, format='rgb8; jpeg compressed bgr8', data=data
-        )
-
-    def ir(self, header: Any, bgr: np.ndarray) -> Any:
-        """Return the infrared image as the video has it; its channels differ by rounding alone."""
-        size = {'height': HEIGHT, 'width': WIDTH, 'step': WIDTH}
-        data = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).reshape(-1)
-        return self._types[IMAGE_TYPES[0]](
-            header=header, **size, encoding='mono8', is_bigendian=0, data=data
-        )
-
-    def camera_info(self, header: Any) -> Any:
-        """Return the nominal camera: no distortion, principal point in the center."""
-        k = np.array([[FOCAL_PX, 0, WIDTH / 2 - 0.5], [0, FOCAL_PX, HEIGHT / 2 - 0.5], [0, 0, 1]])
-        region = self._types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
-        return self._types[INFO_TYPE](
-            header=header,
-            height=HEIGHT,
-            width=WIDTH,
-            distortion_model='plumb_bob',
-            d=np.zeros(5),
-            k=k.reshape(-1),
-            r=np.eye(3).reshape(-1),
-            p=np.hstack((k, np.zeros((3, 1)))).reshape(-1),
-            binning_x=0,
-            binning_y=0,
-            roi=region,
-        )
+def camera_info(header: Any) -> Any:
+    """Return the nominal camera: no distortion, principal point in the center."""
+    k = np.array([[FOCAL_PX, 0, WIDTH / 2 - 0.5], [0, FOCAL_PX, HEIGHT / 2 - 0.5], [0, 0, 1]])
+    numbers = {'d': np.zeros(5), 'k': k.ravel(), 'r': np.eye(3).ravel()}
+    numbers['p'] = np.hstack((k, np.zeros((3, 1)))).ravel()
+    region = TYPES.get('sensor_msgs/msg/RegionOfInterest')(0, 0, 0, 0, False)
+    others = {'distortion_model': 'plumb_bob', 'binning_x': 0, 'binning_y': 0, 'roi': region}
+    return TYPES.make(INFO_TYPE, header=header, height=HEIGHT, width=WIDTH, **numbers, **others)
 
 
-def make_records(data: Path, typestore: Typestore) -> list[Record]:
+def image(camera: str, header: Any, bgr: np.ndarray) -> Any:
+    """Return rgb compressed as by image_transport, or ir, whose channels differ by rounding."""
+    if camera == 'ir':
+        return messages.image(TYPES, header, cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))
+    data, form = encode_jpeg(bgr[..., ::-1], JPEG_QUALITY), 'rgb8; jpeg compressed bgr8'
+    return TYPES.make(IMAGE_TYPES[1], header=header, format=form, data=data)
+
+
+def make_records(data: Path) -> list[Record]:
     """Return (arrival [ns], topic, message) of all messages, in the order of their arrival."""
-    maker, stamps, records = MessageMaker(typestore), draw_stamps(COUNT), []
+    stamps, records = draw_stamps(COUNT), []
     for camera, folder in (('rgb', 'vi'), ('ir', 'ir')):
-        make = maker.rgb if camera == 'rgb' else maker.ir
         frames = read_frames(data / folder / f'{CLIP}.mp4')
         for (stamp_ns, received_ns), frame in zip(stamps[camera].tolist(), frames, strict=True):
-            header = maker.header(stamp_ns, camera)
+            header = messages.header(TYPES, Frame(frame, stamp_ns, f'{camera}_optical_frame'))
             info_ns = received_ns + round(INFO_DELAY_MS * 1e6)
-            records.append((received_ns, TOPICS[camera], make(header, frame)))
-            records.append((info_ns, f'/{camera}/camera_info', maker.camera_info(header)))
+            records.append((received_ns, TOPICS[camera], image(camera, header, frame)))
+            records.append((info_ns, f'/{camera}/camera_info', camera_info(header)))
     return sorted(records, key=lambda record: record[0])
 
 
-def write_bag(folder: Path, records: list[Record], typestore: Typestore) -> None:
+def write_bag(folder: Path, records: list[Record]) -> None:
     """Write an mcap bag with compressed chunks, which every reader decompresses by itself."""
     # Humble reads metadata of version 8, but only Jazzy and later read version 9.
     writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    store = typestore()
     with writer:
-        connections: dict[str, Connection] = {}
+        kinds = {topic: message.__msgtype__ for _, topic, message in records}
+        connections = {
+            topic: writer.add_connection(topic, kind, typestore=store)
+            for topic, kind in kinds.items()
+        }
         for received_ns, topic, message in records:
-            kind = message.__msgtype__
-            if topic not in connections:
-                connections[topic] = writer.add_connection(
-                    topic, kind, typestore=typestore, offered_qos_profiles=[QOS]
-                )
-            data = typestore.serialize_cdr(message, kind)
+            data = store.serialize_cdr(message, kinds[topic])
             writer.write(connections[topic], received_ns, data)
 
 
@@ -169,8 +124,7 @@ def main() -> None:
     parser.add_argument('--data', type=Path, required=True, help='folder with vi/ and ir/')
     parser.add_argument('--out', type=Path, default=Path('demo/m3svd_smoke'))
     args = parser.parse_args()
-    typestore = get_typestore(Stores.ROS2_HUMBLE)
-    write_bag(args.out, make_records(args.data, typestore), typestore)
+    write_bag(args.out, make_records(args.data))
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f'{args.out}: {COUNT} pairs, {size / 2**20:.1f} MiB')
 

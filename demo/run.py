@@ -25,6 +25,7 @@ from demo.player import LATCHED
 from demo.player import OUTPUTS
 from demo.player import Player
 from demo.results import make_report
+from demo.results import read_both
 from demo.results import write_contact_sheet
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import FusionError
@@ -41,9 +42,8 @@ def dds_environment() -> dict[str, str]:
     """Return variables that keep DDS on this machine, in a random domain, without image loss."""
     profile = str(ROOT / 'config' / 'fastdds_profile.xml')
     return {
-        'ROS_DOMAIN_ID': str(
-            random.SystemRandom().randrange(81, 102)
-        ),  # the tests use those below
+        # The tests use the domains below.
+        'ROS_DOMAIN_ID': str(random.SystemRandom().randrange(81, 102)),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         'FASTRTPS_DEFAULT_PROFILES_FILE': profile,
         'FASTDDS_DEFAULT_PROFILES_FILE': profile,
@@ -103,13 +103,14 @@ def main() -> int:
         return 1
     finally:
         exit_status = stop_node(node)
-    report = make_report(options.bag, result, status)
+    sheet, page = options.output / 'contact_sheet.png', options.output / 'report.html'
+    with BagReader(result) as results, BagReader(options.bag) as inputs:
+        both = read_both(results, inputs)
+        report = make_report(*both, status)
+        write_contact_sheet(*both, sheet)
+        write_file(page, render_report(results, inputs))
     text = json.dumps(report, indent=2)
     write_file(options.output / 'report.json', text + '\n')
-    sheet, page = options.output / 'contact_sheet.png', options.output / 'report.html'
-    write_contact_sheet(options.bag, result, sheet)
-    with BagReader(result) as bag, BagReader(options.bag) as inputs:
-        write_file(page, render_report(bag, inputs))
     print(f'\n{text}\n\nLook at {page} and {sheet}')
     busy = report['pairs_lost'].get('busy', 0)
     if busy:

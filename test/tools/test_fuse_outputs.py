@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 import re
 
+import cv2
 import pytest
 
 from tdfusion_ros.cli import main
@@ -162,8 +163,14 @@ def test_fuse_view_and_the_demo_count_the_same_possible_and_lost_pairs(
     assert '6 = 4 fused + 2 lost (1 ir.truncated, 1 rgb.truncated)' in text
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     from demo.results import make_report
+    from demo.results import read_both
+    from demo.results import write_contact_sheet
 
-    report = make_report(bag, out, {})
+    with BagReader(out) as results, BagReader(bag) as inputs:
+        both = read_both(results, inputs)
+        report = make_report(*both, {})
+        write_contact_sheet(*both, tmp_path / 'sheet.png')
+    assert cv2.imread(str(tmp_path / 'sheet.png')).shape == (36 + 4 * 360, 3 * 480, 3)
     counts = {name: report[f'pairs_{name}'] for name in ('possible', 'published', 'lost')}
     lost = {'ir.truncated': 1, 'rgb.truncated': 1}
     assert counts == {'possible': 6, 'published': 4, 'lost': lost}

@@ -18,6 +18,7 @@ from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.messages import object_id
 from tdfusion_ros.formats.messages import results_by_name
+from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import temperatures_of
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.recording import best_hypothesis
@@ -81,15 +82,7 @@ def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) ->
         message = bag.message(role, stamp)
         if message is None:
             return f'no {name} image at this moment'
-        pixels = to_frame(message).pixels
-        if role in ('ir', 'registered') and pixels.ndim == 2:
-            pixels = cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(pixels), alpha=255)
-        else:
-            pixels = rgb_image(pixels)
-        if role == 'fused' and (masks := bag.message('segmentation', stamp)) is not None:
-            values = to_frame(masks).pixels
-            fits = values.shape == pixels.shape[:2] and values.dtype == np.uint8
-            pixels = tint(pixels, values if fits else None, bag.class_names, bag.mask_labels)
+        pixels = picture(bag, role, message)
     except FusionError as error:
         return f'cannot be read: {error}'
     height, width = pixels.shape[:2]
@@ -99,6 +92,20 @@ def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) ->
     if detections is not None:
         image = draw_boxes(image, detections, bag.class_names, size_wh[0] / width)
     return jpeg_uri(image)
+
+
+def picture(bag: Recording, role: str, message: Any) -> np.ndarray:
+    """Return an image of a role in 8 bits, (H, W) or (H, W, 3) with masks; or a FusionError."""
+    pixels = to_frame(message).pixels
+    if role in ('ir', 'registered') and pixels.ndim == 2:
+        return cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(pixels), alpha=255)
+    pixels = rgb_image(pixels)
+    masks = bag.message('segmentation', stamp_ns(message.header)) if role == 'fused' else None
+    if masks is not None:
+        values = to_frame(masks).pixels
+        fits = values.shape == pixels.shape[:2] and values.dtype == np.uint8
+        pixels = tint(pixels, values if fits else None, bag.class_names, bag.mask_labels)
+    return pixels
 
 
 def draw_boxes(image: np.ndarray, array: Any, names: Sequence[str], scale: float) -> np.ndarray:
