@@ -8,11 +8,9 @@ Errors are medians in pixels of ir, over landmarks or over a grid of points: bef
 over rgb), with picked points, and from the images alone.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-import sys
 
 import cv2
 import numpy as np
@@ -20,7 +18,7 @@ import numpy as np
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.errors import CalibrationError
-from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.registration import inside
 from tdfusion_ros.formats.image_files import image_files
 from tdfusion_ros.formats.image_files import read_image
@@ -40,6 +38,7 @@ from tdfusion_ros.tools.calibrate.picked_points import read_points
 from tdfusion_ros.tools.calibrate.plausibility import check_estimate
 from tdfusion_ros.tools.calibrate.plausibility import expected_error
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px
+from training import shell
 
 PICK_PX = 1.0  # standard deviation of a picked point, in both images
 HALVINGS = 20
@@ -56,26 +55,18 @@ BOARDS = {  # and the pairs in which points were picked by hand
 LINE = '{:<24}{:>8}{:>20}{:>14}   {}'
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser('python -m benchmarks.calibration_error', description=__doc__)
-    parser.formatter_class = argparse.RawTextHelpFormatter
+    parser = shell.parser('benchmarks.calibration_error', __doc__)
     parser.add_argument('--data', type=Path, required=True, help='folder of the data sets')
     parser.add_argument('--pictures', type=Path, help='folder for overlays')
     options = parser.parse_args(argv)
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
     print(LINE.format('', 'before', 'picked, 1 px', 'from images', ''))
-    rows = 0
-    try:
-        for measure in (landmarks, flow, sequences, msrs, boards):
-            rows += measure(options.data, options.pictures)
-    except FusionError as error:
-        print(f'calibration_error: {error}', file=sys.stderr)
-        return 1
-    if not rows:
-        print(f'calibration_error: {options.data} has none of the data sets', file=sys.stderr)
-    return 0 if rows else 1
+    measures = (landmarks, flow, sequences, boards)
+    if not sum(measure(options.data, options.pictures) for measure in measures):
+        raise ConfigError(f'{options.data} has none of the data sets')
 
 
 def landmarks(data: Path, pictures: Path | None) -> int:
@@ -103,19 +94,11 @@ def flow(data: Path, pictures: Path | None) -> int:
 
 
 def sequences(data: Path, pictures: Path | None) -> int:
-    """Measure registered sequences of M3SVD under a known warp."""
-    folders = sorted((data / 'm3svd_seq').glob('*/'))
-    for folder in folders:
-        known_warp(f'm3svd {folder.name}', list(read(folder, 'ir').values()), pictures)
-    return len(folders)
-
-
-def msrs(data: Path, pictures: Path | None) -> int:
-    """Measure pairs of MSRS, by day and by night, under a known warp."""
-    rows = 0
-    for name, ending in (('msrs day', 'D'), ('msrs night', 'N')):
-        pairs = list(read(data / 'msrs_det', 'ir', ending).values())
-        if pairs:
+    """Measure registered sequences of M3SVD, and MSRS by day and by night, under a known warp."""
+    rows, msrs = 0, data / 'msrs_det'
+    sets = [(f'm3svd {path.name}', path, '') for path in sorted((data / 'm3svd_seq').glob('*/'))]
+    for name, folder, ending in (*sets, ('msrs day', msrs, 'D'), ('msrs night', msrs, 'N')):
+        if pairs := list(read(folder, 'ir', ending).values()):
             known_warp(name, pairs, pictures)
             rows += 1
     return rows
@@ -244,4 +227,4 @@ def overlay(
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    shell.run('calibration_error', main)

@@ -12,7 +12,6 @@ the sender needs part of a core, too.
 
 from argparse import ArgumentParser
 from argparse import Namespace
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 import os
 from pathlib import Path
@@ -46,6 +45,7 @@ from tdfusion_ros.tools.bench.message_pairs import image_encoding
 from tdfusion_ros.tools.bench.message_pairs import load_pairs
 from tdfusion_ros.tools.bench.message_pairs import PairSource
 from tdfusion_ros.tools.options import sizes_hw
+from training import shell
 
 WARM_UP_S = 2.0
 SETTLE_S = 2.0
@@ -197,11 +197,7 @@ def text(report: dict[str, Any]) -> str:
 
 def parser() -> ArgumentParser:
     """Return the parser of the command line."""
-    made = ArgumentParser(
-        prog='python -m benchmarks.latency',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    made = shell.parser('benchmarks.latency', __doc__)
     add = made.add_argument
     add('input', nargs='*', type=Path, help='bag, or rgb and ir folder; default: the demo bag')
     add('--hz', type=float, default=30.0, help='pairs per second (default 30)')

@@ -7,11 +7,9 @@ Compare our pairing with message_filters on the same arrivals.
 rgb at 30 Hz and ir at 9 Hz for a minute: stamps with a fixed seed, without images and DDS.
 """
 
-from argparse import ArgumentParser
 from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
-import sys
 from typing import Any
 from typing import NamedTuple
 
@@ -22,6 +20,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.nearest_policy import NearestPolicy
 from tdfusion_ros.core.pairing_policy import PairingPolicy
 from tdfusion_ros.node.approximate_policy import ApproximatePolicy
+from training import shell
 
 RATES_HZ = {'rgb': 30.0, 'ir': 9.0}
 FAR_NS = 10**18
@@ -97,12 +96,14 @@ def best_skews_ms(arrivals: list[Arrival], max_skew_ms: float) -> np.ndarray:
     return skews_ms[skews_ms <= max_skew_ms]
 
 
-def row(scene: Scene, arrivals: list[Arrival], policy: PairingPolicy) -> dict[str, Any]:
+def columns(
+    scene: Scene, arrivals: list[Arrival], policy: PairingPolicy, best_ms: np.ndarray
+) -> list[Any]:
     """
-    Return what a policy makes of the arrivals.
+    Return what a policy makes of the arrivals, in the order of HEAD; all times in ms.
 
-    ``wait_ms`` (mean) and ``most_ms`` are the time from the arrival of a pair's later frame until
-    the policy returns the pair, except at the end; ``mixed`` counts pairs of two loops.
+    A pair waits (mean, most) from the arrival of its later frame until the policy returns it,
+    except at the end; ``mixed`` counts pairs of two loops.
     """
     pairs, waits_ms = [], []
     for arrival in arrivals:
@@ -111,53 +112,36 @@ def row(scene: Scene, arrivals: list[Arrival], policy: PairingPolicy) -> dict[st
         pairs += left
     pairs += policy.flush()
     whole = [pair.rgb.loop for pair in pairs if pair.rgb.loop == pair.ir.loop]
-    return {
-        'pairs': len(pairs),
-        'skew_ms': float(np.mean([abs(pair.skew_ns) / 1e6 for pair in pairs])),
-        'wait_ms': float(np.mean(waits_ms)),
-        'most_ms': max(waits_ms),
-        'loops': np.bincount(whole, minlength=scene.loops).tolist(),
-        'mixed': len(pairs) - len(whole),
-    }
+    skew_ms = np.mean([abs(pair.skew_ns) / 1e6 for pair in pairs])
+    times_ms = skew_ms, best_ms.mean(), np.mean(waits_ms), max(waits_ms)
+    loops = ' '.join(map(str, np.bincount(whole, minlength=scene.loops)))
+    times = (f'{ms:.2f}' for ms in times_ms)
+    return [len(pairs), len(best_ms), *times, loops, len(pairs) - len(whole)]
 
 
 def lines(scene: Scene, sync: SyncConfig) -> Iterator[str]:
-    """Yield the line of each policy for a scene; all times in ms."""
+    """Yield the line of each policy for a scene."""
     arrivals = scene.arrivals()
     best_ms = best_skews_ms(arrivals, sync.max_skew_ms)
     for policy, kind in POLICIES.items():
         try:
-            found = row(scene, arrivals, kind(sync))
+            found = columns(scene, arrivals, kind(sync), best_ms)
         except ConfigError:
             yield f'{scene.name:<26} {policy:<12} message_filters is not installed'
             continue
-        skew_ms, *waits_ms = (f'{found[f"{name}_ms"]:.2f}' for name in ('skew', 'wait', 'most'))
-        yield LINE.format(
-            scene.name,
-            policy,
-            found['pairs'],
-            len(best_ms),
-            skew_ms,
-            f'{best_ms.mean():.2f}',
-            *waits_ms,
-            ' '.join(map(str, found['loops'])),
-            found['mixed'],
-        )
+        yield LINE.format(scene.name, policy, *found)
 
 
-def main() -> int:
+def main() -> None:
     """Print the table."""
-    parser = ArgumentParser(
-        'python -m benchmarks.pairing', description=__doc__.partition('\n\n')[0]
-    )
+    parser = shell.parser('benchmarks.pairing', __doc__)
     default_ms = SyncConfig().max_skew_ms
     parser.add_argument('--max-skew-ms', type=float, default=default_ms, metavar='MS')
     sync = SyncConfig(max_skew_ms=parser.parse_args().max_skew_ms)
     print(LINE.format(*HEAD))
     for scene in SCENES:
         print(*lines(scene, sync), sep='\n')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    shell.run('pairing', main)

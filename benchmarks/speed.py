@@ -10,12 +10,8 @@ in its own process; they take turns, so that a ratio compares neighbors in time.
 and 6 GB.
 """
 
-from argparse import ArgumentParser
-from argparse import RawDescriptionHelpFormatter
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-import sys
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -24,15 +20,14 @@ from tdfusion_ros.atomic import write_json
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 from tdfusion_ros.tools.bench.turns import ratio
 from tdfusion_ros.tools.bench.turns import time_in_turns
-from tdfusion_ros.tools.bench.turns import Timing
 from tdfusion_ros.tools.bench.workloads import Graph
 from tdfusion_ros.tools.options import sizes_hw
+from training import shell
 
 FRAMES_PER_TURN = 3
 MARKS = ('median', 'p5', 'p95')
@@ -40,15 +35,6 @@ RATIOS = {
     'fusion': ('paper, fusion', 'real-time, fusion'),
     'fusion + detector': ('paper, fusion + detector', 'real-time, fusion + detector'),
 }
-
-
-def time_graphs(
-    paths: Mapping[str, Path], size_hw: tuple[int, int], rounds: int
-) -> dict[str, Timing]:
-    """Time graphs on the CPU, in turns."""
-    builds = {name: partial(Graph, path, size_hw) for name, path in paths.items()}
-    frames = FRAMES_PER_TURN * rounds
-    return time_in_turns(builds, frames=frames, block=FRAMES_PER_TURN, warm_up=2)
 
 
 def compare(model: str, size_hw: tuple[int, int], rounds: int) -> dict[str, Any]:
@@ -61,7 +47,9 @@ def compare(model: str, size_hw: tuple[int, int], rounds: int) -> dict[str, Any]
     bundle = read_bundle(find_bundle(model))
     with TemporaryDirectory() as folder:
         paths = export_graphs(bundle.architecture, Path(folder))
-        timings = time_graphs(paths, size_hw, rounds)
+        builds = {name: partial(Graph, path, size_hw) for name, path in paths.items()}
+        block = FRAMES_PER_TURN
+        timings = time_in_turns(builds, frames=block * rounds, block=block, warm_up=2)
     return {
         'schema': 1,
         'what': 'paper network and bundle network, random weights',
@@ -107,32 +95,23 @@ def text(report: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
-def main() -> int:
-    """Compare; return the exit status."""
-    parser = ArgumentParser(
-        prog='python -m benchmarks.speed',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+def main() -> None:
+    """Compare, print and write the report."""
+    parser = shell.parser('benchmarks.speed', __doc__)
     add = parser.add_argument
     add('--model', default='msrs_rt', help='bundle: a folder, or the name of a shipped one')
     add('--size', default='640x480', metavar='WIDTHxHEIGHT', help='default 640x480')
     add('--rounds', type=int, default=20, help='default 20')
     add('-o', '--output', type=Path, metavar='FILE', help='write the report as JSON')
     options = parser.parse_args()
-    try:
-        check_file(options.output)
-        if options.rounds < 1:
-            raise ConfigError(f'--rounds must be at least 1, got {options.rounds}')
-        (size_hw,) = sizes_hw([options.size])
-        report = compare(options.model, size_hw, options.rounds)
-        print(text(report))
-        write_json(options.output, report)
-    except FusionError as error:
-        print(f'speed: {error}', file=sys.stderr)
-        return 1
-    return 0
+    check_file(options.output)
+    if options.rounds < 1:
+        raise ConfigError(f'--rounds must be at least 1, got {options.rounds}')
+    (size_hw,) = sizes_hw([options.size])
+    report = compare(options.model, size_hw, options.rounds)
+    print(text(report))
+    write_json(options.output, report)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    shell.run('speed', main)

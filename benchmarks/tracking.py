@@ -12,7 +12,6 @@ The boxes are detections that were assigned to people by eye, or drawn by hand; 
 are interpolated.
 """
 
-from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from dataclasses import replace
 from itertools import pairwise
 import json
 from pathlib import Path
-import sys
 from time import thread_time_ns
 
 import numpy as np
@@ -42,6 +40,7 @@ from tdfusion_ros.formats.videos import VideoSource
 from tdfusion_ros.tools.bench.benchmark import demo_bag
 from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
+from training import shell
 
 CONFIG = FusionConfig(backend='cpu', tracker='iou')
 PEOPLE = json.loads(Path(__file__).with_name('m3svd_people.json').read_text())
@@ -158,9 +157,9 @@ def cost_ms(detections: int) -> list[float]:
     return np.percentile(times_ms, (50, 95)).tolist()
 
 
-def main() -> int:
+def main() -> None:
     """Print both tables."""
-    parser = ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser = shell.parser('benchmarks.tracking', __doc__)
     parser.add_argument('--clips', type=Path, help='folder with the clips of M3SVD')
     clips = parser.parse_args().clips
     print(describe_environment(environment()))
@@ -175,8 +174,7 @@ def main() -> int:
     print('\n| objects | p50 [ms] | p95 [ms] |\n|---|---|---|')
     for detections in COUNTS:
         print(f'| {detections} | ' + ' | '.join(f'{ms:.2f}' for ms in cost_ms(detections)) + ' |')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    shell.run('tracking', main)

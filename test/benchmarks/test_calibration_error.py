@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.calibrate import rough_search
 
 SIZE = 320, 240
@@ -50,7 +51,7 @@ def data(demo_pairs, tmp_path):
 
 
 def test_each_data_set_has_a_row_with_its_errors(calibration_error, data, capsys):
-    assert calibration_error.main(['--data', str(data), '--pictures', str(data / 'out')]) == 0
+    calibration_error.main(['--data', str(data), '--pictures', str(data / 'out')])
     _, *lines = capsys.readouterr().out.splitlines()
     rows = {line[:24].strip(): line[24:].split() for line in lines}
     assert list(rows) == ['landmarks a', 'flow a', 'm3svd a x 1', 'msrs day x 1', 'msrs night x 1']
@@ -62,7 +63,6 @@ def test_each_data_set_has_a_row_with_its_errors(calibration_error, data, capsys
     assert (data / 'out' / 'landmarks_a.png').exists()
 
 
-def test_a_folder_without_data_is_one_line_on_standard_error(calibration_error, tmp_path, capsys):
-    assert calibration_error.main(['--data', str(tmp_path)]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert str(tmp_path) in line
+def test_a_folder_without_data_is_an_error(calibration_error, tmp_path):
+    with pytest.raises(ConfigError, match=str(tmp_path)):
+        calibration_error.main(['--data', str(tmp_path)])

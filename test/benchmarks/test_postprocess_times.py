@@ -5,6 +5,6 @@ from benchmarks import postprocess
 
 def test_the_table_has_a_row_for_each_case(capsys, monkeypatch):
     monkeypatch.setattr(postprocess, 'RUNS', 1)
-    assert postprocess.main() == 0
+    postprocess.main()
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith('| ')]
     assert len(rows) == 1 + 2 * len(postprocess.CLASSES) * len(postprocess.THRESHOLDS)
