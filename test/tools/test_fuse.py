@@ -4,7 +4,6 @@ import copy
 from dataclasses import replace
 import re
 import shlex
-import shutil
 
 import cv2
 import numpy as np
@@ -115,61 +114,8 @@ def test_parameter_file_and_command_line_reach_the_pipeline(folders, tmp_path):
     assert '"car"' not in text
 
 
-@pytest.fixture
-def places(demo, folders, write_bag, demo_records, tmp_path):
-    (tmp_path / 'empty').mkdir()
-    (tmp_path / 'bad.yaml').write_text('a: [\n b\n')
-    (tmp_path / 'image.png').write_bytes(b'\x89PNG')
-    infos = [record for record in demo_records if record[0].endswith('camera_info')]
-    shutil.copytree(demo, tmp_path / 'corrupted')
-    data = (demo / 'm3svd_smoke.mcap').read_bytes()
-    (tmp_path / 'corrupted' / 'm3svd_smoke.mcap').write_bytes(bytes(len(data)))
-    return {
-        'demo': demo,
-        'infos': write_bag(tmp_path / 'infos', infos),
-        'rgb': folders[0],
-        'ir': folders[1],
-        **{name: tmp_path / name for name in ('corrupted', 'new', 'nowhere', 'empty')},
-        **{name: tmp_path / name for name in ('bad.yaml', 'image.png')},
-    }
-
-
-# Part of the error line: arguments, in which the keys of ``places`` are replaced by paths.
-WRONG = {
-    'nowhere does not exist': 'nowhere -o new',
-    'take two folders of images: RGB_FOLDER IR_FOLDER': 'rgb -o new',
-    'corrupted cannot be opened': 'corrupted -o new',
-    'no rgb topic': 'infos -o new',
-    'empty has no images': 'rgb empty -o new',
-    'nowhere is not a folder: correct the path': 'rgb nowhere -o new',
-    'one bag, two folders or two videos': 'rgb ir ir -o new',
-    'cannot become a bag': 'rgb ir -o new --to bag',
-    'is written from two videos': 'demo -o new.mp4',
-    'empty exists: name a new folder': 'rgb ir -o empty',
-    '/empty exists: name a new folder': 'demo -o empty',
-    "unknown setting 'score_treshold'": 'rgb ir -o new -p score_treshold=0.5',
-    'calibration nowhere cannot be read: No such file': 'rgb ir -o new -p calibration=nowhere',
-    'NAME=VALUE': 'rgb ir -o new -p score_threshold',
-    'not YAML': 'rgb ir -o new -p score_threshold=[',
-    'bad.yaml is not a parameter file: line 3, column 1: ': 'rgb ir -o new --config bad.yaml',
-    'image.png is not a parameter file: it is not a text': 'rgb ir -o new --config image.png',
-    'nowhere is not a parameter file: No such file': 'rgb ir -o new --config nowhere',
-    'no pair was fused': 'demo -o new -p sync.ir_time_offset_ms=50',
-    'sync.hold_max_age_ms': 'demo -o new -p sync.mode=rgb_hold -p sync.ir_time_offset_ms=5000 '
-    '-p sync.stall_ms=0',
-}
-
-
-@pytest.mark.parametrize(('words', 'given'), WRONG.items(), ids=list(WRONG))
-def test_wrong_input_is_one_error_line_with_exit_status_1(places, words, given, capsys):
-    assert fuse(*(places.get(word, word) for word in given.split())) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith('tdfusion: ')
-    assert words in line
-
-
 @pytest.mark.parametrize('is_bag', [False, True])
-def test_the_reason_of_each_cause_is_printed(
+def test_the_reason_of_each_cause_is_printed_and_output_without_a_result_removed(
     is_bag, folders, write_bag, demo_records, tmp_path, capsys
 ):
     source = folders
@@ -191,15 +137,4 @@ def test_the_reason_of_each_cause_is_printed(
     assert reason in err
     assert (out + err).count(reason) == 1
     assert 'stamps' not in err
-
-
-@pytest.mark.parametrize('is_bag', [False, True])
-def test_output_without_a_result_is_removed(is_bag, folders, demo, tmp_path):
-    out = tmp_path / 'out'
-    if is_bag:
-        assert fuse(demo, '-o', out, '-p', 'sync.ir_time_offset_ms=50') == 1
-    else:
-        for path in folders[0].iterdir():
-            path.write_bytes(b'no image')
-        assert fuse(*folders, '-o', out) == 1
-    assert not out.exists()
+    assert not (tmp_path / 'out').exists()

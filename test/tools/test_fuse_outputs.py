@@ -81,29 +81,6 @@ def test_only_a_result_is_replaced_and_only_on_request(folders, tmp_path, capsys
     assert str(min(folders[0].iterdir())) in error
 
 
-@pytest.mark.parametrize('number', [0, 1])
-def test_a_result_is_not_written_into_an_input(folders, capsys, number):
-    out = folders[number] / 'new' / 'out'
-    assert fuse(*folders, '-o', out) == 1
-    assert f'{out} is inside the input {folders[number]}: name' in capsys.readouterr().err
-    assert not out.parent.exists()
-
-
-@pytest.mark.parametrize('command', ['view', 'calibrate', 'bench'])
-def test_a_file_is_replaced_only_on_request(command, demo, tmp_path, capsys):
-    file = tmp_path / 'rig.yaml'
-    file.write_text('precious')
-    assert main([command, str(demo), '-o', str(file)]) == 1
-    assert f'{file} exists: name a new file, or add --overwrite' in capsys.readouterr().err
-    assert file.read_text() == 'precious'
-
-
-def test_one_topic_for_both_cameras_is_refused(demo, tmp_path, capsys):
-    topics = ('--rgb-topic', '/ir/image_raw', '--ir-topic', '/ir/image_raw')
-    assert fuse(demo, '-o', tmp_path / 'out', *topics) == 1
-    assert 'has one topic for both cameras, /ir/image_raw' in capsys.readouterr().err
-
-
 def test_overlays_are_written_on_request(folders, write_bag, demo_records, tmp_path):
     assert fuse(*folders, '-o', tmp_path / 'folder', '--overlay') == 0
     names = {path.name for path in folders[0].iterdir()}

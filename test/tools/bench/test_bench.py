@@ -133,24 +133,6 @@ def test_bag_must_be_named_where_there_is_no_demo_bag(monkeypatch, tmp_path, cap
     assert 'name a bag, or two folders' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ('words', 'arguments'),
-    [
-        ('--frames must be at least 1', ('--frames', '0')),
-        ('one bag or two folders', ('a', 'b', 'c')),
-        ("WIDTHxHEIGHT, such as 640x480, got '640'", ('--size', '640')),
-        ('does not exist', ('nowhere',)),
-        ('shipped models', ('-p', 'model=nowhere')),
-        ('cannot be written', ('-o', '/nowhere/report.json')),
-    ],
-)
-def test_wrong_argument_is_one_line_with_exit_status_1(words, arguments, capsys):
-    assert bench(*arguments) == 1
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith('tdfusion: ')
-    assert words in line
-
-
 def test_pairs_of_a_bag_are_its_messages_in_order_and_keep_their_encoding(demo, demo_pairs):
     pairs = load_pairs(PairSource((demo,)), CPU.sync)
     raw = load_pairs(PairSource((demo,), raw=True), CPU.sync)

@@ -9,7 +9,6 @@ from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.tools.calibrate.automatic import calibrate
-from tdfusion_ros.tools.calibrate.edge_field import edge_field
 from tdfusion_ros.tools.calibrate.geometry import grid
 from tdfusion_ros.tools.calibrate.geometry import mapped
 from tdfusion_ros.tools.calibrate.image_pairs import read_pairs
@@ -114,11 +113,6 @@ def test_a_rough_start_replaces_the_search(pairs):
     rough = far.copy()
     rough[:2, 2] += (6, -5)
     assert apart_px(calibrate(warped(pairs[:4], far), rough).matrix, far) < 8
-
-
-def test_bright_on_dark_and_dark_on_bright_edges_are_equal(pairs):
-    rgb = pairs[0][0]
-    np.testing.assert_allclose(edge_field(rgb), edge_field(255 - rgb), atol=1e-4)
 
 
 def test_an_ambiguous_place_is_no_match():

@@ -62,23 +62,15 @@ def picture(board, *, bright, size_hw, turn=0.0):
     """Return an image of a board, its points where the second value says."""
     height, width = size_hw
     side = 40
+    at = (board.points_m[:, :2] / board.spacing_m + 1) * side
     if board.kind == 'discs':
         flat = np.zeros(((board.rows + 1) * side, (board.columns + 1) * side), np.uint8)
-        at = [
-            (x * side, y * side)
-            for y in range(1, board.rows + 1)
-            for x in range(1, board.columns + 1)
-        ]
-        for center in at:
+        for center in at.round().astype(int).tolist():
             cv2.circle(flat, center, side * 3 // 8, 255, -1)
     else:
         squares = np.indices((board.rows + 1, board.columns + 1)).sum(axis=0) % 2
         flat = np.kron(squares, np.ones((side, side))).astype(np.uint8) * 255
-        at = [
-            (x * side - 0.5, y * side - 0.5)
-            for y in range(1, board.rows + 1)
-            for x in range(1, board.columns + 1)
-        ]
+        at -= 0.5
     flat = flat if bright else 255 - flat
     scale = 0.6 * min(height / flat.shape[0], width / flat.shape[1])
     matrix = cv2.getRotationMatrix2D((flat.shape[1] / 2, flat.shape[0] / 2), turn, scale)

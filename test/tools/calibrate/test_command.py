@@ -87,47 +87,6 @@ def test_camera_info_and_tf_of_a_bag_give_extrinsics(rig_bag, tmp_path, capsys):
     assert (tmp_path / 'rig.png').exists()
 
 
-WRONG = {
-    'give a bag, two folders': (),
-    'cannot be written': ('--points', 'points', '-o', '/nowhere/rig.yaml'),
-    'does not exist': ('/nowhere',),
-    'choose one': ('--points', 'points', '--cameras'),
-    'give the distance': ('demo', '--cameras'),
-    'does not connect': ('demo', '--cameras', '--depth-m', '5'),
-    "discs or checkerboard, got 'dots'": ('demo', '--board', 'dots', '4x6'),
-    "as 4x6, got '4x'": ('demo', '--board', 'discs', '4x'),
-    'give --spacing-m': ('demo', '--board', 'discs', '4x6'),
-    'in meters: 0.005 to 1.0, got 10.0': (
-        *('demo', '--board', 'discs', '4x6'),
-        *('--spacing-m', '10'),
-    ),
-    'add --board KIND SIZE': ('demo', '--spacing-m', '0.1'),
-    '--board needs pairs': ('--board', 'discs', '4x6', '--spacing-m', '0.1'),
-    '--pairs must be at least 1': ('demo', '--pairs', '0'),
-    'the camera_info of ir is missing': ('--rgb-info', 'info', '--depth-m', '5'),
-    'must be above 0': (
-        *('--points', 'points', '--focal-px', '-1'),
-        *('--baseline-m', '1', '--depth-m', '1'),
-    ),
-}
-
-
-@pytest.mark.parametrize('reason', WRONG)
-def test_wrong_arguments_are_refused_in_one_line(reason, points, demo, tmp_path, capsys):
-    info = tmp_path / 'info.yaml'
-    info.write_text(
-        'image_width: 640\nimage_height: 480\ndistortion_model: plumb_bob\n'
-        'camera_matrix: {data: [554.0, 0, 319.5, 0, 554.0, 239.5, 0, 0, 1]}\n'
-        'distortion_coefficients: {data: [0, 0, 0, 0, 0]}\n'
-    )
-    places = {'points': points, 'demo': demo, 'info': info}
-    given = ['-o', tmp_path / 'rig.yaml', *(places.get(word, word) for word in WRONG[reason])]
-    assert calibrate(*given) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert reason in line
-    assert not (tmp_path / 'rig.yaml').exists()
-
-
 CAMERA = Camera(
     (480, 640), np.array([[554.1, 0, 319.7], [0, 555.3, 1e2], [0, 0, 1]]), 1 / np.arange(3, 8)
 )

@@ -5,7 +5,6 @@ import tracemalloc
 
 import cv2
 import numpy as np
-import pytest
 
 from tdfusion_ros.cli import main
 from tdfusion_ros.formats.bag_writer import BagWriter
@@ -128,23 +127,3 @@ def test_command_creates_the_folder_and_prints_the_path(demo, tmp_path, capsys):
     assert main(['view', str(demo), '-o', str(path)]) == 0
     assert f'{demo} -> {path}, ' in capsys.readouterr().out
     assert path.read_text(encoding='utf-8').startswith('<!doctype html>')
-
-
-@pytest.mark.parametrize(
-    ('words', 'given'),
-    [
-        ('does not exist', ['nowhere']),
-        ('first run tdfusion fuse RGB IR -o RESULT', ['RGB', 'IR']),
-        ('is a video: play it', ['fused.mp4']),
-        ('no image topic /left', ['DEMO', '--rgb-topic', '/left']),
-        ('no results in namespace', ['DEMO', '--namespace', 'front']),
-        ('cannot be written', ['DEMO', '-o', 'DEMO']),
-        ('0 to 24', ['DEMO', '--moments', '25']),
-    ],
-)
-def test_wrong_argument_is_one_error_line(words, given, demo, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / 'fused.mp4').touch()
-    assert main(['view', *(str(demo) if word == 'DEMO' else word for word in given)]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
