@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.core.errors import ConfigError
-from tdfusion_ros.tools.calibrate import rough_search
+from tdfusion_ros.tools.calibrate import matching
 
 SIZE = 320, 240
 
@@ -17,7 +17,7 @@ SIZE = 320, 240
 def calibration_error(monkeypatch):
     """Return the module; the search is short, because the demo's cameras are aligned."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    monkeypatch.setattr(rough_search, 'ZOOMS', [1.0, 1.05])
+    monkeypatch.setattr(matching, 'ZOOMS', [1.0, 1.05])
     from benchmarks import calibration_error
 
     return calibration_error

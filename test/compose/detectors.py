@@ -73,15 +73,9 @@ def corners(centered):
 
 def decode_yolox(out, hw=HW):
     rows = out[0]
-    places, strides = [], []
-    for stride in (8, 16, 32):
-        for y in range(hw[0] // stride):
-            places += [(x, y) for x in range(hw[1] // stride)]
-            strides += [stride] * (hw[1] // stride)
-    strides = np.float32(strides)[:, None]
-    centered = np.concatenate(
-        ((rows[:, :2] + np.float32(places)) * strides, np.exp(rows[:, 2:4]) * strides), 1
-    )
+    cells = [(x, y, s) for s in (8, 16, 32) for y in range(hw[0] // s) for x in range(hw[1] // s)]
+    places, strides = np.split(np.float32(cells), [2], axis=1)
+    centered = np.hstack(((rows[:, :2] + places) * strides, np.exp(rows[:, 2:4]) * strides))
     return corners(centered), rows[:, 4:5] * rows[:, 5:]
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
-from tdfusion_ros.tools.calibrate.patch_matching import match
-from tdfusion_ros.tools.calibrate.patch_matching import Matches
-from tdfusion_ros.tools.calibrate.patch_matching import working_grid
-from tdfusion_ros.tools.calibrate.rough_search import search
+from tdfusion_ros.tools.calibrate.matching import match
+from tdfusion_ros.tools.calibrate.matching import Matches
+from tdfusion_ros.tools.calibrate.matching import search
+from tdfusion_ros.tools.calibrate.matching import working_grid
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px
 from tdfusion_ros.tools.calibrate.transform_fit import MODELS
 from tdfusion_ros.tools.calibrate.transform_fit import robust_fit

@@ -12,7 +12,7 @@ from tdfusion_ros.tools.calibrate.automatic import calibrate
 from tdfusion_ros.tools.calibrate.geometry import grid
 from tdfusion_ros.tools.calibrate.geometry import mapped
 from tdfusion_ros.tools.calibrate.image_pairs import read_pairs
-from tdfusion_ros.tools.calibrate.patch_matching import clear_peak
+from tdfusion_ros.tools.calibrate.matching import clear_peak
 from tdfusion_ros.tools.calibrate.plausibility import check_estimate
 from tdfusion_ros.tools.calibrate.plausibility import expected_error
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px

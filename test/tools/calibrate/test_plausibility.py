@@ -6,7 +6,7 @@ import pytest
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.tools.calibrate.automatic import estimate
 from tdfusion_ros.tools.calibrate.geometry import mapped
-from tdfusion_ros.tools.calibrate.patch_matching import Matches
+from tdfusion_ros.tools.calibrate.matching import Matches
 from tdfusion_ros.tools.calibrate.plausibility import check_estimate
 from tdfusion_ros.tools.calibrate.plausibility import check_transform
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px
