@@ -159,13 +159,6 @@ def test_files_of_other_exporters_are_converted(write_file, options, tmp_path):
     assert_same(raw, *expected_detections(file, kind, raw.fused, kind.layout))
 
 
-def test_the_size_is_named_where_it_is_open_and_not_where_it_is_fixed(tmp_path, refusal):
-    file = make(KINDS['yolov8'], tmp_path / 'open.onnx', size='height, width')
-    assert 'no fixed image size: give the size to run it at, as --size' in refusal(file)
-    file = make(KINDS['yolov8'], tmp_path / 'fixed.onnx')
-    assert 'was exported for 96x64: leave out --size' in refusal(file, '--size', '64x64')
-
-
 def test_class_names_come_from_a_file_the_metadata_or_coco(tmp_path, refusal):
     file = make(KINDS['yolov8'], tmp_path / 'their.onnx', names=())
     assert 'returns (7, 126) (batch left out); with C = 80 classes expected' in refusal(file)
@@ -250,8 +243,11 @@ def test_each_kind_has_a_layout_and_stands_in_the_documentation():
     assert sorted(re.findall(r'^\| `(\w+)`', text, re.MULTILINE)) == sorted(heads.KINDS)
 
 
-def test_detector_for_another_task_or_of_another_kind_is_refused(tmp_path, refusal):
+def test_detector_of_another_task_kind_or_size_is_refused(tmp_path, refusal):
+    open_size = make(KINDS['yolov8'], tmp_path / 'open.onnx', size='height, width')
+    assert 'no fixed image size: give the size to run it at, as --size' in refusal(open_size)
     file = make(KINDS['yolov8'], tmp_path / 'their.onnx')
+    assert 'was exported for 96x64: leave out --size' in refusal(file, '--size', '64x64')
     assert f'returns (7, 126) for {COUNT} classes, which is not yolox' in refusal(
         file, '--kind', 'yolox'
     )
