@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from row import Row
 from scene import bag
 from scene import fuse
 from scene import image
@@ -63,74 +62,51 @@ def repeated():
 
 HOUR, TAI = 3600 * 10**9, 37 * 10**9
 SET_TAI = ('-p', 'sync.ir_time_offset_ms=-37000')
-RECORDER, CLOCK = 'ros2/rosbag2 #2133, #1619, #253', 'avt_vimba_camera PR 41, ouster-ros PR 53'
-ROWS = [
-    Row(
-        'mcap cut in the middle',
-        RECORDER,
+ROWS = {
+    'mcap cut in the middle (ros2/rosbag2 #2133, #1619, #253)': (
         lambda: fuse(killed(0.6, keep_metadata=True)),
         r'(?s)it ends after.*fewer messages than expected: [45] of 8 on .*[45] pairs',
     ),
-    Row(
-        'report of an mcap cut in the middle',
-        RECORDER,
+    'report of an mcap cut in the middle (ros2/rosbag2 #2133, #1619, #253)': (
         lambda: tdfusion('view', killed(0.6)) + Path('report.html').read_text(),
         r'(?s)exit status 0.*Warning: bag bag: bag\.mcap: it ends after',
     ),
-    Row(
-        'two rigs, one chosen by one topic',
-        'two cameras each',
+    'two rigs, one chosen by one topic (two cameras each)': (
         lambda: fuse(two_rigs(), '--ir-topic', '/cam1/ir/image_raw'),
         r'(?s)read rgb from /cam1/rgb/image_raw \(3 messages\), ir from /cam1/ir.*3 pairs',
     ),
-    Row(
-        'PTP stamps in TAI beside UTC',
-        CLOCK,
+    'PTP stamps in TAI beside UTC (avt_vimba_camera PR 41, ouster-ros PR 53)': (
         lambda: fuse(moved(lambda ns: ns + TAI)),
         r'ir stamps are 37\.000 s ahead of the rgb .*sync\.ir_time_offset_ms=-37000\.0',
     ),
-    Row(
-        'PTP stamps in TAI, offset set',
-        CLOCK,
+    'PTP stamps in TAI, offset set (avt_vimba_camera PR 41, ouster-ros PR 53)': (
         lambda: fuse(moved(lambda ns: ns + TAI), *SET_TAI),
         r'(?s)8 pairs.*pairs: median 0\.0 ms, largest 0\.0 ms',
     ),
-    Row(
-        'camera clock since switching on',
-        'cameras without NTP',
+    'camera clock since switching on (cameras without NTP)': (
         lambda: fuse(
             moved(lambda ns: ns - T0 + HOUR), '-p', f'sync.ir_time_offset_ms={1.7e12 - 3.6e6}'
         ),
         '8 pairs',
     ),
-    Row(
-        'no driver stamps',
-        'ros_comm #60, ensenso #59',
+    'no driver stamps (ros_comm #60, ensenso #59)': (
         lambda: fuse(unstamped()),
         'all 5 stamps of rgb are 0: make the driver stamp.* ir are 0.*--times recorded',
     ),
-    Row(
-        'the ir driver does not stamp',
-        'ros_comm #60',
+    'the ir driver does not stamp (ros_comm #60)': (
         lambda: fuse(unstamped(ir_only=True)),
         'no pair was fused: all 5 stamps of ir are 0',
     ),
-    Row(
-        'times of recording for a bag without stamps',
-        'ros_comm #60',
+    'times of recording for a bag without stamps (ros_comm #60)': (
         lambda: fuse(unstamped(), '--times', 'recorded'),
         '5 pairs',
     ),
-    Row(
-        'stamps below 0 in simulation',
-        'Gazebo',
+    'stamps below 0 in simulation (Gazebo)': (
         lambda: fuse(simulated()),
         r'(?s)5 pairs.*dropped: 1 ir\.negative_stamp, 1 rgb\.negative_stamp.*exit status 0',
     ),
-    Row(
-        'each stamp is sent twice',
-        'usb_cam',
+    'each stamp is sent twice (usb_cam)': (
         lambda: fuse(repeated()),
         r'3 of 6 stamps of rgb repeat the one before',
     ),
-]
+}

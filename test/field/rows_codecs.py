@@ -13,7 +13,6 @@ from received import rgb_of
 from received import saved
 from received import seen
 from received import TEMPERATURES
-from row import Row
 from scene import encoded
 from scene import ir8
 from scene import ir16
@@ -25,139 +24,97 @@ PALETTE = Image.fromarray(ir8(0)).convert('P')
 TWO = [Image.fromarray(rgb8(i)) for i in (0, 40)]
 
 
-ROWS = [
-    Row(
-        'Bayer mosaic as PNG',
-        'image_transport_plugins #68',
+ROWS = {
+    'Bayer mosaic as PNG (image_transport_plugins #68)': (
         rgb_of('bayer_rggb8; png compressed ', encoded('.png', mosaic(rgb8(0)))),
         NEAR,
     ),
-    Row(
-        'Bayer mosaic as JPEG',
-        'image_transport_plugins #172',
+    'Bayer mosaic as JPEG (image_transport_plugins #172)': (
         rgb_of('bayer_rggb8; jpeg compressed ', encoded('.jpg', mosaic(rgb8(0)))),
         NEAR,
     ),
-    Row(
-        'Bayer mosaic of 16 bits as PNG',
-        'image_transport_plugins #172',
+    'Bayer mosaic of 16 bits as PNG (image_transport_plugins #172)': (
         rgb_of(
             'bayer_rggb16; png compressed ',
             encoded('.png', mosaic(rgb8(0)).astype(np.uint16) * 257),
         ),
         NEAR,
     ),
-    Row(
-        'gray made of a Bayer mosaic',
-        'image_transport_plugins, rolling',
+    'gray made of a Bayer mosaic (image_transport_plugins, rolling)': (
         lambda: seen(
             packed(0, encoded('.png', rgb8(0)[..., 1]), 'bayer_rggb8; jpeg compressed mono8'),
             rgb8(0)[..., 1],
         ),
         GOOD,
     ),
-    Row(
-        'Bayer mosaic, demosaiced before',
-        'image_transport_plugins PR 98',
+    'Bayer mosaic, demosaiced before (image_transport_plugins PR 98)': (
         rgb_of('bayer_rggb8; jpeg compressed bgr8', JPEG),
         NEAR,
     ),
-    Row(
-        'unknown Bayer pattern',
-        'vendor drivers',
+    'unknown Bayer pattern (vendor drivers)': (
         rgb_of('bayer_rgbw8; png compressed ', encoded('.png', mosaic(rgb8(0)))),
         "refused.*'bayer_rgbw8'",
     ),
-    Row(
-        'YUYV, compressed to gray',
-        'image_transport_plugins #170',
+    'YUYV, compressed to gray (image_transport_plugins #170)': (
         lambda: seen(
             packed(0, encoded('.jpg', ir8(0)), 'yuv422_yuy2; jpeg compressed mono8'), ir8(0)
         ),
         NEAR,
     ),
-    Row(
-        'thermal counts as TIFF',
-        'sensor_msgs/CompressedImage',
+    'thermal counts as TIFF (sensor_msgs/CompressedImage)': (
         ir_of('mono16; tiff compressed mono16', encoded('.tiff', ir16(0))),
         COUNTS,
     ),
-    Row(
-        'color as TIFF, of rgb8',
-        'image_transport_plugins, which stores R, G, B as they are',
+    'color as TIFF, of rgb8 (image_transport_plugins, which stores R, G, B as they are)': (
         rgb_of('rgb8; tiff compressed ', encoded('.tiff', rgb8(0)[..., ::-1])),
         GOOD,
     ),
-    Row(
-        'color as TIFF, of bgr8',
-        'image_transport_plugins',
+    'color as TIFF, of bgr8 (image_transport_plugins)': (
         rgb_of('bgr8; tiff compressed ', encoded('.tiff', rgb8(0))),
         GOOD,
     ),
-    Row(
-        'compressedDepth of counts',
-        'compressed_depth_image_transport',
+    'compressedDepth of counts (compressed_depth_image_transport)': (
         ir_of('16UC1; compressedDepth png', bytes(12) + PNG16),
         COUNTS,
     ),
-    Row(
-        'compressedDepth without a codec',
-        'Foxy and before',
+    'compressedDepth without a codec (Foxy and before)': (
         ir_of('16UC1; compressedDepth', bytes(12) + PNG16),
         COUNTS,
     ),
-    Row(
-        'compressedDepth of floats',
-        'compressed_depth_image_transport',
+    'compressedDepth of floats (compressed_depth_image_transport)': (
         ir_of('32FC1; compressedDepth png', struct.pack('<iff', 0, 9e6, 0) + PNG16, 9e6 / ir16(0)),
         TEMPERATURES,
     ),
-    Row(
-        'compressedDepth of floats, with colors',
-        'damaged bags',
+    'compressedDepth of floats, with colors (damaged bags)': (
         rgb_of('32FC1; compressedDepth png', bytes(12) + encoded('.png', rgb8(0))),
         'refused .bad_encoding.: compressedDepth of 32FC1 has colors',
     ),
-    Row(
-        'compressedDepth in rvl',
-        'compressed_depth_image_transport',
+    'compressedDepth in rvl (compressed_depth_image_transport)': (
         ir_of('16UC1; compressedDepth rvl', bytes(12) + struct.pack('<II', 128, 96) + bytes(99)),
         r'expected an image.*rvl',
     ),
-    Row(
-        'PNG of 16 bits and color',
-        'image_transport bgr16',
+    'PNG of 16 bits and color (image_transport bgr16)': (
         rgb_of('rgb16; png compressed bgr16', encoded('.png', rgb8(0).astype(np.uint16) * 257)),
         GOOD,
     ),
-    Row(
-        'gray PNG with a palette',
-        'gray palettes of viewers',
+    'gray PNG with a palette (gray palettes of viewers)': (
         ir_of('png', saved(PALETTE, 'PNG'), ir8(0)),
         GOOD,
     ),
-    Row(
-        'gray PNG with alpha',
-        'photo editors',
+    'gray PNG with alpha (photo editors)': (
         ir_of('png', saved(Image.fromarray(np.dstack([ir8(0), ir8(1)]), 'LA'), 'PNG'), ir8(0)),
         GOOD,
     ),
-    Row(
-        'animated PNG: its first picture',
-        'APNG',
+    'animated PNG: its first picture (APNG)': (
         rgb_of('png', saved(TWO[0], 'PNG', save_all=True, append_images=TWO[1:])),
         GOOD,
     ),
-    Row(
-        'animated WebP: its first picture',
-        'WebP',
+    'animated WebP: its first picture (WebP)': (
         rgb_of('webp', saved(TWO[0], 'WEBP', save_all=True, append_images=TWO[1:], lossless=True)),
         GOOD,
     ),
-    Row(
-        'TIFF of two pages: its first',
-        'TIFF 6.0',
+    'TIFF of two pages: its first (TIFF 6.0)': (
         rgb_of('tiff', saved(TWO[0], 'TIFF', save_all=True, append_images=TWO[1:])),
         GOOD,
     ),
-]
+}

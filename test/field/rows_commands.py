@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 from PIL import Image
 from received import saved
-from row import Row
 from scene import bag
 from scene import encoded
 from scene import folder
@@ -79,59 +78,41 @@ RIGS = (
     '/rig1/tdfusion:\n  ros__parameters: {score_threshold: 0.5}\n'
     '/rig2:\n  tdfusion:\n    ros__parameters: {score_treshold: 0.5}\n'
 )
-ROWS = [
-    Row(
-        'thermal topic of compressedDepth',
-        'compressed_depth_image_transport',
+ROWS = {
+    'thermal topic of compressedDepth (compressed_depth_image_transport)': (
         lambda: fuse(compressed_depth()),
         '3 pairs -> out; dropped: none',
     ),
-    Row(
-        'thermal topic of temperatures',
-        'Optris',
+    'thermal topic of temperatures (Optris)': (
         lambda: fuse(temperatures()),
         '3 pairs -> out; dropped: none',
     ),
-    Row(
-        'misspelled parameter of the second rig',
-        'robots with several cameras',
+    'misspelled parameter of the second rig (robots with several cameras)': (
         lambda: fuse_with_parameters(RIGS, '--node', '/rig2/tdfusion'),
         "unknown setting 'score_treshold'",
     ),
-    Row(
-        'thermal bag in a palette, timed',
-        'FLIR ONE',
+    'thermal bag in a palette, timed (FLIR ONE)': (
         lambda: tdfusion('bench', false_colors(), '--frames', 2),
         FALSE_COLORS,
     ),
-    Row(
-        'thermal bag in a palette, calibrated',
-        'FLIR ONE',
+    'thermal bag in a palette, calibrated (FLIR ONE)': (
         lambda: tdfusion('calibrate', false_colors(), '-o', 'c.yaml'),
         f'no pair can be used: {FALSE_COLORS}',
     ),
-    Row(
-        'video in a bag, calibrated',
-        'foxglove, gscam',
+    'video in a bag, calibrated (foxglove, gscam)': (
         lambda: tdfusion('calibrate', video(), '-o', 'c.yaml'),
         "no pair can be used: .*the format is 'h264'",
     ),
-    Row(
-        'video in a bag, timed',
-        'foxglove, gscam',
+    'video in a bag, timed (foxglove, gscam)': (
         lambda: tdfusion('bench', video(), '--frames', 2),
         "no pairs to time: .*the format is 'h264'",
     ),
-    Row(
-        'file names that are not UTF-8',
-        'zip files made on Windows',
+    'file names that are not UTF-8 (zip files made on Windows)': (
         fuse_names_that_are_no_utf8,
         r'1 pair -> out; dropped: none.*exit status 0.*_01.png',
     ),
-    Row(
-        'rgb files say turn, ir files do not',
-        'phones, FLIR ONE, DJI',
+    'rgb files say turn, ir files do not (phones, FLIR ONE, DJI)': (
         fuse_turned_rgb,
         r'1 pair -> out.*rgb/a.jpg has the EXIF orientation 3, ir/a.png has 1',
     ),
-]
+}

@@ -6,7 +6,6 @@ from received import ir_of
 from received import NEAR
 from received import rgb_of
 from received import saved
-from row import Row
 from scene import encoded
 from scene import ir8
 from scene import rgb8
@@ -32,51 +31,37 @@ def without_tables():
     return b''.join((*parts, JPEG[at:]))
 
 
-ROWS = [
-    Row('Motion JPEG without tables', 'UVC cameras', rgb_of('jpeg', without_tables()), NEAR),
-    Row('JPEG with an old buffer behind it', 'usb_cam raw_mjpeg', rgb_of('jpeg', JPEG * 2), NEAR),
-    Row('JPEG with a newline behind it', 'shell pipes', rgb_of('jpeg', JPEG + b'\r\n'), NEAR),
-    Row(
-        'thermal JPEG with counts behind it',
-        'DJI M3T, M30T, H30T',
+ROWS = {
+    'Motion JPEG without tables (UVC cameras)': (rgb_of('jpeg', without_tables()), NEAR),
+    'JPEG with an old buffer behind it (usb_cam raw_mjpeg)': (rgb_of('jpeg', JPEG * 2), NEAR),
+    'JPEG with a newline behind it (shell pipes)': (rgb_of('jpeg', JPEG + b'\r\n'), NEAR),
+    'thermal JPEG with counts behind it (DJI M3T, M30T, H30T)': (
         ir_of('jpeg', encoded('.jpg', ir8(0)) + RADIOMETRIC, ir8(0)),
         NEAR,
     ),
-    Row(
-        'JPEG cut off, the next one behind it',
-        'usb_cam',
+    'JPEG cut off, the next one behind it (usb_cam)': (
         rgb_of('jpeg', JPEG[:-400] + JPEG),
         r'truncated.*end marker',
     ),
-    Row(
-        'gray JPEG of an rgb camera',
-        'mono cameras',
+    'gray JPEG of an rgb camera (mono cameras)': (
         rgb_of('jpeg', encoded('.jpg', rgb8(0)[..., 1])),
         'off by',
     ),
-    Row(
-        'JPEG in CMYK',
-        'photo editors',
+    'JPEG in CMYK (photo editors)': (
         rgb_of('jpeg', saved(Image.fromarray(rgb8(0)).convert('CMYK'), 'JPEG', quality=95)),
         NEAR,
     ),
-    Row(
-        'JPEG whose target is called rgb8',
-        'many drivers',
+    'JPEG whose target is called rgb8 (many drivers)': (
         rgb_of('rgb8; jpeg compressed rgb8', JPEG),
         NEAR,
     ),
-    Row('JPEG under the name png', 'republishers', rgb_of('png', JPEG), NEAR),
-    Row(
-        'JPEG of 2000 scans',
-        'libjpeg-turbo, progressive JPEG bombs',
+    'JPEG under the name png (republishers)': (rgb_of('png', JPEG), NEAR),
+    'JPEG of 2000 scans (libjpeg-turbo, progressive JPEG bombs)': (
         ir_of('jpeg', long_scans()),
         'truncated.*more than 100 scans',
     ),
-    Row(
-        'video in a CompressedImage',
-        'foxglove, gscam',
+    'video in a CompressedImage (foxglove, gscam)': (
         rgb_of('h264', bytes([0, 0, 0, 1, 103])),
         r"expected an image.*'h264'",
     ),
-]
+}

@@ -22,9 +22,10 @@ from tdfusion_ros.tools.calibrate.board_views import Board
 from tdfusion_ros.tools.calibrate.board_views import View
 from tdfusion_ros.tools.calibrate.plausibility import PARTS
 from tdfusion_ros.tools.calibrate.plausibility import parts_of
+from tdfusion_ros.tools.calibrate.plausibility import standard_errors_px
 from tdfusion_ros.tools.calibrate.plausibility import visible
-from tdfusion_ros.tools.calibrate.transform_fit import errors_px
-from tdfusion_ros.tools.calibrate.transform_fit import least_squares
+from tdfusion_ros.tools.calibrate.transform_fit import Fit
+from tdfusion_ros.tools.calibrate.transform_fit import fit_held_out
 
 FOLDS = 8
 BETTER = 0.95  # required held-out error of a richer lens, as a part of the simpler one's
@@ -108,40 +109,19 @@ def fit_board(
     return best
 
 
-@dataclass(frozen=True, eq=False)
-class FlatFit:
-    """
-    A transform for the distance of the boards: ir pixel = matrix * rgb pixel.
-
-    :param held_out_px: (v, n) errors of the points under a fit to other views [ir px].
-    """
-
-    views: list[View]
-    model: str
-    matrix: np.ndarray
-    held_out_px: np.ndarray
-
-
-def fit_flat(views: list[View], model: str) -> FlatFit:
-    """Fit a transform to boards that are as far away as the scene, or raise CalibrationError."""
+def fit_flat(views: list[View], model: str) -> Fit:
+    """Fit a transform to boards that are as far away as the scene; or a CalibrationError."""
     if len(views) < MIN_VIEWS_FLAT:
         raise CalibrationError(
             f'both cameras see the board in {len(views)} pairs, expected at least '
             f'{MIN_VIEWS_FLAT}, at different places of the image'
         )
-
-    def solve(some: list[View]) -> np.ndarray:
-        rgb_xy, ir_xy = (np.concatenate(_xy(some, stream)) for stream in STREAMS)
-        matrix = least_squares(model, rgb_xy.astype(np.float64), ir_xy.astype(np.float64))
-        if matrix is None:
-            raise CalibrationError(f'the boards do not determine a transform ({model})')
-        return matrix
-
-    held_out_px = [
-        errors_px(solve([v for v in views if v is not view]), view.rgb_xy, view.ir_xy)
-        for view in views
-    ]
-    return FlatFit(views, model, solve(views), np.array(held_out_px))
+    rgb_xy, ir_xy = (np.concatenate(_xy(views, stream)).astype(np.float64) for stream in STREAMS)
+    groups = np.repeat(np.arange(len(views)), len(views[0].rgb_xy))
+    found = fit_held_out(model, rgb_xy, ir_xy, groups)
+    if found is None:
+        raise CalibrationError(f'the boards do not determine a transform ({model})')
+    return found
 
 
 def _limit_px(found: BoardFit, part: float = MAX_ERROR) -> float:
@@ -212,7 +192,9 @@ def _fit(
     ]
     points = visible(calibration, calibration.rgb.size_hw, calibration.ir.size_hw)
     covered = len(np.unique(parts_of(np.concatenate(_xy(views, 'rgb')), points)))
-    expected_px = 2 * _standard_errors_px(parts, points) * np.sqrt(PARTS / covered)
+    sizes = calibration.rgb.size_hw, calibration.ir.size_hw
+    jackknife_px = standard_errors_px([rgb_to_ir(part, points, *sizes) for part in parts])
+    expected_px = 2 * jackknife_px * np.sqrt(PARTS / covered)
     errors = np.array(reprojected_px).T, held_out_px, expected_px
     return BoardFit(views, calibration, lens, *errors, covered)
 
@@ -281,11 +263,3 @@ def predict_ir(calibration: Extrinsics, points_m: np.ndarray, rgb_xy: np.ndarray
     world_m, ir = world_points_m(rgb_xy, points_m, calibration.rgb), calibration.ir
     rotation = cv2.Rodrigues(calibration.rotation)[0]
     return cv2.projectPoints(world_m, rotation, calibration.translation_m, ir.k, ir.d)[0][:, 0]
-
-
-def _standard_errors_px(parts: list[Extrinsics], points: np.ndarray) -> np.ndarray:
-    """Return the jackknife's errors of the map at points of rgb [ir px]."""
-    sizes = parts[0].rgb.size_hw, parts[0].ir.size_hw
-    images = np.array([rgb_to_ir(part, points, *sizes) for part in parts])
-    spread = images - images.mean(axis=0)
-    return np.sqrt((1 - 1 / len(parts)) * (spread**2).sum(axis=(0, 2)))

@@ -16,7 +16,6 @@ from tdfusion_ros.core.registration import rgb_to_ir
 from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.board_fit import BoardFit
-from tdfusion_ros.tools.calibrate.board_fit import FlatFit
 from tdfusion_ros.tools.calibrate.board_fit import world_points_m
 from tdfusion_ros.tools.calibrate.board_views import Board
 from tdfusion_ros.tools.calibrate.board_views import View
@@ -24,6 +23,7 @@ from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
 from tdfusion_ros.tools.calibrate.output import distance_table
 from tdfusion_ros.tools.calibrate.output import transform_line
 from tdfusion_ros.tools.calibrate.plausibility import GOOD_PARTS
+from tdfusion_ros.tools.calibrate.transform_fit import Fit
 
 SHOWN, ROW_PX = 8, 360
 
@@ -60,16 +60,16 @@ def board_figures(found: BoardFit, board: Board) -> list[str]:
     ]
 
 
-def flat_figures(found: FlatFit, rgb_hw: Size) -> list[str]:
+def flat_figures(found: Fit, views: Sequence[View], rgb_hw: Size) -> list[str]:
     """Return the accuracy of a transform fitted to boards, a line each."""
-    medians = np.median(found.held_out_px, axis=1)
+    medians = np.median(found.held_out_px.reshape(len(views), -1), axis=1)
     return [
         f'held out: each board is predicted by a fit to other boards: median '
         f'{np.median(found.held_out_px):.2f} ir px, p95 '
         f'{np.percentile(found.held_out_px, 95):.2f} px; right at the distance of the boards only',
         *(
             f'  {view.name}: held out {median:.2f} ir px'
-            for view, median in zip(found.views, medians, strict=True)
+            for view, median in zip(views, medians, strict=True)
         ),
         transform_line(found.model, found.matrix, rgb_hw),
     ]

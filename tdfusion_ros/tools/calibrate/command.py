@@ -174,7 +174,10 @@ def _from_board(
         found = board_fit.fit_flat(views, options.model)
         matrix = Homography(found.matrix, pairs.rgb_hw, pairs.ir_hw)
         plausibility.check_transform(found.matrix, pairs.rgb_hw, pairs.ir_hw)
-        figures = [*board_report.flat_figures(found, pairs.rgb_hw), *_distance_figures(options)]
+        figures = [
+            *board_report.flat_figures(found, views, pairs.rgb_hw),
+            *_distance_figures(options),
+        ]
         image = board_report.board_png(pairs, board, views, [matrix] * len(views))
         return matrix, figures, image
     depth_m = _depth_m(options)

@@ -20,10 +20,10 @@ from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import Estimate
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
-from tdfusion_ros.tools.calibrate.picked_points import PointFit
 from tdfusion_ros.tools.calibrate.plausibility import expected_error
 from tdfusion_ros.tools.calibrate.plausibility import GOOD_PARTS
 from tdfusion_ros.tools.calibrate.plausibility import halves_apart_px
+from tdfusion_ros.tools.calibrate.transform_fit import Fit
 
 TITLE_PX = 22
 
@@ -51,9 +51,9 @@ def estimate_figures(found: Estimate, pairs: int, rgb_hw: Size, ir_hw: Size) -> 
     ]
 
 
-def point_figures(fit: PointFit, rgb_hw: Size | None) -> list[str]:
+def point_figures(fit: Fit, rgb_hw: Size | None) -> list[str]:
     """Return the accuracy of a transform fitted to picked points, a line each."""
-    off = fit.left_out_px
+    off = fit.held_out_px
     lines = [
         f'from {len(off)} picked points: error of each when left out, median {np.median(off):.2f} '
         f'ir px, p95 {np.percentile(off, 95):.2f} px, largest {off.max():.2f} px at point '

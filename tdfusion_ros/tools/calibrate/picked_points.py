@@ -20,8 +20,9 @@ from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.formats.plain_yaml import reading
+from tdfusion_ros.tools.calibrate.transform_fit import Fit
+from tdfusion_ros.tools.calibrate.transform_fit import fit_held_out
 from tdfusion_ros.tools.calibrate.transform_fit import least_squares
-from tdfusion_ros.tools.calibrate.transform_fit import leave_one_out_px
 from tdfusion_ros.tools.calibrate.transform_fit import MODELS
 
 MIN_POINTS = 4
@@ -40,19 +41,6 @@ class Points:
     ir_xy: np.ndarray
     rgb_size_hw: Size | None = None
     ir_size_hw: Size | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class PointFit:
-    """
-    A transform fitted to picked points: ir pixel = matrix * rgb pixel.
-
-    :param left_out_px: (n,) error of each point under a fit to all others [ir px].
-    """
-
-    model: str
-    matrix: np.ndarray
-    left_out_px: np.ndarray
 
 
 def read_points(path: Path) -> Points:
@@ -76,43 +64,43 @@ def read_points(path: Path) -> Points:
     return Points(rgb_xy, ir_xy, *sizes)
 
 
-def fit_points(points: Points, models: Sequence[str] = MODELS) -> PointFit:
-    """Fit the simplest model that no richer one clearly beats, or raise CalibrationError."""
+def fit_points(points: Points, models: Sequence[str] = MODELS) -> Fit:
+    """Fit the simplest model that no richer one clearly beats; or a CalibrationError."""
     count = len(points.rgb_xy)
     if count < MIN_POINTS:
         least = f'expected at least {MIN_POINTS}, better 10 or more, spread over the image'
         raise CalibrationError(f'got {count} points, {least}')
     best = None
     for model in models:
-        left_out = leave_one_out_px(model, points.rgb_xy, points.ir_xy)
-        matrix = least_squares(model, points.rgb_xy, points.ir_xy)
-        if left_out is None or matrix is None:
+        found = fit_held_out(model, points.rgb_xy, points.ir_xy, np.arange(count))
+        if found is None:
             continue
-        if best and np.median(left_out) >= MIN_GAIN * np.median(best.left_out_px) - 0.05:
-            continue
-        best = PointFit(model, matrix, left_out)
+        if (
+            best is None
+            or np.median(found.held_out_px) < MIN_GAIN * np.median(best.held_out_px) - 0.05
+        ):
+            best = found
     if best is None:
         raise CalibrationError(
             f'{count} points do not determine a transform ({", ".join(models)}): they are too few '
             'or lie on a line; pick points spread over the image'
         )
-    off_px = best.left_out_px
+    off_px = best.held_out_px
     width = points.ir_size_hw[1] if points.ir_size_hw else float(np.ptp(points.ir_xy[:, 0]))
-    worst, median, max_px = int(off_px.argmax()), float(np.median(off_px)), MAX_ERROR * width
-    if median > max_px or off_px[worst] > max(OUTLIER * median, max_px):
+    worst, max_px = int(off_px.argmax()), MAX_ERROR * width
+    if best.median_px > max_px or off_px[worst] > max(OUTLIER * best.median_px, max_px):
         raise CalibrationError(
             f'the points contradict each other: point {worst + 1} of {count} (rgb '
             f'{points.rgb_xy[worst].round(1)}, ir {points.ir_xy[worst].round(1)}) is '
             f'{off_px[worst]:.1f} ir px from where the other points predict it, the median error '
-            f'is {median:.1f}; correct the point or remove it'
+            f'is {best.median_px:.1f}; correct the point or remove it'
         )
     return best
 
 
 def rough_start(points: Points) -> np.ndarray:
-    """Return the similarity, (3, 3), that fits rough points, or raise CalibrationError."""
-    enough = len(points.rgb_xy) >= 2
-    matrix = least_squares('similarity', points.rgb_xy, points.ir_xy) if enough else None
+    """Return the similarity, (3, 3), that fits rough points; or a CalibrationError."""
+    matrix = least_squares('similarity', points.rgb_xy, points.ir_xy)
     if matrix is None:
         count = len(points.rgb_xy)
         raise CalibrationError(f'{count} points give no rough start; pick two or more, far apart')

@@ -1,5 +1,6 @@
 """Refuse implausible calibrations: a wrong one that looks right costs more than none."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from tdfusion_ros.core.registration import rgb_to_ir
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.automatic import Estimate
 from tdfusion_ros.tools.calibrate.transform_fit import errors_px
-from tdfusion_ros.tools.calibrate.transform_fit import least_squares
+from tdfusion_ros.tools.calibrate.transform_fit import fits_without
 
 MIN_INLIERS = 25
 MIN_SHARE = 0.2  # of held-out matches within the limit; random matches reach 3 %
@@ -132,24 +133,27 @@ def expected_error(found: Estimate, rgb_hw: Size, ir_hw: Size) -> ExpectedError:
     out; larger if parts of the image have no matches, or if all pairs show one scene.
     """
     points = visible(Homography(found.matrix), rgb_hw, ir_hw)
-    part = parts_of(found.matches.rgb_xy[found.inliers], points)
     rgb_xy, ir_xy = found.matches.rgb_xy[found.inliers], found.matches.ir_xy[found.inliers]
+    part = parts_of(rgb_xy, points)
     images, left_out_px = [], []
     names = np.unique(part)
-    if len(names) < 2:
-        return ExpectedError(len(names), False, np.inf, np.inf)
-    for name in names:
-        matrix = least_squares(found.model, rgb_xy[part != name], ir_xy[part != name])
+    for own, matrix in fits_without(found.model, rgb_xy, ir_xy, part):
         if matrix is None:
             return ExpectedError(len(names), False, np.inf, np.inf)
         images.append(geometry.mapped(matrix, points))
-        own = part == name
         left_out_px.append(np.median(errors_px(matrix, rgb_xy[own], ir_xy[own])))
-    spread = np.array(images) - np.mean(images, axis=0)
-    errors = np.sqrt((1 - 1 / len(names)) * (spread**2).sum(axis=(0, 2)))
+    if len(names) < 2:
+        return ExpectedError(len(names), False, np.inf, np.inf)
+    errors = standard_errors_px(images)
     wider = np.sqrt(PARTS / len(names))
     one_scene = not found.matches.pair.any()
     wider *= ONE_SCENE if one_scene else 1
     median_px = max(np.median(errors), np.median(left_out_px))
     worst_px = max(errors.max(), *left_out_px)
     return ExpectedError(len(names), one_scene, float(wider * median_px), float(wider * worst_px))
+
+
+def standard_errors_px(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return (n,) errors of where (n, 2) points lie in n fits, each without a part (jackknife)."""
+    spread = np.array(images) - np.mean(images, axis=0)
+    return np.sqrt((1 - 1 / len(images)) * (spread**2).sum(axis=(0, 2)))

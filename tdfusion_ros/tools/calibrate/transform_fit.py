@@ -5,6 +5,9 @@ Robust fits use RANSAC and MAGSAC++ of OpenCV. A transform with more parameters 
 its held-out error is lower: on few or badly spread points it would follow their errors.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -18,6 +21,24 @@ ROUNDS, CONFIDENCE = 5000, 0.999  # of RANSAC
 CAUCHY_ROUNDS = 20
 
 
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """
+    A transform: ir pixel = matrix * rgb pixel.
+
+    :param held_out_px: (n,) error of each point under a fit to the other groups [ir px].
+    """
+
+    model: str
+    matrix: np.ndarray
+    held_out_px: np.ndarray
+
+    @property
+    def median_px(self) -> float:
+        """Median held-out error [ir px]."""
+        return float(np.median(self.held_out_px))
+
+
 def least_squares(
     model: str, rgb_xy: np.ndarray, ir_xy: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray | None:
@@ -26,6 +47,8 @@ def least_squares(
 
     :param weights: (n,) of the squared errors; ignored for a homography.
     """
+    if len(rgb_xy) < MIN_POINTS[model]:
+        return None
     spread = np.linalg.svd(rgb_xy - rgb_xy.mean(axis=0), compute_uv=False)
     if spread[-1 if model != 'similarity' else 0] < 1e-3 * max(spread[0], 1e-9) + 1e-9:
         return None
@@ -66,17 +89,25 @@ def errors_px(matrix: np.ndarray, rgb_xy: np.ndarray, ir_xy: np.ndarray) -> np.n
     return np.linalg.norm(mapped(matrix, rgb_xy) - ir_xy, axis=1)
 
 
-def leave_one_out_px(model: str, rgb_xy: np.ndarray, ir_xy: np.ndarray) -> np.ndarray | None:
-    """Return each point's (n,) error under a fit to all others; None if undetermined."""
-    if len(rgb_xy) <= MIN_POINTS[model]:
-        return None
-    out = np.empty(len(rgb_xy))
-    for i in range(len(rgb_xy)):
-        matrix = least_squares(model, np.delete(rgb_xy, i, 0), np.delete(ir_xy, i, 0))
-        if matrix is None:
+def fits_without(
+    model: str, rgb_xy: np.ndarray, ir_xy: np.ndarray, groups: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Yield (n,) bool, which points are of a group, and the transform of all others, or None."""
+    for group in np.unique(groups):
+        own = groups == group
+        yield own, least_squares(model, rgb_xy[~own], ir_xy[~own])
+
+
+def fit_held_out(
+    model: str, rgb_xy: np.ndarray, ir_xy: np.ndarray, groups: np.ndarray
+) -> Fit | None:
+    """Fit all points, and each group by the others; None if that is undetermined."""
+    matrix, held_out_px = least_squares(model, rgb_xy, ir_xy), np.empty(len(rgb_xy))
+    for own, by_others in fits_without(model, rgb_xy, ir_xy, groups):
+        if by_others is None:
             return None
-        out[i] = errors_px(matrix, rgb_xy[i : i + 1], ir_xy[i : i + 1])[0]
-    return out
+        held_out_px[own] = errors_px(by_others, rgb_xy[own], ir_xy[own])
+    return None if matrix is None else Fit(model, matrix, held_out_px)
 
 
 def _normalized(matrix: np.ndarray | None) -> np.ndarray | None:
