@@ -14,7 +14,7 @@ from tdfusion_ros.tools import build_engine as build
 from tdfusion_ros.tools import compose_bundle as compose
 from tdfusion_ros.tools import fuse
 from tdfusion_ros.tools import params
-from tdfusion_ros.tools.bench import command as bench
+from tdfusion_ros.tools.bench import benchmark as bench
 from tdfusion_ros.tools.calibrate import command as calibrate
 from tdfusion_ros.tools.doctor import command as doctor
 from tdfusion_ros.tools.view import command as view

@@ -4,6 +4,10 @@ import argparse
 import sys
 from typing import Any
 
+from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.backends.trt import compile_for
+from tdfusion_ros.build import build_engines
+from tdfusion_ros.build import find_bundle
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_sizes
 from tdfusion_ros.tools.options import config_of
@@ -30,11 +34,6 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the engines and report them; return the exit status."""
-    from tdfusion_ros.backends.bundle import read_bundle
-    from tdfusion_ros.backends.trt import compile_for
-    from tdfusion_ros.build import build_engines
-    from tdfusion_ros.build import find_bundle
-
     config, sizes = config_of(options), sizes_hw(options.size or ['640x480'])
 
     def report(text: str) -> None:

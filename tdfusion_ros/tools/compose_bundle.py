@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tdfusion_ros.build import find_bundle
 from tdfusion_ros.compose.heads import KINDS
 from tdfusion_ros.compose.image_layout import FITS
 from tdfusion_ros.compose.image_layout import ORDERS
@@ -59,8 +60,6 @@ def run(options: argparse.Namespace) -> int:
         from tdfusion_ros.compose.composed_bundle import compose
     except ModuleNotFoundError as error:
         raise ConfigError(f'{NEEDS} ({error})') from None
-    from tdfusion_ros.build import find_bundle
-
     if options.std and 0 in options.std:
         raise ConfigError('--std must not be 0')
     choices = Choices(

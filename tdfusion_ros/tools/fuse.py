@@ -9,6 +9,9 @@ from statistics import median
 import sys
 from typing import Any
 
+from tqdm import tqdm
+
+from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.errors import BagError
@@ -59,10 +62,6 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fuse every pair of the input; return the exit status."""
-    from tqdm import tqdm
-
-    from tdfusion_ros.build import build_pipeline
-
     config, kind = config_of(options), _kind_of_output(options)
     _check_output(options, kind)
     modes, dropped = Counter[str](), Counter[str]()

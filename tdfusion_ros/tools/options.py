@@ -6,17 +6,18 @@ from contextlib import ExitStack
 from pathlib import Path
 import re
 from typing import Any
-from typing import TYPE_CHECKING
 
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.parameter_files import read_parameters
 from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.formats.plain_yaml import reading
-
-if TYPE_CHECKING:
-    from tdfusion_ros.formats.sources import Source
+from tdfusion_ros.formats.sources import BagSource
+from tdfusion_ros.formats.sources import FolderSource
+from tdfusion_ros.formats.sources import Source
+from tdfusion_ros.formats.videos import VideoSource
 
 
 def add_config(command: argparse.ArgumentParser) -> None:
@@ -69,13 +70,8 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
     return from_mapping(values)
 
 
-def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> 'Source':
+def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> Source:
     """Open the bag, the two folders or the two videos; FusionError if that is impossible."""
-    from tdfusion_ros.formats.bags import BagReader
-    from tdfusion_ros.formats.sources import BagSource
-    from tdfusion_ros.formats.sources import FolderSource
-    from tdfusion_ros.formats.videos import VideoSource
-
     if len(options.input) > 2:
         raise ConfigError(
             f'{options.command} takes one bag, two folders or two videos, got '

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 from typing import Any
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.formats.bag_topics import info_topic
+from tdfusion_ros.formats.bag_topics import INFO_TYPE
+from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.camera_info import camera_from_message
 from tdfusion_ros.formats.camera_info import check_raw
 from tdfusion_ros.formats.camera_info import checked_camera
@@ -18,19 +20,13 @@ from tdfusion_ros.formats.plain_yaml import reading
 from tdfusion_ros.formats.transforms import checked_pose
 from tdfusion_ros.formats.transforms import rotation_of
 
-if TYPE_CHECKING:
-    from tdfusion_ros.formats.bags import BagReader
-
 TF_TYPE = 'tf2_msgs/msg/TFMessage'
 
 
 def camera_from_bag(
-    reader: 'BagReader', image_topic: str, stream: str, image_hw: Size | None
+    reader: BagReader, image_topic: str, stream: str, image_hw: Size | None
 ) -> Camera:
     """Return the camera of the first camera_info beside an image topic; or CalibrationError."""
-    from tdfusion_ros.formats.bag_topics import info_topic
-    from tdfusion_ros.formats.bag_topics import INFO_TYPE
-
     check_raw(image_topic, stream)
     topic = info_topic(image_topic)
     if reader.topics().get(topic) == INFO_TYPE:
@@ -58,7 +54,7 @@ def camera_from_file(path: Path, stream: str, image_hw: Size | None) -> Camera:
     return checked_camera(camera, f'{stream} camera_info {path}', model, region, image_hw)
 
 
-def static_transforms(reader: 'BagReader') -> list[Any]:
+def static_transforms(reader: BagReader) -> list[Any]:
     """Return the messages of /tf_static, in any namespace."""
     types = reader.topics()
     topics = [t for t in types if types[t] == TF_TYPE and t.endswith('/tf_static')]

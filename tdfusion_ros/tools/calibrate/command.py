@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 import sys
 from typing import Any
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.registration import check_view
+from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.transforms import pose_from_tf
 from tdfusion_ros.tools.calibrate import board_fit
 from tdfusion_ros.tools.calibrate import board_report
@@ -37,9 +37,6 @@ from tdfusion_ros.tools.options import add_shared
 from tdfusion_ros.tools.options import config_of
 from tdfusion_ros.tools.options import counted
 from tdfusion_ros.tools.options import open_source
-
-if TYPE_CHECKING:
-    from tdfusion_ros.formats.bags import BagReader
 
 PAIRS = 30
 
@@ -201,9 +198,7 @@ def _depth_m(options: argparse.Namespace) -> float:
     return float(options.depth_m)
 
 
-def _open_bag(options: argparse.Namespace, stack: ExitStack) -> 'BagReader | None':
-    from tdfusion_ros.formats.bags import BagReader
-
+def _open_bag(options: argparse.Namespace, stack: ExitStack) -> BagReader | None:
     return stack.enter_context(BagReader(options.input[0])) if len(options.input) == 1 else None
 
 
@@ -256,7 +251,7 @@ def _from_cameras(
 
 
 def _camera(
-    options: argparse.Namespace, stream: str, bag: 'BagReader | None', pairs: ImagePairs | None
+    options: argparse.Namespace, stream: str, bag: BagReader | None, pairs: ImagePairs | None
 ) -> Camera:
     image_hw = getattr(pairs, f'{stream}_hw') if pairs else None
     file = getattr(options, f'{stream}_info')

@@ -6,15 +6,20 @@ from collections.abc import Iterator
 import os
 import sys
 from typing import Any
-from typing import TYPE_CHECKING
 
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.formats.bag_topics import transport_topic
+from tdfusion_ros.tools.doctor import installation
+from tdfusion_ros.tools.doctor import received_topics
+from tdfusion_ros.tools.doctor import ros_environment
+from tdfusion_ros.tools.doctor import topic_checks
+from tdfusion_ros.tools.doctor.finding import FAIL
+from tdfusion_ros.tools.doctor.finding import Finding
+from tdfusion_ros.tools.doctor.finding import OK
+from tdfusion_ros.tools.doctor.finding import WARN
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import config_of
-
-if TYPE_CHECKING:
-    from tdfusion_ros.tools.doctor.finding import Finding
 
 
 def add(commands: Any) -> None:
@@ -39,9 +44,6 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print every finding; return 1 if one is a failure."""
-    from tdfusion_ros.tools.doctor.finding import FAIL
-    from tdfusion_ros.tools.doctor.finding import WARN
-
     if not 0.0 < options.seconds <= 600.0:
         raise ConfigError(f'--seconds must be above 0 and at most 600, got {options.seconds}')
     count: Counter[str] = Counter()
@@ -53,14 +55,7 @@ def run(options: argparse.Namespace) -> int:
     return int(count[FAIL] > 0)
 
 
-def _findings(options: argparse.Namespace, config: FusionConfig) -> 'Iterator[Finding]':
-    from tdfusion_ros.formats.bag_topics import transport_topic
-    from tdfusion_ros.tools.doctor import installation
-    from tdfusion_ros.tools.doctor import received_topics
-    from tdfusion_ros.tools.doctor import ros_environment
-    from tdfusion_ros.tools.doctor import topic_checks
-    from tdfusion_ros.tools.doctor.finding import OK
-
+def _findings(options: argparse.Namespace, config: FusionConfig) -> Iterator[Finding]:
     yield from installation.check(config, lambda text: print(f'      {text}', file=sys.stderr))
     yield from (ros := ros_environment.check_packages())
     if options.no_topics or any(finding.level != OK for finding in ros):
