@@ -15,13 +15,13 @@ from tdfusion_ros.compose.head import are_scores
 from tdfusion_ros.compose.head import CENTERED
 from tdfusion_ros.compose.head import columns_of
 from tdfusion_ros.compose.head import Head
+from tdfusion_ros.compose.head import labeled_queries
+from tdfusion_ros.compose.head import labeled_rows
 from tdfusion_ros.compose.head import Outputs
 from tdfusion_ros.compose.head import Size
 from tdfusion_ros.compose.head import size_of
 from tdfusion_ros.compose.head import to_corners
 from tdfusion_ros.compose.head import with_columns
-from tdfusion_ros.compose.labeled import labeled_queries
-from tdfusion_ros.compose.labeled import labeled_rows
 from tdfusion_ros.core.errors import ModelError
 
 STRIDES = (8, 16, 32)
