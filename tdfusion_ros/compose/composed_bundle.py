@@ -135,7 +135,7 @@ def compose(
             f'{fusion_folder} is of an earlier version: write it again with '
             'python -m training.export'
         )
-    graph = _load(fusion.graph)
+    graph = onnx.load_model_from_string(fusion.graph)
     [opset] = [entry.version for entry in graph.opset_import if not entry.domain]
     detector, names = open_detector(detector_path, choices or Choices(), opset)
     with NewOutput(output) as folder:
@@ -157,10 +157,6 @@ def compose(
     )
 
 
-def _load(graph: bytes) -> onnx.ModelProto:
-    return onnx.load_model_from_string(graph)
-
-
 def _write_half(folder: Path, fusion: Bundle, detector: Detector) -> str:
     """Write the graph in half precision if it agrees with the one in float32; say so, or why."""
     if not fusion.half_graph:
@@ -169,7 +165,7 @@ def _write_half(folder: Path, fusion: Bundle, detector: Detector) -> str:
     try:
         in_half = detector.file.in_half(detector.layout.reads_levels)
         detector = replace(detector, file=in_half)
-        half = detector.joined(_load(fusion.half_graph)).SerializeToString()
+        half = detector.joined(onnx.load_model_from_string(fusion.half_graph)).SerializeToString()
         found = check_agreement(
             CpuBackend(half), CpuBackend(full.graph), full.contract, HALF_CHECK_HW
         )

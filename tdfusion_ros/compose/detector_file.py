@@ -155,8 +155,10 @@ def read_detector(path: Path, size_hw: tuple[int, int] | None = None) -> Detecto
     last = len(shape) == 4 and shape[1] not in (3, 4) and shape[3] in (3, 4)
     batch, channels, *sides = [shape[i] for i in (0, 3, 1, 2)] if last else (*shape, 0, 0)[:4]
     if len(shape) != 4 or batch > 1 or channels not in (3, 4) or kind.elem_type not in TYPES:
+        given = ', '.join(str(s.dim_value or s.dim_param or '?') for s in kind.shape.dim)
+        name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
         raise ModelError(
-            f'{path} reads {_described(image)}: expected float (1, C, H, W) or (1, H, W, C) with '
+            f'{path} reads {name} ({given}): expected float (1, C, H, W) or (1, H, W, C) with '
             'three channels (the fused image) or four (rgb and infrared)'
         )
     fixed = tuple(sides) if all(sides) else size_hw
@@ -202,10 +204,3 @@ def _forget_shapes(model: onnx.ModelProto) -> None:
 
 def _sides(value: onnx.ValueInfoProto) -> list[int]:
     return [side.dim_value for side in value.type.tensor_type.shape.dim]
-
-
-def _described(value: onnx.ValueInfoProto) -> str:
-    kind = value.type.tensor_type
-    sides = [str(side.dim_value or side.dim_param or '?') for side in kind.shape.dim]
-    name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-    return f'{name} ({", ".join(sides)})'

@@ -23,7 +23,6 @@ BACK = """
     moved = Sub(corners, border)
     boxes_xyxy = Div(moved, gain)
 """
-DETECTIONS = list(OUTPUTS)[1:]
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class Detector:
         :param fusion: the graph of another bundle, whose detector is left out.
         :raises ModelError: if the fusion graph is of an earlier version.
         """
-        reads_fused = self.file.channels == 3
-        model = self._behind(_fused_levels(fusion) if reads_fused else _both(fusion))
+        levels = _fused_levels(fusion) if self.file.channels == 3 else _both(fusion)
+        model = self._behind(levels)
         onnx.checker.check_model(model)
         return model
 
@@ -120,7 +119,7 @@ class Detector:
 def without_fusion(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the part of a joined graph that detects; smaller if the detector reads both."""
     inputs = [value.name for value in model.graph.input]
-    return onnx.utils.Extractor(model).extract_model(inputs, DETECTIONS)
+    return onnx.utils.Extractor(model).extract_model(inputs, list(OUTPUTS)[1:])
 
 
 def _fused_levels(fusion: onnx.ModelProto) -> onnx.ModelProto:

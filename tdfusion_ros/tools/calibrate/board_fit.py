@@ -175,9 +175,9 @@ def _fit(
         ]
         return _stereo(some, points_m, both, depth_m)
 
-    for stream, camera in zip(STREAMS, cameras, strict=True):
-        if not isinstance(camera, Camera):
-            _check_focal_length(_xy(views, stream), points_m, camera, lens)
+    for stream, size_or_camera in zip(STREAMS, cameras, strict=True):
+        if not isinstance(size_or_camera, Camera):
+            _check_focal_length(_xy(views, stream), points_m, size_or_camera, lens)
     calibration = solve(views)
     folds = np.arange(len(views)) % min(FOLDS, len(views))
     held_out_px, parts = np.zeros((len(views), len(points_m))), []
@@ -186,17 +186,18 @@ def _fit(
         for i in np.flatnonzero(folds == fold):
             predicted = predict_ir(parts[-1], points_m, views[i].rgb_xy)
             held_out_px[i] = np.linalg.norm(predicted - views[i].ir_xy, axis=1)
-    reprojected_px = [
-        [_reprojected_px(xy, points_m, camera) for xy in _xy(views, stream)]
-        for stream, camera in zip(STREAMS, (calibration.rgb, calibration.ir), strict=True)
-    ]
-    points = visible(calibration, calibration.rgb.size_hw, calibration.ir.size_hw)
-    covered = len(np.unique(parts_of(np.concatenate(_xy(views, 'rgb')), points)))
+    reprojected_px = np.zeros((len(views), 2))
+    for j, camera in enumerate((calibration.rgb, calibration.ir)):
+        for view, xy in enumerate(_xy(views, STREAMS[j])):
+            _, turn, shift_m = cv2.solvePnP(points_m, xy, camera.k, camera.d)
+            off = cv2.projectPoints(points_m, turn, shift_m, camera.k, camera.d)[0][:, 0] - xy
+            reprojected_px[view, j] = np.sqrt((off**2).sum(axis=1).mean())
     sizes = calibration.rgb.size_hw, calibration.ir.size_hw
+    points = visible(calibration, *sizes)
+    covered = len(np.unique(parts_of(np.concatenate(_xy(views, 'rgb')), points)))
     jackknife_px = standard_errors_px([rgb_to_ir(part, points, *sizes) for part in parts])
     expected_px = 2 * jackknife_px * np.sqrt(PARTS / covered)
-    errors = np.array(reprojected_px).T, held_out_px, expected_px
-    return BoardFit(views, calibration, lens, *errors, covered)
+    return BoardFit(views, calibration, lens, reprojected_px, held_out_px, expected_px, covered)
 
 
 def _xy(views: list[View], stream: str) -> list[np.ndarray]:
@@ -249,13 +250,6 @@ def world_points_m(xy: np.ndarray, points_m: np.ndarray, camera: Camera) -> np.n
     """Return (n, 3) where the board's points are in the frame of the camera that sees them [m]."""
     _, turn, shift = cv2.solvePnP(points_m, xy, camera.k, camera.d)
     return points_m.astype(np.float64) @ cv2.Rodrigues(turn)[0].T + shift.T
-
-
-def _reprojected_px(xy: np.ndarray, points_m: np.ndarray, camera: Camera) -> float:
-    """Return the root of the mean squared error of a view in one camera [px]."""
-    zero, world_m = np.zeros(3), world_points_m(xy, points_m, camera)
-    image = cv2.projectPoints(world_m, zero, zero, camera.k, camera.d)[0][:, 0]
-    return float(np.sqrt(((image - xy) ** 2).sum(axis=1).mean()))
 
 
 def predict_ir(calibration: Extrinsics, points_m: np.ndarray, rgb_xy: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Size
@@ -40,6 +39,8 @@ def board_figures(found: BoardFit, board: Board) -> list[str]:
     where = '' if found.parts >= GOOD_PARTS else '; hold it in the others, too'
     at_m, baseline_m = distances_m(found, board), np.linalg.norm(calibration.translation_m)
     rows = zip(found.views, found.reprojected_px, np.median(held_out_px, axis=1), strict=True)
+    rms_px = np.sqrt(np.mean(found.reprojected_px**2, axis=0))
+    cameras = zip(('rgb', 'ir'), (calibration.rgb, calibration.ir), rms_px, strict=True)
     return [
         f'expected error at {calibration.assumed_depth_m:g} m: {np.median(found.expected_px):.2f} '
         f'ir px (two standard errors, median over the image), at worst '
@@ -47,7 +48,11 @@ def board_figures(found: BoardFit, board: Board) -> list[str]:
         f'in {found.parts} of 16 parts of what both cameras see{where}',
         f'held out: each board is predicted from rgb by a fit to other boards: median '
         f'{np.median(held_out_px):.2f} ir px, p95 {np.percentile(held_out_px, 95):.2f} px',
-        *(_camera_line(name, getattr(calibration, name), found) for name in ('rgb', 'ir')),
+        *(
+            f'{name}: focal length {camera.k[0, 0]:.1f} px, center {camera.k[0, 2]:.1f}, '
+            f'{camera.k[1, 2]:.1f} ({found.lens}); reprojection error {rms:.2f} px'
+            for name, camera, rms in cameras
+        ),
         f'ir is {baseline_m:.3f} m from rgb; the boards were at {min(at_m):.2f} to '
         f'{max(at_m):.2f} m',
         *(f'left out, contradicts the others: {name}' for name in found.left_out),
@@ -75,14 +80,6 @@ def flat_figures(found: Fit, views: Sequence[View], rgb_hw: Size) -> list[str]:
     ]
 
 
-def _camera_line(name: str, camera: Camera, found: BoardFit) -> str:
-    rms_px = np.sqrt(np.mean(found.reprojected_px[:, ('rgb', 'ir').index(name)] ** 2))
-    return (
-        f'{name}: focal length {camera.k[0, 0]:.1f} px, center {camera.k[0, 2]:.1f}, '
-        f'{camera.k[1, 2]:.1f} ({found.lens}); reprojection error {rms_px:.2f} px'
-    )
-
-
 def board_png(
     pairs: ImagePairs,
     board: Board,
@@ -101,21 +98,19 @@ def _row(
     rgb, ir = pairs.gray[view.pair]
     at = _around(view.rgb_xy, pairs.rgb_hw)
     in_ir = rgb_to_ir(aligned, at, pairs.rgb_hw, pairs.ir_hw)
-    red, cyan = (
-        _stretched(cv2.remap(image, xy[..., 0], xy[..., 1], cv2.INTER_LINEAR))
-        for image, xy in ((ir, in_ir.astype(np.float32)), (rgb, at.astype(np.float32)))
-    )
+    aligned_here = []
+    for image, xy in ((ir, in_ir.astype(np.float32)), (rgb, at.astype(np.float32))):
+        seen = cv2.remap(image, xy[..., 0], xy[..., 1], cv2.INTER_LINEAR)
+        low, high = np.percentile(seen, (2, 98))
+        stretched = (seen - low) / max(high - low, 1e-6) * 255
+        aligned_here.append(stretched.clip(0, 255).astype(np.uint8))
+    red, cyan = aligned_here
     tiles = (
         _tile(rgb, f'rgb {view.name}', board, view.rgb_xy),
         _tile(cv2.convertScaleAbs(ir, alpha=255), 'ir', board, view.ir_xy),
         _tile(np.dstack([red, cyan, cyan]), 'red: ir, cyan: rgb, aligned here', board, None),
     )
     return np.hstack(tiles)
-
-
-def _stretched(image: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(image, (2, 98))
-    return ((image - low) / max(high - low, 1e-6) * 255).clip(0, 255).astype(np.uint8)
 
 
 def _around(xy: np.ndarray, size_hw: Size) -> np.ndarray:

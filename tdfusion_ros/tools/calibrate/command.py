@@ -16,6 +16,7 @@ from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import parse_calibration
+from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.registration import check_view
@@ -180,12 +181,13 @@ def _from_board(
     depth_m = _depth_m(options)
     with ExitStack() as stack:
         bag = _open_bag(options, stack) if options.cameras else None
-        given = [
-            geometry.camera_at(_camera(options, stream, bag, pairs), size_hw)
-            if options.cameras or getattr(options, f'{stream}_info')
-            else size_hw
-            for stream, size_hw in (('rgb', pairs.rgb_hw), ('ir', pairs.ir_hw))
-        ]
+        given: list[Camera | Size] = []
+        for stream, size_hw in (('rgb', pairs.rgb_hw), ('ir', pairs.ir_hw)):
+            given.append(size_hw)
+            if options.cameras or getattr(options, f'{stream}_info'):
+                camera = _camera(options, stream, bag, pairs)
+                k = geometry.resizing(camera.size_hw, size_hw) @ camera.k
+                given[-1] = Camera(size_hw, k, camera.d)
     fit = board_fit.fit_board(views, board, given, depth_m)
     aligned = board_report.aligned_at_boards(fit, board)
     image = board_report.board_png(pairs, board, fit.views, aligned)

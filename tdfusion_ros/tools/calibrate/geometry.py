@@ -5,7 +5,6 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.registration import inside
@@ -34,11 +33,6 @@ def resizing(from_hw: Size, to_hw: Size) -> np.ndarray:
     """Return the (3, 3) matrix of ``cv2.resize`` between two sizes."""
     kx, ky = to_hw[1] / from_hw[1], to_hw[0] / from_hw[0]
     return np.array([[kx, 0, (kx - 1) / 2], [0, ky, (ky - 1) / 2], [0, 0, 1]])
-
-
-def camera_at(camera: Camera, size_hw: Size) -> Camera:
-    """Return a camera scaled to images of another size."""
-    return Camera(size_hw, resizing(camera.size_hw, size_hw) @ camera.k, camera.d)
 
 
 def resized(image: np.ndarray, to_hw: Size) -> np.ndarray:
