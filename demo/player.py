@@ -6,30 +6,23 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo
-from sensor_msgs.msg import CompressedImage
-from sensor_msgs.msg import Image
-from vision_msgs.msg import Detection2DArray
-from vision_msgs.msg import LabelInfo
 
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
+from tdfusion_ros.formats.bag_topics import INFO_TYPE
 from tdfusion_ros.formats.bags import BagReader
+from tdfusion_ros.formats.messages import ros_types
 from tdfusion_ros.node import qos
 
-INPUTS = {
-    'sensor_msgs/msg/Image': Image,
-    'sensor_msgs/msg/CompressedImage': CompressedImage,
-    'sensor_msgs/msg/CameraInfo': CameraInfo,
-}
+STATUS_TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
 OUTPUTS = {
-    '/fused/image_raw': ('sensor_msgs/msg/Image', Image),
-    '/fused/camera_info': ('sensor_msgs/msg/CameraInfo', CameraInfo),
-    '/detections': ('vision_msgs/msg/Detection2DArray', Detection2DArray),
-    '/label_info': ('vision_msgs/msg/LabelInfo', LabelInfo),
-    '/diagnostics': ('diagnostic_msgs/msg/DiagnosticArray', DiagnosticArray),
+    '/fused/image_raw': IMAGE_TYPES[0],
+    '/fused/camera_info': INFO_TYPE,
+    '/detections': 'vision_msgs/msg/Detection2DArray',
+    '/label_info': 'vision_msgs/msg/LabelInfo',
+    '/diagnostics': STATUS_TYPE,
 }
 LATCHED = ('/label_info',)
 START_S, SETTLE_S = 30.0, 1.5
@@ -63,16 +56,17 @@ class Player:
         self._node = rclpy.create_node('demo_player')
         self.status: dict[str, str] = {}  # values of the latest diagnostics
         self._is_alive = is_alive
+        types = ros_types()
         self._publishers = {
-            topic: self._node.create_publisher(INPUTS[kind], topic, 10)
+            topic: self._node.create_publisher(types.get(kind), topic, 10)
             for topic, kind in topics.items()
-            if kind in INPUTS
+            if kind in (*IMAGE_TYPES, INFO_TYPE)
         }
-        for topic, (_, cls) in OUTPUTS.items():
+        for topic, kind in OUTPUTS.items():
             profile = qos.latched() if topic in LATCHED else QoSProfile(depth=10)
             take = partial(on_result, topic)
-            self._node.create_subscription(cls, topic, take, profile, raw=True)
-        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._show, 10)
+            self._node.create_subscription(types.get(kind), topic, take, profile, raw=True)
+        self._node.create_subscription(types.get(STATUS_TYPE), '/diagnostics', self._show, 10)
         self._begun: float | None = None
 
     def __enter__(self) -> 'Player':

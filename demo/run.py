@@ -75,8 +75,7 @@ def play(bag: Path, result: Path, node: subprocess.Popen) -> dict[str, str]:
     with BagReader(bag) as reader, BagWriter(result) as writer:
 
         def record(topic: str, data: bytes) -> None:
-            kind, _ = OUTPUTS[topic]
-            writer.write(topic, kind, time_ns(), data, latched=topic in LATCHED)
+            writer.write(topic, OUTPUTS[topic], time_ns(), data, latched=topic in LATCHED)
 
         with Player(reader.topics(), record, lambda: node.poll() is None) as player:
             player.wait_for_node()
