@@ -36,11 +36,7 @@ def read_both(results: BagReader, inputs: BagReader) -> tuple[Recording, Recordi
 
 
 def make_report(result: Recording, source: Recording, status: Mapping[str, str]) -> dict[str, Any]:
-    """
-    Compare the recorded results with the bag that was played.
-
-    :param status: the node's last diagnostics.
-    """
+    """Compare the results with what was played; ``status``: the node's last diagnostics."""
     rgb, ir, fused = source.times('rgb'), source.times('ir'), result.times('fused')
     images = classify_rgb_images(rgb, ir, fused, SyncConfig(), ())
     rgb_ns, ir_ns = np.array(rgb.stamps_ns, np.int64), np.array(ir.stamps_ns, np.int64)

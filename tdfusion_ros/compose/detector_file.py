@@ -50,12 +50,7 @@ class DetectorFile:
         return TYPES[self.image.type.tensor_type.elem_type]
 
     def run(self, levels: np.ndarray) -> list[np.ndarray]:
-        """
-        Run on an image in the order and range that the detector reads.
-
-        :param levels: (H, W, C) float32.
-        :raises ModelError: if ONNX Runtime cannot run it.
-        """
+        """Run on (H, W, C) float32 in the order and range that it reads; or a ModelError."""
         planes = levels if self.channels_last else levels.transpose(2, 0, 1)
         dtype = np.float16 if self.float_type == 'float16' else np.float32
         pixels = np.ascontiguousarray(planes[None], dtype)
@@ -100,11 +95,7 @@ class DetectorFile:
         return replace(self, model=converted.model)
 
     def at_opset(self, version: int) -> 'DetectorFile':
-        """
-        Return the detector in another version of ONNX's operators.
-
-        :raises ModelError: if it cannot be converted, or then computes something else.
-        """
+        """Return the same detector in another version of ONNX's operators; or a ModelError."""
         found = [entry.version for entry in self.model.opset_import if not entry.domain]
         if found == [version]:
             return self
@@ -127,12 +118,7 @@ class DetectorFile:
 
 
 def read_detector(path: Path, size_hw: tuple[int, int] | None = None) -> DetectorFile:
-    """
-    Read an ONNX file and fix the size of its input.
-
-    :param size_hw: where the file leaves the size open; required there.
-    :raises ModelError: if it is not an ONNX model with one image as input.
-    """
+    """Read an ONNX file of one image; ``size_hw``: where it leaves that open; or a ModelError."""
     try:
         model = onnx.load(str(path))
         OnnxModel(model).topological_sort()  # half precision of Ultralytics is in no order

@@ -27,11 +27,7 @@ BACK = """
 
 @dataclass(frozen=True)
 class Detector:
-    """
-    A detector file that was understood.
-
-    :param batched: whether its outputs have a batch of one.
-    """
+    """A detector file that was understood; ``batched``: its outputs have a batch of one."""
 
     file: DetectorFile
     head: Head
@@ -44,12 +40,7 @@ class Detector:
         return f'{width}x{height}, {self.layout}'
 
     def joined(self, fusion: onnx.ModelProto) -> onnx.ModelProto:
-        """
-        Return the graph of a bundle.
-
-        :param fusion: the graph of another bundle, whose detector is left out.
-        :raises ModelError: if the fusion graph is of an earlier version.
-        """
+        """Return the graph of a bundle, without the detector of ``fusion``; or a ModelError."""
         levels = _fused_levels(fusion) if self.file.channels == 3 else _both(fusion)
         model = self._behind(levels)
         onnx.checker.check_model(model)

@@ -29,11 +29,7 @@ MAX_BEND = 0.15  # of the spacing: how far a lens may bend the grid; more is no 
 
 @dataclass(frozen=True)
 class Board:
-    """
-    A flat grid of points: centers of discs, or inner corners of a checkerboard.
-
-    :param spacing_m: between two neighbors [m].
-    """
+    """A flat grid of points, ``spacing_m`` apart: centers of discs, or corners of squares."""
 
     kind: str
     rows: int

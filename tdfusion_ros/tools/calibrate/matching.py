@@ -86,11 +86,8 @@ def search(pairs: Sequence[GrayPair]) -> list[np.ndarray]:
 
 
 def _dft_size(first_hw: Size, second_hw: Size) -> Size:
-    """
-    Return a transform size at which only shifts with too little overlap wrap around.
-
-    The part 0.3 is below MIN_OVERLAP, because less of a turned image is visible.
-    """
+    """Return a transform size at which only shifts with too little overlap wrap around."""
+    # 0.3 is below MIN_OVERLAP, because less of a turned image is visible.
     height, width = (
         cv2.getOptimalDFTSize(int(a + b - 0.3 * min(a, b)))
         for a, b in zip(first_hw, second_hw, strict=True)

@@ -42,11 +42,7 @@ class Fit:
 def least_squares(
     model: str, rgb_xy: np.ndarray, ir_xy: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray | None:
-    """
-    Return the (3, 3) transform with the least squared error; None if it is undetermined.
-
-    :param weights: (n,) of the squared errors; ignored for a homography.
-    """
+    """Return the (3, 3) transform of the least (weighted) squared error; None: undetermined."""
     if len(rgb_xy) < MIN_POINTS[model]:
         return None
     spread = np.linalg.svd(rgb_xy - rgb_xy.mean(axis=0), compute_uv=False)
