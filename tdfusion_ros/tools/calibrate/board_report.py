@@ -19,7 +19,6 @@ from tdfusion_ros.tools.calibrate.board_fit import world_points_m
 from tdfusion_ros.tools.calibrate.board_views import Board
 from tdfusion_ros.tools.calibrate.board_views import View
 from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
-from tdfusion_ros.tools.calibrate.output import distance_table
 from tdfusion_ros.tools.calibrate.output import transform_line
 from tdfusion_ros.tools.calibrate.plausibility import GOOD_PARTS
 from tdfusion_ros.tools.calibrate.transform_fit import Fit
@@ -61,7 +60,6 @@ def board_figures(found: BoardFit, board: Board) -> list[str]:
             f'{held_out:.2f} ir px'
             for view, (rgb, ir), held_out in rows
         ),
-        *distance_table(geometry.errors_by_distance_px(calibration)),
     ]
 
 

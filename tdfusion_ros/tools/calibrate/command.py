@@ -107,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
             'give a bag, two folders or videos, --points, or --rgb-info and --ir-info'
         )
     check_view(calibration)
+    figures += _distance_figures(options, calibration)
     print('\n'.join(figures))
     check = 'Check it live on the topic ir_registered/edges.'
     remarks = ['Written by tdfusion calibrate.', *figures, check]
@@ -145,7 +146,7 @@ def _from_pairs(options: argparse.Namespace, pairs: ImagePairs) -> tuple[Homogra
     found = calibrate(pairs.gray, start, _models(options))
     plausibility.check_estimate(found, *sizes)
     figures = output.estimate_figures(found, len(pairs.gray), *sizes)
-    return Homography(found.matrix, *sizes), [*figures, *_distance_figures(options)]
+    return Homography(found.matrix, *sizes), figures
 
 
 def _from_board(
@@ -172,10 +173,7 @@ def _from_board(
         found = board_fit.fit_flat(views, options.model)
         matrix = Homography(found.matrix, pairs.rgb_hw, pairs.ir_hw)
         plausibility.check_transform(found.matrix, pairs.rgb_hw, pairs.ir_hw)
-        figures = [
-            *board_report.flat_figures(found, views, pairs.rgb_hw),
-            *_distance_figures(options),
-        ]
+        figures = board_report.flat_figures(found, views, pairs.rgb_hw)
         image = board_report.board_png(pairs, board, views, [matrix] * len(views))
         return matrix, figures, image
     depth_m = _depth_m(options)
@@ -213,11 +211,15 @@ def _from_points(
     fit = picked_points.fit_points(points, _models(options))
     if points.rgb_size_hw and points.ir_size_hw:
         plausibility.check_transform(fit.matrix, points.rgb_size_hw, points.ir_size_hw)
-    figures = [*output.point_figures(fit, points.rgb_size_hw), *_distance_figures(options)]
+    figures = output.point_figures(fit, points.rgb_size_hw)
     return Homography(fit.matrix, points.rgb_size_hw, points.ir_size_hw), figures
 
 
-def _distance_figures(options: argparse.Namespace) -> list[str]:
+def _distance_figures(
+    options: argparse.Namespace, calibration: Homography | Extrinsics
+) -> list[str]:
+    if isinstance(calibration, Extrinsics):
+        return output.distance_table(geometry.errors_by_distance_px(calibration))
     flags = ('--focal-px', '--baseline-m', '--depth-m')
     values = (options.focal_px, options.baseline_m, options.depth_m)
     if missing := [flag for flag, value in zip(flags, values, strict=True) if value is None]:
@@ -245,11 +247,9 @@ def _from_cameras(
             )
     calibration = Extrinsics(rgb, ir, pose[:3, :3], pose[:3, 3], depth_m)
     parse_calibration(output.to_mapping(calibration))  # refuse what the node would refuse
-    return calibration, [
-        f'from camera_info: the images line up at {depth_m:g} m; ir is '
-        f'{np.linalg.norm(pose[:3, 3]):.3f} m from rgb',
-        *output.distance_table(geometry.errors_by_distance_px(calibration)),
-    ]
+    baseline_m = np.linalg.norm(pose[:3, 3])
+    found = f'the images line up at {depth_m:g} m; ir is {baseline_m:.3f} m from rgb'
+    return calibration, [f'from camera_info: {found}']
 
 
 def _camera(
