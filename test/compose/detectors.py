@@ -1,7 +1,6 @@
 """Small ONNX detectors of each kind, made on the spot, and what they mean, in numpy."""
 
 from dataclasses import dataclass
-from dataclasses import field
 
 import cv2
 import numpy as np
@@ -47,12 +46,24 @@ BEST = """
 """
 
 
+LAYOUTS = {
+    'yolox': {'std': 1.0, 'order': 'bgr', 'fit': 'corner'},
+    **{name: {'std': 255.0, 'fit': 'center'} for name in ('yolov5', 'yolov8', 'nms')},
+    'queries': {'std': 255.0, 'fit': 'stretch'},
+    'nanodet': {
+        'order': 'bgr',
+        'fit': 'stretch',
+        'mean': np.float32([103.53, 116.28, 123.675]),
+        'std': np.float32([57.375, 57.12, 58.395]),
+    },
+}
+
+
 @dataclass(frozen=True)
 class Kind:
     """
     A detector of a kind.
 
-    :param columns: outputs of each cell.
     :param outputs: declarations in ONNX's text format.
     :param decode: from its outputs to corners in its pixels (A, 4) and scores (A, 3).
     """
@@ -61,9 +72,16 @@ class Kind:
     nodes: str
     decode: object
     outputs: str = 'float[a, b, c] out'
-    columns: int = 4 + COUNT
     inputs: str = ''
-    layout: dict = field(default_factory=dict)
+
+    @property
+    def columns(self):
+        """Outputs of each cell: box, objectness of some, classes."""
+        return 4 + (self.name in ('yolox', 'yolov5')) + COUNT
+
+    @property
+    def layout(self):
+        return LAYOUTS[self.name]
 
 
 def corners(centered):
@@ -91,6 +109,10 @@ def decode_nanodet(*outputs, hw=HW):
     return np.concatenate(boxes), np.concatenate([scores[0] for scores in outputs[:3]])
 
 
+def decode_with_objectness(out):
+    return corners(out[0]), out[0][:, 4:5] * out[0][:, 5:]
+
+
 def one_hot(labels, scores):
     return np.eye(COUNT, dtype=np.float32)[labels.astype(int)] * scores[:, None]
 
@@ -99,51 +121,39 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-RGB, BGR = {'std': 255.0}, {'std': 1.0, 'order': 'bgr'}
-CENTER = RGB | {'fit': 'center'}
-STRETCH = RGB | {'fit': 'stretch'}
 KINDS = {
     'yolox': Kind(
         'yolox',
         'offset, rest = Split<axis = 2>(table, split4)\nlikely = Sigmoid(rest)\n'
         'small = Tanh(offset)\nout = Concat<axis = 2>(small, likely)\n',
         decode_yolox,
-        columns=5 + COUNT,
-        layout=BGR | {'fit': 'corner'},
     ),
     'yolox, decoded': Kind(
         'yolox',
         DECODED + 'out = Concat<axis = 2>(boxes, likely)\n',
-        lambda out: (corners(out[0]), out[0][:, 4:5] * out[0][:, 5:]),
-        columns=5 + COUNT,
-        layout=BGR | {'fit': 'corner'},
+        decode_with_objectness,
     ),
     'yolov5': Kind(
         'yolov5',
         DECODED + 'rows = Concat<axis = 2>(boxes, likely)\nout = Concat<axis = 1>(rows, rows)\n',
-        lambda out: (corners(out[0]), out[0][:, 4:5] * out[0][:, 5:]),
-        columns=5 + COUNT,
-        layout=CENTER,
+        decode_with_objectness,
     ),
     'yolov8': Kind(
         'yolov8',
         DECODED + 'rows = Concat<axis = 2>(boxes, likely)\n'
         'out = Transpose<perm = [0, 2, 1]>(rows)\n',
         lambda out: (corners(out[0].T), out[0].T[:, 4:]),
-        layout=CENTER,
     ),
     'yolov8, not transposed': Kind(
         'yolov8',
         DECODED + 'out = Concat<axis = 2>(boxes, likely)\n',
         lambda out: (corners(out[0]), out[0][:, 4:]),
-        layout=CENTER,
     ),
     'corners and scores in two outputs': Kind(
         'yolov8',
         DECODED + BEST + 'boxes_out = Unsqueeze(corners, zero)\nscores_out = Identity(likely)\n',
         lambda boxes, scores: (boxes[0], scores[0]),
         'float[a, b, c] boxes_out, float[a, b, d] scores_out',
-        layout=CENTER,
     ),
     'RT-DETR of Ultralytics': Kind(
         'queries',
@@ -154,20 +164,17 @@ KINDS = {
             corners(out[0][:, :4] * BOTH_SIDES),
             one_hot(out[0][:, 5], out[0][:, 4]),
         ),
-        layout=STRETCH,
     ),
     'RT-DETR, one output': Kind(
         'queries',
         DECODED + 'out = Concat<axis = 2>(unit, likely)\n',
         lambda out: (corners(out[0][:, :4] * BOTH_SIDES), out[0][:, 4:]),
-        layout=STRETCH,
     ),
     'RT-DETR, logits': Kind(
         'queries',
         DECODED + 'boxes_out = Identity(unit)\nlogits = Identity(rest)\n',
         lambda logits, boxes: (corners(boxes[0] * BOTH_SIDES), sigmoid(logits[0])),
         'float[a, b, c] logits, float[a, b, d] boxes_out',
-        layout=STRETCH,
     ),
     'D-FINE, labels': Kind(
         'queries',
@@ -178,7 +185,6 @@ KINDS = {
         lambda labels, boxes, scores: (boxes[0], one_hot(labels[0], scores[0])),
         'int64[a, b] labels, float[a, b, c] boxes_out, float[a, b] best_out',
         inputs=', int64[N, 2] orig_target_sizes',
-        layout=STRETCH,
     ),
     'YOLOv10': Kind(
         'nms',
@@ -186,7 +192,6 @@ KINDS = {
         'value, index = TopK<axis = 0>(best, top)\nsome = Gather<axis = 0>(whole, index)\n'
         'out = Unsqueeze(some, zero)\n',
         lambda out: (out[0][:, :4], one_hot(out[0][:, 5], out[0][:, 4])),
-        layout=CENTER,
     ),
     'YOLOv7, suppression inside': Kind(
         'nms',
@@ -200,23 +205,12 @@ KINDS = {
         'out = Concat<axis = 1>(float_image, some, float_kind, column)\n',
         lambda out: (out[:, 1:5], one_hot(out[:, 5], out[:, 6])),
         'float[a, b] out',
-        layout=CENTER,
     ),
 }
 
 RELEASED = {
     'yolox_nano': KINDS['yolox'],
-    'nanodet_m': Kind(
-        'nanodet',
-        '',
-        decode_nanodet,
-        layout={
-            'order': 'bgr',
-            'fit': 'stretch',
-            'mean': np.float32([103.53, 116.28, 123.675]),
-            'std': np.float32([57.375, 57.12, 58.395]),
-        },
-    ),
+    'nanodet_m': Kind('nanodet', '', decode_nanodet),
 }
 
 
