@@ -47,10 +47,7 @@ SHIFT_PX, TURN_DEG, ZOOM = (16.0, 12.0), 3.0, 1.05
 PICKED = Path(__file__).parent / 'picked_points'
 BOARDS = {  # and the pairs in which points were picked by hand
     'discs': (Board('discs', 4, 6, 0.1), ('02000222', '09000074')),
-    'checkerboard': (
-        Board('checkerboard', 6, 4, 0.035),
-        ('20251006_103617', '20251006_103902'),
-    ),
+    'checkerboard': (Board('checkerboard', 6, 4, 0.035), ('20251006_103617', '20251006_103902')),
 }
 LINE = '{:<24}{:>8}{:>20}{:>14}   {}'
 

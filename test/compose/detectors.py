@@ -129,9 +129,7 @@ KINDS = {
         decode_yolox,
     ),
     'yolox, decoded': Kind(
-        'yolox',
-        DECODED + 'out = Concat<axis = 2>(boxes, likely)\n',
-        decode_with_objectness,
+        'yolox', DECODED + 'out = Concat<axis = 2>(boxes, likely)\n', decode_with_objectness
     ),
     'yolov5': Kind(
         'yolov5',
@@ -160,10 +158,7 @@ KINDS = {
         DECODED + BEST + 'center_out = Squeeze(unit, zero)\n'
         'whole = Concat<axis = 1>(center_out, column_best, column_label)\n'
         'out = Unsqueeze(whole, zero)\n',
-        lambda out: (
-            corners(out[0][:, :4] * BOTH_SIDES),
-            one_hot(out[0][:, 5], out[0][:, 4]),
-        ),
+        lambda out: (corners(out[0][:, :4] * BOTH_SIDES), one_hot(out[0][:, 5], out[0][:, 4])),
     ),
     'RT-DETR, one output': Kind(
         'queries',
@@ -208,10 +203,7 @@ KINDS = {
     ),
 }
 
-RELEASED = {
-    'yolox_nano': KINDS['yolox'],
-    'nanodet_m': Kind('nanodet', '', decode_nanodet),
-}
+RELEASED = {'yolox_nano': KINDS['yolox'], 'nanodet_m': Kind('nanodet', '', decode_nanodet)}
 
 
 def resized(image, size_hw):

@@ -96,10 +96,7 @@ WRONG = [
     ('calibrate demo --spacing-m 0.1 -o new', 'add --board KIND SIZE'),
     ('calibrate --board discs 4x6 --spacing-m 0.1 -o new', '--board needs pairs'),
     ('calibrate demo --pairs 0 -o new', '--pairs must be at least 1'),
-    (
-        'calibrate --rgb-info info.yaml --depth-m 5 -o new',
-        'the camera_info of ir is missing',
-    ),
+    ('calibrate --rgb-info info.yaml --depth-m 5 -o new', 'the camera_info of ir is missing'),
     (
         'calibrate --points points.csv --focal-px -1 --baseline-m 1 --depth-m 1 -o new',
         'must be above 0',

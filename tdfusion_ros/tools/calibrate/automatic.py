@@ -55,9 +55,7 @@ class Estimate:
 
 
 def calibrate(
-    pairs: Sequence[GrayPair],
-    start: np.ndarray | None = None,
-    models: Sequence[str] = MODELS,
+    pairs: Sequence[GrayPair], start: np.ndarray | None = None, models: Sequence[str] = MODELS
 ) -> Estimate:
     """
     Estimate which ir pixel belongs to each rgb pixel.

@@ -180,10 +180,7 @@ def test_another_size_of_the_board_is_named_after_the_first_pairs(kind, given):
 
 @pytest.mark.parametrize(
     ('kind', 'size', 'options', 'limit_px'),
-    [
-        ('discs', '4x6', (), 2.5),
-        ('checkerboard', '6x4', ('-p', 'ir.color=luma'), 1.0),
-    ],
+    [('discs', '4x6', (), 2.5), ('checkerboard', '6x4', ('-p', 'ir.color=luma'), 1.0)],
 )
 @pytest.mark.skipif(not BOARDS.is_dir(), reason='the board pictures are not here')
 def test_real_boards_are_calibrated(kind, size, options, limit_px, tmp_path, capsys):
