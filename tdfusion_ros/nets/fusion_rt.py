@@ -42,14 +42,10 @@ def moments(sources: Tensor, seen: Tensor | None = None) -> Tensor:
         nothing is seen.
     """
     first, second = sources.split(1, 1)
-    return _mean(torch.cat((sources, sources.square(), first * second), 1), seen)
-
-
-def _mean(x: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the weighted mean of (B, C, H, W) over all pixels, (B, C)."""
-    if weight is None:
-        return x.mean((2, 3))
-    return (x * weight).mean((2, 3)) / weight.mean((2, 3)).clamp(min=NOTHING)
+    products = torch.cat((sources, sources.square(), first * second), 1)
+    if seen is None:
+        return products.mean((2, 3))
+    return (products * seen).mean((2, 3)) / seen.mean((2, 3)).clamp(min=NOTHING)
 
 
 def bilinear_kernels(scale: int) -> Tensor:

@@ -86,7 +86,8 @@ def find_views(
         grids = [find_grid(image, board) for image in images]
         seen = [count + (grid is not None) for count, grid in zip(seen, grids, strict=True)]
         if grids[0] is not None and grids[1] is not None:
-            ir_grid = _turned_like(grids[0], grids[1])
+            # Half a turn of a board looks the same.
+            ir_grid = _turned(grids[1], (grids[0][:, -1] - grids[0][:, 0]).mean(axis=0))
             name = pairs.names[number]
             views.append(View(number, name, grids[0].reshape(-1, 2), ir_grid.reshape(-1, 2)))
         if number < FIRST_PAIRS:
@@ -214,12 +215,8 @@ def _upright(grid: np.ndarray) -> np.ndarray:
     return _turned(grid, np.array([1.0, 0.0]))
 
 
-def _turned_like(rgb: np.ndarray, ir: np.ndarray) -> np.ndarray:
-    """Return the grid of ir, turned as that of rgb: half a turn of a board looks the same."""
-    return _turned(ir, (rgb[:, -1] - rgb[:, 0]).mean(axis=0))
-
-
 def _turned(grid: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """Return the same grid, turned so that its columns lead as far as possible in a direction."""
     quarters = (0, 1, 2, 3) if grid.shape[0] == grid.shape[1] else (0, 2)
     turned = [np.rot90(grid, quarter) for quarter in quarters]
     across = [(g[:, -1] - g[:, 0]).mean(axis=0) for g in turned]
