@@ -76,7 +76,7 @@ class Choices:
 
 
 def open_detector(path: Path, choices: Choices, opset: int) -> tuple[Detector, tuple[str, ...]]:
-    """Read a detector and convert it; return it and its class names; or a ModelError."""
+    """Read a detector and convert it; return it and its class names, or raise ModelError."""
     file = read_detector(path, choices.size_hw)
     task = file.metadata.get('task', 'detect')
     if task != 'detect':
@@ -92,7 +92,7 @@ def open_detector(path: Path, choices: Choices, opset: int) -> tuple[Detector, t
 
 
 def understand(file: DetectorFile, names: Sequence[str], choices: Choices) -> Detector:
-    """Return how to read a detector, from its run on a gray image; or a ModelError."""
+    """Return how to read a detector, from its run on a gray image, or raise ModelError."""
     gray = np.full((*file.size_hw, file.channels), GRAY / 255, np.float32)
     outputs = file.run(gray)
     batched = max(value.ndim for value in outputs) >= 3
@@ -114,7 +114,7 @@ def understand(file: DetectorFile, names: Sequence[str], choices: Choices) -> De
 def compose(
     fusion_folder: Path, detector_path: Path, output: Path, choices: Choices | None = None
 ) -> str:
-    """Write the bundle ``output``, run it once and say how it was understood; or a FusionError."""
+    """Write the bundle ``output``, run it, and say how it was read, or raise FusionError."""
     fusion = read_bundle(fusion_folder)
     if not fusion.contract.reads_coverage:
         raise ModelError(

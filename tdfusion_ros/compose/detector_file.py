@@ -50,7 +50,7 @@ class DetectorFile:
         return TYPES[self.image.type.tensor_type.elem_type]
 
     def run(self, levels: np.ndarray) -> list[np.ndarray]:
-        """Run on (H, W, C) float32 in the order and range that it reads; or a ModelError."""
+        """Run on (H, W, C) float32 in the order and range that it reads, or raise ModelError."""
         planes = levels if self.channels_last else levels.transpose(2, 0, 1)
         dtype = np.float16 if self.float_type == 'float16' else np.float32
         pixels = np.ascontiguousarray(planes[None], dtype)
@@ -95,7 +95,7 @@ class DetectorFile:
         return replace(self, model=converted.model)
 
     def at_opset(self, version: int) -> 'DetectorFile':
-        """Return the same detector in another version of ONNX's operators; or a ModelError."""
+        """Return the same detector in another version of ONNX's operators, or raise ModelError."""
         found = [entry.version for entry in self.model.opset_import if not entry.domain]
         if found == [version]:
             return self
@@ -118,7 +118,7 @@ class DetectorFile:
 
 
 def read_detector(path: Path, size_hw: tuple[int, int] | None = None) -> DetectorFile:
-    """Read an ONNX file of one image; ``size_hw``: where it leaves that open; or a ModelError."""
+    """Read an ONNX file, at ``size_hw`` where it leaves that open, or raise ModelError."""
     try:
         model = onnx.load(str(path))
         OnnxModel(model).topological_sort()  # half precision of Ultralytics is in no order

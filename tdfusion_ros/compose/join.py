@@ -40,7 +40,7 @@ class Detector:
         return f'{width}x{height}, {self.layout}'
 
     def joined(self, fusion: onnx.ModelProto) -> onnx.ModelProto:
-        """Return the graph of a bundle, without the detector of ``fusion``; or a ModelError."""
+        """Return the graph of a bundle, without the detector of fusion, or raise ModelError."""
         levels = _fused_levels(fusion) if self.file.channels == 3 else _both(fusion)
         model = self._behind(levels)
         onnx.checker.check_model(model)

@@ -110,7 +110,7 @@ def fit_board(
 
 
 def fit_flat(views: list[View], model: str) -> Fit:
-    """Fit a transform to boards that are as far away as the scene; or a CalibrationError."""
+    """Fit a transform to boards that are as far away as the scene, or raise CalibrationError."""
     if len(views) < MIN_VIEWS_FLAT:
         raise CalibrationError(
             f'both cameras see the board in {len(views)} pairs, expected at least '

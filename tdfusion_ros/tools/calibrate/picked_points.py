@@ -65,7 +65,7 @@ def read_points(path: Path) -> Points:
 
 
 def fit_points(points: Points, models: Sequence[str] = MODELS) -> Fit:
-    """Fit the simplest model that no richer one clearly beats; or a CalibrationError."""
+    """Fit the simplest model that no richer one clearly beats, or raise CalibrationError."""
     count = len(points.rgb_xy)
     if count < MIN_POINTS:
         least = f'expected at least {MIN_POINTS}, better 10 or more, spread over the image'
@@ -99,7 +99,7 @@ def fit_points(points: Points, models: Sequence[str] = MODELS) -> Fit:
 
 
 def rough_start(points: Points) -> np.ndarray:
-    """Return the similarity, (3, 3), that fits rough points; or a CalibrationError."""
+    """Return the similarity, (3, 3), that fits rough points, or raise CalibrationError."""
     matrix = least_squares('similarity', points.rgb_xy, points.ir_xy)
     if matrix is None:
         count = len(points.rgb_xy)

@@ -95,7 +95,7 @@ def _thumbnail(bag: Recording, role: str, stamp: int, detections: Any = None) ->
 
 
 def picture(bag: Recording, role: str, message: Any) -> np.ndarray:
-    """Return an image of a role in 8 bits, (H, W) or (H, W, 3) with masks; or a FusionError."""
+    """Return an image of a role in 8 bits, (H, W[, 3]), with masks, or raise FusionError."""
     pixels = to_frame(message).pixels
     if role in ('ir', 'registered') and pixels.ndim == 2:
         return cv2.convertScaleAbs(ThermalScaler(IrConfig()).scale(pixels), alpha=255)
