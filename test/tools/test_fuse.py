@@ -73,16 +73,6 @@ def test_folders_give_the_same_folder_each_time_and_auto_reports_its_choice(
     assert {path.name for path in (tmp_path / 'one').iterdir()} == names
 
 
-def test_bag_can_become_a_folder(write_bag, demo_records, tmp_path, capsys):
-    bag = write_bag(tmp_path / 'bag', demo_records)
-    assert fuse(bag, '-o', tmp_path / 'out', '--to', 'folder') == 0
-    assert len(list((tmp_path / 'out').glob('*.png'))) == 6
-    read, summary, *_ = capsys.readouterr().out.splitlines()
-    topics = 'rgb from /rgb/image_raw/compressed (6 messages), ir from /ir/image_raw (6 messages)'
-    assert read == f'read {topics}'
-    assert summary.startswith(f'6 pairs -> {tmp_path / "out"}; dropped: ')
-
-
 def test_fuse_prints_a_view_command_that_works_with_the_topics_of_the_bag(
     write_bag, demo_records, tmp_path, capsys, monkeypatch
 ):

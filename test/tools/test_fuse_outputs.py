@@ -7,7 +7,6 @@ from pathlib import Path
 import re
 
 import cv2
-import pytest
 
 from tdfusion_ros.cli import main
 from tdfusion_ros.formats.bags import BagReader
@@ -18,42 +17,26 @@ def fuse(*arguments):
     return main(['fuse', *map(str, arguments), '-p', 'backend=cpu'])
 
 
-@pytest.fixture
-def bad_folders(folders):
-    """Return the folders, where one image has no partner and one is cut off."""
-    rgb, ir = folders
-    first, second, _ = sorted(rgb.iterdir())
-    first.unlink()
-    (ir / second.name).write_bytes(second.read_bytes()[:900])
-    return rgb, ir, first.stem, second.stem
-
-
-def test_images_that_cannot_be_used_are_skipped_on_request_and_listed(
-    bad_folders, tmp_path, capsys
-):
-    rgb, ir, alone, cut = bad_folders
-    out = tmp_path / 'out'
+def test_images_that_cannot_be_used_are_skipped_on_request_and_listed(folders, tmp_path, capsys):
+    (rgb, ir), out = folders, tmp_path / 'out'
+    first, cut, _ = sorted(path.stem for path in rgb.iterdir())
+    (rgb / f'{first}.png').unlink()
+    (ir / f'{cut}.png').write_bytes((rgb / f'{cut}.png').read_bytes()[:900])
     assert fuse(rgb, ir, '-o', out, '--skip-bad') == 0
     skipped = json.loads((out / 'skipped.json').read_text())
-    assert skipped.keys() == {alone, cut}
+    assert skipped.keys() == {first, cut}
     assert len(json.loads((out / 'detections.json').read_text())) == 1
     text = capsys.readouterr().out
-    assert f"first no_partner: '{alone}' has no image of the same stem in {rgb}" in text
+    assert f"first no_partner: '{first}' has no image of the same stem in {rgb}" in text
     assert f'first ir.unreadable: {ir / cut}.png is not an image' in text
-    assert f'skipped {alone}, {cut}: the reasons are in {out / "skipped.json"}' in text
+    assert f'skipped {first}, {cut}: the reasons are in {out / "skipped.json"}' in text
     assert 'possible: 2 pairs, 1 fused, 1 lost (1 ir.unreadable)' in text
     page = tmp_path / 'page.html'
     assert main(['view', str(out), '--inputs', str(rgb), str(ir), '-o', str(page)]) == 0
     assert '2 = 1 fused + 1 lost (1 ir.unreadable)' in page.read_text()
-
-
-def test_a_result_that_is_not_complete_says_so_and_ends_with_status_1(
-    bad_folders, tmp_path, capsys
-):
-    rgb, ir, alone, cut = bad_folders
-    (ir / f'{alone}.png').unlink()
-    assert fuse(rgb, ir, '-o', tmp_path / 'out') == 1
-    assert list(json.loads((tmp_path / 'out' / 'skipped.json').read_text())) == [cut]
+    (ir / f'{first}.png').unlink()  # without the option a result that is not complete says so
+    assert fuse(rgb, ir, '-o', out, '--overwrite') == 1
+    assert list(json.loads((out / 'skipped.json').read_text())) == [cut]
     assert 'not complete: 1 pair skipped' in capsys.readouterr().err
 
 
@@ -161,6 +144,9 @@ def test_results_that_replace_one_of_the_same_stamp_in_a_folder_are_counted(
     bag = write_bag(tmp_path / 'looping', [*demo_records, *again])
     assert fuse(bag, '-o', tmp_path / 'out', '--to', 'folder') == 0
     said = capsys.readouterr().out
-    assert '12 pairs -> ' in said
+    topics = (
+        'rgb from /rgb/image_raw/compressed (12 messages), ir from /ir/image_raw (12 messages)'
+    )
+    assert said.startswith(f'read {topics}\n12 pairs -> {tmp_path / "out"}; dropped: ')
     assert '6 results replaced one of the same stamp; a bag keeps all' in said
     assert len(list((tmp_path / 'out').glob('*.png'))) == 6

@@ -42,12 +42,17 @@ def test_text_of_a_bag_is_escaped_printable_and_bounded(view, make):
     assert max(map(len, hostile.words)) < 700
 
 
-def test_images_show_frames_with_boxes(write_bag, demo_records, tmp_path, demo_pairs, pipeline):
+def test_images_show_frames_with_boxes(
+    write_bag, demo_records, tmp_path, demo_pairs, pipeline, capsys
+):
     demo, out = write_bag(tmp_path / 'bag', demo_records), tmp_path / 'fused'
     assert main(['fuse', str(demo), '-o', str(out), '-p', 'backend=cpu']) == 0
-    arguments = ['view', str(out), '--inputs', str(demo), '-o', str(tmp_path / 'r.html')]
+    path = tmp_path / 'new' / 'report.html'
+    arguments = ['view', str(out), '--inputs', str(demo), '-o', str(path)]
     assert main([*arguments, '--moments', '3']) == 0
-    page = (tmp_path / 'r.html').read_text(encoding='utf-8')
+    assert f'{out} -> {path}, ' in capsys.readouterr().out
+    page = path.read_text(encoding='utf-8')
+    assert page.startswith('<!doctype html>')
     files = [base64.b64decode(part.split('"')[0]) for part in page.split('jpeg;base64,')[1:]]
     assert len(files) == 9
     shown = [cv2.imdecode(np.frombuffer(f, np.uint8), cv2.IMREAD_COLOR_RGB) for f in files]
@@ -120,10 +125,3 @@ def test_damaged_messages_are_counted_and_skipped(make, tmp_path):
         page = make.page(render_report(reader))
     assert f'2 messages of {DETECTIONS} that cannot be read' in page.text
     assert page.table('class')['car']['detections'] == '1'
-
-
-def test_command_creates_the_folder_and_prints_the_path(demo, tmp_path, capsys):
-    path = tmp_path / 'new' / 'report.html'
-    assert main(['view', str(demo), '-o', str(path)]) == 0
-    assert f'{demo} -> {path}, ' in capsys.readouterr().out
-    assert path.read_text(encoding='utf-8').startswith('<!doctype html>')

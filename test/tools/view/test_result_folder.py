@@ -26,12 +26,18 @@ def shown(page):
     return [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in files]
 
 
-def test_a_folder_made_of_folders_claims_no_times(folders, tmp_path, make, capsys):
+def test_a_folder_made_of_folders_claims_no_times_and_8_bits_no_temperature(
+    folders, tmp_path, make, capsys
+):
     for folder in folders:
         for number, path in enumerate(sorted(folder.iterdir())):
             path.rename(folder / f'{number:03d}.png')
-    fuse(*folders, '-o', tmp_path / 'out')
-    assert f'look at it: tdfusion view {tmp_path / "out"}' in capsys.readouterr().out
+    fuse(*folders, '-o', tmp_path / 'out', '-p', 'ir.kelvin_per_count=0.04')
+    said = capsys.readouterr().out
+    assert f'look at it: tdfusion view {tmp_path / "out"}' in said
+    (line,) = [one for one in said.splitlines() if 'AGC' in one]  # 8 bits have no temperature
+    assert line.startswith('ir.kelvin_per_count: detections have no temperature')
+    assert 'count_min' not in (tmp_path / 'out' / 'detections.json').read_text()
     page = make.page(render_report(ResultFolder(tmp_path / 'out')))
     assert '3 results' in page.text
     assert all(f'image {number}' in page.text for number in (1, 2, 3))
@@ -122,13 +128,6 @@ def test_a_folder_made_of_a_bag_has_the_report_of_the_bag_with_temperatures(
     lowest = min(row['kelvin_min'] for row in people) - 273.15
     highest = max(row['kelvin_max'] for row in people) - 273.15
     assert (person['lowest'], person['highest']) == (f'{lowest:.1f} °C', f'{highest:.1f} °C')
-
-
-def test_fuse_says_why_8_bits_have_no_temperature(folders, tmp_path, capsys):
-    fuse(*folders, '-o', tmp_path / 'out', '-p', 'ir.kelvin_per_count=0.04')
-    (line,) = [one for one in capsys.readouterr().out.splitlines() if 'AGC' in one]
-    assert line.startswith('ir.kelvin_per_count: detections have no temperature')
-    assert 'count_min' not in (tmp_path / 'out' / 'detections.json').read_text()
 
 
 @pytest.mark.parametrize(
