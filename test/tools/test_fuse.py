@@ -232,9 +232,9 @@ def test_fuse_view_and_the_demo_count_the_same_possible_and_lost_pairs(
     text = ' '.join(re.sub('<[^>]*>', ' ', page.read_text()).split())
     assert '6 = 4 fused + 2 lost (1 ir.truncated, 1 rgb.truncated)' in text
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    from demo.results import make_report
-    from demo.results import read_both
-    from demo.results import write_contact_sheet
+    from demo.run import make_report
+    from demo.run import read_both
+    from demo.run import write_contact_sheet
 
     with BagReader(out) as results, BagReader(bag) as inputs:
         both = read_both(results, inputs)

@@ -128,7 +128,6 @@ def test_an_ambiguous_place_is_no_match():
         assert clear_peak(ambiguous) is None
 
 
-SIZE = 480, 640
 TRUE = np.array([[0.95, -0.02, 20.0], [0.02, 0.95, 10.0], [0, 0, 1]])
 
 
