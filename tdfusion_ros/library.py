@@ -202,8 +202,7 @@ def _checked_ir(ir: Any) -> np.ndarray:
     low, high = float(array.min()), float(array.max())
     if not (low >= 0.0 and high <= 1.0):  # also false for NaN
         raise ValueError(
-            f'floating point ir must be in [0, 1], got {low:g} to {high:g}: scale it, or pass '
-            'sensor counts as uint16'
+            f'floating point ir must be in [0, 1], got {low:g} to {high:g}; counts are uint16'
         )
     return array.astype(np.float32)
 

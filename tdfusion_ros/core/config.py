@@ -265,8 +265,7 @@ class FusionConfig:
             raise ConfigError('ir.kelvin_offset needs ir.kelvin_per_count; 1.0 if ir has degrees')
         if self.sync.mode == 'rgb_hold' and self.sync.policy != 'nearest':
             raise ConfigError(
-                "sync.mode 'rgb_hold' needs sync.policy 'nearest', "
-                f"got '{self.sync.policy}': change one of them"
+                f"sync.mode 'rgb_hold' needs sync.policy 'nearest', got '{self.sync.policy}'"
             )
 
 

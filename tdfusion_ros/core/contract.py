@@ -79,8 +79,7 @@ def parse_contract(text: str) -> Contract:
     if not isinstance(raw, dict) or raw.get('schema') != SCHEMA:
         found = raw.get('schema') if isinstance(raw, dict) else None
         raise ModelError(
-            f'model.json must have schema {SCHEMA}, got {found!r}; '
-            'export the model again with this version'
+            f'model.json must have schema {SCHEMA}, got {found!r}; export the model again'
         )
     value: Callable[[str], Any] = raw.get
     inputs = _signature(raw, 'inputs', INPUTS, OLDER_INPUTS)
@@ -114,8 +113,7 @@ def verify(contract: Contract, file_name: str, content: bytes) -> None:
     found = sha256(content).hexdigest()
     if found != contract.sha256.get(file_name):
         raise ModelError(
-            f'{file_name} is not the file that model.json describes (sha256 '
-            f'{found[:12]}…); restore the bundle or export it again'
+            f'{file_name} is not the file of model.json (sha256 {found[:12]}…); restore the bundle'
         )
 
 

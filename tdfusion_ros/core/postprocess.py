@@ -16,8 +16,7 @@ def wanted_classes(class_filter: tuple[str, ...], classes: tuple[str, ...]) -> n
     unknown = sorted(set(class_filter) - set(classes))
     if unknown:
         raise ConfigError(
-            f'class_filter has {", ".join(unknown)}; the classes of the model are '
-            f'{", ".join(classes)}'
+            f'class_filter has {", ".join(unknown)}; the model has {", ".join(classes)}'
         )
     return np.array([not class_filter or name in class_filter for name in classes])
 

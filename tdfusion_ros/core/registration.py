@@ -77,8 +77,7 @@ class Registration:
             seen = inside(points, ir_size_hw)
             if not seen.any():
                 raise CalibrationError(
-                    'the calibration maps no pixel of rgb into the ir image; '
-                    'check the direction (rgb to ir) and the image sizes'
+                    'the calibration maps no pixel of rgb to ir; check its direction and the sizes'
                 )
             self._maps = _maps(points, seen, ir_size_hw)
             self._view = seen

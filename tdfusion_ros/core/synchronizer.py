@@ -93,8 +93,7 @@ def make_policy(sync: SyncConfig) -> PairingPolicy:
     """Return the policy that the config names; ConfigError for one that only the live node has."""
     if sync.policy != 'nearest':
         raise ConfigError(
-            f"sync.policy '{sync.policy}' needs message_filters and works in the live node only: "
-            "set sync.policy to 'nearest' here"
+            f"sync.policy '{sync.policy}' works in the live node only; set it to 'nearest' here"
         )
     return RgbHoldPolicy(sync) if sync.mode == 'rgb_hold' else NearestPolicy(sync)
 

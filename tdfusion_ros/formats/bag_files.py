@@ -151,7 +151,6 @@ def _unpacked(path: Path, warn: Warn, stack: ExitStack) -> Path:
         warn(f'its compressed data are damaged ({error}): read what is before')
     except OSError as error:
         raise ValueError(
-            f'it cannot be unpacked to {folder}: {reason(error)}; set TMPDIR to a place with '
-            'more space'
+            f'it cannot be unpacked to {folder}: {reason(error)}; set TMPDIR to another place'
         ) from None
     return target

@@ -76,10 +76,7 @@ def find_image_topics(
     if len(rgb) == len(ir) == 1:
         return {stream: next(iter(topics.values())) for stream, topics in found.items()}
     cameras = ', '.join(sorted((*rgb.values(), *ir.values())))
-    raise BagError(
-        f'has the cameras of several rigs ({cameras}); name one of each with --rgb-topic '
-        'and --ir-topic'
-    )
+    raise BagError(f'has the cameras of several rigs ({cameras}); name --rgb-topic and --ir-topic')
 
 
 def transport_topic(topic: str, transport: str) -> str:

@@ -162,6 +162,5 @@ def check_raw(image_topic: str, stream: str) -> None:
     """Raise CalibrationError for rectified images, to which K and D do not apply."""
     if 'rect' in image_topic.rpartition('/')[2] or '_rect/' in image_topic:
         raise CalibrationError(
-            f'{image_topic} looks rectified, so K and D of its camera_info do not apply; choose '
-            f'the raw images of {stream}'
+            f'{image_topic} looks rectified: K and D do not apply; choose the raw {stream} images'
         )

@@ -195,8 +195,7 @@ def _check_header(kind: str, data: np.ndarray) -> int:
     if not (1 <= channels <= 4 and 1 <= bits <= (64 if channels == 1 else 16)):
         raise FrameError(
             'bad_encoding',
-            f'the {kind} has {channels} channels of {bits} bits, expected 1 of at most 64, or up '
-            'to 4 of at most 16',
+            f'the {kind} has {channels} channels of {bits} bits, expected 1 of 64 or 4 of 16',
         )
     if height * width > PIXELS_PER_BYTE.get(kind, np.inf) * len(content):
         raise FrameError('truncated', f'{len(content)} bytes cannot hold {width}x{height} pixels')

@@ -32,8 +32,7 @@ def read_parameters(path: Path, node: str = '') -> dict[str, Any]:
     nodes = list(_nodes(tree)) if isinstance(tree, Mapping) else []
     if not nodes:
         raise ConfigError(
-            f'{path} is not a parameter file: expected NODE: {KEY}: NAME: VALUE; print one with: '
-            'tdfusion params'
+            f'{path} is not a parameter file: expected NODE: {KEY}: NAME: VALUE (tdfusion params)'
         )
     name = node or _only_node(path, [name for name, _ in nodes])
     values: dict[str, Any] = {}
@@ -61,8 +60,7 @@ def _only_node(path: Path, names: list[str]) -> str:
     found = sorted(ours or own or {f'/{NODE}'})
     if len(found) > 1 or (own and not ours and len(names) > 1):
         raise ConfigError(
-            f'{path} has parameters of {", ".join(sorted(names))}; choose a node with --node, as '
-            f'--node {found[0]}'
+            f'{path} has parameters of {", ".join(sorted(names))}; choose one: --node {found[0]}'
         )
     return found[0].replace('/**', '').replace('*', NODE)
 

@@ -55,10 +55,7 @@ def _created(folder: str) -> dict[str, Path]:
     """Make the folders of the images and of the metadata, and return them."""
     root = Path(folder).expanduser()
     if not root.is_absolute():
-        raise RequestError(
-            f"save_folder must be absolute or start with ~, got '{folder}': the working directory "
-            'of the node is not defined'
-        )
+        raise RequestError(f"save_folder must be absolute or start with ~, got '{folder}'")
     root.mkdir(parents=True, exist_ok=True)
     folders = {name: root.resolve() / name for name in ('rgb', 'ir', 'meta')}
     for path in folders.values():

@@ -178,8 +178,7 @@ class VideoSink:
             size = image.shape[1::-1]
             if not self._video.open(str(self._file.partial), codec, self._rate_hz, size):
                 raise OutputError(
-                    f'{self._path} cannot be written: OpenCV cannot encode such a video here; '
-                    'name an .avi file, or a folder'
+                    f'{self._path} cannot be encoded by this OpenCV; name an .avi file or a folder'
                 )
         missing = round((stamp_ns - self._first_ns) * self._rate_hz / 1e9) - self._count
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

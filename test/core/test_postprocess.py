@@ -152,7 +152,7 @@ def test_an_empty_scene_gives_empty_arrays_of_the_right_shape(count):
 def test_class_filter_keeps_only_the_named_classes_and_an_empty_one_keeps_all():
     assert wanted_classes(('car',), ('person', 'bicycle', 'car')).tolist() == [False, False, True]
     assert wanted_classes((), ('person', 'car')).all()
-    with pytest.raises(ConfigError, match='has cat; the classes of the model are person, car'):
+    with pytest.raises(ConfigError, match='has cat; the model has person, car'):
         wanted_classes(('person', 'cat'), ('person', 'car'))
 
 
