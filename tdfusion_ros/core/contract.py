@@ -78,9 +78,7 @@ def parse_contract(text: str) -> Contract:
         raise ModelError(f'model.json is not JSON: {error}') from None
     if not isinstance(raw, dict) or raw.get('schema') != SCHEMA:
         found = raw.get('schema') if isinstance(raw, dict) else None
-        raise ModelError(
-            f'model.json must have schema {SCHEMA}, got {found!r}; export the model again'
-        )
+        raise ModelError(f'model.json must have schema {SCHEMA}, got {found!r}; export it again')
     value: Callable[[str], Any] = raw.get
     inputs = _signature(raw, 'inputs', INPUTS, OLDER_INPUTS)
     masks = _names(raw, 'mask_classes') if 'mask_classes' in raw else ()

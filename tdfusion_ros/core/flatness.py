@@ -10,7 +10,7 @@ from tdfusion_ros.core.no_data import recognize
 # Of 597 real ir images (MSRS, M3FD, FMB, LLVIP, M3SVD, RoadScene, TNO, VIFB) none has a standard
 # deviation below 5.5 gray levels, or a correlation of neighboring probes below 0.69.
 FLAT_LEVELS = 1.0
-NOISE_CORRELATION = 0.3
+UNCORRELATED = 0.3
 MAX_COARSE_LEVELS = 16
 OUTLIERS = 1e-3  # share of the pixels at each end that is clipped: stuck ones, and hot spots
 
@@ -29,9 +29,7 @@ def is_flat(grid: np.ndarray) -> bool:
     deviation = float(scene.std())
     if deviation < FLAT_LEVELS and (grid.dtype != np.float32 or deviation == 0):
         return True
-    return _correlation(scene) < NOISE_CORRELATION and _correlation(_level(scene)) < (
-        NOISE_CORRELATION
-    )
+    return _correlation(scene) < UNCORRELATED and _correlation(_level(scene)) < (UNCORRELATED)
 
 
 def is_coarse(grid: np.ndarray) -> bool:
@@ -41,7 +39,7 @@ def is_coarse(grid: np.ndarray) -> bool:
     levels = int(np.count_nonzero(np.bincount(grid.reshape(-1), minlength=256)))
     if not 2 <= levels <= MAX_COARSE_LEVELS:
         return False
-    return _correlation(grid.astype(np.float32)) >= NOISE_CORRELATION
+    return _correlation(grid.astype(np.float32)) >= UNCORRELATED
 
 
 def _scene(grid: np.ndarray) -> np.ndarray:

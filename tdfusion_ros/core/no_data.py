@@ -151,9 +151,7 @@ def fill(image: np.ndarray, missing: np.ndarray, unfilled: np.ndarray | None) ->
     near = missing if unfilled is None else missing & ~unfilled
     if not near.any():
         return
-    weights = (~missing).astype(np.float32)
-    size = (HOLE_PX, HOLE_PX)
-    mean = cv2.GaussianBlur(image, size, 1.0) / np.maximum(
-        cv2.GaussianBlur(weights, size, 1.0), 1e-6
-    )
+    size = HOLE_PX, HOLE_PX
+    weights = cv2.GaussianBlur((~missing).astype(np.float32), size, 1.0)
+    mean = cv2.GaussianBlur(image, size, 1.0) / np.maximum(weights, 1e-6)
     image[near] = mean[near]

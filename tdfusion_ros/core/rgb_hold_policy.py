@@ -38,9 +38,7 @@ class RgbHoldPolicy:
     def _start(self) -> None:
         self._irs: deque[tuple[int, Any]] = deque(maxlen=IR_FRAMES)
         self._ir_intervals_ns: deque[int] = deque(maxlen=15)
-        self._waiting: tuple[int, Any] | None = (
-            None  # the last rgb frame, if it is not returned yet
-        )
+        self._waiting: tuple[int, Any] | None = None  # the last rgb frame, until returned
         self._rgb_ns: int | None = None
 
     def reset(self, cause: str = 'reset') -> None:

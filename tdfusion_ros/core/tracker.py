@@ -149,8 +149,6 @@ def _correct(
     error = boxes - one['box']
     one['box'] += gain[:, None] * error
     one['speed'] += speed_gain[:, None] * error[:, :2]
-    one['spread'] = np.stack(
-        ((1 - gain) * place, (1 - gain) * both, speed - speed_gain * both), axis=1
-    )
+    one['spread'] = np.stack(((1 - gain) * place, (1 - gain) * both, speed - speed_gain * both), 1)
     one['class_id'], one['unseen_s'] = class_ids, 0.0
     tracks[rows] = one

@@ -107,9 +107,8 @@ class BagSource:
                 self._refuse(f'{stream}.unreadable', error)
                 if topic in streams:
                     with suppress(struct.error, IndexError):  # it may end before its stamp
-                        self.counts.see(
-                            stream, messages.cdr_stamp_ns(data), f'{stream}.unreadable'
-                        )
+                        stamp_ns = messages.cdr_stamp_ns(data)
+                        self.counts.see(stream, stamp_ns, f'{stream}.unreadable')
             else:
                 yield from self._synchronizer.push(stream, frame)
         yield from self._synchronizer.finish()

@@ -120,9 +120,7 @@ def _declare(node: Node) -> dict[str, Any]:
         except (InvalidParameterTypeException, InvalidParameterValueException):
             refused[name] = parameter_overrides(node)[name].value
             node.declare_parameter(name, value, descriptor, ignore_override=True)
-    unknown = ParameterDescriptor(
-        description='Unknown: delete it, then configure.', dynamic_typing=True
-    )
+    unknown = ParameterDescriptor(description='Unknown: delete it.', dynamic_typing=True)
     for name in parameter_overrides(node):
         if not node.has_parameter(name) and not name.startswith(ROS_PARAMETERS):
             node.declare_parameter(name, None, unknown)

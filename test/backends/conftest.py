@@ -164,9 +164,7 @@ def fake_tensorrt(monkeypatch, fake_cuda, reimport):
         library.__spec__, library.__version__ = ModuleSpec('tensorrt', None), '10.3.0'
         library.float32 = 'float32'
         library.Logger = type('Logger', (), {'ERROR': 1, '__init__': lambda self, level: None})
-        library.Runtime = lambda logger: SimpleNamespace(
-            deserialize_cuda_engine=lambda content: engine
-        )
+        library.Runtime = lambda _: SimpleNamespace(deserialize_cuda_engine=lambda content: engine)
         monkeypatch.setitem(sys.modules, 'tensorrt', library)
         reimport('trt_plan')
         return engine

@@ -73,9 +73,7 @@ def test_cameras_half_a_period_apart_keep_nearly_all_frames_despite_jitter(share
     assert len(feed(NearestPolicy(SyncConfig()), by_time(rgb, ir))) > 0.95 * count
 
 
-@pytest.mark.parametrize(
-    'offset', [{'ir_time_offset_ms': -45.0}, {'rgb_time_offset_ms': 45.0}], ids=str
-)
+@pytest.mark.parametrize('offset', [{'ir_time_offset_ms': -45.0}, {'rgb_time_offset_ms': 45.0}])
 def test_time_offset_of_either_stream_undoes_a_constant_delay(offset):
     arrivals = by_time(rgb=range(0, 1000, 100), ir=range(45, 1000, 100))
     assert feed(NearestPolicy(SyncConfig()), arrivals) == []
@@ -149,9 +147,7 @@ def drive(rng, ir_ms, jitter, lost):
     stamps = {}
     for stream, period in (('rgb', RGB_MS), ('ir', ir_ms)):
         count = int(2000 / period)
-        ms = 1000 + period * (
-            rng.random() + np.arange(count) + rng.uniform(-jitter, jitter, count)
-        )
+        ms = 1e3 + period * (rng.random() + np.arange(count) + rng.uniform(-jitter, jitter, count))
         stamps[stream] = (ms[rng.random(count) >= lost] * NS).astype(np.int64)
     return stamps
 

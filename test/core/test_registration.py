@@ -101,9 +101,8 @@ def test_point_of_the_plane_is_mapped_to_where_both_cameras_see_it(rgb_d, ir_d, 
     x, y = np.meshgrid(np.linspace(-0.7, 0.7, 9), np.linspace(-0.375, 0.375, 7))
     world = depth_m * np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1)
     there = world @ calibration.rotation.T + calibration.translation_m
-    oracle, _ = cv2.projectPoints(
-        world, np.zeros(3), np.zeros(3), calibration.rgb.k, calibration.rgb.d
-    )
+    origin = np.zeros(3)
+    oracle, _ = cv2.projectPoints(world, origin, origin, calibration.rgb.k, calibration.rgb.d)
     pixels = by_hand(world, calibration.rgb.k, rgb_d)
     np.testing.assert_allclose(pixels, oracle.reshape(-1, 2), atol=1e-6)
     mapped = rgb_to_ir(calibration, pixels, (720, 1280), (512, 640))
@@ -163,13 +162,11 @@ def test_calibration_that_sees_nothing_says_what_to_check(ir):
 
 def test_calibration_that_hardly_covers_the_image_is_refused_where_sizes_are_known():
     covers = r'covers \d\.\d% of the rgb image'
-    sized = [
-        Homography(shift(dx, 0).matrix, (480, 640), (480, 640)) for dx in (0, -600, -630, 900)
-    ]
-    for calibration in (*sized[:2], shift(5000, 0), rig()):
+    maps = [Homography(shift(dx, 0).matrix, (480, 640), (480, 640)) for dx in (0, -600, -630, 900)]
+    for calibration in (*maps[:2], shift(5000, 0), rig()):
         check_view(calibration)
     for calibration, words in zip(
-        (*sized[2:], rig(turn=(0, np.pi / 2, 0))), (covers, covers, 'frames'), strict=True
+        (*maps[2:], rig(turn=(0, np.pi / 2, 0))), (covers, covers, 'frames'), strict=True
     ):
         with pytest.raises(CalibrationError, match=words):
             check_view(calibration)

@@ -135,12 +135,10 @@ def test_gray_levels_have_no_temperature_and_one_remark_says_why(make, pixels):
 
 
 @pytest.mark.parametrize(
-    ('kelvin_per_count', 'degrees'), [(0.4, '2727 C'), (0.004, '-243 C')], ids=['high', 'low']
+    ('per_count', 'degrees'), [(0.4, '2727 C'), (0.004, '-243 C')], ids=['high', 'low']
 )
-def test_scale_that_makes_a_scene_impossibly_hot_or_cold_is_doubted(
-    make, kelvin_per_count, degrees
-):
-    pipeline = make(ir={'kelvin_per_count': kelvin_per_count})
+def test_scale_that_makes_a_scene_impossibly_hot_or_cold_is_doubted(make, per_count, degrees):
+    pipeline = make(ir={'kelvin_per_count': per_count})
     pipeline.process(Frame(RGB, 0), Frame(np.full((120, 160), 7500, np.uint16), 0))
     assert degrees in pipeline.remarks['ir.kelvin_per_count']
 

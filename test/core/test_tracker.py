@@ -22,10 +22,8 @@ def boxes(*centers_x, y=200, class_ids=None):
 
 def follow(tracker, scene, until_s, hz, since_s=0.0):
     """Return the ids at each moment; ``scene`` returns detections of a time [s]."""
-    times_s = np.arange(since_s, until_s, 1 / hz)
-    return [
-        tracker.update(scene(t), START_NS + round(t * 1e9)).ids.tolist() for t in times_s.tolist()
-    ]
+    times_s = np.arange(since_s, until_s, 1 / hz).tolist()
+    return [tracker.update(scene(t), START_NS + round(t * 1e9)).ids.tolist() for t in times_s]
 
 
 @pytest.fixture

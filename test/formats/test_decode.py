@@ -110,9 +110,7 @@ class TestImage:
         data = cv2.imencode('.png', np.dstack([RGB[..., ::-1], ALPHA]))[1].reshape(-1)
         np.testing.assert_array_equal(decode_image(data), RGB)
 
-    @pytest.mark.parametrize(
-        'values', [CELSIUS, np.int16(CELSIUS * 100), np.int32(CELSIUS * 1000)]
-    )
+    @pytest.mark.parametrize('values', [CELSIUS, np.int16(CELSIUS * 100), np.int32(CELSIUS * 1e3)])
     def test_tiff_of_temperatures_is_read(self, values):
         read = decode_image(encoded(values, '.tiff'))
         assert read.dtype == np.float32

@@ -64,9 +64,7 @@ def test_an_empty_scene_is_written_as_an_empty_array(demo_pairs, pipeline, tmp_p
     assert len(array.detections) == 0
 
 
-def test_folder_gets_fused_images_in_true_colors_and_the_detections(
-    demo_pairs, pipeline, tmp_path
-):
+def test_folder_gets_fused_images_in_true_colors_and_detections(demo_pairs, pipeline, tmp_path):
     out = tmp_path / 'a' / 'out'
     with FolderSink(out, pipeline.contract, NOTHING) as sink:
         sink.write(demo_pairs[0], result_of(IMAGE, [1, 2, 3.25, 4]))

@@ -37,9 +37,7 @@ def fuse(*arguments):
 
 
 @pytest.mark.parametrize('name', ['out.mp4', 'out.avi'])
-def test_two_videos_become_a_video_with_the_boxes_that_its_results_have(
-    videos, tmp_path, capsys, name
-):
+def test_two_videos_become_a_video_with_the_boxes_of_its_results(videos, tmp_path, capsys, name):
     plain, drawn = tmp_path / name, tmp_path / f'drawn_{name}'
     assert fuse(*videos, '-o', plain) == 0
     text = capsys.readouterr().out

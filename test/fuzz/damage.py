@@ -104,9 +104,8 @@ def tree(draw, sample):
         parent, key = root, 0
         while isinstance(parent[key], (dict, list)) and parent[key] and draw(st.integers(0, 9)):
             parent = parent[key]
-            key = draw(
-                st.sampled_from([*parent] if isinstance(parent, dict) else range(len(parent)))
-            )
+            keys = [*parent] if isinstance(parent, dict) else range(len(parent))
+            key = draw(st.sampled_from(keys))
         kind = draw(st.integers(0, 9))
         if kind == 0 and parent is not root:
             del parent[key]

@@ -120,9 +120,8 @@ ENCODED = encoded_images()
 def state_size(data, width, height):
     """Return an image that states another size, a PNG with the right checksum."""
     if data.startswith(b'\x89PNG'):
-        return (
-            data[:8] + chunk(b'IHDR', struct.pack('>II', width, height) + data[24:29]) + data[33:]
-        )
+        head = struct.pack('>II', width, height) + data[24:29]
+        return data[:8] + chunk(b'IHDR', head) + data[33:]
     at = max(data.find(b'\xff\xc0'), data.find(b'\xff\xc2')) + 5
     return data[:at] + struct.pack('>HH', height & 0xFFFF, width & 0xFFFF) + data[at + 4 :]
 

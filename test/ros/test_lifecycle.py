@@ -59,9 +59,7 @@ def received_ns(client):
 
 
 def wait_for_no_outputs(client):
-    client.wait_until(
-        lambda: client.node.count_publishers('detections') == 0, 'the end of its publishers'
-    )
+    client.wait_until(lambda: client.node.count_publishers('detections') == 0, 'their end')
 
 
 def test_the_node_subscribes_only_while_it_is_active(managed):
@@ -115,9 +113,7 @@ def test_a_transition_that_is_impossible_is_refused(managed):
 
 
 @pytest.mark.parametrize('autostart', [True, False])
-def test_services_answer_and_a_warning_says_so_while_the_model_is_being_loaded(
-    stage, block, autostart
-):
+def test_services_answer_and_a_warning_says_so_while_a_model_loads(stage, block, autostart):
     blocked = block('load')
     client, times = stage.client(), set()
     client.process = stage.start_node({'autostart': autostart}, script=SLOW_NODE)

@@ -109,9 +109,7 @@ def test_temperatures_are_measured_and_in_kelvin_once_the_scale_is_set(client, m
         assert values['kelvin_max'] == pytest.approx(0.13 * values['count_max'] + 10)
 
 
-def test_reason_why_there_are_no_temperatures_is_in_the_diagnostics_and_logged_once(
-    client, manager
-):
+def test_reason_why_there_are_no_temperatures_is_in_diagnostics_and_logged_once(client, manager):
     assert manager.set('ir.kelvin_per_count', 0.04) == ''
     for shift in range(3):  # new images: neither camera stalls
         rgb, ir = (np.roll(pixels, shift, axis=0) for pixels in REAL)

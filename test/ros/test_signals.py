@@ -66,9 +66,7 @@ def test_a_signal_at_any_time_of_the_start_ends_the_node_without_a_traceback(sta
     ('number', 'autostart', 'state'),
     [(signal.SIGINT, True, 'no usable'), (signal.SIGTERM, False, 'not configured')],
 )
-def test_signals_up_to_the_very_last_moment_do_not_change_the_status(
-    stage, number, autostart, state
-):
+def test_signals_up_to_the_very_last_moment_do_not_change_status(stage, number, autostart, state):
     node, client = stage.start_node({'autostart': autostart}), stage.client()
     client.wait_until(lambda: state in client.latest().message, 'the state of the node')
     while node.running():

@@ -129,9 +129,7 @@ def test_two_nodes_do_not_mix_their_images_and_diagnostics(stage, oracle):
             np.testing.assert_array_equal(fused, expected.fused)
             assert {m.header.frame_id for m in found.values()} == {rgb.header.frame_id}
     for client in clients:
-        assert {topic: len(client.received[topic]) for topic in topics} == dict.fromkeys(
-            topics, 10
-        )
+        assert {name: len(client.received[name]) for name in topics} == dict.fromkeys(topics, 10)
     before = {client: client.total('pairs') for client in clients}
     for _ in range(3):
         front.fuse(*pictures.pair(front.next_stamp_ns()))

@@ -44,10 +44,8 @@ class Fault:
         return [c if c is None else replace(normal, **c) for c in (self.rgb, self.ir)]
 
 
-def missing(camera: str, mode: str) -> Expected:
-    return Expected(
-        mode, warning=f'{camera} stream: no {camera} image', counter=f'stalls.{camera}'
-    )
+def missing(name: str, mode: str) -> Expected:
+    return Expected(mode, warning=f'{name} stream: no {name} image', counter=f'stalls.{name}')
 
 
 def stalled(text: str) -> Expected:

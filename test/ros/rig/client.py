@@ -148,9 +148,7 @@ class Client:
     def connect(self) -> None:
         """Wait until somebody reads what is offered."""
         for stream in self._publishers:
-            self.wait_until(
-                lambda stream=stream: self.readers(stream) > 0, f'a reader of {stream}'
-            )
+            self.wait_until(lambda stream=stream: self.readers(stream) > 0, f'readers of {stream}')
 
     def fuse(self, rgb: Any, ir: Any, *topics: str) -> dict[str, Any]:
         """Send a pair and return what comes of it, by topic."""

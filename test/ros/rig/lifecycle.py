@@ -59,9 +59,8 @@ class Manager:
         return '' if response.result.successful else response.result.reason or 'refused'
 
     def get(self, name: str) -> object:
-        response = self._client.call(
-            GetParameters, 'get_parameters', GetParameters.Request(names=[name])
-        )
+        request = GetParameters.Request(names=[name])
+        response = self._client.call(GetParameters, 'get_parameters', request)
         return parameter_value_to_python(response.values[0])
 
     def type_of(self, name: str) -> int:
