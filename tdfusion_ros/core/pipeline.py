@@ -184,10 +184,8 @@ class Pipeline:
 
     def _is_stale(self, pair: FramePair) -> bool:
         """Return whether ir shows the last image again: a shutter, a slow or a missing camera."""
-        grid, stamp_ns = (
-            None if pair.ir is None else probe(pair.ir.pixels),
-            pair.reference.stamp_ns,
-        )
+        stamp_ns = pair.reference.stamp_ns
+        grid = None if pair.ir is None else probe(pair.ir.pixels)
         if grid is not None and is_repeated(grid, self._ir[0]):
             return 0 <= stamp_ns - self._ir[1] <= self._config.sync.max_age_ms * 1e6
         self._ir = grid, stamp_ns

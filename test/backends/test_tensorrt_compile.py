@@ -19,10 +19,7 @@ from tdfusion_ros.backends.bundle import read_bundle  # noqa: E402
 from tdfusion_ros.core.errors import ModelError  # noqa: E402
 
 TARGETS = ('sm75', 'sm80', 'sm86', 'sm89', 'sm120')
-SIZES = {
-    '640x480': ((480, 640),) * 3,
-    '1280x1024': ((1024, 1280),) * 3,
-}
+SIZES = {'640x480': ((480, 640),) * 3, '1280x1024': ((1024, 1280),) * 3}
 GRAPHS = {'full': 'graph', 'half': 'half_graph'}
 
 

@@ -8,13 +8,8 @@ from tdfusion_ros.core.errors import CalibrationError
 
 EYE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 CAMERA = {'size_hw': [480, 640], 'k': [[500, 0, 320], [0, 500, 240], [0, 0, 1]], 'd': [0] * 5}
-EXTRINSICS = {
-    'mode': 'extrinsics',
-    'rgb': CAMERA,
-    'ir': CAMERA,
-    'rotation': EYE,
-    'translation_m': [0.1, 0, 0],
-}
+POSE = {'rotation': EYE, 'translation_m': [0.1, 0, 0]}
+EXTRINSICS = {'mode': 'extrinsics', 'rgb': CAMERA, 'ir': CAMERA, **POSE}
 HOMOGRAPHY = {'mode': 'homography', 'homography': EYE}
 REFUSED = [
     (None, 'mapping'),

@@ -84,9 +84,8 @@ def test_model_that_does_not_read_coverage_gets_the_rgb_image_outside(make, demo
 def test_coverage_is_full_without_a_calibration_and_none_without_ir(make, demo_pairs):
     pair, recorded = demo_pairs[0], make()
     assert (recorded.process(pair.rgb, pair.ir).pair.coverage == 1).all()
-    assert not recorded.process_pair(
-        FramePair(pair.rgb, None, 'rgb_only', pair.rgb)
-    ).pair.coverage.any()
+    alone = recorded.process_pair(FramePair(pair.rgb, None, 'rgb_only', pair.rgb))
+    assert not alone.pair.coverage.any()
     assert not recorded.backend.coverage.any()
 
 

@@ -27,10 +27,8 @@ def drive(seed, *, rates_hz, jitter, lost, bad=0.0):
     rng, images = np.random.default_rng(seed), []
     for stream, hz in zip(('rgb', 'ir'), rates_hz, strict=True):
         count = int(2 * hz)
-        at = (
-            1000
-            + (rng.random() + np.arange(count) + rng.uniform(-jitter, jitter, count)) / hz * 1e3
-        )
+        periods = rng.random() + np.arange(count) + rng.uniform(-jitter, jitter, count)
+        at = 1000 + periods / hz * 1e3
         for ms in at[rng.random(count) >= lost]:
             images.append((stream, round(ms * NS), bool(rng.random() >= bad)))
     return sorted(images, key=lambda image: image[1])

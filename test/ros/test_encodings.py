@@ -26,10 +26,7 @@ def check_fused(oracle):
 @pytest.mark.parametrize(('encoding', 'ir'), [('mono16', IR), ('32FC1', CELSIUS)])
 def test_raw_images_are_read_with_their_bits_and_byte_order(client, check_fused, encoding, ir):
     head = pictures.header(client.next_stamp_ns(), 'rgb')
-    messages = (
-        pictures.image(BGRA, 'bgra8', head),
-        pictures.image(ir, encoding, head, big=True),
-    )
+    messages = (pictures.image(BGRA, 'bgra8', head), pictures.image(ir, encoding, head, big=True))
     check_fused(client, messages, (RGB, ir))
 
 
