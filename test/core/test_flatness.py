@@ -65,24 +65,14 @@ def with_telemetry(rows, *, above):
     return np.vstack((words, COUNTS) if above else (COUNTS, words))
 
 
-def with_no_data(share):
-    counts = COUNTS.copy()
-    counts[np.random.default_rng(3).random(counts.shape) < share] = 0
-    return counts
-
-
-def with_columns():
-    return np.uint16(COUNTS + np.random.default_rng(4).normal(0, 150, 320))
-
-
 BAD = {
     'a pixel stuck at the highest count': with_pixel(65535),
     'a pixel stuck at 0': with_pixel(0),
     'a spot that is 100 K hotter': with_pixel(17800),
     'two rows of telemetry below': with_telemetry(2, above=False),
     'four rows of telemetry above': with_telemetry(4, above=True),
-    '3 % of the pixels without data': with_no_data(0.03),
-    'columns that are not corrected': with_columns(),
+    '3 % of the pixels without data': np.where(RNG.random(COUNTS.shape) < 0.03, 0, COUNTS),
+    'columns that are not corrected': np.uint16(COUNTS + RNG.normal(0, 150, 320)),
     'a black border': cv2.copyMakeBorder(COUNTS, 9, 9, 20, 20, cv2.BORDER_CONSTANT),
     'no value in half of the image': np.where(np.arange(320) < 160, np.nan, COUNTS / 100),
 }

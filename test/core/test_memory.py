@@ -32,19 +32,14 @@ def peak_planes(work):
         tracemalloc.stop()
 
 
-def raw(pixels, encoding):
-    message = messages.image(bag_types(), HEAD, pixels)
-    message.encoding = encoding
-    return message
-
-
 @pytest.mark.parametrize(
     ('pixels', 'encoding'),
     [(RGB, 'rgb8'), (RGB, 'bgr8'), (IR, 'mono8'), (IR.astype(np.uint16), 'mono16')],
     ids=lambda value: value if isinstance(value, str) else '',
 )
 def test_reading_a_raw_image_copies_no_pixel(pixels, encoding):
-    message = raw(pixels, encoding)
+    message = messages.image(bag_types(), HEAD, pixels)
+    message.encoding = encoding
     assert peak_planes(lambda: messages.to_frame(message)) < SPARE
 
 
