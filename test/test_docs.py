@@ -36,6 +36,13 @@ def test_every_grouped_parameter_that_is_named_exists(page):
     assert {name for name in named if not name.endswith(('.png', '.yaml'))} <= known
 
 
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_every_python_file_that_is_named_exists(page):
+    files = [*ROOT.glob('*.py'), *ROOT.glob('[!.]*/**/*.py')]
+    for name in re.findall(r'`([\w./*]+\.py)`', page.read_text()):
+        assert any(file.match(name) for file in files), name
+
+
 def test_website_and_readme_list_every_page():
     index = (ROOT / 'docs' / 'index.md').read_text()
     readme = (ROOT / 'README.md').read_text()
