@@ -13,7 +13,6 @@ import argparse
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import replace
 import json
 import os
 from pathlib import Path
@@ -44,11 +43,9 @@ from tdfusion_ros.tools.view.analysis import causes_of_loss
 from tdfusion_ros.tools.view.analysis import classify_rgb_images
 from tdfusion_ros.tools.view.moments import draw_boxes
 from tdfusion_ros.tools.view.moments import picture
-from tdfusion_ros.tools.view.recording import read_recording
+from tdfusion_ros.tools.view.recording import read_both
 from tdfusion_ros.tools.view.recording import Recording
 from tdfusion_ros.tools.view.report import render_report
-from tdfusion_ros.tools.view.rig_topics import find_cameras
-from tdfusion_ros.tools.view.rig_topics import find_rig
 
 ROOT = Path(__file__).resolve().parents[1]
 MIN_SHARE = 0.95
@@ -100,13 +97,6 @@ def play(bag: Path, result: Path, node: subprocess.Popen) -> dict[str, str]:
             player.wait_for_node()
             player.play(reader)
             return player.status
-
-
-def read_both(results: BagReader, inputs: BagReader) -> tuple[Recording, Recording]:
-    """Return the recordings of the results and of what was played."""
-    rig = find_rig(results.topics())
-    cameras = find_cameras(inputs.topics(), rig.namespace)
-    return read_recording(results, rig), read_recording(inputs, replace(rig, topics=cameras))
 
 
 def make_report(result: Recording, source: Recording, status: Mapping[str, str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.messages import detection_array
 from tdfusion_ros.formats.messages import header
 from tdfusion_ros.formats.messages import to_frame
+from tdfusion_ros.tools.view.recording import read_both
 
 CPU = ('-p', 'backend=cpu')
 
@@ -233,7 +234,6 @@ def test_fuse_view_and_the_demo_count_the_same_possible_and_lost_pairs(
     assert '6 = 4 fused + 2 lost (1 ir.truncated, 1 rgb.truncated)' in text
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     from demo.run import make_report
-    from demo.run import read_both
     from demo.run import write_contact_sheet
 
     with BagReader(out) as results, BagReader(bag) as inputs:

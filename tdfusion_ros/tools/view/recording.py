@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from functools import partial
 import math
 import re
@@ -20,6 +21,8 @@ from tdfusion_ros.formats.messages import results_by_name
 from tdfusion_ros.formats.messages import STALL_STATUS
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.tools.view.result_folder import ResultFolder
+from tdfusion_ros.tools.view.rig_topics import find_cameras
+from tdfusion_ros.tools.view.rig_topics import find_rig
 from tdfusion_ros.tools.view.rig_topics import Rig
 
 OWN_STATUS = '{}/[^/]*: (rgb stream|ir stream|sync|inference)'  # NAMESPACE/NODE: SUBJECT
@@ -191,6 +194,23 @@ def read_recording(reader: BagReader | ResultFolder, rig: Rig) -> Recording:
         if stamp is not None:
             times.stamps_ns.append(stamp)
     return recording
+
+
+def read_both(
+    bag: BagReader | ResultFolder,
+    inputs: BagReader | None = None,
+    *,
+    namespace: str | None = None,
+    rgb: str = '',
+    ir: str = '',
+) -> tuple[Recording, Recording]:
+    """Read the results of a rig, and its cameras, which may be in another bag, ``inputs``."""
+    rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))
+    result = read_recording(bag, rig)
+    if inputs is None:
+        return result, result
+    cameras = find_cameras(inputs.topics(), rig.namespace, rgb=rgb, ir=ir)
+    return result, read_recording(inputs, replace(rig, topics=cameras))
 
 
 def best_hypothesis(detection: Any) -> Any:

@@ -1,7 +1,6 @@
 """Render the report of a bag or result folder: images, timing, detections, what is missing."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from datetime import timezone
 from typing import Any
@@ -22,11 +21,9 @@ from tdfusion_ros.tools.view.charts import bin_edges_s
 from tdfusion_ros.tools.view.charts import draw_samples
 from tdfusion_ros.tools.view.charts import draw_stacked
 from tdfusion_ros.tools.view.moments import choose_moments
-from tdfusion_ros.tools.view.recording import read_recording
+from tdfusion_ros.tools.view.recording import read_both
 from tdfusion_ros.tools.view.recording import Recording
 from tdfusion_ros.tools.view.result_folder import ResultFolder
-from tdfusion_ros.tools.view.rig_topics import find_cameras
-from tdfusion_ros.tools.view.rig_topics import find_rig
 
 MAX_MOMENTS = 24
 MAX_TEXT = 600  # characters of one text of the bag
@@ -57,11 +54,7 @@ def render_report(
     :param sync: how the images were paired; None: with the defaults.
     :raises BagError: if the bag lacks the namespace or an image topic.
     """
-    rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))
-    result = source = read_recording(bag, rig)
-    if inputs:
-        cameras = find_cameras(inputs.topics(), rig.namespace, rgb=rgb, ir=ir)
-        source = read_recording(inputs, replace(rig, topics=cameras))
+    result, source = read_both(bag, inputs, namespace=namespace, rgb=rgb, ir=ir)
     return _template().render(
         result=result,
         source=source,
