@@ -218,9 +218,8 @@ def overlay(
 ) -> None:
     """Write the edges of ir over rgb for three of the pairs."""
     if folder is not None and matrix is not None:
-        some = [pairs[i] for i in sorted({0, len(pairs) // 2, len(pairs) - 1})]
         path = folder / f'{name.replace(" ", "_")}.png'
-        write_file(path, overlay_png(some, Homography(matrix)))
+        write_file(path, overlay_png(pairs, Homography(matrix)))
 
 
 if __name__ == '__main__':

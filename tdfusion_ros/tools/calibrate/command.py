@@ -116,9 +116,7 @@ def run(options: argparse.Namespace) -> int:
         write_files(files)
         print(f'wrote {options.output}; no picture, because no images were given')
     else:
-        shown = sorted({0, len(pairs.gray) // 2, len(pairs.gray) - 1})
-        some = [pairs.gray[i] for i in shown]
-        files[picture] = image or output.overlay_png(some, calibration)
+        files[picture] = image or output.overlay_png(pairs.gray, calibration)
         write_files(files)
         seen = 'both colors meet' if image else 'the edges lie on the objects'
         print(f'wrote {options.output}; check in {picture} that {seen}')

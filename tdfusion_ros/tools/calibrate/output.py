@@ -104,11 +104,11 @@ def yaml_text(calibration: Homography | Extrinsics, remarks: Sequence[str]) -> s
 
 
 def overlay_png(pairs: Sequence[GrayPair], calibration: Calibration) -> bytes:
-    """Return rgb with the edges of ir on it, a row per pair: uncalibrated, then calibrated."""
+    """Return ir's edges on rgb, before and after, of the first, the middle and the last pair."""
     maps = [Registration(shown) for shown in (Identity(), calibration)]
     rows = [
         np.hstack([draw_edges(rgb, *shown.apply(ir, rgb.shape[:2])) for shown in maps])
-        for rgb, ir in pairs
+        for rgb, ir in (pairs[i] for i in sorted({0, len(pairs) // 2, len(pairs) - 1}))
     ]
     title = np.zeros((TITLE_PX, rows[0].shape[1], 3), np.uint8)
     for x, text in ((4, 'before: ir stretched over rgb'), (title.shape[1] // 2 + 4, 'after')):
