@@ -228,7 +228,8 @@ def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> 
         if not state:
             raise ValueError('F must take a step before its optimizer has a preconditioner')
         variance = state['exp_avg_sq'] / (1 - group['betas'][1] ** state['step'].double())
-        factors[name] = group['lr'] / (variance.sqrt() + group['eps'])
+        # Of a parameter that is one number, the variance is float64 by now.
+        factors[name] = (group['lr'] / (variance.sqrt() + group['eps'])).to(p.dtype)
     return factors
 
 
