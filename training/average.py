@@ -9,8 +9,6 @@ each of them (Wortsman et al., Model soups, ICML 2022). The result is a run to e
 what the first one reads.
 """
 
-from argparse import ArgumentParser
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,11 +58,7 @@ def average(runs: Sequence[str], shares: Sequence[float], folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments and write the averaged run."""
-    parser = ArgumentParser(
-        prog='python -m training.average',
-        description=__doc__,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = shell.parser('training.average', __doc__)
     parser.add_argument('runs', nargs='+', metavar='RUN', help='folder of a run')
     parser.add_argument('--shares', nargs='+', type=float, required=True, metavar='S')
     parser.add_argument('-o', '--output', required=True, metavar='RUN', help='run to write')

@@ -18,7 +18,9 @@ import torch
 from torch import nn
 from torch import Tensor
 
+from tdfusion_ros import atomic
 from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import output_errors
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.backends.bundle import CONTRACT_FILE
@@ -60,13 +62,10 @@ def architecture(network: Any) -> dict[str, Any]:
     return {'name': name, **asdict(network.config)}
 
 
-def make_folder(folder: str | Path, what: str, option: str) -> None:
-    """Make a folder for results if there is none, or raise a FusionError that names ``option``."""
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        why = f'cannot be made: {error.strerror}: name another with {option}'
-        raise ModelError(f'{what} {folder} {why}') from None
+def make_folder(folder: str | Path) -> None:
+    """Make a folder for results if there is none; OutputError if it cannot be written to."""
+    with output_errors(Path(folder)):
+        atomic.make_folder(Path(folder))
     check_file(Path(folder) / DESCRIPTION)
 
 
@@ -82,7 +81,7 @@ def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, A
 def read_description(folder: str | Path) -> dict[str, Any]:
     """Return what ``save_run`` wrote next to the weights; ModelError if missing or damaged."""
     path = Path(folder) / DESCRIPTION
-    if not path.is_file():
+    if not is_run(folder):
         raise ModelError(f'{path} is missing: {folder} is not a finished training run')
     try:
         return json.loads(path.read_text(encoding='utf-8'))
@@ -90,12 +89,19 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         raise ModelError(f'{path} is damaged ({error}): restore it or train again') from None
 
 
-def describe_detector(folder: str | Path) -> dict[str, Any]:
-    """Return the description of a run, or what a bundle says of the run of its detector."""
-    path = Path(folder) / CONTRACT_FILE
-    if not path.is_file():
-        return read_description(folder)
-    return json.loads(path.read_text(encoding='utf-8')).get('training', {}).get('detector', {})
+def is_run(folder: str | Path) -> bool:
+    """Return whether a folder has a finished run."""
+    return (Path(folder) / DESCRIPTION).is_file()
+
+
+def is_bundle(folder: str | Path) -> bool:
+    """Return whether a folder is a bundle, and not a run."""
+    return (Path(folder) / CONTRACT_FILE).is_file()
+
+
+def read_contract(folder: str | Path) -> dict[str, Any]:
+    """Return the content of the contract of a bundle."""
+    return json.loads((Path(folder) / CONTRACT_FILE).read_text(encoding='utf-8'))
 
 
 def load_run(folder: str | Path) -> nn.Module:
@@ -136,7 +142,7 @@ def load_fusion(folder: str | Path) -> FusionRT | FusionPaper:
 
 def _of_bundle(folder: str | Path, part: str) -> nn.Module | None:
     """Return a network of a bundle, ready for inference; None if the folder is none."""
-    if not (Path(folder) / CONTRACT_FILE).is_file():
+    if not is_bundle(folder):
         return None
     bundle = read_bundle(Path(folder))
     return getattr(read_network(bundle.architecture, bundle.weights()).eval(), part)
@@ -193,7 +199,7 @@ def load_unfinished(
     folder: Path, networks: Networks, optimizers: Optimizers, identity: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Load the state of an interrupted run; return its ``progress`` or {}, or raise ModelError."""
-    if (folder / DESCRIPTION).is_file():
+    if is_run(folder):
         raise ModelError(f'{folder} contains a finished run: choose another run=FOLDER')
     path = folder / UNFINISHED
     if not path.is_file():

@@ -11,18 +11,131 @@ a clip without cars, each car is a mistake. Twins are two boxes that overlap by 
 one class or person and car: mostly two boxes of one object.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
+import math
 from pathlib import Path
 
+import cv2
+import numpy as np
+import torch
 from tqdm import tqdm
 
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_json
+from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.data import Detections
+from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.core.thermal import ThermalScaler
 from training import shell
+from training.data.clips import clip_sample
 from training.data.clips import open_clips
 from training.measure import tables
-from training.measure import video
+from training.measure.metrics import Table
+from training.measure.predictors import luma_levels
+from training.measure.predictors import run_fuser
+from training.method.detection import pair_iou
+
+PERCENTILES = (50, 90, 99)
+OVERLAP = 0.3
+"""Two boxes of one object overlap by more."""
+CONFUSED = frozenset(('person', 'car'))
+"""Classes where one object gets two boxes by mistake; a rider and a bicycle do overlap."""
+PairFuser = Callable[[FramePair], tuple[np.ndarray, Detections | None]]
+"""Returns the fused luma, (H, W) uint8, and the detections of a bundle."""
+
+
+class Steadiness:
+    """The distribution of |luma - luma of the frame before| over all pixels of a clip."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(256, np.int64)
+        self._last: np.ndarray | None = None
+
+    def add(self, luma: np.ndarray) -> None:
+        """Add the next frame, (H, W) uint8."""
+        if self._last is not None:
+            self.counts += np.bincount(cv2.absdiff(luma, self._last).ravel(), minlength=256)
+        self._last = luma
+
+    def row(self) -> dict[str, float]:
+        """Return the mean change and its percentiles, in gray levels."""
+        share = self.counts.cumsum() / self.counts.sum()
+        mean = float((self.counts * np.arange(256)).sum() / self.counts.sum())
+        return {
+            'mean change': mean,
+            **{f'p{p}': float(np.searchsorted(share, p / 100)) for p in PERCENTILES},
+        }
+
+
+def run_pair_fuser(run: str) -> PairFuser:
+    """Return a function that uses the fusion network of a run."""
+    fuse = run_fuser(run)
+    scaler = ThermalScaler(IrConfig())
+    return lambda pair: (fuse(clip_sample(pair, scaler)), None)
+
+
+def bundle_pair_fuser(model: str, score_threshold: float) -> tuple[PairFuser, tuple[str, ...]]:
+    """Return a function that runs a bundle as the robot does, and the names of its classes."""
+    config = FusionConfig(model=model, backend='cpu', score_threshold=score_threshold)
+    pipeline = build_pipeline(config)
+
+    def run(pair: FramePair) -> tuple[np.ndarray, Detections]:
+        result = pipeline.process_pair(pair)
+        return luma_levels(result.image), result.detections
+
+    return run, pipeline.contract.classes
+
+
+def measure_clip(
+    pairs: Iterable[FramePair],
+    fused: Mapping[str, PairFuser],
+    classes: Mapping[str, Sequence[str]],
+) -> tuple[Table, Table]:
+    """Return how much images change, with ratio to the larger source, and what bundles detect."""
+    changes = {name: Steadiness() for name in ('rgb', 'ir', *fused)}
+    found: dict[str, list[Detections]] = {name: [] for name in classes}
+    scaler = ThermalScaler(IrConfig())
+    for pair in pairs:
+        sample = clip_sample(pair, scaler)
+        changes['rgb'].add(luma_levels(sample.rgb))
+        changes['ir'].add(sample.ir)
+        for name, fuse in fused.items():
+            luma, detections = fuse(pair)
+            changes[name].add(luma)
+            if detections is not None:
+                found[name].append(detections)
+    if not changes['rgb'].counts.any():
+        raise FusionError('a clip needs two frames or more: name a longer one')
+    table = {name: change.row() for name, change in changes.items()}
+    larger = max(table[name]['mean change'] for name in ('rgb', 'ir'))
+    for row in table.values():
+        row['of the larger source'] = row['mean change'] / larger if larger else math.nan
+    return table, {name: box_row(found[name], names) for name, names in classes.items()}
+
+
+def box_row(found: Sequence[Detections], classes: Sequence[str]) -> dict[str, float]:
+    """Return by class the boxes per frame, and the shares of frames with boxes and with twins."""
+    row: dict[str, float] = {}
+    for index, name in enumerate(classes):
+        counts = np.array([(one.class_ids == index).sum() for one in found])
+        row[f'{name}s a frame'] = float(counts.mean())
+        row[f'frames with {name}'] = float((counts > 0).mean())
+    row['frames with twins'] = float(np.mean([has_twins(one, classes) for one in found]))
+    return row
+
+
+def has_twins(found: Detections, classes: Sequence[str]) -> bool:
+    """Return whether two boxes are likely to be of one object: the same class, or person, car."""
+    boxes = torch.from_numpy(found.boxes_xyxy)
+    overlapping = (pair_iou(boxes[:, None], boxes) > OVERLAP).triu(1).nonzero().tolist()
+    pairs = ({classes[found.class_ids[i]] for i in indices} for indices in overlapping)
+    return any(len(kinds) == 1 or kinds == CONFUSED for kinds in pairs)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,12 +153,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips = [clip for path in options.clips for clip in open_clips(path)]
     for clip in clips:
         # Smoothing starts again with each clip.
-        fusers = {run: video.run_pair_fuser(run) for run in options.fusion}
+        fusers = {run: run_pair_fuser(run) for run in options.fusion}
         classes = {}
         for model in options.bundle:
-            fusers[model], classes[model] = video.bundle_pair_fuser(model, options.score)
+            fusers[model], classes[model] = bundle_pair_fuser(model, options.score)
         pairs = tqdm(clip, unit='pair', disable=None)
-        steadiness, boxes = video.measure_clip(pairs, fusers, classes)
+        steadiness, boxes = measure_clip(pairs, fusers, classes)
         print(f'{clip.name}\n{tables.format_table(steadiness)}')
         if boxes:
             print(f'boxes with a score of {options.score:g} or more\n{tables.format_table(boxes)}')

@@ -34,7 +34,7 @@ from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from training import shell
-from training.checkpoint import DESCRIPTION
+from training.checkpoint import is_run
 from training.checkpoint import make_folder
 from training.checkpoint import read_description
 from training.config import recorded_settings
@@ -93,7 +93,7 @@ def make_rows(options: Namespace) -> dict[str, Row]:
 
 def is_finished(config: TrainConfig) -> bool:
     """Return whether a run is finished; ConfigError if it was trained with other settings."""
-    if not (Path(config.run) / DESCRIPTION).is_file():
+    if not is_run(config.run):
         return False
     recorded = recorded_settings(read_description(config.run)['config'])
     same_fusion = recorded.get('fusion', '') == asdict(config)['fusion']
@@ -114,7 +114,7 @@ def check_runs(rows: Mapping[str, Row], split: str) -> Data:
             predictors.run_predictor(config.run)
             predictors.open_labeled(config.data, split, config.run, read_detector(config.run)[1])
         else:
-            make_folder(config.run, 'run folder', '-o')
+            make_folder(config.run)
             open_run(config, torch.device('cpu'))
     return data
 
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if reference not in rows:
         raise ConfigError(f'--against {reference}: the rows are {", ".join(rows)}')
     data = check_runs(rows, options.split)
-    make_folder(options.output, 'folder', '-o')
+    make_folder(options.output)
     if options.parallel > 1:
         runs = [config for row in rows.values() for config in row.runs]
         missing = [config for config in runs if not is_finished(config)]

@@ -32,24 +32,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.formats.image_files import write_image
 from training import shell
 from training.data.datasets import Sample
 from training.data.mixture import Data
-from training.data.mixture import mask_classes
 from training.data.mixture import open_data
-from training.measure import fusers
 from training.measure import predictors
 from training.measure import tables
 from training.measure.cross_set import detect
 from training.measure.cross_set import differences
 from training.measure.cross_set import measured_classes
 from training.measure.cross_set import open_competitors
-from training.measure.inputs import Change
-from training.measure.inputs import LATE
-from training.measure.inputs import SIMPLE
+from training.measure.predictors import Change
+from training.measure.predictors import LATE
+from training.measure.predictors import SIMPLE
 
 INPUTS = (*SIMPLE, LATE)
 PICTURES = 8
@@ -57,13 +57,16 @@ PICTURES = 8
 
 
 def write_pictures(
-    folder: str, methods: Mapping[str, fusers.Fuser], samples: Sequence[Sample]
+    folder: str, methods: Mapping[str, predictors.Fuser], samples: Sequence[Sample]
 ) -> None:
-    """Write some pairs as ``NAME.png``: rgb, ir, then the output of each fuser."""
+    """Write some pairs as ``NAME.png``: rgb, ir, then each fused luma in the colors of rgb."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     for index in range(0, len(samples), -(-len(samples) // PICTURES)):
         sample = samples[index]
-        picture = fusers.side_by_side(sample, [fuse(sample) for fuse in methods.values()])
+        luma = predictors.luma_levels(sample.rgb).astype(np.int16)
+        changes = (fuse(sample) - luma for fuse in methods.values())
+        fused = (np.clip(sample.rgb + c[..., None], 0, 255).astype(np.uint8) for c in changes)
+        picture = np.hstack([sample.rgb, np.dstack([sample.ir] * 3), *fused])
         write_image(Path(folder) / f'{sample.name}.png', picture)
 
 
@@ -71,23 +74,25 @@ def open_sets(options: Namespace) -> list[Data]:
     """Return the data sets of --data: DATA, or DATA:SPLIT with a split of its own."""
     own = options.split
     parts = [n.rpartition(':') if ':' in n else (n, '', own) for n in options.data]
-    if options.detection:
-        return [predictors.open_boxes(root, split) for root, _, split in parts]
-    return [open_data(root, split) for root, _, split in parts]
+    needed = 'boxes' if options.detection else ''
+    found = [open_data(root, split, needed) for root, _, split in parts]
+    for data in found if options.detection else ():
+        data.check()
+    return found
 
 
 def measure_quality(options: Namespace) -> tuple[str, tables.Table]:
     """Return a title and the fusion quality of runs and bundles."""
     samples: Sequence[Sample]
     if options.images:
-        title, samples = ' '.join(options.images), fusers.open_folders(*options.images)
+        title, samples = ' '.join(options.images), predictors.open_folders(*options.images)
     else:
         title, [samples] = f'{options.data[0]}, {options.split}', open_sets(options)
-    methods = {run: fusers.run_fuser(run) for run in options.fusion}
-    methods |= {model: fusers.bundle_fuser(model) for model in options.bundle}
+    methods = {run: predictors.run_fuser(run) for run in options.fusion}
+    methods |= {model: predictors.bundle_fuser(model) for model in options.bundle}
     if options.pictures:
         write_pictures(options.pictures, methods, samples)
-    table = tables.quality_table({**fusers.BASELINES, **methods}, samples)
+    table = tables.quality_table({**predictors.BASELINES, **methods}, samples)
     return f'{title}, {len(samples)} pairs; {tables.HOW}', table
 
 
@@ -98,7 +103,7 @@ def measure_network(options: Namespace) -> tuple[str, tables.Table]:
     if options.fusion:
         table = tables.loss_table(name, samples)
     else:
-        classes = mask_classes(options.data[0], options.split)
+        classes = open_data(options.data[0], options.split, 'masks').mask_classes
         segment = predictors.run_segmenter(name, classes)
         table = tables.segmentation_table(segment, samples, classes)
     return f'{name} on {options.split}, {len(samples)} pairs', table

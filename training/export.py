@@ -17,9 +17,10 @@ from torch import nn
 
 from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import write_file
+from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.backends.bundle import write_contract
+from tdfusion_ros.backends.torch_network import read_network
 from tdfusion_ros.backends.torch_network import round_weights
-from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.perception import Perception
@@ -29,15 +30,16 @@ from training import shell
 from training.bundle import card
 from training.bundle import graph
 from training.bundle import history
-from training.bundle import renewal
 from training.checkpoint import architecture
+from training.checkpoint import is_bundle
+from training.checkpoint import is_run
 from training.checkpoint import load_fusion
 from training.checkpoint import load_network
+from training.checkpoint import read_contract
 from training.checkpoint import read_description
 from training.data.augmentation import SIZE_MULTIPLE
 from training.data.mixture import Data
 from training.data.pair_files import read_text
-from training.measure import fusers
 from training.measure import predictors
 from training.measure import tables
 from training.measure.cross_set import Competitors
@@ -63,7 +65,7 @@ def find_fusion(run: str, fusion_run: str = '') -> str:
             f'{run} reads {source}: train the detector with source=fused or source=early'
         )
     folder = fusion_run or named
-    if not history.is_run(folder):
+    if not is_run(folder):
         raise ModelError(
             f'{folder}, the fusion network of {run}, is not a finished run: '
             'name its folder with --fusion RUN'
@@ -93,20 +95,9 @@ def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]
         ) from None
 
 
-def write_weights(model: Perception, folder: Path) -> dict[str, float]:
-    """Round and write weights, and the graphs; return the largest differences from torch."""
-    round_weights(model)
-    state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    write_file(folder / 'weights.safetensors', save(state))
-    graph.export_onnx(model, folder / GRAPH_FILE)
-    graph.extract_parts(folder, masks=model.mask_head is not None)
-    graph.export_half(model, folder)
-    return graph.check_parity(model, folder, graph.PARITY_HW)
-
-
 def measure(folder: Path, data: Data, classes: Sequence[str]) -> dict[str, Any]:
     """Return the figures of a bundle: average precision and fusion quality."""
-    methods = {**fusers.BASELINES, folder.name: fusers.bundle_fuser(str(folder))}
+    methods = {**predictors.BASELINES, folder.name: predictors.bundle_fuser(str(folder))}
     own = {folder.name: (predictors.bundle_predictor(str(folder)), tuple(classes))}
     labels, found = detect(Competitors(own=own), data, classes)
     detection = tables.precision_table(labels, found[folder.name,], classes, RESAMPLES)
@@ -132,23 +123,25 @@ def network_facts(model: Perception, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def run_facts(run: str, fusion_run: str, segmenter_run: str, elsewhere: str) -> dict[str, Any]:
+def training_facts(
+    run: str, fusion_run: str, segmenter_run: str, elsewhere: str
+) -> dict[str, Any]:
     """
-    Return what a contract says of the training of the networks.
+    Return what a contract says of the training of the networks, and the license.
 
     :param elsewhere: as in :func:`history.training_facts`.
     """
-    if renewal.is_bundle(run):
-        known = renewal.facts(run)
-        if not segmenter_run:
-            return known
-        training = known['training']
+    if is_bundle(run):
+        contract = read_contract(run)
+        if missing := [key for key in ('training', 'licence') if key not in contract]:
+            raise ModelError(f'{run}/model.json has no {missing[0]}; export its run instead')
+        training, licence = contract['training'], contract['licence']
     else:
         lineage = history.ancestors(run, fusion_run)
-        training = history.training_facts(lineage, fusion_run, elsewhere)
+        training, licence = history.training_facts(lineage, fusion_run, elsewhere), None
     if segmenter_run:
-        training = history.with_run(training, segmenter_run, elsewhere)
-    licence = {'code': 'Apache-2.0', 'weights': card.rights(training)}
+        training, licence = history.with_run(training, segmenter_run, elsewhere), None
+    licence = licence or {'code': 'Apache-2.0', 'weights': card.rights(training)}
     return {'training': training, 'licence': licence}
 
 
@@ -173,25 +166,26 @@ def export(
     with NewOutput(Path(output)) as folder:
         folder.mkdir()
         appended = read_text(Path(note)) if note else ''
-        if renewal.is_bundle(run):
-            model, classes = renewal.read(run)
+        if is_bundle(run):
+            bundle = read_bundle(Path(run))
+            model = read_network(bundle.architecture, bundle.weights()).eval()
+            classes = bundle.contract.classes
         else:
             (detector, classes), fusion_run = read_detector(run), find_fusion(run, fusion_run)
             model = Perception(load_fusion(fusion_run), detector).eval()
         if segmenter_run:
             model.mask_head = read_mask_head(segmenter_run, model.detector)
         data = open_test_data(measure_on, run, classes) if measure_on else None
-        said = run_facts(run, fusion_run, segmenter_run, measure_on[0] if measure_on else '')
+        said = training_facts(run, fusion_run, segmenter_run, measure_on[0] if measure_on else '')
         facts = {**network_facts(model, classes), **said}
-        facts['metrics'] = {'onnx_parity': write_weights(model, folder)}
+        round_weights(model)
+        state = {name: value.contiguous() for name, value in model.state_dict().items()}
+        write_file(folder / 'weights.safetensors', save(state))
+        facts['metrics'] = {'onnx_parity': graph.write_graphs(model, folder)}
         contract = write_contract(folder, SIZE_MULTIPLE, facts)  # measuring reads it
         graph.check_half(folder)
         if data is not None and measure_on is not None:
-            if renewal.is_bundle(run):
-                on = renewal.evaluation_facts(run, measure_on)
-            else:
-                lineage = history.ancestors(run, fusion_run)
-                on = history.evaluation_facts(measure_on, data, lineage, fusion_run)
+            on = history.evaluation_facts(measure_on, data, run, fusion_run)
             on |= history.contents(data)
             facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
             contract = write_contract(folder, SIZE_MULTIPLE, facts)
@@ -217,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('--no-metrics', action='store_true', help='measure nothing, without data')
     add('--note', default='', metavar='FILE', help='Markdown to append to the model card')
     options = parser.parse_args(arguments)
-    if renewal.is_bundle(options.run) and not (options.data or options.no_metrics):
+    if is_bundle(options.run) and not (options.data or options.no_metrics):
         parser.error('a bundle does not name its data: give --data DATA, or --no-metrics')
     data = options.data
     if not (data or options.no_metrics):

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from dataclasses import replace
 import itertools
 import json
@@ -51,10 +50,10 @@ from training.data.datasets import CLASSES
 from training.data.datasets import Sample
 from training.data.mixture import open_data
 from training.measure.cross_set import relabel
-from training.measure.inputs import Input
-from training.measure.inputs import open_input
 from training.measure.predictors import found_boxes
+from training.measure.predictors import Input
 from training.measure.predictors import input_of
+from training.measure.predictors import open_input
 from training.method.detection import pair_iou
 from training.method.pretrained import describe_file
 from training.method.pretrained import is_pretrained
@@ -63,17 +62,10 @@ from training.method.task_networks import check_classes
 from training.method.task_networks import read_detector
 
 SAME = 0.45  # intersection over union above which two boxes show the same object
+SURE = 0.22
+DOUBTFUL = 0.06
+"""Mean scores over the views from which a box is an object, or may be one."""
 JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """How sure a detector must be."""
-
-    sure: float = 0.22
-    """Mean score over the views from which a box is an object."""
-    doubtful: float = 0.06
-    """Mean score from which a box may be an object."""
 
 
 def read_pairs(path: str, every: int) -> Iterator[Sample]:
@@ -138,9 +130,7 @@ def agree(views: Sequence[Detections]) -> list[tuple[np.ndarray, float, int]]:
     return sorted(objects, key=lambda each: -each[1])
 
 
-def labels_of(
-    sample: Sample, parts: Sequence[Detections], limits: Thresholds
-) -> list[dict[str, Any]]:
+def labels_of(sample: Sample, parts: Sequence[Detections]) -> list[dict[str, Any]]:
     """
     Return the objects and the regions to ignore of a pair, as COCO annotations.
 
@@ -150,11 +140,11 @@ def labels_of(
     kept = [torch.from_numpy(box) for box in sample.boxes_xyxy]
     for box, score, class_id in agree(parts):
         place = torch.from_numpy(box)
-        if score < limits.doubtful or any(pair_iou(place, other) > SAME for other in kept):
+        if score < DOUBTFUL or any(pair_iou(place, other) > SAME for other in kept):
             continue
         kept.append(place)
         known = sample.labeled is not None and sample.labeled[class_id]
-        row = _row(box, class_id, ignored=score < limits.sure or known)
+        row = _row(box, class_id, ignored=score < SURE or known)
         rows += [row] * (min(row['bbox'][2:]) >= 1)
     return rows
 
@@ -181,9 +171,9 @@ def write(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for camera in ('rgb', 'ir'):
-        make_folder(folder / camera, 'folder of images', '-o')
+        make_folder(folder / camera)
     for pair in tqdm(pairs, unit='pair', disable=None):
-        for row in labels_of(pair, find(pair), Thresholds()):
+        for row in labels_of(pair, find(pair)):
             if row['category_id'] in absent:
                 continue
             annotations.append({'id': len(annotations) + 1, 'image_id': len(images), **row})
@@ -236,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.every < 1:
         parser.error('--every takes a number of 1 or more')
-    folder, limits = Path(options.output), Thresholds()
+    folder = Path(options.output)
     if (folder / 'annotations.json').exists():
         raise FusionError(f'{folder} exists: delete it, or name another with -o')
     if unknown := sorted(set(options.absent) - set(options.classes)):
@@ -268,8 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f'{", ".join(origins)}, on {"rgb, ir and fused" if options.fusion else "rgb and ir"} at '
         f'{", ".join(map(str, options.scales))} times their size'
         f'{" and mirrored" if options.mirrored else ""}; '
-        f'objects from a mean score of {limits.sure}, '
-        f'regions to ignore from {limits.doubtful}'
+        f'objects from a mean score of {SURE}, '
+        f'regions to ignore from {DOUBTFUL}'
     ) + (f'; no {" and no ".join(options.absent)} there' if absent else '')
     categories = [{'id': i, 'name': name} for i, name in enumerate(options.classes)]
     content |= {'categories': categories, 'info': {PSEUDO_LABELS: origin}}

@@ -22,8 +22,7 @@ def run(name: str, main: Callable[[], object]) -> None:
     """
     Run a command; an error from outside ends it with one line, or one for each bad file.
 
-    After an interrupt the status is 130; a command may end with a message that says how to
-    continue.
+    After an interrupt the status is 130; its text may say how to continue.
     """
     try:
         main()
@@ -31,13 +30,8 @@ def run(name: str, main: Callable[[], object]) -> None:
     except BrokenPipeError:  # the reader, as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
         sys.exit(128 + SIGPIPE)
-    except KeyboardInterrupt:
-        print(f'{name}: interrupted', file=sys.stderr)
-        sys.exit(128 + SIGINT)
-    except SystemExit as end:
-        if not isinstance(end.__context__, KeyboardInterrupt):
-            raise
-        print(end.code, file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f'{name}: {str(stop) or "interrupted"}', file=sys.stderr)
         sys.exit(128 + SIGINT)
     except (FusionError, OSError) as error:
         problems = error.problems if isinstance(error, DataError) else ()

@@ -89,26 +89,23 @@ NEXT = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Read the settings and the data, then train."""
+    """Read the settings and the data, train, and print what to do next."""
     if not arguments or arguments[0] in ('-h', '--help'):
         print(__doc__)
         print(settings_text())
         return
     config = load_config(arguments)
+    distributed.start(distributed.choose_device(config.device))
+    data = open_data(config.data, config.split)
+    make_folder(config.run)
     try:
-        read_and_train(config)
+        train(config, data[: config.limit] if config.limit else data)
     except KeyboardInterrupt:
         steps = saved_steps(config.run)
         saved = f'saved at step {steps}: the same command resumes it'
-        sys.exit(f'training: interrupted; {saved if steps else "nothing saved yet"}')
-
-
-def read_and_train(config: TrainConfig) -> None:
-    """Train on the data set of ``config`` and print what to do next."""
-    distributed.start(distributed.choose_device(config.device))
-    data = open_data(config.data, config.split)
-    make_folder(config.run, 'run folder', 'run=FOLDER')
-    train(config, data[: config.limit] if config.limit else data)
+        raise KeyboardInterrupt(
+            f'interrupted; {saved if steps else "nothing saved yet"}'
+        ) from None
     if distributed.is_main():
         command = NEXT[config.task].format(run=config.run, data=config.data)
         print(f'{config.run} is finished; next: python -m training.{command}')
@@ -126,7 +123,7 @@ def train(config: TrainConfig, data: Data | list[Sample]) -> nn.Module:
     last_losses = run_steps(state, samples, first_step, device)
     if isinstance(config, DetectionTask) and config.pretrained and config.pretrained_share:
         blend_with_start(state.best.networks['detector'], config, state.training.classes)
-    description = {
+    description: dict[str, Any] = {
         'pairs': len(samples),
         'seconds': round(time.monotonic() - start_s),
         'last_losses': last_losses,
@@ -134,8 +131,10 @@ def train(config: TrainConfig, data: Data | list[Sample]) -> nn.Module:
         'git_commit': git_commit(),
         'device': describe(device),
         **origins(config),
-        **shares(samples),
     }
+    if isinstance(samples, Mixture):
+        parts = [f'{part.name} {part.entry.share:g}' for part in samples.parts]
+        description['shares'] = ', '.join(parts)
     return write_run(state, description)
 
 
@@ -158,14 +157,6 @@ def open_run(config: TrainConfig, device: torch.device) -> tuple[RunState, int]:
     """
     state = start_state(config, TRAININGS[config.task](config, device), device)
     return state, resume(state)
-
-
-def shares(samples: Sequence[Sample]) -> dict[str, str]:
-    """Return the data sets of a mixture and their shares; empty for a single data set."""
-    if not isinstance(samples, Mixture):
-        return {}
-    parts = [f'{part.name} {part.entry.share:g}' for part in samples.parts]
-    return {'shares': ', '.join(parts)}
 
 
 def run_steps(
@@ -192,7 +183,9 @@ def run_steps(
         hide = not distributed.is_main()
         bar = tqdm(batches, None, config.steps, initial=first_step, mininterval=1, disable=hide)
         for step, batch in enumerate(bar, first_step):
-            seed_step(config, step)
+            # Random draws of a step (dropout) depend on its number and the process alone.
+            entropy = np.random.SeedSequence((config.seed, 2, step, distributed.rank()))
+            torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
             set_learning_rates(training, learning_rate_factor(step, config))
             pending.append((step, training.step(step, batch, list(previous)), batch))
             previous.append(batch)
@@ -222,20 +215,18 @@ def saves_after(config: TrainConfig, step: int, saved_s: float) -> bool:
 
 def is_looked_at(state: RunState, step: int) -> bool:
     """Return whether the networks are used after a step: drawn, validated, or returned."""
-    config = state.config
-    drawn = bool(config.panel_every) and step % config.panel_every == 0
-    return drawn or state.validates_after(step) or step + 1 == config.steps
+    last = step + 1 == state.config.steps
+    return last or state.draws_after(step) or state.validates_after(step)
 
 
 def after_step(state: RunState, log: RunLog, step: int, panel_pairs: Batch) -> None:
     """Draw a panel and validate, each after the steps that the settings say."""
-    config = state.config
-    if config.panel_every and step % config.panel_every == 0:
+    if state.draws_after(step):
         log.panel(step, draw_panel(state.training.networks, panel_pairs))
     if state.validation and state.validates_after(step):
         measure, value = state.validation.measure, state.validation(state.averages)
         state.best.offer(state.averages, step, value, measure.higher_is_better)
-        log.validation(step, config.validate_split, {measure.name: value})
+        log.validation(step, state.validation.split, {measure.name: value})
 
 
 def prepare(config: TrainConfig) -> torch.device:
@@ -260,12 +251,6 @@ def describe(device: torch.device) -> str:
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'
     count = distributed.world_size()
     return name if count == 1 else f'{count} x {name}'
-
-
-def seed_step(config: TrainConfig, step: int) -> None:
-    """Seed random draws of a step (dropout) by its number and the process alone."""
-    entropy = np.random.SeedSequence((config.seed, 2, step, distributed.rank()))
-    torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:

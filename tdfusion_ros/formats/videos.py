@@ -40,6 +40,8 @@ class VideoFile:
             raise BagError(f'{path} is not a video: expected a file')
         if path.suffix.lower() in SUFFIXES:
             raise BagError(f'{path} is an image: name two videos, or two folders of images')
+        if str(path) != str(path).encode(errors='replace').decode():  # OpenCV would crash
+            raise BagError(f'{str(path)!a} has a name that is not UTF-8: rename it')
         video = cv2.VideoCapture(str(path))
         self.rate_hz = float(video.get(cv2.CAP_PROP_FPS))
         self.length = self.stated = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))

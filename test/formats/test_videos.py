@@ -1,5 +1,7 @@
 """Videos as a pair of cameras, written with OpenCV and read again."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -88,6 +90,7 @@ def test_frames_of_a_video_that_states_no_count_are_counted_and_shown(tmp_path):
         ('text.mp4', b'no video', 'text.mp4 is not a video that OpenCV can decode'),
         ('cut.mp4', None, 'cut.mp4 is not a video that OpenCV can decode'),
         ('folder', '', 'folder is not a video: expected a file'),
+        (os.fsdecode(b'\xff.mp4'), b'', r"\udcff.mp4' has a name that is not UTF-8: rename it"),
         ('0.png', b'', '0.png is an image: name two videos, or two folders of images'),
     ],
 )

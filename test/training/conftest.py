@@ -133,6 +133,53 @@ def short_run(data_root, tmp_path):
 
 
 @pytest.fixture
+def fusion_run(short_run, tmp_path):
+    """Return the run of a new fusion network."""
+    from dataclasses import asdict
+
+    import torch
+
+    from tdfusion_ros.nets.fusion_rt import FusionRT
+    from training.checkpoint import save_run
+
+    torch.manual_seed(0)
+    config = short_run(run=str(tmp_path / 'fusion'))
+    save_run(config.run, FusionRT(), {'config': asdict(config)})
+    return config.run
+
+
+@pytest.fixture
+def save_detector(short_run, tmp_path):
+    """Save a new detector as a run: ``save_detector(classes=3, source='ir')`` returns it."""
+    from dataclasses import asdict
+
+    from tdfusion_ros.nets.detector import Detector
+    from tdfusion_ros.nets.detector import DetectorConfig
+    from training.checkpoint import save_run
+
+    def save(classes=3, source='ir', **settings):
+        run = str(tmp_path / 'detector')
+        config = short_run('detection', source=source, run=run, **settings)
+        save_run(run, Detector(DetectorConfig(classes=classes)), {'config': asdict(config)})
+        return run
+
+    return save
+
+
+@pytest.fixture(scope='session')
+def yolox_file(write_yolox, tmp_path_factory):
+    """Return a new network as an ONNX file like the released YOLOX-Nano."""
+    import torch
+
+    from tdfusion_ros.nets.yolox import Yolox
+    from tdfusion_ros.nets.yolox import YoloxConfig
+
+    torch.manual_seed(0)
+    network = Yolox(YoloxConfig((1,) * 80))
+    return write_yolox(tmp_path_factory.mktemp('yolox') / 'any.onnx', network)
+
+
+@pytest.fixture
 def samples(data_root):
     """Return the training split of ``data_root``, read."""
     from training.data.datasets import open_dataset
@@ -142,10 +189,10 @@ def samples(data_root):
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """Train until the power fails at a step: ``interrupt(config, samples, 3)``."""
+    """Train until the power fails at a step: ``interrupt(3, train, config, samples)``."""
     from training import train
 
-    def run(config, samples, at):
+    def run(at, do, *arguments):
         def make_batch(samples, config, step, device):
             if step == at:
                 raise KeyboardInterrupt
@@ -154,8 +201,9 @@ def interrupt(monkeypatch):
         train_batch = train.make_batch
         with monkeypatch.context() as patch:
             patch.setattr(train, 'make_batch', make_batch)
-            with pytest.raises(KeyboardInterrupt):
-                train.train(config, samples)
+            with pytest.raises(KeyboardInterrupt) as stopped:
+                do(*arguments)
+        return str(stopped.value)
 
     return run
 
@@ -198,27 +246,9 @@ def small_pairs(request):
 
 
 @pytest.fixture
-def write_pairs(write_files, small_pairs):
-    """Write real pairs: ``write_pairs(rgb_folder, ir_folder, names)``."""
-
-    def write(rgb_folder, ir_folder, names):
-        pairs = list(zip(names, small_pairs, strict=False))
-        write_files({f'{rgb_folder}/{name}.png': rgb[..., ::-1] for name, (rgb, _) in pairs})
-        return write_files({f'{ir_folder}/{name}.png': ir for name, (_, ir) in pairs})
-
-    return write
-
-
-@pytest.fixture
 def write_files(tmp_path, write_into):
     """Write files to a new folder, which is returned: as ``write_into``."""
     return lambda files: write_into(tmp_path, files)
-
-
-@pytest.fixture
-def write_text(write_files):
-    """Write a text file: ``write_text(place, text)`` returns its path."""
-    return lambda place, text: write_files({place: text}) / place
 
 
 @pytest.fixture

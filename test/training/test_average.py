@@ -8,36 +8,27 @@ import pytest
 import torch
 
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.nets.yolox import Yolox
-from tdfusion_ros.nets.yolox import YoloxConfig
 from training.average import main
 from training.bundle.history import required_runs
 from training.checkpoint import save_run
 from training.method.task_networks import make_detector
 from training.method.task_networks import read_detector
 
-pytestmark = pytest.mark.torch
 CLASSES = ('person', 'car')
 
 
 @pytest.fixture
-def pretrained(tmp_path, write_yolox):
-    torch.manual_seed(0)
-    return str(write_yolox(tmp_path / 'any.onnx', Yolox(YoloxConfig((1,) * 80))))
-
-
-@pytest.fixture
-def save(tmp_path, pretrained):
+def save(tmp_path, yolox_file):
     """Return a run with the weights of the pretrained detector plus a number."""
 
     def make(name, plus, classes=CLASSES, origin='of COCO'):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of a file of unknown origin
-            network = make_detector(classes, pretrained)
+            network = make_detector(classes, yolox_file)
         with torch.no_grad():
             for value in network.parameters():
                 value.add_(plus)
-        config = {'task': 'detection', 'source': 'ir', 'pretrained': pretrained}
+        config = {'task': 'detection', 'source': 'ir', 'pretrained': yolox_file}
         description = {'config': config, 'classes': classes, 'pretrained': origin}
         save_run(tmp_path / name, network, description)
         return str(tmp_path / name)

@@ -1,6 +1,5 @@
 """Steadiness of fused video, and boxes in unlabeled clips."""
 
-from dataclasses import asdict
 from dataclasses import replace
 import json
 import math
@@ -14,13 +13,12 @@ from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.synchronizer import FramePair
-from tdfusion_ros.nets.fusion_rt import FusionRT
+from tdfusion_ros.formats.videos import START_NS
+from training import clips
 from training.checkpoint import load_fusion
 from training.checkpoint import save_run
-from training.clips import main
 from training.data.clips import open_clips
-from training.measure import video
-from training.measure.fusers import luma_levels
+from training.measure.predictors import luma_levels
 
 pytest.importorskip('onnxruntime')
 
@@ -56,7 +54,7 @@ def brighter_each_time():
 
 
 def test_change_is_the_mean_difference_of_frames_and_compared_with_the_larger_source():
-    table, boxes = video.measure_clip(
+    table, boxes = clips.measure_clip(
         gray_pairs([100, 104, 104], [0, 1, 2]),
         {'copy': rgb_alone, 'own': brighter_each_time()},
         {},
@@ -67,11 +65,11 @@ def test_change_is_the_mean_difference_of_frames_and_compared_with_the_larger_so
     assert table['own']['mean change'] == 10
     assert boxes == {}
     fusers = {'copy': rgb_alone, 'own': brighter_each_time()}
-    table, _ = video.measure_clip(gray_pairs([100, 104, 108], [9, 9, 9]), fusers, {})
+    table, _ = clips.measure_clip(gray_pairs([100, 104, 108], [9, 9, 9]), fusers, {})
     assert table['copy']['of the larger source'] == 1
     assert table['own']['of the larger source'] == 2.5
     assert table['ir']['of the larger source'] == 0
-    still, _ = video.measure_clip(gray_pairs([9, 9], [9, 9]), {}, {})
+    still, _ = clips.measure_clip(gray_pairs([9, 9], [9, 9]), {}, {})
     assert math.isnan(still['rgb']['of the larger source'])
 
 
@@ -81,7 +79,7 @@ def test_clips_of_gray_rgb_and_of_16_bits_are_measured():
     pairs = [
         replace(pair, rgb=Frame(pair.rgb.pixels[..., 0], 0), ir=Frame(counts, 0)) for pair in pairs
     ]
-    table, _ = video.measure_clip(pairs, {}, {})
+    table, _ = clips.measure_clip(pairs, {}, {})
     assert (table['rgb']['mean change'], table['ir']['mean change']) == (4, 0)
 
 
@@ -90,14 +88,14 @@ def test_details_that_are_compared_by_cell_change_less_in_a_real_clip(tmp_path, 
     for steady in (False, True):
         fusion.config = replace(fusion.config, steady=steady)
         save_run(tmp_path / str(steady), fusion, {})
-    fusers = {name: video.run_pair_fuser(str(tmp_path / name)) for name in ('False', 'True')}
-    changes = video.measure_clip(demo_pairs[:4], fusers, {})[0]
+    fusers = {name: clips.run_pair_fuser(str(tmp_path / name)) for name in ('False', 'True')}
+    changes = clips.measure_clip(demo_pairs[:4], fusers, {})[0]
     assert changes['True']['mean change'] < 0.98 * changes['False']['mean change']
 
 
 def test_a_clip_of_one_frame_is_refused():
     with pytest.raises(FusionError, match='two frames'):
-        video.measure_clip(gray_pairs([1], [1]), {}, {})
+        clips.measure_clip(gray_pairs([1], [1]), {}, {})
 
 
 @pytest.mark.parametrize(
@@ -108,8 +106,8 @@ def test_a_clip_of_one_frame_is_refused():
 def test_twins_are_boxes_of_one_object(kinds, shift, twins):
     boxes = np.float32([[0, 0, 20, 20], [shift, 0, 20 + shift, 20]])
     found = Detections(boxes, np.float32([0.9, 0.8]), np.array(kinds))
-    assert video.has_twins(found, CLASSES) is twins
-    row = video.box_row([found, Detections(boxes[:0], np.float32([]), np.int64([]))], CLASSES)
+    assert clips.has_twins(found, CLASSES) is twins
+    row = clips.box_row([found, Detections(boxes[:0], np.float32([]), np.int64([]))], CLASSES)
     assert row['persons a frame'] == sum(kind == 0 for kind in kinds) / 2
     assert row['frames with car'] == (2 in kinds) / 2
     assert row['frames with twins'] == twins / 2
@@ -131,30 +129,32 @@ def test_a_clip_is_read_from_a_folder_a_video_or_a_bag(tmp_path, demo, demo_pair
         np.testing.assert_array_equal(a.rgb.pixels, rgb[number][..., ::-1])
         assert np.abs(b.rgb.pixels.astype(int) - a.rgb.pixels).mean() < 8  # compressed
         assert b.ir.pixels.shape == (96, 128)
-        assert b.rgb.stamp_ns == number * 100_000_000
+        assert b.rgb.stamp_ns == START_NS + number * 100_000_000
     np.testing.assert_array_equal(next(iter(bag)).rgb.pixels, demo_pairs[0].rgb.pixels)
 
 
 def test_videos_of_different_length_and_lone_videos_are_named(tmp_path):
     frame = np.zeros((96, 128, 3), np.uint8)
-    write_video(tmp_path / 'rgb' / 'a.avi', [frame] * 3)
+    write_video(tmp_path / 'rgb' / 'a.avi', [frame] * 4)
     write_video(tmp_path / 'ir' / 'a.avi', [frame] * 2)
     [clip] = open_clips(str(tmp_path))
-    with pytest.raises(FusionError, match=r'differ in length .*frame 2'):
+    with pytest.raises(FusionError, match=r'has no partner: cut both videos to the same frames'):
         list(clip)
     write_video(tmp_path / 'rgb' / 'b.avi', [frame])
     with pytest.raises(FusionError, match='b has a video of one camera only'):
         open_clips(str(tmp_path))
 
 
-def test_runs_and_bundles_are_measured_on_each_clip(tmp_path, write_pairs, short_run, capsys):
-    config = short_run('fusion')
-    save_run(config.run, FusionRT(), {'config': asdict(config)})
-    output, clip = tmp_path / 'out.json', str(write_pairs('clip/rgb', 'clip/ir', '0123') / 'clip')
-    main(
-        ['--bundle', 'msrs_rt', '--fusion', config.run, clip, '--score', '0.1', '-o', str(output)]
+def test_runs_and_bundles_are_measured_on_each_clip(
+    tmp_path, write_files, small_pairs, fusion_run, capsys
+):
+    for number, (rgb, ir) in enumerate(small_pairs):
+        write_files({f'clip/rgb/{number}.png': rgb[..., ::-1], f'clip/ir/{number}.png': ir})
+    output, clip = tmp_path / 'out.json', str(tmp_path / 'clip')
+    clips.main(
+        ['--bundle', 'msrs_rt', '--fusion', fusion_run, clip, '--score', '0.1', '-o', str(output)]
     )
     content = json.loads(output.read_text(encoding='utf-8'))[clip]
-    assert list(content['steadiness']) == ['rgb', 'ir', config.run, 'msrs_rt']
+    assert list(content['steadiness']) == ['rgb', 'ir', fusion_run, 'msrs_rt']
     assert content['boxes']['msrs_rt']['persons a frame'] > 0
     assert 'boxes with a score of 0.1 or more' in capsys.readouterr().out

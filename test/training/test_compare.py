@@ -12,9 +12,7 @@ import pytest
 import torch
 
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.nets.fusion_rt import FusionRT
 from training import compare
-from training.checkpoint import save_run
 from training.compare import is_finished
 from training.compare import train_side_by_side
 from training.loop.state import save
@@ -35,9 +33,8 @@ def main(data_root, tmp_path, monkeypatch):
     return run
 
 
-def test_every_input_is_trained_from_scratch_with_every_seed(main, tmp_path, capsys):
-    save_run(tmp_path / 'fusion', FusionRT(), {})
-    fused = ['--fused', f'ours={tmp_path / "fusion"}']
+def test_every_input_is_trained_from_scratch_with_every_seed(main, tmp_path, capsys, fusion_run):
+    fused = ['--fused', f'ours={fusion_run}']
     table = main('--simple', 'ir', 'early', *fused, '--seeds', '0', '1')
     assert list(table) == ['ir', 'early', 'ours']
     assert all(len(row['seeds']) == 2 for row in table.values())
@@ -140,5 +137,5 @@ def stop_after_a_step(config, samples):
 def test_a_folder_that_cannot_be_made_is_reported_before_training(main, tmp_path, monkeypatch):
     monkeypatch.setattr(compare, 'train', None)
     (tmp_path / 'compare').touch()
-    with pytest.raises(FusionError, match='ir_0 cannot be made'):
+    with pytest.raises(FusionError, match='ir_0 cannot be written: Not a directory'):
         main('--simple', 'ir')

@@ -1,6 +1,5 @@
 """Detectors of COCO, and several detectors on several data sets in the classes that all know."""
 
-from dataclasses import asdict
 from dataclasses import replace
 import json
 from pathlib import Path
@@ -12,8 +11,6 @@ import torch
 from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.nets.fusion_rt import FusionRT
-from training.checkpoint import save_run
 from training.data.classes import common_classes
 from training.data.classes import correspondence
 from training.data.datasets import open_dataset
@@ -21,9 +18,9 @@ from training.evaluate import main
 from training.measure import cross_set
 from training.measure.bootstrap import bootstrap_ap50
 from training.measure.bootstrap import sequences
-from training.measure.inputs import Change
-from training.measure.inputs import open_input
 from training.measure.metrics import select
+from training.measure.predictors import Change
+from training.measure.predictors import open_input
 from training.method.detection import pair_iou
 
 pytest.importorskip('onnxruntime')
@@ -152,18 +149,16 @@ def test_inputs_are_color_images_of_the_size_of_the_pair(small_pairs, labeled, n
         assert not without.any()
 
 
-def test_detectors_on_several_sets_are_one_table(file, data_root, short_run, tmp_path, capsys):
-    config = short_run('fusion')
-    save_run(config.run, FusionRT(), {'config': asdict(config)})
+def test_detectors_on_several_sets_are_one_table(file, data_root, fusion_run, tmp_path, capsys):
     (data_root / 'splits' / 'two.txt').write_text('a\nb')
     output = tmp_path / 'table.json'
     main(
-        f'--detector {file} --bundle msrs_rt --fusion {config.run} --inputs rgb late '
+        f'--detector {file} --bundle msrs_rt --fusion {fusion_run} --inputs rgb late '
         f'--data {data_root} {data_root}:two --bootstrap 20 --against rgb -o {output}'.split()
     )
     content = json.loads(output.read_text(encoding='utf-8'))
     assert list(content) == [str(data_root), f'{data_root}:two']
-    reads = ['rgb', 'late', config.run, 'msrs_rt']
+    reads = ['rgb', 'late', fusion_run, 'msrs_rt']
     for table in content.values():
         assert list(table) == ['msrs_rt', *(f'{file.stem} on {name}' for name in reads)]
     assert [table['msrs_rt']['all']['boxes'] for table in content.values()] == [3, 2]

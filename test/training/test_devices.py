@@ -8,7 +8,6 @@ import torch._dynamo.testing
 from training.checkpoint import load_run
 from training.checkpoint import read_description
 from training.method import learned
-from training.method.losses import pair_of
 from training.method.optimization import run_network
 from training.train import make_batch
 from training.train import train
@@ -29,7 +28,7 @@ def gradient(samples):
         torch.manual_seed(0)
         training = learned.learned_training(config, device)
         before, batch = (make_batch(samples, config, step, device) for step in (0, 1))
-        training.networks['fusion'](*pair_of(before)).mean().backward()
+        training.networks['fusion'](*before.pair).mean().backward()
         training.optimizers['fusion'].step()
         losses = [learned.task_loss(training.networks['detector'], batch)]
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
@@ -126,7 +125,7 @@ def test_every_task_trains_on_cuda_and_resumes_there(short_run, samples, interru
     settings = {'save_every': 2, 'validate_every': 2, 'panel_every': 2, 'steps': 5}
     settings |= {'source': 'ir'} if task == 'detection' else {}
     config = short_run(task, amp=amp, device='cuda', **settings)
-    interrupt(config, samples, 3)
+    interrupt(3, train, config, samples)
     network = train(config, samples)
     assert next(network.parameters()).device.type == 'cuda'
     assert read_description(config.run)['device'] == torch.cuda.get_device_name()

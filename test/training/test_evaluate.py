@@ -1,4 +1,3 @@
-from dataclasses import asdict
 from dataclasses import replace
 import json
 
@@ -6,9 +5,6 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.nets.detector import Detector
-from tdfusion_ros.nets.fusion_rt import FusionRT
-from training.checkpoint import save_run
 from training.data.datasets import open_dataset
 from training.evaluate import main
 from training.measure.tables import loss_table
@@ -19,19 +15,9 @@ pytest.importorskip('onnxruntime')
 BY_LIGHT = {'a': '00001D', 'b': '00002N', 'c': '00003D', 'empty': '00004N'}
 
 
-def save(config, network):
-    save_run(config.run, network, {'config': asdict(config)})
-    return config.run
-
-
 @pytest.fixture
-def detector(short_run):
-    return save(short_run('detection', source='ir'), Detector())
-
-
-@pytest.fixture
-def fusion(short_run):
-    return save(short_run('fusion'), FusionRT())
+def detector(save_detector):
+    return save_detector()
 
 
 @pytest.fixture
@@ -115,17 +101,17 @@ def test_segmentation_has_mean_iou_and_accuracy_by_day_and_by_night(masked_root)
 
 
 def test_the_loss_is_compared_with_the_sources_at_any_size_for_fusion_networks_only(
-    measure, fusion, data_root, short_run
+    measure, fusion_run, data_root, detector
 ):
-    table = measure('--fusion', fusion)
+    table = measure('--fusion', fusion_run)
     assert list(table) == ['network', 'mean', 'ir', 'rgb']
     assert table['mean']['intensity'] < table['ir']['intensity']
     assert table['network']['loss'] > 0
     sample = open_dataset(data_root, 'val')[0]
     small = replace(sample, rgb=sample.rgb[:90, :100], ir=sample.ir[:90, :100])
-    assert loss_table(fusion, [small])['network']['loss'] > 0
+    assert loss_table(fusion_run, [small])['network']['loss'] > 0
     with pytest.raises(FusionError, match='Detector, not a fusion network'):
-        loss_table(save(short_run('detection', source='ir'), Detector()), [small])
+        loss_table(detector, [small])
 
 
 def test_fusion_quality_of_a_split_names_how_many_pairs_it_has(measure, data_root, capsys):
@@ -137,14 +123,14 @@ def test_fusion_quality_of_a_split_names_how_many_pairs_it_has(measure, data_roo
 
 
 def test_fusion_quality_and_pictures_compare_runs_and_bundles_with_average_and_maximum(
-    measure, fusion, images, data_root, tmp_path
+    measure, fusion_run, images, data_root, tmp_path
 ):
     import cv2
 
     out = tmp_path / 'pictures'
     bundle = ('--bundle', 'msrs_rt')
-    table = measure('--fusion', fusion, *images, *bundle, '--pictures', str(out))
-    assert list(table) == ['average', 'maximum', fusion, 'msrs_rt']
+    table = measure('--fusion', fusion_run, *images, *bundle, '--pictures', str(out))
+    assert list(table) == ['average', 'maximum', fusion_run, 'msrs_rt']
     assert list(table['average'])[:8] == ['EN', 'SF', 'SD', 'AG', 'SCD', 'VIF', 'Qabf', 'SSIM']
     assert table['average']['AG'] < table['maximum']['AG']
     assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png', 'c.png', 'empty.png']

@@ -7,6 +7,7 @@ import pytest
 
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from training.bundle import history
+from training.bundle.card import command_line
 from training.bundle.card import rights
 from training.checkpoint import save_run
 from training.config import DetectionTask
@@ -33,9 +34,9 @@ def save(tmp_path, data_root):
 def evaluated(data_root):
     """Return what is known about a bundle measured on a split of ``data_root``."""
 
-    def on(lineage, fusion, split='val'):
+    def on(detector, fusion, split='val'):
         data = open_dataset(data_root, split)
-        return history.evaluation_facts((str(data_root), split), data, lineage, fusion)
+        return history.evaluation_facts((str(data_root), split), data, detector, fusion)
 
     return on
 
@@ -54,7 +55,7 @@ def test_a_missing_run_is_listed(save, evaluated):
     detector = save('detector', task='detection', fusion=fusion)
     lineage = history.ancestors(detector, fusion)
     assert history.training_facts(lineage, fusion, '')['missing'] == ['runs/lost']
-    assert evaluated(lineage, fusion)['trained_on'] is None
+    assert evaluated(detector, fusion)['trained_on'] is None
 
 
 def test_the_history_of_a_bundle_that_a_run_started_from_is_kept(save, evaluated):
@@ -67,13 +68,13 @@ def test_the_history_of_a_bundle_that_a_run_started_from_is_kept(save, evaluated
     assert facts['before'][-1]['config']['frozen_detector']
     assert facts['data']['data/train']['pairs'] == 4
     assert 'LLVIP' in rights(facts)
-    assert evaluated(lineage, fusion)['trained_on'] is None  # its data are not here
+    assert evaluated(detector, fusion)['trained_on'] is None  # its data are not here
 
 
 def test_the_command_has_the_settings_of_the_run():
     config = DetectionTask(source='ir', crop_hw=(64, 96), lr=1e-5, run='runs/a b', data='x/set')
     description = {'config': json.loads(json.dumps(asdict(config)))}
-    command = history.command_line(history.without_paths(description)['config'])
+    command = command_line(history.without_paths(description)['config'])
     again = load_config(shlex.split(command.replace('\\\n', ''))[3:])
     assert asdict(again) == asdict(config) | {'data': 'DATA/set'}
     assert 'batch=' not in command  # it has its default
@@ -94,9 +95,9 @@ def test_pairs_that_were_trained_on_are_counted_in_every_run(save, evaluated, da
     (data_root / 'splits' / 'more.txt').write_text('b\nc')
     fusion = save('fusion', pairs=2)
     detector = save('detector', task='detection', fusion=fusion, split='more', pairs=2)
-    assert evaluated(history.ancestors(detector), fusion)['trained_on'] == 3
+    assert evaluated(detector, fusion)['trained_on'] == 3
     (data_root / 'splits' / 'val.txt').write_text('empty')
-    assert evaluated(history.ancestors(detector), fusion)['trained_on'] == 0
+    assert evaluated(detector, fusion)['trained_on'] == 0
 
 
 def test_pairs_that_were_trained_on_in_a_mixture_are_counted(save, evaluated, data_root):
@@ -107,11 +108,11 @@ def test_pairs_that_were_trained_on_in_a_mixture_are_counted(save, evaluated, da
     fusion = save('fusion', data=str(mixture), pairs=2)
     detector = save('detector', task='detection', fusion=fusion, data=str(mixture), pairs=2)
     lineage = history.ancestors(detector)
-    assert evaluated(lineage, fusion)['trained_on'] == 2
+    assert evaluated(detector, fusion)['trained_on'] == 2
     found = history.training_facts(lineage, fusion, '')['data']['mix.yaml/train']
     assert found['sets'] == [data_root.name]
     mixture.unlink()
-    assert evaluated(lineage, fusion)['trained_on'] is None
+    assert evaluated(detector, fusion)['trained_on'] is None
 
 
 def test_data_that_changed_since_are_not_taken_for_the_training_data(save, evaluated):
@@ -119,7 +120,7 @@ def test_data_that_changed_since_are_not_taken_for_the_training_data(save, evalu
     detector = save('detector', task='detection', fusion=fusion)
     facts = history.training_facts(history.ancestors(detector), fusion, '')
     assert facts['data']['data/train'] is not None  # of the detector, which saw four
-    assert evaluated([fusion, detector], fusion)['trained_on'] is None
+    assert evaluated(detector, fusion)['trained_on'] is None
 
 
 def test_data_that_moved_are_found_where_they_are_measured(save, data_root):
@@ -134,5 +135,5 @@ def test_data_that_moved_are_found_where_they_are_measured(save, data_root):
 def test_a_split_that_selected_the_weights_is_reported(save, evaluated):
     fusion = save('fusion')
     detector = save('detector', best={'step': 3, 'split': 'val'}, task='detection', fusion=fusion)
-    assert evaluated(history.ancestors(detector), fusion, 'val')['chose']
-    assert not evaluated(history.ancestors(detector), fusion, 'train')['chose']
+    assert evaluated(detector, fusion, 'val')['chose']
+    assert not evaluated(detector, fusion, 'train')['chose']

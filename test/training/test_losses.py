@@ -7,7 +7,6 @@ from training.method.losses import fusion_loss
 from training.method.losses import gradient_loss
 from training.method.losses import imitation_loss
 from training.method.losses import intensity_loss
-from training.method.losses import pair_of
 from training.method.losses import sobel
 from training.method.losses import sources_of
 
@@ -75,7 +74,7 @@ def test_what_lies_outside_of_the_thermal_view_contributes_nothing_to_the_loss()
     coverage[..., 8:24, 8:40] = 1
     none = torch.zeros(1, 0)
     batch = Batch(('a',), rgb, ir * coverage, none, none, none, coverage=coverage)
-    pair = pair_of(batch)
+    pair = batch.pair
     luma, seen = sources_of(pair)
     assert torch.equal(seen[coverage == 0], luma[coverage == 0])
     torch.testing.assert_close(seen[coverage == 1], ir[coverage == 1])

@@ -14,6 +14,7 @@ from training.measure.metrics import count_pixels
 from training.measure.metrics import match
 from training.measure.metrics import mean_of_known
 from training.measure.metrics import precision_and_recall
+from training.measure.metrics import ranking
 
 BOX = [0, 0, 20, 20]
 
@@ -118,7 +119,7 @@ def test_weighted_ap50_equals_pycocotools_on_the_repeated_images(scattered):
         chosen = np.repeat(np.arange(30), draw)
         expected = average_precision([samples[i] for i in chosen], [results[i] for i in chosen])
         for class_id, name in enumerate(CLASSES):
-            got = bootstrap.weighted_ap50(*bootstrap.ranking(evaluation, class_id), draw)
+            got = bootstrap.weighted_ap50(*ranking(evaluation, class_id), draw)
             assert got == pytest.approx(expected[name]['AP50'], nan_ok=True)
 
 

@@ -79,7 +79,7 @@ def test_an_interrupted_run_shows_every_step_once_and_no_panel_if_none_is_wanted
     # Files of one second and process are read in the order of their names, and 10 sorts before 9.
     monkeypatch.setattr(writer, '_global_uid', writer.AtomicCounter(0))
     config = config(steps=4, save_every=2, panel_every=0)
-    interrupt(config, samples, 3)
+    interrupt(3, train, config, samples)
     train(config, samples)
     board = events(config.run)
     assert [event.step for event in board.Scalars('loss')] == [0, 1, 2, 3]

@@ -1,8 +1,7 @@
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-
-from training.method.picture import picture  # noqa: E402
+from training.method.picture import picture
 
 LEVEL = 1 / 255
 

@@ -1,6 +1,6 @@
-from dataclasses import asdict
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,18 +10,12 @@ from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.core.synchronizer import FramePair
-from tdfusion_ros.nets.detector import Detector
-from tdfusion_ros.nets.detector import DetectorConfig
-from tdfusion_ros.nets.fusion_rt import FusionRT
 from training.checkpoint import load_fusion
-from training.checkpoint import save_run
-from training.config import FusionTask
-from training.config_reader import config_from_mapping
 from training.data.datasets import Sample
-from training.measure import fusers
+from training.evaluate import write_pictures
 from training.measure import predictors
-from training.measure.inputs import Change
 from training.measure.metrics import EVERYTHING
+from training.measure.predictors import Change
 from training.method.task_networks import read_detector
 
 pytest.importorskip('onnxruntime')
@@ -35,72 +29,50 @@ def odd():
     return Sample('a', rgb, rng.integers(0, 256, HW, dtype=np.uint8))
 
 
-@pytest.fixture
-def save_detector(tmp_path):
-    """Save an untrained detector as a run: ``save_detector(classes, **settings)``."""
-
-    def save(classes, names=None, **settings):
-        values = {'task': 'detection', 'source': 'ir', **settings}
-        named = {'classes': names} if names else {}
-        description = {'config': asdict(config_from_mapping(values)), **named}
-        save_run(tmp_path / 'detector', Detector(DetectorConfig(classes=classes)), description)
-        return str(tmp_path / 'detector')
-
-    return save
-
-
-@pytest.fixture
-def fusion(tmp_path):
-    torch.manual_seed(0)
-    save_run(tmp_path / 'fusion', FusionRT(), {'config': asdict(FusionTask())})
-    return str(tmp_path / 'fusion')
-
-
-@pytest.fixture
-def folders(data_root):
-    return str(data_root / 'vi'), str(data_root / 'ir')
-
-
-def test_runs_and_bundles_fuse_a_pair_of_odd_size_like_its_even_part(odd, fusion):
-    fused = fusers.run_fuser(fusion)(odd)
+def test_runs_and_bundles_fuse_a_pair_of_odd_size_like_its_even_part(odd, fusion_run):
+    fused = predictors.run_fuser(fusion_run)(odd)
     assert (fused.shape, fused.dtype) == (HW, np.uint8)
     weights = torch.tensor([0.299, 0.587, 0.114])
     luma = (torch.from_numpy(odd.rgb[:64, :64]).float() / 255 @ weights)[None, None]
     ir = torch.from_numpy(odd.ir[:64, :64]).float()[None, None] / 255
     with torch.inference_mode():
-        even = load_fusion(fusion)(luma, ir)[0, 0].numpy() * 255
+        even = load_fusion(fusion_run)(luma, ir)[0, 0].numpy() * 255
     inner = slice(0, 40)  # farther from the border than the receptive field
     assert np.abs(fused[inner, inner] - even[inner, inner]).max() < 1
-    fused = fusers.bundle_fuser('msrs_rt')(odd)
+    fused = predictors.bundle_fuser('msrs_rt')(odd)
     assert (fused.shape, fused.dtype) == (HW, np.uint8)
 
 
-def test_names_that_merely_end_in_d_say_nothing_about_daylight(folders, data_root):
+def test_names_that_merely_end_in_d_say_nothing_about_daylight(data_root):
     for path in (*(data_root / 'vi').iterdir(), *(data_root / 'ir').iterdir()):
         path.rename(path.with_stem(path.stem + 'D'))
-    assert 'light' not in fusers.open_folders(*folders)[0].strata
+    assert (
+        'light'
+        not in predictors.open_folders(str(data_root / 'vi'), str(data_root / 'ir'))[0].strata
+    )
 
 
-def test_pictures_give_the_fused_luma_the_colors_of_rgb():
+def test_pictures_give_the_fused_luma_the_colors_of_rgb(tmp_path):
     pixel = Sample('a', np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 200, np.uint8))
-    picture = fusers.side_by_side(pixel, [np.full((1, 1), 210, np.uint8)])
+    write_pictures(str(tmp_path), {'lighter': lambda _: np.full((1, 1), 210, np.uint8)}, [pixel])
+    picture = cv2.imread(str(tmp_path / 'a.png'))
     assert picture.tolist() == [[[90] * 3, [200] * 3, [210] * 3]]
 
 
-def test_a_run_has_classes_of_msrs_or_its_own_and_others_are_refused(save_detector, fusion):
-    assert read_detector(save_detector(3))[1] == ('person', 'bicycle', 'car')
+def test_a_run_has_classes_of_msrs_or_its_own_and_others_are_refused(save_detector, fusion_run):
+    assert read_detector(save_detector())[1] == ('person', 'bicycle', 'car')
     detector = save_detector(6)
     with pytest.raises(FusionError, match=r'6 classes .* 3'):
         read_detector(detector)
     with pytest.raises(FusionError, match='FusionRT, not a detector'):
-        predictors.run_predictor(fusion)
+        predictors.run_predictor(fusion_run)
     with pytest.raises(ModelError, match='Detector, not a fusion network'):
-        fusers.run_fuser(detector)
+        predictors.run_fuser(detector)
 
 
 @pytest.mark.parametrize('source', ['ir', 'fused'])
-def test_a_run_takes_images_of_any_size(save_detector, fusion, odd, source):
-    found = predictors.run_predictor(save_detector(3, source=source, fusion=fusion))(odd)
+def test_a_run_takes_images_of_any_size(save_detector, fusion_run, odd, source):
+    found = predictors.run_predictor(save_detector(source=source, fusion=fusion_run))(odd)
     assert (found.boxes_xyxy <= np.array([101, 75, 101, 75])).all()
 
 

@@ -7,38 +7,25 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-onnx = pytest.importorskip('onnx')
-
-from tdfusion_ros.compose.class_names import COCO  # noqa: E402
-from tdfusion_ros.core.errors import ModelError  # noqa: E402
-from tdfusion_ros.nets.detector import Detector  # noqa: E402
-from tdfusion_ros.nets.detector import DetectorConfig  # noqa: E402
-from tdfusion_ros.nets.yolox import Yolox  # noqa: E402
-from tdfusion_ros.nets.yolox import YoloxConfig  # noqa: E402
-from training.checkpoint import load_run  # noqa: E402
-from training.checkpoint import save_run  # noqa: E402
-from training.config import DetectionTask  # noqa: E402
-from training.method import pretrained  # noqa: E402
-from training.method.task_networks import make_detector  # noqa: E402
-from training.method.tasks import blend_with_start  # noqa: E402
-from training.train import train  # noqa: E402
+from tdfusion_ros.compose.class_names import COCO
+from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets.detector import Detector
+from tdfusion_ros.nets.detector import DetectorConfig
+from tdfusion_ros.nets.yolox import Yolox
+from tdfusion_ros.nets.yolox import YoloxConfig
+from training.checkpoint import load_run
+from training.checkpoint import save_run
+from training.config import DetectionTask
+from training.method import pretrained
+from training.method.task_networks import make_detector
+from training.method.tasks import blend_with_start
+from training.train import train
 
 RELEASED = Path(__file__).parents[3] / 'shared/pretrained/yolox_nano.onnx'
 needs_file = pytest.mark.skipif(not RELEASED.is_file(), reason='needs the released YOLOX-Nano')
 OURS = ('person', 'bicycle', 'car')
-
-
-@pytest.fixture(scope='module')
-def whole():
-    torch.manual_seed(0)
-    return Yolox(YoloxConfig((1,) * 80)).eval()
-
-
-@pytest.fixture(scope='module')
-def file(whole, write_yolox, tmp_path_factory):
-    return write_yolox(tmp_path_factory.mktemp('pretrained') / 'any.onnx', whole)
 
 
 def load(path, *options):
@@ -68,35 +55,35 @@ def test_the_network_equals_the_released_one_in_onnx_runtime():
 
 
 @torch.inference_mode()
-def test_a_class_has_the_best_score_of_its_members_in_coco(whole, file):
+def test_a_class_has_the_best_score_of_its_members_in_coco(yolox_file):
     image = torch.rand(1, 3, 64, 64)
-    all_boxes, all_logits = whole(image)
-    boxes, logits = load(file, OURS)(image)
+    all_boxes, all_logits = load(yolox_file, COCO)(image)
+    boxes, logits = load(yolox_file, OURS)(image)
     torch.testing.assert_close(boxes, all_boxes)
     car = all_logits[..., [2, 5, 7]].amax(-1)
     torch.testing.assert_close(logits, torch.stack((*all_logits[..., :2].unbind(-1), car), -1))
 
 
 @torch.inference_mode()
-def test_a_class_that_coco_lacks_is_named_and_finds_nothing(file):
+def test_a_class_that_coco_lacks_is_named_and_finds_nothing(yolox_file):
     with pytest.warns(UserWarning, match="no class 'drone'"):
-        network = pretrained.load_yolox(file, ('person', 'drone'))
+        network = pretrained.load_yolox(yolox_file, ('person', 'drone'))
     assert network(torch.rand(1, 3, 64, 64))[1][..., 1].max() < -9
 
 
 @torch.inference_mode()
-def test_four_channels_start_as_three_on_a_gray_pair(file):
+def test_four_channels_start_as_three_on_a_gray_pair(yolox_file):
     gray = torch.rand(1, 1, 64, 64).expand(-1, 4, -1, -1)
     for got, expected in zip(
-        load(file, OURS, 4)(gray), load(file, OURS)(gray[:, :3]), strict=True
+        load(yolox_file, OURS, 4)(gray), load(yolox_file, OURS)(gray[:, :3]), strict=True
     ):
         torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-4)
 
 
-def test_an_unknown_origin_is_warned_of_with_its_hash_and_every_origin_recorded(file):
+def test_an_unknown_origin_is_warned_of_with_its_hash_and_every_origin_recorded(yolox_file):
     with pytest.warns(UserWarning, match='sha256 [0-9a-f]{64}'):
-        pretrained.load_yolox(file, OURS)
-    config = DetectionTask(source='early', pretrained=file)
+        pretrained.load_yolox(yolox_file, OURS)
+    config = DetectionTask(source='early', pretrained=yolox_file)
     assert 'unknown origin, sha256' in pretrained.origins(config)['pretrained']
     assert pretrained.origins(DetectionTask(source='early')) == {}
     if RELEASED.is_file():
@@ -112,7 +99,8 @@ def test_a_run_that_starts_from_another_inherits_its_origin(tmp_path):
     assert pretrained.origins(config) == {'pretrained': 'somebody'}
 
 
-def test_another_network_is_refused(tmp_path, whole, write_yolox):
+def test_another_network_is_refused(tmp_path, write_yolox):
+    whole = Yolox(YoloxConfig((1,) * 80))
     bare = torch.nn.Sequential(*[m for m in whole.modules() if isinstance(m, torch.nn.Conv2d)])
     cases = {
         'short.onnx': bare[:-1],
@@ -133,12 +121,12 @@ def test_what_is_no_onnx_file_is_refused_by_name(tmp_path, content):
         load(str(path), OURS)
 
 
-def test_a_share_of_the_pretrained_weights_stays_in_the_trained_ones(file):
-    start, trained = (load(file, OURS) for _ in range(2))
+def test_a_share_of_the_pretrained_weights_stays_in_the_trained_ones(yolox_file):
+    start, trained = (load(yolox_file, OURS) for _ in range(2))
     with torch.no_grad():
         for weight in trained.parameters():
             weight += 1
-    config = DetectionTask(source='early', pretrained=file, pretrained_share=0.25)
+    config = DetectionTask(source='early', pretrained=yolox_file, pretrained_share=0.25)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         blend_with_start(trained, config, OURS)
@@ -148,12 +136,12 @@ def test_a_share_of_the_pretrained_weights_stays_in_the_trained_ones(file):
 
 @pytest.mark.parametrize(('source', 'stays'), [('rgb', True), ('early', False)])
 def test_the_convolution_of_gray_levels_stays_as_it_is_if_it_reads_what_it_was_trained_on(
-    file, short_run, samples, source, stays
+    yolox_file, short_run, samples, source, stays
 ):
-    config = short_run('detection', steps=2, source=source, pretrained=file)
+    config = short_run('detection', steps=2, source=source, pretrained=yolox_file)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        network = make_detector(OURS, file, 3 if source == 'rgb' else 4)
+        network = make_detector(OURS, yolox_file, 3 if source == 'rgb' else 4)
         train(config, samples)
     trained, start = load_run(config.run).state_dict(), network.state_dict()
     assert torch.equal(trained['stem.0.weight'], start['stem.0.weight']) == stays

@@ -8,16 +8,14 @@ from safetensors.torch import load_file
 import torch
 from torch.nn import functional
 
+from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from tdfusion_ros.nets.segmenter import Segmenter
 from tdfusion_ros.nets.segmenter import SegmenterConfig
-from tdfusion_ros.nets.yolox import Yolox
-from tdfusion_ros.nets.yolox import YoloxConfig
 from training.checkpoint import load_run
-from training.checkpoint import save_run
 from training.config import LearnedTask
 from training.data.datasets import open_dataset
 from training.evaluate import main as evaluate
@@ -27,7 +25,7 @@ from training.method import segmentation
 from training.method.learned import task_loss
 from training.method.loss_net import LossNetConfig
 from training.method.loss_net import LossNetRT
-from training.method.losses import pair_of
+from training.method.pretrained import load_yolox
 from training.method.pretrained import origins
 from training.method.tasks import downstream_training
 from training.train import make_batch
@@ -62,12 +60,6 @@ def networks():
     return fusion, loss_net
 
 
-@pytest.fixture
-def fusion(networks, tmp_path):
-    save_run(tmp_path / 'fusion', networks[0], {})
-    return str(tmp_path / 'fusion')
-
-
 def segmenter(inputs=3):
     torch.manual_seed(1)
     return Segmenter(SegmenterConfig(('road', 'car'), inputs))
@@ -78,9 +70,9 @@ def segmenter(inputs=3):
     [('ir', 3), ('early', 2), ('fused', 3)],
 )
 def test_a_segmenter_trains_from_files_with_masks_to_a_run_folder(
-    short_run, samples, fusion, logged, source, inputs
+    short_run, samples, fusion_run, logged, source, inputs
 ):
-    config = short_run('segmentation', steps=2, mosaic=0.5, source=source, fusion=fusion)
+    config = short_run('segmentation', steps=2, mosaic=0.5, source=source, fusion=fusion_run)
     trained, loaded = train(config, samples), load_run(config.run)
     assert loaded.config == SegmenterConfig(('road', 'car'), inputs)
     image = torch.rand(1, inputs, 64, 96)
@@ -93,12 +85,11 @@ def test_a_segmenter_trains_from_files_with_masks_to_a_run_folder(
 
 @pytest.mark.parametrize(('source', 'inputs'), [('fused', 3), ('early', 4)])
 def test_on_the_features_of_a_detector_only_the_head_learns(
-    short_run, samples, fusion, write_yolox, tmp_path, source, inputs
+    short_run, samples, fusion_run, yolox_file, source, inputs
 ):
-    torch.manual_seed(0)
-    yolox = Yolox(YoloxConfig((1,) * 80))
-    file = write_yolox(tmp_path / 'yolox.onnx', yolox)
-    config = short_run('segmentation', steps=2, source=source, fusion=fusion, pretrained=file)
+    config = short_run(
+        'segmentation', steps=2, source=source, fusion=fusion_run, pretrained=yolox_file
+    )
     with pytest.warns(UserWarning, match='none of the known files'):
         start = downstream_training(config, torch.device('cpu')).networks['segmenter']
     before = {name: value.clone() for name, value in start.state_dict().items()}
@@ -108,14 +99,16 @@ def test_on_the_features_of_a_detector_only_the_head_learns(
     assert trained.config.inputs == inputs
     for name, value in trained.state_dict().items():
         assert torch.equal(value, before[name]) == (name.split('.')[0] != 'head'), name
-    assert torch.equal(trained.neck.up_coarse.join[0].weight, yolox.neck.up_coarse.join[0].weight)
+    with pytest.warns(UserWarning, match='none of the known files'):
+        features = load_yolox(yolox_file, COCO).neck.up_coarse.join[0]
+    assert torch.equal(trained.neck.up_coarse.join[0].weight, features.weight)
 
 
 def test_masks_start_from_the_detector_of_a_bundle_and_know_its_origin(
-    short_run, masked_root, fusion
+    short_run, masked_root, fusion_run
 ):
     shipped = str(Path(__file__).parents[2] / 'models' / 'msrs_rt')
-    config = short_run('segmentation', fusion=fusion, pretrained=shipped)
+    config = short_run('segmentation', fusion=fusion_run, pretrained=shipped)
     found = downstream_training(config, torch.device('cpu')).networks['segmenter'].state_dict()
     weights = load_file(Path(shipped) / 'weights.safetensors')
     for name, value in found.items():
@@ -123,7 +116,7 @@ def test_masks_start_from_the_detector_of_a_bundle_and_know_its_origin(
     assert 'trained on COCO' in origins(config)['pretrained']
     with pytest.raises(ConfigError, match='reads 3 channels, so it does not fit source=early'):
         downstream_training(replace(config, source='early'), torch.device('cpu'))
-    config = replace(config, pretrained=fusion)
+    config = replace(config, pretrained=fusion_run)
     with pytest.raises(FusionError, match='FusionRT, not a detector'):
         downstream_training(config, torch.device('cpu'))
 
@@ -148,7 +141,7 @@ def gradient_of(method, networks, batch, losses):
         result, values = meta.pixel_gradient(*networks, losses, PLAIN)
     else:
         precondition = meta.constant_preconditioner(networks[0], 0.01)
-        arguments = (*networks, [pair_of(batch)], losses)
+        arguments = (*networks, [batch.pair], losses)
         result, values = meta.meta_gradient(*arguments, precondition=precondition, config=PLAIN)
     return torch.cat([g.flatten() for g in result.values()]), values
 
@@ -207,6 +200,6 @@ def test_a_segmenter_learns_and_is_evaluated_for_each_class_but_not_for_other_cl
         evaluate(['--segmenter', config.run, '--data', config.data])
 
 
-def test_a_run_of_another_network_is_no_segmenter(masked_root, fusion):
+def test_a_run_of_another_network_is_no_segmenter(masked_root, fusion_run):
     with pytest.raises(FusionError, match='FusionRT, not a segmenter'):
-        evaluate(['--segmenter', fusion, '--data', str(masked_root)])
+        evaluate(['--segmenter', fusion_run, '--data', str(masked_root)])

@@ -87,7 +87,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
         for name in ('whole', 'broken')
     )
     train(whole, masked_samples)
-    interrupt(broken, masked_samples, 3)
+    interrupt(3, train, broken, masked_samples)
     train(broken, masked_samples)
     names = ['weights.safetensors', 'log.jsonl']
     for name in names + (['validation.jsonl'] if 'validate_every' in changes else []):
@@ -101,7 +101,7 @@ def test_a_slow_run_is_saved_by_time_before_the_first_steps_to_save(
     whole, broken = (short_run(run=str(tmp_path / name), steps=4) for name in ('whole', 'broken'))
     train(whole, samples)
     monkeypatch.setattr(training.train, 'SAVE_SECONDS', 0.0)
-    interrupt(broken, samples, 3)
+    interrupt(3, train, broken, samples)
     assert saved_steps(broken.run) == 3
     train(broken, samples)
     for name in ('weights.safetensors', 'log.jsonl'):
@@ -117,7 +117,7 @@ def test_a_run_resumes_after_a_move_with_other_threads_but_not_with_other_settin
     train(start, samples)
     train(other, samples)
     config = short_run(fusion=start.run, save_every=1)
-    interrupt(config, samples, 2)
+    interrupt(2, train, config, samples)
     with pytest.raises(FusionError, match=r'other settings: lr was 0\.002, is 1\.0; seed was'):
         train(replace(config, lr=1.0, seed=9), samples)
     with pytest.raises(FusionError, match='weights of fusion was'):
@@ -135,7 +135,7 @@ def test_a_run_resumes_after_a_move_with_other_threads_but_not_with_other_settin
 
 def test_an_earlier_state_resumes_but_a_damaged_one_is_refused(short_run, samples, interrupt):
     config = short_run(save_every=1)
-    interrupt(config, samples, 2)
+    interrupt(2, train, config, samples)
     path = Path(config.run) / UNFINISHED
     with safe_open(path, 'pt') as file:
         tensors, notes = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
@@ -158,23 +158,15 @@ def test_an_earlier_state_resumes_but_a_damaged_one_is_refused(short_run, sample
 
 
 def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_resumes(
-    data_root, tmp_path, monkeypatch, capsys
+    data_root, tmp_path, interrupt, capsys
 ):
     run = tmp_path / 'run'
     places = [f'data={data_root}', f'run={run}']
     settings = [*places, 'steps=3', 'batch=1', 'crop_hw=[64,64]', 'save_every=2', 'workers=0']
-    make_batch = training.train.make_batch
-    for stop, message in ((1, 'nothing saved yet'), (2, 'saved at step 2: the same command')):
-
-        def stopped(samples, config, step, device, stop=stop):
-            if step == stop:
-                raise KeyboardInterrupt
-            return make_batch(samples, config, step, device)
-
-        monkeypatch.setattr(training.train, 'make_batch', stopped)
-        with pytest.raises(SystemExit, match=f'training: interrupted; {message}'):
-            main(settings)
-    monkeypatch.undo()
+    assert interrupt(1, main, settings) == 'interrupted; nothing saved yet'
+    assert interrupt(2, main, settings).startswith(
+        'interrupted; saved at step 2: the same command'
+    )
     main(settings)
     output = capsys.readouterr().out
     assert 'resuming at step 2 of 3' in output
@@ -185,7 +177,7 @@ def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_res
 def test_an_unusable_run_folder_is_refused_before_data_are_read(data_root, tmp_path, monkeypatch):
     monkeypatch.setattr(training.train, 'cache_samples', None)
     (tmp_path / 'file').touch()
-    with pytest.raises(FusionError, match=r'run folder .*file cannot be made: File exists'):
+    with pytest.raises(FusionError, match='file cannot be written: Not a directory'):
         main([f'data={data_root}', f'run={tmp_path / "file"}'])
 
 
@@ -218,14 +210,17 @@ def test_missing_data_and_networks_are_refused_before_images_are_read(
 
 
 @pytest.mark.parametrize(('task', 'settings'), [('detection', {'source': 'ir'}), ('learned', {})])
-def test_a_detector_learns_the_classes_of_the_data_and_starts_only_on_these(
+def test_a_detector_learns_the_classes_of_the_data_in_bfloat16_and_starts_only_on_these(
     short_run, masked_root, masked_samples, tmp_path, task, settings
 ):
     with_classes(masked_root, 'deer', 'boar', 'hare', 'fox')
-    config = short_run(task, steps=1, **settings)
+    config = short_run(task, amp=True, **settings)
     train(config, masked_samples)
     run = Path(config.run) / ('detector' if task == 'learned' else '')
     assert load_run(run).config.classes == 4
+    for value in [v for place in (run, config.run) for v in load_run(place).state_dict().values()]:
+        assert value.dtype != torch.bfloat16
+        assert value.isfinite().all()
     for folder in (run, config.run):
         assert read_description(folder)['classes'] == ['deer', 'boar', 'hare', 'fox']
     with_classes(masked_root, 'deer', 'boar', 'hare')
@@ -255,15 +250,6 @@ def test_a_missing_device_is_refused_and_auto_named(short_run, samples, capsys, 
         train(short_run(device='cuda'), samples)
     train(short_run(steps=1), samples)
     assert 'on CPU' in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(('task', 'settings'), [('detection', {'source': 'ir'}), ('learned', {})])
-def test_bfloat16_trains_to_finite_float32_weights(short_run, samples, task, settings):
-    config = short_run(task, amp=True, **settings)
-    train(config, samples)
-    for value in load_run(config.run).state_dict().values():
-        assert value.dtype != torch.bfloat16
-        assert value.isfinite().all()
 
 
 def test_the_smoke_config_trains_the_learned_loss(root, data_root, tmp_path, capsys, logged):

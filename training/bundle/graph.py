@@ -45,12 +45,6 @@ def mask_classes(model: Perception) -> tuple[str, ...]:
     return () if model.mask_head is None else model.mask_head.config.classes
 
 
-def export_half(model: Perception, folder: Path) -> None:
-    """Write the folded graph in half precision, with float32 where half is not enough."""
-    half = to_half(fold_batchnorm(copy.deepcopy(model)))  # type: ignore[arg-type]
-    export_onnx(half, folder / HALF_FILE)
-
-
 def check_half(folder: Path) -> None:
     """Compare the graph in half precision with fp32, both in ONNX Runtime, or raise ModelError."""
     bundle = read_bundle(folder)
@@ -88,12 +82,23 @@ def export_onnx(model: Perception, path: Path) -> None:
         raise ModelError(f'expected opset {OPSET}, the exporter wrote {versions}')
 
 
-def extract_parts(folder: Path, *, masks: bool) -> None:
-    """Write the parts of the exported graph without the fused image, and without the masks."""
-    parts = {DETECTOR_FILE: list(OUTPUTS)[1:], **({UNMASKED_FILE: list(OUTPUTS)} if masks else {})}
+def write_graphs(model: Perception, folder: Path) -> dict[str, float]:
+    """
+    Write the graph, its parts, and the graph in half precision.
+
+    The parts are without the fused image, and without the masks if there are some.
+
+    :returns: the largest differences from torch; or a ModelError, as ``check_parity``.
+    """
+    export_onnx(model, folder / GRAPH_FILE)
+    parts = {DETECTOR_FILE: list(OUTPUTS)[1:]}
+    parts |= {UNMASKED_FILE: list(OUTPUTS)} if model.mask_head is not None else {}
     for name, outputs in parts.items():
         graph, part = str(folder / GRAPH_FILE), str(folder / name)
         onnx.utils.extract_model(graph, part, list(INPUTS), outputs)
+    half = to_half(fold_batchnorm(copy.deepcopy(model)))  # type: ignore[arg-type]
+    export_onnx(half, folder / HALF_FILE)
+    return check_parity(model, folder, PARITY_HW)
 
 
 def check_parity(model: Perception, folder: Path, sizes_hw: Sequence[tuple[int, int]]) -> dict:

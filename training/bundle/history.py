@@ -4,23 +4,18 @@ from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import fields
-import json
 from pathlib import Path
-import shlex
 import subprocess
 from typing import Any
 
 from tqdm import tqdm
 
 from tdfusion_ros.core.errors import FusionError
-from training.bundle import renewal
-from training.checkpoint import DESCRIPTION
+from training.checkpoint import is_bundle
+from training.checkpoint import is_run
+from training.checkpoint import read_contract
 from training.checkpoint import read_description
-from training.config import EXECUTION
 from training.config import NETWORK_RUNS
-from training.config import recorded_settings
-from training.config import TASKS
 from training.data.boxes import IGNORED
 from training.data.mixture import Data
 from training.data.mixture import is_mixture
@@ -32,22 +27,6 @@ Description = dict[str, Any]
 
 MEAN_OF = 'mean_of'
 """Entry of a description: the other runs that were averaged into its weights."""
-NOT_IN_COMMAND = ('run', *EXECUTION)
-"""Settings that do not change the result; ``run`` is written last."""
-NOT_IN_TABLE = {
-    *('task', 'source', 'data', 'split', 'limit', 'network', 'segmenter_channels'),
-    *NETWORK_RUNS,
-    *NOT_IN_COMMAND,
-}
-"""Settings that a card mentions elsewhere or that do not change the result."""
-FACTS = {
-    'pretrained': 'Weights that the run started from.',
-    'shares': 'Data sets and their shares of the crops.',
-    'device': 'Device of the training.',
-    'torch': 'Version of torch.',
-    'git_commit': 'Commit of this code.',
-}
-WIDTH = 96
 
 
 def required_runs(run: str, fusion_run: str = '') -> list[str]:
@@ -67,11 +46,6 @@ def ancestors(run: str, fusion_run: str = '') -> list[str]:
     return list(dict.fromkeys([a for name in found for a in ancestors(name)] + [run]))
 
 
-def is_run(folder: str) -> bool:
-    """Return whether a folder has a finished run."""
-    return (Path(folder) / DESCRIPTION).is_file()
-
-
 def without_paths(description: Mapping[str, Any]) -> Description:
     """Return the description of a run without folders of this machine."""
     config = dict(description['config'])
@@ -85,61 +59,6 @@ def _short_path(run: str) -> str:
     if not Path(run).is_absolute():
         return run
     return Path(run).name if is_pretrained(run) else f'runs/{Path(run).name}'
-
-
-def command_line(config: Mapping[str, Any]) -> str:
-    """Return the shell command that trains a run again, with every setting that differs."""
-    default = {field.name: field.default for field in fields(TASKS[config['task']])}
-    default = json.loads(json.dumps(default | {'task': 'fusion'}))
-    values = {
-        key: json.dumps(value, separators=(',', ':')) if isinstance(value, list) else value
-        for key, value in recorded_settings(config).items()
-        if key not in NOT_IN_COMMAND and value != default[key]
-    }
-    values |= {'data': f'DATA/{config["data"]}', 'run': config['run']}
-    lines = ['python -m training.train']
-    for word in (shlex.quote(f'{key}={value}') for key, value in values.items()):
-        if len(lines[-1]) + len(word) > WIDTH:
-            lines.append('   ')
-        lines[-1] += f' {word}'
-    return ' \\\n'.join(lines)
-
-
-def setting_rows(descriptions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return a row for each setting of the runs that changes the result: name, values, meaning."""
-    rows = [
-        ['data', *(f'`{data_name(d)}`' for d in descriptions), 'Training data.'],
-        ['pairs', *(str(d['pairs']) for d in descriptions), 'Number of pairs.'],
-        ['weights', *(_weights(d) for d in descriptions), 'Which averaged weights were kept.'],
-    ]
-    configs = [recorded_settings(description['config']) for description in descriptions]
-    declared = {field.name: field for task in TASKS.values() for field in fields(task)}
-    for name, field in declared.items():
-        if name not in NOT_IN_TABLE and any(name in config for config in configs):
-            cells = [plain(config.get(name, '-')) for config in configs]
-            rows.append([name, *cells, field.metadata['doc']])
-    rows.append(['time', *(duration(d['seconds']) for d in descriptions), 'Of the training.'])
-    for key, meaning in FACTS.items():
-        if any(key in d for d in descriptions):
-            rows.append([key, *(str(d.get(key, '-')) for d in descriptions), meaning])
-    return rows
-
-
-def _weights(description: Mapping[str, Any]) -> str:
-    best = description.get('best', {})
-    return f'best on {best["split"]}, step {best["step"] + 1}' if 'split' in best else 'last'
-
-
-def plain(value: object) -> str:
-    """Return a setting as text, a list in round brackets."""
-    return f'({", ".join(map(str, value))})' if isinstance(value, list | tuple) else str(value)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in a unit that fits: 90 s, 46 min, 3.5 h."""
-    if seconds < 120:
-        return f'{seconds:.0f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
 
 
 def training_pairs(description: Mapping[str, Any], elsewhere: str = '') -> Data | None:
@@ -192,15 +111,26 @@ def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> d
     :param elsewhere: another folder in which the data may be now.
     """
     descriptions = {run: read_description(run) for run in lineage}
-    before, earlier, missing = bundle_facts(missing_runs(lineage, fusion_run))
-    data = data_facts(descriptions.values(), elsewhere)
+    before: list[Description] = []
+    data: dict[str, Any] = {}
+    missing: list[str] = []
+    for name in missing_runs(lineage, fusion_run):
+        if not is_bundle(name):
+            missing.append(_short_path(name))
+            continue
+        known = read_contract(name).get('training', {})  # a bundle knows its history
+        runs = [*known.get('before', []), *filter(None, [known.get('fusion')])]
+        before += runs
+        data |= {data_name(run): known.get('data', {}).get(data_name(run)) for run in runs}
+        missing += known.get('missing', [])
+    data |= data_facts(descriptions.values(), elsewhere)
     return {
         'git_commit': git_commit(),
         'fusion': without_paths(descriptions.pop(fusion_run)),
         'detector': without_paths(descriptions.pop(lineage[-1])),
         'before': before + [without_paths(description) for description in descriptions.values()],
         'missing': missing,
-        'data': earlier | data,
+        'data': data,
     }
 
 
@@ -223,22 +153,6 @@ def with_run(training: Mapping[str, Any], run: str, elsewhere: str) -> dict[str,
     return {**training, 'before': [*training['before'], *added], 'data': data}
 
 
-def bundle_facts(names: Sequence[str]) -> tuple[list[Description], dict[str, Any], list[str]]:
-    """Return the runs, data and missing runs that bundles state; other names are missing runs."""
-    before: list[Description] = []
-    data: dict[str, Any] = {}
-    missing: list[str] = []
-    for name in names:
-        if not renewal.is_bundle(name):
-            missing.append(_short_path(name))
-            continue
-        runs, contents_of, others = renewal.fusion_history(name)
-        before += runs
-        data |= {data_name(run): contents_of.get(data_name(run)) for run in runs}
-        missing += others
-    return before, data, missing
-
-
 def missing_runs(lineage: Sequence[str], fusion_run: str) -> list[str]:
     """Return the runs that others name but that are not available, so their data are unknown."""
     wanted = required_runs(lineage[-1], fusion_run)
@@ -254,26 +168,31 @@ def data_name(description: Mapping[str, Any]) -> str:
 
 
 def evaluation_facts(
-    measure_on: tuple[str, str], data: Data, lineage: Sequence[str], fusion_run: str
+    measure_on: tuple[str, str], data: Data, run: str, fusion_run: str = ''
 ) -> dict[str, Any]:
     """
     Return what a bundle is measured on, and whether the figures may be too good.
 
     :param measure_on: folder of the data set, and split.
+    :param run: of the detector; or a bundle, whose contract may know.
     :returns: ``data``, ``split``; ``trained_on``: number of pairs that some run was trained on,
         None if unknown; ``chose``: whether weights were selected by their figure on this split.
     """
     root, split = measure_on
     name = Path(root).resolve().name
+    found: dict[str, Any] = {'data': name, 'split': split, 'trained_on': None, 'chose': False}
+    if is_bundle(run):
+        before = read_contract(run).get('metrics', {}).get('on', {})
+        known = (before.get('data'), before.get('split')) == (name, split)
+        return {key: before[key] for key in found} if known else found
+    lineage = ancestors(run, fusion_run)
     every = [(run, Path(run['config']['data']).name) for run in map(read_description, lineage)]
     runs = [run for run, data_set in every if data_set == name or is_mixture(data_set)]
     learned = [learned_names(run, root) for run in runs]
-    count = None
     if not missing_runs(lineage, fusion_run) and None not in learned:
         names = {name for names in learned if names is not None for name in names}
-        count = len(names & set(data.names))
-    chose = any(run.get('best', {}).get('split') == split for run in runs)
-    return {'data': name, 'split': split, 'trained_on': count, 'chose': chose}
+        found['trained_on'] = len(names & set(data.names))
+    return found | {'chose': any(run.get('best', {}).get('split') == split for run in runs)}
 
 
 def learned_names(run: Mapping[str, Any], root: str) -> set[str] | None:

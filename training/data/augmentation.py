@@ -1,5 +1,6 @@
 """Augmentation of rgb, ir, boxes and mask together; every function returns a new sample."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tdfusion_ros.nets.blocks import luma
 from training.data.boxes import IGNORED
 from training.data.datasets import Sample
 from training.data.pair_files import IGNORE
@@ -18,6 +20,8 @@ SIZE_MULTIPLE = 32
 """Multiple of the sides of images for networks, as in bundles."""
 PADDING = 114
 """Gray level outside of the image: neither hot nor cold."""
+OUTSIDE = {'mask': IGNORE, 'coverage': 1}
+"""Values outside of the other images."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,12 @@ class Batch:
     coverage: Tensor | None = None
     """(B, 1, H, W) float32 in [0, 1], as the robot's; None if the camera sees everywhere."""
 
+    @property
+    def pair(self) -> tuple[Tensor, ...]:
+        """Luma, infrared and, if it is partial, coverage: what a fusion network reads."""
+        seen = () if self.coverage is None else (self.coverage,)
+        return luma(self.rgb), self.ir, *seen
+
     def to(self, device: torch.device) -> 'Batch':
         """Return the batch with all its tensors on ``device``."""
         tensors = {name: v for name, v in vars(self).items() if isinstance(v, Tensor)}
@@ -49,16 +59,20 @@ class Batch:
         return replace(self, **moved)
 
 
+def _each(
+    sample: Sample, change: Callable[[np.ndarray, str], np.ndarray], **changes: Any
+) -> Sample:
+    """Return the sample with ``change(image, name)`` of each image that it has."""
+    images = {name: getattr(sample, name) for name in ('rgb', 'ir', 'mask', 'coverage')}
+    changed: dict[str, Any] = {n: change(x, n) for n, x in images.items() if x is not None}
+    return replace(sample, **changed, **changes)
+
+
 def flip(sample: Sample) -> Sample:
     """Mirror left and right."""
     boxes = sample.boxes_xyxy.copy()
     boxes[:, [0, 2]] = sample.ir.shape[1] - boxes[:, [2, 0]]
-    rgb, ir = np.ascontiguousarray(sample.rgb[:, ::-1]), np.ascontiguousarray(sample.ir[:, ::-1])
-    mask, coverage = (
-        None if image is None else np.ascontiguousarray(image[:, ::-1])
-        for image in (sample.mask, sample.coverage)
-    )
-    return replace(sample, rgb=rgb, ir=ir, boxes_xyxy=boxes, mask=mask, coverage=coverage)
+    return _each(sample, lambda x, _: np.ascontiguousarray(x[:, ::-1]), boxes_xyxy=boxes)
 
 
 def pad(sample: Sample) -> Sample:
@@ -66,15 +80,12 @@ def pad(sample: Sample) -> Sample:
     below, right = (-side % SIZE_MULTIPLE for side in sample.ir.shape)
     if not below and not right:
         return sample
-    border = (0, below, 0, right)
-    sources = sample.rgb, sample.ir
-    rgb, ir = (cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE) for image in sources)
-    mask, coverage = sample.mask, sample.coverage
-    if mask is not None:
-        mask = cv2.copyMakeBorder(mask, *border, cv2.BORDER_CONSTANT, value=(IGNORE,))
-    if coverage is not None:
-        coverage = cv2.copyMakeBorder(coverage, *border, cv2.BORDER_REPLICATE)
-    return replace(sample, rgb=rgb, ir=ir, mask=mask, coverage=coverage)
+
+    def extend(image: np.ndarray, name: str) -> np.ndarray:
+        kind = cv2.BORDER_CONSTANT if name == 'mask' else cv2.BORDER_REPLICATE
+        return cv2.copyMakeBorder(image, 0, below, 0, right, kind, value=(IGNORE,))
+
+    return _each(sample, extend)
 
 
 def crop_resize(
@@ -97,23 +108,17 @@ def crop_resize(
     keep |= (sample.class_ids == IGNORED) & (sides.prod(1) > 0)
     # Area averaging is the antialiased way down; it must not be used on the way up.
     method = cv2.INTER_AREA if height < y1 - y0 else cv2.INTER_LINEAR
-    rgb, ir = (
-        cv2.resize(window, (width, height), interpolation=method)
-        for image in (sample.rgb, sample.ir)
-        for window in [_window(image, window_xyxy, PADDING if image.any() else 0)]
-    )
-    mask = sample.mask
-    if mask is not None:
+
+    def cut(image: np.ndarray, name: str) -> np.ndarray:
+        if name in OUTSIDE:
+            window = _window(image, window_xyxy, OUTSIDE[name])
+        else:
+            window = _window(image, window_xyxy, PADDING if image.any() else 0)
         # EXACT takes the pixel under the center; plain nearest shifts by up to half a pixel.
-        window = _window(mask, window_xyxy, IGNORE)
-        mask = cv2.resize(window, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    coverage = sample.coverage
-    if coverage is not None:
-        window = _window(coverage, window_xyxy, 1)
-        coverage = cv2.resize(window, (width, height), interpolation=method)
-    boxes, class_ids = clipped[keep], sample.class_ids[keep]
-    found = replace(sample, boxes_xyxy=boxes, class_ids=class_ids)
-    return replace(found, rgb=rgb, ir=ir, mask=mask, coverage=coverage)
+        how = cv2.INTER_NEAREST_EXACT if name == 'mask' else method
+        return cv2.resize(window, (width, height), interpolation=how)
+
+    return _each(sample, cut, boxes_xyxy=clipped[keep], class_ids=sample.class_ids[keep])
 
 
 def _window(image: np.ndarray, window_xyxy: tuple[int, int, int, int], outside: int) -> np.ndarray:
@@ -147,7 +152,8 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int]) -> Sample:
     half_h, half_w = size_hw[0] // 2, size_hw[1] // 2
     offsets = np.array([[0, 0], [half_w, 0], [0, half_h], [half_w, half_h]], dtype=np.float32)
     boxes = [s.boxes_xyxy + np.tile(o, 2) for s, o in zip(samples, offsets, strict=True)]
-    masks, coverages = _masks(samples), _coverages(samples)
+    masks = _filled(samples, 'mask', np.uint8(IGNORE))
+    coverages = _filled(samples, 'coverage', np.float32(1))
     known = [sample.labeled for sample in samples if sample.labeled is not None]
     return Sample(
         '+'.join(s.name for s in samples),
@@ -166,18 +172,15 @@ def _two_by_two(images: Sequence[np.ndarray]) -> np.ndarray:
     return np.vstack((np.hstack(images[:2]), np.hstack(images[2:])))
 
 
-def _masks(samples: Sequence[Sample]) -> list[np.ndarray] | None:
-    """Return a mask per sample, unlabeled where it has none; None if no sample has one."""
-    if all(sample.mask is None for sample in samples):
+def _filled(samples: Sequence[Sample], name: str, value: np.generic) -> list[np.ndarray] | None:
+    """Return the image of each sample, ``value`` where it has none; None if no sample has one."""
+    images = [getattr(sample, name) for sample in samples]
+    if all(image is None for image in images):
         return None
-    return [np.full_like(s.ir, IGNORE) if s.mask is None else s.mask for s in samples]
-
-
-def _coverages(samples: Sequence[Sample]) -> list[np.ndarray] | None:
-    """Return the coverage of each sample; None if the camera sees everywhere in all of them."""
-    if all(sample.coverage is None for sample in samples):
-        return None
-    return [np.ones(s.ir.shape, np.float32) if s.coverage is None else s.coverage for s in samples]
+    return [
+        np.full(sample.ir.shape, value) if image is None else image
+        for image, sample in zip(images, samples, strict=True)
+    ]
 
 
 def whole(sample: Sample) -> Batch:
@@ -203,7 +206,8 @@ def collate(samples: Sequence[Sample], device: torch.device | None = None) -> Ba
     rgb = stack([s.rgb for s in samples]).permute(0, 3, 1, 2)
     ir = stack([s.ir for s in samples]).unsqueeze(1)
     names = tuple(s.name for s in samples)
-    masks, coverages = _masks(samples), _coverages(samples)
+    masks = _filled(samples, 'mask', np.uint8(IGNORE))
+    coverages = _filled(samples, 'coverage', np.float32(1))
     known = next((s.labeled for s in samples if s.labeled is not None), None)
     labeled = None
     if known is not None:

@@ -1,10 +1,18 @@
 """Names of classes in different data sets and detectors, and how they correspond."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
+from training.data.boxes import IGNORED
+from training.data.datasets import Sample
 from training.data.layouts import MSRS_DET
 
+LEFT_OUT = -2
+"""Class of an object that is none of the classes: background."""
 WIDER = {'car': ('bus', 'truck', 'van')}
 """Classes that belong to another one if a class list does not name them."""
 OTHER_NAMES = {
@@ -21,7 +29,8 @@ OTHER_NAMES = {
 
 def correspondence(known: Sequence[str], classes: Sequence[str]) -> list[list[int]]:
     """Return the indices in ``known`` of what counts as each class: a bus as car, unless named."""
-    names, wanted = ([_common_name(name) for name in list_] for list_ in (known, classes))
+    lowered = ([name.lower() for name in list_] for list_ in (known, classes))
+    names, wanted = ([OTHER_NAMES.get(name, name) for name in list_] for list_ in lowered)
     kinds = [[name, *(w for w in WIDER.get(name, ()) if w not in wanted)] for name in wanted]
     return [[names.index(member) for member in kind if member in names] for kind in kinds]
 
@@ -46,5 +55,13 @@ def common_classes(*lists: Sequence[str]) -> tuple[str, ...]:
     return common
 
 
-def _common_name(name: str) -> str:
-    return OTHER_NAMES.get(name.lower(), name.lower())
+def with_classes(sample: Sample, class_of: np.ndarray, **changes: Any) -> Sample:
+    """
+    Return a sample with other classes, and other changes.
+
+    :param class_of: the new class of each old one, (C,) int64; boxes of ``LEFT_OUT`` vanish.
+    """
+    ids = np.append(class_of, IGNORED)[sample.class_ids]  # -1 stays what it is
+    kept = ids != LEFT_OUT
+    boxes = sample.boxes_xyxy[kept]
+    return replace(sample, boxes_xyxy=boxes, class_ids=ids[kept], **changes)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.coverage import soft
-from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.synchronizer import FramePair
@@ -17,9 +18,10 @@ from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.image_files import list_files
 from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.formats.sources import FolderSource
+from tdfusion_ros.formats.videos import CODECS
+from tdfusion_ros.formats.videos import VideoSource
 from training.data.datasets import Sample
 
-VIDEOS = ('.mp4', '.avi', '.mkv', '.mov')
 RGB_FOLDERS = ('rgb', 'vi')
 
 
@@ -41,7 +43,14 @@ class Clip:
         elif self.rgb.is_dir():
             yield from FolderSource(self.rgb, self.ir)
         else:
-            yield from _video_pairs(self.rgb, self.ir)
+            every = FusionConfig(sync=SyncConfig(stall_ms=0.0))  # frozen frames, too
+            videos = VideoSource(self.rgb, self.ir, every)
+            if remarks := videos.remarks():
+                raise FusionError(f'{"; ".join(remarks)}: cut both videos to the same frames')
+            for pair in videos:
+                if pair.ir is not None and pair.mode == 'fused':
+                    gray = cv2.cvtColor(pair.ir.pixels, cv2.COLOR_RGB2GRAY)
+                    yield replace(pair, ir=replace(pair.ir, pixels=gray))
 
 
 def open_clips(path: str) -> list[Clip]:
@@ -58,10 +67,10 @@ def open_clips(path: str) -> list[Clip]:
         below = sorted(p for p in root.iterdir() if (p / 'ir').is_dir()) if root.is_dir() else []
         return [clip for folder in below for clip in open_clips(str(folder))] or [Clip(path, root)]
     ir = root / 'ir'
-    videos = list_files(rgb, VIDEOS)
+    videos = list_files(rgb, tuple(CODECS))
     if not videos:
         return [Clip(path, rgb, ir)]
-    others = list_files(ir, VIDEOS)
+    others = list_files(ir, tuple(CODECS))
     if alone := sorted(videos.keys() ^ others.keys()):
         raise FusionError(f'{root}: {alone[0]} has a video of one camera only: add the other one')
     return [Clip(f'{root}/{stem}', video, others[stem]) for stem, video in videos.items()]
@@ -73,30 +82,3 @@ def clip_sample(pair: FramePair, scaler: ThermalScaler, name: str = '') -> Sampl
     ir = cv2.convertScaleAbs(scaler.scale(pair.ir.pixels), alpha=255)
     coverage = None if scaler.seen is None else soft(scaler.seen)
     return Sample(name, rgb_image(pair.rgb.pixels), ir, coverage=coverage)
-
-
-def _video_pairs(rgb: Path, ir: Path) -> Iterator[FramePair]:
-    """Yield the frames of two videos of one length; stamps follow the frame rate."""
-    try:
-        f'{rgb}{ir}'.encode()  # OpenCV crashes at other names
-    except UnicodeEncodeError as error:
-        raise FusionError(f'{rgb} cannot be read: its name is not UTF-8, rename it') from error
-    captures = [cv2.VideoCapture(str(path)) for path in (rgb, ir)]
-    try:
-        period_ns = round(1e9 / (captures[0].get(cv2.CAP_PROP_FPS) or 30))
-        for number in range(10**9):
-            (more, color), (more_ir, thermal) = (capture.read() for capture in captures)
-            if more != more_ir or not (more or number):
-                raise FusionError(
-                    f'{rgb} and {ir} differ in length or cannot be read (frame {number}): '
-                    'cut them to the same frames'
-                )
-            if not more:
-                return
-            stamp_ns = number * period_ns
-            frame = Frame(cv2.cvtColor(color, cv2.COLOR_BGR2RGB), stamp_ns)
-            gray = Frame(cv2.cvtColor(thermal, cv2.COLOR_BGR2GRAY), stamp_ns)
-            yield FramePair(frame, gray, 'fused', frame, 0)
-    finally:
-        for capture in captures:
-            capture.release()

@@ -19,6 +19,8 @@ from training.data.augmentation import crop_resize
 from training.data.boxes import BoxSource
 from training.data.boxes import IGNORED
 from training.data.classes import correspondence
+from training.data.classes import LEFT_OUT
+from training.data.classes import with_classes
 from training.data.datasets import DataSet
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -32,8 +34,6 @@ BACKGROUND = 'background'
 """For an object that is none of the classes."""
 CYCLE = 100
 """Number of draws in which every data set gets its share."""
-UNCOUNTED = -2
-"""Class of an object that becomes background."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Part(Sequence[Sample]):
     data: DataSet
     entry: Entry
     class_of: np.ndarray
-    """Class of each class of the data set; ``IGNORED`` or ``UNCOUNTED``."""
+    """Class of each class of the data set; ``IGNORED`` or ``LEFT_OUT``."""
     labeled: np.ndarray
     """(C,) bool: classes of the mixture that it labels."""
 
@@ -80,15 +80,10 @@ class Part(Sequence[Sample]):
         if self.entry.size_hw:
             height, width = sample.ir.shape
             sample = crop_resize(sample, (0, 0, width, height), self.entry.size_hw)
-        known = sample.class_ids != IGNORED
-        class_ids = np.full_like(sample.class_ids, IGNORED)
-        class_ids[known] = self.class_of[sample.class_ids[known]]
-        kept = class_ids != UNCOUNTED
-        return replace(
+        return with_classes(
             sample,
+            self.class_of,
             name=f'{self.name}/{sample.name}',
-            boxes_xyxy=sample.boxes_xyxy[kept],
-            class_ids=class_ids[kept],
             labeled=None if self.labeled.all() else self.labeled,
             strata={**sample.strata, 'source': self.name},
         )
@@ -158,20 +153,18 @@ def is_mixture(root: str | Path) -> bool:
     return Path(root).suffix.lower() in SUFFIXES
 
 
-def open_data(root: str | Path, split: str) -> Data:
-    """Return the split of a data set or of a mixture; as ``open_dataset``."""
-    return open_mixture(Path(root), split) if is_mixture(root) else open_dataset(root, split)
+def open_data(root: str | Path, split: str, needed: str = '') -> Data:
+    """
+    Return the split of a data set or of a mixture; as ``open_dataset``.
 
-
-def mask_classes(root: str | Path, split: str) -> tuple[str, ...]:
-    """Return the names of the mask values of data; FusionError if they have no masks."""
-    classes = open_data(root, split).mask_classes
-    if not classes:
+    :param needed: ``boxes`` or ``masks``: a FusionError if the data have none.
+    """
+    data = open_mixture(Path(root), split) if is_mixture(root) else open_dataset(root, split)
+    if (needed == 'boxes' and not data.boxes) or (needed == 'masks' and not data.mask_classes):
         raise FusionError(
-            f'{root} has no masks, and segmentation needs them: add them, or choose a '
-            'data set with masks'
+            f'{root} has no {needed}, which are needed: add them, or choose data with {needed}'
         )
-    return classes
+    return data
 
 
 def open_mixture(path: Path, split: str) -> Mixture:
@@ -234,7 +227,7 @@ def _class_of(
     if wrong := next((name for name in entry.names if name not in known), ''):
         raise FusionError(f'{path}: {entry.data} has no class {wrong!r}: correct its names')
     given = {old: new for new, olds in enumerate(correspondence(known, classes)) for old in olds}
-    stated = {name: i for i, name in enumerate(classes)} | {IGNORE: IGNORED, BACKGROUND: UNCOUNTED}
+    stated = {name: i for i, name in enumerate(classes)} | {IGNORE: IGNORED, BACKGROUND: LEFT_OUT}
     class_of = []
     for old, name in enumerate(known):
         new = stated.get(entry.names[name]) if name in entry.names else given.get(old)

@@ -25,7 +25,6 @@ from training.data.augmentation import collate
 from training.data.augmentation import crop_resize
 from training.data.batches import lights_of
 from training.data.datasets import Sample
-from training.method.losses import pair_of
 from training.method.losses import sources_of
 
 PANEL = 'rgb, ir, fused, w'
@@ -119,7 +118,7 @@ def draw_panel(networks: Mapping[str, nn.Module], batch: Batch) -> Tensor | None
     """Return rgb, ir, fused, maps of G side by side, a row a pair, (3, H, W); None without F."""
     if 'fusion' not in networks:
         return None
-    pair = pair_of(batch)
+    pair = batch.pair
     images = [batch.rgb, batch.ir, recolor(batch.rgb, networks['fusion'](*pair))]
     if 'loss_net' in networks:
         maps = networks['loss_net'](*sources_of(pair))

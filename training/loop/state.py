@@ -5,6 +5,7 @@ import copy
 from dataclasses import asdict
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +68,18 @@ class RunState:
     @cached_property
     def followed(self) -> list[tuple[list[Tensor], list[Tensor]]]:
         """The tensors of all averages and those that they follow: first numbers, then counts."""
-        pairs = [
-            (value, current)
-            for name, average in self.averages.items()
-            for value, current in zip(
-                average.state_dict().values(),
-                self.training.networks[name].state_dict().values(),
-                strict=True,
-            )
-        ]
-        kinds = [
-            [p for p in pairs if p[0].is_floating_point() == moves] for moves in (True, False)
-        ]
-        return [([value for value, _ in kind], [of for _, of in kind]) for kind in kinds]
+        values, current = (
+            [value for name in self.averages for value in networks[name].state_dict().values()]
+            for networks in (self.averages, self.training.networks)
+        )
+        moves = [value.is_floating_point() for value in values]
+        kinds = moves, [not moving for moving in moves]
+        return [(list(compress(values, kind)), list(compress(current, kind))) for kind in kinds]
+
+    def draws_after(self, step: int) -> bool:
+        """Return whether a panel is drawn after a step."""
+        every = self.config.panel_every
+        return every > 0 and step % every == 0
 
     def validates_after(self, step: int) -> bool:
         """Return whether the averages are validated after a step; always after the last one."""

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 import re
 
 import numpy as np
-from pycocotools.cocoeval import COCOeval
 
 from tdfusion_ros.core.data import Detections
 from training.data.datasets import CLASSES
 from training.data.datasets import Sample
 from training.measure.metrics import match
 from training.measure.metrics import mean_of_known
+from training.measure.metrics import ranking
 from training.measure.metrics import Table
 
 
@@ -109,28 +109,6 @@ def _draws(samples: Sequence[Sample], resamples: int, gap: int | None) -> np.nda
     group = sequences([sample.name for sample in samples], gap)
     count = int(group[-1]) + 1
     return rng.multinomial(count, [1 / count] * count, size=resamples)[:, group]
-
-
-def ranking(evaluation: COCOeval, class_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return image and hit of each detection that counts, best first, and true boxes by image."""
-    count, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    # A flat list by class, then area range (the first is "all areas"), then image.
-    start = class_id * areas * count
-    images = [entry or {} for entry in evaluation.evalImgs[start : start + count]]
-    shown = [~np.asarray(entry['dtIgnore'])[0].astype(bool) if entry else [] for entry in images]
-    scores = [
-        np.asarray(entry.get('dtScores', []), dtype=np.float64)[known]
-        for entry, known in zip(images, shown, strict=True)
-    ]
-    matched = [
-        np.asarray(entry['dtMatches'])[0][known] > 0 if entry else []
-        for entry, known in zip(images, shown, strict=True)
-    ]
-    order = np.argsort(-np.concatenate(scores), kind='stable')
-    image = np.repeat(np.arange(count), [len(s) for s in scores])[order]
-    hit = np.concatenate(matched).astype(bool)[order]
-    truths = [int((~np.asarray(entry.get('gtIgnore', []), bool)).sum()) for entry in images]
-    return image, hit, np.array(truths)
 
 
 def weighted_ap50(

@@ -4,31 +4,31 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.build import find_bundle
 from tdfusion_ros.core.data import Detections
-from training.data.boxes import IGNORED
 from training.data.classes import common_classes
 from training.data.classes import correspondence
+from training.data.classes import LEFT_OUT
+from training.data.classes import with_classes
 from training.data.datasets import Sample
 from training.data.mixture import Data
 from training.measure import predictors
 from training.measure.bootstrap import bootstrap_difference
-from training.measure.inputs import Change
-from training.measure.inputs import Input
-from training.measure.inputs import open_input
 from training.measure.metrics import select
 from training.measure.onnx_detector import OnnxDetector
 from training.measure.onnx_detector import Raw
+from training.measure.predictors import Change
+from training.measure.predictors import Input
+from training.measure.predictors import open_input
 from training.method.task_networks import read_detector
 
-OTHER = -2
-"""A class that is left out."""
 NO_RGB, NO_IR = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8)
 
 
@@ -60,7 +60,10 @@ def open_competitors(
     runs = [name for name in detectors if name not in files]
     own = {n: (predictors.run_predictor(n, change), read_detector(n)[1]) for n in runs}
     for name in bundles:
-        own[name] = predictors.bundle_predictor(name, change), predictors.bundle_classes(name)
+        own[name] = (
+            predictors.bundle_predictor(name, change),
+            read_bundle(find_bundle(name)).contract.classes,
+        )
     opened = {name: open_input(name, change) for name in inputs} if files else {}
     return Competitors({Path(name).stem: OnnxDetector(name) for name in files}, opened, own)
 
@@ -99,27 +102,23 @@ def merge(parts: Sequence[Raw], known: Sequence[str], classes: Sequence[str]) ->
 
 def relabel(sample: Sample, known: Sequence[str], classes: Sequence[str]) -> Sample:
     """Return the labels of a sample in ``classes``, without images to save memory."""
-    ids = np.append(_new_ids(known, classes), IGNORED)[sample.class_ids]  # -1 stays what it is
-    kept = ids != OTHER
     labeled = sample.labeled
     if labeled is not None:  # a class is, if all that counts as it is
-        members = correspondence(known, classes)
-        labeled = np.array([labeled[one].all() for one in members])
-    boxes, ids = sample.boxes_xyxy[kept], ids[kept]
-    sample = replace(sample, rgb=NO_RGB, ir=NO_IR, mask=None)
-    return replace(sample, boxes_xyxy=boxes, class_ids=ids, labeled=labeled)
+        labeled = np.array([labeled[one].all() for one in correspondence(known, classes)])
+    ids = _new_ids(known, classes)
+    return with_classes(sample, ids, rgb=NO_RGB, ir=NO_IR, mask=None, labeled=labeled)
 
 
 def rename(found: Detections, known: Sequence[str], classes: Sequence[str]) -> Detections:
     """Return the detections in ``classes``; others are left out."""
     ids = _new_ids(known, classes)[found.class_ids]
-    kept = ids != OTHER
+    kept = ids != LEFT_OUT
     return Detections(found.boxes_xyxy[kept], found.scores[kept], ids[kept])
 
 
 def _new_ids(known: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """Return the index in ``classes`` of each known class, (C,) int64, or ``OTHER``."""
-    ids = np.full(len(known), OTHER, np.int64)
+    """Return the index in ``classes`` of each known class, (C,) int64, or ``LEFT_OUT``."""
+    ids = np.full(len(known), LEFT_OUT, np.int64)
     for new, kinds in enumerate(correspondence(known, classes)):
         ids[kinds] = new
     return ids
@@ -129,7 +128,7 @@ def measured_classes(competitors: Competitors, data: Data) -> tuple[tuple[str, .
     """Return the classes to measure, what counts as them, and what is left out; or FusionError."""
     classes = common_classes(data.classes, *competitors.class_lists())
     ids = _new_ids(data.classes, classes)
-    out = [name for name, new in zip(data.classes, ids, strict=True) if new == OTHER]
+    out = [name for name, new in zip(data.classes, ids, strict=True) if new == LEFT_OUT]
     merged = [[data.classes[i] for i in k] for k in correspondence(data.classes, classes)]
     pairs = zip(classes, merged, strict=True)
     words = [f'{name}: {" + ".join(kinds)}' for name, kinds in pairs if kinds != [name]]

@@ -79,6 +79,28 @@ def match(
     return evaluation
 
 
+def ranking(evaluation: COCOeval, class_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return image and hit of each detection that counts, best first, and true boxes by image."""
+    count, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
+    # A flat list by class, then area range (the first is "all areas"), then image.
+    start = class_id * areas * count
+    images = [entry or {} for entry in evaluation.evalImgs[start : start + count]]
+    shown = [~np.asarray(entry['dtIgnore'])[0].astype(bool) if entry else [] for entry in images]
+    scores = [
+        np.asarray(entry.get('dtScores', []), dtype=np.float64)[known]
+        for entry, known in zip(images, shown, strict=True)
+    ]
+    matched = [
+        np.asarray(entry['dtMatches'])[0][known] > 0 if entry else []
+        for entry, known in zip(images, shown, strict=True)
+    ]
+    order = np.argsort(-np.concatenate(scores), kind='stable')
+    image = np.repeat(np.arange(count), [len(s) for s in scores])[order]
+    hit = np.concatenate(matched).astype(bool)[order]
+    truths = [int((~np.asarray(entry.get('gtIgnore', []), bool)).sum()) for entry in images]
+    return image, hit, np.array(truths)
+
+
 def average_precision(
     samples: Sequence[Sample], found: Sequence[Detections], *, classes: Sequence[str] = CLASSES
 ) -> Table:
@@ -116,16 +138,8 @@ def precision_and_recall(
     evaluation = match(samples, reported, classes)
     table = {}
     for i, name in enumerate(classes):
-        every = evaluation.params.areaRng[0]
-        images = [
-            e for e in evaluation.evalImgs if e and (e['category_id'], e['aRng']) == (i, every)
-        ]
-        counted = [(e['dtIgnore'][0] == 0) for e in images]
-        claimed = sum(int(one.sum()) for one in counted)
-        right = sum(
-            int((e['dtMatches'][0][one] > 0).sum()) for e, one in zip(images, counted, strict=True)
-        )
-        present = sum(int((np.asarray(e['gtIgnore']) == 0).sum()) for e in images)
+        _, hit, truths = ranking(evaluation, i)
+        right, claimed, present = int(hit.sum()), len(hit), int(truths.sum())
         table[name] = {
             'precision': right / claimed if claimed else float('nan'),
             'recall': right / present if present else float('nan'),

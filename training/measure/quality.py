@@ -36,8 +36,6 @@ def fusion_quality(fused: np.ndarray, sources: Sequence[np.ndarray]) -> dict[str
             raise ValueError(f'expected gray images of one size, got {image.shape}')
         if image.min() < 0 or image.max() > 255:
             raise ValueError(f'expected 0 to 255, got {image.min()} to {image.max()}')
-    if len(sources) != 2:
-        raise ValueError(f'expected two sources, got {len(sources)}')
     fidelity = sum(vif(source, fused) for source in sources)
     similarity = sum(ssim(source, fused) for source in sources)
     return {

@@ -17,13 +17,12 @@ from training.data.augmentation import whole
 from training.data.datasets import Sample
 from training.measure import metrics
 from training.measure.bootstrap import bootstrap_ap50
-from training.measure.fusers import Fuser
-from training.measure.fusers import luma_levels
 from training.measure.metrics import Table
+from training.measure.predictors import Fuser
+from training.measure.predictors import luma_levels
 from training.measure.quality import fusion_quality
 from training.measure.quality import VIF_MIN_SIDE
 from training.method.losses import fusion_loss
-from training.method.losses import pair_of
 from training.method.losses import sources_of
 
 HOW = (
@@ -141,7 +140,7 @@ def loss_table(run: str, samples: Sequence[Sample]) -> Table:
     network = load_fusion(run)
     rows: dict[str, list[dict[str, float]]] = {}
     for sample in samples:
-        pair = pair_of(whole(sample))
+        pair = whole(sample).pair
         y, ir = sources_of(pair)
         images = {'network': network(*pair), 'mean': (y + ir) / 2, 'ir': ir, 'rgb': y}
         for name, image in images.items():

@@ -20,9 +20,8 @@ from training import distributed
 from training.checkpoint import load_loss_net
 from training.config import FusionTask
 from training.data.augmentation import Batch
-from training.data.mixture import mask_classes
+from training.data.mixture import open_data
 from training.method.losses import fusion_loss
-from training.method.losses import pair_of
 from training.method.losses import Sources
 from training.method.losses import sources_of
 from training.method.optimization import descend
@@ -34,7 +33,6 @@ from training.method.optimization import Training
 from training.method.picture import blur
 from training.method.picture import picture
 from training.method.picture import SURROUNDING
-from training.method.task_networks import box_classes
 from training.method.task_networks import load_segmenter
 from training.method.task_networks import make_detector
 from training.method.task_networks import task_losses
@@ -67,8 +65,8 @@ def fusion_training(config: FusionTask, device: torch.device) -> Training:
         noisy = with_noise(batch, config.noise)
         # Not clamped to [0, 1], because clamping removes the gradient.
         compute = fusion.mix if isinstance(fusion, FusionRT) else fusion
-        fused = run_network(compute, pair_of(noisy), config.amp)
-        losses = loss_of(fused, sources_of(pair_of(batch)))
+        fused = run_network(compute, noisy.pair, config.amp)
+        losses = loss_of(fused, sources_of(batch.pair))
         image = vary(with_colors(noisy, fused.clamp(0, 1), 3)) if tasks else fused
         for name, (network, weight) in tasks.items():
             if name == 'task' or batch.mask is not None:  # no pair of a batch may have a mask
@@ -79,7 +77,7 @@ def fusion_training(config: FusionTask, device: torch.device) -> Training:
         return losses
 
     def measure(averages: Networks, batch: Batch) -> float:
-        pair = pair_of(batch)
+        pair = batch.pair
         return loss_of(averages['fusion'](*pair), sources_of(pair))['loss'].item()
 
     return Training({'fusion': fusion}, {'fusion': optimizer}, step, measure)
@@ -89,27 +87,22 @@ def fusion_loss_of(
     config: FusionTask, device: torch.device
 ) -> Callable[[Tensor, Sources], Losses]:
     """Return the loss of a fused luma and its sources: a fixed one, or that of a run."""
-    if not config.loss:
-        half = torch.tensor(0.5, device=device)
+    loss_net = load_loss_net(config.loss).to(device) if config.loss else None
+    half, gradient_weight = torch.tensor(0.5, device=device), config.gradient_weight
 
-        def fixed_loss(fused: Tensor, sources: Sources) -> Losses:
-            luma, ir = sources
-            if config.fixed_loss != 'picture':
-                return fusion_loss(fused, luma, ir, half, config.gradient_weight)
-            target = picture(luma, ir)
-            losses = fusion_loss(fused, target, target, half, config.gradient_weight)
-            tone = blur(fused - target, SURROUNDING).square().mean()
-            return losses | {'loss': losses['loss'] + TONE * tone, 'tone': tone.detach()}
+    def loss_of(fused: Tensor, sources: Sources) -> Losses:
+        if loss_net is not None:
+            with torch.no_grad():
+                maps = loss_net(*sources)
+            return loss_net.loss(fused, sources, maps, gradient_weight)
+        if config.fixed_loss == 'half':
+            return fusion_loss(fused, *sources, half, gradient_weight)
+        target = picture(*sources)
+        losses = fusion_loss(fused, target, target, half, gradient_weight)
+        tone = blur(fused - target, SURROUNDING).square().mean()
+        return losses | {'loss': losses['loss'] + TONE * tone, 'tone': tone.detach()}
 
-        return fixed_loss
-    loss_net = load_loss_net(config.loss).to(device)
-
-    def loss(fused: Tensor, sources: Sources) -> Losses:
-        with torch.no_grad():
-            maps = loss_net(*sources)
-        return loss_net.loss(fused, sources, maps, config.gradient_weight)
-
-    return loss
+    return loss_of
 
 
 def frozen_networks(
@@ -118,10 +111,11 @@ def frozen_networks(
     """Return constant task networks and their weights by name; FusionError without labels."""
     found: dict[str, tuple[TaskNetwork, float]] = {}
     if config.frozen_detector:
-        detector = make_detector(box_classes(config), config.frozen_detector)
+        classes = open_data(config.data, config.split, 'boxes').classes
+        detector = make_detector(classes, config.frozen_detector)
         found['task'] = detector, config.task_weight
     if config.frozen_segmenter:
-        classes = mask_classes(config.data, config.split)
+        classes = open_data(config.data, config.split, 'masks').mask_classes
         segmenter = load_segmenter(config.frozen_segmenter, classes)
         found['segmentation'] = segmenter, config.segmentation_weight
     for network, _ in found.values():
@@ -138,13 +132,12 @@ def with_noise(batch: Batch, largest: float) -> Batch:
     """Return the batch with noise of random strength, which the loss does not compare with."""
     if not largest:
         return batch
-    rgb, ir = (_noisy(image, largest) for image in (batch.rgb, batch.ir))
-    return replace(batch, rgb=rgb, ir=ir)
 
+    def noisy(image: Tensor) -> Tensor:
+        strength = largest * _uniform(image, 0.0, 1.0)
+        return (image + strength * torch.randn_like(image)).clamp(0, 1)
 
-def _noisy(image: Tensor, largest: float) -> Tensor:
-    strength = largest * _uniform(image, 0.0, 1.0)
-    return (image + strength * torch.randn_like(image)).clamp(0, 1)
+    return replace(batch, rgb=noisy(batch.rgb), ir=noisy(batch.ir))
 
 
 def vary(image: Tensor) -> Tensor:

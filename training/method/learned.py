@@ -16,14 +16,13 @@ from torch import Tensor
 from tdfusion_ros.core.errors import ConfigError
 from training.config import LearnedTask
 from training.data.augmentation import Batch
-from training.data.mixture import mask_classes
+from training.data.mixture import open_data
 from training.distributed import world_size
 from training.method import meta
 from training.method import task_networks
 from training.method.fusion import vary
 from training.method.loss_net import LossNet
 from training.method.loss_net import make_loss_net
-from training.method.losses import pair_of
 from training.method.losses import sources_of
 from training.method.optimization import channels_last
 from training.method.optimization import descend
@@ -66,7 +65,7 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
                 outer_losses['agreement'] = meta.agreement(gradient, earlier)
             update_loss_net(config, loss_net, gradient, optimizers['loss_net'])
         # Fusion step: F on the fusion loss that G generates.
-        pair = pair_of(batch)
+        pair = batch.pair
         with torch.no_grad():
             maps = loss_net(*sources_of(pair))
         fused = run_network(fusion, pair, config.amp)
@@ -86,7 +85,7 @@ def learned_training(config: LearnedTask, device: torch.device) -> Training:
         return {**losses, 'map_size': maps.square().mean().sqrt(), **outer_losses}
 
     def measure(averages: Networks, batch: Batch) -> float:
-        fused = averages['fusion'](*pair_of(batch))
+        fused = averages['fusion'](*batch.pair)
         found = [n for n in averages.values() if isinstance(n, TaskNetwork)]
         return sum(task_networks.loss_on_fused(n, fused, batch).item() for n in found)
 
@@ -109,7 +108,7 @@ def compute_gradient(
         factors = meta.constant_preconditioner(fusion, config.lr)
     else:
         factors = meta.adam_preconditioner(fusion, optimizers['fusion'])
-    pairs = [pair_of(batch) for batch in previous]
+    pairs = [batch.pair for batch in previous]
     return meta.meta_gradient(
         fusion, loss_net, pairs, of_tasks, precondition=factors, config=config
     )
@@ -140,7 +139,7 @@ def task_loss(network: TaskNetwork, batch: Batch, *, varied: bool = False) -> me
     """Return the task loss of a batch as a function of how to fuse; ``varied``: at random."""
 
     def loss(fuse: meta.Fuse) -> Tensor:
-        image = task_networks.with_colors(batch, fuse(*pair_of(batch)), network.config.inputs)
+        image = task_networks.with_colors(batch, fuse(*batch.pair), network.config.inputs)
         image = vary(image) if varied else image
         with task_networks.evaluation_mode(network):
             return task_networks.task_losses(network, image, batch)['loss']
@@ -167,10 +166,10 @@ def make_task_networks(
     tasks: TaskNetworks = {}
     classes: tuple[str, ...] = ()
     if config.task_networks in ('detection', 'both'):
-        classes = task_networks.box_classes(config)
+        classes = open_data(config.data, config.split, 'boxes').classes
         tasks['detector'] = task_networks.make_detector(classes, config.detector).to(device)
     if config.task_networks in ('segmentation', 'both'):
-        names = mask_classes(config.data, config.split)
+        names = open_data(config.data, config.split, 'masks').mask_classes
         if config.segmenter:
             segmenter = task_networks.load_segmenter(config.segmenter, names)
         else:

@@ -14,6 +14,7 @@ that of the source in which it is stronger, and capitals are the images without 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 from torch.nn import functional
@@ -48,14 +49,11 @@ def smooth_abs(x: Tensor, width: float) -> Tensor:
     return (x.square() + width**2).sqrt() - width
 
 
-def weight_loss(fused: Tensor, sources: Sources, maps: Tensor, gradient_weight: float) -> Terms:
-    """Return the loss of the paper; the map is the logit of the weight of infrared."""
-    return fusion_loss(fused, *sources, maps.sigmoid(), gradient_weight)
-
-
-def squared_loss(fused: Tensor, sources: Sources, maps: Tensor, gradient_weight: float) -> Terms:
-    """Return the loss of the released code, whose weights enter squared."""
-    return fusion_loss(fused, *sources, maps.sigmoid(), gradient_weight, squared=True)
+def weight_loss(
+    fused: Tensor, sources: Sources, maps: Tensor, gradient_weight: float, *, squared: bool = False
+) -> Terms:
+    """Return the loss of the paper, or ``squared``; the map is the logit of infrared's weight."""
+    return fusion_loss(fused, *sources, maps.sigmoid(), gradient_weight, squared=squared)
 
 
 def target_of(sources: Sources, maps: Tensor) -> Tensor:
@@ -93,7 +91,7 @@ def bands_loss(fused: Tensor, sources: Sources, maps: Tensor, gradient_weight: f
 
 FAMILIES = {
     'weight': Family(1, weight_loss),
-    'squared': Family(1, squared_loss),
+    'squared': Family(1, partial(weight_loss, squared=True)),
     'affine': Family(4, affine_loss),
     'bands': Family(6, bands_loss),
 }

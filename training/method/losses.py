@@ -5,8 +5,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from tdfusion_ros.nets.blocks import composite
-from tdfusion_ros.nets.blocks import luma as luma_of
-from training.data.augmentation import Batch
 
 Pair = tuple[Tensor, ...]
 """
@@ -18,12 +16,6 @@ Sources = tuple[Tensor, Tensor]
 DARK = 0.1
 """Intensity at which a difference has half the weight that it has at 0."""
 SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
-
-
-def pair_of(batch: Batch) -> Pair:
-    """Return luma, infrared and, if it is partial, coverage of a batch."""
-    seen = () if batch.coverage is None else (batch.coverage,)
-    return luma_of(batch.rgb), batch.ir, *seen
 
 
 def sources_of(pair: Pair) -> Sources:

@@ -101,7 +101,7 @@ def meta_gradient(
     v = combined(found, config.combine)
     direction = {name: precondition[name] * g for name, g in zip(updated, v, strict=True)}
     motions = (
-        scaled(fused_motion(fusion, before, direction, pair), config)
+        fused_motion(fusion, before, direction, pair, config)
         for pair, before in zip(pairs, path, strict=True)
     )
     return gradient_of_motions(loss_net, zip(pairs, motions, strict=True), config), losses
@@ -152,18 +152,15 @@ def fusion_gradients(
 
 
 @torch.no_grad()
-def fused_motion(fusion: nn.Module, theta: Params, direction: Params, pair: Pair) -> Motion:
+def fused_motion(
+    fusion: nn.Module, theta: Params, direction: Params, pair: Pair, config: LearnedTask
+) -> Motion:
     """Return f and u = d/de F_(theta + e direction) at e = 0: how the fused image moves."""
     run = partial(functional_call, fusion, args=pair)
-    return jvp(run, (theta,), (direction,))[:2]
-
-
-def scaled(motion: Motion, config: LearnedTask) -> Motion:
-    """Return a motion of unit mean square, if a prior has to be weighed against it."""
-    fused, u = motion
-    if not config.prior_strength:
-        return motion
-    return fused, u / average([u.square().mean()])[0].sqrt().clamp(min=1e-30)
+    fused, u = jvp(run, (theta,), (direction,))[:2]
+    if config.prior_strength:  # to be weighed against it
+        u = u / average([u.square().mean()])[0].sqrt().clamp(min=1e-30)
+    return fused, u
 
 
 def gradient_of_motions(
@@ -217,16 +214,14 @@ def constant_preconditioner(fusion: nn.Module, lr: float) -> Params:
 
 def adam_preconditioner(fusion: nn.Module, optimizer: torch.optim.Optimizer) -> Params:
     """
-    Return P of the next step of F's own Adam, treated as constant.
+    Return P of the next step of F's own Adam, which took one before; treated as constant.
 
     The inner update is then as long as the real steps of F; plain descent is 500 times shorter.
     """
     factors = {}
     groups = {p: group for group in optimizer.param_groups for p in group['params']}
     for name, p in fusion.named_parameters():
-        group, state = groups[p], optimizer.state.get(p, {})
-        if not state:
-            raise ValueError('F must take a step before its optimizer has a preconditioner')
+        group, state = groups[p], optimizer.state[p]
         variance = state['exp_avg_sq'] / (1 - group['betas'][1] ** state['step'].double())
         # Of a parameter that is one number, the variance is float64 by now.
         factors[name] = (group['lr'] / (variance.sqrt() + group['eps'])).to(p.dtype)

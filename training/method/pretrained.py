@@ -16,7 +16,9 @@ from tdfusion_ros.compose.class_names import COCO
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.yolox import Yolox
 from tdfusion_ros.nets.yolox import YoloxConfig
-from training.checkpoint import describe_detector
+from training.checkpoint import is_bundle
+from training.checkpoint import read_contract
+from training.checkpoint import read_description
 from training.config import NETWORK_RUNS
 from training.config import TrainConfig
 from training.data.classes import correspondence
@@ -45,7 +47,8 @@ def origins(config: TrainConfig) -> dict[str, str]:
     texts = [describe_file(path) for path in settings if is_pretrained(path)]
     start = getattr(config, 'pretrained', '')
     if start and not is_pretrained(start):
-        texts.append(str(describe_detector(start).get('pretrained', '')))
+        bundle = is_bundle(start) and read_contract(start).get('training', {}).get('detector', {})
+        texts.append(str((bundle or read_description(start)).get('pretrained', '')))
     return {'pretrained': '; '.join(texts)} if any(texts) else {}
 
 

@@ -8,7 +8,6 @@ from torch import nn
 from torch import Tensor
 
 from tdfusion_ros.compose.class_names import COCO
-from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.blocks import recolor
@@ -21,14 +20,11 @@ from training import distributed
 from training.checkpoint import load_detector
 from training.checkpoint import load_network
 from training.checkpoint import read_description
-from training.config import TrainConfig
 from training.data.augmentation import Batch
 from training.data.datasets import CLASSES
-from training.data.mixture import open_data
 from training.method.detection import detection_loss
 from training.method.detection import image_points
 from training.method.detection import Truth
-from training.method.losses import pair_of
 from training.method.losses import sources_of
 from training.method.optimization import channels_last
 from training.method.optimization import Losses
@@ -49,7 +45,7 @@ def task_input(batch: Batch, source: str, fusion: nn.Module | None, channels: in
         ``average``, ``maximum`` or ``fused`` (by ``fusion``) luma with the colors of rgb.
     :param channels: 3; or 1: luma without colors; for ``early`` 2 (luma and ir) or 4.
     """
-    pair = pair_of(batch)
+    pair = batch.pair
     y, ir = sources_of(pair)
     if source == 'rgb':
         return batch.rgb if channels == 3 else y
@@ -61,8 +57,7 @@ def task_input(batch: Batch, source: str, fusion: nn.Module | None, channels: in
         return with_colors(batch, (y + ir) / 2, channels)
     if source == 'maximum':
         return with_colors(batch, torch.maximum(y, ir), channels)
-    if fusion is None:
-        raise ConfigError('source fused needs a fusion network')
+    assert fusion is not None
     return with_colors(batch, fusion(*pair), channels)
 
 
@@ -110,17 +105,6 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.train(before)
-
-
-def box_classes(config: TrainConfig) -> tuple[str, ...]:
-    """Return the class names of the boxes of the data; FusionError if they have none."""
-    data = open_data(config.data, config.split)
-    if data.boxes is None:
-        raise FusionError(
-            f'{config.data} has no boxes, and detection needs them: add them, or set data=FOLDER '
-            'to a data set with boxes'
-        )
-    return data.classes
 
 
 def make_detector(classes: tuple[str, ...], start: str = '', inputs: int = 3) -> Detector | Yolox:

@@ -19,9 +19,8 @@ from training.config import FusionNetworkTask
 from training.config import ImitationTask
 from training.config import SegmentationTask
 from training.data.augmentation import Batch
-from training.data.mixture import mask_classes
+from training.data.mixture import open_data
 from training.method.losses import imitation_loss
-from training.method.losses import pair_of
 from training.method.optimization import channels_last
 from training.method.optimization import descend
 from training.method.optimization import Losses
@@ -29,7 +28,6 @@ from training.method.optimization import make_optimizer
 from training.method.optimization import Networks
 from training.method.optimization import run_network
 from training.method.optimization import Training
-from training.method.task_networks import box_classes
 from training.method.task_networks import make_detector
 from training.method.task_networks import make_segmenter
 from training.method.task_networks import task_input
@@ -74,7 +72,7 @@ def imitation_training(config: ImitationTask, device: torch.device) -> Training:
     targets: dict[int, Tensor] = {}
 
     def step(index: int, batch: Batch, _: list[Batch]) -> Losses:
-        pair, view = pair_of(batch), config.batch_number(index)
+        pair, view = batch.pair, config.batch_number(index)
         target = targets.get(view)
         if target is None:
             with torch.no_grad():
@@ -88,7 +86,7 @@ def imitation_training(config: ImitationTask, device: torch.device) -> Training:
         return losses
 
     def measure(averages: Networks, batch: Batch) -> float:
-        pair = pair_of(batch)
+        pair = batch.pair
         fused, target = averages['fusion'](*pair), imitated(*pair)
         return imitation_loss(fused, target, config.gradient_weight)['loss'].item()
 
@@ -101,10 +99,10 @@ def downstream_training(config: DownstreamTask, device: torch.device) -> Trainin
     early = config.source == 'early'
     inputs = (4 if config.pretrained else 2) if early else 3
     if isinstance(config, SegmentationTask):
-        name, classes = 'segmenter', mask_classes(config.data, config.split)
+        name, classes = 'segmenter', open_data(config.data, config.split, 'masks').mask_classes
         network = make_segmenter(classes, config.pretrained, inputs)
     else:
-        name, classes = 'detector', box_classes(config)
+        name, classes = 'detector', open_data(config.data, config.split, 'boxes').classes
         network = make_detector(classes, config.pretrained, inputs)
         if config.pretrained and isinstance(network, Yolox) and not early:
             # Its weights are for 255 gray levels, so the same step of AdamW changes its output

@@ -1,3 +1,6 @@
+"""The tasks that train a fusion network, and the networks that they are trained for."""
+
+import copy
 from dataclasses import asdict
 from dataclasses import replace
 from pathlib import Path
@@ -7,32 +10,40 @@ from safetensors.torch import load_file
 import torch
 
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.fusion_rt import FusionRT
 from tdfusion_ros.nets.fusion_rt import FusionRTConfig
 from tdfusion_ros.nets.segmenter import Segmenter
 from tdfusion_ros.nets.segmenter import SegmenterConfig
+from training.checkpoint import read_description
 from training.checkpoint import save_run
 from training.data.batches import make_batch
+from training.data.datasets import CLASSES
 from training.data.datasets import open_dataset
 from training.method import fusion
 from training.method.fusion import frozen_networks
 from training.method.fusion import fusion_loss_of
 from training.method.fusion import fusion_training
-from training.method.losses import pair_of
+from training.method.learned import learned_training
+from training.method.loss_net import LossNetConfig
+from training.method.loss_net import LossNetRT
 from training.method.losses import sources_of
 from training.method.task_networks import make_detector
 from training.method.tasks import make_fusion
-
-CLASSES = ('person', 'bicycle', 'car')
+from training.train import train
 
 
 @pytest.fixture
-def config(short_run, tiny_detector, tmp_path):
+def detector_run(tiny_detector, tmp_path):
     torch.manual_seed(0)
-    config = short_run('fusion', batch=2)
-    description = {'config': asdict(config), 'classes': CLASSES}
-    save_run(tmp_path / 'detector', make_detector(CLASSES), description)
-    return replace(config, frozen_detector=str(tmp_path / 'detector'))
+    save_run(tmp_path / 'detector', make_detector(CLASSES), {'classes': CLASSES})
+    return str(tmp_path / 'detector')
+
+
+@pytest.fixture
+def config(short_run, detector_run):
+    torch.manual_seed(0)
+    return short_run('fusion', batch=2, frozen_detector=detector_run)
 
 
 @pytest.fixture
@@ -126,7 +137,7 @@ def test_noise_is_in_what_is_read_and_not_in_what_is_compared(config, batch, mon
         weights_after_a_step(replace(config, noise=noise, frozen_detector=''), batch)
     (clean, *sources), (noisy, *others) = compared
     assert not torch.equal(clean, noisy)
-    for image, other, own in zip(sources, others, sources_of(pair_of(batch)), strict=True):
+    for image, other, own in zip(sources, others, sources_of(batch.pair), strict=True):
         assert torch.equal(image, other)
         assert torch.equal(image, own)
 
@@ -178,3 +189,83 @@ def test_a_frozen_network_that_does_not_read_the_fused_image_is_refused(with_mas
     config = replace(with_masks, frozen_segmenter=str(tmp_path / 'of_both'))
     with pytest.raises(ConfigError, match='3 channels, as source=fused: got one with 2'):
         fusion_training(config, torch.device('cpu'))
+
+
+@pytest.fixture
+def learning(short_run):
+    return short_run('learned', batch=4, meta_every=1)
+
+
+def test_a_named_detector_is_frozen_and_a_new_one_learns_along(learning, samples, detector_run):
+    batches = [make_batch(samples, learning, step) for step in range(3)]
+    for named in (detector_run, ''):
+        training = learned_training(replace(learning, detector=named), torch.device('cpu'))
+        detector, loss_net = training.networks['detector'], training.networks['loss_net']
+        before = [copy.deepcopy(network.state_dict()) for network in (detector, loss_net)]
+        for step in range(3):
+            training.step(step, batches[step], batches[max(0, step - 1) : step])
+        changed = [
+            any(not torch.equal(was[name], value) for name, value in network.state_dict().items())
+            for network, was in zip((detector, loss_net), before, strict=True)
+        ]
+        assert changed == [not named, True]
+
+
+def test_a_learned_loss_trains_without_labels(samples, short_run, tmp_path, logged):
+    torch.manual_seed(0)
+    generator = LossNetRT(LossNetConfig('affine'))
+    torch.nn.init.constant_(generator.head.bias, 0.5)
+    save_run(tmp_path / 'loss_net', generator, {})
+    unlabeled = [
+        replace(s, boxes_xyxy=s.boxes_xyxy[:0], class_ids=s.class_ids[:0]) for s in samples
+    ]
+    learned = short_run(loss=str(tmp_path / 'loss_net'), steps=24, lr=3e-3, validate_every=8)
+    train(learned, unlabeled)
+    first, *_, last = (line['loss'] for line in logged(learned.run))
+    assert last < first
+    before, *_, after = (line['loss'] for line in logged(learned.run, 'validation'))
+    assert after < before
+    with pytest.raises(FusionError, match='contains a FusionRT, not a loss generator'):
+        train(replace(learned, loss=learned.run, run=str(tmp_path / 'other')), unlabeled)
+
+
+@pytest.fixture
+def imitating(short_run, tmp_path):
+    """Return settings that imitate a random network: ``imitating(views=2)``."""
+    torch.manual_seed(1)
+    run = tmp_path / 'imitated'
+    save_run(run, FusionRT(FusionRTConfig(width=4, depth=2)), {})
+    save_run(tmp_path / 'loss_net', LossNetRT(), {})
+    fixed = {'imitate': str(run), 'panel_every': 0, 'views': 2}
+    return lambda **changes: short_run('imitation', **{**fixed, **changes})
+
+
+def test_a_network_approaches_the_one_that_it_imitates(imitating, samples, logged):
+    config = imitating(steps=12, lr=2e-2, validate_every=6)
+    train(config, samples)
+    distances = [line['intensity'] for line in logged(config.run)]
+    assert distances[-1] < 0.7 * distances[0]
+    first, last = (line['loss'] for line in logged(config.run, 'validation'))
+    assert last < first
+    assert read_description(config.run)['config']['imitate'] == config.imitate
+
+
+def test_views_repeat_and_imitation_runs_once_for_each(imitating, samples, logged, monkeypatch):
+    seen = []
+    forward = FusionRT.forward  # of the imitated network: the other one runs mix
+    monkeypatch.setattr(
+        FusionRT, 'forward', lambda *a: (seen.append(a[1].mean().item()), forward(*a))[1]
+    )
+    config = imitating(steps=4, lr=0.0)
+    train(config, samples)
+    assert len(seen) == len(set(seen)) == 2
+    losses = [line['loss'] for line in logged(config.run)]
+    assert losses[0] != losses[1]
+    assert losses[2:] == losses[:2]
+
+
+def test_realtime_networks_imitate_and_fusion_networks_are_imitated(imitating, samples, tmp_path):
+    with pytest.raises(FusionError, match='only network=fusion_rt'):
+        train(imitating(network='fusion'), samples)
+    with pytest.raises(FusionError, match='contains a LossNetRT, not a fusion network'):
+        train(imitating(imitate=str(tmp_path / 'loss_net')), samples)
