@@ -129,6 +129,8 @@ def rgb_to_ir(
 ) -> np.ndarray:
     """Map pixels (..., 2), x and y, of an rgb image to pixels of an ir image of these sizes."""
     flat = points.reshape(-1, 1, 2)
+    if not len(flat):  # OpenCV maps no empty array
+        return points
     if isinstance(calibration, Identity):
         mapped = _rescale(flat, rgb_size_hw, ir_size_hw)
     elif isinstance(calibration, Homography):

@@ -109,6 +109,12 @@ def test_point_of_the_plane_is_mapped_to_where_both_cameras_see_it(rgb_d, ir_d, 
     np.testing.assert_allclose(mapped, by_hand(there, calibration.ir.k, ir_d), atol=1e-3)
 
 
+@pytest.mark.parametrize('calibration', [Identity(), shift(3, 4), rig()])
+def test_no_points_are_mapped_to_no_points(calibration):
+    mapped = rgb_to_ir(calibration, np.zeros((0, 5, 2)), (720, 1280), (512, 640))
+    assert mapped.shape == (0, 5, 2)
+
+
 def test_points_far_outside_of_a_distorted_ir_image_are_not_mapped_into_it():
     wide = Camera((480, 640), np.array([[210.0, 0, 320], [0, 210, 240], [0, 0, 1]]), np.zeros(0))
     k = np.array([[700.0, 0, 320], [0, 700, 256], [0, 0, 1]])
