@@ -65,9 +65,9 @@ def find_image_topics(
             ends = tuple(end.format(stream) for end in ENDS)
             others = [f'{t} is a {kind}' for t, kind in types.items() if t.endswith(ends)]
             other = f' ({", ".join(others)})' if others else ''
-            raise BagError(
-                f'has no {stream} topic ending in {ends[0]}{other}; {_choice(images, stream)}'
-            )
+            missing = [name for name in wanted if not wanted[name] and not found[name]]
+            choice = _choice(images, *missing)
+            raise BagError(f'has no {stream} topic ending in {ends[0]}{other}; {choice}')
     rgb, ir = found.values()
     both = rgb.keys() & ir.keys()
     if len(both) == 1:
@@ -125,5 +125,7 @@ def info_topic(image_topic: str) -> str:
     return raw_topic(image_topic).rpartition('/')[0] + '/camera_info'
 
 
-def _choice(images: list[str], stream: str) -> str:
-    return f'its image topics are {", ".join(images) or "none"}; name one with --{stream}-topic'
+def _choice(images: list[str], *streams: str) -> str:
+    found, number = ', '.join(images) or 'none', 'both' if len(streams) > 1 else 'one'
+    options = ' and '.join(f'--{stream}-topic' for stream in streams)
+    return f'its image topics are {found}; name {number} with {options}'

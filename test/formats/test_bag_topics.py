@@ -78,3 +78,8 @@ def test_topic_of_another_type_is_named_with_its_type():
         find_image_topics(types, {}, {'rgb': '/rgb/image_raw', 'ir': ''})
     with pytest.raises(BagError, match=r'\(/rgb/image_raw is a std_msgs/msg/String\)'):
         find_image_topics(types, {}, {'rgb': '', 'ir': ''})
+
+
+def test_both_cameras_are_asked_for_at_once():
+    with pytest.raises(BagError, match=r'name both with --rgb-topic and --ir-topic'):
+        find('/front/color/image /lepton/image')
