@@ -1,6 +1,7 @@
 """What the ROS-free tests share: the demo bag, the shipped model, and bags made on the spot."""
 
 import fcntl
+import logging
 from pathlib import Path
 import random
 import socket
@@ -10,6 +11,8 @@ from typing import IO
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# The plugin of launch_testing makes each new logger one of launch's, which nothing else hears.
+logging.setLoggerClass(logging.Logger)
 
 
 @pytest.fixture(scope='session')
