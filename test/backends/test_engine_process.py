@@ -99,6 +99,8 @@ def test_real_builder_ends_when_the_node_is_killed_or_interrupted(root, tmp_path
         'time.sleep(600)\n'
     )
     code = (
+        'import signal\n'
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # nohup ignores it
         'from tdfusion_ros.backends.engine_process import run_builder\n'
         'run_builder({"task": "probe", "route": "onnxruntime"}, "looking", print, 600.0)'
     )
@@ -107,7 +109,7 @@ def test_real_builder_ends_when_the_node_is_killed_or_interrupted(root, tmp_path
     pid = int(wait_for(lambda: (tmp_path / 'pid').is_file() and (tmp_path / 'pid').read_text()))
     assert alive(pid)
     node.send_signal(number)
-    node.wait()
+    node.wait(60)
     wait_for(lambda: not alive(pid))
 
 
