@@ -5,6 +5,7 @@ Everything is written to a temporary file in the same folder, synced to disk, an
 process that is killed leaves at most a hidden ``.NAME.*.tmp``.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -68,6 +69,13 @@ def write_json(path: Path | None, content: Any) -> None:
     """Write content as a JSON file, if there is a path, as :func:`write_files`."""
     if path is not None:
         write_file(path, json.dumps(content, indent=2) + '\n')
+
+
+def check_outside(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise OutputError if a file or folder to write is inside an input."""
+    for given in inputs:
+        if given.resolve() in path.resolve().parents:
+            raise OutputError(f'{path} is inside the input {given}: name a path outside of it')
 
 
 def check_file(path: Path | None, *, overwrite: bool = True) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tdfusion_ros.atomic import check_outside
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
@@ -137,10 +138,8 @@ def _open_sink(
 
 def _check_output(options: argparse.Namespace, kind: str) -> None:
     """Raise OutputError if the output is there and may not be replaced."""
-    path, inputs = options.output, [one.resolve() for one in options.input]
-    for given, folder in zip(options.input, inputs, strict=True):
-        if folder in path.resolve().parents:
-            raise OutputError(f'{path} is inside the input {given}: name a path outside of it')
+    path = options.output
+    check_outside(path, options.input)
     if not path.exists():
         return
     if not options.overwrite:
@@ -152,6 +151,7 @@ def _check_output(options: argparse.Namespace, kind: str) -> None:
         or (path / DETECTIONS).is_file()
         or (bag.is_file() and '/fused/image_raw' in bag.read_text(errors='replace'))
     )
+    inputs = [one.resolve() for one in options.input]
     holds_input = any(path.resolve() in (one, *one.parents) for one in inputs)
     if holds_input or not (is_result or (path.is_dir() and not any(path.iterdir()))):
         raise OutputError(f'{path} is no result of tdfusion fuse, so it is not replaced')

@@ -86,6 +86,8 @@ WRONG = [
     ('calibrate -o new', 'give a bag, two folders'),
     ('calibrate --points points.csv -o /nowhere/rig.yaml', 'cannot be written'),
     ('calibrate nowhere -o new', 'does not exist'),
+    ('calibrate rgb ir -o ir/rig.yaml', 'ir/rig.yaml is inside the input '),
+    ('calibrate rgb ir -o new --overlay rgb/new.png', 'rgb/new.png is inside the input '),
     ('calibrate --points points.csv --cameras -o new', 'choose one'),
     ('calibrate demo --cameras -o new', 'give the distance'),
     ('calibrate demo --cameras --depth-m 5 -o new', 'does not connect'),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import check_outside
 from tdfusion_ros.atomic import write_files
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
@@ -80,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
     """Calibrate, print the accuracy, and write the calibration and its picture."""
     picture = options.overlay or options.output.with_suffix('.png')
     for path in (options.output, picture):
+        check_outside(path, options.input or [])
         check_file(path, overwrite=options.overwrite)
     from_cameras = options.cameras or options.rgb_info or options.ir_info
     _check_combination(options, from_cameras=bool(from_cameras))
