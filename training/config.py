@@ -288,7 +288,7 @@ def setting_names(task: str) -> set[str]:
 
 
 def recorded_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored settings by their current names, without those of other tasks in old runs."""
+    """Return stored settings by their current names, without settings of other tasks."""
     current = {RENAMED.get(name, name): value for name, value in values.items()}
     known = setting_names(current['task']) | {'task'}
     return {name: value for name, value in current.items() if name in known}

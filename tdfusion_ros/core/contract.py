@@ -133,7 +133,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _signature(raw: Mapping[str, Any], key: str, *known: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of tensors, which must be those of a known signature."""
+    """Return the names of tensors, or raise ModelError unless they have a known signature."""
     try:
         found = [(t['name'], (t['shape'], t['dtype'])) for t in raw[key]]
     except (TypeError, KeyError):

@@ -29,7 +29,7 @@ def is_flat(grid: np.ndarray) -> bool:
     deviation = float(scene.std())
     if deviation < FLAT_LEVELS and (grid.dtype != np.float32 or deviation == 0):
         return True
-    return _correlation(scene) < UNCORRELATED and _correlation(_level(scene)) < (UNCORRELATED)
+    return _correlation(scene) < UNCORRELATED and _correlation(_level(scene)) < UNCORRELATED
 
 
 def is_coarse(grid: np.ndarray) -> bool:
