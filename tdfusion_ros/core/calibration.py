@@ -63,6 +63,11 @@ class Extrinsics:
 
 
 Calibration = Identity | Homography | Extrinsics
+KEYS = {
+    'identity': (),
+    'homography': ('homography', 'rgb_size_hw', 'ir_size_hw'),
+    'extrinsics': ('rgb', 'ir', 'rotation', 'translation_m', 'assumed_depth_m'),
+}
 
 
 def parse_calibration(raw: Any) -> Calibration:
@@ -70,6 +75,12 @@ def parse_calibration(raw: Any) -> Calibration:
     if not isinstance(raw, dict):
         raise CalibrationError('expected a mapping with the key mode')
     mode = raw.get('mode')
+    if not isinstance(mode, str) or mode not in KEYS:
+        raise CalibrationError(
+            f'mode must be {", ".join(KEYS)}, got {mode!r}: let tdfusion calibrate write '
+            'it, from pairs, points, a board, or the files of camera_calibration'
+        )
+    _check_keys(raw, 'it', ('mode', *KEYS[mode]))
     if mode == 'identity':
         return Identity()
     if mode == 'homography':
@@ -78,26 +89,35 @@ def parse_calibration(raw: Any) -> Calibration:
             raise CalibrationError('homography cannot be inverted')
         sizes = (parse_size(raw.get(key), key) for key in ('rgb_size_hw', 'ir_size_hw'))
         return Homography(matrix, *sizes)
-    if mode == 'extrinsics':
-        rotation = _numbers(raw.get('rotation'), 'rotation', (3, 3))
-        error = np.abs(rotation @ rotation.T - np.eye(3)).max()
-        if not error <= 1e-3 or np.linalg.det(rotation) < 0:  # NaN where numbers overflow
-            raise CalibrationError('rotation is not a rotation matrix')
-        depth = float(_numbers(raw.get('assumed_depth_m', 20.0), 'assumed_depth_m', ()))
-        if depth <= 0:
-            raise CalibrationError(f'assumed_depth_m must be above 0, got {depth}')
-        rgb, ir = (_camera(raw.get(name), name) for name in ('rgb', 'ir'))
-        translation_m = _numbers(raw.get('translation_m'), 'translation_m', (3,))
-        return Extrinsics(rgb, ir, rotation, translation_m, depth)
-    raise CalibrationError(f'mode must be identity, homography or extrinsics, got {mode!r}')
+    rotation = _numbers(raw.get('rotation'), 'rotation', (3, 3))
+    error = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    if not error <= 1e-3 or np.linalg.det(rotation) < 0:  # NaN where numbers overflow
+        raise CalibrationError('rotation is not a rotation matrix')
+    depth = float(_numbers(raw.get('assumed_depth_m', 20.0), 'assumed_depth_m', ()))
+    if depth <= 0:
+        raise CalibrationError(f'assumed_depth_m must be above 0, got {depth}')
+    rgb, ir = (_camera(raw.get(name), name) for name in ('rgb', 'ir'))
+    translation_m = _numbers(raw.get('translation_m'), 'translation_m', (3,))
+    return Extrinsics(rgb, ir, rotation, translation_m, depth)
+
+
+def _check_keys(raw: dict[Any, Any], what: str, known: tuple[str, ...]) -> None:
+    """Raise CalibrationError for a key that is not known, as misspelled ones have no effect."""
+    if unknown := [str(key) for key in raw if key not in known]:
+        names = f'{", ".join(unknown)}, expected {", ".join(known)}'
+        raise CalibrationError(f'{what} has the unknown keys {names}')
 
 
 def _camera(raw: Any, name: str) -> Camera:
     if not isinstance(raw, dict):
         raise CalibrationError(f'{name} must give size_hw, k and d')
+    _check_keys(raw, name, ('size_hw', 'k', 'd'))
     k = _numbers(raw.get('k'), f'{name}.k', (3, 3))
     if k[0, 0] <= 0 or k[1, 1] <= 0:
         raise CalibrationError(f'{name}.k has no focal length: the camera is not calibrated')
+    if k[1, 0] or (k[2] != (0, 0, 1)).any():
+        form = '[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]'
+        raise CalibrationError(f'{name}.k must be {form} in pixels, got {k.tolist()}')
     d = raw.get('d', [])
     if not isinstance(d, list) or len(d) not in (0, 4, 5, 8):
         raise CalibrationError(f'{name}.d must have 0, 4, 5 or 8 numbers')

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-# Height and width of images with telemetry, and the number of such rows below the picture:
-# Lepton 2 and 3, Tau and Boson, and InfiRay cores with their metadata.
+# Height and width of images with telemetry, and the number of such rows, below or above the
+# picture: Lepton 2 and 3, Tau and Boson, and InfiRay cores with their metadata.
 TELEMETRY_ROWS = {
     **{(63, 80): 3, (122, 160): 2},
     **{(258, 320): 2, (514, 640): 2},
     **{(196, 256): 4, (292, 384): 4, (516, 640): 4},
 }
+CLEARER = 3.0  # a step to telemetry is so many times the one within the picture
 MAX_EDGE_ROWS = 8
 # What a count or a temperature is that no scene has: the limits of a sensor, absolute zero, and
 # what is below it. Other values may be objects of a simulated camera, which have sharp borders.
@@ -28,6 +29,17 @@ GAP = 0.25  # distance from the scene as a share of its range
 MIN_SCENE = 256  # fewer pixels have no range
 SHARP = 0.8  # share of the pixels around that belong to the scene
 HOLE_PX = 5  # side of the smallest hole that is not filled
+
+
+def is_above(image: np.ndarray, rows: int, before: bool) -> bool:
+    """
+    Return whether the telemetry of (H, W) is above the picture: where the step to it is.
+
+    :param rows: of telemetry; ``before``: what counts while neither step is clearly the larger.
+    """
+    seams = image[rows - 1 : rows + 1], image[-rows - 1 : len(image) - rows + 1]
+    above, below = (float(np.abs(np.diff(s.astype(np.float32), axis=0)).mean()) for s in seams)
+    return below <= CLEARER * above if before else above > CLEARER * below
 
 
 def picture_rows(image: np.ndarray) -> slice:

@@ -17,6 +17,7 @@ from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import CalibrationError
 
 MIN_VIEW = 0.03  # of the rgb image; a calibration that covers less is a mistake
+SAME_SHAPE = 1.03  # largest ratio of the proportions of two resolutions of one view
 FAR_PX = -30_000.0  # outside of any image, and within 16 bits
 
 
@@ -41,7 +42,8 @@ class Registration:
             everywhere.
         :returns: (H, W) float32 in [0, 1], 0 where the ir camera does not see; (H, W) float32 as
             ``RegisteredPair.coverage``, read-only.
-        :raises CalibrationError: if the calibration maps no pixel into the ir image.
+        :raises CalibrationError: if the calibration maps no pixel into the ir image, or is for
+            images of other proportions.
         """
         sizes = (rgb_size_hw, (ir.shape[0], ir.shape[1]))
         if sizes != self._sizes:
@@ -68,6 +70,10 @@ class Registration:
         self._coverage.flags.writeable = False  # every result shares it
 
     def _prepare(self, rgb_size_hw: Size, ir_size_hw: Size) -> None:
+        for stream, own_hw, size_hw in zip(
+            ('rgb', 'ir'), _sizes(self._calibration), (rgb_size_hw, ir_size_hw), strict=True
+        ):
+            _check_shape(stream, own_hw, size_hw)
         if isinstance(self._calibration, Identity):
             self._maps = None
             self._view = np.ones(rgb_size_hw, bool)
@@ -97,15 +103,32 @@ def _maps(points: np.ndarray, seen: np.ndarray, ir_size_hw: Size) -> tuple[np.nd
     return cv2.convertMaps(points[..., 0], points[..., 1], cv2.CV_16SC2)
 
 
+def _sizes(calibration: Calibration) -> tuple[Size | None, Size | None]:
+    """Return the sizes of the rgb and ir images that a calibration is for, if it says so."""
+    if isinstance(calibration, Extrinsics):
+        return calibration.rgb.size_hw, calibration.ir.size_hw
+    if isinstance(calibration, Homography):
+        return calibration.rgb_size_hw, calibration.ir_size_hw
+    return None, None
+
+
+def _check_shape(stream: str, own_hw: Size | None, size_hw: Size) -> None:
+    """Raise CalibrationError where an image is no other resolution of the calibrated view."""
+    if own_hw is None:
+        return
+    ratio = (own_hw[1] * size_hw[0]) / (own_hw[0] * size_hw[1])
+    if max(ratio, 1 / ratio) > SAME_SHAPE:
+        raise CalibrationError(
+            f'the calibration is for {stream} images of {own_hw[1]}x{own_hw[0]}, got {size_hw[1]}x'
+            f'{size_hw[0]}: another part of the view; calibrate in the mode that is used (the '
+            'file has sizes as [height, width])'
+        )
+
+
 def check_view(calibration: Calibration) -> None:
     """Raise CalibrationError if ir covers less than ``MIN_VIEW`` of rgb, if sizes are known."""
-    if isinstance(calibration, Extrinsics):
-        rgb_hw, ir_hw = calibration.rgb.size_hw, calibration.ir.size_hw
-    elif (
-        isinstance(calibration, Homography) and calibration.rgb_size_hw and calibration.ir_size_hw
-    ):
-        rgb_hw, ir_hw = calibration.rgb_size_hw, calibration.ir_size_hw
-    else:
+    rgb_hw, ir_hw = _sizes(calibration)
+    if rgb_hw is None or ir_hw is None:
         return
     x, y = (np.linspace(0, side - 1, 101) for side in rgb_hw[::-1])
     points = np.stack(np.meshgrid(x, y), axis=-1)
@@ -113,7 +136,8 @@ def check_view(calibration: Calibration) -> None:
     if share < MIN_VIEW:
         raise CalibrationError(
             f'ir covers {share:.1%} of the rgb image, expected at least {MIN_VIEW:.0%}; '
-            'check the direction (rgb to ir), the frames (optical ones) and the image sizes'
+            'check the direction (rgb to ir), the frames (optical ones), the image sizes, and the '
+            'units (pixels, meters)'
         )
 
 

@@ -42,6 +42,7 @@ class ThermalScaler:
         """Forget the smoothed range and what was recognized, for example after a jump in time."""
         self._range: np.ndarray | None = None  # low percentile, median, high percentile
         self._recognized: set[float] = set()
+        self._is_above = False  # telemetry, not below the picture
         self.seen: np.ndarray | None = None
         self.counts: np.ndarray | None = None
         self.missing: np.ndarray | None = None
@@ -84,16 +85,16 @@ class ThermalScaler:
     def _cropped(self, counts: np.ndarray) -> np.ndarray:
         height, width = counts.shape
         rows = no_data.TELEMETRY_ROWS.get((height, width), 0)
-        top, bottom, left, right = (0, rows, 0, 0) if self._crop is None else self._crop
+        self._is_above = no_data.is_above(counts, rows, self._is_above) if rows else False
+        sides = (rows, 0, 0, 0) if self._is_above else (0, rows, 0, 0)
+        top, bottom, left, right = sides if self._crop is None else self._crop
         if not any((top, bottom, left, right)):
             return counts
         if top + bottom >= height or left + right >= width:
             what = f'{self._config.crop!r} leaves nothing of {width}x{height}'
             raise FrameError('no_data', f'ir.crop {what}')
-        self.remarks['ir.crop'] = (
-            f'left out {top} rows above, {bottom} below, {left} columns left, '
-        )
-        self.remarks['ir.crop'] += f'{right} right'
+        rows_left_out = f'left out {top} rows above, {bottom} below'
+        self.remarks['ir.crop'] = f'{rows_left_out}, {left} columns left, {right} right'
         return counts[top : height - bottom, left : width - right]
 
     def _find_missing(self, counts: np.ndarray, mode: str) -> np.ndarray | None:

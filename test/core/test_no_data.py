@@ -11,6 +11,7 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.flatness import is_flat
 from tdfusion_ros.core.no_data import picture_rows
 from tdfusion_ros.core.no_data import recognize
+from tdfusion_ros.core.no_data import TELEMETRY_ROWS
 from tdfusion_ros.core.thermal import ThermalScaler
 
 RADIOMETRIC = Path(__file__).parents[3] / 'shared' / 'data' / 'radiometric' / 'raw16'
@@ -181,6 +182,27 @@ def test_telemetry_of_known_cores_and_what_is_set_is_cut_off(size_hw, crop, left
     counts = cv2.resize(COUNTS, size_hw[::-1])
     assert scaler.scale(counts).shape == left
     assert ('ir.crop' in scaler.remarks) == (left != size_hw)
+
+
+@pytest.mark.parametrize('above', [False, True])
+@pytest.mark.parametrize('picture', [COUNTS, SCENE], ids=['16 bits', '8 bits'])
+@pytest.mark.parametrize('size_hw', TELEMETRY_ROWS)
+def test_telemetry_of_a_known_core_is_cut_off_above_or_below_and_not_the_picture(
+    size_hw, picture, above
+):
+    rows = TELEMETRY_ROWS[size_hw]
+    picture = cv2.resize(picture, (size_hw[1], size_hw[0] - rows))
+    words = RNG.integers(0, 1 + np.iinfo(picture.dtype).max, (rows, size_hw[1]))
+    words[:, 80:] = 0
+    parts = (words, picture) if above else (picture, words)
+    scaler = ThermalScaler(IrConfig())
+    wanted = ThermalScaler(IrConfig()).scale(picture)
+    sent = np.vstack(parts).astype(picture.dtype)
+    np.testing.assert_array_equal(scaler.scale(sent), wanted)
+    closed = np.full_like(sent, 1000 if sent.itemsize == 2 else 90)  # the place stays the same
+    closed[10:-10] += RNG.integers(0, 9, closed[10:-10].shape).astype(sent.dtype)
+    scaler.scale(closed)
+    assert scaler.remarks['ir.crop'].startswith(f'left out {rows if above else 0} rows above')
 
 
 @pytest.mark.skipif(not RADIOMETRIC.is_dir(), reason='no real 16-bit images in ../shared')

@@ -166,6 +166,20 @@ def test_calibration_that_sees_nothing_says_what_to_check(ir):
         Registration(backward).apply(np.zeros((64, 80), np.float32), (90, 160))
 
 
+@pytest.mark.parametrize(
+    ('calibration', 'rgb_hw', 'ir_hw', 'stream'),
+    [
+        (rig(), (1280, 720), (512, 640), 'rgb'),  # width and height interchanged, or rotated
+        (rig(), (480, 640), (512, 640), 'rgb'),  # a webcam crops for another mode
+        (rig(), (720, 1280), (480, 640), 'ir'),
+        (Homography(np.eye(3), None, (512, 640)), (480, 640), (640, 512), 'ir'),
+    ],
+)
+def test_calibration_of_another_part_of_the_view_is_refused(calibration, rgb_hw, ir_hw, stream):
+    with pytest.raises(CalibrationError, match=f'is for {stream} images.*height, width'):
+        Registration(calibration).apply(np.zeros(ir_hw, np.float32), rgb_hw)
+
+
 def test_calibration_that_hardly_covers_the_image_is_refused_where_sizes_are_known():
     covers = r'covers \d\.\d% of the rgb image'
     maps = [Homography(shift(dx, 0).matrix, (480, 640), (480, 640)) for dx in (0, -600, -630, 900)]
@@ -181,7 +195,7 @@ def test_calibration_that_hardly_covers_the_image_is_refused_where_sizes_are_kno
 @pytest.mark.parametrize('name', ['extrinsics', 'homography'])
 def test_border_pixels_are_neither_darkened_nor_left_outside(root, name):
     calibration = load_calibration(str(root / 'config' / 'calibration' / f'{name}.yaml'))
-    for rgb_hw, ir_hw in (((480, 640), (256, 320)), ((720, 1280), (512, 640))):
+    for rgb_hw, ir_hw in (((480, 640), (256, 320)), ((960, 1280), (512, 640))):
         registered, coverage = Registration(calibration).apply(np.ones(ir_hw, np.float32), rgb_hw)
         assert 0.1 < (coverage > 0).mean() <= 1
         np.testing.assert_array_equal(registered, coverage > 0)
