@@ -39,14 +39,6 @@ def cuda(fake_cuda, shipped):
 
 
 @pytest.mark.torch
-def test_each_size_is_captured_once_and_replayed(cuda, fake_cuda, noise):
-    for size in (SIZE, (64, 96), SIZE, (64, 96)):
-        assert cuda.run(*noise(size)).fused.shape == (*size, 3)
-    assert fake_cuda == [SIZE, SIZE, (64, 96)]  # the first also without the fused image
-    assert cuda.engine.endswith('in half precision on a fake GPU')
-
-
-@pytest.mark.torch
 def test_what_is_float32_is_not_computed_in_tf32(cuda, noise, monkeypatch):
     from torch.backends import cudnn
 
@@ -100,10 +92,12 @@ def test_the_fused_image_is_left_out_where_it_is_not_needed(cuda, fake_cuda, noi
 
 
 @pytest.mark.torch
-def test_memory_is_kept_for_the_last_four_sizes(cuda, fake_cuda, noise):
+def test_each_size_is_captured_once_and_the_last_four_are_kept(cuda, fake_cuda, noise):
     for width in (96, 128, 160, 192, 192, 64):  # the last one was removed
-        cuda.run(*noise((32, width)))
+        assert cuda.run(*noise((32, width))).fused.shape == (32, width, 3)
+    # The first also without the fused image.
     assert [width for _, width in fake_cuda] == [64, 64, 96, 128, 160, 192, 64]
+    assert cuda.engine.endswith('in half precision on a fake GPU')
 
 
 @pytest.mark.torch

@@ -234,15 +234,6 @@ def test_command_says_that_it_leaves_masks_out(masked_bundle, tmp_path, capsys):
     assert 'the masks of the fusion bundle are left out' in capsys.readouterr().out
 
 
-def test_each_kind_has_a_layout_and_stands_in_the_documentation():
-    from tdfusion_ros.compose import heads
-    from tdfusion_ros.compose.image_layout import LAYOUTS
-
-    assert set(heads.KINDS) == set(LAYOUTS)
-    text = (SHIPPED.parents[1] / 'docs' / 'detectors.md').read_text()
-    assert sorted(re.findall(r'^\| `(\w+)`', text, re.MULTILINE)) == sorted(heads.KINDS)
-
-
 def test_detector_of_another_task_kind_or_size_is_refused(tmp_path, refusal):
     open_size = make(KINDS['yolov8'], tmp_path / 'open.onnx', size='height, width')
     assert 'no fixed image size: give the size to run it at, as --size' in refusal(open_size)

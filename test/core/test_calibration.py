@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.calibration import parse_calibration
 from tdfusion_ros.core.errors import CalibrationError
@@ -55,21 +54,8 @@ def test_wrong_calibration_is_refused_naming_the_key(raw, named):
         parse_calibration(raw)
 
 
-def test_identity_and_homography_without_sizes_are_for_images_of_any_size():
+def test_identity_is_its_mode_alone():
     assert isinstance(parse_calibration({'mode': 'identity'}), Identity)
-    calibration = parse_calibration(HOMOGRAPHY)
-    assert isinstance(calibration, Homography)
-    assert (calibration.rgb_size_hw, calibration.ir_size_hw) == (None, None)
-    sized = parse_calibration({**HOMOGRAPHY, 'rgb_size_hw': [480, 640], 'ir_size_hw': [256, 320]})
-    assert (sized.rgb_size_hw, sized.ir_size_hw) == ((480, 640), (256, 320))
-
-
-def test_extrinsics_are_read_from_the_file():
-    calibration = parse_calibration({**EXTRINSICS, 'assumed_depth_m': 8})
-    np.testing.assert_array_equal(calibration.translation_m, [0.1, 0, 0])
-    np.testing.assert_array_equal(calibration.rgb.k, CAMERA['k'])
-    assert calibration.ir.size_hw == (480, 640)
-    assert calibration.assumed_depth_m == 8
 
 
 @pytest.mark.parametrize('count', [0, 4, 5, 8])

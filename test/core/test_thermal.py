@@ -110,11 +110,6 @@ def test_inverted_image_is_one_minus_the_other_in_every_mode(mode, dtype):
     )
 
 
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
-def test_image_of_one_temperature_is_finite(dtype):
-    assert np.isfinite(scale(np.full((16, 16), 200, dtype), normalization='percentile')).all()
-
-
 @pytest.mark.parametrize('color', ['refuse', 'luma'])
 def test_three_equal_channels_are_one_and_a_tint_of_jpeg_is_still_gray(color):
     gray = BYTES.clip(4, 251)

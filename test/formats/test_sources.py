@@ -1,7 +1,6 @@
 """Frame pairs from bags and folders."""
 
 import copy
-import re
 
 import cv2
 import numpy as np
@@ -90,14 +89,3 @@ def test_images_of_folders_pair_by_stem_with_any_suffix_and_keep_their_counts(tm
 def test_folders_that_do_not_fit_are_refused_naming_the_file(tmp_path, rgb, ir, named):
     with pytest.raises(BagError, match=named):
         FolderSource(*folders(tmp_path, rgb, ir))
-
-
-def test_image_that_cannot_be_read_costs_its_pair_and_is_named(tmp_path):
-    rgb, ir = folders(tmp_path)
-    whole = [pair.stem for pair in FolderSource(rgb, ir)]
-    path = ir / 'b.png'
-    path.write_bytes(path.read_bytes()[:60])
-    source = FolderSource(rgb, ir)
-    assert [pair.stem for pair in source] == [stem for stem in whole if stem != 'b']
-    assert source.dropped == {'ir.unreadable': 1}
-    assert re.search(r'ir/b\.png is not an image', source.errors['ir.unreadable'])

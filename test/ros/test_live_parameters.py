@@ -17,7 +17,7 @@ LIVE = {name for name, _, facts in settings() if facts['live']}
 @pytest.fixture(scope='module')
 def client(shared_stage):
     """Return a client of a node that fuses the first pair of the demo."""
-    topics = 'detections', 'detections/temperature', 'ir_registered/image_raw'
+    topics = 'detections', 'detections/temperature'
     return shared_stage.run(listen=topics, make_pair=real_pair)
 
 
@@ -77,17 +77,6 @@ def test_thresholds_and_filter_take_effect_at_the_next_pair(client, manager):
     assert manager.set('class_filter', ['car']) == ''
     found = next_result(client)['detections'].detections
     assert {one.results[0].hypothesis.class_id for one in found} == {'car'}
-
-
-def test_thermal_scaling_takes_effect_at_the_next_pair(client, manager):
-    before = pictures.pixels(next_result(client)['ir_registered/image_raw'])
-    assert manager.set('ir.invert', True) == ''
-    after = pictures.pixels(next_result(client)['ir_registered/image_raw'])
-    np.testing.assert_allclose(255 - before.astype(int), after, atol=1)
-    fixed = {'ir.normalization': 'fixed', 'ir.range_min': 0.0, 'ir.range_max': 64.0 * 255}
-    assert manager.set_all(fixed | {'ir.invert': False}) == ''
-    seen = pictures.pixels(next_result(client)['ir_registered/image_raw'])
-    np.testing.assert_allclose(seen, REAL[1], atol=1)
 
 
 def test_temperatures_are_measured_and_in_kelvin_once_the_scale_is_set(client, manager):

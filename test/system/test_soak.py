@@ -129,37 +129,3 @@ def test_short_soak_counts_results_and_resources(tmp_path):
     assert 0 < sum(s.results for s in samples) <= sum(s.offered for s in samples)
     assert samples[0].resources['descriptors'] > 10
     assert 'MiB per hour' in report
-
-
-RESOURCES = {'memory_mib': 240.0, 'threads': 21, 'descriptors': 26, 'shared_mib': 68.0}
-
-
-def growth_of(*, mib_per_min=0.0, ms_per_min=0.0, noise_ms=3.0, **late):
-    """Return what grew in twenty made-up minutes; the last five have other resources."""
-    rng = np.random.default_rng(0)
-    samples = []
-    for at in np.arange(5, 1200, 5.0):
-        memory = 240 + mib_per_min * at / 60 + 8 * (at > 40) + rng.normal(0, 0.1)
-        used = {**RESOURCES, 'memory_mib': memory, **(late if at > 900 else {})}
-        age = 50 + ms_per_min * at / 60 + rng.normal(0, noise_ms)
-        samples.append(Sample(at, used, (age, age + 20), 100, 99))
-    return growth(samples)[1]
-
-
-@pytest.mark.parametrize(
-    ('growing', 'problem'),
-    [
-        ({'mib_per_min': 0.3}, 'memory grew by 2.3%'),
-        ({'ms_per_min': 1.0}, 'results got older by 18.8 ms'),
-        ({'threads': 22}, 'threads grew from 21 to 22'),
-        ({'descriptors': 40}, 'descriptors grew from 26 to 40'),
-    ],
-)
-def test_each_kind_of_growth_is_a_problem(growing, problem):
-    (found,) = growth_of(**growing)
-    assert problem in found
-
-
-def test_warm_up_little_growth_and_noise_are_no_problem():
-    for little in ({}, {'mib_per_min': 0.1}, {'ms_per_min': 0.1}, {'noise_ms': 30}):
-        assert growth_of(**little) == []

@@ -39,13 +39,6 @@ def test_build_prepares_every_given_size(opened, capsys, sizes, opened_hw, ready
     assert err == 'building …: 5 s so far\n'
 
 
-@pytest.mark.parametrize('size', ['640', '640x', 'x480', '0x480', '640*480', '-1x5', '640x480x3'])
-def test_malformed_size_is_refused(opened, size, capsys):
-    assert main(['build', f'--size={size}']) == 1
-    assert f"WIDTHxHEIGHT, such as 640x480, got '{size}'" in capsys.readouterr().err
-    assert not opened
-
-
 def test_missing_engine_is_one_error_line_with_exit_status_1(capsys, monkeypatch):
     monkeypatch.setattr(trt.importlib.util, 'find_spec', lambda name: None)
     assert main(['build', '-p', 'backend=trt']) == 1

@@ -79,6 +79,8 @@ WRONG = [
     ('bench --frames 0', '--frames must be at least 1'),
     ('bench a b c', 'one bag or two folders'),
     ('bench --size 640', "WIDTHxHEIGHT, such as 640x480, got '640'"),
+    ('build --size 0x480', "WIDTHxHEIGHT, such as 640x480, got '0x480'"),
+    ('build --size 640x480x3', "got '640x480x3'"),
     ('bench nowhere', 'does not exist'),
     ('bench -p model=nowhere', 'shipped models'),
     ('bench -o /nowhere/report.json', 'cannot be written'),

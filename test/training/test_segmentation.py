@@ -198,8 +198,3 @@ def test_a_segmenter_learns_and_is_evaluated_for_each_class_but_not_for_other_cl
     (masked_root / 'mask_classes.txt').write_text('road\nbike\n', encoding='utf-8')
     with pytest.raises(FusionError, match=r'road, car, but the data have road, bike'):
         evaluate(['--segmenter', config.run, '--data', config.data])
-
-
-def test_a_run_of_another_network_is_no_segmenter(masked_root, fusion_run):
-    with pytest.raises(FusionError, match='FusionRT, not a segmenter'):
-        evaluate(['--segmenter', fusion_run, '--data', str(masked_root)])

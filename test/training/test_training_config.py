@@ -1,7 +1,3 @@
-from pathlib import Path
-import re
-import shlex
-
 import pytest
 
 from tdfusion_ros.core.errors import ConfigError
@@ -64,17 +60,6 @@ def test_later_arguments_win_and_paths_in_a_file_are_relative_to_it(tmp_path):
     config = load_config(['data=DATA', str(path), 'steps=9', 'fusion=here'])
     assert (config.steps, config.lr, config.crop_hw) == (9, 1e-3, (64, 96))
     assert (config.data, config.run, config.fusion) == (str(tmp_path / 'set'), '/runs/a', 'here')
-
-
-def test_every_documented_command_is_valid(root, monkeypatch):
-    monkeypatch.chdir(root)
-    pages = ['README.md', *Path('docs').glob('*.md'), *Path('models').glob('*/*.md')]
-    files = [Path(page) for page in (*pages, *Path('config/train').glob('*.yaml'))]
-    text = '\n'.join(file.read_text(encoding='utf-8') for file in files).replace('\\\n', ' ')
-    commands = re.findall(r'^(?:# )?python -m training\.train (.*)$', text, re.MULTILINE)
-    configs = [load_config(shlex.split(command, comments=True)) for command in commands]
-    assert len(configs) >= 6
-    assert all(config.run.startswith('runs/') for config in configs)
 
 
 def test_settings_of_an_earlier_version_are_read_for_its_task():

@@ -90,6 +90,7 @@ def test_camera_info_and_tf_of_a_bag_give_extrinsics(rig_bag, tmp_path, capsys):
 CAMERA = Camera(
     (480, 640), np.array([[554.1, 0, 319.7], [0, 555.3, 1e2], [0, 0, 1]]), 1 / np.arange(3, 8)
 )
+OTHER = Camera((512, 640), np.diag((1.5, 1.5, 1)) @ CAMERA.k, np.zeros(0))
 MATRIX = np.eye(3) + np.random.default_rng(0).normal(0, 1e-5, (3, 3))
 ROTATION = cv2.Rodrigues(np.array([1e-6, 0.1, 0]))[0]
 
@@ -99,7 +100,7 @@ ROTATION = cv2.Rodrigues(np.array([1e-6, 0.1, 0]))[0]
     [
         Homography(MATRIX, (480, 640), (512, 640)),
         Homography(MATRIX),
-        Extrinsics(CAMERA, CAMERA, ROTATION, np.array([1e-7, 0, 1]), 7.5),
+        Extrinsics(CAMERA, OTHER, ROTATION, np.array([1e-7, 0, 1]), 7.5),
     ],
     ids=['homography', 'homography without sizes', 'extrinsics'],
 )
