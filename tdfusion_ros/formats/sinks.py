@@ -10,18 +10,19 @@ from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.overlay import draw_result
 from tdfusion_ros.core.synchronizer import FramePair
-from tdfusion_ros.formats import foxglove
 from tdfusion_ros.formats import messages
-from tdfusion_ros.formats.bag_topics import INFO_TYPE
+from tdfusion_ros.formats import result_topics as topics
 from tdfusion_ros.formats.bag_writer import BagWriter
 from tdfusion_ros.formats.bags import bag_types
-from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.sources import Source
 
 DETECTIONS, SKIPPED, OVERLAY = 'detections.json', 'skipped.json', 'overlay'
 STALLED = 'stalled.json'
-TEMPERATURES = '/detections/temperature'
+TOPICS = (  # of a bag, in this order
+    *(topics.INFO, topics.FUSED, topics.MASKS, topics.OVERLAY),
+    *(topics.DETECTIONS, topics.TEMPERATURES, topics.ANNOTATIONS),
+)
 SEGMENTATION, MASK_CLASSES = 'segmentation', 'mask_classes.txt'
 
 
@@ -43,45 +44,28 @@ class BagSink:
         overlay: bool = False,
     ) -> None:
         self._writer = BagWriter(folder, replace=replace)
-        self._contract, self._source, self._overlay = contract, source, overlay
-        self._labels = {'/label_info': (contract.classes, threshold)}
-        if contract.mask_classes:
-            self._labels['/segmentation/label_info'] = contract.mask_classes, 0.0
+        self._contract, self._source, self._threshold = contract, source, threshold
+        self._topics = [topic for topic in TOPICS if overlay or topic != topics.OVERLAY]
         self._empty = True
 
     def write(self, pair: FramePair, result: FusionResult) -> None:
         """Write the messages of one result."""
-        types, reference, classes = bag_types(), pair.reference, self._contract.classes
-        head = messages.header(types, reference)
-
-        def put(topic: str, kind: str, message: Any, *, latched: bool = False) -> None:
-            self._writer.write(topic, kind, reference.stamp_ns, message, latched=latched)
-
+        types, stamp_ns = bag_types(), pair.reference.stamp_ns
+        head = messages.header(types, pair.reference)
         if self._empty:
-            for topic, (names, threshold) in self._labels.items():
-                labels = messages.label_info(types, head, names, threshold)
-                put(topic, 'vision_msgs/msg/LabelInfo', labels, latched=True)
+            labels = topics.label_messages(types, head, self._contract, self._threshold)
+            for topic, message in labels.items():
+                kind = topics.TYPES[topic]
+                self._writer.write(f'/{topic}', kind, stamp_ns, message, latched=True)
             self._empty = False
-        info = self._source.info
-        if info is not None and describes(info, reference.size_hw):
-            put('/fused/camera_info', INFO_TYPE, messages.camera_info(head, info))
         if pair.warning:
             stall = messages.stall_warning(types, head, pair.mode, pair.warning)
-            put('/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray', stall)
-        pictures = {'/fused/image_raw': result.image}
-        if result.segmentation is not None:
-            pictures['/segmentation/image_raw'] = result.segmentation
-        if self._overlay:
-            pictures['/overlay/image_raw'] = draw_result(result, self._contract, pair.warning)
-        for topic, pixels in pictures.items():
-            put(topic, 'sensor_msgs/msg/Image', messages.image(types, head, pixels))
-        boxes = messages.detection_array(types, head, result.detections, classes)
-        put('/detections', 'vision_msgs/msg/Detection2DArray', boxes)
-        if (measured := result.detections.temperatures) is not None:
-            boxes = messages.temperature_array(types, boxes, measured)
-            put(TEMPERATURES, 'vision_msgs/msg/Detection2DArray', boxes)
-        drawn = foxglove.image_annotations(types, head, pair, result.detections, classes)
-        put('/fused/annotations', foxglove.KIND, drawn)
+            kind = 'diagnostic_msgs/msg/DiagnosticArray'
+            self._writer.write('/diagnostics', kind, stamp_ns, stall)
+        made = topics.result_messages(types, self._contract, pair, result, self._source.info)
+        for topic in self._topics:
+            if make := made.get(topic):
+                self._writer.write(f'/{topic}', topics.TYPES[topic], stamp_ns, make())
 
     def __enter__(self) -> 'BagSink':
         return self

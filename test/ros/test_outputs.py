@@ -50,7 +50,7 @@ def publish(outputs, client):
 
 def test_images_are_only_computed_while_somebody_subscribes(stage, monkeypatch):
     from tdfusion_ros.formats import messages
-    from tdfusion_ros.node import outputs as module
+    from tdfusion_ros.formats import result_topics as module
 
     drawn = count_calls(monkeypatch, module, 'draw_result')
     images = count_calls(monkeypatch, messages, 'image')

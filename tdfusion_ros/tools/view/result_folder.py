@@ -17,6 +17,8 @@ from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.formats import messages
+from tdfusion_ros.formats import result_topics
+from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.image_files import image_files
@@ -27,14 +29,13 @@ from tdfusion_ros.formats.sinks import OVERLAY
 from tdfusion_ros.formats.sinks import SEGMENTATION
 from tdfusion_ros.formats.sinks import SKIPPED
 from tdfusion_ros.formats.sinks import STALLED
-from tdfusion_ros.formats.sinks import TEMPERATURES
 from tdfusion_ros.formats.videos import START_NS
 from tdfusion_ros.formats.videos import VideoFile
 
 STAMP_DIGITS = 19  # of a name that is a time since 1970 [ns]
-IMAGE, ARRAY = 'sensor_msgs/msg/Image', 'vision_msgs/msg/Detection2DArray'
 STALL = 'diagnostic_msgs/msg/DiagnosticArray'
-MASK_LABELS = '/segmentation/label_info'
+TYPES = {f'/{topic}': kind for topic, kind in result_topics.TYPES.items()}
+TEMPERATURES, MASK_LABELS = f'/{result_topics.TEMPERATURES}', f'/{result_topics.MASK_LABELS}'
 Images = dict[str, Callable[[], np.ndarray]]  # by name: what reads the image
 
 
@@ -98,10 +99,11 @@ class ResultFolder:
 
     def topics(self) -> dict[str, str]:
         """Return the message type of every topic."""
-        others = {'/diagnostics': STALL} if self._stalls else {}
-        others |= {TEMPERATURES: ARRAY} if self._measured else {}
-        others |= {MASK_LABELS: 'vision_msgs/msg/LabelInfo'} if self._mask_classes else {}
-        return {**dict.fromkeys(self._images, IMAGE), '/detections': ARRAY, **others}
+        optional = {TEMPERATURES: self._measured, MASK_LABELS: self._mask_classes}
+        names = '/detections', *(topic for topic, is_there in optional.items() if is_there)
+        stall = {'/diagnostics': STALL} if self._stalls else {}
+        images = dict.fromkeys(self._images, IMAGE_TYPES[0])
+        return {**images, **stall, **{topic: TYPES[topic] for topic in names}}
 
     def serialized(self, *topics: str) -> Iterator[tuple[str, int, bytes]]:
         """Yield topic, stamp [ns] and message as CDR, of images the header alone."""

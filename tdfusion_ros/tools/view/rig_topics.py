@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats import result_topics as topics
 from tdfusion_ros.formats.bag_topics import cameras_by_namespace
 from tdfusion_ros.formats.bag_topics import image_topics
-from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 
-OUTPUTS = {  # role: name below the node's namespace, message type
-    'fused': ('/fused/image_raw', IMAGE_TYPES[0]),
-    'overlay': ('/overlay/image_raw', IMAGE_TYPES[0]),
-    'segmentation': ('/segmentation/image_raw', IMAGE_TYPES[0]),
-    'registered': ('/ir_registered/image_raw', IMAGE_TYPES[0]),
-    'detections': ('/detections', 'vision_msgs/msg/Detection2DArray'),
-    'temperatures': ('/detections/temperature', 'vision_msgs/msg/Detection2DArray'),
-    'labels': ('/label_info', 'vision_msgs/msg/LabelInfo'),
-    'mask_labels': ('/segmentation/label_info', 'vision_msgs/msg/LabelInfo'),
+OUTPUTS = {  # role: topic below the node's namespace
+    'fused': topics.FUSED,
+    'overlay': topics.OVERLAY,
+    'segmentation': topics.MASKS,
+    'registered': topics.IR,
+    'detections': topics.DETECTIONS,
+    'temperatures': topics.TEMPERATURES,
+    'labels': topics.LABELS,
+    'mask_labels': topics.MASK_LABELS,
 }
 
 
@@ -40,10 +40,10 @@ def find_rig(
     :raises BagError: if the bag lacks the namespace or an image topic.
     """
     found = {
-        topic.removesuffix(end)
-        for end, kind in (OUTPUTS['fused'], OUTPUTS['detections'])
+        topic.removesuffix(f'/{end}')
+        for end in (topics.FUSED, topics.DETECTIONS)
         for topic in types
-        if topic.endswith(end) and types[topic] == kind
+        if topic.endswith(f'/{end}') and types[topic] == topics.TYPES[end]
     }
     rigs = sorted(found, key=lambda rig: (len(rig), rig))
     if namespace is None:
@@ -53,11 +53,11 @@ def find_rig(
         if space not in rigs:
             known = ', '.join(rig or '/' for rig in rigs) or 'none'
             raise BagError(f"no results in namespace '{namespace}'; namespaces with some: {known}")
-    wanted = {role: (space + end, output_type) for role, (end, output_type) in OUTPUTS.items()}
+    wanted = {role: (f'{space}/{end}', topics.TYPES[end]) for role, end in OUTPUTS.items()}
     wanted['diagnostics'] = '/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray'
     outputs = {role: topic for role, (topic, kind) in wanted.items() if types.get(topic) == kind}
-    topics = outputs | find_cameras(types, space, rgb=rgb, ir=ir)
-    return Rig(space, topics, tuple(rig for rig in rigs if rig != space))
+    found_topics = outputs | find_cameras(types, space, rgb=rgb, ir=ir)
+    return Rig(space, found_topics, tuple(rig for rig in rigs if rig != space))
 
 
 def find_cameras(
