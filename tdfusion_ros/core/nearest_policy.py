@@ -10,9 +10,7 @@ a little above one half, so a pair is returned when its later frame arrives.
 Only stamps count, not arrival times: a bag gives the same pairs live, looped and offline.
 """
 
-from collections import Counter
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from statistics import median
@@ -20,6 +18,7 @@ from typing import Any
 
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.pairing_policy import OTHER
+from tdfusion_ros.core.pairing_policy import PairingPolicy
 from tdfusion_ros.core.pairing_policy import PolicyPair
 
 # A pair whose gap is up to this share of the shortest recent interval is final at once: stamps
@@ -63,9 +62,9 @@ class _Stream:
         self.latest_ns = stamp_ns
 
 
-class NearestPolicy:
+class NearestPolicy(PairingPolicy):
     """
-    The policy ``nearest``, see :class:`tdfusion_ros.core.pairing_policy.PairingPolicy`.
+    The policy ``nearest``.
 
     Causes of ``dropped``: ``no_partner`` (none within the skew), ``too_old``, ``queue_full``,
     ``out_of_order`` (older than the frame before), ``time_jump`` (waiting when time jumped back,
@@ -73,16 +72,12 @@ class NearestPolicy:
     """
 
     def __init__(self, config: SyncConfig) -> None:
-        self._max_skew_ns = round(config.max_skew_ms * 1e6)
+        super().__init__(config)
         self._max_age_ns = round(config.max_age_ms * 1e6)
         self._queue_size = config.queue_size
-        self._offsets_ns = config.offsets_ns
         self._streams = {'rgb': _Stream(), 'ir': _Stream()}
-        self.dropped: Counter[str] = Counter()
-        self.on_drop: Callable[[str, int, str], object] = lambda stream, stamp_ns, cause: None
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
-        """Take the next frame of a stream and return the pairs that are final now."""
         stamp_ns += self._offsets_ns[stream]
         if self._drop_abandoned(stream, stamp_ns):
             return []
@@ -102,11 +97,9 @@ class NearestPolicy:
         return pairs
 
     def flush(self) -> list[PolicyPair]:
-        """Return the pairs that wait for a nearer partner."""
         return self._take_final_pairs(flush=True)
 
     def reset(self, cause: str = 'reset') -> None:
-        """Forget the rates and all waiting frames, which are counted under the cause."""
         for name, stream in self._streams.items():
             for frame in stream.waiting:
                 self._drop(name, frame.stamp_ns, cause)
@@ -161,10 +154,6 @@ class NearestPolicy:
             return 'queue_full'
         too_old = waiting and waiting[-1].stamp_ns - waiting[0].stamp_ns > self._max_age_ns
         return 'too_old' if too_old else ''
-
-    def _drop(self, stream: str, stamp_ns: int, cause: str) -> None:
-        self.dropped[cause] += 1
-        self.on_drop(stream, stamp_ns, cause)
 
 
 def _final_gap_ns(older: _Waiting, newer: _Waiting) -> float:

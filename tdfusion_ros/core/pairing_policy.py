@@ -1,10 +1,13 @@
-"""The interface of pairing policies: they find the rgb and ir frames that belong together."""
+"""The base of pairing policies: they find the rgb and ir frames that belong together."""
 
+from abc import ABC
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from typing import Protocol
+
+from tdfusion_ros.core.config import SyncConfig
 
 OTHER = {'rgb': 'ir', 'ir': 'rgb'}
 
@@ -18,16 +21,20 @@ class PolicyPair:
     skew_ns: int
 
 
-class PairingPolicy(Protocol):
+class PairingPolicy(ABC):
     """
     Pair frames as they arrive, by their stamps; ``dropped`` counts the others by cause.
 
     ``on_drop`` is called with the stream, the stamp (time offset added) and the cause of each.
     """
 
-    dropped: Counter[str]
-    on_drop: Callable[[str, int, str], object]
+    def __init__(self, config: SyncConfig) -> None:
+        self._max_skew_ns = round(config.max_skew_ms * 1e6)
+        self._offsets_ns = config.offsets_ns
+        self.dropped: Counter[str] = Counter()
+        self.on_drop: Callable[[str, int, str], object] = lambda stream, stamp_ns, cause: None
 
+    @abstractmethod
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
         """
         Take the next frame of ``rgb`` or ``ir``; return the pairs that are final now, in order.
@@ -37,6 +44,12 @@ class PairingPolicy(Protocol):
 
     def flush(self) -> list[PolicyPair]:
         """Return the pairs that wait for a nearer partner, because no more frames come."""
+        return []
 
+    @abstractmethod
     def reset(self, cause: str = 'reset') -> None:
         """Forget the rates and all waiting frames, which are counted under the cause."""
+
+    def _drop(self, stream: str, stamp_ns: int, cause: str) -> None:
+        self.dropped[cause] += 1
+        self.on_drop(stream, stamp_ns, cause)

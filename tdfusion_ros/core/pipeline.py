@@ -18,6 +18,7 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
 from tdfusion_ros.core.coverage import composite
 from tdfusion_ros.core.coverage import soft
+from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.data import FusionResult
 from tdfusion_ros.core.data import RawOutput
@@ -156,31 +157,38 @@ class Pipeline:
         ir = self._scale(pair)
         marks_ns.append(perf_counter_ns())
         registered = self._register(pair, rgb, ir)
-        size_hw, how = registered.size_hw, (self._config, self._wanted)
-        measure_boxes = self._thermometer(pair, size_hw) if measured else None
-        stamp_ns = pair.reference.stamp_ns
-        tracks = self._config.tracker == 'iou' and stamp_ns  # images of files have none
-        stale = bool(tracks) and self._is_stale(pair)
+        find = self._finder(pair, registered.size_hw, measured=measured)
         both = rgb is not None and ir is not None
         run = self._network(registered, fused=fused and both, segmentation=segmentation)
         marks_ns.append(perf_counter_ns())
         raw, network_ns = (yield run)()  # from here on, the settings may belong to a later pair
         marks_ns.append(perf_counter_ns())
-        image = raw.fused
-        if ir is None:
-            image = registered.rgb
-        elif rgb is None:
+        image = raw.fused if both else registered.rgb
+        if rgb is None:
             gray = cv2.convertScaleAbs(registered.ir, alpha=255)
             image = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
-        found = detections(raw.boxes_xyxy, raw.scores, size_hw, *how)
-        if measure_boxes:
-            found = replace(found, temperatures=measure_boxes(found.boxes_xyxy))
-        if tracks:
-            found = self._tracker.update(found, stamp_ns, stale=stale)
+        found = find(raw)
         marks_ns.append(perf_counter_ns())
         stage_ns = dict(zip(STAGES, np.diff(marks_ns).tolist(), strict=True))
         stage_ns['network'] = network_ns  # without the wait for an earlier pair
         return FusionResult(image, found, registered, stage_ns, raw.segmentation)
+
+    def _finder(
+        self, pair: FramePair, size_hw: Size, *, measured: bool
+    ) -> Callable[[RawOutput], Detections]:
+        """Return what makes detections of raw boxes, with the settings of this moment."""
+        how, stamp_ns = (self._config, self._wanted), pair.reference.stamp_ns
+        measure_boxes = self._thermometer(pair, size_hw) if measured else None
+        tracks = self._config.tracker == 'iou' and stamp_ns != 0  # images of files have none
+        stale = tracks and self._is_stale(pair)
+
+        def find(raw: RawOutput) -> Detections:
+            found = detections(raw.boxes_xyxy, raw.scores, size_hw, *how)
+            if measure_boxes:
+                found = replace(found, temperatures=measure_boxes(found.boxes_xyxy))
+            return self._tracker.update(found, stamp_ns, stale=stale) if tracks else found
+
+        return find
 
     def _is_stale(self, pair: FramePair) -> bool:
         """Return whether ir shows the last image again: a shutter, a slow or a missing camera."""

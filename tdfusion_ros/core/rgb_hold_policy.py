@@ -7,32 +7,28 @@ policy uses an ir frame several times: each rgb frame gets the nearest of the la
 within ``sync.max_skew_ms``: then it waits for that, at most until the next rgb frame.
 """
 
-from collections import Counter
 from collections import deque
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.pairing_policy import PairingPolicy
 from tdfusion_ros.core.pairing_policy import PolicyPair
 
 IR_FRAMES = 4  # kept, because in a looping bag one stream restarts before the other
 
 
-class RgbHoldPolicy:
+class RgbHoldPolicy(PairingPolicy):
     """
-    The mode ``rgb_hold``, a :class:`tdfusion_ros.core.pairing_policy.PairingPolicy`.
+    The mode ``rgb_hold``.
 
     ``dropped`` counts rgb frames only: ``no_partner`` (no ir frame near), ``out_of_order``,
     ``reset``.
     """
 
     def __init__(self, config: SyncConfig) -> None:
-        self._max_skew_ns = round(config.max_skew_ms * 1e6)
+        super().__init__(config)
         self._max_age_ns = round(config.hold_max_age_ms * 1e6)
-        self._offsets_ns = config.offsets_ns
-        self.dropped: Counter[str] = Counter()
-        self.on_drop: Callable[[str, int, str], object] = lambda stream, stamp_ns, cause: None
         self._start()
 
     def _start(self) -> None:
@@ -42,13 +38,11 @@ class RgbHoldPolicy:
         self._rgb_ns: int | None = None
 
     def reset(self, cause: str = 'reset') -> None:
-        """Forget all frames and the rate of ir; count a frame that waits under the cause."""
         if self._waiting:
-            self._drop(self._waiting[0], cause)
+            self._drop('rgb', self._waiting[0], cause)
         self._start()
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
-        """Take the next frame of a stream and return the pairs that are final now."""
         stamp_ns += self._offsets_ns[stream]
         if stream == 'ir':
             if self._irs and (interval_ns := stamp_ns - self._irs[-1][0]) > 0:
@@ -57,14 +51,13 @@ class RgbHoldPolicy:
             return self.flush()
         pairs = self.flush()
         if self._rgb_ns is not None and -self._max_skew_ns <= stamp_ns - self._rgb_ns <= 0:
-            self._drop(stamp_ns, 'out_of_order')
+            self._drop('rgb', stamp_ns, 'out_of_order')
             return pairs
         self._rgb_ns = stamp_ns
         self._waiting = stamp_ns, frame
         return pairs if self._ir_is_due(stamp_ns) else pairs + self.flush()
 
     def flush(self) -> list[PolicyPair]:
-        """Return the pair of the rgb frame that waits for an ir frame, if there is one."""
         if self._waiting is None:
             return []
         (rgb_ns, rgb), self._waiting = self._waiting, None
@@ -72,12 +65,8 @@ class RgbHoldPolicy:
             ir_ns, ir = min(self._irs, key=lambda entry: abs(entry[0] - rgb_ns))
             if abs(ir_ns - rgb_ns) <= self._max_age_ns:
                 return [PolicyPair(rgb, ir, ir_ns - rgb_ns)]
-        self._drop(rgb_ns, 'no_partner')
+        self._drop('rgb', rgb_ns, 'no_partner')
         return []
-
-    def _drop(self, stamp_ns: int, cause: str) -> None:
-        self.dropped[cause] += 1
-        self.on_drop('rgb', stamp_ns, cause)
 
     def _ir_is_due(self, rgb_ns: int) -> bool:
         """Return whether the next ir frame is due within the skew of this rgb frame."""

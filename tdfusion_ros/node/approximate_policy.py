@@ -1,18 +1,17 @@
 """Pairing by message_filters, for the same pairs as other nodes that use it."""
 
-from collections import Counter
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import ConfigError
+from tdfusion_ros.core.pairing_policy import PairingPolicy
 from tdfusion_ros.core.pairing_policy import PolicyPair
 
 
-class ApproximatePolicy:
+class ApproximatePolicy(PairingPolicy):
     """
-    A ``PairingPolicy`` based on ``message_filters.ApproximateTimeSynchronizer``.
+    The policy ``approximate``: ``message_filters.ApproximateTimeSynchronizer``.
 
     It pairs the first frames within the slop instead of the nearest ones, does not report what it
     drops, and loses most pairs of a looping bag. ConfigError if message_filters is not installed.
@@ -26,10 +25,9 @@ class ApproximatePolicy:
                 "sync.policy 'approximate' needs the ROS package message_filters; "
                 f"install it or use 'nearest' ({error})"
             ) from None
+        super().__init__(config)
         self._package = message_filters
         self._config = config
-        self.dropped: Counter[str] = Counter()
-        self.on_drop: Callable[[str, int, str], object] = lambda stream, stamp_ns, cause: None
         self._pairs: list[PolicyPair] = []
         self.reset()
 
@@ -44,10 +42,9 @@ class ApproximatePolicy:
         self._sync.registerCallback(self._matched)
 
     def push(self, stream: str, stamp_ns: int, frame: Any) -> list[PolicyPair]:
-        """Add the next frame of a stream and return the pairs that it completes."""
         from builtin_interfaces.msg import Time
 
-        stamp_ns += self._config.offsets_ns[stream]
+        stamp_ns += self._offsets_ns[stream]
         sec, nanosec = divmod(stamp_ns, 1_000_000_000)
         header = SimpleNamespace(stamp=Time(sec=sec, nanosec=nanosec))
         self._filters[stream].signalMessage(
@@ -55,10 +52,6 @@ class ApproximatePolicy:
         )
         pairs, self._pairs = self._pairs, []
         return pairs
-
-    def flush(self) -> list[PolicyPair]:
-        """Return an empty list: no pair waits here."""
-        return []
 
     def _matched(self, rgb: Any, ir: Any) -> None:
         # Called inside the synchronizer's lock: only record, raise nothing.

@@ -4,6 +4,15 @@ The managed node: receive in one thread, fuse in another, publish.
     unconfigured --configure--> inactive (model loaded) --activate--> active (subscribed)
 
 With ``autostart`` (the default) it takes both steps itself; otherwise a lifecycle manager does.
+
+The way of an image, in order; the last three are in the worker's thread:
+
+    Inputs._receive      decode a message to a frame, check it, pair it (core/synchronizer.py)
+    Receiving._submit    add settings and calibration of this moment to the pair; limit the rate
+    Worker.put           replace the pair that waits, if the last one is not fused yet
+    Receiving._fuse      ask which outputs have subscribers
+    Pipeline.steps       scale ir, register, run the network, find, measure and track objects
+    Outputs.publish      make and publish the messages that have subscribers
 """
 
 from collections.abc import Callable
