@@ -13,6 +13,7 @@ import struct
 import cv2
 import numpy as np
 from PIL import Image
+from PIL import UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from tdfusion_ros.core.data import MAX_SIDE_PX
@@ -36,6 +37,10 @@ MAX_SCANS = 100  # of a progressive JPEG: each takes the time of an image; encod
 # A marker of a JPEG, unlike FF00 (a byte FF of the pixels) and FFD0 to FFD7 (restarts).
 MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
 START, END, SCAN = b'\xff\xd8', b'\xff\xd9', b'\xff\xda'
+# Beginnings of a picture (SOF), and those that OpenCV decodes; JPEG-LS and the others are lossless
+# or hierarchical.
+FRAMES = {bytes((0xFF, n)) for n in (*range(0xC0, 0xD0), 0xF7) if n not in (0xC4, 0xC8, 0xCC)}
+DECODED = {bytes((0xFF, n)) for n in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)}
 MAX_HEADER_BYTES = 1 << 22  # JPEG files of phones have megabytes of metadata before the pixels
 READ_COST = 64  # each read counts as so many bytes more, as Pillow looks for markers byte by byte
 ORIENTATION = 274  # tag of EXIF and TIFF
@@ -120,7 +125,7 @@ def decode_image(data: np.ndarray) -> np.ndarray:
     kind = next((kind for begin, kind in KINDS.items() if head.startswith(begin)), None)
     if kind is None:
         known = ', '.join(dict.fromkeys(KINDS.values()))
-        raise FrameError('bad_encoding', f'expected an image: {known}')
+        raise FrameError('bad_encoding', f'expected an image: {known}; send others as raw')
     # A JPEG that is cut off would decode to an image with a gray rest, without an error.
     if kind == 'JPEG':
         data = data[: _jpeg_end(data.tobytes())]
@@ -186,6 +191,8 @@ def _check_header(kind: str, data: np.ndarray) -> int:
         raise
     except Image.DecompressionBombError as error:
         raise FrameError('bad_size', f'{error} Sides must be 1 to {MAX_SIDE_PX}.') from None
+    except UnidentifiedImageError:  # its message names an object of Python
+        raise FrameError('truncated', f'the {kind} header is damaged') from None
     except Exception as error:  # Pillow's header parsers raise errors of many kinds
         raise FrameError('truncated', f'the {kind} header cannot be read: {error}') from None
     check_size(height, width)
@@ -215,7 +222,8 @@ def _jpeg_end(content: bytes) -> int:
 
     Behind it may be the rest of an older picture in the buffer of a driver, or thermal counts.
 
-    :raises FrameError: ``truncated`` if it has no end.
+    :raises FrameError: ``truncated`` if it has no end, ``bad_encoding`` if OpenCV reads no
+        such JPEG.
     """
     at, scans = len(START), 0
     for _ in range(MAX_CHUNKS):
@@ -226,6 +234,14 @@ def _jpeg_end(content: bytes) -> int:
         if marker[0] == END:
             return at
         scans += marker[0] == SCAN
+        if marker[0] in FRAMES and (
+            marker[0] not in DECODED or content[at + 2 : at + 3] != b'\x08'
+        ):
+            raise FrameError(
+                'bad_encoding',
+                f'the JPEG is lossless or has not 8 bits (marker {marker[0].hex()}), expected 8 '
+                'bits and lossy; send more bits as PNG or TIFF',
+            )
         at += max(2, int.from_bytes(content[at : at + 2], 'big'))
     why = f'has more than {MAX_SCANS} scans' if scans > MAX_SCANS else 'ends before its end marker'
     raise FrameError('truncated', f'the JPEG {why}')

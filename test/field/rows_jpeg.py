@@ -60,6 +60,16 @@ ROWS = {
         ir_of('jpeg', long_scans()),
         'truncated.*more than 100 scans',
     ),
+    'thermal JPEG of 12 bits (DICOM, libjpeg-turbo 3)': (
+        ir_of(
+            'jpeg', encoded('.jpg', ir8(0)).replace(b'\xff\xc0\0\x0b\x08', b'\xff\xc1\0\x0b\x0c')
+        ),
+        'bad_encoding.*not 8 bits.*PNG',
+    ),
+    'lossless JPEG and JPEG-LS (medical and thermal archives)': (
+        ir_of('jpeg', encoded('.jpg', ir8(0)).replace(b'\xff\xc0', b'\xff\xf7')),
+        'bad_encoding.*lossless.*PNG',
+    ),
     'video in a CompressedImage (foxglove, gscam)': (
         rgb_of('h264', bytes([0, 0, 0, 1, 103])),
         r"expected an image.*'h264'",
