@@ -5,15 +5,18 @@ import numpy as np
 
 from tdfusion_ros.core import no_data
 from tdfusion_ros.core import temperature
+from tdfusion_ros.core.camera_monitor import probe
 from tdfusion_ros.core.config import crop_sides
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.flatness import is_swapped
 from tdfusion_ros.core.setting import numbers
 
 # Shares of the smoothed range: the median moves further, or the new range is smaller.
 JUMP = 0.5
 SHRUNK = 0.25
 MIN_FLOAT_RANGE = 1e-3  # of an image of one temperature
+BYTES = 'the bytes of each count were in the other order: correct is_bigendian in the driver'
 
 
 class ThermalScaler:
@@ -62,6 +65,9 @@ class ThermalScaler:
             counts = gray(counts, luma=self._config.color == 'luma')
         self.remarks = {}
         counts = self._cropped(counts)
+        if is_swapped(probe(counts)):
+            counts = counts.byteswap()
+            self.remarks['ir.is_bigendian'] = BYTES
         mode = self._mode(counts)
         missing = self._find_missing(counts, mode)
         is_scaled = counts.dtype == np.uint8 or (counts.dtype, mode) == (np.float32, 'passthrough')

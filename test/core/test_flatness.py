@@ -74,6 +74,7 @@ BAD = {
     '3 % of the pixels without data': np.where(RNG.random(COUNTS.shape) < 0.03, 0, COUNTS),
     'columns that are not corrected': np.uint16(COUNTS + RNG.normal(0, 150, 320)),
     'a black border': cv2.copyMakeBorder(COUNTS, 9, 9, 20, 20, cv2.BORDER_CONSTANT),
+    'the bytes of each count are interchanged': COUNTS.byteswap(),
     'no value in half of the image': np.where(np.arange(320) < 160, np.nan, COUNTS / 100),
 }
 

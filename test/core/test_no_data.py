@@ -210,11 +210,16 @@ def test_telemetry_of_a_known_core_is_cut_off_above_or_below_and_not_the_picture
 def test_real_16_bit_image_is_whole_a_scene_and_as_good_with_bad_pixels(number):
     counts = cv2.imread(str(RADIOMETRIC / f'{number:02}.png'), cv2.IMREAD_UNCHANGED)
     assert counts.dtype == np.uint16
+    counts = counts.byteswap() if number == 7 else counts  # stored in the other order
     scaler = ThermalScaler(IrConfig(crop='none'))
     clean = scaler.scale(counts)
     assert scaler.seen is None
     assert scaler.remarks == {}
     assert not is_flat(counts)
+    other = ThermalScaler(IrConfig(crop='none'))
+    np.testing.assert_array_equal(other.scale(counts.byteswap()), clean)
+    assert [*other.remarks] == ['ir.is_bigendian']
+    assert not is_flat(counts.byteswap())
     bad = counts.copy()
     bad[np.random.default_rng(number).random(counts.shape) < 0.02] = 0
     scaled = scaler.scale(bad)

@@ -127,6 +127,14 @@ def test_false_colors_are_refused_or_used_by_their_luma(demo_pairs):
     np.testing.assert_array_equal(scale(colored, color='luma'), scale(luma))
 
 
+def test_counts_with_interchanged_bytes_are_read_rightly_and_said(demo_pairs):
+    counts = demo_pairs[0].ir.pixels.astype(np.uint16) * 8 + 21_000
+    scaler = ThermalScaler(IrConfig())
+    np.testing.assert_array_equal(scaler.scale(counts.byteswap()), scale(counts))
+    np.testing.assert_array_equal(scaler.counts, counts)  # for temperatures
+    assert 'is_bigendian in the driver' in scaler.remarks['ir.is_bigendian']
+
+
 @given(
     st.lists(st.integers(0, 65535), min_size=16, max_size=16),
     st.sampled_from(('passthrough', 'percentile', 'fixed')),
