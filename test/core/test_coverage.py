@@ -15,15 +15,10 @@ from tdfusion_ros.core.synchronizer import FramePair
 SHIFTED = Homography(np.array([[1.0, 0, -160], [0, 1, 0], [0, 0, 1]]))
 
 
-@pytest.fixture
-def seen():
-    """Return a view that is narrower than the image and turned."""
+def test_coverage_is_positive_where_the_camera_sees_soft_and_full_beyond_the_border():
     mask = np.zeros((480, 640), np.uint8)
     cv2.fillConvexPoly(mask, np.array([[90, 70], [520, 40], [560, 400], [70, 430]]), 1)
-    return mask > 0
-
-
-def test_coverage_is_positive_where_the_camera_sees_soft_and_full_beyond_the_border(seen):
+    seen = mask > 0  # narrower than the image, and turned
     coverage, width_px = soft(seen), BORDER * 640
     assert coverage.dtype == np.float32
     np.testing.assert_array_equal(coverage > 0, seen)
@@ -89,25 +84,17 @@ def test_coverage_is_full_without_a_calibration_and_none_without_ir(make, demo_p
     assert not recorded.backend.coverage.any()
 
 
-@pytest.mark.parametrize('where', ['scattered', 'left border', 'rows below'])
-def test_two_percent_of_missing_pixels_change_no_detections(make, pipeline, demo_pairs, where):
+def test_two_percent_of_dead_pixels_change_no_detections(make, pipeline, demo_pairs):
     clean, damaged = (make(backend=pipeline.backend) for _ in range(2))
     rng, numbers = np.random.default_rng(0), []
-    for pair in demo_pairs[::4]:
+    for pair in demo_pairs[::8]:
         counts = pair.ir.pixels.astype(np.uint16) * 8 + 7800
-        bad = counts.copy()
-        if where == 'scattered':
-            bad[rng.random(bad.shape) < 0.02] = 0
-        else:
-            bad[np.s_[:, :13] if where == 'left border' else np.s_[-10:]] = 0
+        bad = np.where(rng.random(counts.shape) < 0.02, np.uint16(0), counts)
         results = [p.process(pair.rgb, Frame(c, 0)) for p, c in ((clean, counts), (damaged, bad))]
         numbers.append([len(result.detections) for result in results])
-        # 2 % of the area; what is filled counts as seen.
-        assert (results[1].pair.coverage == 0).mean() == pytest.approx(
-            0.0 if where == 'scattered' else 0.02, abs=0.003
-        )
+        assert results[1].pair.coverage.all()  # what is filled counts as seen
     one, other = np.sum(numbers, 0)
-    assert one > 40
+    assert one > 20
     assert abs(one - other) <= 0.04 * one
 
 

@@ -55,28 +55,21 @@ def prefix_of(name):
     return str(ROOT)
 
 
-def kinds(*names):
-    return {name: type(name, (Recorded,), {}) for name in names}
+def kinds(names):
+    return {name: type(name, (Recorded,), {}) for name in names.split()}
 
 
 MODULES = {
-    'launch': kinds('LaunchContext', 'LaunchDescription'),
+    'launch': kinds('LaunchContext LaunchDescription'),
     'launch.actions': kinds(
-        'DeclareLaunchArgument',
-        'ExecuteProcess',
-        'GroupAction',
-        'IncludeLaunchDescription',
-        'LogInfo',
-        'OpaqueFunction',
-        'RegisterEventHandler',
-        'SetEnvironmentVariable',
-        'TimerAction',
+        'DeclareLaunchArgument ExecuteProcess GroupAction IncludeLaunchDescription LogInfo '
+        'OpaqueFunction RegisterEventHandler SetEnvironmentVariable TimerAction'
     ),
     'launch.event_handlers': kinds('OnProcessExit'),
     'launch.launch_description_sources': kinds('PythonLaunchDescriptionSource'),
     'launch.substitutions': kinds('LaunchConfiguration'),
     'launch_ros': {},
-    'launch_ros.actions': kinds('LifecycleNode', 'Node'),
+    'launch_ros.actions': kinds('LifecycleNode Node'),
     'launch_ros.utilities': {
         'make_namespace_absolute': lambda name: name if name.startswith('/') else f'/{name}',
         'prefix_namespace': lambda outer, name: (

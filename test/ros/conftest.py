@@ -66,23 +66,6 @@ def client(session_client):
     return session_client
 
 
-@pytest.fixture(scope='session')
-def compressed_client(session_stage):
-    """Return a client of a node for compressed images."""
-    from rig import pictures
-
-    return session_stage.run(
-        {
-            'ir.normalization': 'passthrough',
-            'rgb.image_transport': 'compressed',
-            'ir.image_transport': 'compressed',
-        },
-        namespace='/compressed',
-        listen=('detections', 'fused/image_raw'),
-        make_pair=pictures.compressed_pair,
-    )
-
-
 @pytest.fixture
 def make_node():
     """Return a function that makes an unconfigured node with parameters in this process."""

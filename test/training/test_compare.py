@@ -132,10 +132,3 @@ def stop_after_a_step(config, samples):
     state, _ = open_run(config, torch.device('cpu'))
     save(state, 1)
     raise RuntimeError('stop')
-
-
-def test_a_folder_that_cannot_be_made_is_reported_before_training(main, tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, 'train', None)
-    (tmp_path / 'compare').touch()
-    with pytest.raises(FusionError, match='ir_0 cannot be written: Not a directory'):
-        main('--simple', 'ir')

@@ -27,7 +27,6 @@ pytest.importorskip('onnxruntime')
 
 SHARED = Path(__file__).parents[3] / 'shared'
 FILES = [SHARED / 'pretrained' / name for name in ('yolox_nano.onnx', 'nanodet_m.onnx')]
-STREET = '00245D'
 THREE = ('person', 'bicycle', 'car')
 
 
@@ -38,34 +37,20 @@ def file(request):
     return request.param
 
 
-@pytest.fixture
-def detector(file):
+def test_a_detector_of_coco_finds_the_people_that_were_labeled(file):
+    """In a pair with six people that RGB shows well, 640x480."""
     from training.measure.onnx_detector import OnnxDetector
 
-    return OnnxDetector(file)
-
-
-@pytest.fixture
-def street():
-    """Return a labeled pair with six people that RGB shows well, 640x480."""
     if not (SHARED / 'data' / 'msrs_det').is_dir():
         pytest.skip('needs the data of ../shared')
-    data = open_dataset(SHARED / 'data' / 'msrs_det', 'val')
-    return data[data.names.index(STREET)]
-
-
-def find_people(detector, rgb):
-    """Return the boxes of people with a score above 0.3."""
-    raw = cross_set.merge([detector(rgb)], detector.classes, ['person'])
-    found = select(*raw, rgb.shape[:2])
-    return found.boxes_xyxy[found.scores > 0.3]
-
-
-def test_a_detector_of_coco_finds_the_people_that_were_labeled(detector, street):
+    data, detector = open_dataset(SHARED / 'data' / 'msrs_det', 'val'), OnnxDetector(file)
+    street = data[data.names.index('00245D')]
     people = street.boxes_xyxy[street.class_ids == 0]
     assert len(people) == 6
-    found = find_people(detector, street.rgb)
-    overlaps = pair_iou(torch.from_numpy(people)[:, None], torch.from_numpy(found)).amax(1)
+    raw = cross_set.merge([detector(street.rgb)], detector.classes, ['person'])
+    found = select(*raw, street.rgb.shape[:2])
+    boxes = torch.from_numpy(found.boxes_xyxy[found.scores > 0.3])
+    overlaps = pair_iou(torch.from_numpy(people)[:, None], boxes).amax(1)
     assert (overlaps > 0.5).sum() >= 4
 
 

@@ -115,15 +115,6 @@ def test_bundle_has_the_contract_of_the_robot_and_no_path_of_a_machine(bundle, c
         assert not [file for file in bundle.iterdir() if str(place).encode() in file.read_bytes()]
 
 
-def test_the_robot_runs_a_bundle_of_other_classes(bundle):
-    config = FusionConfig(model=str(bundle), backend='cpu', score_threshold=0.001)
-    rng = np.random.default_rng(2)
-    rgb = rng.integers(0, 256, (70, 90, 3), np.uint8)
-    result = build_pipeline(config).process(Frame(rgb, 0), Frame(rgb[..., 0].copy(), 0))
-    assert result.fused.shape == rgb.shape
-    assert set(result.detections.class_ids) <= set(range(6))
-
-
 def test_figures_are_those_of_the_commands_in_the_card(root, bundle, contract):
     on = ['--bundle', str(bundle), '--data', str(root / 'mine'), '--split', 'val']
     output = root / 'table.json'

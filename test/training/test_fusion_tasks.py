@@ -191,12 +191,8 @@ def test_a_frozen_network_that_does_not_read_the_fused_image_is_refused(with_mas
         fusion_training(config, torch.device('cpu'))
 
 
-@pytest.fixture
-def learning(short_run):
-    return short_run('learned', batch=4, meta_every=1)
-
-
-def test_a_named_detector_is_frozen_and_a_new_one_learns_along(learning, samples, detector_run):
+def test_a_named_detector_is_frozen_and_a_new_one_learns_along(short_run, samples, detector_run):
+    learning = short_run('learned', batch=4, meta_every=1)
     batches = [make_batch(samples, learning, step) for step in range(3)]
     for named in (detector_run, ''):
         training = learned_training(replace(learning, detector=named), torch.device('cpu'))

@@ -46,20 +46,6 @@ def samples(masked_root):
     return list(open_dataset(masked_root, 'train'))
 
 
-@pytest.fixture
-def batch(config, samples):
-    return make_batch(samples, config, 0)
-
-
-@pytest.fixture
-def networks():
-    torch.manual_seed(0)
-    fusion = FusionRT(FusionRTConfig(width=4, depth=2))
-    loss_net = LossNetRT(LossNetConfig('affine', width=4, depth=2))
-    torch.nn.init.normal_(loss_net.head.weight, std=0.3)
-    return fusion, loss_net
-
-
 def segmenter(inputs=3):
     torch.manual_seed(1)
     return Segmenter(SegmenterConfig(('road', 'car'), inputs))
@@ -147,7 +133,10 @@ def gradient_of(method, networks, batch, losses):
 
 
 @pytest.mark.parametrize(('method', 'inputs'), [('adam', 1), ('pixel', 3)])
-def test_a_meta_step_leaves_the_segmenter_as_it_was(batch, networks, method, inputs):
+def test_a_meta_step_leaves_the_segmenter_as_it_was(config, samples, method, inputs):
+    batch, loss_net = make_batch(samples, config, 0), LossNetRT(LossNetConfig('affine', 4, 2))
+    torch.nn.init.normal_(loss_net.head.weight, std=0.3)
+    networks = FusionRT(FusionRTConfig(width=4, depth=2)), loss_net
     network = segmenter(inputs).train()
     before = copy.deepcopy(network.state_dict())
     losses = [task_loss(network, batch)]

@@ -92,11 +92,6 @@ def pair(stamp_ns: int, *, seed: int = 0, skew_ns: int = 8_000_000) -> tuple[Ima
     )
 
 
-def compressed_pair(stamp_ns: int) -> tuple[CompressedImage, CompressedImage]:
-    rgb, ir = (compressed(p, '.png', header(stamp_ns, 'rgb')) for p in scene())
-    return rgb, ir
-
-
 def pixels(message: Image) -> np.ndarray:
     shape = (message.height, message.width, CHANNELS[message.encoding])
     return np.frombuffer(message.data, np.uint8).reshape(shape).squeeze()

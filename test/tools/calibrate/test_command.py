@@ -22,26 +22,15 @@ def calibrate(*arguments):
     return main(['calibrate', *map(str, arguments)])
 
 
-@pytest.fixture
-def points(tmp_path):
-    """Return a file of exact points: ir = 0.9 rgb + (10, 20)."""
-    path = tmp_path / 'points.csv'
-    rows = [(x, y, 0.9 * x + 10, 0.9 * y + 20) for x in (50, 300, 590) for y in (40, 240, 400)]
-    path.write_text('\n'.join(','.join(map(str, row)) for row in rows))
-    return path
-
-
-@pytest.fixture
-def rig_bag(write_bag, demo_records, tmp_path):
-    """Return six pairs of the demo with /tf_static: ir 10 cm to the right of rgb."""
+def transform_of_ir(header):
+    """Return a message of /tf_static: ir 10 cm to the right of rgb."""
     names = ('Vector3', 'Quaternion', 'Transform', 'TransformStamped')
-    types = [bag_types().get(f'geometry_msgs/msg/{name}') for name in names]
-    vector, quaternion, transform, stamped = types
+    vector, quaternion, transform, stamped = (
+        bag_types().get(f'geometry_msgs/msg/{name}') for name in names
+    )
     moved = transform(vector(0.1, 0.0, 0.0), quaternion(0.0, 0.0, 0.0, 1.0))
-    head = replace(demo_records[0][2].header, frame_id='rgb_optical_frame')
-    static = bag_types().get('tf2_msgs/msg/TFMessage')([stamped(head, 'ir_optical_frame', moved)])
-    records = [('/tf_static', demo_records[0][1], static), *demo_records]
-    return write_bag(tmp_path / 'rig', records)
+    head = replace(header, frame_id='rgb_optical_frame')
+    return bag_types().get('tf2_msgs/msg/TFMessage')([stamped(head, 'ir_optical_frame', moved)])
 
 
 def test_calibration_from_a_bag_is_written_with_picture_and_figures(demo, tmp_path, capsys):
@@ -62,8 +51,10 @@ def test_calibration_from_a_bag_is_written_with_picture_and_figures(demo, tmp_pa
     assert picture.shape[0] > 3 * 480
 
 
-def test_picked_points_need_no_images(points, tmp_path, capsys):
-    path = tmp_path / 'rig.yaml'
+def test_picked_points_need_no_images(tmp_path, capsys):
+    path, points = tmp_path / 'rig.yaml', tmp_path / 'points.csv'
+    rows = [(x, y, 0.9 * x + 10, 0.9 * y + 20) for x in (50, 300, 590) for y in (40, 240, 400)]
+    points.write_text('\n'.join(','.join(map(str, row)) for row in rows))
     numbers = ('--focal-px', 768, '--baseline-m', 0.06, '--depth-m', 20)
     assert calibrate('--points', points, '-o', path, *numbers) == 0
     found = load_calibration(str(path))
@@ -73,8 +64,11 @@ def test_picked_points_need_no_images(points, tmp_path, capsys):
     assert not (tmp_path / 'rig.png').exists()
 
 
-def test_camera_info_and_tf_of_a_bag_give_extrinsics(rig_bag, tmp_path, capsys):
-    path = tmp_path / 'rig.yaml'
+def test_camera_info_and_tf_of_a_bag_give_extrinsics(write_bag, demo_records, tmp_path, capsys):
+    path, moved = tmp_path / 'rig.yaml', transform_of_ir(demo_records[0][2].header)
+    rig_bag = write_bag(
+        tmp_path / 'rig', [('/tf_static', demo_records[0][1], moved), *demo_records]
+    )
     assert calibrate(rig_bag, '--cameras', '--depth-m', 10, '-o', path) == 0
     found = load_calibration(str(path))
     assert isinstance(found, Extrinsics)
