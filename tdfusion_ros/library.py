@@ -95,9 +95,12 @@ class Fuser:
     No call influences another one, except in a fuser made by :meth:`stream`.
     """
 
-    def __init__(self, pipeline: Pipeline, *, stateless: bool = True) -> None:
+    def __init__(
+        self, pipeline: Pipeline, *, stateless: bool = True, in_any_unit: bool = False
+    ) -> None:
         self._pipeline = pipeline
         self._stateless = stateless
+        self._in_any_unit = in_any_unit  # floating-point ir
         self._has_doubted = False  # the temperatures
 
     @property
@@ -118,9 +121,10 @@ class Fuser:
             ``rgb = bgr[..., ::-1]``).
         :param ir: (h, w), hot is bright unless ``ir.invert`` is set. uint8 is used as it is;
             uint16 counts are scaled between two percentiles of the image, or as
-            set by ``ir.normalization``; floating point must be in [0, 1] and is used as it is.
-            (h, w, 3) is accepted if the three channels are equal. Without a calibration an
-            ir image of another size is stretched to the size of rgb.
+            set by ``ir.normalization``; floating point must be in [0, 1] and is used as it is,
+            unless ``ir.normalization`` is ``percentile`` or ``fixed``: then they may be
+            temperatures, NaN: no value. (h, w, 3) is accepted if the three channels are equal.
+            Without a calibration an ir image of another size is stretched to the size of rgb.
         :param time_s: of a stream: when the images were taken, by any clock, for the tracker [s];
             None: now.
         :raises ValueError: if an array has another shape or dtype, float ir leaves [0, 1], or
@@ -136,7 +140,7 @@ class Fuser:
                 stamp_ns = 1 + round(float(time_s) * 1e9)
             except (TypeError, ValueError, OverflowError):  # ValueError: NaN
                 raise ValueError(f'time_s must be a time in seconds, got {time_s!r}') from None
-        frames = Frame(_checked_rgb(rgb), stamp_ns), Frame(_checked_ir(ir), stamp_ns)
+        frames = Frame(_checked_rgb(rgb), stamp_ns), Frame(self._checked_ir(ir), stamp_ns)
         result = self._pipeline.process(*frames)
         if not self._has_doubted and (doubt := self._pipeline.remarks.get(SETTING)):
             self._has_doubted = True
@@ -153,7 +157,25 @@ class Fuser:
         not flicker, and tracks detections. It shares the backend with this one and starts without
         a history.
         """
-        return Fuser(self._pipeline.fresh(), stateless=False)
+        return Fuser(self._pipeline.fresh(), stateless=False, in_any_unit=self._in_any_unit)
+
+    def _checked_ir(self, ir: Any) -> np.ndarray:
+        array = np.asarray(ir)
+        shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+        if shaped and array.size and array.dtype in (np.uint8, np.uint16):
+            return array
+        if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.floating):
+            raise ValueError(
+                'ir must be (H, W) or (H, W, 3) uint8 or uint16, or (H, W) floating point in '
+                f'[0, 1], got {_described(array)}'
+            )
+        low, high = float(array.min()), float(array.max())
+        if not self._in_any_unit and not (low >= 0.0 and high <= 1.0):  # also false for NaN
+            raise ValueError(
+                f'floating point ir must be in [0, 1], got {low:g} to {high:g}; temperatures: set '
+                "ir={'normalization': 'percentile'}; counts are uint16"
+            )
+        return array.astype(np.float32)
 
 
 def load(
@@ -179,7 +201,8 @@ def load(
     name = model if isinstance(model, str) else str(model.expanduser().absolute())
     own = {'model': name, 'backend': backend, 'calibration': str(calibration or '')}
     config = from_mapping({**own, **settings})
-    return Fuser(build_pipeline(config, log.info))
+    in_any_unit = config.ir.normalization in ('percentile', 'fixed')
+    return Fuser(build_pipeline(config, log.info), in_any_unit=in_any_unit)
 
 
 def _checked_rgb(rgb: Any) -> np.ndarray:
@@ -187,24 +210,6 @@ def _checked_rgb(rgb: Any) -> np.ndarray:
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
         raise ValueError(f'rgb must be (H, W, 3) uint8, got {_described(array)}')
     return array
-
-
-def _checked_ir(ir: Any) -> np.ndarray:
-    array = np.asarray(ir)
-    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    if shaped and array.size and array.dtype in (np.uint8, np.uint16):
-        return array
-    if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(
-            'ir must be (H, W) or (H, W, 3) uint8 or uint16, or (H, W) floating point in [0, 1], '
-            f'got {_described(array)}'
-        )
-    low, high = float(array.min()), float(array.max())
-    if not (low >= 0.0 and high <= 1.0):  # also false for NaN
-        raise ValueError(
-            f'floating point ir must be in [0, 1], got {low:g} to {high:g}; counts are uint16'
-        )
-    return array.astype(np.float32)
 
 
 def _described(array: np.ndarray) -> str:

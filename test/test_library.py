@@ -78,6 +78,21 @@ def test_float_ir_is_used_as_it_is(fuse, images, dtype):
     assert result.labels == fuse(rgb, ir).labels
 
 
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_temperatures_of_any_unit_are_scaled_and_measured_if_a_range_is_set(images, dtype):
+    rgb, ir = images
+    celsius = (ir / 10 - 5).astype(dtype)
+    celsius[0, :4] = np.nan, np.inf, -9e9, np.nan
+    settings = {'normalization': 'fixed', 'range_min': -5, 'range_max': 20.5}
+    fuse = tdfusion_ros.load(
+        backend='cpu', ir={**settings, 'kelvin_per_count': 1, 'kelvin_offset': 273.15}
+    )
+    for result in (fuse(rgb, celsius), fuse.stream()(rgb, celsius)):
+        np.testing.assert_allclose(result.ir[1:], ir[1:] / 255, atol=1e-5)
+        assert np.isfinite(result.ir).all()
+        assert (result.temperatures.kelvin[:, 2] < 273.15 + 20.6).all()
+
+
 def test_ir_of_another_size_is_stretched_or_calibrated(fuse, images, tmp_path):
     rgb, ir = images
     half = np.ascontiguousarray(ir[::2, ::2])

@@ -67,7 +67,7 @@ class ThermalScaler:
         counts = self._cropped(counts)
         if is_swapped(probe(counts)):
             counts = counts.byteswap()
-            self.remarks['ir.is_bigendian'] = BYTES
+            self.remarks['is_bigendian'] = BYTES
         mode = self._mode(counts)
         missing = self._find_missing(counts, mode)
         is_scaled = counts.dtype == np.uint8 or (counts.dtype, mode) == (np.float32, 'passthrough')

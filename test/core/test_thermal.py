@@ -132,7 +132,7 @@ def test_counts_with_interchanged_bytes_are_read_rightly_and_said(demo_pairs):
     scaler = ThermalScaler(IrConfig())
     np.testing.assert_array_equal(scaler.scale(counts.byteswap()), scale(counts))
     np.testing.assert_array_equal(scaler.counts, counts)  # for temperatures
-    assert 'is_bigendian in the driver' in scaler.remarks['ir.is_bigendian']
+    assert 'is_bigendian in the driver' in scaler.remarks['is_bigendian']
 
 
 @given(
