@@ -45,9 +45,9 @@ OTHERS = {
 }
 """What the folders with a fixed list may import of others."""
 
-COMMON = {'config', 'distributed', 'checkpoint'}
+COMMON = {'config', 'checkpoint'}
 TRAINING = {
-    'data': {'config', 'distributed', 'data'},
+    'data': {'config', 'data'},
     'method': {*COMMON, 'data', 'method'},
     'measure': {*COMMON, 'data', 'method', 'measure'},
     'loop': {*COMMON, 'data', 'method', 'measure', 'loop'},

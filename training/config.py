@@ -80,7 +80,7 @@ class TrainConfig(DataConfig):
     amp: bool = setting(False, 'Run networks in bfloat16; losses and meta steps stay in float32.')
     save_every: int = setting(
         250,
-        'Steps between saved states to resume from; one process saves every minute, too.',
+        'Steps between saved states to resume from; a state is saved every minute, too.',
         low=1,
     )
     panel_every: int = setting(500, 'Steps between two panels of images; 0: never.', low=0)

@@ -6,11 +6,9 @@ Train the networks of a task.
     python -m training.train config/train/detector.yaml data=DATA source=early run=runs/det
 
 The arguments are YAML files and name=value settings; later ones win; --help lists all of them. An
-interrupted run resumes with the same command. With several GPUs, here 4 (batch is shared by them):
+interrupted run resumes with the same command. To watch it with the tensorboard package:
 
-    python -m torch.distributed.run --nproc_per_node 4 -m training.train config/train/...yaml
-
-To watch it, if the tensorboard package is installed: tensorboard --logdir runs
+    tensorboard --logdir runs
 """
 
 from collections import deque
@@ -32,7 +30,6 @@ from tqdm import tqdm
 
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
-from training import distributed
 from training import shell
 from training.bundle.history import git_commit
 from training.checkpoint import make_folder
@@ -79,7 +76,7 @@ DETECTOR = (
     'train config/train/detector_coco.yaml data={data} pretrained=yolox_nano.onnx run=FOLDER'
 )
 SAVE_SECONDS = 60.0
-"""A single process also saves its state after so many seconds, if ``save_every`` takes longer."""
+"""The state is also saved after so many seconds, if ``save_every`` takes longer."""
 NEXT = {
     **dict.fromkeys(('fusion', 'learned', 'imitation'), f'{DETECTOR} fusion={{run}}'),
     'detection': 'evaluate --detector {run} --data {data}',
@@ -95,7 +92,6 @@ def main(arguments: Sequence[str]) -> None:
         print(settings_text())
         return
     config = load_config(arguments)
-    distributed.start(distributed.choose_device(config.device))
     data = open_data(config.data, config.split)
     make_folder(config.run)
     try:
@@ -106,10 +102,8 @@ def main(arguments: Sequence[str]) -> None:
         raise KeyboardInterrupt(
             f'interrupted; {saved if steps else "nothing saved yet"}'
         ) from None
-    if distributed.is_main():
-        command = NEXT[config.task].format(run=config.run, data=config.data)
-        print(f'{config.run} is finished; next: python -m training.{command}')
-    distributed.finish()
+    command = NEXT[config.task].format(run=config.run, data=config.data)
+    print(f'{config.run} is finished; next: python -m training.{command}')
 
 
 def train(config: TrainConfig, data: Data | list[Sample]) -> nn.Module:
@@ -117,7 +111,7 @@ def train(config: TrainConfig, data: Data | list[Sample]) -> nn.Module:
     device = prepare(config)
     state, first_step = open_run(config, device)  # before the data, which may take minutes
     samples = read_samples(config, data)
-    if first_step and distributed.is_main():
+    if first_step:
         print(f'resuming at step {first_step} of {config.steps}')
     start_s = time.monotonic()
     last_losses = run_steps(state, samples, first_step, device)
@@ -143,9 +137,8 @@ def read_samples(config: TrainConfig, data: Data | list[Sample]) -> Sequence[Sam
     if isinstance(data, list):
         return data
     samples = cache_samples(data)
-    if distributed.is_main():
-        place = 'read from disk for each batch' if samples is data else 'in memory'
-        print(f'{len(samples)} pairs of {config.data}/{config.split}, {place} -> {config.run}')
+    place = 'read from disk for each batch' if samples is data else 'in memory'
+    print(f'{len(samples)} pairs of {config.data}/{config.split}, {place} -> {config.run}')
     return samples
 
 
@@ -180,11 +173,10 @@ def run_steps(
     pending: deque[tuple[int, dict[str, Tensor], Batch]] = deque()
     saved_s = time.monotonic()
     with open_run_log(Path(config.run), kept_lines) as log, closing(batches):
-        hide = not distributed.is_main()
-        bar = tqdm(batches, None, config.steps, initial=first_step, mininterval=1, disable=hide)
+        bar = tqdm(batches, None, config.steps, initial=first_step, mininterval=1)
         for step, batch in enumerate(bar, first_step):
-            # Random draws of a step (dropout) depend on its number and the process alone.
-            entropy = np.random.SeedSequence((config.seed, 2, step, distributed.rank()))
+            # Random draws of a step (dropout) depend on its number alone.
+            entropy = np.random.SeedSequence((config.seed, 2, step))
             torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
             set_learning_rates(training, learning_rate_factor(step, config))
             pending.append((step, training.step(step, batch, list(previous)), batch))
@@ -200,17 +192,15 @@ def run_steps(
             after_step(state, log, step, panel_pairs)
             if is_due:
                 saved_s = time.monotonic()
-                if distributed.is_main():
-                    log.flush()
-                    save(state, step + 1)
+                log.flush()
+                save(state, step + 1)
     return losses
 
 
 def saves_after(config: TrainConfig, step: int, saved_s: float) -> bool:
     """Return whether the state is saved after a step, if it was last saved at ``saved_s``."""
     late = time.monotonic() - saved_s >= SAVE_SECONDS
-    # Processes read their losses together, so they must not decide by their own clocks.
-    return (step + 1) % config.save_every == 0 or (late and distributed.world_size() == 1)
+    return (step + 1) % config.save_every == 0 or late
 
 
 def is_looked_at(state: RunState, step: int) -> bool:
@@ -230,27 +220,22 @@ def after_step(state: RunState, log: RunLog, step: int, panel_pairs: Batch) -> N
 
 
 def prepare(config: TrainConfig) -> torch.device:
-    """Set seed and threads; choose, print and return the device; ConfigError without it."""
-    device, processes = distributed.choose_device(config.device), distributed.world_size()
-    if config.batch % processes:
-        raise ConfigError(
-            f'batch must be a multiple of {processes}, got {config.batch}: {processes} processes '
-            'share it'
-        )
+    """Set seed and threads; choose, print and return the device; or raise ConfigError."""
+    cuda = torch.cuda.is_available()
+    if config.device == 'cuda' and not cuda:
+        raise ConfigError('device=cuda: torch finds no GPU; set device=cpu, or install CUDA')
+    device = torch.device('cuda' if cuda and config.device != 'cpu' else 'cpu')
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     workers = choose_workers(config.workers, device)
     cv2.setNumThreads(1 if workers else config.threads)
-    if distributed.is_main():
-        print(f'on {describe(device)}, workers: {workers}')
+    print(f'on {describe(device)}, workers: {workers}')
     return device
 
 
 def describe(device: torch.device) -> str:
-    """Return the name of a device and the number of processes that have one each."""
-    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'
-    count = distributed.world_size()
-    return name if count == 1 else f'{count} x {name}'
+    """Return the name of a device."""
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
@@ -262,9 +247,9 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
 
 
 def finite_losses(losses: dict[str, Tensor], step: int, batch: Batch) -> dict[str, float]:
-    """Return the losses, means over all processes; FusionError with the batch if not finite."""
+    """Return the losses; FusionError with the batch if not finite."""
     stacked = torch.stack([value.detach() for value in losses.values()])
-    values = dict(zip(losses, distributed.average([stacked])[0].tolist(), strict=True))
+    values = dict(zip(losses, stacked.tolist(), strict=True))
     if not all(math.isfinite(value) for value in values.values()):
         raise FusionError(
             f'loss is not finite at step {step}: {values}; batch: {", ".join(batch.names)}. '

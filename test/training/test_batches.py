@@ -81,16 +81,6 @@ def test_a_data_set_is_cached_only_if_it_is_small(data_root):
     assert cache_samples(data, limit=pixels) is data
 
 
-def test_processes_share_the_rows_of_one_batch(config, samples, monkeypatch):
-    whole = make_batch(samples, config, 1)
-    monkeypatch.setattr('training.distributed.world_size', lambda: 2)
-    for rank in (0, 1):
-        monkeypatch.setattr('training.distributed.rank', lambda rank=rank: rank)
-        part = make_batch(samples, config, 1)
-        assert part.names == whole.names[rank::2]
-        assert torch.equal(part.ir, whole.ir[rank::2])
-
-
 def test_thermal_view_is_partial_as_often_as_was_asked_for(config, samples):
     config = replace(config, mosaic=0.0, batch=64)
     assert make_batch(samples, config, 0).coverage is None

@@ -12,7 +12,6 @@ import os
 import numpy as np
 import torch
 
-from training import distributed
 from training.config import TrainConfig
 from training.data import augmentation
 from training.data import cameras
@@ -31,16 +30,14 @@ def cache_samples(dataset: Data, limit: int = CACHE_BYTES) -> Sequence[Sample]:
     """
     Return the samples in memory if they are small enough, else the data set, which is lazy.
 
-    :param limit: bytes for all processes together, estimated by the first sample.
+    :param limit: bytes, estimated by the first sample.
     :raises FusionError: listing all files that cannot be used.
     """
-    remarks = dataset.check()
-    if distributed.is_main():
-        for remark in remarks:
-            print(f'note: {remark}')
+    for remark in dataset.check():
+        print(f'note: {remark}')
     first = dataset[0]
     size = sum(image.nbytes for image in (first.rgb, first.ir, first.mask) if image is not None)
-    small = size * len(dataset) * distributed.world_size() < limit
+    small = size * len(dataset) < limit
     if not small:
         return dataset
     samples = list(dataset)
@@ -118,13 +115,13 @@ def make_batch(
     samples: Sequence[Sample], config: TrainConfig, step: int, device: torch.device | None = None
 ) -> Batch:
     """
-    Return the batch of a step, or this process's share of it, on a device.
+    Return the batch of a step on a device.
 
-    A row depends on the seed and its position in the run alone, so neither threads nor processes
-    change it. Every sample of a data set is used once before any is used twice.
+    A row depends on the seed and its position in the run alone, so threads do not change it.
+    Every sample of a data set is used once before any is used twice.
     """
     sets, rows = sets_of(samples), []
-    for row in distributed.share(range(config.batch)):
+    for row in range(config.batch):
         place = step * config.batch + row
         rng = np.random.default_rng((config.seed, 1, place))
         rows.append(augment(samples, draw(place, sets, config.seed), config, rng))
@@ -135,8 +132,7 @@ def choose_workers(wanted: int, device: torch.device) -> int:
     """Return the number of threads for batches; -1: none on the CPU, up to 8 with a GPU."""
     if wanted >= 0:
         return wanted
-    cores = (os.cpu_count() or 1) // distributed.world_size()
-    return min(8, max(1, cores)) if device.type == 'cuda' else 0
+    return min(8, os.cpu_count() or 1) if device.type == 'cuda' else 0
 
 
 def prefetched(

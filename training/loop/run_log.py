@@ -19,7 +19,6 @@ from tdfusion_ros.atomic import output_errors
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.formats.image_files import write_image
 from tdfusion_ros.nets.blocks import recolor
-from training import distributed
 from training.data.augmentation import Batch
 from training.data.augmentation import collate
 from training.data.augmentation import crop_resize
@@ -31,7 +30,7 @@ PANEL = 'rgb, ir, fused, w'
 
 
 class RunLog:
-    """The open files of a run; a process that is not the main one has none and writes nothing."""
+    """The open files of a run."""
 
     def __init__(self, folder: Path, logs: Mapping[str, TextIO], board: Any) -> None:
         self._folder = folder
@@ -48,7 +47,7 @@ class RunLog:
 
     def panel(self, step: int, image: Tensor | None) -> None:
         """Add a picture, (3, H, W) in [0, 1], if there is one."""
-        if image is None or not self._logs:
+        if image is None:
             return
         path = self._folder / 'panels' / f'{step:06}.png'
         path.parent.mkdir(exist_ok=True)
@@ -65,8 +64,7 @@ class RunLog:
                     file.flush()
 
     def _write(self, name: str, step: int, values: Mapping[str, float], prefix: str = '') -> None:
-        if self._logs:
-            self._logs[name].write(json.dumps({'step': step, **values}) + '\n')
+        self._logs[name].write(json.dumps({'step': step, **values}) + '\n')
         if self._board:
             for key, value in values.items():
                 self._board.add_scalar(f'{prefix}{key}', value, step)
@@ -75,9 +73,6 @@ class RunLog:
 @contextmanager
 def open_run_log(folder: Path, lines: Mapping[str, int]) -> Iterator[RunLog]:
     """Open the log of a run; keep so many lines of each file, up to its last saved state."""
-    if not distributed.is_main():
-        yield RunLog(folder, {}, None)
-        return
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         logs = {

@@ -13,9 +13,7 @@ import torch
 from torch import nn
 from torch import Tensor
 
-from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.segmenter import Segmenter
-from training import distributed
 from training.checkpoint import load_unfinished
 from training.checkpoint import save_run
 from training.checkpoint import save_unfinished
@@ -90,7 +88,6 @@ class RunState:
 def start_state(config: TrainConfig, training: Training, device: torch.device) -> RunState:
     """Return the state before the first step."""
     averages = {name: copy.deepcopy(net).eval() for name, net in training.networks.items()}
-    distributed.synchronize_norms(training.networks, device)
     validation = open_validation(config, training, device)
     best = Best(copy.deepcopy(averages) if validation else averages, config.steps - 1)
     return RunState(config, training, averages, best, validation)
@@ -110,8 +107,6 @@ def resume(state: RunState) -> int:
     identity = run_identity(state.config)
     progress = load_unfinished(folder, state.networks, optimizers, identity)
     steps = progress.get('step', 0)
-    if len(set(distributed.gather([steps]))) > 1:
-        raise FusionError(f'{folder} differs between machines: use a folder that all share')
     state.best.step, state.best.value = progress.get('best', (state.best.step, state.best.value))
     return steps
 
@@ -141,16 +136,15 @@ def write_run(state: RunState, description: Mapping[str, Any]) -> nn.Module:
     """Write the best networks of the run and return the main one, whose file comes last."""
     networks, folder = state.best.networks, Path(state.config.run)
     main, *others = networks
-    if distributed.is_main():
-        chosen: dict[str, Any] = {'step': state.best.step}
-        if state.validation:
-            chosen |= {'split': state.validation.split}
-            chosen |= {state.validation.measure.name: state.best.value}
-        content = {'config': asdict(state.config), **description, 'best': chosen}
-        for place, name in (*((folder / name, name) for name in others), (folder, main)):
-            classes, network = state.training.classes, networks[name]
-            if isinstance(network, Segmenter):
-                classes = network.config.classes
-            save_run(place, network, {**content, 'classes': classes} if classes else content)
-        (folder / UNFINISHED).unlink(missing_ok=True)
+    chosen: dict[str, Any] = {'step': state.best.step}
+    if state.validation:
+        chosen |= {'split': state.validation.split}
+        chosen |= {state.validation.measure.name: state.best.value}
+    content = {'config': asdict(state.config), **description, 'best': chosen}
+    for place, name in (*((folder / name, name) for name in others), (folder, main)):
+        classes, network = state.training.classes, networks[name]
+        if isinstance(network, Segmenter):
+            classes = network.config.classes
+        save_run(place, network, {**content, 'classes': classes} if classes else content)
+    (folder / UNFINISHED).unlink(missing_ok=True)
     return networks[main]

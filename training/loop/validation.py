@@ -14,7 +14,6 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.segmenter import Segmenter
 from tdfusion_ros.nets.yolox import Yolox
-from training import distributed
 from training.config import DownstreamTask
 from training.config import TrainConfig
 from training.data.augmentation import Batch
@@ -49,14 +48,13 @@ class Validation:
     device: torch.device
 
     def __call__(self, networks: Networks) -> float:
-        """Return the value; each process evaluates its own images; or raise FusionError."""
+        """Return the value, or raise FusionError."""
         found = []
-        indices = distributed.share(range(len(self.samples)))
-        with distributed.alone(), torch.inference_mode():
-            for sample in (self.samples[index] for index in indices):
+        with torch.inference_mode():
+            for sample in self.samples:
                 batch = whole(sample).to(self.device)
                 found.append(self.measure.evaluate(networks, batch, sample))
-        value = float(self.measure.summarize(distributed.gather(found)))
+        value = float(self.measure.summarize(found))
         if not math.isfinite(value):
             raise FusionError(
                 f'{self.measure.name} of split {self.split} is {value}: does it have labels? '
@@ -107,7 +105,7 @@ def choose_measure(config: TrainConfig, training: Training, device: torch.device
         detector = networks['detector']
         image = task_input(batch, source, fusion, detector.config.inputs)
         found = predictors.found_boxes(detector, image, sample.ir.shape)
-        none = np.zeros((0, 0), np.uint8)  # do not send pictures between processes
+        none = np.zeros((0, 0), np.uint8)  # do not keep pictures
         return replace(sample, rgb=none, ir=none, mask=None), found
 
     def average_precision(results: list[Any]) -> float:

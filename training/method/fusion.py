@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.nets.fusion_rt import FusionRT
-from training import distributed
 from training.checkpoint import load_loss_net
 from training.config import FusionTask
 from training.data.augmentation import Batch
@@ -58,7 +57,7 @@ def fusion_training(config: FusionTask, device: torch.device) -> Training:
     optimizer = make_optimizer(fusion, config.lr, config.weight_decay)
     loss_of = fusion_loss_of(config, device)
     tasks = frozen_networks(config, device)
-    if not tasks and distributed.is_main():
+    if not tasks:
         print('no frozen_detector, no frozen_segmenter: trained on the fusion loss alone')
 
     def step(_: int, batch: Batch, __: list[Batch]) -> Losses:

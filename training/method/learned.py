@@ -13,11 +13,9 @@ import torch
 from torch import nn
 from torch import Tensor
 
-from tdfusion_ros.core.errors import ConfigError
 from training.config import LearnedTask
 from training.data.augmentation import Batch
 from training.data.mixture import open_data
-from training.distributed import world_size
 from training.method import meta
 from training.method import task_networks
 from training.method.fusion import vary
@@ -157,12 +155,6 @@ def make_task_networks(
     config: LearnedTask, device: torch.device
 ) -> tuple[TaskNetworks, tuple[str, ...]]:
     """Return the task networks and the class names of boxes, if used, or raise FusionError."""
-    both = config.task_networks == 'both'
-    if both and world_size() > 1 and config.method == 'pixel' and config.combine != 'sum':
-        raise ConfigError(
-            f'combine={config.combine} with method=pixel compares gradients of all pixels, which '
-            'are spread over several processes: use another method, combine=sum, or one process'
-        )
     tasks: TaskNetworks = {}
     classes: tuple[str, ...] = ()
     if config.task_networks in ('detection', 'both'):

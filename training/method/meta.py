@@ -45,7 +45,6 @@ from torch.func import jvp
 from torch.nn import functional
 
 from training.config import LearnedTask
-from training.distributed import average
 from training.method.loss_net import LossNet
 from training.method.losses import Pair
 from training.method.losses import Sources
@@ -96,7 +95,7 @@ def meta_gradient(
     losses, found = [], []
     for task_loss in task_losses:
         loss = task_loss(lambda *pair: functional_call(fusion, updated, pair))
-        found.append(average(torch.autograd.grad(loss, list(updated.values()))))
+        found.append(torch.autograd.grad(loss, list(updated.values())))
         losses.append(loss.detach())  # not item(), which would wait for the device
     v = combined(found, config.combine)
     direction = {name: precondition[name] * g for name, g in zip(updated, v, strict=True)}
@@ -147,7 +146,7 @@ def fusion_gradients(
         maps = loss_net(*sources_of(pair))
     fused = functional_call(fusion, leaves, pair)
     loss = loss_net.loss(fused, sources_of(pair), maps, gradient_weight)['loss']
-    gradients = average(torch.autograd.grad(loss, list(leaves.values())))
+    gradients = torch.autograd.grad(loss, list(leaves.values()))
     return dict(zip(leaves, gradients, strict=True))
 
 
@@ -159,7 +158,7 @@ def fused_motion(
     run = partial(functional_call, fusion, args=pair)
     fused, u = jvp(run, (theta,), (direction,))[:2]
     if config.prior_strength:  # to be weighed against it
-        u = u / average([u.square().mean()])[0].sqrt().clamp(min=1e-30)
+        u = u / u.square().mean().sqrt().clamp(min=1e-30)
     return fused, u
 
 
@@ -170,7 +169,7 @@ def gradient_of_motions(
     result = {name: torch.zeros_like(p) for name, p in loss_net.named_parameters()}
     for pair, motion in motions:
         s = s_objective(loss_net, sources_of(pair), motion, config)
-        gradients = average(torch.autograd.grad(s, list(loss_net.parameters())))
+        gradients = torch.autograd.grad(s, list(loss_net.parameters()))
         for name, gradient in zip(result, gradients, strict=True):
             result[name] -= gradient
     return result

@@ -1,4 +1,4 @@
-"""Networks in training, their optimizers, and one descent step shared by all processes."""
+"""Networks in training, their optimizers, and one descent step."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch import Tensor
 
-from training import distributed
 from training.data.augmentation import Batch
 
 Losses = dict[str, Tensor]
@@ -62,10 +61,9 @@ def set_learning_rates(training: Training, factor: float) -> None:
 
 
 def descend(optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> None:
-    """Take one optimizer step with clipped gradients, the same in all processes."""
+    """Take one optimizer step with clipped gradients."""
     optimizer.zero_grad()
     loss.backward()
-    distributed.average_gradients(network)
     nn.utils.clip_grad_norm_(network.parameters(), 10.0)
     optimizer.step()
 

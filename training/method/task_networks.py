@@ -16,7 +16,6 @@ from tdfusion_ros.nets.detector import DetectorConfig
 from tdfusion_ros.nets.segmenter import Segmenter
 from tdfusion_ros.nets.segmenter import SegmenterConfig
 from tdfusion_ros.nets.yolox import Yolox
-from training import distributed
 from training.checkpoint import load_detector
 from training.checkpoint import load_network
 from training.checkpoint import read_description
@@ -80,8 +79,7 @@ def segment(segmenter: nn.Module, image: Tensor, batch: Batch, amp: bool = False
     if batch.mask is None:
         raise FusionError(f'{", ".join(batch.names)}: no masks, and segmentation needs them')
     logits = run_network(segmenter, (image,), amp)
-    # An overlap is no mean over processes, so each of them computes that of all rows.
-    return segmentation_loss(distributed.gather_rows(logits), distributed.gather_rows(batch.mask))
+    return segmentation_loss(logits, batch.mask)
 
 
 def task_losses(network: TaskNetwork, image: Tensor, batch: Batch, amp: bool = False) -> Losses:
