@@ -77,7 +77,8 @@ def open_sets(options: Namespace) -> list[Data]:
     needed = 'boxes' if options.detection else ''
     found = [open_data(root, split, needed) for root, _, split in parts]
     for data in found if options.detection else ():
-        data.check()
+        for remark in data.check():
+            print(f'note: {remark}')
     return found
 
 

@@ -79,6 +79,9 @@ def test_classes_correspond_by_name_and_a_bus_is_a_car_only_without_a_class_bus(
     names = ('truck', 'car', 'person')
     assert common_classes(names, names) == names
     assert correspondence(names, names) == [[0], [1], [2]]
+    assert common_classes(names, names[::-1]) == names
+    assert common_classes(('dog', 'sled'), COCO) == ('dog',)
+    assert correspondence(['Person', 'bus', 'people'], ('person', 'car')) == [[0, 2], [1]]
 
 
 def test_a_class_has_the_best_score_of_all_that_counts_as_it():

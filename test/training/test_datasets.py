@@ -76,17 +76,9 @@ def test_fmb_has_masks_of_fifteen_classes(write_files):
         ('val', M3FD | {'labels/a.txt': YOLO}, 'people', 0),
         ('val', M3FD | {'labels/a.txt': YOLO, 'classes.txt': 'moto\npeople'}, 'motorcycle', 4),
         ('val', LLVIP | {f'Annotations/{n}.xml': XML.format('person') for n in 'az'}, 'person', 0),
-        ('all', PLAIN, 'goat', 0),
         ('all', pairs('vi', 'ir', 'a') | {'annotations.json': COCO}, 'goat', 0),
         ('all', RGBT | {'labels/a.txt': YOLO.replace('0 ', '1 ', 1)}, 'goat', 1),
         ('all', RGBT | {'labels/visible/a.txt': YOLO}, 'man', 0),
-        ('all', pairs('images', 'imagesIR', 'a') | YAML | {'labels/a.txt': YOLO}, 'goat', 0),
-        (
-            'val',
-            pairs('images/val', 'imagesIR/val', 'a') | YAML | {'labels/val/a.txt': YOLO},
-            'goat',
-            0,
-        ),
         # Suffixes in any case; files that macOS adds are ignored.
         (
             'all',
@@ -103,6 +95,27 @@ def test_boxes_have_the_class_names_of_the_layout(write_files, split, files, nam
     assert dataset[0].boxes_xyxy.tolist() == [[64, 0, 128, 48]]
     assert dataset[0].class_ids.tolist() == [number]
     assert dataset.classes[number] == name
+
+
+@pytest.mark.parametrize(
+    'places',
+    [
+        'images imagesIR labels/a.txt',
+        'images/train imagesIR/train labels/train/a.txt',
+        'rgb/train ir/train labels/train/a.txt',
+        'train/vis train/lwir train/labels/a.txt',
+        'images/train/rgb images/train/thermal labels/train/rgb/a.txt',
+        'visible/train infrared/train labels/train/a.txt',
+        'rgb ir Annotations/a.xml',
+        'rgb ir annotations/instances_train.json',
+    ],
+)
+def test_folders_of_own_data_may_be_in_many_places(write_files, places):
+    rgb, ir, labels = places.split()
+    content = {'.txt': YOLO, '.xml': XML.format('Goat'), 'json': COCO}[labels[-4:]]
+    dataset = open_dataset(write_files(pairs(rgb, ir, 'a') | YAML | {labels: content}), 'train')
+    assert dataset[0].boxes_xyxy.tolist() == [[64, 0, 128, 48]]
+    assert dataset.classes == ('goat',)
 
 
 @pytest.mark.parametrize('folder', ['', 'images/'])
@@ -159,9 +172,9 @@ def test_plain_pairs_need_no_labels(write_files, rgb):
         (PLAIN | {'splits/t.txt': 'a\ny\nz\n'}, 't', r"rgb lacks 'y', 'z' \(2 of 3"),
         (PLAIN | {'splits/t.txt': 'a\nb\na\nb\n'}, 't', r"t\.txt contains 'a', 'b' twice"),
         (PLAIN | {'splits/t.txt': ''}, 't', 'is empty'),
-        (PLAIN, 'val', r'splits/val\.txt is missing.*blocks_val'),
-        ({}, 'all', 'is not a data set: name a folder that contains vi and ir, or SPLIT/vi'),
-        (LLVIP, 'val', 'Annotations is missing'),
+        (PLAIN | {'splits/train.txt': 'a'}, 'val', r'splits/val\.txt is missing.*blocks_val'),
+        (pairs('left', 'right', 'a'), 'all', "expected the folders rgb and ir.*'left', 'right'"),
+        (PLAIN | YAML | {'classes.txt': 'sheep'}, 'all', r'data\.yaml differ \(sheep; goat\)'),
         (LLVIP, 'test', r'visible/test is missing: .*splits val'),
         (
             M3FD | {'labels/a.txt': YOLO, 'classes.txt': 'people\nhorse\n'},
@@ -173,6 +186,27 @@ def test_plain_pairs_need_no_labels(write_files, rgb):
 def test_what_is_missing_or_does_not_fit_is_named(write_files, files, split, message):
     with pytest.raises(FusionError, match=message):
         list(open_dataset(write_files(files), split))
+
+
+def test_what_is_used_of_a_data_set_is_remarked(write_files):
+    rgb, ir = (f'{camera}/val' for camera in ('visible', 'infrared'))
+    (remark,) = open_dataset(write_files(pairs(rgb, ir, 'a')), 'val').check()
+    assert re.search(
+        r'has no boxes: expected one of .*annotations/val\.json, .*labels/val', remark
+    )
+
+
+def test_a_data_set_without_splits_is_cut_into_blocks_and_says_what_it_has(write_files):
+    names = [f'{i:02}' for i in range(20)]
+    labels = {f'labels/{name}.txt': YOLO for name in names} | {'labels/00.txt': ''}
+    root = write_files(pairs('rgb', 'ir', *names) | labels | {'classes.txt': 'goat\nrock'})
+    train, val = (open_dataset(root, split) for split in ('train', 'val'))
+    assert val.names == ('03', '07', '11', '15', '19')
+    assert train.names == open_dataset(root, 'blocks_train').names
+    assert train.check() == [
+        f'{root} has no lists of splits: train is blocks_train',
+        f'boxes of {root}/labels: 5 goat, 0 rock, 0 to ignore',
+    ]
 
 
 def test_all_files_that_cannot_be_used_are_listed_before_training(write_files):
@@ -204,7 +238,7 @@ def test_orientations_that_differ_are_remarked_and_not_applied(write_files):
         with Image.open(path) as picture:
             picture.save(path, exif=exif)
     dataset = open_dataset(root, 'all')
-    (remark,) = dataset.check()
+    *_, remark = dataset.check()
     assert re.search(r'^2 of 2 pairs: .*rgb/a\.png has the EXIF orientation 3, ', remark)
     np.testing.assert_array_equal(dataset[0].rgb[..., ::-1], NOISE)
 

@@ -32,23 +32,27 @@ def correspondence(known: Sequence[str], classes: Sequence[str]) -> list[list[in
     lowered = ([name.lower() for name in list_] for list_ in (known, classes))
     names, wanted = ([OTHER_NAMES.get(name, name) for name in list_] for list_ in lowered)
     kinds = [[name, *(w for w in WIDER.get(name, ()) if w not in wanted)] for name in wanted]
-    return [[names.index(member) for member in kind if member in names] for kind in kinds]
+    return [[i for i, name in enumerate(names) if name in kind] for kind in kinds]
 
 
 def common_classes(*lists: Sequence[str]) -> tuple[str, ...]:
     """
-    Return the classes in which detectors and a data set can be compared.
+    Return the classes in which a data set and detectors, in this order, can be compared.
 
-    Equal lists are compared as they are, others in the shipped detector's classes that all know.
+    These are the classes of the data set if all know them, else the shipped detector's classes
+    that all know, else the data set's.
 
     :raises FusionError: if no class is common.
     """
     first = tuple(lists[0])
-    if all(tuple(names) == first for names in lists):
-        return first
-    found = [correspondence(names, MSRS_DET.classes) for names in lists]
-    names = MSRS_DET.classes
-    common = tuple(name for i, name in enumerate(names) if all(kinds[i] for kinds in found))
+
+    def known(names: Sequence[str]) -> tuple[str, ...]:
+        found = [correspondence(each, names) for each in lists]
+        return tuple(name for i, name in enumerate(names) if all(kinds[i] for kinds in found))
+
+    common = known(first)
+    if common != first:
+        common = known(MSRS_DET.classes) or common
     if not common:
         every = '; '.join(', '.join(names) for names in lists)
         raise FusionError(f'no class is common to {every}: use other data or another detector')

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import overload
 
@@ -79,6 +80,8 @@ class DataSet(Sequence[Sample]):
     boxes: BoxSource | None = None
     masks: Mapping[str, Path] = field(default_factory=dict)
     strata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    """What is done without what was not found, a sentence each."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,11 +117,12 @@ class DataSet(Sequence[Sample]):
         """
         Check all files before hours of work: read all labels, and the image headers.
 
-        :returns: what may be wrong, a sentence each.
+        :returns: what is used, and what may be wrong, a sentence each.
         :raises DataError: listing every file that cannot be used.
         """
         problems: list[str] = []
         turned: list[str] = []
+        objects: list[int] = []
         for name, paths in self.files.items():
             with _noting(problems):
                 size_hw, *others = (pair_files.check_image(path) for path in paths if path)
@@ -129,13 +133,21 @@ class DataSet(Sequence[Sample]):
                         turned.extend(filter(None, [different_orientations(rgb_path, ir_path)]))
                 if self.boxes is not None:
                     with _noting(problems):
-                        self.boxes.read(name, size_hw)
+                        objects += self.boxes.read(name, size_hw)[1].tolist()
                 if name in self.masks:
                     with _noting(problems):
                         self._read_mask(name, size_hw)
         if problems:
             raise DataError(problems)
-        return [f'{len(turned)} of {len(self)} pairs: {turned[0]}'] if turned else []
+        remarks = [*self.remarks]
+        if self.boxes:
+            names = [*self.classes, 'to ignore']  # IGNORED is -1
+            counts = np.bincount(np.array(objects, int) % len(names), minlength=len(names))
+            found = (f'{count} {name}' for name, count in zip(names, counts, strict=True))
+            remarks.append(f'boxes of {self.boxes.place}: {", ".join(found)}')
+        if turned:
+            remarks.append(f'{len(turned)} of {len(self)} pairs: {turned[0]}')
+        return remarks
 
     def _read_mask(self, name: str, size_hw: tuple[int, int]) -> np.ndarray:
         values, ignore = len(self.mask_classes), self.layout.ignore_index
@@ -168,12 +180,25 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
     if mask_classes and not layout.partial_masks:
         layouts.check_complete(list(files), masks, root / layout.masks.replace('{split}', split))
     classes, strata = boxes.classes if boxes else layout.classes, _strata(root, layout, [*files])
-    return DataSet(layout, files, classes, mask_classes, boxes, masks, strata)
+    remarks = _remarks(root, layout, split, boxes)
+    return DataSet(layout, files, classes, mask_classes, boxes, masks, strata, remarks)
+
+
+def _remarks(root: Path, layout: Layout, split: str, boxes: BoxSource | None) -> tuple[str, ...]:
+    remarks = []
+    if layouts.is_cut(root, layout, split):
+        remarks.append(f'{root} has no lists of splits: {split} is blocks_{split}')
+    if layout.boxes and boxes is None:
+        places = dict.fromkeys(place.replace('{split}', split) for _, place in layout.boxes)
+        remarks.append(f'{root} has no boxes: expected one of {", ".join(places)}')
+    return tuple(remarks)
 
 
 def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
     places = [(kind, place.replace('{split}', split)) for kind, place in layout.boxes]
-    kind, place = next((each for each in places if any(root.glob(each[1]))), ('', ''))
+    wanted = [place if kind == 'coco' else f'{place}/*' for kind, place in places]
+    there = (any(root.glob(pattern)) for pattern in wanted)
+    kind, place = next(compress(places, there), ('', ''))
     if not kind:
         if places and layout.labeled:
             raise FusionError(f'{root / places[0][1]} is missing: add the boxes of {layout.name}')
@@ -182,7 +207,13 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
         return coco_file(root / place)
     names_path = root / 'classes.txt'
     # The numbers of YOLO files are indices into classes.txt; copies of a data set disagree.
-    listed = _lines(names_path) or _yaml_names(root / 'data.yaml') or layout.classes
+    stated = [names for names in (_lines(names_path), _yaml_names(root / 'data.yaml')) if names]
+    if len(set(stated)) > 1:
+        raise FusionError(
+            f'{names_path} and data.yaml differ ({", ".join(stated[0])}; {", ".join(stated[1])}): '
+            'delete the wrong one'
+        )
+    listed = (*stated, layout.classes)[0]
     classes = layout.classes or listed
     index_of = {name.lower(): index for index, name in enumerate(classes)}
     index_of |= {alias: index_of[name] for alias, name in layout.aliases.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from itertools import compress
+from itertools import product
 from pathlib import Path
 from pathlib import PureWindowsPath
 
@@ -78,6 +79,7 @@ MSRS = Layout(
     ir='{split}/ir',
     masks='{split}/Segmentation_labels',
     mask_classes=MSRS_MASKS,
+    required=('{split}/Segmentation_labels',),
     day_night=True,
 )
 # Order of the classes: github.com/JinyuanLiu-CV/SegMiF issue 10.
@@ -106,16 +108,8 @@ LLVIP = Layout(
     ir='infrared/{split}',
     boxes=(('voc', 'Annotations'),),
     classes=('person',),
+    required=('Annotations',),
 )
-PAIRS = Layout(
-    'pairs',
-    rgb='rgb',
-    ir='ir',
-    boxes=(('coco', 'annotations.json'), ('yolo', 'labels')),
-    masks='masks',
-    labeled=False,
-)
-PAIRS_VI = replace(PAIRS, rgb='vi', boxes=(*PAIRS.boxes, ('yolo', 'boxes')))
 KAIST = Layout(
     'kaist',
     rgb='set*/V*/visible',
@@ -125,30 +119,48 @@ KAIST = Layout(
     lists=('splits/{split}.txt', 'imageSets/{split}.txt'),
 )
 KAIST_IMAGES = replace(KAIST, rgb=f'images/{KAIST.rgb}', ir=f'images/{KAIST.ir}')
-RGBT_FOLDERS = (('images/visible', 'images/infrared'), ('images', 'imagesIR'))
-# As the tools of YOLO keep pairs, with data.yaml.
-RGBT = replace(PAIRS, name='rgbt', boxes=(('yolo', 'labels/visible'), ('yolo', 'labels')))
-RGBT_SPLITS = tuple(
-    replace(
-        RGBT,
-        rgb=f'{rgb}/{{split}}',
-        ir=f'{ir}/{{split}}',
-        boxes=tuple((kind, f'{place}/{{split}}') for kind, place in RGBT.boxes),
+
+
+def _own_layout(rgb: str, ir: str, place: str) -> Layout:
+    """Return a layout of one's own data; ``@`` in ``place`` stands for the folder of a camera."""
+    labels = place if place.startswith('{split}') else '@/{split}' if '{split}' in place else '@'
+    beside = f'labels/{place.removeprefix("images/")}'.replace('@', rgb)  # as the tools of YOLO
+    boxes = (beside, labels.replace('@', 'labels'), 'labels', 'boxes')
+    return Layout(
+        'pairs',
+        rgb=place.replace('@', rgb),
+        ir=place.replace('@', ir),
+        boxes=(
+            *(('coco', each) for each in COCO_FILES),
+            *(('yolo', each) for each in boxes),
+            ('voc', labels.replace('@', 'Annotations')),
+        ),
+        masks=labels.replace('@', 'masks'),
+        labeled=False,
     )
-    for rgb, ir in RGBT_FOLDERS
+
+
+COCO_FILES = (
+    *('annotations.json', '{split}/annotations.json', 'annotations/{split}.json'),
+    'annotations/instances_{split}.json',
 )
-LAYOUTS = (
-    *(MSRS_DET, MSRS, FMB, M3FD, LLVIP, PAIRS, PAIRS_VI, KAIST, KAIST_IMAGES, *RGBT_SPLITS),
-    *(replace(RGBT, rgb=rgb, ir=ir) for rgb, ir in RGBT_FOLDERS),
+CAMERAS = (
+    *product(('rgb', 'vi', 'vis', 'visible'), ('ir', 'lwir', 'infrared', 'thermal')),
+    ('images', 'imagesIR'),
 )
+"""Names of the folders of both cameras."""
+PLACES = ('images/@/{split}', 'images/@', 'images/{split}/@', '@/{split}', '@', '{split}/@')
+"""Where these are; a place comes before those that its folders would fit, too."""
+OWN = tuple(_own_layout(*cameras, place) for place in PLACES for cameras in CAMERAS)
+LAYOUTS = (MSRS_DET, MSRS, FMB, M3FD, LLVIP, KAIST, KAIST_IMAGES, *OWN)
 
 
 def one_camera(root: Path, camera: str) -> Layout:
-    """Return the layout of a folder with images of ``rgb`` or ``ir`` alone, else a plain one."""
-    boxes = PAIRS_VI.boxes
-    if camera == 'ir':
-        return replace(PAIRS, rgb='', boxes=boxes)
-    return replace(PAIRS, rgb='vi' if (root / 'vi').is_dir() else 'rgb', ir='', boxes=boxes)
+    """Return the layout of a folder with images of ``rgb`` or ``ir`` alone."""
+    plain = [layout for layout in OWN if '{split}' not in layout.rgb]
+    found = (layout for layout in plain if (root / getattr(layout, camera)).is_dir())
+    chosen = next(found, _own_layout('rgb', 'ir', '@'))
+    return replace(chosen, ir='') if camera == 'rgb' else replace(chosen, rgb='')
 
 
 def find_layout(root: Path) -> Layout:
@@ -159,9 +171,11 @@ def find_layout(root: Path) -> Layout:
             return layout
     if not root.is_dir():
         raise FusionError(f'{root} is not a folder: name the folder of a data set')
-    known = ', or '.join(dict.fromkeys(f'{layout.rgb} and {layout.ir}' for layout in LAYOUTS))
-    known = known.replace('{split}', 'SPLIT')
-    raise FusionError(f'{root} is not a data set: name a folder that contains {known}')
+    entries = listed(sorted(path.name for path in root.iterdir()))
+    raise FusionError(
+        f'{root} is not a data set: expected the folders rgb and ir, or others in the table "Your '
+        f'data" of docs/training.md; found {entries or "nothing"}: rename its folders'
+    )
 
 
 def pair_files(root: Path, layout: Layout, split: str) -> dict[str, Files]:
@@ -200,7 +214,7 @@ def files_of(root: Path, place: str, suffixes: Sequence[str] = SUFFIXES) -> dict
 
 
 def split_names(root: Path, layout: Layout, split: str, names: Sequence[str]) -> list[str]:
-    """Return which names a split has: a folder's, a list's, all, blocks_train, blocks_val."""
+    """Return which names a split has: a folder's, a list's, all, or those of blocks."""
     if '{split}' in layout.rgb or split == 'all':
         chosen = list(names)
     elif split in ('blocks_train', 'blocks_val'):
@@ -208,15 +222,24 @@ def split_names(root: Path, layout: Layout, split: str, names: Sequence[str]) ->
     else:
         paths = [root / place.replace('{split}', split) for place in layout.lists]
         path = next((path for path in paths if path.is_file()), None)
-        if path is None:
+        if path is None and is_cut(root, layout, split):
+            chosen = cut_blocks(names, f'blocks_{split}')
+        elif path is None:
             raise FusionError(
                 f'{paths[0]} is missing: write the names of the split into it, one per line, '
                 'or use the split all, blocks_train or blocks_val'
             )
-        chosen = _listed_names(path, names)
+        else:
+            chosen = _listed_names(path, names)
     if not chosen:
         raise FusionError(f'split {split} of {root} is empty: add pairs or use another split')
     return chosen
+
+
+def is_cut(root: Path, layout: Layout, split: str) -> bool:
+    """Return whether train and val of a data set without any split are contiguous blocks."""
+    lists = any(any(root.glob(place.replace('{split}', '*'))) for place in layout.lists)
+    return split in ('train', 'val') and '{split}' not in layout.rgb and not lists
 
 
 def _listed_names(path: Path, names: Sequence[str]) -> list[str]:
@@ -255,7 +278,8 @@ def check_complete(names: Sequence[str], found: Container[str], place: Path) -> 
     if missing:
         raise FusionError(
             f'{place} lacks {listed(missing)} ({len(missing)} of {len(names)} are missing): files '
-            'of a pair have the same name without suffix; add the file, or remove the name'
+            'of a pair have the same name without suffix; add the file (of labels an empty one if '
+            'there is no object), or remove the name'
         )
 
 

@@ -139,6 +139,11 @@ class Mixture(Sequence[Sample]):
             raise FusionError(f'the masks of the data sets have different classes: {known}')
         return next(iter(known), ())
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """As in ``DataSet``, of all parts."""
+        return tuple(remark for part in self.parts for remark in part.data.remarks)
+
     def check(self) -> list[str]:
         """Check all files of all parts; as in ``DataSet``."""
         return [remark for part in self.parts for remark in part.data.check()]
@@ -163,6 +168,7 @@ def open_data(root: str | Path, split: str, needed: str = '') -> Data:
     if (needed == 'boxes' and not data.boxes) or (needed == 'masks' and not data.mask_classes):
         raise FusionError(
             f'{root} has no {needed}, which are needed: add them, or choose data with {needed}'
+            f'{"".join(f" ({remark})" for remark in data.remarks)}'
         )
     return data
 

@@ -46,7 +46,7 @@ def read_thermal(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if ir.ndim == 3 and not is_gray(ir):
         raise FusionError(
             f'{path} is in false colors, which cannot be converted back to temperature: '
-            'use the gray images of this data set'
+            'use the gray images of this data set, or exchange the folders of rgb and ir'
         )
     ir = ir if ir.ndim == 2 else gray(ir)
     if ir.dtype == np.uint8:
