@@ -27,7 +27,6 @@ REMEDIES = {
     errno.EACCES: 'name a place that you may write',
     errno.EPERM: 'name a place that you may write',
     errno.EROFS: 'name a place that you may write',
-    errno.ENOENT: 'name a file in a folder that exists',
     errno.EISDIR: 'name a file, not a folder',
 }
 
@@ -52,6 +51,7 @@ def replace_files(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
                 with path.open('ab') as output:
                     output.write(content)
                 continue
+            make_folder(path.parent)
             written[path] = temporary = _beside(path)
             old = stat.S_IMODE(path.stat().st_mode) if path.exists() else mode
             _write(temporary, content, old)
@@ -71,20 +71,29 @@ def write_json(path: Path | None, content: Any) -> None:
         write_file(path, json.dumps(content, indent=2) + '\n')
 
 
-def check_outside(path: Path, inputs: Iterable[Path]) -> None:
-    """Raise OutputError if a file or folder to write is inside an input."""
-    for given in inputs:
-        if given.resolve() in path.resolve().parents:
-            raise OutputError(f'{path} is inside the input {given}: name a path outside of it')
+def check_outside(path: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise OutputError if a file or folder to write is an input, or inside one."""
+    place = path.resolve()
+    for given in filter(None, inputs):
+        if given.resolve() in (place, *place.parents):
+            inside = 'inside ' if given.resolve() != place else ''
+            raise OutputError(f'{path} is {inside}the input {given}: name a path outside of it')
 
 
-def check_file(path: Path | None, *, overwrite: bool = True) -> None:
-    """Raise OutputError before the work if a file (None: no file) cannot be written later."""
+def check_file(
+    path: Path | None, inputs: Iterable[Path | None] = (), *, overwrite: bool = True
+) -> None:
+    """
+    Raise OutputError before the work if a file (None: no file) cannot be written later.
+
+    :param inputs: what it must not replace, and not be inside of.
+    """
     if path is None:
         return
     with output_errors(path):
         with suppress(FileNotFoundError):
             path.stat()  # raises errors that is_file and is_dir suppress since Python 3.14
+        check_outside(path, inputs)
         if not overwrite and path.is_file():
             raise OutputError(f'{path} exists: name a new file, or add --overwrite')
         if path.is_dir():
@@ -93,7 +102,16 @@ def check_file(path: Path | None, *, overwrite: bool = True) -> None:
             if not os.access(path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return
-        probe = _beside(path.resolve())
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Raise OutputError before the work if a file or folder cannot be made there later."""
+    with output_errors(path):
+        place = path.resolve()
+        while not place.parent.exists():  # missing folders are made when there is something in it
+            place = place.parent
+        probe = _beside(place)
         try:
             _write(probe, bytes(4096), 0o600)
         finally:

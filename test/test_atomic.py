@@ -74,7 +74,6 @@ def test_several_files_appear_together(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('name', 'words'),
     [
-        ('missing/a.json', 'No such file or directory; name a file in a folder that exists'),
         ('folder', 'Is a directory; name a file, not a folder'),
         ('file/a.json', 'Not a directory'),
         ('x' * 300, 'File name too long'),
@@ -89,6 +88,14 @@ def test_place_that_cannot_be_written_is_found_before_the_work_and_after_it(name
         with pytest.raises(OutputError, match=words):
             function(tmp_path / name)
     assert names(tmp_path) == before
+
+
+def test_missing_folders_are_made_with_the_file_and_not_by_the_check(tmp_path):
+    path = tmp_path / 'new' / 'deep' / 'a'
+    check_file(path)
+    assert names(tmp_path) == []
+    write_file(path, '')
+    assert names(tmp_path) == ['new', 'new/deep', 'new/deep/a']
 
 
 def test_check_leaves_a_file_as_it_is_and_creates_none(tmp_path, monkeypatch):

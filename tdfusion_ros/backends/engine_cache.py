@@ -45,6 +45,23 @@ def cache_folder() -> Path:
     return place / 'tdfusion_ros'
 
 
+def check_cache() -> None:
+    """Raise ModelError if no engine can be kept."""
+    folder = cache_folder()
+    try:
+        _make_private(folder)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ModelError(_not_kept(folder, error)) from None
+
+
+def _not_kept(folder: Path, error: OSError) -> str:
+    return (
+        f'the engine cannot be kept in {folder} ({error.strerror or error}): make that folder '
+        'yours and writable, or set XDG_CACHE_HOME'
+    )
+
+
 @dataclass(frozen=True)
 class Cache:
     """
@@ -79,10 +96,7 @@ class Cache:
                 files = _built(build)
                 self._keep(key, files)
         except OSError as error:
-            self.report(
-                f'the engine cannot be kept in {self.folder} ({error.strerror or error}): every '
-                'start builds it again; make that folder yours and writable, or set XDG_CACHE_HOME'
-            )
+            self.report(f'{_not_kept(self.folder, error)}; until then every start builds it again')
         return files or _built(build)
 
     def latest(self, key: Key, free: str) -> Any:

@@ -14,12 +14,15 @@ from tdfusion_ros.formats import sqlite_file
 from tdfusion_ros.formats.bag_storage import Warn
 from tdfusion_ros.formats.bag_storage import zstd
 from tdfusion_ros.formats.bag_storage import ZSTD_MAGIC
+from tdfusion_ros.formats.image_files import SUFFIXES as IMAGES
 from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.videos import CODECS
 
 METADATA = 'metadata.yaml'
 SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 ROS1 = b'#ROSBAG'
+PAIRS = 'pairs are read from two folders of images or two videos: RGB IR'
 CONVERT = 'convert it with: rosbags-convert --src {} --dst FOLDER'
 
 StorageFile = mcap_file.McapFile | sqlite_file.SqliteFile
@@ -37,6 +40,9 @@ def find_files(path: Path, warn: Warn) -> tuple[list[Path], dict[str, int]]:
         target = f', it is a link to {path.readlink()}' if path.is_symlink() else ''
         raise BagError(f'bag {path} does not exist{target}')
     if path.is_file() and path.name != METADATA:
+        for kind, suffixes in (('video', CODECS), ('image', IMAGES)):
+            if path.suffix.lower() in suffixes:
+                raise BagError(f'{path} is one {kind}, not a bag; {PAIRS}')
         return [path], {}
     folder = path if path.is_dir() else path.parent
     stored = _stored(folder)
@@ -105,10 +111,9 @@ def _missing(folder: Path, missing: list[str]) -> str:
     inner = sorted(f.parent.name for f in folder.glob(f'*/{METADATA}'))
     if inner:
         return f'name one of the bags in it: {", ".join(inner)}'
-    return (
-        f'expected {METADATA}, .mcap or .db3 files in it; fuse, calibrate and bench take two '
-        'folders of images: RGB_FOLDER IR_FOLDER'
-    )
+    if any(file.suffix.lower() in IMAGES for file in folder.iterdir()):
+        return f'it has images; {PAIRS}'
+    return f'expected {METADATA}, .mcap or .db3 files in it'
 
 
 def _read_metadata(path: Path, warn: Warn) -> tuple[list[str], dict[str, int]]:

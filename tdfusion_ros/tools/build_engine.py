@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from tdfusion_ros.backends.bundle import read_bundle
+from tdfusion_ros.backends.engine_cache import check_cache
 from tdfusion_ros.backends.trt import compile_for
 from tdfusion_ros.build import build_engines
 from tdfusion_ros.build import find_bundle
@@ -34,7 +35,10 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the engines and report them; return the exit status."""
-    config, sizes = config_of(options), sizes_hw(options.size or ['640x480'])
+    config = config_of(options, 'model', 'backend', 'cpu_threads')
+    sizes = sizes_hw(options.size or ['640x480'])
+    if options.target or config.backend in ('auto', 'trt'):
+        check_cache()
 
     def report(text: str) -> None:
         print(text, file=sys.stderr)

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tdfusion_ros.atomic import check_outside
+from tdfusion_ros.atomic import check_place
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import Contract
@@ -111,6 +112,10 @@ def _kind_of_output(options: argparse.Namespace) -> str:
     """Return ``bag``, ``folder`` or ``video``."""
     path = options.output
     if path.suffix.lower() in CODECS and options.to is None and not path.is_dir():
+        if len(options.input) == 1 or all(one.is_dir() for one in options.input):
+            raise ConfigError(
+                f'{path} is a video, which is written from two videos; name a folder'
+            )
         return 'video'
     if options.to == 'bag' and len(options.input) > 1:
         raise ConfigError(
@@ -131,15 +136,15 @@ def _open_sink(
         return BagSink(output, contract, source, threshold=config.score_threshold, **how)
     if kind == 'folder':
         return FolderSink(output, contract, source, **how)
-    if isinstance(source, VideoSource):
-        return VideoSink(output, contract, source, **how)
-    raise ConfigError(f'{output} is a video, which is written from two videos; name a folder')
+    assert isinstance(source, VideoSource)  # see _kind_of_output
+    return VideoSink(output, contract, source, **how)
 
 
 def _check_output(options: argparse.Namespace, kind: str) -> None:
     """Raise OutputError if the output is there and may not be replaced."""
     path = options.output
     check_outside(path, options.input)
+    check_place(path)
     if not path.exists():
         return
     if not options.overwrite:
@@ -151,8 +156,7 @@ def _check_output(options: argparse.Namespace, kind: str) -> None:
         or (path / DETECTIONS).is_file()
         or (bag.is_file() and '/fused/image_raw' in bag.read_text(errors='replace'))
     )
-    inputs = [one.resolve() for one in options.input]
-    holds_input = any(path.resolve() in (one, *one.parents) for one in inputs)
+    holds_input = any(path.resolve() in one.resolve().parents for one in options.input)
     if holds_input or not (is_result or (path.is_dir() and not any(path.iterdir()))):
         raise OutputError(f'{path} is no result of tdfusion fuse, so it is not replaced')
 

@@ -19,6 +19,13 @@ from tdfusion_ros.formats.sources import FolderSource
 from tdfusion_ros.formats.sources import Source
 from tdfusion_ros.formats.videos import VideoSource
 
+NODE_ONLY = (
+    *('max_rate_hz', 'input_qos', 'output_qos', 'input_timeout_s', 'diagnostics_period_s'),
+    *('save_folder', 'autostart', 'calibration_depth_m', 'sync.policy'),
+    *('rgb.image_transport', 'ir.image_transport'),
+)
+"""Parameters that nothing but the node uses."""
+
 
 def add_config(command: argparse.ArgumentParser) -> None:
     """Add ``--config``, ``--node`` and ``--param``."""
@@ -56,8 +63,13 @@ def add_sizes(command: argparse.ArgumentParser, meaning: str) -> None:
     add('--size', action='append', default=[], metavar='WIDTHxHEIGHT', help=text)
 
 
-def config_of(options: argparse.Namespace) -> FusionConfig:
-    """Return the config of ``--config`` and ``--param``, which wins; ConfigError if wrong."""
+def config_of(options: argparse.Namespace, *used: str) -> FusionConfig:
+    """
+    Return the config of ``--config`` and ``--param``, which wins; ConfigError if wrong.
+
+    :param used: how the names of the parameters begin that the command uses; none: all except
+        those of the node alone. Others may be in ``--config``, which the node reads, too.
+    """
     values: dict[str, Any] = {}
     if options.config:
         values = read_parameters(options.config, options.node)
@@ -67,7 +79,13 @@ def config_of(options: argparse.Namespace) -> FusionConfig:
             raise ConfigError(f"--param must be NAME=VALUE, got '{given}'")
         with reading(ConfigError, f"--param {name}: '{value}' is not YAML"):
             values[name] = read_yaml(value)
-    return from_mapping(values)
+    config = from_mapping(values)
+    for name in (given.partition('=')[0] for given in options.param):
+        if not (name.startswith(used) if used else name not in NODE_ONLY):
+            some = ', '.join(one + '*' * one.endswith('.') for one in used)
+            uses = f'uses only {some}' if used else 'uses no parameter of the node alone'
+            raise ConfigError(f'{options.command} {uses}: leave out -p {name}')
+    return config
 
 
 def open_source(options: argparse.Namespace, config: FusionConfig, stack: ExitStack) -> Source:

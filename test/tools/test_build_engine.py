@@ -9,6 +9,12 @@ from tdfusion_ros.backends import trt
 from tdfusion_ros.cli import main
 
 
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    return tmp_path / 'cache'
+
+
 @pytest.fixture
 def opened(monkeypatch):
     """Replace the backend; return the arguments with which it is opened."""
@@ -37,6 +43,15 @@ def test_build_prepares_every_given_size(opened, capsys, sizes, opened_hw, ready
     out, err = capsys.readouterr()
     assert out == f'trt (TensorRT 10.3.0) is ready for {ready}\n'
     assert err == 'building …: 5 s so far\n'
+
+
+@pytest.mark.parametrize('choice', [('-p', 'backend=trt'), ('--target', 'sm86')])
+def test_cache_that_cannot_be_written_is_an_error_before_the_work(opened, cache, capsys, choice):
+    cache.touch()
+    assert main(['build', *choice]) == 1
+    out, err = capsys.readouterr()
+    assert f'the engine cannot be kept in {cache}/tdfusion_ros (Not a directory): make' in err
+    assert (out, opened) == ('', [])
 
 
 def test_missing_engine_is_one_error_line_with_exit_status_1(capsys, monkeypatch):

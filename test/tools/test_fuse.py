@@ -161,9 +161,10 @@ def test_only_a_result_is_replaced_and_only_on_request(folders, tmp_path, capsys
     assert not (out / 'old.txt').exists()
     keep.mkdir()
     (keep / 'mine.jpg').write_text('mine')
-    for target in (keep, folders[0], tmp_path):
+    no_result = 'is no result of tdfusion fuse'
+    for target, why in ((keep, no_result), (folders[0], 'is the input'), (tmp_path, no_result)):
         assert fuse(*folders, '-o', target, '--overwrite') == 1
-        assert 'is no result of tdfusion fuse' in capsys.readouterr().err
+        assert why in capsys.readouterr().err
     assert (keep / 'mine.jpg').exists()
     for path in folders[0].iterdir():
         path.write_bytes(b'no image')

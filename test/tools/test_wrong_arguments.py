@@ -5,6 +5,8 @@ import shutil
 import pytest
 
 from tdfusion_ros.cli import main
+from tdfusion_ros.core.config import settings
+from tdfusion_ros.tools.options import NODE_ONLY
 
 
 @pytest.fixture
@@ -27,22 +29,35 @@ def places(demo, folders, write_bag, demo_records, tmp_path):
     (tmp_path / 'corrupted' / 'm3svd_smoke.mcap').write_bytes(bytes(len(data)))
     infos = [record for record in demo_records if record[0].endswith('camera_info')]
     write_bag(tmp_path / 'infos', infos)
-    names = [path.name for path in tmp_path.iterdir()] + ['new', 'new.mp4', 'nowhere', 'rgb/new']
+    names = [path.name for path in tmp_path.iterdir()] + [
+        'new',
+        'new.mp4',
+        'nowhere',
+        'rgb/new',
+        'infos/new',
+    ]
     return {'demo': demo, **{name: tmp_path / name for name in names}}
 
 
 CPU = '-p backend=cpu'
-BOARD = 'calibrate demo -o new --board'
+BOARD = 'calibrate nowhere -o new --board'  # refused before the pairs are read
 WRONG = [
     ('fuse nowhere -o new', 'nowhere does not exist'),
-    ('fuse rgb -o new', 'take two folders of images: RGB_FOLDER IR_FOLDER'),
+    ('fuse rgb -o new', 'it has images; pairs are read from two folders of images or two videos'),
+    *(
+        (line, 'fused.mp4 is one video, not a bag; pairs are read from two')
+        for line in ('fuse fused.mp4 -o new', 'calibrate fused.mp4 -o new', 'bench fused.mp4')
+    ),
+    ('calibrate image.png -o new', 'image.png is one image, not a bag'),
+    ('fuse demo -o precious/new -p model=nowhere', 'cannot be written: Not a directory'),
+    ('fuse demo -o new -p save_folder=new', 'no parameter of the node alone'),
     ('fuse corrupted -o new', 'corrupted cannot be opened'),
     ('fuse infos -o new', 'no rgb topic'),
     ('fuse rgb empty -o new', 'empty has no images'),
     ('fuse rgb nowhere -o new', 'nowhere is not a folder: correct the path'),
     ('fuse rgb ir ir -o new', 'one bag, two folders or two videos'),
     ('fuse rgb ir -o new --to bag', 'cannot become a bag'),
-    (f'fuse demo -o new.mp4 {CPU}', 'is written from two videos'),
+    ('fuse demo -o new.mp4 -p model=nowhere', 'is written from two videos'),
     ('fuse rgb ir -o empty', 'empty exists: name a new folder'),
     ('fuse demo -o empty', '/empty exists: name a new folder'),
     ('fuse rgb ir -o rgb/new', 'rgb/new is inside the input '),
@@ -71,9 +86,15 @@ WRONG = [
     ('view', 'name a bag with results'),
     ('view rgb ir', 'first run tdfusion fuse RGB IR -o RESULT'),
     ('view fused.mp4', 'is a video: play it'),
+    ('view rgb', 'it has images; pairs are read from two folders'),
+    ('view empty', 'not a bag: expected metadata.yaml, .mcap or .db3 files in it'),
+    ('view infos', 'infos has no images and no results that can be shown'),
+    ('view infos -o infos/new', 'infos/new is inside the input '),
+    ('view demo --inputs infos -o infos/new', 'infos/new is inside the input '),
+    ('view demo -p model=wrong', 'view uses only sync.*: leave out -p model'),
     ('view demo --rgb-topic /left', 'no image topic /left'),
     ('view demo --namespace front', 'no results in namespace'),
-    ('view demo -o demo', 'cannot be written'),
+    ('view demo -o empty', 'cannot be written: Is a directory'),
     ('view demo --moments 25', '0 to 24'),
     ('view demo -o precious', 'precious exists: name a new file, or add --overwrite'),
     ('bench --frames 0', '--frames must be at least 1'),
@@ -83,15 +104,22 @@ WRONG = [
     ('build --size 640x480x3', "got '640x480x3'"),
     ('bench nowhere', 'does not exist'),
     ('bench -p model=nowhere', 'shipped models'),
-    ('bench -o /nowhere/report.json', 'cannot be written'),
+    ('bench -o precious/report.json', 'cannot be written'),
+    ('bench rgb ir -o rgb/new', 'rgb/new is inside the input '),
+    ('build -p score_threshold=0.5', 'build uses only model, backend, cpu_threads: leave out'),
     ('bench demo -o precious', 'precious exists: name a new file, or add --overwrite'),
     ('calibrate -o new', 'give a bag, two folders'),
-    ('calibrate --points points.csv -o /nowhere/rig.yaml', 'cannot be written'),
+    ('calibrate --points points.csv -o precious/rig.yaml', 'cannot be written'),
+    ('calibrate --points points.csv -o points.csv --overwrite', 'points.csv is the input '),
+    ('calibrate nowhere -o new --start nowhere', 'nowhere is not a file: correct the path'),
+    ('calibrate nowhere -o new --focal-px -1', 'must be above 0'),
+    ('calibrate nowhere -o new.png', 'new.png is the name of the picture'),
+    ('calibrate nowhere --cameras -o new', 'give the distance'),
+    (f'{BOARD} discs 4x6 --spacing-m 0.1', 'give the distance'),
     ('calibrate nowhere -o new', 'does not exist'),
     ('calibrate rgb ir -o ir/rig.yaml', 'ir/rig.yaml is inside the input '),
     ('calibrate rgb ir -o new --overlay rgb/new.png', 'rgb/new.png is inside the input '),
     ('calibrate --points points.csv --cameras -o new', 'choose one'),
-    ('calibrate demo --cameras -o new', 'give the distance'),
     ('calibrate demo --cameras --depth-m 5 -o new', 'does not connect'),
     (f'{BOARD} dots 4x6', "discs or checkerboard, got 'dots'"),
     (f'{BOARD} discs 4x', "as 4x6, got '4x'"),
@@ -101,12 +129,12 @@ WRONG = [
     ('calibrate --board discs 4x6 --spacing-m 0.1 -o new', '--board needs pairs'),
     ('calibrate demo --pairs 0 -o new', '--pairs must be at least 1'),
     ('calibrate --rgb-info info.yaml --depth-m 5 -o new', 'the camera_info of ir is missing'),
-    (
-        'calibrate --points points.csv --focal-px -1 --baseline-m 1 --depth-m 1 -o new',
-        'must be above 0',
-    ),
     ('calibrate demo -o precious', 'precious exists: name a new file, or add --overwrite'),
 ]
+
+
+def test_parameters_of_the_node_alone_exist():
+    assert {name for name, _, _ in settings()} > set(NODE_ONLY)
 
 
 @pytest.mark.parametrize(('line', 'words'), WRONG, ids=[line for line, _ in WRONG])

@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f'--frames must be at least 1, got {options.frames}')
     if options.backend:
         options.param.append(f'backend={options.backend}')
-    check_file(options.output, overwrite=options.overwrite)
+    inputs = [*options.input, options.config]
+    check_file(options.output, inputs, overwrite=options.overwrite)
     paths, topics = tuple(options.input), (options.rgb_topic, options.ir_topic)
     source = PairSource(paths or (demo_bag(),), topics, raw=options.raw)
     how = options.frames, sizes_hw(options.size)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 import sys
 from typing import Any
@@ -21,6 +20,7 @@ from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.image_files import encode_image
 from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.sources import FolderSource
+from tdfusion_ros.tools.options import counted
 
 MAX_PAIRS = 40  # all stay in memory; the demo bag has 82
 JPEG_QUALITY = 92  # as in the demo bag
@@ -50,24 +50,29 @@ def load_pairs(source: PairSource, sync: SyncConfig) -> list[Pair]:
     if len(source.paths) not in (1, 2):
         raise BagError('pairs come from one bag or two folders')
     pairs, sizes = [], set()
-    refused: dict[str, None] = {}
-    is_bag = len(source.paths) == 1
-    found = _from_bag(source, sync) if is_bag else _from_folders(source, refused)
+    refused: list[str] = []
+    folders = FolderSource(*source.paths) if len(source.paths) == 2 else None
+    found = _from_folders(folders) if folders else _from_bag(source, sync)
     for rgb, ir in found:
         try:
             pair = _converted(rgb, source), _converted(ir, source)
             sizes.add(tuple(messages.to_frame(message).size_hw for message in pair))
         except FrameError as error:  # the node would drop it too
-            refused.setdefault(str(error))
+            refused.append(str(error))
             continue
         pairs.append(pair)
         if len(pairs) == MAX_PAIRS:
             break
+    refused += folders.skipped.values() if folders else ()
     if not pairs:
-        why = '; '.join(refused) or 'no frames match within sync.max_skew_ms'
+        why = '; '.join(dict.fromkeys(refused)) or 'no frames match within sync.max_skew_ms'
         raise BagError(f'no pairs to time: {why}')
     if len(sizes) > 1:
         raise BagError('the images have different sizes; choose one, as --size 640x480')
+    if refused:
+        print(
+            f'left out: {counted(len(refused), "pair")}, the first: {refused[0]}', file=sys.stderr
+        )
     return pairs
 
 
@@ -92,12 +97,10 @@ def _from_bag(source: PairSource, sync: SyncConfig) -> Iterable[Pair]:
                 raise BagError(f'no pairs to time: {topic} has no images')
 
 
-def _from_folders(source: PairSource, refused: dict[str, None]) -> Iterable[Pair]:
-    folders = FolderSource(*source.paths)
-    for pair in islice(folders, MAX_PAIRS):
+def _from_folders(folders: FolderSource) -> Iterable[Pair]:
+    for pair in folders:
         if pair.rgb is not None and pair.ir is not None:
             yield _message(pair.rgb), _message(pair.ir)
-    refused.update(dict.fromkeys(folders.errors.values()))
 
 
 def _converted(message: Any, source: PairSource) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tdfusion_ros.atomic import check_file
-from tdfusion_ros.atomic import check_outside
 from tdfusion_ros.atomic import write_files
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
@@ -81,23 +80,25 @@ def run(options: argparse.Namespace) -> int:
     """Calibrate, print the accuracy, and write the calibration and its picture."""
     picture = options.overlay or options.output.with_suffix('.png')
     for path in (options.output, picture):
-        check_outside(path, options.input or [])
-        check_file(path, overwrite=options.overwrite)
+        inputs = [*options.input, *_given_files(options)]
+        check_file(path, inputs, overwrite=options.overwrite)
     from_cameras = options.cameras or options.rgb_info or options.ir_info
+    board, config = _board(options), config_of(options, 'sync.', 'ir.')
     _check_combination(options, from_cameras=bool(from_cameras))
     pairs = None
     if options.input:
-        config = config_of(options)
         number = 1 if from_cameras and not options.board else options.pairs
         with ExitStack() as stack:
             source = open_source(options, config, stack)
             pairs = read_pairs(source, number, config)
-        for line in (*source.errors.values(), *source.remarks()):
+        for cause, line in source.errors.items():
+            print(f'note: left out: {source.dropped[cause] or 1} {cause}, the first: {line}')
+        for line in source.remarks():
             print(f'note: {line}')
     calibration: Homography | Extrinsics
     image = None
-    if options.board:
-        calibration, figures, image = _from_board(options, pairs)
+    if board and pairs:
+        calibration, figures, image = _from_board(options, pairs, board)
     elif from_cameras:
         calibration, figures = _from_cameras(options, pairs)
     elif options.points:
@@ -125,6 +126,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _given_files(options: argparse.Namespace) -> list[Path]:
+    names = ('points', 'start', 'rgb_info', 'ir_info', 'extrinsics', 'config')
+    files = [file for name in names if (file := getattr(options, name))]
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(f'{file} is not a file: correct the path')
+    return files
+
+
 def _check_combination(options: argparse.Namespace, *, from_cameras: bool) -> None:
     if options.pairs < 1:
         raise ConfigError(f'--pairs must be at least 1, got {options.pairs}')
@@ -132,6 +142,15 @@ def _check_combination(options: argparse.Namespace, *, from_cameras: bool) -> No
         raise ConfigError('--points, --board and camera_info exclude each other; choose one')
     if options.spacing_m is not None and not options.board:
         raise ConfigError('--spacing-m is of a board: add --board KIND SIZE')
+    if options.board and not options.input:
+        raise ConfigError('--board needs pairs: give a bag, or two folders or videos')
+    distances = (options.focal_px, options.baseline_m, options.depth_m)
+    if not all(value > 0 for value in distances if value is not None):
+        raise ConfigError('--focal-px, --baseline-m and --depth-m must be above 0')
+    if options.depth_m is None and (from_cameras or (options.board and options.model == 'auto')):
+        raise ConfigError('give the distance at which the images line up, as --depth-m 20')
+    if (options.overlay or options.output.with_suffix('.png')) == options.output:
+        raise ConfigError(f'-o {options.output} is the name of the picture: name a .yaml file')
 
 
 def _models(options: argparse.Namespace) -> tuple[str, ...]:
@@ -149,14 +168,16 @@ def _from_pairs(options: argparse.Namespace, pairs: ImagePairs) -> tuple[Homogra
     return Homography(found.matrix, *sizes), figures
 
 
+def _board(options: argparse.Namespace) -> board_views.Board | None:
+    if not options.board:
+        return None
+    (kind, size), default_m = options.board, 1.0 if options.model != 'auto' else None
+    return board_views.board_of(kind, size, options.spacing_m or default_m)
+
+
 def _from_board(
-    options: argparse.Namespace, pairs: ImagePairs | None
+    options: argparse.Namespace, pairs: ImagePairs, board: board_views.Board
 ) -> tuple[Homography | Extrinsics, list[str], bytes]:
-    is_flat = options.model != 'auto'
-    kind, size = options.board
-    board = board_views.board_of(kind, size, options.spacing_m or (1.0 if is_flat else None))
-    if pairs is None:
-        raise ConfigError('--board needs pairs: give a bag, or two folders or videos')
     views, seen = board_views.find_views(pairs, board, partial(print, file=sys.stderr))
     for stream, count, by_other in zip(('rgb', 'ir'), seen, seen[::-1], strict=True):
         if not count and 2 * by_other >= len(pairs.gray):
@@ -169,14 +190,13 @@ def _from_board(
         f'the board was found in {seen[0]} rgb images and {seen[1]} ir images, in both of '
         f'{len(views)} of {counted(len(pairs.gray), "pair")}'
     )
-    if is_flat:
+    if options.model != 'auto':
         found = board_fit.fit_flat(views, options.model)
         matrix = Homography(found.matrix, pairs.rgb_hw, pairs.ir_hw)
         plausibility.check_transform(found.matrix, pairs.rgb_hw, pairs.ir_hw)
         figures = board_report.flat_figures(found, views, pairs.rgb_hw)
         image = board_report.board_png(pairs, board, views, [matrix] * len(views))
         return matrix, figures, image
-    depth_m = _depth_m(options)
     with ExitStack() as stack:
         bag = _open_bag(options, stack) if options.cameras else None
         given: list[Camera | Size] = []
@@ -186,16 +206,10 @@ def _from_board(
                 camera = _camera(options, stream, bag, pairs)
                 k = geometry.resizing(camera.size_hw, size_hw) @ camera.k
                 given[-1] = Camera(size_hw, k, camera.d)
-    fit = board_fit.fit_board(views, board, given, depth_m)
+    fit = board_fit.fit_board(views, board, given, options.depth_m)
     aligned = board_report.aligned_at_boards(fit, board)
     image = board_report.board_png(pairs, board, fit.views, aligned)
     return fit.calibration, board_report.board_figures(fit, board), image
-
-
-def _depth_m(options: argparse.Namespace) -> float:
-    if options.depth_m is None or not options.depth_m > 0:
-        raise ConfigError('give the distance at which the images line up, as --depth-m 20')
-    return float(options.depth_m)
 
 
 def _open_bag(options: argparse.Namespace, stack: ExitStack) -> BagReader | None:
@@ -224,15 +238,12 @@ def _distance_figures(
     values = (options.focal_px, options.baseline_m, options.depth_m)
     if missing := [flag for flag, value in zip(flags, values, strict=True) if value is None]:
         return [f'error by distance: cannot be computed without {" and ".join(missing)}']
-    if not all(value > 0 for value in values):
-        raise ConfigError('--focal-px, --baseline-m and --depth-m must be above 0')
     return output.distance_table(geometry.parallax_by_distance_px(*values))
 
 
 def _from_cameras(
     options: argparse.Namespace, pairs: ImagePairs | None
 ) -> tuple[Extrinsics, list[str]]:
-    depth_m = _depth_m(options)
     with ExitStack() as stack:
         bag = _open_bag(options, stack)
         rgb, ir = (_camera(options, stream, bag, pairs) for stream in ('rgb', 'ir'))
@@ -245,10 +256,10 @@ def _from_cameras(
                 'the pose between the cameras is missing: give --extrinsics FILE, or a bag with '
                 '/tf_static'
             )
-    calibration = Extrinsics(rgb, ir, pose[:3, :3], pose[:3, 3], depth_m)
+    calibration = Extrinsics(rgb, ir, pose[:3, :3], pose[:3, 3], options.depth_m)
     parse_calibration(output.to_mapping(calibration))  # refuse what the node would refuse
     baseline_m = np.linalg.norm(pose[:3, 3])
-    found = f'the images line up at {depth_m:g} m; ir is {baseline_m:.3f} m from rgb'
+    found = f'the images line up at {options.depth_m:g} m; ir is {baseline_m:.3f} m from rgb'
     return calibration, [f'from camera_info: {found}']
 
 

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     if not 0.0 < options.seconds <= 600.0:
         raise ConfigError(f'--seconds must be above 0 and at most 600, got {options.seconds}')
     count: Counter[str] = Counter()
-    for finding in _findings(options, config_of(options)):
+    for finding in _findings(options, config_of(options, '')):
         count[finding.level] += 1
         print(finding, flush=True)
     problems = f'{count[FAIL]} to fix (FAIL), {count[WARN]} to be aware of (WARN)'

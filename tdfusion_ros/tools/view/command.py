@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tdfusion_ros.atomic import check_file
-from tdfusion_ros.atomic import make_folder
-from tdfusion_ros.atomic import output_errors
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.options import add_shared
@@ -68,10 +66,9 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.moments <= MAX_MOMENTS:
         raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
     output = options.output or Path('report.html')
-    with output_errors(output):
-        make_folder(output.parent)
-    check_file(output, overwrite=options.overwrite or not options.output)
-    is_folder, sync = (path / DETECTIONS).is_file(), config_of(options).sync
+    inputs = [path, *options.inputs, options.config]
+    check_file(output, inputs, overwrite=options.overwrite or not options.output)
+    is_folder, sync = (path / DETECTIONS).is_file(), config_of(options, 'sync.').sync
     if len(options.inputs) > 1 + is_folder:
         raise ConfigError(
             f'--inputs takes one bag, or RGB IR for a result folder, got {len(options.inputs)} '

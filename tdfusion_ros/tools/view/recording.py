@@ -14,6 +14,7 @@ import struct
 from typing import Any
 
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.bag_topics import image_topics
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.messages import cdr_stamp_ns
 from tdfusion_ros.formats.messages import MEASUREMENTS
@@ -206,11 +207,17 @@ def read_both(
 ) -> tuple[Recording, Recording]:
     """Read the results of a rig, and its cameras, which may be in another bag, ``inputs``."""
     rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))
-    result = read_recording(bag, rig)
-    if inputs is None:
-        return result, result
-    cameras = find_cameras(inputs.topics(), rig.namespace, rgb=rgb, ir=ir)
-    return result, read_recording(inputs, replace(rig, topics=cameras))
+    result = source = read_recording(bag, rig)
+    if inputs is not None:
+        cameras = find_cameras(inputs.topics(), rig.namespace, rgb=rgb, ir=ir)
+        source = read_recording(inputs, replace(rig, topics=cameras))
+    if not any(each.times(role).times_ns for each in (result, source) for role in each.rig.topics):
+        images = ', '.join(image_topics(bag.topics())) or 'none'
+        raise BagError(
+            f'{bag.path} has no images and no results that can be shown; its image topics are '
+            f'{images}: name them with --rgb-topic and --ir-topic'
+        )
+    return result, source
 
 
 def best_hypothesis(detection: Any) -> Any:

@@ -6,6 +6,7 @@ from functools import partial
 import json
 import os
 from pathlib import Path
+import re
 import signal
 import subprocess
 import sys
@@ -125,6 +126,12 @@ def test_images_of_several_sizes_need_a_size_option(folders):
     with pytest.raises(errors.BagError, match='--size'):
         load_pairs(PairSource(folders), CPU.sync)
     assert len(load_pairs(PairSource(folders, size_hw=(64, 96)), CPU.sync)) == 3
+
+
+def test_pairs_that_cannot_be_read_are_counted(folders, capsys):
+    (folders[1] / '1.png').write_bytes(b'')
+    assert len(load_pairs(PairSource(folders), CPU.sync)) == 2
+    assert re.search(r'left out: 1 pair, the first: .*ir/1.png', capsys.readouterr().err)
 
 
 def test_bag_must_be_named_where_there_is_no_demo_bag(monkeypatch, tmp_path, capsys):
