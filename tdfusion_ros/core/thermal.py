@@ -15,6 +15,7 @@ from tdfusion_ros.core.setting import numbers
 # Shares of the smoothed range: the median moves further, or the new range is smaller.
 JUMP = 0.5
 SHRUNK = 0.25
+FEW_LEVELS = 8  # of 255, between two percentiles; no real scene of 8 bits has so few
 MIN_FLOAT_RANGE = 1e-3  # of an image of one temperature
 BYTES = 'the bytes of each count were in the other order: correct is_bigendian in the driver'
 
@@ -75,6 +76,8 @@ class ThermalScaler:
         if problem := temperature.doubt(self.counts, missing, self._config):
             self.remarks[temperature.SETTING] = problem
         low, high = self._limits(counts, missing, mode)
+        if mode != 'percentile' and (problem := _faint(counts, missing, (low, high))):
+            self.remarks['ir.normalization'] = f'{mode}: {problem}'
         if self._config.invert:
             low, high = high, low
         if counts.dtype == np.uint8:  # a table of 256 values is faster than arithmetic
@@ -150,6 +153,21 @@ class ThermalScaler:
             now = keep * self._range + (1 - keep) * now
         self._range = now
         return float(now[0]), float(now[2])
+
+
+def _faint(counts: np.ndarray, missing: np.ndarray | None, limits: tuple[float, float]) -> str:
+    """Return what is wrong if a scene becomes a few gray levels only; empty: nothing."""
+    if counts.dtype == np.uint8 and limits == (0.0, 255.0):  # the camera chose the scale
+        return ''
+    values = counts[::8, ::8] if missing is None else counts[::8, ::8][~missing[::8, ::8]]
+    low, high = np.percentile(values, (1, 99)) if values.size else limits
+    levels = 255 * np.diff(np.clip((low, high), *limits))[0] / (limits[1] - limits[0])
+    if levels >= FEW_LEVELS:
+        return ''
+    return (
+        f'the scene is {low:g} to {high:g}, {levels:.0f} of 255 gray levels of {limits[0]:g} to '
+        f'{limits[1]:g}: set ir.range_min and ir.range_max with fixed, or auto'
+    )
 
 
 def _is_scaled(values: np.ndarray) -> bool:

@@ -26,7 +26,10 @@ from tdfusion_ros.node.rate_limit import RateLimit
 from tdfusion_ros.node.tf_calibration import TfCalibration
 from tdfusion_ros.node.worker import Steps
 
-IR_REMARKS = ('is_bigendian', 'ir.no_data', 'ir.crop', SETTING, 'calibration')
+IR_REMARKS = (
+    *('is_bigendian', 'ir.normalization', 'ir.no_data', 'ir.crop'),
+    *(SETTING, 'calibration'),
+)
 NO_PAIR = 'there is no pair yet; see /diagnostics for the reason'
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 import shlex
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     modes, dropped = Counter[str](), Counter[str]()
     skews_ms: list[float] = []
     remarks: dict[str, str] = {}
+    warnings: dict[str, str] = {}  # the first of each mode
     with ExitStack() as stack:
         source = open_source(options, config, stack)
         pipeline = build_pipeline(config, lambda text: print(text, file=sys.stderr))
@@ -79,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
                 sink.write(pair, pipeline.process_pair(pair))
                 remarks |= pipeline.remarks
                 modes[pair.mode] += 1
+                warnings.setdefault(pair.mode, pair.warning)
                 if pair.skew_ns is not None and pair.mode == 'fused' and kind == 'bag':
                     skews_ms.append(pair.skew_ns / 1e6)
             except FrameError as error:
@@ -91,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     _print_counts(options.output, source, modes, dropped + source.dropped)
     if not modes:
         raise BagError(f'no pair was fused: {why_no_pair(source, config.sync)}')
-    _print_details(options.output, source, modes, skews_ms)
+    _print_details(options.output, source, modes, warnings, skews_ms)
     for name, remark in sorted(remarks.items()):
         print(f'{name}: {remark}')
     if isinstance(sink, FolderSink) and sink.replaced:
@@ -177,7 +180,11 @@ def _print_counts(
 
 
 def _print_details(
-    output: Path, source: Source, modes: Counter[str], skews_ms: list[float]
+    output: Path,
+    source: Source,
+    modes: Counter[str],
+    warnings: Mapping[str, str],
+    skews_ms: list[float],
 ) -> None:
     """Print why frames were dropped, how many results had one camera only, and the skew."""
     for cause, message in sorted(source.errors.items()):
@@ -191,7 +198,8 @@ def _print_details(
     for mode, number in sorted(modes.items()):
         if mode != 'fused':
             what = f'{counted(number, "result")} {mode}'
-            print(f'while a camera stalled: {what} (see docs/thermal.md)')
+            first = f'the first with {warnings[mode]}; see docs/thermal.md'
+            print(f'while a camera stalled: {what} ({first})')
     if skews_ms:
         print(
             f'ir minus rgb stamps of the pairs: median {median(skews_ms):.1f} ms, largest '

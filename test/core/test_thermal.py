@@ -127,6 +127,24 @@ def test_false_colors_are_refused_or_used_by_their_luma(demo_pairs):
     np.testing.assert_array_equal(scale(colored, color='luma'), scale(luma))
 
 
+@pytest.mark.parametrize(
+    ('settings', 'is_doubtful'),
+    [
+        ({'normalization': 'fixed', 'range_min': -20.0, 'range_max': 120.0}, True),
+        ({'normalization': 'fixed'}, True),
+        ({'normalization': 'passthrough'}, True),
+        ({'normalization': 'fixed', 'range_min': 20_000.0, 'range_max': 25_000.0}, False),
+        ({}, False),
+    ],
+)
+def test_scale_that_leaves_a_few_gray_levels_is_doubted(settings, is_doubtful):
+    scaler = ThermalScaler(IrConfig(**settings))
+    scaler.scale(scene(22_000, 22_800))
+    doubt = scaler.remarks.get('ir.normalization', '')
+    assert ('the scene is 220' in doubt) == is_doubtful
+    assert ('ir.range_min' in doubt) == is_doubtful
+
+
 def test_counts_with_interchanged_bytes_are_read_rightly_and_said(demo_pairs):
     counts = demo_pairs[0].ir.pixels.astype(np.uint16) * 8 + 21_000
     scaler = ThermalScaler(IrConfig())

@@ -193,7 +193,9 @@ def test_overlays_are_written_on_request(folders, write_bag, demo_records, tmp_p
     assert (fused != overlay).any() == bool(array.detections)
 
 
-def test_people_in_smoke_keep_their_ids_while_the_thermal_camera_stalls(demo, write_bag, tmp_path):
+def test_people_in_smoke_keep_their_ids_while_the_thermal_camera_stalls(
+    demo, write_bag, tmp_path, capsys
+):
     with BagReader(demo) as reader:
         records = [list(record) for record in islice(reader.messages(*reader.topics()), 4 * 18)]
     ir = [record for record in records if record[0] == '/ir/image_raw']
@@ -202,6 +204,7 @@ def test_people_in_smoke_keep_their_ids_while_the_thermal_camera_stalls(demo, wr
         record[2].data = ir[4][2].data
     out = tmp_path / 'out'
     assert fuse(write_bag(tmp_path / 'in', records), '-o', out, '--to', 'folder') == 0
+    assert re.search(r'results held \(the first with IR STALLED 0\.\d s', capsys.readouterr().out)
     found = json.loads((out / 'detections.json').read_text())
     stalled = sorted(json.loads((out / 'stalled.json').read_text()))
     assert len(stalled) > 5
