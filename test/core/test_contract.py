@@ -34,22 +34,6 @@ def test_contract_with_a_missing_or_wrong_key_is_refused_naming_it(raw, key, val
 
 
 @pytest.mark.parametrize(
-    ('key', 'change'),
-    [
-        ('inputs', lambda tensors: tensors[::-1]),
-        ('inputs', lambda tensors: [{**tensors[0], 'dtype': 'float16'}, *tensors[1:]]),
-        ('outputs', lambda tensors: [{**tensors[0], 'shape': [480, 640, 3]}, *tensors[1:]]),
-        ('outputs', lambda tensors: [*tensors, {**tensors[0], 'name': 'masks'}]),
-    ],
-    ids=['order', 'dtype', 'shape', 'further output'],
-)
-def test_contract_of_another_interface_is_refused_with_the_expected_one(raw, key, change):
-    raw[key] = change(raw[key])
-    with pytest.raises(ModelError, match=r'puts must be .*rgb|puts must be .*fused'):
-        parse_contract(json.dumps(raw))
-
-
-@pytest.mark.parametrize(
     ('key', 'value'),
     [
         ('schema', 2),
@@ -63,11 +47,17 @@ def test_contract_of_another_interface_is_refused_with_the_expected_one(raw, key
         ('size_multiple', True),
         ('size_multiple', 10**6),
         ('name', '../elsewhere'),
+        ('inputs', lambda tensors: tensors[::-1]),
+        ('inputs', lambda tensors: [{**tensors[0], 'dtype': 'float16'}, *tensors[1:]]),
+        ('outputs', lambda tensors: [{**tensors[0], 'shape': [480, 640, 3]}, *tensors[1:]]),
+        ('outputs', lambda tensors: [*tensors, {**tensors[0], 'name': 'masks'}]),
     ],
 )
-def test_impossible_values_are_refused(raw, key, value):
-    with pytest.raises(ModelError, match=key):
-        parse_contract(json.dumps({**raw, key: value}))
+def test_impossible_values_and_other_interfaces_are_refused(raw, key, value):
+    raw[key] = value(raw[key]) if callable(value) else value
+    expected = {'inputs': 'inputs must be .*rgb', 'outputs': 'outputs must be .*fused'}
+    with pytest.raises(ModelError, match=expected.get(key, key)):
+        parse_contract(json.dumps(raw))
 
 
 @pytest.mark.parametrize('text', ['', '{', '[1, 2]', '"model"', 'null', '[' * 100_000])

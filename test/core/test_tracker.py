@@ -31,29 +31,39 @@ def tracker():
     return Tracker()
 
 
+def crossing(t):
+    left, right = 200 + 90 * t, 560 - 90 * t
+    return boxes(left, right) if abs(left - right) > 0.7 * WIDTH else boxes(left)
+
+
+# What happens: detections of a time [s], seconds, the ids at the end, how many ids there were.
+SCENES = {
+    'somebody stands': (lambda t: boxes(320), 3, [1], 1),
+    'somebody walks': (lambda t: boxes(320 + 80 * t), 3, [1], 1),
+    'somebody runs': (lambda t: boxes(320 - 200 * t), 3, [1], 1),
+    'somebody runs fast': (lambda t: boxes(320 + 250 * t), 3, [1], 1),  # at 9 Hz 28 of 40 px
+    'smoke, a shutter or a tree for a second, twice the width of the box': (
+        *(lambda t: boxes() if 1 <= t < 2 else boxes(200 + 80 * t), 3, [1], 1),
+    ),
+    'two people cross, and one hides the other': (crossing, 4, [1, 2], 2),
+    'somebody comes back after a long absence': (
+        *(lambda t: boxes(320) if t < 1 or t > 1.2 + KEEP_S else boxes(), 2 + KEEP_S, [2], 2),
+    ),
+    'somebody who is seen comes to where another was hidden': (
+        *(lambda t: boxes(300, 320) if t < 0.5 else boxes(300 if t < 1.5 else 315), 1.9, [1], 2),
+    ),
+    'a class flips between person and bicycle': (
+        *(lambda t: boxes(320 + 60 * t, class_ids=[round(t * 30) // 4 % 2]), 2, [1], 1),
+    ),
+}
+
+
 @pytest.mark.parametrize('hz', RATES_HZ)
-@pytest.mark.parametrize('speed_px_s', [0, 80, -200, 250])  # at 9 Hz 28 px, the box has 40
-def test_a_person_who_walks_or_runs_keeps_its_id(tracker, hz, speed_px_s):
-    ids = follow(tracker, lambda t: boxes(320 + speed_px_s * t), 3, hz)
-    assert ids == [[1]] * len(ids)
-
-
-def test_somebody_who_is_seen_does_not_get_the_id_of_a_hidden_person_nearby(tracker):
-    def scene(t):
-        return boxes(300, 320) if t < 0.5 else boxes(300 if t < 1.5 else 315)
-
-    assert follow(tracker, scene, 1.9, 30)[-1] == [1]
-
-
-@pytest.mark.parametrize('hz', RATES_HZ)
-def test_the_id_is_kept_through_a_gap_of_a_second(tracker, hz):
-    """A shutter of the thermal camera, a smoke cloud, or a tree; twice the width of the box."""
-
-    def scene(t):
-        return boxes() if 1 <= t < 2 else boxes(200 + 80 * t)
-
-    ids = follow(tracker, scene, 3, hz)
-    assert {one for found in ids for one in found} == {1}
+@pytest.mark.parametrize(('scene', 'seconds', 'last', 'number'), SCENES.values(), ids=SCENES)
+def test_an_object_keeps_its_id_while(tracker, hz, scene, seconds, last, number):
+    ids = follow(tracker, scene, seconds, hz)
+    assert ids[-1] == last
+    assert {one for found in ids for one in found} == set(range(1, 1 + number))
 
 
 @pytest.mark.parametrize('hz', RATES_HZ)
@@ -74,27 +84,6 @@ def test_boxes_of_a_repeated_image_do_not_stop_a_person(tracker, hz):
     assert follow(tracker, lambda t: boxes(100 + 90 * t), 3, hz, since_s=2.0)[-1] == [1]
 
 
-@pytest.mark.parametrize('hz', RATES_HZ)
-def test_two_people_who_cross_keep_their_ids_while_one_hides_the_other(tracker, hz):
-    def scene(t):
-        left, right = 200 + 90 * t, 560 - 90 * t
-        return boxes(left, right) if abs(left - right) > 0.7 * WIDTH else boxes(left)
-
-    ids = follow(tracker, scene, 4, hz)
-    assert [1] in ids  # hidden meanwhile
-    assert ids[0] == ids[-1] == [1, 2]
-
-
-@pytest.mark.parametrize('hz', RATES_HZ)
-def test_after_a_long_absence_the_id_is_new(tracker, hz):
-    def scene(t):
-        return boxes(320) if t < 1 or t > 1.2 + KEEP_S else boxes()
-
-    ids = follow(tracker, scene, 2 + KEEP_S, hz)
-    assert ids[0] == [1]
-    assert ids[-1] == [2]
-
-
 @pytest.mark.parametrize('back_s', [KEEP_S + 0.1, 3600.0, 1.7e9 - 1])
 def test_a_jump_back_in_time_forgets_all_objects(tracker, back_s):
     assert follow(tracker, lambda t: boxes(320), 1, 30)[-1] == [1]
@@ -112,11 +101,6 @@ def test_a_repeated_or_slightly_older_stamp_keeps_the_ids(tracker, step_ns):
 def test_a_jump_forward_in_time_gives_new_ids(tracker, jump_s):
     tracker.update(boxes(320), START_NS)
     assert tracker.update(boxes(320), START_NS + round(jump_s * 1e9)).ids.tolist() == [2]
-
-
-def test_a_class_that_flips_between_person_and_bicycle_keeps_the_id(tracker):
-    ids = follow(tracker, lambda t: boxes(320 + 60 * t, class_ids=[round(t * 30) // 4 % 2]), 2, 30)
-    assert ids == [[1]] * len(ids)
 
 
 def test_a_person_on_a_bicycle_and_the_bicycle_keep_their_ids_in_any_order(tracker):

@@ -88,15 +88,8 @@ def test_xml_in_an_encoding_of_several_bytes_is_read(read):
     assert read('a.xml', text, 'gb2312')[0].tolist() == [[320, 0, 640, 480]]
 
 
-@pytest.mark.parametrize('box', [(5, 5, 5, 9), (9, 5, 5, 9), (700, 5, 720, 9), (1, 1, 'x', 9)])
-def test_a_box_that_is_empty_outside_or_no_number_is_named(read, box):
-    with pytest.raises(FusionError, match=r'a\.xml: box 2 .* correct or delete it'):
-        read('a.xml', voc(('car', 1, 1, 9, 9), ('car', *box)))
-
-
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [
+WRONG = {
+    'a.txt': [  # the second line of two
         ('0 0.5 0.5 0.1', 'line 2 has 4 values, expected "class cx cy w h"'),
         ('0 0.5 0.5 0.1 0.1 0.9', 'line 2 has 6 values.*confidence'),
         ('0 0.1 0.1 0.2 0.1 0.2 0.3', 'line 2 has 7 values.*polygon'),
@@ -106,40 +99,31 @@ def test_a_box_that_is_empty_outside_or_no_number_is_named(read, box):
         ('2 0.5 0.5 0.1 0.1', 'class 2, known are 0 to 1'),
         ('Straße', 'is not UTF-8'),
     ],
-)
-def test_a_wrong_yolo_line_is_named_with_what_is_expected(read, text, message):
-    with pytest.raises(FusionError, match=rf'a\.txt.*{message}'):
-        read('a.txt', f'0 0.5 0.5 0.1 0.1\n{text}\n', 'latin-1')
-
-
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [
+    'a.xml': [
         (voc(('Person', 1, 1, 9, 9), ('horse', 1, 1, 9, 9)), "class 'horse'.*person, car"),
         (voc(size=(1280, 1024)), 'for an image of 1280x1024, the pair is 640x480'),
-        ('', r'is not a VOC annotation \(.+\)'),
-        ('<annotation><object>', r'is not a VOC annotation \(.+\)'),
+        *((text, r'is not a VOC annotation \(.+\)') for text in ('', '<annotation><object>')),
         ('<?xml version="1.0" encoding="x-y"?><a/>', r'is not a VOC annotation \(.+\)'),
         (DOCTYPE, 'DOCTYPE'),
+        *(
+            (voc(('car', 1, 1, 9, 9), ('car', *box)), 'box 2 .* correct or delete it')
+            for box in ((5, 5, 5, 9), (9, 5, 5, 9), (700, 5, 720, 9), (1, 1, 'x', 9))
+        ),
     ],
-)
-def test_a_wrong_xml_file_is_named_with_what_is_wrong(read, text, message):
-    with pytest.raises(FusionError, match=rf'a\.xml.*{message}'):
-        read('a.xml', text)
-
-
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [
+    'a.json': [
         (coco(size=(128, 96)), r'a: labels are for an image of 128x96, .* 640x480'),
-        ('[]', r'is not a COCO annotation \(.+\)'),
-        ('{', r'is not a COCO annotation \(.+\)'),
-        ('{"images": []}', r'is not a COCO annotation \(.+\)'),
+        *((text, r'is not a COCO annotation \(.+\)') for text in ('[]', '{', '{"images": []}')),
         (coco((1, 0, 0, 9, 9), image_id=8), r'is not a COCO annotation \(.+\)'),
         (coco((9, 0, 0, 9, 9)), r'is not a COCO annotation \(.+\)'),
         (coco((1, 0, 0, 9)), r'is not a COCO annotation \(.+\)'),
     ],
+}
+
+
+@pytest.mark.parametrize(
+    ('place', 'text', 'message'), [(place, *row) for place in WRONG for row in WRONG[place]]
 )
-def test_a_wrong_coco_file_is_named_with_what_is_wrong(read, text, message):
-    with pytest.raises(FusionError, match=rf'a\.json.*{message}'):
-        read('a.json', text)
+def test_a_wrong_file_is_named_with_what_is_wrong(read, place, text, message):
+    text = f'0 0.5 0.5 0.1 0.1\n{text}\n' if place == 'a.txt' else text
+    with pytest.raises(FusionError, match=f'{place}.*{message}'):
+        read(place, text, 'latin-1')
