@@ -32,17 +32,6 @@ def with_classes(root, *names):
     (root / 'classes.txt').write_text('\n'.join(names), encoding='utf-8')
 
 
-def test_fusion_and_a_detector_on_it_train_to_run_folders(short_run, samples, tmp_path, logged):
-    fusion = short_run(run=str(tmp_path / 'fusion'))
-    trained = train(fusion, samples)
-    train(short_run('detection', fusion=fusion.run, mosaic=0.5), samples)
-    for run in ('fusion', 'run'):
-        assert [line['step'] for line in logged(tmp_path / run)] == [0, 1, 2]
-        assert all(v.isfinite().all() for v in load_run(tmp_path / run).state_dict().values())
-    y, ir = torch.rand(2, 1, 1, 32, 32)
-    torch.testing.assert_close(load_run(fusion.run)(y, ir), trained(y, ir))
-
-
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(short_run, samples):
     config = short_run(gradient_weight=float('nan'))
     with pytest.raises(FusionError, match=r'not finite at step 0.*batch: a, a'):
@@ -72,40 +61,31 @@ def test_the_learned_loss_trains_fusion_detector_and_loss_net(short_run, samples
 
 
 @pytest.mark.parametrize(
-    ('task', 'changes'),
+    ('task', 'changes', 'saved'),
     [
-        ('fusion', {}),
-        ('learned', {'inner_steps': 2, 'meta_every': 2, 'workers': 2, 'validate_every': 2}),
-        ('learned', {'task_networks': 'both', 'combine': 'pcgrad', 'meta_every': 1}),
+        ('fusion', {}, 2),
+        ('fusion', {'save_every': 100}, 3),  # by time, as in a slow run
+        ('learned', {'inner_steps': 2, 'meta_every': 2, 'workers': 2, 'validate_every': 2}, 2),
+        ('learned', {'task_networks': 'both', 'combine': 'pcgrad', 'meta_every': 1}, 2),
     ],
 )
 def test_an_interrupted_run_ends_as_the_uninterrupted_one_to_the_bit(
-    short_run, masked_samples, tmp_path, interrupt, task, changes
+    short_run, masked_samples, tmp_path, monkeypatch, interrupt, task, changes, saved
 ):
+    settings = {'steps': 4, 'save_every': 2, 'panel_every': 0, **changes}
     whole, broken = (
-        short_run(task, run=str(tmp_path / name), steps=4, save_every=2, panel_every=0, **changes)
-        for name in ('whole', 'broken')
+        short_run(task, run=str(tmp_path / name), **settings) for name in ('whole', 'broken')
     )
     train(whole, masked_samples)
+    if saved == 3:
+        monkeypatch.setattr(training.train, 'SAVE_SECONDS', 0.0)
     interrupt(3, train, broken, masked_samples)
+    assert saved_steps(broken.run) == saved
     train(broken, masked_samples)
     names = ['weights.safetensors', 'log.jsonl']
     for name in names + (['validation.jsonl'] if 'validate_every' in changes else []):
         assert Path(broken.run, name).read_bytes() == Path(whole.run, name).read_bytes()
     assert read_description(broken.run)['best'] == read_description(whole.run)['best']
-
-
-def test_a_slow_run_is_saved_by_time_before_the_first_steps_to_save(
-    short_run, samples, tmp_path, monkeypatch, interrupt
-):
-    whole, broken = (short_run(run=str(tmp_path / name), steps=4) for name in ('whole', 'broken'))
-    train(whole, samples)
-    monkeypatch.setattr(training.train, 'SAVE_SECONDS', 0.0)
-    interrupt(3, train, broken, samples)
-    assert saved_steps(broken.run) == 3
-    train(broken, samples)
-    for name in ('weights.safetensors', 'log.jsonl'):
-        assert Path(broken.run, name).read_bytes() == Path(whole.run, name).read_bytes()
 
 
 def test_a_run_resumes_after_a_move_with_other_threads_but_not_with_other_settings(
