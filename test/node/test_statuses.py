@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+import yaml
 
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.node.counters import Counters
@@ -238,3 +239,13 @@ def test_pairs_without_a_subscriber_are_no_fault(working):
     working.run(3.0, 'rgb', 'ir', 'paired', 'unsubscribed')
     assert working.levels() == (OK,) * 4
     assert 'without a subscriber' in working.statuses()['inference'].message
+
+
+def test_the_analyzer_takes_the_statuses_of_the_node(root):
+    text = (root / 'config' / 'diagnostic_aggregator.yaml').read_text(encoding='utf-8')
+    analyzer = yaml.safe_load(text)['/**']['ros__parameters']['tdfusion']
+    status = f'/tdfusion: {SUBJECTS[0]}'  # as node/diagnostics_publisher.py names it
+    assert [status.startswith(prefix) for prefix in analyzer['startswith']] == [True]
+    assert analyzer['timeout'] > FusionConfig().diagnostics_period_s
+    (prefix,) = analyzer['remove_prefix']
+    assert status.removeprefix(prefix) == SUBJECTS[0]

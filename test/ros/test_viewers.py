@@ -28,10 +28,15 @@ def kinds(client):
     return {name.removeprefix('/session'): types[0] for name, types in found}
 
 
-def test_rviz_shows_image_topics_of_the_node(kinds):
+def test_rviz_shows_image_topics_of_the_node_whatever_their_publishers_offer(kinds):
     config = yaml.safe_load((ROOT / 'config' / 'fusion.rviz').read_text(encoding='utf-8'))
-    for display in config['Visualization Manager']['Displays']:
-        assert kinds['/' + display['Topic']['Value']] == 'sensor_msgs/msg/Image'
+    topics = [display['Topic'] for display in config['Visualization Manager']['Displays']]
+    assert len(topics) == 5
+    for topic in topics:
+        assert kinds['/' + topic['Value']] == 'sensor_msgs/msg/Image'
+        # Best effort receives from reliable publishers and from best effort ones.
+        assert topic['Reliability Policy'] == 'Best Effort'
+        assert topic['Durability Policy'] == 'Volatile'
 
 
 def test_foxglove_shows_topics_of_the_node(kinds, panels):
@@ -42,6 +47,7 @@ def test_foxglove_shows_topics_of_the_node(kinds, panels):
             if importlib.util.find_spec('foxglove_msgs'):
                 for topic in mode.get('annotations', ()):
                     assert kinds[topic] == 'foxglove_msgs/msg/ImageAnnotations'
+                    assert mode['imageTopic'] == '/fused/image_raw'  # others have boxes, or none
         if 'topicToRender' in panel:
             assert kinds[panel['topicToRender']] == 'diagnostic_msgs/msg/DiagnosticArray'
 

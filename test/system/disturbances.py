@@ -9,15 +9,24 @@ import signal
 import subprocess
 import sys
 
-from live import HERE
 from live import Live
 from rig.stage import ROOT
+
+VIEWER = """
+import rclpy
+from sensor_msgs.msg import Image
+
+rclpy.init(args=[])
+node = rclpy.create_node('test_viewer')
+node.create_subscription(Image, '/fused/image_raw', lambda _: print('receiving', flush=True), 10)
+rclpy.spin(node)
+"""
 
 
 @contextmanager
 def viewer_hangs(live: Live) -> Iterator[None]:
     """Stop a reliable subscriber of the fused images, and kill it in the end."""
-    command = [sys.executable, str(HERE / 'viewer_node.py')]
+    command = [sys.executable, '-c', VIEWER]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as viewer:
         try:
             live.wait_for(lambda: select.select([viewer.stdout], [], [], 0)[0], 'a viewer')
