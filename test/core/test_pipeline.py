@@ -12,6 +12,7 @@ import pytest
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.data import Frame
+from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.pipeline import STAGES
 from tdfusion_ros.core.synchronizer import FramePair
@@ -220,6 +221,12 @@ def test_config_with_the_same_thermal_settings_keeps_the_smoothed_range(recorded
     recorded.process(BLACK, bright)
     recorded.reconfigure(from_mapping({'score_threshold': 0.5}))
     assert ir_of(recorded, dark).max() == 0.0  # far below the range of the bright frame
+
+
+def test_config_with_an_unknown_class_changes_nothing(recorded):
+    with pytest.raises(ConfigError, match='horse'):
+        recorded.reconfigure(from_mapping({'class_filter': ['horse'], 'score_threshold': 0.95}))
+    assert len(recorded.process(BLACK, frame(COLD)).detections) == 1
 
 
 def test_without_ir_the_rgb_image_is_returned_and_searched_with_black_ir(recorded, demo_pairs):
