@@ -27,6 +27,7 @@ pytest.importorskip('onnxruntime')
 
 SHARED = Path(__file__).parents[3] / 'shared'
 FILES = [SHARED / 'pretrained' / name for name in ('yolox_nano.onnx', 'nanodet_m.onnx')]
+CONFIG = Path(__file__).parents[2] / 'config'
 THREE = ('person', 'bicycle', 'car')
 
 
@@ -35,6 +36,23 @@ def file(request):
     if not request.param.is_file():
         pytest.skip('needs the detectors of ../shared')
     return request.param
+
+
+@pytest.mark.parametrize(
+    ('names', 'folder', 'split'),
+    [
+        ('msrs_det_train', 'msrs_det', 'train'),
+        ('msrs_det_val', 'msrs_det', 'val'),
+        ('llvip', 'cross_test/llvip26', 'all'),
+        ('m3fd', 'cross_test/m3fd', 'all'),
+        ('flir', 'cross_test/flir', 'all'),
+    ],
+)
+def test_the_pairs_that_figures_are_of_are_listed(names, folder, split):
+    if not (SHARED / 'data' / folder).is_dir():
+        pytest.skip('needs the data of ../shared')
+    listed = (CONFIG / 'evaluate' / f'{names}.txt').read_text(encoding='utf-8').splitlines()
+    assert listed == list(open_dataset(SHARED / 'data' / folder, split).names)
 
 
 def test_a_detector_of_coco_finds_the_people_that_were_labeled(file):
