@@ -9,6 +9,7 @@ The ROS 2 node in :mod:`tdfusion_ros.node` runs the same code. Importing this pa
 OpenCV nor ROS nor an engine; :func:`load` does.
 """
 
+import os
 from typing import Any
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 __version__ = '0.2.0'
 __all__ = ['Fuser', 'FusionError', 'Result', 'load']
+
+# Without it ONNX Runtime 1.32 reports to its maker, and keeps an id of the machine.
+os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
 
 
 def __getattr__(name: str) -> Any:
