@@ -5,6 +5,8 @@ from dataclasses import field
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
@@ -28,7 +30,7 @@ class ReceivedTopic:
     :param publishers: names of the nodes that publish it; ``best_effort``: one offers no more.
     :param lost: how many messages DDS lost.
     :param arrivals_ns: this machine's ROS time at each arrival [ns].
-    :param encoding: of the last message, as ``size_hw``, if it could be decoded, else ``fault``.
+    :param encoding: of the last message; its ``pixels``, if it could be decoded, else ``fault``.
     :param info: the last camera_info beside it.
     """
 
@@ -40,10 +42,15 @@ class ReceivedTopic:
     stamps_ns: list[int] = field(default_factory=list)
     arrivals_ns: list[int] = field(default_factory=list)
     encoding: str = ''
-    size_hw: Size | None = None
+    pixels: np.ndarray | None = None
     fault: str = ''
     info: Any = None
     last: Any = None
+
+    @property
+    def size_hw(self) -> Size | None:
+        """The size of the last image, if it could be decoded."""
+        return None if self.pixels is None else (self.pixels.shape[0], self.pixels.shape[1])
 
     @property
     def rate_hz(self) -> float:
@@ -179,6 +186,6 @@ def _complete(node: Any, topic: ReceivedTopic) -> None:
         compressed = hasattr(topic.last, 'format')
         topic.encoding = topic.last.format if compressed else topic.last.encoding
         try:
-            topic.size_hw = to_frame(topic.last).size_hw
+            topic.pixels = to_frame(topic.last).pixels
         except FrameError as error:
             topic.fault = str(error)

@@ -7,14 +7,19 @@ import math
 
 import numpy as np
 
+from tdfusion_ros.core.camera_monitor import probe
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import TRANSPORTS
+from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.flatness import is_flat
+from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.stamps import CameraTimes
 from tdfusion_ros.core.stamps import clock_difference_ms
 from tdfusion_ros.core.stamps import describe_difference
 from tdfusion_ros.core.stamps import MAX_DELAY_MS
 from tdfusion_ros.core.stamps import skews_ms
 from tdfusion_ros.core.stamps import STAMP_IT
+from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.bag_topics import image_type
 from tdfusion_ros.formats.bag_topics import raw_topic
 from tdfusion_ros.formats.bag_topics import transport_topic
@@ -27,6 +32,8 @@ from tdfusion_ros.tools.doctor.received_topics import ReceivedTopic
 MAX_AHEAD_MS = 100.0
 MIN_SHARE = 0.8  # of the frames of the slower camera that find a partner
 MAX_VIEW_RATIO = 1.05  # of the widths: at 640 px, 16 px at the border
+CHANGE_IT = 'change it in the camera driver, or set the parameters of docs/thermal.md'
+USUAL_REMARKS = ('ir.crop', 'ir.no_data')
 USE_PROFILE = 'its images may be too large for the transport: see Fast DDS profile'
 
 
@@ -88,9 +95,32 @@ def _check_stream(stream: str, topic: ReceivedTopic, config: FusionConfig) -> It
         found = f'DDS lost {topic.lost} of {topic.lost + len(topic.stamps_ns)} images'
         yield Finding.warn(f'{stream} transport', found, USE_PROFILE)
     if topic.fault:
-        yield Finding.fail(f'{stream} encoding', topic.fault, 'change it in the camera driver')
+        yield Finding.fail(f'{stream} encoding', topic.fault, CHANGE_IT)
+    if topic.pixels is not None:
+        yield from _check_pixels(stream, topic.pixels, config)
     yield _check_stamps(f'{stream} stamps', topic)
     yield _check_info(stream, topic)
+
+
+def _check_pixels(stream: str, pixels: np.ndarray, config: FusionConfig) -> Iterator[Finding]:
+    """Check the last image as the node uses it."""
+    scaler, subject = ThermalScaler(config.ir), f'{stream} image'
+    try:
+        if stream == 'rgb':
+            rgb_image(pixels)
+            return
+        scaler.scale(pixels)
+    except FrameError as error:
+        yield Finding.fail(subject, f'the node drops it: {error}', CHANGE_IT)
+        return
+    for name, remark in scaler.remarks.items():
+        found, is_usual = f'{name}: {remark}', name in USUAL_REMARKS
+        yield Finding.ok(subject, found) if is_usual else Finding.warn(subject, found, CHANGE_IT)
+    if is_flat(probe(pixels)):
+        remedy = 'if this is no closed shutter, take off the lens cap'
+        yield Finding.warn(
+            subject, 'the last one shows no detail: the node uses rgb alone', remedy
+        )
 
 
 def _check_stamps(subject: str, topic: ReceivedTopic) -> Finding:

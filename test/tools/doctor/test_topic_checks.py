@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,6 +19,11 @@ from tdfusion_ros.tools.doctor.topic_checks import check
 MS = 1_000_000
 START = 1_700_000_000_000 * MS
 IMAGE, COMPRESSED = IMAGE_TYPES
+GRAY = np.zeros((480, 640), np.uint8)
+cv2.circle(GRAY, (300, 200), 90, 200, -1)
+GRAY = cv2.GaussianBlur(GRAY, (0, 0), 30)
+COUNTS = GRAY * np.uint16(20) + np.uint16(8000)
+COLORED = cv2.applyColorMap(GRAY, cv2.COLORMAP_INFERNO)
 WANTED = {'rgb': '/rgb/image_raw', 'ir': '/ir/image_raw'}
 
 
@@ -37,7 +43,7 @@ def camera(stream, *, hz=20.0, offset_ms=0.0, late_ms=5.0, count=60):
         stamps_ns=stamps,
         arrivals_ns=[stamp + round(late_ms * MS) for stamp in stamps],
         encoding='rgb8' if stream == 'rgb' else 'mono16',
-        size_hw=(480, 640),
+        pixels=COUNTS if stream == 'ir' else np.dstack([GRAY] * 3),
         info=info((480, 640)),
     )
 
@@ -130,6 +136,14 @@ def test_different_views_are_no_problem_with_a_calibration():
         ({'stamps_ns': [0] * 60}, 'ir stamps', FAIL, '60 stamps are zero'),
         ({'stamps_ns': [5, 4, 6], 'arrivals_ns': [7, 8, 9]}, 'ir stamps', WARN, 'not always'),
         ({'stamps_ns': [], 'arrivals_ns': []}, 'ir', FAIL, 'no messages'),
+        (
+            {'pixels': COLORED},
+            'ir image',
+            FAIL,
+            'the node drops it: the ir image is in false colo',
+        ),
+        ({'pixels': COUNTS.byteswap()}, 'ir image', WARN, 'is_bigendian: the bytes of each'),
+        ({'pixels': np.full_like(COUNTS, 8000)}, 'ir image', WARN, 'no detail'),
         ({'fault': "encoding 'yuv422' cannot be read"}, 'ir encoding', FAIL, 'yuv422'),
         ({'info': None}, 'ir camera_info', WARN, 'none received'),
         ({'info': info((480, 640), 0.0)}, 'ir camera_info', WARN, 'K is zero'),
@@ -149,6 +163,15 @@ def test_each_problem_of_a_camera_has_a_level_and_a_remedy(change, subject, leve
 def test_camera_info_with_binning_fits_where_the_node_publishes_it(size_hw):
     (finding,) = findings('ir camera_info', RGB, replace(IR, info=info(size_hw, binning=2)))
     assert finding.level == OK
+
+
+def test_an_rgb_image_that_the_node_drops_and_telemetry_that_it_cuts_off_are_said():
+    (finding,) = findings('rgb image', replace(RGB, pixels=COUNTS), IR)
+    assert finding.level == FAIL
+    assert 'are rgb and ir swapped?' in finding.found
+    lepton = cv2.resize(COUNTS, (160, 122))
+    (finding,) = findings('ir image', RGB, replace(IR, pixels=lepton))
+    assert (finding.level, finding.found[:14]) == (OK, 'ir.crop: left ')
 
 
 def test_missing_camera_fails_with_what_to_check():
