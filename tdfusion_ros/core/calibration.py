@@ -9,6 +9,8 @@ from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import CalibrationError
 
+DISTORTIONS = (4, 5, 8, 12, 14)  # numbers that OpenCV's models of a lens have
+
 
 @dataclass(frozen=True, eq=False)
 class Camera:
@@ -17,7 +19,8 @@ class Camera:
 
     :param size_hw: the image size that ``k`` belongs to [px].
     :param k: (3, 3) float64 intrinsic matrix [px].
-    :param d: (n,) float64 distortion, OpenCV's plumb_bob (n = 5) or rational_polynomial (n = 8).
+    :param d: (n,) float64 distortion of OpenCV, n in ``DISTORTIONS``: plumb_bob (n = 5),
+        rational_polynomial (n = 8), also with a thin prism (12) and a tilted sensor (14).
     """
 
     size_hw: Size
@@ -119,8 +122,8 @@ def _camera(raw: Any, name: str) -> Camera:
         form = '[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]'
         raise CalibrationError(f'{name}.k must be {form} in pixels, got {k.tolist()}')
     d = raw.get('d', [])
-    if not isinstance(d, list) or len(d) not in (0, 4, 5, 8):
-        raise CalibrationError(f'{name}.d must have 0, 4, 5 or 8 numbers')
+    if not isinstance(d, list) or len(d) not in (0, *DISTORTIONS):
+        raise CalibrationError(f'{name}.d must have 0, 4, 5, 8, 12 or 14 numbers')
     size = parse_size(raw.get('size_hw'), f'{name}.size_hw')
     if size is None:
         raise CalibrationError(f'{name}.size_hw must be [height, width]')

@@ -194,7 +194,7 @@ def fold(d: np.ndarray) -> float:
     Points further out are outside of the image, but the model would map them into it.
     """
     radius = np.linspace(0.0, 10.0, 10001)
-    k1, k2, _, _, k3, k4, k5, k6 = np.concatenate([d, np.zeros(8 - len(d))])
+    k1, k2, _, _, k3, k4, k5, k6 = np.concatenate([d, np.zeros(8)])[:8]
     r2 = radius**2
     divisor = 1 + k4 * r2 + k5 * r2**2 + k6 * r2**3
     numerator = radius * (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tdfusion_ros.core.calibration import Camera
+from tdfusion_ros.core.calibration import DISTORTIONS
 from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import CalibrationError
@@ -105,11 +106,11 @@ def _number_fault(camera: Camera, model: str) -> str:
             f"has the distortion model '{model}', which is no pinhole even if all its numbers are "
             'zero; undistort the images, or calibrate from pairs'
         )
-    if np.any(d) and (model not in MODELS or len(d) not in (4, 5, 8)):
+    if np.any(d) and (model not in MODELS or len(d) not in DISTORTIONS):
         return (
             f"has the distortion model '{model}' with {len(d)} numbers, expected "
-            f'{" (5 numbers) or ".join(MODELS)} (8); undistort the images (image_proc) or '
-            'calibrate from pairs'
+            f'{" (5 numbers) or ".join(MODELS)} (8, 12 or 14); undistort the images '
+            '(image_proc) or calibrate from pairs'
         )
     return ''
 

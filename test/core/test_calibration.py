@@ -58,7 +58,7 @@ def test_identity_is_its_mode_alone():
     assert isinstance(parse_calibration({'mode': 'identity'}), Identity)
 
 
-@pytest.mark.parametrize('count', [0, 4, 5, 8])
+@pytest.mark.parametrize('count', [0, 4, 5, 8, 12, 14])
 def test_distortion_is_optional_or_has_one_of_opencvs_lengths(count):
     distortion = {'d': [0.1] * count} if count else {}
     raw = {**EXTRINSICS, 'ir': {'size_hw': CAMERA['size_hw'], 'k': CAMERA['k'], **distortion}}

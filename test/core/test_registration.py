@@ -109,6 +109,19 @@ def test_point_of_the_plane_is_mapped_to_where_both_cameras_see_it(rgb_d, ir_d, 
     np.testing.assert_allclose(mapped, by_hand(there, calibration.ir.k, ir_d), atol=1e-3)
 
 
+@pytest.mark.parametrize('count', [12, 14])
+def test_lens_with_a_thin_prism_and_a_tilted_sensor_is_mapped_as_opencv_does(count):
+    d = (*RATIONAL, 0.002, -0.001, 0.003, 0.001, 0.01, -0.02)[:count]
+    calibration = rig(rgb_d=d, ir_d=d)
+    x, y = np.meshgrid(np.linspace(-0.6, 0.6, 9), np.linspace(-0.3, 0.3, 7))
+    world = 8 * np.stack([x.ravel(), y.ravel(), np.ones(x.size)], axis=1)
+    turn, rgb, ir = cv2.Rodrigues(calibration.rotation)[0], calibration.rgb, calibration.ir
+    pixels, _ = cv2.projectPoints(world, np.zeros(3), np.zeros(3), rgb.k, rgb.d)
+    wanted, _ = cv2.projectPoints(world, turn, calibration.translation_m, ir.k, ir.d)
+    mapped = rgb_to_ir(calibration, pixels, rgb.size_hw, ir.size_hw)
+    np.testing.assert_allclose(mapped, wanted, atol=1e-3)
+
+
 @pytest.mark.parametrize('calibration', [Identity(), shift(3, 4), rig()])
 def test_no_points_are_mapped_to_no_points(calibration):
     mapped = rgb_to_ir(calibration, np.zeros((0, 5, 2)), (720, 1280), (512, 640))

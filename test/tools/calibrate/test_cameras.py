@@ -109,7 +109,7 @@ def test_camera_info_belongs_to_the_images_that_are_sent():
         ({'d': [0.0] * 4, 'model': 'equidistant'}, "'equidistant', which is no pinhole"),
         ({'d': [], 'model': 'double_sphere'}, "'double_sphere', which is no pinhole"),
         ({'d': [0.1] * 4, 'model': 'thin_prism'}, "'thin_prism' with 4 numbers, expected"),
-        ({'d': [0.1] * 14, 'model': 'rational_polynomial'}, 'with 14 numbers'),
+        ({'d': [0.1] * 13, 'model': 'rational_polynomial'}, 'with 13 numbers'),
     ],
 )
 def test_camera_info_that_cannot_be_used_is_refused_with_the_reason(given, reason):
