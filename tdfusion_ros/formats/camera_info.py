@@ -81,8 +81,13 @@ def checked_camera(
         raise CalibrationError(f'{what} {fault}')
     shift = np.zeros((3, 3))
     shift[:2, 2] = region.offset_xy
-    # Binning needs no change of K: the map is rescaled from this size to that of the images.
-    return Camera(region.size_hw, full.k - shift, full.d if np.any(full.d) else np.zeros(0))
+    k, size_hw, (rows, columns) = full.k - shift, region.size_hw, region.binning_yx
+    # Equal binning needs no change: the map is rescaled from this size to that of the images.
+    if rows != columns:
+        scale = np.diag((1 / columns, 1 / rows, 1))
+        scale[:2, 2] = (scale[0, 0] - 1) / 2, (scale[1, 1] - 1) / 2  # of the pixels' centers
+        k, size_hw = scale @ k, region.sent_size_hw
+    return Camera(size_hw, k, full.d if np.any(full.d) else np.zeros(0))
 
 
 def _number_fault(camera: Camera, model: str) -> str:

@@ -85,6 +85,19 @@ def test_roi_is_cropped_from_the_full_image_and_binning_scales_it(binning):
     np.testing.assert_allclose(part, whole - (100, 160))
 
 
+def test_binning_of_columns_alone_gives_the_camera_of_the_narrow_image():
+    given = info()
+    given.binning_x = 2
+    camera = camera_info.camera_from_message(given, 'ir', (480, 320))
+    assert camera.size_hw == (480, 320)
+    ray = np.array([[[0.1, -0.05, 1.0]]])
+    whole, part = (
+        cv2.projectPoints(ray, np.zeros(3), np.zeros(3), k, np.array(D))[0].reshape(2)
+        for k in (np.array(K), camera.k)
+    )
+    np.testing.assert_allclose(part, ((whole[0] + 0.5) / 2 - 0.5, whole[1]))
+
+
 def test_camera_info_belongs_to_the_images_that_are_sent():
     cropped = info(roi=(100, 160, 320, 200), binning=2)
     assert region_of(cropped).sent_size_hw == (100, 160)
