@@ -1,7 +1,9 @@
 """Image files: the one reader and the one writer for fusing, calibration and training."""
 
+from collections.abc import Collection
 from collections.abc import Sequence
 from pathlib import Path
+import re
 import stat
 import unicodedata
 
@@ -17,12 +19,15 @@ from tdfusion_ros.formats.decode import ORIENTATION
 from tdfusion_ros.formats.plain_yaml import reason
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+CAMERA_END = re.compile('(?<=.)[-_.](rgb|visible|vis|vi|color|infrared|thermal|lwir|ir)$', re.I)
 MAX_FILE_BYTES = 1 << 29  # pixels of the largest image: 8192 x 8192 x 4 channels of 16 bits
 
 
 def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
     """
     Return the files of a folder by stem, without the ``._`` files that macOS adds.
+
+    If all stems end in the same name of a camera, as ``0001_rgb``, they are without it.
 
     :param suffixes: in lower case; the case of a file's suffix does not matter.
     :raises BagError: if the folder is missing or two files have the same stem.
@@ -36,7 +41,18 @@ def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pa
             if stem in found:
                 raise BagError(f'{found[stem]} and {path} have the same stem: delete one of them')
             found[stem] = path
-    return found
+    return {name: found[stem] for stem, name in pair_names(found).items()}
+
+
+def pair_names(stems: Collection[str]) -> dict[str, str]:
+    """Return the name of each stem: without the camera, if all end in the same one."""
+    ends = {stem[len(without_camera(stem)) :] for stem in stems}
+    return {stem: without_camera(stem) if len(ends) == 1 else stem for stem in stems}
+
+
+def without_camera(stem: str) -> str:
+    """Return a stem without the name of a camera at its end."""
+    return CAMERA_END.sub('', stem)
 
 
 def composed(name: str) -> str:

@@ -34,3 +34,19 @@ def test_pipe_folder_or_missing_file_is_named_and_does_not_hang(tmp_path):
     for name, words in (('a', 'is not an image'), ('b', 'is not an image'), ('c', 'cannot be')):
         with pytest.raises(BagError, match=rf'{name}\.png {words}'):
             read_image(tmp_path / f'{name}.png')
+
+
+@pytest.mark.parametrize(
+    ('stems', 'names'),
+    [
+        (['1_rgb', '2_rgb'], ['1', '2']),
+        (['1-Thermal'], ['1']),
+        (['1_rgb', '2'], ['1_rgb', '2']),
+        (['1_rgb', '1_ir'], ['1_ir', '1_rgb']),
+        (['_ir'], ['_ir']),
+    ],
+)
+def test_a_name_of_the_camera_at_the_end_of_all_stems_is_left_out(tmp_path, stems, names):
+    for stem in stems:
+        (tmp_path / f'{stem}.png').touch()
+    assert list(image_files.list_files(tmp_path)) == names

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.build import find_bundle
+from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.videos import START_NS
 from training import clips
 from training.checkpoint import load_fusion
 from training.checkpoint import save_run
+from training.data.clips import clip_sample
 from training.data.clips import open_clips
 from training.measure.predictors import luma_levels
 
@@ -96,6 +99,13 @@ def test_details_that_are_compared_by_cell_change_less_in_a_real_clip(tmp_path, 
 def test_a_clip_of_one_frame_is_refused():
     with pytest.raises(FusionError, match='two frames'):
         clips.measure_clip(gray_pairs([1], [1]), {}, {})
+
+
+def test_a_clip_that_is_not_registered_is_refused():
+    (pair,) = gray_pairs([1], [1])
+    pair = replace(pair, ir=Frame(np.zeros((32, 64), np.uint8), 0))
+    with pytest.raises(FusionError, match=r'rgb is 64x64, ir 64x32, .*calibration\.yaml'):
+        clip_sample(pair, ThermalScaler(IrConfig()))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.decode import decode_image
+from training.data.datasets import open_dataset
 from training.data.pair_files import read_mask
 from training.data.pair_files import read_rgb
 from training.data.pair_files import read_thermal
@@ -103,3 +104,32 @@ def test_infrared_of_sixteen_bits_is_scaled_as_on_the_robot_not_cut_to_eight(tmp
     ir, _ = read_thermal(tmp_path / 'a.png')
     assert (ir.dtype, ir.min(), ir.max()) == (np.uint8, 0, 255)
     np.testing.assert_allclose(ir / 255, robot_ir(tmp_path / 'a.png'), atol=0.5 / 255 + 1e-6)
+
+
+def test_infrared_is_registered_by_the_calibration_in_the_folder_of_its_data_set(write_files):
+    ramp = np.tile(np.arange(32, dtype=np.uint8) * 4, (24, 1))
+    root = write_files({'rgb/a.png': np.zeros((48, 64, 3), np.uint8), 'ir/a.png': ramp})
+    with pytest.raises(FusionError, match=r'a\.png is 32x24, .*calibration\.yaml'):
+        open_dataset(root, 'all').check()
+    text = 'mode: homography\nhomography: [[0.5, 0, 8], [0, 0.5, 0], [0, 0, 1]]'
+    (root / 'calibration.yaml').write_text(text, encoding='utf-8')
+    data = open_dataset(root, 'all')
+    assert f'ir is registered by {root}/calibration.yaml' in data.check()
+    x = np.arange(64)  # the ramp has 4 levels for each of its pixels, x / 2 + 8
+    expected = np.tile(np.where(x < 48, 2 * x + 32, 0), (48, 1))
+    np.testing.assert_allclose(data[0].ir[:, :46], expected[:, :46], atol=1)
+    assert not data[0].ir[:, 48:].any()
+    np.testing.assert_array_equal(data[0].coverage[24] > 0, x < 48)
+
+
+def test_names_of_a_pair_may_end_in_its_cameras(write_files):
+    coco = (
+        '{"images": [{"id": 1, "file_name": "a_rgb.png"}, {"id": 2, "file_name": "b_rgb.png"}],'
+        '"categories": [{"id": 5, "name": "goat"}],'
+        '"annotations": [{"image_id": 2, "category_id": 5, "bbox": [6, 0, 4, 3]}]}'
+    )
+    pairs = {f'rgb/{name}_rgb.png': np.dstack([MASK] * 3) for name in 'ab'}
+    pairs |= {f'ir/{name}_IR.png': MASK for name in 'ab'}
+    root = write_files(pairs | {'splits/val.txt': 'b_rgb.png\n', 'annotations.json': coco})
+    (sample,) = open_dataset(root, 'val')
+    assert (sample.name, sample.boxes_xyxy.tolist()) == ('b', [[6, 0, 10, 3]])

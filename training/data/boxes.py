@@ -15,6 +15,7 @@ import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import composed
+from tdfusion_ros.formats.image_files import pair_names
 from training.data.pair_files import read_bytes
 from training.data.pair_files import read_text
 
@@ -135,7 +136,9 @@ def coco_file(path: Path) -> BoxSource:
         index_of = {category['id']: i for i, category in enumerate(categories)}
         # Also for files that were written on Windows.
         paths = {i['id']: PureWindowsPath(i['file_name']) for i in content['images']}
-        names = {number: composed(path.stem) for number, path in paths.items()}
+        stems = {number: composed(path.stem) for number, path in paths.items()}
+        names_of = pair_names(set(stems.values()))
+        names = {number: names_of[stem] for number, stem in stems.items()}
         sizes = {
             names[i['id']]: (float(i.get('height') or 0), float(i.get('width') or 0))
             for i in content['images']

@@ -77,8 +77,14 @@ def open_clips(path: str) -> list[Clip]:
 
 
 def clip_sample(pair: FramePair, scaler: ThermalScaler, name: str = '') -> Sample:
-    """Return both images of a pair; ``scaler`` of the clip smooths the range of 16 bits."""
+    """Return both images of a registered pair; ``scaler`` of its clip smooths the range."""
     assert pair.rgb is not None and pair.ir is not None  # noqa: PT018
+    sizes = [f'{image.pixels.shape[1]}x{image.pixels.shape[0]}' for image in (pair.rgb, pair.ir)]
+    if sizes[0] != sizes[1]:
+        raise FusionError(
+            f'{name}: rgb is {sizes[0]}, ir {sizes[1]}, expected registered pairs of one size: '
+            'register them, or use a data set with a calibration.yaml and --split'
+        )
     ir = cv2.convertScaleAbs(scaler.scale(pair.ir.pixels), alpha=255)
     coverage = None if scaler.seen is None else soft(scaler.seen)
     return Sample(name, rgb_image(pair.rgb.pixels), ir, coverage=coverage)

@@ -16,6 +16,8 @@ from typing import overload
 
 import numpy as np
 
+from tdfusion_ros.build import load_calibration
+from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import different_orientations
 from tdfusion_ros.formats.image_files import list_files
@@ -32,6 +34,7 @@ from training.data.boxes import read_yolo
 from training.data.layouts import Layout
 from training.data.layouts import MSRS_DET
 
+CALIBRATION = 'calibration.yaml'
 CLASSES = MSRS_DET.classes
 """Classes of the shipped detector; ``DataSet.classes`` has the classes of other data."""
 
@@ -80,6 +83,8 @@ class DataSet(Sequence[Sample]):
     boxes: BoxSource | None = None
     masks: Mapping[str, Path] = field(default_factory=dict)
     strata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    """Registers the ir images, if they are not."""
     remarks: tuple[str, ...] = ()
     """What is done without what was not found, a sentence each."""
 
@@ -104,7 +109,7 @@ class DataSet(Sequence[Sample]):
         if isinstance(index, slice):
             return replace(self, files={name: self.files[name] for name in self.names[index]})
         name = self.names[index]
-        rgb, ir, coverage = pair_files.read_pair(self.files[name])
+        rgb, ir, coverage = pair_files.read_pair(self.files[name], self.calibration)
         mask = self._read_mask(name, ir.shape) if name in self.masks else None
         strata = self.strata.get(name, {})
         sample = Sample(name, rgb, ir, mask=mask, strata=strata, coverage=coverage)
@@ -129,7 +134,8 @@ class DataSet(Sequence[Sample]):
                 with _noting(problems):
                     rgb_path, ir_path = paths
                     if rgb_path and ir_path:
-                        pair_files.check_sizes(rgb_path, ir_path, size_hw, *others)
+                        if self.calibration is None:
+                            pair_files.check_sizes(rgb_path, ir_path, size_hw, *others)
                         turned.extend(filter(None, [different_orientations(rgb_path, ir_path)]))
                 if self.boxes is not None:
                     with _noting(problems):
@@ -180,8 +186,12 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
     if mask_classes and not layout.partial_masks:
         layouts.check_complete(list(files), masks, root / layout.masks.replace('{split}', split))
     classes, strata = boxes.classes if boxes else layout.classes, _strata(root, layout, [*files])
-    remarks = _remarks(root, layout, split, boxes)
-    return DataSet(layout, files, classes, mask_classes, boxes, masks, strata, remarks)
+    path = root / CALIBRATION
+    return DataSet(
+        *(layout, files, classes, mask_classes, boxes, masks, strata),
+        calibration=load_calibration(str(path)) if path.is_file() else None,
+        remarks=_remarks(root, layout, split, boxes),
+    )
 
 
 def _remarks(root: Path, layout: Layout, split: str, boxes: BoxSource | None) -> tuple[str, ...]:
@@ -191,6 +201,8 @@ def _remarks(root: Path, layout: Layout, split: str, boxes: BoxSource | None) ->
     if layout.boxes and boxes is None:
         places = dict.fromkeys(place.replace('{split}', split) for _, place in layout.boxes)
         remarks.append(f'{root} has no boxes: expected one of {", ".join(places)}')
+    if (root / CALIBRATION).is_file():
+        remarks.append(f'ir is registered by {root / CALIBRATION}')
     return tuple(remarks)
 
 

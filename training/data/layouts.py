@@ -18,6 +18,7 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import composed
 from tdfusion_ros.formats.image_files import list_files
 from tdfusion_ros.formats.image_files import SUFFIXES
+from tdfusion_ros.formats.image_files import without_camera
 from training.data.pair_files import Files
 from training.data.pair_files import read_text
 
@@ -249,7 +250,8 @@ def _listed_names(path: Path, names: Sequence[str]) -> list[str]:
     twice: dict[str, None] = {}
     for line in filter(None, map(str.strip, read_text(path).splitlines())):
         whole, first = _stem(line), _stem(line.split()[0])
-        name = next((one for one in (line, whole, first) if one in known), whole)
+        ways = (line, whole, first, without_camera(whole), without_camera(first))
+        name = next((one for one in ways if one in known), whole)
         (twice if name in chosen else chosen)[name] = None
     if twice:
         raise FusionError(f'{path} contains {listed(list(twice))} twice: delete one of each')

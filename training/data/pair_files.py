@@ -7,10 +7,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.registration import Registration
 from tdfusion_ros.core.rgb_image import rgb_image
 from tdfusion_ros.core.thermal import gray
 from tdfusion_ros.core.thermal import is_gray
@@ -99,8 +101,15 @@ def read_mask(path: Path, size_hw: tuple[int, int], classes: int, ignore_index: 
     return mask
 
 
-def read_pair(files: Files) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return rgb and ir, or black, and coverage as in ``Sample``; FusionError if sizes differ."""
+def read_pair(
+    files: Files, calibration: Calibration | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """
+    Return rgb and ir, or black, and coverage as in ``Sample``.
+
+    :param calibration: registers ir; None: the files are registered.
+    :raises FusionError: if the sizes of registered files differ.
+    """
     rgb_path, ir_path = files
     rgb = None if rgb_path is None else read_rgb(rgb_path)
     if ir_path is None:
@@ -111,6 +120,10 @@ def read_pair(files: Files) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     coverage = None if seen is None else soft(seen)
     if rgb is None or rgb_path is None:
         return np.zeros((*ir.shape, 3), np.uint8), ir, coverage
+    if calibration is not None:
+        levels = ir.astype(np.float32) / 255
+        warped, coverage = Registration(calibration).apply(levels, rgb.shape[:2], seen)
+        return rgb, cv2.convertScaleAbs(warped, alpha=255), coverage
     check_sizes(rgb_path, ir_path, rgb.shape[:2], ir.shape)
     return rgb, ir, coverage
 
@@ -123,7 +136,8 @@ def check_sizes(
         turned = different_orientations(rgb_path, ir_path)
         raise FusionError(
             f'{ir_path} is {ir_hw[1]}x{ir_hw[0]}, {rgb_path} is {rgb_hw[1]}x{rgb_hw[0]}: '
-            'images of a registered pair have one size; register them first'
+            'images of a registered pair have one size: register them, or put what tdfusion '
+            'calibrate writes into the folder of the data set, as calibration.yaml'
             + (f' ({turned})' if turned else '')
         )
 

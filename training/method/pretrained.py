@@ -73,7 +73,10 @@ def load_yolox(path: str, classes: Sequence[str], inputs: int = 3) -> Yolox:
     members = correspondence(COCO, classes)
     for name, found in zip(classes, members, strict=True):
         if not found:
-            warnings.warn(f'COCO has no class {name!r}: {path} does not find it', stacklevel=2)
+            warnings.warn(
+                f'COCO has no class {name!r}: {path} does not find it before it is trained',
+                stacklevel=2,
+            )
     network = Yolox(YoloxConfig(tuple(max(1, len(found)) for found in members), inputs))
     network.load_state_dict(_adapted(whole.state_dict(), members, inputs))
     return network.eval()
