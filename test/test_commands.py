@@ -1,4 +1,4 @@
-"""The commands in the documents and in the CI: what they call and name must exist."""
+"""The commands in the documents: what they call and name must exist."""
 
 from collections import defaultdict
 from contextlib import suppress
@@ -8,10 +8,8 @@ import re
 import runpy
 import shlex
 import sys
-import xml.etree.ElementTree as ET
 
 import pytest
-import yaml
 
 from tdfusion_ros.cli import parser
 
@@ -89,28 +87,3 @@ def test_every_documented_make_target_exists():
     for page in PAGES[:-1]:
         named = set(re.findall(r'(?:`|^)make ([a-z-]+)', page.read_text(), re.MULTILINE))
         assert named <= TARGETS, page
-
-
-WORKFLOW = yaml.safe_load((ROOT / '.github' / 'workflows' / 'ci.yaml').read_text())
-STEPS = [step for job in WORKFLOW['jobs'].values() for step in job['steps']]
-CI = '\n'.join(step.get('run', '') for step in STEPS)
-
-
-def test_every_action_of_the_ci_is_pinned_to_a_commit():
-    used = [step['uses'] for step in STEPS if 'uses' in step]
-    assert used
-    for action in used:
-        assert re.fullmatch(r'[\w-]+/[\w-]+@[0-9a-f]{40}', action), action
-
-
-def test_targets_packages_and_files_that_the_ci_names_exist():
-    called = re.findall(r'\bmake ([a-z-]+)', CI)
-    assert called
-    assert set(called) <= TARGETS
-    name = ET.parse(ROOT / 'package.xml').getroot().findtext('name')
-    selected = re.findall(r'--packages-select (\S+)', CI)
-    assert selected == [name, name]
-    named = re.findall(r'src/tdfusion_ros/([\w./-]+)', CI)
-    assert named
-    for path in named:
-        assert (ROOT / path).is_file(), path
