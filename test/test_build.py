@@ -122,13 +122,7 @@ FAR += b'rgb_size_hw: [480, 640], ir_size_hw: [512, 640]}'
 
 @pytest.mark.parametrize(
     ('content', 'message'),
-    [
-        (None, ''),
-        (b'mode: [', ''),
-        (b'\xff\xfe\x00', ''),
-        (b'- 1', ''),
-        (FAR, r': ir covers 0\.0%'),
-    ],
+    [(None, ''), (b'mode: [', ''), (b'\xff\xfe\x00', ''), (b'- 1', ''), (FAR, r'covers 0\.0%')],
 )
 def test_unusable_calibration_is_refused_in_one_line_naming_its_path(tmp_path, content, message):
     path = tmp_path / 'rig.yaml'

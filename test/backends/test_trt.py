@@ -59,7 +59,7 @@ class FakePlan:
 
     name = 'trt'
 
-    def __init__(self, graph, plan, size_hw):
+    def __init__(self, graph, plan, size_hw, outputs):
         self.cpu, self.wrong, self.size_hw = CpuBackend(graph), plan == b'wrong', size_hw
 
     def run(self, rgb, ir, coverage, *, fused=True, segmentation=True):
@@ -74,9 +74,7 @@ def machine(monkeypatch, tmp_path, driver, shipped):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     monkeypatch.setattr(engine_process, 'run_builder', machine.run_builder)
     monkeypatch.setattr(trt.importlib.util, 'find_spec', {'torch_tensorrt': 'found'}.get)
-    plans = SimpleNamespace(
-        PlanEngine=lambda plan, size, outputs: FakePlan(shipped.graph, plan, size)
-    )
+    plans = SimpleNamespace(PlanEngine=partial(FakePlan, shipped.graph))
     monkeypatch.setattr(backends, 'trt_plan', plans, raising=False)
     return machine
 

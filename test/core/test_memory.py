@@ -45,11 +45,7 @@ def test_reading_a_raw_image_copies_no_pixel(pixels, encoding):
 
 @pytest.mark.parametrize(
     ('calibration', 'ir_hw', 'made'),
-    [
-        ('', (HEIGHT, WIDTH), 0),
-        ('', (HEIGHT // 2, WIDTH // 2), 4),
-        ('homography.yaml', (256, 320), 4),
-    ],
+    [('', (HEIGHT, WIDTH), 0), ('', (240, 320), 4), ('homography.yaml', (256, 320), 4)],
 )
 def test_registration_makes_at_most_the_image_it_returns(root, calibration, ir_hw, made):
     path = str(root / 'config' / 'calibration' / calibration) if calibration else ''

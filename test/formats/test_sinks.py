@@ -53,9 +53,7 @@ def test_results_in_a_bag_have_the_header_of_the_rgb_image(demo, pipeline, tmp_p
         assert [at for at, _ in headers] == stamps
         assert {header.frame_id for _, header in headers} == {'rgb_optical_frame'}
     assert [name for name, _, _ in written].count('/label_info') == 1
-    assert not any(
-        m.detections for name, _, m in written if name == '/detections'
-    )  # nothing found
+    assert not any(m.detections for name, _, m in written if name == '/detections')  # empty
 
 
 def test_folder_gets_fused_images_in_true_colors_and_detections(demo_pairs, pipeline, tmp_path):

@@ -59,11 +59,15 @@ def dropped(mode: str, camera: str, cause: str) -> Expected:
     return Expected(mode, warning=warning, counter=f'dropped.{camera}.{cause}')
 
 
-BURST, LOSS = {'hz': 300.0}, {'loss': 0.3}
+BURST, LOSS, NOTHING = {'hz': 300.0}, {'loss': 0.3}, {'hz': 0.0}
 BACK, HOUR = {'clock_offset_s': -10.0}, {'clock_offset_s': -3600.0}
 APART = Expected(
     '', warning=r'sync: .* (3599|3600)\.\d+ s behind .*set the clocks', counter='dropped.time_jump'
 )
+PAUSED = Expected('', warning='(rgb|ir) stream: no usable')
+UNREADABLE = dropped('rgb_only', 'ir', 'bad_encoding')
+RAISED = Expected('', warning='inference: pair dropped', counter='exceptions')
+OLD = Expected('', max_age_ms=5000.0)
 UNSAVED = Expected('pairs', warning='save_pair: .*No space left on device')
 
 
@@ -74,13 +78,7 @@ def shows(content: str) -> Changes:
 FAULTS = (
     Fault('ir camera killed', {}, KILLED, 4, missing('ir', 'rgb_only')),
     Fault('rgb camera killed', KILLED, {}, 4, missing('rgb', 'ir_only')),
-    Fault(
-        'both cameras pause',
-        {'hz': 0.0},
-        {'hz': 0.0},
-        4,
-        Expected('', warning='(rgb|ir) stream: no usable'),
-    ),
+    Fault('both cameras pause', NOTHING, NOTHING, 4, PAUSED),
     Fault('ir image frozen', {}, shows('frozen'), 3, stalled('has not changed')),
     Fault('ir image flat', {}, shows('flat'), 3, stalled('has shown no detail')),
     Fault('both clocks jump back 10 s', BACK, BACK, 0),
@@ -92,29 +90,10 @@ FAULTS = (
     Fault('30 % loss', LOSS, LOSS, 4, Expected('pairs', rate=0.3, counter='dropped.no_partner')),
     Fault('best effort', {'reliable': False}, {'reliable': False}, 4),
     Fault('rgb truncated', shows('truncated'), {}, 3, dropped('ir_only', 'rgb', 'truncated')),
-    Fault(
-        'ir encoding unknown',
-        {},
-        shows('unknown_encoding'),
-        3,
-        dropped('rgb_only', 'ir', 'bad_encoding'),
-    ),
+    Fault('ir encoding unknown', {}, shows('unknown_encoding'), 3, UNREADABLE),
     Fault('rgb half size', shows('half_size'), {}, 3, dropped('pairs', 'rgb', 'size_changed')),
-    Fault(
-        'engine raises',
-        shows('faulty'),
-        expected=Expected('', warning='inference: pair dropped', counter='exceptions'),
-    ),
+    Fault('engine raises', shows('faulty'), expected=RAISED),
     Fault('viewer hangs and dies', seconds=4, disturbance=disturbances.viewer_hangs),
-    Fault(
-        'node stopped as in suspend',
-        expected=Expected('', max_age_ms=5000.0),
-        disturbance=disturbances.node_stops,
-    ),
-    Fault(
-        'disk of log and pairs full',
-        expected=UNSAVED,
-        disturbance=disturbances.disk_full,
-        needs_disk=True,
-    ),
+    Fault('node stopped as in suspend', expected=OLD, disturbance=disturbances.node_stops),
+    Fault('disk of log and pairs full', {}, {}, 3, UNSAVED, disturbances.disk_full, True),
 )

@@ -63,10 +63,7 @@ WRONG = [
     ('fuse rgb ir -o rgb/new', 'rgb/new is inside the input '),
     ('fuse ir rgb -o rgb/new', 'rgb/new is inside the input '),
     ('fuse rgb ir -o new -p score_treshold=0.5', "unknown setting 'score_treshold'"),
-    (
-        'fuse rgb ir -o new -p calibration=nowhere',
-        'calibration nowhere cannot be read: No such file',
-    ),
+    ('fuse rgb ir -o new -p calibration=nowhere', 'nowhere cannot be read: No such file'),
     ('fuse rgb ir -o new -p score_threshold', 'NAME=VALUE'),
     ('fuse rgb ir -o new -p score_threshold=[', 'not YAML'),
     ('fuse rgb ir -o new --config bad.yaml', 'bad.yaml is not a parameter file: line 3, column 1'),

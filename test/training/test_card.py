@@ -7,6 +7,7 @@ from training.bundle.card import rights
 
 pytest.importorskip('onnxruntime')
 RUN = {'data': 'set', 'split': 'train', 'limit': 0, 'run': 'runs/f', 'seed': 5}
+BEST = {'step': 19, 'split': 'val'}
 BY_DAY = {'pairs': 9, 'sizes': {'640x480': 9}, 'light': {'day': 9}, 'boxes': {'cat': 1, 'dog': 6}}
 
 
@@ -45,15 +46,8 @@ def test_card_of_each_shipped_bundle_is_that_of_its_contract_and_a_note(root, na
         ),
         (
             'fusion',
-            {
-                'config': {**RUN, 'task': 'learned', 'method': 'pixel'},
-                'best': {'step': 19, 'split': 'val'},
-            },
-            [
-                'Learnable Fusion',
-                '| method | pixel | - |',
-                '| weights | best on val, step 20 | last |',
-            ],
+            {'config': {**RUN, 'task': 'learned', 'method': 'pixel'}, 'best': BEST},
+            ['Learnable Fusion', '| method | pixel | -', '| weights | best on val, step 20 | las'],
             'fixed weights',
         ),
         (

@@ -50,9 +50,7 @@ def rename(data_root):
 def test_detection_has_a_row_for_each_class(measure, detector, capsys):
     table = measure('--detector', detector)
     assert list(table) == ['person', 'bicycle', 'car', 'all']
-    assert list(table['car']) == [
-        *('boxes', 'AP50', 'AP75', 'AP50-95', 'precision', 'recall'),
-    ]
+    assert list(table['car']) == [*('boxes', 'AP50', 'AP75', 'AP50-95', 'precision', 'recall')]
     assert [row['boxes'] for row in table.values()] == [0, 0, 3, 3]
     assert table['person']['AP50'] is None
     assert '| car |' in capsys.readouterr().out

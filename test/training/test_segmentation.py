@@ -51,10 +51,7 @@ def segmenter(inputs=3):
     return Segmenter(SegmenterConfig(('road', 'car'), inputs))
 
 
-@pytest.mark.parametrize(
-    ('source', 'inputs'),
-    [('ir', 3), ('early', 2), ('fused', 3)],
-)
+@pytest.mark.parametrize(('source', 'inputs'), [('ir', 3), ('early', 2), ('fused', 3)])
 def test_a_segmenter_trains_from_files_with_masks_to_a_run_folder(
     short_run, samples, fusion_run, logged, source, inputs
 ):

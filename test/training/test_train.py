@@ -144,9 +144,7 @@ def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_res
     places = [f'data={data_root}', f'run={run}']
     settings = [*places, 'steps=3', 'batch=1', 'crop_hw=[64,64]', 'save_every=2', 'workers=0']
     assert interrupt(1, main, settings) == 'interrupted; nothing saved yet'
-    assert interrupt(2, main, settings).startswith(
-        'interrupted; saved at step 2: the same command'
-    )
+    assert interrupt(2, main, settings).startswith('interrupted; saved at step 2: the same')
     main(settings)
     output = capsys.readouterr().out
     assert 'resuming at step 2 of 3' in output
