@@ -15,6 +15,7 @@ from tdfusion_ros.core.calibration import Identity
 from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.core.errors import FrameError
 
 MIN_VIEW = 0.03  # of the rgb image; a calibration that covers less is a mistake
 SAME_SHAPE = 1.03  # largest ratio of the proportions of two resolutions of one view
@@ -42,8 +43,8 @@ class Registration:
             everywhere.
         :returns: (H, W) float32 in [0, 1], 0 where the ir camera does not see; (H, W) float32 as
             ``RegisteredPair.coverage``, read-only.
-        :raises CalibrationError: if the calibration maps no pixel into the ir image, or is for
-            images of other proportions.
+        :raises CalibrationError: if the calibration maps no pixel into the ir image.
+        :raises FrameError: ``calibration`` if it is for images of other proportions.
         """
         sizes = (rgb_size_hw, (ir.shape[0], ir.shape[1]))
         if sizes != self._sizes:
@@ -113,15 +114,16 @@ def _sizes(calibration: Calibration) -> tuple[Size | None, Size | None]:
 
 
 def _check_shape(stream: str, own_hw: Size | None, size_hw: Size) -> None:
-    """Raise CalibrationError where an image is no other resolution of the calibrated view."""
+    """Raise FrameError where an image is no other resolution of the calibrated view."""
     if own_hw is None:
         return
     ratio = (own_hw[1] * size_hw[0]) / (own_hw[0] * size_hw[1])
     if max(ratio, 1 / ratio) > SAME_SHAPE:
-        raise CalibrationError(
+        raise FrameError(
+            'calibration',
             f'the calibration is for {stream} images of {own_hw[1]}x{own_hw[0]}, got {size_hw[1]}x'
             f'{size_hw[0]}: another part of the view; calibrate in the mode that is used (the '
-            'file has sizes as [height, width])'
+            'file has sizes as [height, width])',
         )
 
 

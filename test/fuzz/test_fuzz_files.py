@@ -21,6 +21,7 @@ from tdfusion_ros.build import load_calibration
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import parse_contract
 from tdfusion_ros.core.errors import CalibrationError
+from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.registration import Registration
 from tdfusion_ros.formats.plain_yaml import read_yaml
@@ -42,10 +43,10 @@ def test_calibration_file(fuzz, tmp_path):
     def read(data):
         path.write_bytes(data)
         calibration = load_calibration(str(path))
-        for rgb_hw, ir_hw in (((12, 16), (12, 16)), ((24, 30), (9, 7))):
+        for rgb_hw, ir_hw in (((12, 16), (12, 15)), ((24, 32), (8, 10)), ((24, 30), (9, 7))):
             try:
                 ir, coverage = Registration(calibration).apply(np.ones(ir_hw, np.float32), rgb_hw)
-            except CalibrationError:
+            except (CalibrationError, FrameError):
                 continue
             assert ir.shape == coverage.shape == rgb_hw
             assert ((ir >= 0) & (ir <= 1) & (coverage >= 0) & (coverage <= 1)).all()
