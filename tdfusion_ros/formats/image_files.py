@@ -90,7 +90,7 @@ def different_orientations(rgb: Path, ir: Path) -> str:
     Nothing here turns an image, so the images may be turned against each other, or may line up
     although only one file states an orientation: no program can tell.
     """
-    one, other = (_orientation(path) for path in (rgb, ir))
+    one, other = (orientation(path) for path in (rgb, ir))
     if one == other:
         return ''
     return (
@@ -100,7 +100,7 @@ def different_orientations(rgb: Path, ir: Path) -> str:
     )
 
 
-def _orientation(path: Path) -> int:
+def orientation(path: Path) -> int:
     """Return what EXIF or TIFF states, 1 (not turned) where it cannot be read."""
     try:
         with Image.open(path) as image:

@@ -116,6 +116,7 @@ WRONG = {
         (coco((1, 0, 0, 9, 9), image_id=8), r'is not a COCO annotation \(.+\)'),
         (coco((9, 0, 0, 9, 9)), r'is not a COCO annotation \(.+\)'),
         (coco((1, 0, 0, 9)), r'is not a COCO annotation \(.+\)'),
+        (coco((1, 0.5, 0.1, 0.2, 0.4)), 'shares of width and height, expected pixels'),
     ],
 }
 

@@ -4,7 +4,6 @@ import shutil
 import unicodedata
 
 import numpy as np
-from PIL import Image
 import pytest
 
 from tdfusion_ros.core.errors import FusionError
@@ -228,19 +227,6 @@ def test_all_files_that_cannot_be_used_are_listed_before_training(write_files):
     )
     for text, problem in zip(expected, caught.value.problems, strict=True):
         assert re.search(text, problem)
-
-
-def test_orientations_that_differ_are_remarked_and_not_applied(write_files):
-    root = write_files(pairs('rgb', 'ir', 'a', 'b'))
-    exif = Image.Exif()
-    exif[274] = 3
-    for path in (root / 'rgb').iterdir():
-        with Image.open(path) as picture:
-            picture.save(path, exif=exif)
-    dataset = open_dataset(root, 'all')
-    *_, remark = dataset.check()
-    assert re.search(r'^2 of 2 pairs: .*rgb/a\.png has the EXIF orientation 3, ', remark)
-    np.testing.assert_array_equal(dataset[0].rgb[..., ::-1], NOISE)
 
 
 def test_names_are_the_same_whether_accents_are_composed_or_not(write_files):

@@ -1,8 +1,10 @@
+import re
 import struct
 import zlib
 
 import cv2
 import numpy as np
+from PIL import Image
 import pytest
 
 from tdfusion_ros.core.config import IrConfig
@@ -133,3 +135,27 @@ def test_names_of_a_pair_may_end_in_its_cameras(write_files):
     root = write_files(pairs | {'splits/val.txt': 'b_rgb.png\n', 'annotations.json': coco})
     (sample,) = open_dataset(root, 'val')
     assert (sample.name, sample.boxes_xyxy.tolist()) == ('b', [[6, 0, 10, 3]])
+
+
+@pytest.mark.parametrize(
+    ('cameras', 'remark'),
+    [
+        (['rgb'], r'^2 of 2 pairs: .*rgb/a\.png has the EXIF orientation 3, '),
+        (
+            ['rgb', 'ir'],
+            r'^2 of 2 pairs: .*rgb/a\.png and .* orientation 3, .*: labels must be of',
+        ),
+    ],
+)
+def test_orientations_are_remarked_and_not_applied(write_files, cameras, remark):
+    rgb = np.random.default_rng(1).integers(0, 256, (*HW, 3), dtype=np.uint8)
+    root = write_files({f'rgb/{name}.png': rgb for name in 'ab'})
+    write_files({f'ir/{name}.png': MASK for name in 'ab'})
+    exif = Image.Exif()
+    exif[274] = 3
+    for path in (path for camera in cameras for path in (root / camera).iterdir()):
+        with Image.open(path) as picture:
+            picture.save(path, exif=exif)
+    dataset = open_dataset(root, 'all')
+    assert re.search(remark, dataset.check()[-1])
+    np.testing.assert_array_equal(dataset[0].rgb[..., ::-1], rgb)

@@ -154,6 +154,10 @@ def coco_file(path: Path) -> BoxSource:
             f'{path} is not a COCO annotation ({type(error).__name__}: {error}): it needs images, '
             'annotations and categories that refer to each other; write it again'
         ) from None
+    if max((max(row[1:]) for rows in found.values() for row in rows), default=2) <= 1:
+        raise FusionError(
+            f'{path} has boxes in shares of width and height, expected pixels: multiply them'
+        )
     if len(found) != len(content['images']):
         raise FusionError(f'{path} lists an image twice: list each pair once, by its rgb file')
 

@@ -21,6 +21,7 @@ from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import different_orientations
 from tdfusion_ros.formats.image_files import list_files
+from tdfusion_ros.formats.image_files import orientation
 from tdfusion_ros.formats.plain_yaml import read_yaml
 from tdfusion_ros.formats.plain_yaml import reading
 from training.data import layouts
@@ -136,7 +137,7 @@ class DataSet(Sequence[Sample]):
                     if rgb_path and ir_path:
                         if self.calibration is None:
                             pair_files.check_sizes(rgb_path, ir_path, size_hw, *others)
-                        turned.extend(filter(None, [different_orientations(rgb_path, ir_path)]))
+                        turned.extend(filter(None, [_turned(rgb_path, ir_path)]))
                 if self.boxes is not None:
                     with _noting(problems):
                         objects += self.boxes.read(name, size_hw)[1].tolist()
@@ -158,6 +159,16 @@ class DataSet(Sequence[Sample]):
     def _read_mask(self, name: str, size_hw: tuple[int, int]) -> np.ndarray:
         values, ignore = len(self.mask_classes), self.layout.ignore_index
         return pair_files.read_mask(self.masks[name], size_hw, values, ignore)
+
+
+def _turned(rgb: Path, ir: Path) -> str:
+    """Return a sentence if a file states an orientation, which nothing here applies."""
+    if (number := orientation(rgb)) != 1 and number == orientation(ir):
+        return (
+            f'{rgb} and {ir} have the EXIF orientation {number}, which is not applied: labels '
+            'must be of the images as they are stored'
+        )
+    return different_orientations(rgb, ir)
 
 
 @contextmanager
