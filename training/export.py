@@ -190,7 +190,9 @@ def export(
             facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
             contract = write_contract(folder, SIZE_MULTIPLE, facts)
         write_file(folder / card.CARD, card.model_card(contract, appended))
-    print(f'{output}: onnx differs from torch by at most {facts["metrics"]["onnx_parity"]}')
+    differs = ', '.join(f'{k} {v:.2g}' for k, v in facts['metrics']['onnx_parity'].items())
+    print(f'{output}: onnx differs from torch by at most: {differs}')
+    print(f'next: tdfusion fuse RGB IR -o OUT -p model={Path(output).resolve()}')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,6 +7,7 @@ import os
 from signal import SIGINT
 from signal import SIGPIPE
 import sys
+import warnings
 
 from tdfusion_ros.core.errors import FusionError
 from training.data.datasets import DataError
@@ -22,8 +23,11 @@ def run(name: str, main: Callable[[], object]) -> None:
     """
     Run a command; an error from outside ends it with one line, or one for each bad file.
 
+    A warning is one line, too, without the code that gave it.
+
     After an interrupt the status is 130; its text may say how to continue.
     """
+    warnings.formatwarning = lambda message, *_, **__: f'{name}: warning: {message}\n'
     try:
         main()
         sys.stdout.flush()

@@ -38,6 +38,14 @@ def test_all_of_many_bad_files_are_printed_although_an_error_is_cut():
     assert all(problem in ended.value.code for problem in problems)
 
 
+def test_a_warning_is_one_line_without_the_code_that_gave_it():
+    code = (
+        'import warnings; from training import shell; shell.run("x", lambda: warnings.warn("a"))'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, 'x: warning: a\n')
+
+
 def test_a_closed_pipe_ends_a_command_quietly_with_141():
     code = 'from training import shell; shell.run("x", lambda: print("line\\n" * 100_000))'
     command = f"{sys.executable} -c '{code}' | head -1; exit ${{PIPESTATUS[0]}}"
