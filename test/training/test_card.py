@@ -7,6 +7,7 @@ from training.bundle.card import rights
 
 pytest.importorskip('onnxruntime')
 RUN = {'data': 'set', 'split': 'train', 'limit': 0, 'run': 'runs/f', 'seed': 5}
+DATA = 'detector_sets.yaml/train'
 BEST = {'step': 19, 'split': 'val'}
 BY_DAY = {'pairs': 9, 'sizes': {'640x480': 9}, 'light': {'day': 9}, 'boxes': {'cat': 1, 'dog': 6}}
 
@@ -34,13 +35,13 @@ def test_card_of_each_shipped_bundle_is_that_of_its_contract_and_a_note(root, na
         ('on', {'chose': True}, ['**The weights were selected by this split'], 'may have been'),
         (
             'training',
-            {'missing': ['runs/lost'], 'data': {'detector_sets.yaml/train': None}},
+            {'missing': ['runs/lost'], 'data': {DATA: None, 'set/train': BY_DAY}},
             ['`runs/lost`, a run that was used, was not', 'train`: not available at export'],
             'Trained on images',  # nothing is concluded from unknown data
         ),
         (
             'training',
-            {'data': {'detector_sets.yaml/train': BY_DAY}},
+            {'data': {DATA: BY_DAY}},
             ['* Fewest boxes in training: cat, 1 of 7.', '* Trained on images by day only.'],
             'not available',
         ),
