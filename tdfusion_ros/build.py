@@ -65,6 +65,8 @@ def find_bundle(model: str) -> Path:
     if model in shipped:
         return shipped[model]
     hint = '' if '/' in model else f'; write a folder with a slash, as ./{model or "mine"}'
+    if Path(model, 'run.json').is_file():
+        hint = '; it is a training run: python -m training.export makes a bundle of it'
     raise ModelError(
         f"model '{model}' is neither a folder with a model.json nor one of the shipped models: "
         f'{", ".join(sorted(shipped)) or "none found"}{hint}'

@@ -63,7 +63,9 @@ def architecture(network: Any) -> dict[str, Any]:
 
 
 def make_folder(folder: str | Path) -> None:
-    """Make a folder for results if there is none; OutputError if it cannot be written to."""
+    """Make a folder for results if there is none; FusionError if it cannot be written to."""
+    if is_bundle(folder):
+        raise ModelError(f'{folder} is a bundle: name another folder for results')
     with output_errors(Path(folder)):
         atomic.make_folder(Path(folder))
     check_file(Path(folder) / DESCRIPTION)
@@ -82,7 +84,9 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     """Return what ``save_run`` wrote next to the weights; ModelError if missing or damaged."""
     path = Path(folder) / DESCRIPTION
     if not is_run(folder):
-        raise ModelError(f'{path} is missing: {folder} is not a finished training run')
+        what = 'is a bundle' if is_bundle(folder) else f'has no {DESCRIPTION}'
+        what = what if Path(folder).is_dir() else 'is no folder'
+        raise ModelError(f'{folder} is not a finished training run: it {what}')
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:

@@ -241,8 +241,8 @@ class DownstreamTask(TrainConfig):
     fusion: str = setting('', 'Run or bundle of the frozen fusion network (source=fused).')
     pretrained: str = setting(
         '',
-        'ONNX file of YOLOX-Nano to start from, trained on COCO, or run folder; a segmenter reads '
-        'the features of this detector, or of that of a bundle; empty: a new network.',
+        'ONNX file of YOLOX-Nano to start from, trained on COCO, or run folder, or bundle; a '
+        'segmenter reads the features of this detector; empty: a new network.',
     )
     compile: bool = setting(False, 'Compile it (torch.compile), for a GPU: takes minutes.')
 

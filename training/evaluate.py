@@ -38,6 +38,7 @@ from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.formats.image_files import write_image
 from training import shell
+from training.checkpoint import make_folder
 from training.data.datasets import Sample
 from training.data.mixture import Data
 from training.data.mixture import open_data
@@ -60,7 +61,7 @@ def write_pictures(
     folder: str, methods: Mapping[str, predictors.Fuser], samples: Sequence[Sample]
 ) -> None:
     """Write some pairs as ``NAME.png``: rgb, ir, then each fused luma in the colors of rgb."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for index in range(0, len(samples), -(-len(samples) // PICTURES)):
         sample = samples[index]
         luma = predictors.luma_levels(sample.rgb).astype(np.int16)

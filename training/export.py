@@ -161,13 +161,15 @@ def export(
     :param fusion_run: folder of its fusion network, if not where the run says.
     :param segmenter_run: folder of a segmenter's run, for masks; empty: without, or the bundle's.
     :param measure_on: folder of a data set and split; None: nothing is measured.
-    :param note: a file to append to the card.
+    :param note: a file to append to the card; empty: what a bundle's card had appended.
     """
     with NewOutput(Path(output)) as folder:
         folder.mkdir()
         appended = read_text(Path(note)) if note else ''
         if is_bundle(run):
-            bundle = read_bundle(Path(run))
+            bundle, written = read_bundle(Path(run)), Path(run) / card.CARD
+            if written.is_file() and not note:
+                appended = card.note_of(read_text(written))
             model = read_network(bundle.architecture, bundle.weights()).eval()
             classes = bundle.contract.classes
         else:
@@ -211,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('--data', default='', help='data set to measure on; default: that of the run')
     add('--split', default='val', help='split to measure on; default: val')
     add('--no-metrics', action='store_true', help='measure nothing, without data')
-    add('--note', default='', metavar='FILE', help='Markdown to append to the model card')
+    add('--note', default='', metavar='FILE', help='Markdown to append to the card')
     options = parser.parse_args(arguments)
     if is_bundle(options.run) and not (options.data or options.no_metrics):
         parser.error('a bundle does not name its data: give --data DATA, or --no-metrics')

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import closing
 import math
 from pathlib import Path
+import shlex
 import sys
 import time
 from typing import Any
@@ -35,6 +36,7 @@ from training.bundle.history import git_commit
 from training.checkpoint import make_folder
 from training.checkpoint import saved_steps
 from training.config import DetectionTask
+from training.config import DownstreamTask
 from training.config import TrainConfig
 from training.config_reader import load_config
 from training.config_reader import settings_text
@@ -72,17 +74,8 @@ TRAININGS: dict[str, Callable[[Any, torch.device], Training]] = {
     'imitation': imitation_training,
     **dict.fromkeys(('detection', 'segmentation'), downstream_training),
 }
-DETECTOR = (
-    'train config/train/detector_coco.yaml data={data} pretrained=yolox_nano.onnx run=FOLDER'
-)
 SAVE_SECONDS = 60.0
 """The state is also saved after so many seconds, if ``save_every`` takes longer."""
-NEXT = {
-    **dict.fromkeys(('fusion', 'learned', 'imitation'), f'{DETECTOR} fusion={{run}}'),
-    'detection': 'evaluate --detector {run} --data {data}',
-    'segmentation': 'evaluate --segmenter {run} --data {data}',
-}
-"""The command to continue with after a task, by task."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -102,8 +95,20 @@ def main(arguments: Sequence[str]) -> None:
         raise KeyboardInterrupt(
             f'interrupted; {saved if steps else "nothing saved yet"}'
         ) from None
-    command = NEXT[config.task].format(run=config.run, data=config.data)
-    print(f'{config.run} is finished; next: python -m training.{command}')
+    print(f'{config.run} is finished; next: {shlex.join(("python", "-m", *next_command(config)))}')
+
+
+def next_command(config: TrainConfig) -> list[str]:
+    """Return the module to continue with, and its arguments."""
+    if isinstance(config, DownstreamTask):
+        kind = 'detector' if isinstance(config, DetectionTask) else 'segmenter'
+        split = ['--split', config.validate_split] if config.validate_split != 'val' else []
+        return ['training.evaluate', f'--{kind}', config.run, '--data', config.data, *split]
+    start = getattr(config, 'frozen_detector', '') or getattr(config, 'detector', '')
+    schedule = f'config/train/{"detector_coco" if start else "detector"}.yaml'
+    given = {'data': config.data, 'pretrained': start, 'fusion': config.run}
+    settings = [f'{name}={value}' for name, value in given.items() if value]
+    return ['training.train', schedule, *settings, f'run={config.run}_detector']
 
 
 def train(config: TrainConfig, data: Data | list[Sample]) -> nn.Module:

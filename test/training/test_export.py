@@ -205,6 +205,8 @@ def test_bundle_is_exported_again_with_the_same_weights_and_history(
     monkeypatch.setattr(
         graph, 'export_onnx', lambda _, path: shutil.copy(bundle / path.name, path)
     )
+    with (bundle / 'MODEL_CARD.md').open('a') as card:
+        card.write('\n\nTwo seeds were compared.\n')
     main([str(bundle), '-o', str(root / 'again'), '--data', data])
     again = json.loads((root / 'again' / 'model.json').read_text(encoding='utf-8'))
     assert again == {**contract, 'name': 'again', 'files': again['files']} | {
@@ -213,7 +215,9 @@ def test_bundle_is_exported_again_with_the_same_weights_and_history(
     assert again['metrics']['on'] == contract['metrics']['on']
     assert again['metrics']['detection'] == contract['metrics']['detection']
     assert again['files']['weights.safetensors'] == contract['files']['weights.safetensors']
-    assert (root / 'again' / 'MODEL_CARD.md').is_file()
+    card = (root / 'again' / 'MODEL_CARD.md').read_text(encoding='utf-8')
+    assert card.endswith('\nTwo seeds were compared.\n')
+    assert 'Trained once' not in card
 
 
 def test_a_segmenter_adds_masks_to_a_bundle_and_its_training_to_the_history(

@@ -69,6 +69,9 @@ def test_the_history_of_a_bundle_that_a_run_started_from_is_kept(save, evaluated
     assert facts['data']['data/train']['pairs'] == 4
     assert 'LLVIP' in rights(facts)
     assert evaluated(detector, fusion)['trained_on'] is None  # its data are not here
+    start = save('start', task='detection', fusion=fusion, pretrained=shipped)
+    found = history.training_facts(history.ancestors(start, fusion), fusion, '')['before']
+    assert [run['config']['task'] for run in found][-2:] == ['fusion', 'detection']
 
 
 def test_the_command_has_the_settings_of_the_run():

@@ -20,6 +20,7 @@ from training.checkpoint import save_run
 from training.config import DetectionTask
 from training.method import pretrained
 from training.method.task_networks import make_detector
+from training.method.task_networks import read_detector
 from training.method.tasks import blend_with_start
 from training.train import train
 
@@ -97,6 +98,16 @@ def test_a_run_that_starts_from_another_inherits_its_origin(tmp_path):
     save_run(first, network, {'config': asdict(config), 'pretrained': 'somebody'})
     config = replace(config, pretrained=first)
     assert pretrained.origins(config) == {'pretrained': 'somebody'}
+
+
+def test_a_detector_starts_from_that_of_a_bundle_and_inherits_its_origin():
+    bundle = str(Path(__file__).parents[2] / 'models' / 'msrs_rt')
+    shipped, classes = read_detector(bundle)
+    started = make_detector(classes, bundle).state_dict()
+    for name, value in shipped.state_dict().items():
+        torch.testing.assert_close(started[name], value)
+    config = DetectionTask(source='early', pretrained=bundle)
+    assert 'YOLOX-Nano' in pretrained.origins(config)['pretrained']
 
 
 def test_another_network_is_refused(tmp_path, write_yolox):

@@ -14,11 +14,16 @@ from training.checkpoint import load_run
 from training.checkpoint import read_description
 from training.checkpoint import saved_steps
 from training.checkpoint import UNFINISHED
+from training.config_reader import load_config
 from training.data.datasets import open_dataset
+import training.evaluate
 import training.train
 from training.train import learning_rate_factor
 from training.train import main
 from training.train import train
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / 'models' / 'msrs_rt'
 
 pytestmark = pytest.mark.usefixtures('tiny_detector')
 
@@ -149,7 +154,25 @@ def test_an_interrupted_command_says_what_is_saved_and_the_next_one_where_it_res
     output = capsys.readouterr().out
     assert 'resuming at step 2 of 3' in output
     assert f'{run} is finished; next: python -m training.train config/train/det' in output
-    assert 'detector_coco.yaml data=' in output
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        (['frozen_detector=a b/yolo.onnx'], ['pretrained=a b/yolo.onnx', 'fusion=F']),
+        (['task=learned'], ['config/train/detector.yaml', 'fusion=F']),
+        (['task=detection', 'source=ir'], ['training.evaluate', '--detector', 'F']),
+        (['task=segmentation', 'source=ir', 'validate_split=test'], ['--split', 'test']),
+    ],
+)
+def test_the_next_command_runs_as_it_stands(settings, words, root):
+    config = load_config(['data=D', 'run=F', *settings])
+    module, *arguments = training.train.next_command(config)
+    assert set(words) <= {module, *arguments}
+    if module == 'training.train':
+        assert load_config([str(root / arguments[0]), *arguments[1:]]).run == 'F_detector'
+    else:
+        assert training.evaluate.parse(arguments).data == ['D']
 
 
 def test_an_unusable_run_folder_is_refused_before_data_are_read(data_root, tmp_path, monkeypatch):
@@ -173,7 +196,11 @@ def test_a_missing_torch_ends_each_command_with_one_line(root, tmp_path, command
     ('missing', 'message'),
     [
         ('data=nowhere', 'nowhere is not a folder: name the folder of a data set'),
-        ('fusion=nowhere', 'nowhere is not a finished training run'),
+        ('fusion=nowhere', 'nowhere is not a finished training run: it is no folder'),
+        ('fusion=/dev/null', '/dev/null is not a finished training run: it is no folder'),
+        (f'fusion={ROOT}', 'is not a finished training run: it has no run.json'),
+        (f'pretrained={ROOT}/test', 'is not a finished training run: it has no run.json'),
+        (f'run={SHIPPED}', 'is a bundle: name another folder for results'),
         ('pretrained=nowhere.onnx', 'nowhere.onnx cannot be read'),
     ],
 )
@@ -182,7 +209,7 @@ def test_missing_data_and_networks_are_refused_before_images_are_read(
 ):
     monkeypatch.setattr(training.train, 'cache_samples', None)
     settings = [f'data={data_root}', f'run={tmp_path / "run"}', 'task=detection']
-    start = 'source=ir' if 'pretrained' in missing else 'fusion=A'
+    start = 'fusion=A' if 'fusion' in missing else 'source=ir'
     with pytest.raises(FusionError, match=message):
         main([*settings, start, missing])
 

@@ -91,6 +91,11 @@ def model_card(contract: Facts, note: str = '') -> str:
     )
 
 
+def note_of(card: str) -> str:
+    """Return what was appended to a card: what follows the paragraph on its license."""
+    return card.partition('\n## License\n\n')[2].partition('\n\n')[2]
+
+
 def data_limits(training: Facts) -> list[str]:
     """Return what the training data did not cover."""
     lines = []

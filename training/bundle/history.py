@@ -114,12 +114,14 @@ def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> d
     before: list[Description] = []
     data: dict[str, Any] = {}
     missing: list[str] = []
+    starts = [run['config'].get('pretrained') for run in descriptions.values()]
     for name in missing_runs(lineage, fusion_run):
         if not is_bundle(name):
             missing.append(_short_path(name))
             continue
         known = read_contract(name).get('training', {})  # a bundle knows its history
-        runs = [*known.get('before', []), *filter(None, [known.get('fusion')])]
+        used = ('fusion', 'detector') if name in starts else ('fusion',)
+        runs = [*known.get('before', []), *(known[part] for part in used if part in known)]
         before += runs
         data |= {data_name(run): known.get('data', {}).get(data_name(run)) for run in runs}
         missing += known.get('missing', [])

@@ -16,8 +16,10 @@ from tdfusion_ros.nets.detector import DetectorConfig
 from tdfusion_ros.nets.segmenter import Segmenter
 from tdfusion_ros.nets.segmenter import SegmenterConfig
 from tdfusion_ros.nets.yolox import Yolox
+from training.checkpoint import is_bundle
 from training.checkpoint import load_detector
 from training.checkpoint import load_network
+from training.checkpoint import read_contract
 from training.checkpoint import read_description
 from training.data.augmentation import Batch
 from training.data.datasets import CLASSES
@@ -106,7 +108,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 
 def make_detector(classes: tuple[str, ...], start: str = '', inputs: int = 3) -> Detector | Yolox:
-    """Return a detector to train, new, of a run, or of a file of pretrained weights."""
+    """Return a detector to train, new, of a run or bundle, or of a file of weights."""
     detector: Detector | Yolox
     if is_pretrained(start):
         detector = load_yolox(start, classes, inputs)
@@ -141,9 +143,10 @@ def make_segmenter(classes: tuple[str, ...], start: str = '', inputs: int = 3) -
 
 
 def read_detector(run: str) -> tuple[Detector | Yolox, tuple[str, ...]]:
-    """Return the detector of a run and its class names (default: shipped), or raise ModelError."""
+    """Return the detector of a run or bundle and its class names, or raise ModelError."""
     network = load_detector(run)
-    classes = tuple(read_description(run).get('classes', CLASSES))
+    said = read_contract(run) if is_bundle(run) else read_description(run)
+    classes = tuple(said.get('classes', CLASSES))
     if len(classes) != network.config.classes:
         raise ModelError(
             f'{run} has a detector of {network.config.classes} classes but {len(classes)} class '
