@@ -169,7 +169,6 @@ class Cache:
 
 
 def _built(build: Build) -> Files:
-    """Return the files that ``build`` writes."""
     try:
         with tempfile.TemporaryDirectory(prefix='tdfusion_ros_') as folder:
             build(Path(folder))

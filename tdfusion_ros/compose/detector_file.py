@@ -41,7 +41,6 @@ class DetectorFile:
 
     @property
     def image(self) -> onnx.ValueInfoProto:
-        """Return the only input."""
         return self.model.graph.input[0]
 
     @property

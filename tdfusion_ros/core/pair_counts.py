@@ -61,7 +61,6 @@ class PairCounts:
 
     @property
     def possible(self) -> int:
-        """Return the number of possible pairs."""
         return self._made + self._apart.total() + self._settled().total()
 
     def see(self, stream: str, stamp_ns: int, cause: str = WAITING) -> None:

@@ -53,7 +53,6 @@ class BagWriter:
         self._folder.commit()
 
     def discard(self) -> None:
-        """Remove what was written."""
         with suppress(OSError):  # what a full disk did not take
             self._writer.abort()
         self._folder.discard()

@@ -46,7 +46,6 @@ class MessageTypes:
     pack: Callable[[np.ndarray], Any]
 
     def make(self, name: str, /, **fields: Any) -> Any:
-        """Return a message."""
         return self.get(name)(**fields)
 
 

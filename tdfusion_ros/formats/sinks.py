@@ -49,7 +49,6 @@ class BagSink:
         self._empty = True
 
     def write(self, pair: FramePair, result: FusionResult) -> None:
-        """Write the messages of one result."""
         types, stamp_ns = bag_types(), pair.reference.stamp_ns
         head = messages.header(types, pair.reference)
         if self._empty:

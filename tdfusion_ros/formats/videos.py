@@ -170,7 +170,6 @@ class VideoSink:
         self._video = cv2.VideoWriter()
 
     def write(self, pair: FramePair, result: FusionResult) -> None:
-        """Write the image of one result."""
         image, stamp_ns = result.image, pair.reference.stamp_ns
         if self._overlay:
             image = draw_result(result, self._contract, pair.warning)

@@ -26,7 +26,6 @@ class Counters:
         self._texts: dict[str, str] = {}
 
     def count(self, name: str, times: int = 1) -> None:
-        """Add to a total."""
         with self._lock:
             self._totals[name] += times
 
@@ -57,7 +56,6 @@ class Counters:
             self._times.clear()
 
     def total(self, name: str) -> int:
-        """Return a total."""
         with self._lock:
             return self._totals[name]
 

@@ -58,7 +58,6 @@ class DiagnosticsPublisher:
         self.publish()
 
     def set_model(self, pipeline: Pipeline, model: str) -> None:
-        """Report this model from now on."""
         self._model_values = {
             'backend': pipeline.backend.name,
             'engine': getattr(pipeline.backend, 'engine', ''),

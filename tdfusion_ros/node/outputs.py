@@ -74,7 +74,6 @@ class Outputs:
         return self._has_subscriber(topics.MASKS, *overlay)
 
     def destroy(self) -> None:
-        """Destroy all publishers."""
         for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
 

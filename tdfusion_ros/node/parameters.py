@@ -77,7 +77,6 @@ class Parameters:
         self._changed, self._check_locked = False, locked
 
     def unlock(self) -> None:
-        """Allow all changes."""
         self._check_locked = lambda given: ''
 
     def take_changes(self) -> FusionConfig | None:

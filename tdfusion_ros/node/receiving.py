@@ -131,7 +131,6 @@ class Receiving:
         return self._tf.of(pair, self._inputs.camera_infos(), self._config.calibration_depth_m)
 
     def _lose(self, job: 'Job', cause: str) -> None:
-        """Count a pair that is dropped."""
         self._counters.count(f'dropped.{cause}')
         if job.pair.mode == 'fused':
             self._counters.count(f'lost.{cause}')

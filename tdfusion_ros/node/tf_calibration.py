@@ -93,7 +93,6 @@ class TfCalibration:
         return self._current
 
     def destroy(self) -> None:
-        """Unsubscribe."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 

@@ -16,7 +16,6 @@ from tdfusion_ros.tools.options import sizes_hw
 
 
 def add(commands: Any) -> None:
-    """Add the command."""
     build = commands.add_parser(
         'build',
         help='build the inference engine ahead of time (trt only)',

@@ -15,7 +15,6 @@ NEEDS = 'tdfusion compose needs the package onnx: pip install onnx'
 
 
 def add(commands: Any) -> None:
-    """Add the command."""
     command = commands.add_parser(
         'compose',
         help='make a bundle of a fusion network and your own detector (ONNX)',

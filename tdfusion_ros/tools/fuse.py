@@ -39,7 +39,6 @@ MAX_LISTED = 20  # skipped pairs
 
 
 def add(commands: Any) -> None:
-    """Add the command."""
     fuse = commands.add_parser(
         'fuse',
         help='fuse a bag, two folders of images, or two videos',

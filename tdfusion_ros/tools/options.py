@@ -28,7 +28,6 @@ NODE_ONLY = (
 
 
 def add_config(command: argparse.ArgumentParser) -> None:
-    """Add ``--config``, ``--node`` and ``--param``."""
     add = command.add_argument
     add('--config', type=Path, metavar='FILE', help='parameter file, such as config/fusion.yaml')
     text = 'which node of the file, such as /rig1/tdfusion; needed if it has several'

@@ -16,7 +16,6 @@ YAML_HEAD = """\
 
 
 def add(commands: Any) -> None:
-    """Add the command."""
     params = commands.add_parser(
         'params',
         help='print every parameter with its default and meaning',
@@ -28,7 +27,6 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the parameters; return the exit status."""
     print(parameter_table() if options.markdown else parameter_yaml(), end='')
     return 0
 

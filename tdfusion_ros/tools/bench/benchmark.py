@@ -35,7 +35,6 @@ Report = dict[str, Any]
 
 
 def add(commands: Any) -> None:
-    """Add the command."""
     bench = commands.add_parser(
         'bench',
         help='time every stage of the fusion on this machine',

@@ -111,7 +111,6 @@ class WorkerProcess:
         return self._receive()
 
     def close(self) -> None:
-        """End the process."""
         self._process.terminate()
         self._process.join(END_TIMEOUT_S)
         self._process.kill()

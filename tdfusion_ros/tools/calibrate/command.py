@@ -43,7 +43,6 @@ PAIRS = 30
 
 
 def add(commands: Any) -> None:
-    """Add the command to a parser."""
     parser = commands.add_parser(
         'calibrate',
         help='find which ir pixel belongs to each rgb pixel',

@@ -27,12 +27,10 @@ class ImagePairs:
 
     @property
     def rgb_hw(self) -> Size:
-        """Size of the rgb images [px]."""
         return self.gray[0][0].shape[:2]
 
     @property
     def ir_hw(self) -> Size:
-        """Size of the ir images [px]."""
         return self.gray[0][1].shape[:2]
 
 

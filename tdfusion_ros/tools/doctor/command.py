@@ -23,7 +23,6 @@ from tdfusion_ros.tools.options import config_of
 
 
 def add(commands: Any) -> None:
-    """Add the command to a parser."""
     doctor = commands.add_parser(
         'doctor',
         help='find what prevents the node from working, and what to do',

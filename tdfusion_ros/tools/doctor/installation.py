@@ -54,7 +54,6 @@ def check(config: FusionConfig, report: Callable[[str], None]) -> Iterator[Findi
 
 
 def check_packages() -> Finding:
-    """Report the versions that matter."""
     found = [f'OpenCV {cv2.__version__}']
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -103,7 +102,6 @@ def check_backends(
 
 
 def check_calibration(config: FusionConfig) -> Finding:
-    """Check that the calibration can be read."""
     if not config.calibration:
         return Finding.ok('calibration', 'none: both cameras must have the same field of view')
     try:

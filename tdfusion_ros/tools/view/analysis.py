@@ -32,7 +32,6 @@ class Samples:
     values: np.ndarray
 
     def percentile(self, percent: float) -> float:
-        """Return a percentile of the values."""
         return float(np.percentile(self.values, percent))
 
     def absolute(self) -> 'Samples':

@@ -13,7 +13,6 @@ from tdfusion_ros.tools.options import config_of
 
 
 def add(commands: Any) -> None:
-    """Add the command."""
     view = commands.add_parser(
         'view',
         help='make an HTML report of a bag or a result folder: images, timing, detections',
@@ -42,7 +41,6 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the report; return the exit status."""
     from tdfusion_ros.formats.bags import BagReader
     from tdfusion_ros.formats.sinks import DETECTIONS
     from tdfusion_ros.formats.videos import CODECS
