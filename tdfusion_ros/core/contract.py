@@ -1,6 +1,5 @@
 """The model contract: what a bundle states about its graph, read from ``model.json``."""
 
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,14 +75,13 @@ def parse_contract(text: str) -> Contract:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelError(f'model.json is not JSON: {error}') from None
-    if not isinstance(raw, dict) or raw.get('schema') != SCHEMA:
-        found = raw.get('schema') if isinstance(raw, dict) else None
-        raise ModelError(f'model.json must have schema {SCHEMA}, got {found!r}; export it again')
-    value: Callable[[str], Any] = raw.get
+    schema = raw.get('schema') if isinstance(raw, dict) else None
+    if schema != SCHEMA:
+        raise ModelError(f'model.json must have schema {SCHEMA}, got {schema!r}; export it again')
     inputs = _signature(raw, 'inputs', INPUTS, OLDER_INPUTS)
     masks = _names(raw, 'mask_classes') if 'mask_classes' in raw else ()
     _signature(raw, 'outputs', outputs_of(masks))
-    thermal, name, multiple = value('thermal'), value('name'), value('size_multiple')
+    thermal, name, multiple = (raw.get(key) for key in ('thermal', 'name', 'size_multiple'))
     _require(
         isinstance(thermal, dict) and thermal.get('polarity') == 'white_hot',
         "thermal.polarity must be 'white_hot'",
@@ -96,7 +94,7 @@ def parse_contract(text: str) -> Contract:
         type(multiple) is int and 1 <= multiple <= 256,
         f'size_multiple must be 1 to 256, got {multiple!r}',
     )
-    classes, files = _names(raw, 'classes'), value('files')
+    classes, files = _names(raw, 'classes'), raw.get('files')
     _require(
         isinstance(files, dict)
         and GRAPH_FILE in files

@@ -28,7 +28,6 @@ from tdfusion_ros.core.data import Temperatures
 from tdfusion_ros.formats.decode import decode_compressed
 from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.raw_images import decode_raw
-from tdfusion_ros.formats.raw_images import RawFormat
 
 JPEG_QUALITY = 90
 STALL_STATUS = 'tdfusion fuse: inference'
@@ -78,9 +77,7 @@ def to_frame(message: Any) -> Frame:
     if hasattr(message, 'format'):
         encoding, pixels = message.format, decode_compressed(message.format, data)
     else:
-        encoding = message.encoding
-        layout = message.height, message.width, encoding, message.step, bool(message.is_bigendian)
-        pixels = decode_raw(RawFormat(*layout), data)
+        encoding, pixels = message.encoding, decode_raw(message, data)
     return Frame(pixels, stamp_ns(message.header), message.header.frame_id, encoding)
 
 

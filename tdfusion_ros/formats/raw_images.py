@@ -6,9 +6,9 @@ one table. Every field may be wrong: what does not fit together is a FrameError.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from typing import Any
 from typing import NamedTuple
 
 import cv2
@@ -93,22 +93,11 @@ ENCODINGS: dict[str, Encoding] = {
 }
 
 
-@dataclass(frozen=True)
-class RawFormat:
-    """The fields of sensor_msgs/Image that say how its bytes are laid out."""
-
-    height: int
-    width: int
-    encoding: str
-    step: int
-    is_bigendian: bool = False
-
-
-def decode_raw(raw: RawFormat, data: np.ndarray) -> np.ndarray:
+def decode_raw(raw: Any, data: np.ndarray) -> np.ndarray:
     """
     Return the pixels of a sensor_msgs/Image, as a view of its bytes where that is possible.
 
-    :param data: (n,) uint8.
+    :param raw: the message, of any class. :param data: its bytes, (n,) uint8.
     :returns: (H, W) uint8 or uint16; (H, W) float32 of signed or floating-point channels, NaN
         where there is no value; or (H, W, 3) uint8 or uint16, order R, G, B.
     :raises FrameError: ``bad_encoding``, ``bad_size`` or ``truncated``.
@@ -160,7 +149,7 @@ def check_size(height: int, width: int) -> None:
         raise FrameError('bad_size', f'{width}x{height} pixels: sides must be 1 to {MAX_SIDE_PX}')
 
 
-def _stored_array(raw: RawFormat, known: Encoding, data: np.ndarray) -> np.ndarray:
+def _stored_array(raw: Any, known: Encoding, data: np.ndarray) -> np.ndarray:
     """Return a view of the bytes: (rows, W, channels)."""
     dtype = np.dtype(known.dtype).newbyteorder('>' if raw.is_bigendian else '<')
     rows, step = raw.height * known.rows, raw.step

@@ -10,7 +10,6 @@ from rclpy.lifecycle import Node
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
 
-from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.registration import check_view
@@ -107,13 +106,11 @@ class TfCalibration:
 def _same(a: Extrinsics, b: Extrinsics) -> bool:
     """Return whether two calibrations give the same map."""
     close = partial(np.allclose, rtol=0, atol=SAME)
-    return (
-        a.assumed_depth_m == b.assumed_depth_m
-        and _same_camera(a.rgb, b.rgb)
-        and _same_camera(a.ir, b.ir)
-        and bool(close(a.rotation, b.rotation) and close(a.translation_m, b.translation_m))
+    is_near = close(a.rotation, b.rotation) and close(a.translation_m, b.translation_m)
+    return bool(is_near) and _exact(a) == _exact(b)
+
+
+def _exact(one: Extrinsics) -> tuple[Any, ...]:
+    return one.assumed_depth_m, *(
+        (c.size_hw, c.k.tolist(), c.d.tolist()) for c in (one.rgb, one.ir)
     )
-
-
-def _same_camera(a: Camera, b: Camera) -> bool:
-    return a.size_hw == b.size_hw and np.array_equal(a.k, b.k) and np.array_equal(a.d, b.d)

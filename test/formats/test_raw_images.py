@@ -1,5 +1,7 @@
 """Raw images: every encoding of sensor_msgs, its layout in memory, and what does not fit."""
 
+from collections import namedtuple
+
 import cv2
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.raw_images import BAYER
 from tdfusion_ros.formats.raw_images import decode_raw
 from tdfusion_ros.formats.raw_images import ENCODINGS
-from tdfusion_ros.formats.raw_images import RawFormat
 
+FIELDS = 'height width encoding step is_bigendian'
+RawFormat = namedtuple('RawFormat', FIELDS, defaults=(False,))
 HW = 40, 56
 NOISE = np.random.default_rng(0).integers(0, 256, (*HW, 3)).astype(np.float32)
 RGB = np.uint8(cv2.GaussianBlur(NOISE, (0, 0), 3) + np.float32([40, 0, -40]))
