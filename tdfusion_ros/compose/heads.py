@@ -68,27 +68,24 @@ def cells(size_hw: Size) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(points).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
-def _rows(outputs: Outputs, columns: int) -> tuple[str, np.ndarray] | None:
-    """Return a node that makes rows of so many columns of the only output, and these rows."""
+def _rows(outputs: Outputs, columns: int) -> tuple[str, np.ndarray]:
+    """Return a node that makes rows of so many columns of the only output, and these; if any."""
     if len(outputs) != 1 or outputs[0].ndim != 2 or columns not in outputs[0].shape:
-        return None
+        return '', np.zeros((0, columns), np.float32)
     if outputs[0].shape[1] == columns:
         return 'rows = Identity(output0)\n', outputs[0]
     return 'rows = Transpose<perm = [1, 0]>(output0)\n', outputs[0].T
 
 
-def _parts(outputs: Outputs, count: int) -> tuple[str, np.ndarray, np.ndarray] | None:
-    """Return nodes to ``given`` and ``likely``, boxes and scores, from one output or from two."""
-    if found := _rows(outputs, 4 + count):
-        nodes, rows = found
-        return (
-            f'{nodes}given, likely = Split<axis = -1>(rows, columns)\n',
-            rows[:, :4],
-            rows[:, 4:],
-        )
+def _parts(outputs: Outputs, count: int) -> tuple[str, np.ndarray, np.ndarray]:
+    """Return nodes to ``given`` and ``likely``, and these: of one output or of two, if any."""
+    nodes, rows = _rows(outputs, 4 + count)
+    if nodes:
+        nodes += 'given, likely = Split<axis = -1>(rows, columns)\n'
+        return nodes, rows[:, :4], rows[:, 4:]
     order = [i for columns in (4, count) for i in with_columns(outputs, columns)]
     if len(outputs) != 2 or sorted(order) != [0, 1] or len(outputs[0]) != len(outputs[1]):
-        return None
+        return '', rows[:, :4], rows[:, 4:]
     boxes, scores = order
     nodes = f'given = Identity(output{boxes})\nlikely = Identity(output{scores})\n'
     return nodes, outputs[boxes], outputs[scores]
@@ -96,34 +93,32 @@ def _parts(outputs: Outputs, count: int) -> tuple[str, np.ndarray, np.ndarray] |
 
 def yolox(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     """One row for each cell: box, objectness, classes; decoded or not."""
-    found, (points, strides) = _rows(outputs, 5 + count), cells(size_hw)
-    if found is None or len(found[1]) != len(points) or not are_scores(found[1][:, 4:]):
+    (nodes, rows), (points, strides) = _rows(outputs, 5 + count), cells(size_hw)
+    if len(rows) != len(points) or not are_scores(rows[:, 4:]):
         return None
     if decoded := yolov5(outputs, size_hw, count):
         return replace(decoded, kind='yolox')
     constants = {'cells': points, 'strides': strides, **columns_of(2, 2, 1, count)}
-    return Head('yolox', found[0] + CELLS + CENTERED, constants)
+    return Head('yolox', nodes + CELLS + CENTERED, constants)
 
 
 def yolov5(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     """Rows of box, objectness and classes, decoded: YOLOv5, v6, v7."""
-    found = _rows(outputs, 5 + count)
-    if found is None or not are_scores(found[1][:, 4:]):
+    nodes, rows = _rows(outputs, 5 + count)
+    # Centers in pixels are all over the image.
+    if not are_scores(rows[:, 4:]) or rows[:, :2].max(initial=0) <= max(size_hw) / 2:
         return None
-    if found[1][:, :2].max() <= max(size_hw) / 2:  # centers in pixels are all over the image
-        return None
-    return Head(
-        'yolov5', found[0] + OBJECTNESS + to_corners(found[1][:, :4]), columns_of(4, 1, count)
-    )
+    nodes += OBJECTNESS + to_corners(rows[:, :4])
+    return Head('yolov5', nodes, columns_of(4, 1, count))
 
 
 def yolov8(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
     """Boxes and scores for each class, decoded, in pixels: YOLOv8, v9, 11, 12 and many others."""
-    found = _parts(outputs, count)
-    if found is None or not are_scores(found[2]) or are_relative(found[1]):
+    nodes, boxes, scores = _parts(outputs, count)
+    if not nodes or not are_scores(scores) or are_relative(boxes):
         return None
-    nodes = f'{found[0]}boxes = Identity(given)\nscores = Identity(likely)\n'
-    return Head('yolov8', nodes + to_corners(found[1]), columns_of(4, count))
+    nodes += 'boxes = Identity(given)\nscores = Identity(likely)\n'
+    return Head('yolov8', nodes + to_corners(boxes), columns_of(4, count))
 
 
 def queries(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
@@ -132,10 +127,9 @@ def queries(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
         return labeled_queries(outputs, count)
     if head := labeled_rows(outputs, size_hw, count, relative=True):
         return head
-    found = _parts(outputs, count)
-    if found is None or not are_relative(found[1]):
+    nodes, boxes, likely = _parts(outputs, count)
+    if not nodes or not are_relative(boxes):
         return None
-    likely = found[2]
     activation = 'Identity' if are_scores(likely) else 'Sigmoid'
     if np.mean(likely[:, -1] > likely[:, :-1].max(1, initial=0)) > MANY:
         raise ModelError(
@@ -143,8 +137,8 @@ def queries(outputs: Outputs, size_hw: Size, count: int) -> Head | None:
             'score for each class, got scores of a softmax with a class "no object", as of DETR, '
             'which is not understood'
         )
-    nodes = f'{found[0]}boxes = Mul(given, size)\nscores = {activation}(likely)\n'
-    return Head('queries', nodes + to_corners(found[1]), size_of(size_hw) | columns_of(4, count))
+    nodes += f'boxes = Mul(given, size)\nscores = {activation}(likely)\n'
+    return Head('queries', nodes + to_corners(boxes), size_of(size_hw) | columns_of(4, count))
 
 
 def nms(outputs: Outputs, size_hw: Size, count: int) -> Head | None:

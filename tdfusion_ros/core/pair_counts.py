@@ -51,26 +51,26 @@ class PairCounts:
         self._latest_ns: dict[str, int] = {}
         self._since_ns: int | None = None  # pairs of earlier rgb images are counted
         self._made = 0
-        self._lost: Counter[str] = Counter()
-        self._apart: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()  # pairs that were made, by cause
+        self._missed: Counter[str] = Counter()  # pairs that were not made, of forgotten images
 
     @property
     def lost(self) -> Counter[str]:
         """Return the number of lost pairs by cause."""
-        return self._lost + self._apart + self._settled()
+        return self._lost + self._missed + self._missed_recently()
 
     @property
     def possible(self) -> int:
-        return self._made + self._apart.total() + self._settled().total()
+        return self._made + self._missed.total() + self._missed_recently().total()
 
     def see(self, stream: str, stamp_ns: int, cause: str = WAITING) -> None:
         """Record an image with a stamp [ns]; the cause says why it cannot be used."""
         stamp_ns += self._sync.offsets_ns[stream]
         own, latest_ns = self._fates[stream], self._latest_ns.get(stream, stamp_ns)
         if stamp_ns < latest_ns - self._sync.limit_ms * 1e6:  # as in a looping bag
-            self._settle(None, waiting=True)
+            self._forget(None, waiting=True)
         elif len(own) >= WINDOW:
-            self._settle(sorted(own)[WINDOW // 2], waiting=False)
+            self._forget(sorted(own)[WINDOW // 2], waiting=False)
         self._latest_ns[stream] = stamp_ns
         if own.get(stamp_ns, WAITING) == WAITING:
             own[stamp_ns] = cause
@@ -92,9 +92,9 @@ class PairCounts:
         """Record why a pair that was made gave no result of both cameras."""
         self._lost[cause] += 1
 
-    def _settle(self, before_ns: int | None, *, waiting: bool) -> None:
-        """Make the counts of images before a stamp (None: all) final, and forget these images."""
-        self._apart += self._settled(before_ns, waiting=waiting)
+    def _forget(self, before_ns: int | None, *, waiting: bool) -> None:
+        """Forget the images before a stamp (None: all); the counts of these are final."""
+        self._missed += self._missed_recently(before_ns, waiting=waiting)
         self._since_ns = before_ns
         # The nearest images of those that stay may be this much older.
         keep_ns = before_ns and before_ns - 2 * self._sync.limit_ms * 1e6
@@ -102,9 +102,11 @@ class PairCounts:
             kept = {ns: fate for ns, fate in own.items() if keep_ns and ns >= keep_ns}
             self._fates[stream] = kept
 
-    def _settled(self, before_ns: int | None = None, *, waiting: bool = True) -> Counter[str]:
+    def _missed_recently(
+        self, before_ns: int | None = None, *, waiting: bool = True
+    ) -> Counter[str]:
         """
-        Return the lost pairs whose counts are not final yet, by cause.
+        Return the possible pairs that were not made of the images in memory, by cause.
 
         :param before_ns: only pairs of earlier rgb images.
         :param waiting: whether an image that waits may still be paired.

@@ -63,10 +63,7 @@ class Inputs:
         self._counted: Counter[str] = Counter()
         self._stalled_at: dict[str, float] = {}
         self._stall_logged_at: dict[str, float] = {}
-        for name in (
-            'last.inference',
-            *(f'{p}.{s}' for p in ('stalled', 'refused') for s in STREAMS),
-        ):
+        for name in ('last.inference', 'stalled.rgb', 'stalled.ir', 'refused.rgb', 'refused.ir'):
             counters.set_problem(name, '')  # left over from before a pause
         self._size_guards = {stream: SizeGuard() for stream in STREAMS}
         self._profiles: dict[str, QoSProfile] = {}

@@ -92,18 +92,24 @@ def find_views(
             views.append(View(number, name, grids[0].reshape(-1, 2), ir_grid.reshape(-1, 2)))
         if number < FIRST_PAIRS:
             sizes.update(size for image in images for size in set(_sizes(image, board)))
-        if number == FIRST_PAIRS - 1:
-            repeated = [size for size, times in sizes.items() if times > 1]
-            rows, columns = max(repeated, key=math.prod, default=(0, 0))
-            is_other = {rows, columns} != {board.rows, board.columns}
-            # OpenCV finds a smaller grid of discs in a larger one.
-            if is_other and rows * columns > board.rows * board.columns * any(seen):
-                warn(
-                    f'the first {FIRST_PAIRS} pairs seem to show a board of {rows}x{columns}, '
-                    f'expected {board.rows}x{board.columns}: if that is yours, give --board '
-                    f'{board.kind} {rows}x{columns}'
-                )
+        if number == FIRST_PAIRS - 1 and (text := _other_size(sizes, board, found=any(seen))):
+            warn(text)
     return views, (seen[0], seen[1])
+
+
+def _other_size(sizes: Counter[tuple[int, int]], board: Board, *, found: bool) -> str:
+    """Return a sentence if the first pairs show a board of another size more than once."""
+    repeated = [size for size, times in sizes.items() if times > 1]
+    rows, columns = max(repeated, key=math.prod, default=(0, 0))
+    # OpenCV finds a smaller grid of discs in a larger one.
+    is_smaller = rows * columns <= board.rows * board.columns * found
+    if is_smaller or {rows, columns} == {board.rows, board.columns}:
+        return ''
+    return (
+        f'the first {FIRST_PAIRS} pairs seem to show a board of {rows}x{columns}, expected '
+        f'{board.rows}x{board.columns}: if that is yours, give --board {board.kind} '
+        f'{rows}x{columns}'
+    )
 
 
 def find_grid(gray: np.ndarray, board: Board) -> np.ndarray | None:

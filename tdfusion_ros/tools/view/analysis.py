@@ -99,26 +99,36 @@ def classify_rgb_images(
     """
     if not rgb.stamps_ns or not results.stamps_ns:
         return None
+    stamps_ns, ir_ns = np.array(rgb.stamps_ns), np.array(ir.stamps_ns)
     made = _used(rgb.stamps_ns, results.stamps_ns)
-    single = made & np.isin(rgb.stamps_ns, list(alone))
-    fused = made & ~single
-    stamps_ns, lost, partners = np.array(rgb.stamps_ns), ~fused & ~single, np.array(ir.stamps_ns)
-    lost_ns = np.zeros((0, 2), np.int64)
-    if len(partners):
-        lost = np.zeros_like(fused)
-        times = {'rgb': stamps_ns, 'ir': partners}
-        times = {stream: ns + sync.offsets_ns[stream] for stream, ns in times.items()}
-        rgb_ns, ir_ns = times['rgb'][fused], times['ir']
-        taken_ns = rgb_ns + nearest_ns(rgb_ns, ir_ns)
-        paired = {'rgb': fused, 'ir': _used(ir_ns.tolist(), taken_ns.tolist())}
-        pairs = unpaired(times, paired, sync)
-        lost[pairs[:, 0]] = True
-        lost_ns = np.stack((stamps_ns[pairs[:, 0]], partners[pairs[:, 1]]), axis=1)
-    before = int(np.sum(stamps_ns[lost] < min(results.stamps_ns)))
-    after = int(np.sum(stamps_ns[lost] > max(results.stamps_ns)))
-    orphans = len(results.stamps_ns) - int(made.sum())
-    unpaired_rgb = ~(fused | single | lost)
-    return RgbImages(stamps_ns, fused, single, unpaired_rgb, lost, lost_ns, before, after, orphans)
+    single = made & np.isin(stamps_ns, list(alone))
+    fused, lost, lost_ns = made & ~single, ~made, np.zeros((0, 2), np.int64)
+    if len(ir_ns):
+        pairs = _lost_pairs(stamps_ns, ir_ns, fused, sync)
+        lost = np.isin(np.arange(len(made)), pairs[:, 0])
+        lost_ns = np.stack((stamps_ns[pairs[:, 0]], ir_ns[pairs[:, 1]]), axis=1)
+    return RgbImages(
+        stamps_ns,
+        fused=fused,
+        single=single,
+        unpaired=~(made | lost),
+        lost=lost,
+        lost_ns=lost_ns,
+        lost_before=int(np.sum(stamps_ns[lost] < min(results.stamps_ns))),
+        lost_after=int(np.sum(stamps_ns[lost] > max(results.stamps_ns))),
+        orphans=len(results.stamps_ns) - int(made.sum()),
+    )
+
+
+def _lost_pairs(
+    rgb_ns: np.ndarray, ir_ns: np.ndarray, fused: np.ndarray, sync: SyncConfig
+) -> np.ndarray:
+    """Return (M, 2) int64, the indices of rgb and ir that could have been a pair."""
+    times = {'rgb': rgb_ns + sync.offsets_ns['rgb'], 'ir': ir_ns + sync.offsets_ns['ir']}
+    fused_ns = times['rgb'][fused]
+    taken_ns = fused_ns + nearest_ns(fused_ns, times['ir'])
+    taken = _used(times['ir'].tolist(), taken_ns.tolist())
+    return unpaired(times, {'rgb': fused, 'ir': taken}, sync)
 
 
 def _used(stamps_ns: Iterable[int], used_ns: Iterable[int]) -> np.ndarray:

@@ -8,6 +8,7 @@ from functools import partial
 import json
 import os
 from pathlib import Path
+import re
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from tdfusion_ros.formats.sinks import STALLED
 from tdfusion_ros.formats.videos import START_NS
 from tdfusion_ros.formats.videos import VideoFile
 
-STAMP_DIGITS = 19  # of a name that is a time since 1970 [ns]
+STAMP = re.compile('[0-9]{19}')  # a name that is a time since 1970 [ns]
 STALL = 'diagnostic_msgs/msg/DiagnosticArray'
 TYPES = {f'/{topic}': kind for topic, kind in result_topics.TYPES.items()}
 TEMPERATURES, MASK_LABELS = f'/{result_topics.TEMPERATURES}', f'/{result_topics.MASK_LABELS}'
@@ -81,15 +82,12 @@ class ResultFolder:
                 f"'{min(self._found)}': name the two folders or videos that were fused"
             )
         names = sorted({*self._found, *(n for names in self._images.values() for n in names)})
-        self.timed = all(len(n) == STAMP_DIGITS and n.isascii() and n.isdecimal() for n in names)
-        self.timed = self.timed and all(int(n) < 2**31 * 10**9 for n in names)
+        self.timed = all(STAMP.fullmatch(n) and int(n) < 2**31 * 10**9 for n in names)
         self._names = {int(n) if self.timed else k * 10**9: n for k, n in enumerate(names, 1)}
-        for name, folder in (
-            ('fused', path),
-            *((n, path / n) for n in (OVERLAY, SEGMENTATION) if (path / n).is_dir()),
-        ):
-            files = {stem: folder / f'{stem}.png' for stem in self._found}
-            self._images[f'/{name}/image_raw'] = _readers(files)
+        for name, folder in (('fused', '.'), (OVERLAY, OVERLAY), (SEGMENTATION, SEGMENTATION)):
+            if (path / folder).is_dir():
+                files = {stem: path / folder / f'{stem}.png' for stem in self._found}
+                self._images[f'/{name}/image_raw'] = _readers(files)
         names_file = path / MASK_CLASSES
         text = names_file.read_text('utf-8', 'replace') if names_file.is_file() else ''
         self._mask_classes = text.splitlines()
@@ -156,11 +154,9 @@ class ResultFolder:
                 f'{error!r}'
             ) from None
         array = messages.detection_array(bag_types(), _header(stamp_ns), found, names)
-        return (
-            messages.temperature_array(bag_types(), array, measured)
-            if topic == TEMPERATURES
-            else array
-        )
+        if topic != TEMPERATURES:
+            return array
+        return messages.temperature_array(bag_types(), array, measured)
 
     def _stall(self, stamp_ns: int, entry: Any) -> Any:
         known = entry if isinstance(entry, dict) else {}
