@@ -4,8 +4,8 @@ from collections.abc import Callable
 import os
 from pathlib import Path
 
-from tdfusion_ros.backends import DescribedBackend
 from tdfusion_ros.backends import open_backend
+from tdfusion_ros.backends import Sizes
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.core.calibration import Calibration
 from tdfusion_ros.core.calibration import Identity
@@ -23,23 +23,20 @@ from tdfusion_ros.formats.plain_yaml import reading
 PACKAGE = 'tdfusion_ros'
 
 
-def build_pipeline(config: FusionConfig, report: Callable[[str], None] = print) -> Pipeline:
-    """Return a pipeline with a tested backend, or raise FusionError; ``report`` takes messages."""
+def build_pipeline(
+    config: FusionConfig, report: Callable[[str], None] = print, sizes_hw: Sizes = ()
+) -> Pipeline:
+    """
+    Return a pipeline with a tested backend, or raise FusionError.
+
+    :param report: takes messages. :param sizes_hw: as of :func:`open_backend`.
+    """
     bundle = read_bundle(find_bundle(config.model))
     calibration = load_calibration(config.calibration)
     wanted_classes(config.class_filter, bundle.contract.classes)  # before an engine is built
-    backend = open_backend(config.backend, bundle, report, cpu_threads=config.cpu_threads)
+    threads = config.cpu_threads
+    backend = open_backend(config.backend, bundle, report, sizes_hw, cpu_threads=threads)
     return Pipeline(config, bundle.contract, calibration, backend)
-
-
-def build_engines(
-    config: FusionConfig,
-    sizes_hw: tuple[tuple[int, int], ...],
-    report: Callable[[str], None] = print,
-) -> DescribedBackend:
-    """Build and cache the engines that the node needs for these sizes, or raise FusionError."""
-    bundle = read_bundle(find_bundle(config.model))
-    return open_backend(config.backend, bundle, report, sizes_hw)
 
 
 def share_folders() -> list[Path]:

@@ -7,7 +7,6 @@ better one.
 
 from collections.abc import Callable
 import logging
-from typing import Protocol
 
 from tdfusion_ros.backends.bundle import Bundle
 from tdfusion_ros.backends.gate import check_agreement
@@ -22,12 +21,6 @@ Report = Callable[[str], None]
 Sizes = tuple[tuple[int, int], ...]
 
 
-class DescribedBackend(Backend, Protocol):
-    """A backend that says what runs the model, as ``ONNX Runtime 1.31``."""
-
-    engine: str
-
-
 def open_backend(
     name: str,
     bundle: Bundle,
@@ -35,7 +28,7 @@ def open_backend(
     sizes_hw: Sizes = (),
     *,
     cpu_threads: int = 0,
-) -> DescribedBackend:
+) -> Backend:
     """
     Return a backend that has run and agrees with the float32 graph on the CPU.
 
@@ -57,9 +50,7 @@ def open_backend(
         ) from error
 
 
-def _open_best(
-    bundle: Bundle, report: Report, sizes_hw: Sizes, cpu_threads: int
-) -> DescribedBackend:
+def _open_best(bundle: Bundle, report: Report, sizes_hw: Sizes, cpu_threads: int) -> Backend:
     """Return the first of trt, cuda, cpu that can be used; report it and why not the others."""
     reasons: dict[str, list[str]] = {}
     for name in ('trt', 'cuda'):
@@ -75,16 +66,14 @@ def _open_best(
     return backend
 
 
-def _open(
-    name: str, bundle: Bundle, report: Report, sizes_hw: Sizes, cpu_threads: int
-) -> DescribedBackend:
+def _open(name: str, bundle: Bundle, report: Report, sizes_hw: Sizes, cpu_threads: int) -> Backend:
     if name == 'trt':
         from tdfusion_ros.backends.trt import TrtBackend
 
         return TrtBackend(bundle, report, sizes_hw)  # checks each engine itself
     from tdfusion_ros.backends.cpu import CpuBackend
 
-    backend: DescribedBackend
+    backend: Backend
     if name == 'cuda':
         from tdfusion_ros.backends.cuda import open_cuda
 

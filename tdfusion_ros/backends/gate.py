@@ -12,7 +12,7 @@ from tdfusion_ros.core.contract import OUTPUTS
 from tdfusion_ros.core.coverage import soft
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.core.pipeline import Backend
+from tdfusion_ros.core.pipeline import Engine
 
 WARM_UP_HW = (480, 640)
 RANKED = 1000  # so few boxes may come in the order of scores, which may be nearly equal
@@ -53,7 +53,7 @@ def padded(size_hw: tuple[int, int], contract: Contract) -> tuple[int, int]:
     return height, width
 
 
-def check_run(backend: Backend, contract: Contract, size_hw: tuple[int, int]) -> None:
+def check_run(backend: Engine, contract: Contract, size_hw: tuple[int, int]) -> None:
     """
     Run once at a padded size, so that the first pair is not late, and check the result.
 
@@ -79,7 +79,7 @@ def check_run(backend: Backend, contract: Contract, size_hw: tuple[int, int]) ->
 
 
 def check_agreement(
-    backend: Backend, reference: Backend, contract: Contract, size_hw: tuple[int, int]
+    backend: Engine, reference: Engine, contract: Contract, size_hw: tuple[int, int]
 ) -> Difference:
     """
     Compare an engine with the float32 reference on random, black and saturated frames.

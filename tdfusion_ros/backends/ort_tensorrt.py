@@ -44,8 +44,6 @@ def provider_options(
 class SessionEngine:
     """An engine for one image size, in a session of ONNX Runtime."""
 
-    name = 'trt'
-
     def __init__(self, session: Any) -> None:
         self._session = session
         self._inputs = [tensor.name for tensor in session.get_inputs()]

@@ -21,7 +21,7 @@ from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
-from tdfusion_ros.core.pipeline import Backend
+from tdfusion_ros.core.pipeline import Engine
 
 PROBE_LIMIT_S = 180.0
 BUILD_LIMIT_S = 3600.0
@@ -60,7 +60,7 @@ class TrtBackend:
         self._bundle = bundle
         self._report = report
         self._source = EngineSource(tensorrt, bundle, report)
-        self._engines: dict[Size, Backend | str] = {}  # or why there can be none
+        self._engines: dict[Size, Engine | str] = {}  # or why there can be none
         if not sizes_hw:
             last = self._source.last_size()
             sizes_hw = (last or gate.padded(gate.WARM_UP_HW, bundle.contract),)
@@ -86,7 +86,7 @@ class TrtBackend:
             raise ModelError(engine)
         return engine.run(rgb, ir, coverage)
 
-    def _checked_engine(self, size_hw: Size) -> Backend:
+    def _checked_engine(self, size_hw: Size) -> Engine:
         """Return an engine that agrees with the float32 graph."""
         engine = self._load(self._source.get(size_hw), size_hw)
         gate.check_run(engine, self._bundle.contract, size_hw)
@@ -98,7 +98,7 @@ class TrtBackend:
         )
         return engine
 
-    def _load(self, files: dict[str, bytes], size_hw: Size) -> Backend:
+    def _load(self, files: dict[str, bytes], size_hw: Size) -> Engine:
         try:
             if self._route == 'tensorrt_rtx':
                 return ort_rtx.RtxEngine(files[ort_rtx.ENGINE_FILE])

@@ -20,8 +20,6 @@ class PlanEngine:
     :raises ModelError: if TensorRT cannot read or run the plan, or its tensors are not ours.
     """
 
-    name = 'trt'
-
     def __init__(
         self, plan: bytes, size_hw: tuple[int, int], device: str = 'cuda', *, outputs: int = 3
     ) -> None:

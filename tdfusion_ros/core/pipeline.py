@@ -40,10 +40,8 @@ ALIKE = 1.1  # largest ratio of two aspect ratios that may be of one field of vi
 Run = Callable[[], tuple[RawOutput, int]]  # the result, and how long it took [ns]
 
 
-class Backend(Protocol):
+class Engine(Protocol):
     """What runs the graph of a bundle."""
-
-    name: str
 
     def run(
         self,
@@ -55,6 +53,13 @@ class Backend(Protocol):
         segmentation: bool = True,
     ) -> RawOutput:
         """Run on (H, W, 3) uint8 and twice (H, W) float32; may omit what is not wanted."""
+
+
+class Backend(Engine, Protocol):
+    """One that says what it is, as ``cpu`` and ``ONNX Runtime 1.31``."""
+
+    name: str
+    engine: str
 
 
 def _doubt_of(calibration: Calibration, rgb_hw: Size, ir_hw: Size) -> dict[str, str]:

@@ -60,7 +60,7 @@ class DiagnosticsPublisher:
     def set_model(self, pipeline: Pipeline, model: str) -> None:
         self._model_values = {
             'backend': pipeline.backend.name,
-            'engine': getattr(pipeline.backend, 'engine', ''),
+            'engine': pipeline.backend.engine,
             'model': model,
             'model_sha256': pipeline.contract.sha256[GRAPH_FILE][:16],
         }

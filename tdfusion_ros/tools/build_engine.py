@@ -1,13 +1,14 @@
 """``tdfusion build``: build inference engines ahead of time."""
 
 import argparse
+from dataclasses import replace
 import sys
 from typing import Any
 
 from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.backends.engine_cache import check_cache
 from tdfusion_ros.backends.trt import compile_for
-from tdfusion_ros.build import build_engines
+from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.build import find_bundle
 from tdfusion_ros.tools.options import add_config
 from tdfusion_ros.tools.options import add_sizes
@@ -48,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
         print(f'copy to ~/.cache/tdfusion_ros of the machine with {options.target}:')
         print(*places, sep='\n')
         return 0
-    backend = build_engines(config, sizes, report)
+    config = replace(config, calibration='', class_filter=())  # of the node that reads the file
+    backend = build_pipeline(config, report, sizes).backend
     ready = ', '.join(f'{width}x{height}' for height, width in sizes)
     print(f'{backend.name} ({backend.engine}) is ready for {ready}')
     return 0

@@ -23,7 +23,7 @@ def opened(monkeypatch):
     """Replace the backend; return the arguments with which it is opened."""
     calls = []
 
-    def open_backend(name, bundle, report, sizes_hw):
+    def open_backend(name, bundle, report, sizes_hw, *, cpu_threads):
         calls.append((name, bundle.contract.name, sizes_hw))
         report('building …: 5 s so far')
         return SimpleNamespace(name='trt', engine='TensorRT 10.3.0')
@@ -46,6 +46,14 @@ def test_build_prepares_every_given_size(opened, capsys, sizes, opened_hw, ready
     out, err = capsys.readouterr()
     assert out == f'trt (TensorRT 10.3.0) is ready for {ready}\n'
     assert err == 'building …: 5 s so far\n'
+
+
+def test_build_reads_the_file_of_a_node_that_calibrates_itself(opened, tmp_path):
+    (tmp_path / 'node.yaml').write_text(
+        '/**: {ros__parameters: {backend: trt, calibration: tf, class_filter: [my_class]}}'
+    )
+    assert main(['build', '--config', str(tmp_path / 'node.yaml')]) == 0
+    assert opened == [('trt', 'msrs_rt', ((480, 640),))]
 
 
 @pytest.mark.parametrize('choice', [('-p', 'backend=trt'), ('--target', 'sm86')])

@@ -11,16 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.backends.cpu import CpuBackend
-from tdfusion_ros.build import build_engines
-from tdfusion_ros.build import find_bundle
-from tdfusion_ros.build import load_calibration
+from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.contract import GRAPH_FILE
 from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
-from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bags import bag_types
@@ -41,11 +37,9 @@ class RobotPath:
         self._endless = cycle(self._pairs)
         self._size_hw = messages.to_frame(self._pairs[0][0]).size_hw
         self._before_mib = process_usage()['memory_mib']
-        contract = read_bundle(find_bundle(config.model)).contract
         # Warm up at this size only: the default size would be the memory peak of smaller ones.
-        backend = build_engines(config, (self._size_hw,), partial(print, file=sys.stderr))
-        self._engine = backend.engine
-        self._pipeline = Pipeline(config, contract, load_calibration(config.calibration), backend)
+        report = partial(print, file=sys.stderr)
+        self._pipeline = build_pipeline(config, report, (self._size_hw,))
         self._synchronizer = Synchronizer(config)
         # Message classes of rosbags, filled in the way of rclpy.
         self._types = messages.MessageTypes(bag_types().get, messages.ros_types().pack)
@@ -91,7 +85,7 @@ class RobotPath:
             'model': contract.name,
             'sha256': contract.sha256[GRAPH_FILE],
             'backend': self._pipeline.backend.name,
-            'engine': self._engine,
+            'engine': self._pipeline.backend.engine,
             'before_model_mib': self._before_mib,
         }
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tdfusion_ros import build
 from tdfusion_ros.cli import main
 from tdfusion_ros.core import errors
 from tdfusion_ros.core.config import FusionConfig
@@ -75,6 +76,14 @@ def test_report_has_every_stage_at_every_size_and_they_add_up_to_the_total(repor
         assert run['before_model_mib'] < run['peak_mib']
     for stage in STAGES:
         assert sum(line.startswith(stage) for line in printed.splitlines()) >= 2
+
+
+def test_the_threads_that_are_set_are_used(folders, monkeypatch):
+    given, open_backend = [], build.open_backend
+    record = lambda *args, **how: given.append(how) or open_backend(*args, **how)  # noqa: E731
+    monkeypatch.setattr(build, 'open_backend', record)
+    RobotPath(PairSource(folders), FusionConfig(backend='cpu', cpu_threads=1))
+    assert given == [{'cpu_threads': 1}]
 
 
 def test_report_describes_what_was_measured_on_what(reported, bundle):
