@@ -62,10 +62,10 @@ class ThermalScaler:
         :raises FrameError: ``bad_encoding`` if the channels differ and ``ir.color`` is ``refuse``;
             ``no_data`` if no pixel has a value.
         """
-        if counts.ndim == 3:
-            counts = gray(counts, luma=self._config.color == 'luma')
         self.remarks = {}
         counts = self._cropped(counts)
+        if counts.ndim == 3:
+            counts = gray(counts, luma=self._config.color == 'luma')
         if is_swapped(probe(counts)):
             counts = counts.byteswap()
             self.remarks['is_bigendian'] = BYTES
@@ -92,7 +92,7 @@ class ThermalScaler:
         return scaled
 
     def _cropped(self, counts: np.ndarray) -> np.ndarray:
-        height, width = counts.shape
+        height, width = counts.shape[:2]
         rows = no_data.TELEMETRY_ROWS.get((height, width), 0)
         self._is_above = no_data.is_above(counts, rows, self._is_above) if rows else False
         sides = (rows, 0, 0, 0) if self._is_above else (0, rows, 0, 0)

@@ -118,6 +118,13 @@ def test_three_equal_channels_are_one_and_a_tint_of_jpeg_is_still_gray(color):
     assert np.abs(scale(tinted, color=color) - scale(gray)).max() < 0.02
 
 
+def test_what_is_cut_off_may_have_colors(demo_pairs):
+    picture = demo_pairs[0].ir.pixels
+    colors = cv2.applyColorMap(picture, cv2.COLORMAP_INFERNO)
+    both = np.vstack([np.dstack([picture] * 3), colors])  # a camera that sends two pictures in one
+    np.testing.assert_array_equal(scale(both, crop=f'0, {len(picture)}, 0, 0'), scale(picture))
+
+
 def test_false_colors_are_refused_or_used_by_their_luma(demo_pairs):
     colored = cv2.applyColorMap(demo_pairs[0].ir.pixels, cv2.COLORMAP_INFERNO)[..., ::-1]
     with pytest.raises(FrameError, match='white-hot') as caught:
