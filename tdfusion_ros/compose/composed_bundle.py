@@ -115,16 +115,16 @@ def compose(
     fusion_folder: Path, detector_path: Path, output: Path, choices: Choices | None = None
 ) -> str:
     """Write the bundle ``output``, run it, and say how it was read, or raise FusionError."""
-    fusion = read_bundle(fusion_folder)
-    if not fusion.contract.reads_coverage:
-        raise ModelError(
-            f'{fusion_folder} is of an earlier version: write it again with '
-            'python -m training.export'
-        )
-    graph = onnx.load_model_from_string(fusion.graph)
-    [opset] = [entry.version for entry in graph.opset_import if not entry.domain]
-    detector, names = open_detector(detector_path, choices or Choices(), opset)
     with NewOutput(output) as folder:
+        fusion = read_bundle(fusion_folder)
+        if not fusion.contract.reads_coverage:
+            raise ModelError(
+                f'{fusion_folder} is of an earlier version: write it again with '
+                'python -m training.export'
+            )
+        graph = onnx.load_model_from_string(fusion.graph)
+        [opset] = [entry.version for entry in graph.opset_import if not entry.domain]
+        detector, names = open_detector(detector_path, choices or Choices(), opset)
         folder.mkdir()
         joined = detector.joined(graph)
         write_file(folder / GRAPH_FILE, joined.SerializeToString())

@@ -227,6 +227,14 @@ def test_softmax_with_a_class_for_no_object_is_refused(tmp_path, refusal):
     assert 'a softmax with' in refusal(make(replace(kind, nodes=nodes), tmp_path / 'their.onnx'))
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_detector_is_read(tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    for name, why in (('file', 'exists: name a new folder'), ('file/new', 'cannot be written')):
+        output = str(tmp_path / name)
+        assert main(['compose', '--detector', 'nowhere', '-o', output]) == 1
+        assert f'{output} {why}' in capsys.readouterr().err
+
+
 def test_command_says_that_it_leaves_masks_out(masked_bundle, tmp_path, capsys):
     file = make(KINDS['yolov8'], tmp_path / 'their.onnx')
     bundle = compose(file, tmp_path / 'mine', '--fusion', str(masked_bundle))
