@@ -45,7 +45,7 @@ def setup_keywords():
 
 
 def imported():
-    """Return the first part of the name of every module that the robot's code imports."""
+    """Return the packages that the robot's code imports, or whose messages it names."""
     names = set()
     for folder in ('tdfusion_ros', 'launch'):
         for path in (ROOT / folder).rglob('*.py'):
@@ -54,7 +54,9 @@ def imported():
                     names |= {alias.name.partition('.')[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom):
                     names.add(node.module.partition('.')[0])
-    return names
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    names |= set(re.findall(r'^(\w+)/msg/', node.value))
+    return names - {'foxglove_msgs'}  # of bags alone
 
 
 def instructions(dockerfile):
