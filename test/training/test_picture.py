@@ -98,3 +98,13 @@ def test_at_night_less_becomes_darker_than_by_day():
     day, night = (picture(flat(value), ir) - value for value in (0.4, 0.1))
     assert night[..., 200:].mean() > 0.85 * day[..., 200:].mean()  # negative both
     assert night[..., :60].mean() > day[..., :60].mean()
+
+
+def test_in_the_light_of_a_lamp_at_night_infrared_counts_and_by_day_it_does_not():
+    lit = 0.5 + 0.15 * torch.randn(1, 1, 192, 100)
+    day, night = flat(0.5), flat(0.03)
+    day[..., :100] = night[..., :100] = lit
+    ir = with_box(flat(0.2), 0.6, x0=40)
+    place = (..., slice(85, 123), slice(42, 58))
+    by_day, at_night = ((picture(luma, ir) - luma)[place].mean() for luma in (day, night))
+    assert at_night > 1.2 * by_day

@@ -14,7 +14,7 @@ BASE = 3.0
 NEAR = 5.0
 WIDE = 40.0
 DAY = 0.48
-NIGHT = 0.3
+NIGHT = 0.45
 """Share of infrared in the base by day, and how much more it is where luma is dark far around."""
 SKY = 0.5
 """How much bright surroundings in luma reduce the share and the details of infrared."""
@@ -29,11 +29,11 @@ Luma is clear by day where its relative contrast over SURROUNDING is above CLEAR
 the contrast of infrared, or above ENOUGH: there luma alone shows the scene.
 """
 BRIGHT_SCENE = 0.27
-"""Mean luma of a scene by day; dark objects are not dark places there."""
+"""Mean luma of a scene by day. At night nothing is clear, not even in the glare of a lamp."""
 HIDDEN = 0.9
 """How much clear luma reduces the share and the details of infrared by day."""
 GAIN_LUMA = 0.95
-GAIN_IR = 0.8
+GAIN_IR = 1.0
 """Gains of the details; that of luma is 1 where it is clear."""
 NOISE = 0.006
 """Standard deviation of details that are noise."""
@@ -68,11 +68,11 @@ def contrast(image: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (blur(image.square(), SURROUNDING) - mean.square()).clamp(min=0).sqrt()
 
 
-def clearness(luma: Tensor, ir: Tensor, dark: Tensor) -> Tensor:
+def clearness(luma: Tensor, ir: Tensor) -> Tensor:
     """Return near 1 where luma shows the scene clearly by day, else near 0."""
     mean, of_luma = contrast(luma)
     needed = (CLEAR + RIVAL * contrast(ir)[1]).clamp(max=ENOUGH)
-    day = step_up(luma.mean((2, 3), keepdim=True), BRIGHT_SCENE, 0.02).maximum(1 - dark)
+    day = step_up(luma.mean((2, 3), keepdim=True), BRIGHT_SCENE, 0.02)
     return step_up(of_luma / (mean + FAINT) - needed, 0, 0.04) * day
 
 
@@ -91,7 +91,7 @@ def picture(luma: Tensor, ir: Tensor) -> Tensor:
     base_luma, base_ir = blur(luma, BASE), blur(ir, BASE)
     dark = 1 - step_up(blur(luma, WIDE), 0.22, 0.055)
     bright = SKY * step_up(blur(luma, NEAR), 0.72, 0.06)
-    clear = clearness(luma, ir, dark)
+    clear = clearness(luma, ir)
     share = (DAY + NIGHT * dark) * (1 - bright) * (1 - HIDDEN * clear)
     mean = (share * base_ir).mean((2, 3), keepdim=True) / share.mean((2, 3), keepdim=True)
     tone = share * (base_ir - mean)
