@@ -64,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.moments <= MAX_MOMENTS:
         raise ConfigError(f'--moments must be 0 to {MAX_MOMENTS}, got {options.moments}')
     output = options.output or Path('report.html')
-    inputs = [path, *options.inputs, options.config]
-    check_file(output, inputs, overwrite=options.overwrite or not options.output)
+    read = [path, *options.inputs, options.config]
+    check_file(output, read, overwrite=options.overwrite or not options.output)
     is_folder, sync = (path / DETECTIONS).is_file(), config_of(options, 'sync.').sync
     if len(options.inputs) > 1 + is_folder:
         raise ConfigError(
