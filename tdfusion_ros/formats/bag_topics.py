@@ -36,23 +36,27 @@ def cameras_by_namespace(topics: Iterable[str], stream: str) -> dict[str, str]:
     return found
 
 
-def find_image_topics(
-    types: Mapping[str, str], counts: Mapping[str, int], wanted: Mapping[str, str]
+def find_cameras(
+    types: Mapping[str, str],
+    wanted: Mapping[str, str],
+    counts: Mapping[str, int],
+    results_in: str | None = None,
 ) -> dict[str, str]:
     """
     Return the topic of ``rgb`` and of ``ir``: both of one rig.
 
     :param types: message type of every topic; ``counts`` its messages: empty ones come last.
     :param wanted: topics that the user named, by stream; empty: found by their names.
-    :raises BagError: naming the image topics, if one is missing or several rigs are possible.
+    :param results_in: namespace of the results of these cameras, one of which may be missing.
+    :raises BagError: what the bag has instead, if one is missing or several rigs are possible.
     """
     images = image_topics(types)
     if wanted['rgb'] and wanted['rgb'] == wanted['ir']:
-        raise BagError(f'has one topic for both cameras, {wanted["rgb"]}; {_choice(images, "ir")}')
+        raise BagError(f'one topic for both cameras, {wanted["rgb"]}; {_choice(images, "ir")}')
     for stream, topic in wanted.items():
         if topic and topic not in images:
             other = f' (its type is {types[topic]})' if topic in types else ''
-            raise BagError(f'has no {stream} topic {topic}{other}; {_choice(images, stream)}')
+            raise BagError(f'no {stream} topic {topic}{other}; {_choice(images, stream)}')
     filled = [topic for topic in images if counts.get(topic)]
     found = {
         stream: cameras_by_namespace(filled, stream) or cameras_by_namespace(images, stream)
@@ -60,23 +64,25 @@ def find_image_topics(
     }
     for stream, topic in wanted.items():
         if topic:  # the other camera is the one beside it, if there is one
-            found[stream] = cameras_by_namespace([topic], stream) or {'': topic}
-        elif not found[stream]:
+            found[stream] = cameras_by_namespace([topic], stream) or {topic: topic}
+        elif not found[stream] and results_in is None:
             ends = tuple(end.format(stream) for end in ENDS)
             others = [f'{t} is a {kind}' for t, kind in types.items() if t.endswith(ends)]
             other = f' ({", ".join(others)})' if others else ''
             missing = [name for name in wanted if not wanted[name] and not found[name]]
             choice = _choice(images, *missing)
-            raise BagError(f'has no {stream} topic ending in {ends[0]}{other}; {choice}')
+            raise BagError(f'no {stream} topic ending in {ends[0]}{other}; {choice}')
     rgb, ir = found.values()
-    both = rgb.keys() & ir.keys()
-    if len(both) == 1:
-        (space,) = both
-        return {'rgb': rgb[space], 'ir': ir[space]}
-    if len(rgb) == len(ir) == 1:
-        return {stream: next(iter(topics.values())) for stream, topics in found.items()}
+    spaces = rgb.keys() & ir.keys()
+    if results_in in (*rgb, *ir) and not any(wanted.values()):
+        spaces = {results_in}
+    if len(spaces) == 1:
+        (space,) = spaces
+        return {stream: topics[space] for stream, topics in found.items() if space in topics}
+    if len(rgb) <= 1 and len(ir) <= 1:
+        return {stream: topic for stream, topics in found.items() for topic in topics.values()}
     cameras = ', '.join(sorted((*rgb.values(), *ir.values())))
-    raise BagError(f'has the cameras of several rigs ({cameras}); name --rgb-topic and --ir-topic')
+    raise BagError(f'the cameras of several rigs ({cameras}); name --rgb-topic and --ir-topic')
 
 
 def transport_topic(topic: str, transport: str) -> str:

@@ -21,7 +21,7 @@ from tdfusion_ros.formats.bag_files import open_file
 from tdfusion_ros.formats.bag_files import StorageFile
 from tdfusion_ros.formats.bag_storage import unpack_message
 from tdfusion_ros.formats.bag_storage import Warn
-from tdfusion_ros.formats.bag_topics import find_image_topics
+from tdfusion_ros.formats.bag_topics import find_cameras
 from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 from tdfusion_ros.formats.bag_topics import ImageTopics
 from tdfusion_ros.formats.bag_topics import info_topic
@@ -111,7 +111,7 @@ class BagReader:
         kinds = self._kinds
         counts = {topic: self.count(topic) for topic in kinds}
         try:
-            found = find_image_topics(kinds, counts, {'rgb': rgb, 'ir': ir})
+            found = find_cameras(kinds, {'rgb': rgb, 'ir': ir}, counts)
         except BagError as error:
             foreign = ''
             if self._foreign:
@@ -122,7 +122,7 @@ class BagReader:
                 )
             if not any(counts.values()):
                 foreign += '; it has no messages of ROS 2'
-            raise BagError(f'bag {self.path} {error}{foreign}') from None
+            raise BagError(f'bag {self.path} has {error}{foreign}') from None
         info = info_topic(found['rgb'])
         return ImageTopics(found['rgb'], found['ir'], info if kinds.get(info) == INFO_TYPE else '')
 

@@ -3,9 +3,8 @@
 import pytest
 
 from tdfusion_ros.core.errors import BagError
-from tdfusion_ros.formats.bag_topics import find_image_topics
+from tdfusion_ros.formats.bag_topics import find_cameras
 from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
-from tdfusion_ros.tools.view.rig_topics import find_cameras
 
 IMAGE, COMPRESSED = IMAGE_TYPES
 
@@ -14,9 +13,7 @@ def find(topics, rgb='', ir='', counts=None):
     """Return the topics found among topics, where ``counts`` gives other numbers of messages."""
     types = {t: COMPRESSED if t.endswith('compressed') else IMAGE for t in topics.split()}
     counts = dict.fromkeys(types, 5) | (counts or {})
-    found = find_image_topics(types, counts, {'rgb': rgb, 'ir': ir})
-    if all(counts.values()):  # view reads what fuse has read
-        assert find_cameras(types, '', rgb=rgb, ir=ir) == found
+    found = find_cameras(types, {'rgb': rgb, 'ir': ir}, counts)
     return found['rgb'], found['ir']
 
 
@@ -63,6 +60,14 @@ def test_one_named_camera_chooses_the_other_of_its_rig():
         find(f'{TWO} /cam', rgb='/cam')
 
 
+def test_results_choose_the_cameras_of_their_namespace_of_which_one_may_be_missing():
+    types, none = dict.fromkeys(TWO.split()[1:], IMAGE), {'rgb': '', 'ir': ''}
+    right = {'rgb': '/r/rgb/image_raw', 'ir': '/r/ir/image_raw'}
+    assert find_cameras(types, none, {}, '/l') == {'ir': '/l/ir/image_raw'}
+    assert find_cameras(types, none, {}, '/r') == find_cameras(types, none, {}, '') == right
+    assert find_cameras({}, none, {}, '') == {}
+
+
 def test_topics_without_messages_are_taken_only_if_there_are_no_others():
     empty = {'/l/rgb/image_raw/compressed': 0, '/l/ir/image_raw': 0}
     assert find(TWO, counts=empty) == ('/r/rgb/image_raw', '/r/ir/image_raw')
@@ -75,9 +80,9 @@ def test_topics_without_messages_are_taken_only_if_there_are_no_others():
 def test_topic_of_another_type_is_named_with_its_type():
     types = {'/rgb/image_raw': 'std_msgs/msg/String', '/ir/image_raw': IMAGE}
     with pytest.raises(BagError, match=r'/rgb/image_raw \(its type is std_msgs/msg/String\)'):
-        find_image_topics(types, {}, {'rgb': '/rgb/image_raw', 'ir': ''})
+        find_cameras(types, {'rgb': '/rgb/image_raw', 'ir': ''}, {})
     with pytest.raises(BagError, match=r'\(/rgb/image_raw is a std_msgs/msg/String\)'):
-        find_image_topics(types, {}, {'rgb': '', 'ir': ''})
+        find_cameras(types, {'rgb': '', 'ir': ''}, {})
 
 
 def test_both_cameras_are_asked_for_at_once():

@@ -89,7 +89,7 @@ WRONG = [
     ('view infos -o infos/new', 'infos/new is inside the input '),
     ('view demo --inputs infos -o infos/new', 'infos/new is inside the input '),
     ('view demo -p model=wrong', 'view uses only sync.*: leave out -p model'),
-    ('view demo --rgb-topic /left', 'no image topic /left'),
+    ('view demo --rgb-topic /left', 'no rgb topic /left'),
     ('view demo --namespace front', 'no results in namespace'),
     ('view demo -o empty', 'cannot be written: Is a directory'),
     ('view demo --moments 25', '0 to 24'),

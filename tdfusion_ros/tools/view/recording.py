@@ -14,6 +14,7 @@ import struct
 from typing import Any
 
 from tdfusion_ros.core.errors import BagError
+from tdfusion_ros.formats.bag_topics import find_cameras
 from tdfusion_ros.formats.bag_topics import image_topics
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.messages import cdr_stamp_ns
@@ -22,7 +23,6 @@ from tdfusion_ros.formats.messages import results_by_name
 from tdfusion_ros.formats.messages import STALL_STATUS
 from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.tools.view.result_folder import ResultFolder
-from tdfusion_ros.tools.view.rig_topics import find_cameras
 from tdfusion_ros.tools.view.rig_topics import find_rig
 from tdfusion_ros.tools.view.rig_topics import Rig
 
@@ -209,7 +209,7 @@ def read_both(
     rig = find_rig(bag.topics(), namespace, **({} if inputs else {'rgb': rgb, 'ir': ir}))
     result = source = read_recording(bag, rig)
     if inputs is not None:
-        cameras = find_cameras(inputs.topics(), rig.namespace, rgb=rgb, ir=ir)
+        cameras = find_cameras(inputs.topics(), {'rgb': rgb, 'ir': ir}, {}, rig.namespace)
         source = read_recording(inputs, replace(rig, topics=cameras))
     if not any(each.times(role).times_ns for each in (result, source) for role in each.rig.topics):
         images = ', '.join(image_topics(bag.topics())) or 'none'
