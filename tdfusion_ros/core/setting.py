@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import field
 from dataclasses import fields
@@ -55,6 +56,10 @@ def cast(name: str, value: Any, default: Any) -> Any:
         value = value.item()
     if wanted is float and type(value) is int and abs(value) < 2**53:
         return float(value)
+    if wanted is str and not isinstance(value, str):  # as in ``ir.no_data: 0``
+        items = [value] if isinstance(value, (int, float)) else value
+        if isinstance(items, Sequence) and items and {int, float} >= {type(i) for i in items}:
+            return ', '.join(map(str, items))
     if wanted is tuple and isinstance(value, (list, tuple)):
         if default and len(value) == len(default):
             return tuple(cast(name, *pair) for pair in zip(value, default, strict=True))

@@ -12,6 +12,7 @@ from tdfusion_ros.core.errors import FrameError
 STAMP_IT = 'make the driver stamp its images at exposure'
 # Longer delays between exposure and arrival do not occur; the clocks differ.
 MAX_DELAY_MS = 1000.0
+END_NS = 2**31 * 1_000_000_000  # the time of a message in ROS ends in 2038
 
 
 @dataclass
@@ -23,13 +24,15 @@ class CameraTimes:
 
 
 def check_stamp(stamp_ns: int) -> None:
-    """Raise FrameError for an image whose stamp is 0 (not stamped) or negative."""
+    """Raise FrameError for an image whose stamp is 0 (not stamped), negative, or after 2038."""
     if stamp_ns == 0:
         raise FrameError('no_stamp', f'the stamp of the image is 0: {STAMP_IT}')
     if stamp_ns < 0:
         raise FrameError(
             'negative_stamp', f'the stamp of the image is {stamp_ns / 1e9:.3f} s, expected above 0'
         )
+    if stamp_ns >= END_NS:
+        raise FrameError('late_stamp', f'the stamp of the image is after 2038: {STAMP_IT}')
 
 
 def nearest_ns(stamps_ns: np.ndarray, others_ns: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ def _missing(folder: Path, missing: list[str]) -> str:
     if inner:
         return f'name one of the bags in it: {", ".join(inner)}'
     if any(file.suffix.lower() in IMAGES for file in folder.iterdir()):
-        return f'it has images; {PAIRS}'
+        return f'it has images; {PAIRS}; if it holds both cameras, name it twice'
     return f'expected {METADATA}, .mcap or .db3 files in it'
 
 

@@ -19,7 +19,12 @@ from tdfusion_ros.formats.decode import ORIENTATION
 from tdfusion_ros.formats.plain_yaml import reason
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
-CAMERA_END = re.compile('(?<=.)[-_.](rgb|visible|vis|vi|color|infrared|thermal|lwir|ir)$', re.I)
+IR_NAMES = 'infrared', 'thermal', 'lwir', 'ir', 't'
+# The last of each are those of drones of DJI: DJI_0001_T, and W, V or Z.
+_NAMES = '|'.join(('rgb', 'visible', 'vis', 'vi', 'color', 'w', 'v', 'z', *IR_NAMES))
+CAMERA_NAMES = [
+    re.compile(text, re.I) for text in (f'(?<=.)[-_.]({_NAMES})$', f'^({_NAMES})[-_.](?=.)')
+]
 MAX_FILE_BYTES = 1 << 29  # pixels of the largest image: 8192 x 8192 x 4 channels of 16 bits
 
 
@@ -27,7 +32,7 @@ def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pa
     """
     Return the files of a folder by stem, without the ``._`` files that macOS adds.
 
-    If all stems end in the same name of a camera, as ``0001_rgb``, they are without it.
+    If all stems end or begin with the same name of a camera, as ``0001_rgb``, they are without it.
 
     :param suffixes: in lower case; the case of a file's suffix does not matter.
     :raises BagError: if the folder is missing or two files have the same stem.
@@ -45,14 +50,22 @@ def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pa
 
 
 def pair_names(stems: Collection[str]) -> dict[str, str]:
-    """Return the name of each stem: without the camera, if all end in the same one."""
-    ends = {stem[len(without_camera(stem)) :] for stem in stems}
-    return {stem: without_camera(stem) if len(ends) == 1 else stem for stem in stems}
+    """Return the name of each stem: without the camera, if all have the same one."""
+    is_one = len({named_camera(stem) for stem in stems}) == 1
+    return {stem: without_camera(stem) if is_one else stem for stem in stems}
+
+
+def named_camera(stem: str) -> str:
+    """Return the name of a camera at the end of a stem, else at its beginning; else empty."""
+    found = (name.search(stem) for name in CAMERA_NAMES)
+    return next((one[0] for one in found if one), '')
 
 
 def without_camera(stem: str) -> str:
-    """Return a stem without the name of a camera at its end."""
-    return CAMERA_END.sub('', stem)
+    """Return a stem without the name of a camera at its end, else at its beginning."""
+    if camera := named_camera(stem):
+        return stem.removesuffix(camera) if stem.endswith(camera) else stem.removeprefix(camera)
+    return stem
 
 
 def composed(name: str) -> str:
@@ -66,6 +79,30 @@ def image_files(folder: Path) -> dict[str, Path]:
     if not files:
         raise BagError(f'{folder} has no images ({" ".join(SUFFIXES)})')
     return files
+
+
+def camera_files(rgb: Path, ir: Path) -> dict[str, dict[str, Path]]:
+    """
+    Return the image files of ``rgb`` and of ``ir`` by stem, as ``image_files``.
+
+    If both are one folder, a file is of ir if it is named so, as ``0001_ir`` or ``thermal_1``.
+    """
+    if not (rgb.is_dir() and ir.is_dir() and rgb.samefile(ir)):
+        return {'rgb': image_files(rgb), 'ir': image_files(ir)}
+    found: dict[str, dict[str, Path]] = {'rgb': {}, 'ir': {}}
+    for path in image_files(rgb).values():
+        stem = composed(path.stem)
+        is_ir = named_camera(stem).strip('-_.').lower() in IR_NAMES
+        files, name = found['ir' if is_ir else 'rgb'], without_camera(stem)
+        if name in files:
+            raise BagError(f'{files[name]} and {path} are of one pair: delete one of them')
+        files[name] = path
+    if not all(found.values()):
+        raise BagError(
+            f'{rgb} is given for both cameras, so its files must be named for them, such as '
+            '0001_rgb.png and 0001_ir.png'
+        )
+    return found
 
 
 def read_image(path: Path) -> np.ndarray:

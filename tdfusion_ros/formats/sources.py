@@ -27,8 +27,8 @@ from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bag_topics import ImageTopics
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.decode import SizeGuard
+from tdfusion_ros.formats.image_files import camera_files
 from tdfusion_ros.formats.image_files import different_orientations
-from tdfusion_ros.formats.image_files import image_files
 from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.videos import VideoSource
 
@@ -135,7 +135,7 @@ class BagSource:
 
 class FolderSource:
     """
-    The pairs of two folders: files of one stem.
+    The pairs of two folders: files of one stem; or of one folder, given twice.
 
     :param skip_bad: leave out images without a partner.
     :raises BagError: naming the first image without a partner otherwise.
@@ -147,7 +147,7 @@ class FolderSource:
         self.skipped: dict[str, str] = {}
         self.info: Any = None
         self.counts = PairCounts(SyncConfig())
-        self._files = {'rgb': image_files(rgb), 'ir': image_files(ir)}
+        self._files = camera_files(rgb, ir)
         self._turned: list[str] = []
         self._stems = sorted(self._files['rgb'].keys() & self._files['ir'].keys())
         alone = sorted(self._files['rgb'].keys() ^ self._files['ir'].keys())

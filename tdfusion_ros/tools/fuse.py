@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
         nargs='+',
         type=Path,
         metavar='INPUT',
-        help='a bag, or the folders or videos RGB IR',
+        help='a bag, or the folders or videos RGB IR; one folder of both cameras twice',
     )
     add('-o', '--output', required=True, type=Path, help='bag, folder or video to create')
     text = 'what to write; default: a bag from a bag, else a folder, or a video as OUT.mp4'

@@ -31,12 +31,14 @@ def test_every_default_can_be_given_by_name(name, default, _):
     assert from_mapping({name: value}) == FusionConfig()
 
 
-def test_numpy_scalars_and_integers_for_floats_are_accepted():
+def test_values_of_other_types_that_mean_the_same_are_accepted():
     given = {'score_threshold': np.float32(0.5), 'max_detections': np.int64(7)}
     config = from_mapping({**given, 'ir.invert': np.bool_(True), 'backend': np.str_('cpu')})
     assert (config.score_threshold, config.max_detections) == (0.5, 7)
     assert config.ir.invert is True
     assert type(config.backend) is str
+    config = from_mapping({'ir.no_data': 9999, 'ir.crop': [0, 2, 0, 0]})
+    assert (config.ir.no_data, config.ir.crop) == ('9999', '0, 2, 0, 0')
     config = from_mapping({'sync.max_skew_ms': 5})
     assert config.sync.max_skew_ms == 5.0
     assert type(config.sync.max_skew_ms) is float
@@ -58,7 +60,7 @@ def test_numpy_scalars_and_integers_for_floats_are_accepted():
         ({'score_threshold': '0.5'}, 'score_threshold must be of type'),
         ({'score_threshold': True}, 'score_threshold must be of type'),
         ({'ir.invert': 1}, 'ir.invert must be of type'),
-        ({'model': None}, 'model must be of type'),
+        *(({'model': v}, 'model must be of type') for v in (None, True, [])),
         ({'sync.max_skew_ms': [5.0]}, 'sync.max_skew_ms must be of type'),
         ({'class_filter': 'car'}, r'must be a list of names, such as \[person, car\], got'),
         ({'class_filter': ['car', 1]}, 'class_filter must be a list of names'),

@@ -64,7 +64,7 @@ def test_wrong_stamps_are_counted_by_kind(stamps, words):
 
 def test_frame_without_a_time_is_refused_by_cause():
     check_stamp(1)
-    for stamp, cause in ((0, 'no_stamp'), (-1, 'negative_stamp')):
+    for stamp, cause in ((0, 'no_stamp'), (-1, 'negative_stamp'), (2**31 * 10**9, 'late_stamp')):
         with pytest.raises(FrameError) as caught:
             check_stamp(stamp)
         assert caught.value.cause == cause

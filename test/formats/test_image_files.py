@@ -44,9 +44,12 @@ def test_pipe_folder_or_missing_file_is_named_and_does_not_hang(tmp_path):
         (['1_rgb', '2'], ['1_rgb', '2']),
         (['1_rgb', '1_ir'], ['1_ir', '1_rgb']),
         (['_ir'], ['_ir']),
+        (['ir_1', 'ir_2'], ['1', '2']),
+        (['DJI_1_T', 'DJI_2_T'], ['DJI_1', 'DJI_2']),
+        (['rgb_1', 'ir_1'], ['ir_1', 'rgb_1']),
     ],
 )
-def test_a_name_of_the_camera_at_the_end_of_all_stems_is_left_out(tmp_path, stems, names):
+def test_a_name_of_the_camera_in_all_stems_is_left_out(tmp_path, stems, names):
     for stem in stems:
         (tmp_path / f'{stem}.png').touch()
     assert list(image_files.list_files(tmp_path)) == names

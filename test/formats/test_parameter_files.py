@@ -32,6 +32,7 @@ def read(tmp_path):
         {'fusion_of_front': threshold(0.5)},
         {'/rig': {'tdfusion': threshold(0.5)}},
         {'/**': {'tdfusion': threshold(0.5)}},
+        'tdfusion: {ros__parameters: {score_threshold: 5e-1}}',
         {'usb_cam': CAMERA, 'tdfusion': threshold(0.5)},
         {'usb_cam': CAMERA, '/rig/tdfusion': threshold(0.5)},
         {'/rig': {'usb_cam': CAMERA, 'tdfusion': threshold(0.5)}},

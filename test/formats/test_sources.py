@@ -78,6 +78,39 @@ def test_images_of_folders_pair_by_stem_with_any_suffix_and_keep_their_counts(tm
 
 
 @pytest.mark.parametrize(
+    ('names', 'pairs'),
+    [
+        (('1_rgb', '1_ir', '2_rgb', '2_ir'), ['1', '2']),
+        (('Thermal_1', 'visible_1'), ['1']),
+        (('1', '1_ir'), ['1']),
+        (('DJI_1_W', 'DJI_1_T'), ['DJI_1']),
+    ],
+)
+def test_one_folder_of_both_cameras_is_paired_by_the_names_of_the_cameras(tmp_path, names, pairs):
+    for name in names:
+        pixels = IMAGE[..., 0] if name.lower().startswith('t') or name[-1] in 'rT' else IMAGE
+        cv2.imwrite(str(tmp_path / f'{name}.png'), pixels)
+    found = list(FolderSource(tmp_path, tmp_path / '.'))
+    assert [pair.name for pair in found] == pairs
+    assert {(p.rgb.pixels.ndim, p.ir.pixels.ndim) for p in found} == {(3, 2)}
+
+
+@pytest.mark.parametrize(
+    ('names', 'reason'),
+    [
+        (('a', 'b'), 'must be named for them, such as 0001_rgb.png'),
+        (('1_rgb', '1_ir', '2_ir'), "1 image has no partner of the same stem, the first is '2'"),
+        (('1_W', '1_Z', '1_T'), '1_W.png and .*1_Z.png are of one pair'),
+    ],
+)
+def test_one_folder_that_does_not_hold_pairs_is_refused(tmp_path, names, reason):
+    for name in names:
+        cv2.imwrite(str(tmp_path / f'{name}.png'), IMAGE)
+    with pytest.raises(BagError, match=reason):
+        FolderSource(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
     ('rgb', 'ir', 'named'),
     [
         ((), ('a.png',), 'rgb has no images'),

@@ -22,7 +22,7 @@ from tdfusion_ros.formats import result_topics
 from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 from tdfusion_ros.formats.bags import bag_types
 from tdfusion_ros.formats.bags import typestore
-from tdfusion_ros.formats.image_files import image_files
+from tdfusion_ros.formats.image_files import camera_files
 from tdfusion_ros.formats.image_files import read_image
 from tdfusion_ros.formats.sinks import DETECTIONS
 from tdfusion_ros.formats.sinks import MASK_CLASSES
@@ -44,7 +44,8 @@ def camera_images(paths: Sequence[Path], sync: SyncConfig) -> dict[str, Images]:
     """Return by topic the images of two folders or videos RGB IR, as tdfusion fuse names them."""
     topics = '/rgb/image_raw', '/ir/image_raw'
     if not any(path.is_file() for path in paths):
-        return {t: _readers(image_files(path)) for t, path in zip(topics, paths, strict=True)}
+        files = camera_files(*paths).values()
+        return {topic: _readers(one) for topic, one in zip(topics, files, strict=True)}
     first_ns = START_NS + sync.offsets_ns['rgb']
     videos = [VideoFile(path, first_ns) for path in paths]
     return {
