@@ -1,10 +1,8 @@
-from hashlib import sha256
 import json
 
 import pytest
 
 from tdfusion_ros.core.contract import parse_contract
-from tdfusion_ros.core.contract import verify
 from tdfusion_ros.core.errors import ModelError
 
 
@@ -64,16 +62,6 @@ def test_impossible_values_and_other_interfaces_are_refused(raw, key, value):
 def test_text_that_is_not_a_contract_is_refused(text):
     with pytest.raises(ModelError, match=r'model\.json'):
         parse_contract(text)
-
-
-def test_file_of_another_hash_is_refused_and_the_right_one_is_not(raw):
-    raw['files']['model.onnx'] = sha256(b'graph').hexdigest()
-    contract = parse_contract(json.dumps(raw))
-    verify(contract, 'model.onnx', b'graph')
-    with pytest.raises(ModelError, match='restore the bundle'):
-        verify(contract, 'model.onnx', b'Graph')
-    with pytest.raises(ModelError, match=r'unknown\.bin'):
-        verify(contract, 'unknown.bin', b'graph')
 
 
 def test_contract_of_a_graph_that_does_not_read_coverage_is_accepted(raw):

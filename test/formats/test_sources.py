@@ -29,23 +29,6 @@ def folders(tmp_path, rgb=('a.png', 'b.png'), ir=('a.png', 'b.png')):
     return tmp_path / 'rgb', tmp_path / 'ir'
 
 
-def test_every_ir_frame_of_the_demo_is_paired(demo):
-    pairs, dropped = pairs_of(demo)
-    assert len(pairs) == 82
-    assert not dropped
-    assert max(abs(pair.rgb.stamp_ns - pair.ir.stamp_ns) for pair in pairs) < 20e6
-    assert [pair.rgb.stamp_ns for pair in pairs] == sorted(pair.rgb.stamp_ns for pair in pairs)
-    assert {pair.rgb.frame_id for pair in pairs} == {'rgb_optical_frame'}
-
-
-def test_an_rgb_frame_without_an_ir_frame_is_counted(write_bag, demo_records, tmp_path):
-    ir = [record for record in demo_records if record[0].startswith('/ir/image')]
-    records = [record for record in demo_records if record is not ir[2]]
-    pairs, dropped = pairs_of(write_bag(tmp_path / 'bag', records))
-    assert len(pairs) == len(ir) - 1
-    assert dropped == {'no_partner': 1}
-
-
 @pytest.mark.parametrize(
     ('data', 'cause'),
     [

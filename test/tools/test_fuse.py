@@ -18,6 +18,7 @@ from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.bags import typestore
 from tdfusion_ros.formats.messages import detection_array
 from tdfusion_ros.formats.messages import header
+from tdfusion_ros.formats.messages import stamp_ns
 from tdfusion_ros.formats.messages import to_frame
 from tdfusion_ros.tools.view.recording import read_both
 
@@ -45,8 +46,13 @@ def test_fused_bag_is_the_same_each_time_and_has_the_results_of_the_pipeline(
     with BagReader(fused[0]) as reader:
         images = [m for _, _, m in reader.messages('/fused/image_raw')]
         arrays = [m for _, _, m in reader.messages('/detections')]
-        assert reader.count('/fused/camera_info') == len(demo_pairs)
-    assert len(images) == len(arrays) == len(demo_pairs)
+        for topic in ('/fused/image_raw', '/fused/camera_info', '/detections'):
+            given = [(at, stamp_ns(m.header), m.header) for _, at, m in reader.messages(topic)]
+            assert [time_ns for time_ns, _, _ in given] == [p.rgb.stamp_ns for p in demo_pairs]
+            assert all(time_ns == own_ns for time_ns, own_ns, _ in given)
+            assert {head.frame_id for _, _, head in given} == {'rgb_optical_frame'}
+        assert reader.count('/label_info') == 1
+    assert len(demo_pairs) == 82  # all of the bag
     for index in (0, 20, 36):
         pair = demo_pairs[index]
         result = pipeline.process(pair.rgb, pair.ir)
@@ -206,7 +212,10 @@ def test_people_in_smoke_keep_their_ids_while_the_thermal_camera_stalls(
     assert fuse(write_bag(tmp_path / 'in', records), '-o', out, '--to', 'folder') == 0
     assert re.search(r'results held \(the first with IR STALLED 0\.\d s', capsys.readouterr().out)
     found = json.loads((out / 'detections.json').read_text())
-    stalled = sorted(json.loads((out / 'stalled.json').read_text()))
+    stalls = json.loads((out / 'stalled.json').read_text())
+    assert [stalls[name]['mode'] for name in (min(stalls), max(stalls))] == ['held', 'rgb_only']
+    assert all(stall['mark'].startswith('IR STALLED') for stall in stalls.values())
+    stalled = sorted(stalls)
     assert len(stalled) > 5
 
     def people(names):

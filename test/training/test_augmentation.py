@@ -182,21 +182,6 @@ def test_ir_moves_by_no_more_than_was_asked_and_rgb_and_boxes_stay(sample):
     assert len({tuple(move) for move in moves}) > 10
 
 
-def test_an_image_of_a_camera_that_is_missing_stays_black(sample):
-    rng = np.random.default_rng(0)
-    for name in ('rgb', 'ir'):
-        alone = replace(sample, **{name: np.zeros_like(getattr(sample, name))})
-        for change in (
-            lambda s: cameras.photometric(s, rng),
-            lambda s: cameras.stretch_ir(s, rng, 1.0),
-            lambda s: cameras.drop_modality(s, rng),
-            lambda s: crop_resize(s, (-50, -50, 200, 200), (96, 96)),
-        ):
-            changed = change(alone)
-            assert not getattr(changed, name).any()
-            assert getattr(changed, 'ir' if name == 'rgb' else 'rgb').any()
-
-
 def test_a_narrow_thermal_view_hides_nothing_that_only_the_thermal_camera_sees(sample):
     alone = replace(sample, rgb=np.zeros_like(sample.rgb))
     assert cameras.narrow_view(alone, np.random.default_rng(0)) is alone
