@@ -58,7 +58,7 @@ class SyncConfig:
         1.0,
         60_000.0,
     )
-    queue_size: int = setting(10, 'Frames of a stream that may wait for a partner.', 1, 1000)
+    queue_size: int = setting(30, 'Frames of a stream that may wait for a partner.', 1, 1000)
     rgb_time_offset_ms: float = setting(
         0.0, 'Added to every rgb stamp before pairing [ms].', -MAX_OFFSET_MS, MAX_OFFSET_MS
     )

@@ -1,17 +1,21 @@
 """What the stamps of two cameras say about their drivers and clocks; the same live and offline."""
 
+from collections.abc import Mapping
 from collections.abc import MutableSequence
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+import math
 
 import numpy as np
 
+from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import FrameError
 
 STAMP_IT = 'make the driver stamp its images at exposure'
 # Longer delays between exposure and arrival do not occur; the clocks differ.
 MAX_DELAY_MS = 1000.0
+MAX_WAIT_MS = 5000.0  # no frame can wait longer for one that is late
 END_NS = 2**31 * 1_000_000_000  # the time of a message in ROS ends in 2038
 
 
@@ -106,6 +110,37 @@ def clock_difference_ms(rgb: CameraTimes, ir: CameraTimes) -> float | None:
         difference_ns = 0
     residual_ms = skews_ms(rgb_ns.tolist(), (ir_ns - difference_ns).tolist())
     return difference_ns / 1e6 + (float(np.median(residual_ms)) if len(residual_ms) else 0.0)
+
+
+def lag_ms(rgb: CameraTimes, ir: CameraTimes) -> float:
+    """Return how much longer after its stamp ir arrives than rgb [ms]; 0 if not known."""
+    return (_median_lead_ns(rgb) - _median_lead_ns(ir)) / 1e6
+
+
+def rate_hz(times: CameraTimes) -> float:
+    """Return the rate of a camera by its stamps; 0 if not known [Hz]."""
+    steps = np.diff(np.array(times.stamps_ns, np.int64))
+    return 1e9 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else 0.0
+
+
+def advise_waiting(late_ms: float, rates_hz: Mapping[str, float], sync: SyncConfig) -> str:
+    """
+    Return how to make frames wait for a camera that arrives late; empty: they wait long enough.
+
+    :param late_ms: as of :func:`lag_ms`; a clock that is behind looks the same.
+    :param rates_hz: of both cameras, by stream.
+    """
+    late, early = ('ir', 'rgb') if late_ms > 0 else ('rgb', 'ir')
+    wait_ms, per_ms = abs(late_ms), rates_hz[early] / 1e3
+    waits = wait_ms < sync.max_age_ms and wait_ms * per_ms < sync.queue_size - 1
+    if waits or wait_ms > MAX_WAIT_MS or sync.mode == 'rgb_hold':
+        return ''
+    age_ms, frames = 1.5 * wait_ms, math.ceil(1.5 * wait_ms * per_ms) + 1
+    return (
+        f'if the stamps are right and {late} images only arrive late, set sync.max_age_ms to '
+        f'{max(age_ms, sync.max_age_ms):.0f} and sync.queue_size to '
+        f'{max(frames, sync.queue_size)}'
+    )
 
 
 def _median_lead_ns(times: CameraTimes) -> int:

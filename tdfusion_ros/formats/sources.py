@@ -16,11 +16,14 @@ from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.pair_counts import PairCounts
+from tdfusion_ros.core.stamps import advise_waiting
 from tdfusion_ros.core.stamps import CameraTimes
 from tdfusion_ros.core.stamps import check_stamp
 from tdfusion_ros.core.stamps import clock_difference_ms
 from tdfusion_ros.core.stamps import describe_difference
 from tdfusion_ros.core.stamps import describe_stamps
+from tdfusion_ros.core.stamps import lag_ms
+from tdfusion_ros.core.stamps import rate_hz
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats import messages
@@ -88,6 +91,12 @@ class BagSource:
             found.append(
                 f'{describe_difference(ahead_ms)} (median){offset}; {limit}; if both cameras saw '
                 f'the same moments, set sync.ir_time_offset_ms={wanted_ms:.1f}'
+            )
+        if number := sum(self.counts.lost[cause] for cause in ('queue_full', 'too_old')):
+            rates_hz = {stream: rate_hz(times) for stream, times in self._times.items()}
+            waiting = advise_waiting(lag_ms(*self._times.values()), rates_hz, self._sync)
+            found.append(
+                f'lost as one image comes late in the bag: {number}; {waiting}'.strip('; ')
             )
         return found
 

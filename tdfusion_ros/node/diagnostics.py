@@ -8,6 +8,8 @@ from dataclasses import field
 import numpy as np
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import SyncConfig
+from tdfusion_ros.core.stamps import advise_waiting
 from tdfusion_ros.core.stamps import describe_difference
 from tdfusion_ros.node.counters import Counters
 from tdfusion_ros.node.counters import RATE_WINDOW_S
@@ -99,6 +101,7 @@ def _sync(
     counters: Counters, received: bool, config: FusionConfig, values: dict[str, str]
 ) -> Status:
     timeout_s, limit = config.input_timeout_s, config.sync.limit_name
+    offset = clock_offset(counters, config.sync)
     if counters.idle_s('paired') <= timeout_s:
         return Status('sync', OK, f'mean skew {values["abs_skew_ms_mean"]} ms', values)
     if not received:
@@ -109,7 +112,7 @@ def _sync(
         'sync',
         WARN,
         f'both streams arrive, but no frames match within {limit}: compare the stamps of '
-        f'both cameras, set sync.ir_time_offset_ms or {limit}{clock_offset(counters)}',
+        f'both cameras, set sync.ir_time_offset_ms or {limit}{offset}',
         values,
     )
 
@@ -141,7 +144,7 @@ def _inference(
     return status(ERROR, f'no pair was fused for {idle_s:.1f} s{last_message}')
 
 
-def clock_offset(counters: Counters) -> str:
+def clock_offset(counters: Counters, sync: SyncConfig) -> str:
     """
     Describe the offset between the camera clocks, if it exceeds what transport delays explain.
 
@@ -155,9 +158,10 @@ def clock_offset(counters: Counters) -> str:
     lag_ms = ir_ms - rgb_ms
     if abs(lag_ms) < 20.0:
         return ''
+    waiting = advise_waiting(lag_ms, {s: counters.rate_hz(s) for s in STREAMS}, sync)
     return (
         f'; {describe_difference(-lag_ms)}: set the clocks of both cameras to the same time (NTP, '
-        f'PTP), or sync.ir_time_offset_ms to about {lag_ms:+.0f}'
+        f'PTP), or sync.ir_time_offset_ms to about {lag_ms:+.0f}{waiting and "; " + waiting}'
     )
 
 

@@ -1,13 +1,19 @@
 """What stamps say about drivers and clocks."""
 
+import re
+
 import numpy as np
 import pytest
 
+from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.stamps import advise_waiting
 from tdfusion_ros.core.stamps import CameraTimes
 from tdfusion_ros.core.stamps import check_stamp
 from tdfusion_ros.core.stamps import clock_difference_ms
 from tdfusion_ros.core.stamps import describe_stamps
+from tdfusion_ros.core.stamps import lag_ms
+from tdfusion_ros.core.stamps import rate_hz
 from tdfusion_ros.core.stamps import skews_ms
 
 MS = 1_000_000
@@ -39,6 +45,27 @@ def test_small_differences_of_clocks_are_told_by_the_arrivals_but_not_from_one_s
 def test_delays_and_other_rates_are_no_difference_between_clocks(hz, delay_ms):
     difference = clock_difference_ms(camera(0, hz=30), camera(4, hz=hz, delay_ms=delay_ms))
     assert abs(difference) <= 1000 / 30 / 2
+
+
+@pytest.mark.parametrize(
+    ('delay_ms', 'sync', 'advice'),
+    [
+        (205.0, SyncConfig(), ''),
+        (205.0, SyncConfig(queue_size=10), 'ir .* max_age_ms to 500 and sync.queue_size to 19'),
+        (605.0, SyncConfig(), 'ir images .* sync.max_age_ms to 900 and sync.queue_size to 54'),
+        (-595.0, SyncConfig(), 'rgb images .* sync.max_age_ms to 900 and sync.queue_size to 30'),
+        (605.0, SyncConfig(mode='rgb_hold'), ''),
+        (3_600_000.0, SyncConfig(), ''),
+    ],
+)
+def test_frames_can_be_made_to_wait_for_a_camera_that_is_late(delay_ms, sync, advice):
+    rgb, ir = camera(0, hz=60), camera(0, hz=9, delay_ms=delay_ms)
+    late_ms = lag_ms(rgb, ir)
+    assert late_ms == pytest.approx(delay_ms - 5, abs=3)
+    rates_hz = {'rgb': rate_hz(rgb), 'ir': rate_hz(ir)}
+    found = advise_waiting(round(late_ms, -1), rates_hz, sync)
+    assert re.search(advice, found)
+    assert bool(found) == bool(advice)
 
 
 def test_skew_of_a_long_recording_needs_little_memory():

@@ -1,6 +1,7 @@
 """Frame pairs from bags and folders."""
 
 import copy
+import re
 
 import cv2
 import numpy as np
@@ -27,6 +28,24 @@ def folders(tmp_path, rgb=('a.png', 'b.png'), ir=('a.png', 'b.png')):
         for file in files:
             cv2.imwrite(str(tmp_path / name / file), IMAGE if name == 'rgb' else IMAGE[..., 0])
     return tmp_path / 'rgb', tmp_path / 'ir'
+
+
+def test_pairs_lost_to_a_camera_that_is_late_in_the_bag_come_back_with_what_is_advised(
+    write_bag, demo_records, tmp_path
+):
+    late = [
+        (topic, time_ns + 700_000_000 * topic.startswith('/ir/image'), message)
+        for topic, time_ns, message in demo_records
+    ]
+    bag = write_bag(tmp_path / 'bag', sorted(late, key=lambda record: record[1]))
+    with BagReader(bag) as reader:
+        source = BagSource(reader, reader.find(), from_mapping({}))
+        found = len([pair for pair in source if pair.mode == 'fused'])
+        remarks = '; '.join(source.remarks())
+    lost = re.search('lost as one image comes late in the bag: ([1-9]+)', remarks)
+    advised = {n: int(v) for n, v in re.findall(r'(sync\.\S+) to (\d+)', remarks)}
+    pairs, _ = pairs_of(bag, **advised)
+    assert len(pairs) == found + int(lost[1])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from tdfusion_ros.core.config import FusionConfig
+from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.node.counters import Counters
 from tdfusion_ros.node.diagnostics import clock_offset
 from tdfusion_ros.node.diagnostics import ERROR
@@ -202,12 +203,14 @@ def sampled(rgb_age_ms=5.0, ir_age_ms=5.0, skews_ms=(), ir_every=1):
         ({'rgb_age_ms': 3_600_005.0}, '3600.000 s ahead of the rgb stamps: set the clocks'),
         ({'ir_age_ms': 125.0}, 'or sync.ir_time_offset_ms to about +120'),
         ({'rgb_age_ms': 125.0}, 'or sync.ir_time_offset_ms to about -120'),
+        ({'ir_age_ms': 805.0}, 'ir images only arrive late, set sync.max_age_ms to 1200'),
     ],
 )
 def test_an_offset_of_the_clocks_is_reported_with_the_remedy_if_no_frames_match(ages, message):
     scene = sampled(**ages)
-    found = clock_offset(scene.counters)
+    found = clock_offset(scene.counters, SyncConfig())
     assert message in found
+    assert ('only arrive late' in found) == (ages.get('ir_age_ms') == 805.0)
     assert bool(found) == bool(message)
     sync = scene.statuses()['sync']
     assert sync.level == WARN
@@ -216,7 +219,7 @@ def test_an_offset_of_the_clocks_is_reported_with_the_remedy_if_no_frames_match(
     for _ in range(20):  # the clocks are set: forgotten within a second
         for stream in ('rgb', 'ir'):
             scene.counters.sample(f'{stream}_stamp_age_ms', 5.0)
-    assert clock_offset(scene.counters) == ''
+    assert clock_offset(scene.counters, SyncConfig()) == ''
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from tdfusion_ros.core.config import TRANSPORTS
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.flatness import is_flat
 from tdfusion_ros.core.rgb_image import rgb_image
+from tdfusion_ros.core.stamps import advise_waiting
 from tdfusion_ros.core.stamps import CameraTimes
 from tdfusion_ros.core.stamps import clock_difference_ms
 from tdfusion_ros.core.stamps import describe_difference
+from tdfusion_ros.core.stamps import lag_ms
 from tdfusion_ros.core.stamps import MAX_DELAY_MS
 from tdfusion_ros.core.stamps import skews_ms
 from tdfusion_ros.core.stamps import STAMP_IT
@@ -169,13 +171,15 @@ def _check_skew(rgb: ReceivedTopic, ir: ReceivedTopic, config: FusionConfig) -> 
     if ahead_ms is None:
         return Finding.warn('skew', 'too few images to measure', 'listen longer: --seconds')
     wanted_ms = sync.ir_time_offset_ms - ahead_ms - offset_ms
+    waiting = advise_waiting(lag_ms(*times), {'rgb': rgb.rate_hz, 'ir': ir.rate_hz}, sync)
     if abs(ahead_ms) > MAX_DELAY_MS:
         found = describe_difference(ahead_ms)
         if abs(ahead_ms + offset_ms) <= sync.max_skew_ms:
             return Finding.ok('skew', f'{found}, and the time offsets compensate it')
         offset = f'{wanted_ms:.1f} (now {sync.ir_time_offset_ms:g})'
         remedy = 'set the clocks of both cameras to the same time (PTP, NTP)'
-        return Finding.fail('skew', found, f'{remedy}, or set sync.ir_time_offset_ms to {offset}')
+        remedy += f', or set sync.ir_time_offset_ms to {offset}{waiting and "; " + waiting}'
+        return Finding.fail('skew', found, remedy)
     if ir.rate_hz <= rgb.rate_hz:
         slow, skews = 'ir', skews_ms(rgb.stamps_ns, ir.stamps_ns) + offset_ms
     else:
@@ -188,6 +192,9 @@ def _check_skew(rgb: ReceivedTopic, ir: ReceivedTopic, config: FusionConfig) -> 
         f'{share:.0%} of the {slow} images have a partner within {sync.max_skew_ms:g} ms; the '
         f'skew is {median_ms:.1f} ms (median), {largest_ms:.1f} ms (largest)'
     )
+    if share >= MIN_SHARE and waiting:
+        found += f', but those of one camera arrive {abs(lag_ms(*times)) / 1e3:.2f} s later'
+        return Finding.warn('skew', found, waiting)
     if share >= MIN_SHARE:
         return Finding.ok('skew', found)
     if rgb.loses or ir.loses:

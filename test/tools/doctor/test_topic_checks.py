@@ -1,6 +1,7 @@
 """What the doctor finds in the image topics that it received."""
 
 from dataclasses import replace
+import re
 from types import SimpleNamespace
 
 import cv2
@@ -76,6 +77,15 @@ def test_no_offset_is_advised_where_none_helps():
     (finding,) = findings('skew', camera('rgb', hz=10), camera('ir', hz=9))
     assert finding.level == WARN
     assert 'half a frame period, 50; no time offset helps' in finding.remedy
+
+
+def test_frames_that_cannot_wait_for_a_late_camera_are_a_warning_with_what_to_set():
+    (finding,) = findings('skew', RGB, camera('ir', late_ms=605.0))
+    assert finding.level == WARN
+    assert '0.60 s later' in finding.found
+    advised = {n: int(v) for n, v in re.findall(r'(sync\.\S+) to (\d+)', finding.remedy)}
+    (finding,) = findings('skew', RGB, camera('ir', late_ms=605.0), **advised)
+    assert finding.level == OK
 
 
 def test_lost_images_are_not_taken_for_cameras_out_of_step():
