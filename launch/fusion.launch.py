@@ -21,11 +21,11 @@ from launch.actions import OpaqueFunction
 from launch.actions import SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
-import yaml
 
 from tdfusion_ros.core.config import settings
 from tdfusion_ros.core.config import TRANSPORTS
 from tdfusion_ros.formats.bag_topics import transport_topic
+from tdfusion_ros.formats.plain_yaml import read_yaml
 
 # Fast DDS reads the first on Humble and Jazzy, the second on Kilted.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
@@ -95,7 +95,7 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
     if files and not Path(files[0]).is_file():  # launch_ros would continue without it
         raise FileNotFoundError(f'params_file {files[0]} does not exist')
     names = ('use_sim_time', *(name for name, _, _ in settings()))
-    parameters = {name: yaml.safe_load(value(name)) for name in names if value(name)}
+    parameters = {name: read_yaml(value(name)) for name in names if value(name)}
     node = LifecycleNode(
         package='tdfusion_ros',
         executable='fusion_node',
@@ -107,7 +107,7 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
             *_remappings('ir', value('ir_topic')),
         ],
         arguments=['--ros-args', '--log-level', value('log_level')],
-        respawn=yaml.safe_load(value('respawn')),
+        respawn=read_yaml(value('respawn')),
         respawn_delay=RESPAWN_DELAY_S,
         output='both',
         emulate_tty=True,

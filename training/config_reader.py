@@ -76,7 +76,7 @@ def load_config(arguments: Sequence[str]) -> TrainConfig:
         if '=' in argument:
             name, _, text = argument.partition('=')
             with reading(ConfigError, f'{argument} is not valid YAML'):
-                values[name] = text if name in PATHS else _number(read_yaml(text) if text else '')
+                values[name] = text if name in PATHS else read_yaml(text) if text else ''
         else:
             values |= _read_yaml(Path(argument))
     config = config_from_mapping(values)
@@ -91,16 +91,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         loaded = read_yaml(path.read_text(encoding='utf-8')) or {}
     if not isinstance(loaded, dict):
         raise ConfigError(f'{path} must contain lines "name: value", got {loaded!r}')
-    values = {str(name): _number(value) for name, value in loaded.items()}
+    values = {str(name): value for name, value in loaded.items()}
     for name in PATHS:
         if isinstance(values.get(name), str) and values[name]:
             values[name] = os.path.normpath(path.parent / values[name])
     return values
-
-
-def _number(value: Any) -> Any:
-    """Return a number written as 1e-3, which YAML 1.1 takes for a string, as a float."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value

@@ -17,9 +17,8 @@ class Loader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):  # type: ignore[mis
     """A safe loader, by libyaml if it is there, that reads 1e-2 as a number, as ROS does."""
 
 
-Loader.add_implicit_resolver(
-    'tag:yaml.org,2002:float', re.compile('[-+]?[0-9]+[eE][-+]?[0-9]+$'), list('-+0123456789')
-)
+NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$', re.ASCII)
+Loader.add_implicit_resolver('tag:yaml.org,2002:float', NUMBER, list('-+.0123456789'))
 
 
 def read_yaml(text: str, max_characters: int = MAX_CHARACTERS) -> Any:

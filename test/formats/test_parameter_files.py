@@ -32,7 +32,10 @@ def read(tmp_path):
         {'fusion_of_front': threshold(0.5)},
         {'/rig': {'tdfusion': threshold(0.5)}},
         {'/**': {'tdfusion': threshold(0.5)}},
-        'tdfusion: {ros__parameters: {score_threshold: 5e-1}}',
+        *(
+            f'tdfusion: {{ros__parameters: {{score_threshold: {number}}}}}'
+            for number in ('5e-1', '+5.e-1', '0.05E1', '.005e2', '.5')
+        ),
         {'usb_cam': CAMERA, 'tdfusion': threshold(0.5)},
         {'usb_cam': CAMERA, '/rig/tdfusion': threshold(0.5)},
         {'/rig': {'usb_cam': CAMERA, 'tdfusion': threshold(0.5)}},

@@ -41,7 +41,8 @@ def test_the_node_gets_what_is_given_alone_and_a_parameter_file_first(launch_nod
 
 def test_arguments_reach_the_node_with_their_type(launch_node):
     node = launch_node(
-        **{'sync.max_skew_ms': '30.5', 'ir.invert': 'true', 'backend': 'cpu'},
+        **{'sync.max_skew_ms': '30.5', 'ir.kelvin_per_count': '4e-2'},
+        **{'ir.invert': 'true', 'backend': 'cpu'},
         namespace='rig1',
         use_sim_time='true',
         respawn='true',
@@ -49,6 +50,7 @@ def test_arguments_reach_the_node_with_their_type(launch_node):
     (overrides,) = node['parameters']
     assert overrides == {
         'sync.max_skew_ms': 30.5,
+        'ir.kelvin_per_count': 0.04,
         'ir.invert': True,
         'backend': 'cpu',
         'use_sim_time': True,
