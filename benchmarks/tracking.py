@@ -1,7 +1,7 @@
 """
-Count how often people change their ids, with and without the tracker, and time the tracker.
+Count the people found and how often their ids change, with and without the tracker, and time it.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.tracking [--clips DIR]
+    OMP_NUM_THREADS=1 python -m benchmarks.tracking [--clips DIR] [--score 0.5]
 
 The demo bag, also with a thermal camera that stalls for 0.7 s in every 3 s; with DIR (``vi/`` and
 ``ir/`` of M3SVD's ``Video/test``), three whole clips of 30 Hz, and every third frame of them: from
@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from itertools import pairwise
 import json
 from pathlib import Path
@@ -28,7 +29,6 @@ from demo.make_bag import FIRST_FRAME
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
-from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.core.tracker import centered
@@ -42,7 +42,7 @@ from tdfusion_ros.tools.bench.host import describe_environment
 from tdfusion_ros.tools.bench.host import environment
 from training import shell
 
-CONFIG = FusionConfig(backend='cpu', tracker='iou')
+CONFIG = FusionConfig(backend='cpu')
 PEOPLE = json.loads(Path(__file__).with_name('m3svd_people.json').read_text())
 CLIP_HZ = 30
 STALL = range(20, 27)  # of each 30 frames of the demo bag
@@ -52,14 +52,17 @@ RUNS = 300
 Frames = list[tuple[int, int, Detections]]  # frame of the clip, stamp [ns], detections
 
 
-def detect(pipeline: Pipeline, pairs: Iterable[FramePair], first_frame: int) -> Frames:
-    """Return what is detected in each pair, with the ids of the tracker."""
-    pipeline, found = pipeline.fresh(), Frames()
+def detect(config: FusionConfig, pairs: Iterable[FramePair], first_frame: int) -> Frames:
+    """Return what is detected in each pair; without a tracker the id is the place in the list."""
+    pipeline, found = build_pipeline(config), Frames()
     for pair in pairs:
         at_ns = pair.reference.stamp_ns
         passed_ns = at_ns - found[0][1] if found else 0
         frame = first_frame + round(passed_ns * CLIP_HZ / 1e9)
-        found.append((frame, at_ns, pipeline.process_pair(pair).detections))
+        detections = pipeline.process_pair(pair).detections
+        if detections.ids is None:
+            detections = replace(detections, ids=1 + np.arange(len(detections)))
+        found.append((frame, at_ns, detections))
     return found
 
 
@@ -115,31 +118,20 @@ def count(clip: str, frames: Frames) -> Counter[str]:
     return Counter({**numbers, 'switches': switches, 'ids': len(found)})
 
 
-def track(frames: Frames) -> Frames:
-    """Return the frames with the ids of another tracker."""
-    tracker = Tracker()
-    return [(frame, at_ns, tracker.update(found, at_ns)) for frame, at_ns, found in frames]
-
-
-def number(frames: Frames) -> Frames:
-    """Return the frames with the place in the list as the id, as without a tracker."""
-    return [
-        (frame, at_ns, replace(found, ids=1 + np.arange(len(found))))
-        for frame, at_ns, found in frames
-    ]
-
-
-def scenes(pipeline: Pipeline, clips: Path | None) -> Iterator[tuple[str, str, list[Frames]]]:
+def scenes(clips: Path | None, config: FusionConfig) -> Iterator[tuple[str, str, list[Frames]]]:
     """Yield the name of each scene, its clip and what is detected in one or several runs."""
     for text, change in (('demo bag, 10 Hz', iter), ('the same, ir stalls', stalling)):
         with BagReader(demo_bag()) as reader:
-            pairs = change(BagSource(reader, reader.find(), CONFIG))
-            yield text, CLIP, [detect(pipeline, pairs, FIRST_FRAME)]
+            pairs = change(BagSource(reader, reader.find(), config))
+            yield text, CLIP, [detect(config, pairs, FIRST_FRAME)]
     for clip in PEOPLE if clips else ():
         rgb, ir = (Path(clips or '', one, f'{clip}.mp4') for one in ('vi', 'ir'))
-        frames = detect(pipeline, VideoSource(rgb, ir, CONFIG), 0)
-        yield f'{clip}, 30 Hz', clip, [frames]
-        yield f'{clip}, 10 Hz, 3 runs', clip, [track(frames[start::3]) for start in range(3)]
+        for text, step in (('30 Hz', 1), ('10 Hz, 3 runs', 3)):
+            runs = []
+            for start in range(step):
+                pairs = islice(VideoSource(rgb, ir, config), start, None, step)
+                runs.append(detect(config, pairs, start))
+            yield f'{clip}, {text}', clip, runs
 
 
 def cost_ms(detections: int) -> list[float]:
@@ -161,14 +153,18 @@ def main() -> None:
     """Print both tables."""
     parser = shell.parser('benchmarks.tracking', __doc__)
     parser.add_argument('--clips', type=Path, help='folder with the clips of M3SVD')
-    clips = parser.parse_args().clips
+    default = CONFIG.score_threshold
+    parser.add_argument('--score', type=float, default=default, help="default: the node's")
+    options = parser.parse_args()
+    config = replace(CONFIG, score_threshold=options.score)
     print(describe_environment(environment()))
-    print('| scene | people | boxes of them | found | ids are | switches | ids | main id |')
+    print('| scene | people | boxes of them | tracker | found | switches | ids | main id |')
     print('|---|---|---|---|---|---|---|---|')
-    for text, clip, runs in scenes(build_pipeline(CONFIG), clips):
-        for name, given in (('places in the list', map(number, runs)), ('tracked', runs)):
-            row = sum((count(clip, frames) for frames in given), Counter[str]())
-            columns = [text, row['people'], row['shown'], row['found'], name]
+    kinds = [scenes(options.clips, replace(config, tracker=kind)) for kind in ('none', 'iou')]
+    for scene in zip(*kinds, strict=True):
+        for tracker, (text, clip, runs) in zip(('none', 'iou'), scene, strict=True):
+            row = sum((count(clip, frames) for frames in runs), Counter[str]())
+            columns = [text, row['people'], row['shown'], tracker, row['found']]
             columns += [row['switches'], row['ids'], f'{100 * row["main"] / row["found"]:.0f} %']
             print('| ' + ' | '.join(map(str, columns)) + ' |')
     print('\n| objects | p50 [ms] | p95 [ms] |\n|---|---|---|')

@@ -80,9 +80,9 @@ def run_pair_fuser(run: str) -> PairFuser:
     return lambda pair: (fuse(clip_sample(pair, scaler)), None)
 
 
-def bundle_pair_fuser(model: str, score_threshold: float) -> tuple[PairFuser, tuple[str, ...]]:
+def bundle_pair_fuser(model: str, score: float, tracker: str) -> tuple[PairFuser, tuple[str, ...]]:
     """Return a function that runs a bundle as the robot does, and the names of its classes."""
-    config = FusionConfig(model=model, backend='cpu', score_threshold=score_threshold)
+    config = FusionConfig(model=model, backend='cpu', score_threshold=score, tracker=tracker)
     pipeline = build_pipeline(config)
 
     def run(pair: FramePair) -> tuple[np.ndarray, Detections]:
@@ -146,6 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('--bundle', action='append', default=[], metavar='FOLDER', help='repeatable')
     add('--fusion', action='append', default=[], metavar='RUN', help='a fusion run; repeatable')
     add('--score', type=float, default=FusionConfig().score_threshold, help="default: the node's")
+    add('--tracker', choices=('none', 'iou'), default='iou', help='none: each frame by itself')
     add('-o', '--output', type=Path, help='JSON file to write')
     options = parser.parse_args(arguments)
     check_file(options.output)
@@ -156,12 +157,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fusers = {run: run_pair_fuser(run) for run in options.fusion}
         classes = {}
         for model in options.bundle:
-            fusers[model], classes[model] = bundle_pair_fuser(model, options.score)
+            fusers[model], classes[model] = bundle_pair_fuser(
+                model, options.score, options.tracker
+            )
         pairs = tqdm(clip, unit='pair', disable=None)
         steadiness, boxes = measure_clip(pairs, fusers, classes)
         print(f'{clip.name}\n{tables.format_table(steadiness)}')
         if boxes:
-            print(f'boxes with a score of {options.score:g} or more\n{tables.format_table(boxes)}')
+            print(f'boxes at a score_threshold of {options.score:g}\n{tables.format_table(boxes)}')
         found = {'steadiness': steadiness, 'boxes': boxes}
         content[clip.name] = {name: tables.rounded(table) for name, table in found.items()}
     write_json(options.output, content)

@@ -204,7 +204,11 @@ class FusionConfig:
         20.0, 'calibration tf: distance at which the images line up [m].', 0.1, 10_000.0, live=True
     )
     score_threshold: float = setting(
-        0.45, 'Report only detections of at least this score.', 0.0, 1.0, live=True
+        0.5,
+        'Report detections of at least this score, and weaker ones of tracked objects (tracker).',
+        0.0,
+        1.0,
+        live=True,
     )
     nms_threshold: float = setting(
         0.5,
@@ -225,7 +229,7 @@ class FusionConfig:
     )
     tracker: str = setting(
         'iou',
-        'Ids of detections: iou: an object keeps its id, as long as 2 s unseen; none: no ids.',
+        'iou: an object keeps its id, also unseen for 2 s, and does not blink; none: no ids.',
         choices=('none', 'iou'),
         live=True,
     )

@@ -34,6 +34,7 @@ from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.temperature import measure
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.core.tracker import Tracker
+from tdfusion_ros.core.tracker import WEAK
 
 STAGES = ('thermal', 'registration', 'network', 'postprocess')
 ALIKE = 1.1  # largest ratio of two aspect ratios that may be of one field of view
@@ -188,10 +189,14 @@ class Pipeline:
         stale = tracks and self._is_stale(pair)
 
         def find(raw: RawOutput) -> Detections:
-            found = detections(raw.boxes_xyxy, raw.scores, size_hw, *how)
+            share = WEAK if tracks else 1.0
+            found = detections(raw.boxes_xyxy, raw.scores, size_hw, *how, share=share)
+            if tracks:
+                threshold = how[0].score_threshold
+                found = self._tracker.update(found, stamp_ns, threshold, stale=stale)
             if measure_boxes:
                 found = replace(found, temperatures=measure_boxes(found.boxes_xyxy))
-            return self._tracker.update(found, stamp_ns, stale=stale) if tracks else found
+            return found
 
         return find
 

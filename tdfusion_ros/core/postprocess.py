@@ -27,12 +27,18 @@ def detections(
     size_hw: Size,
     config: FusionConfig,
     wanted: np.ndarray,
+    *,
+    share: float = 1.0,
 ) -> Detections:
-    """Return what (A, 4) boxes [px], (A, C) scores and (C,) wanted classes give, best first."""
+    """
+    Return what (A, 4) boxes [px], (A, C) scores and (C,) wanted classes give, best first.
+
+    :param share: of the config's ``score_threshold``, that scores must reach.
+    """
     columns = np.flatnonzero(wanted)
     if len(columns) < len(wanted):
         scores = scores[:, columns]
-    rows, places, values = _candidates(scores, config.score_threshold)
+    rows, places, values = _candidates(scores, share * config.score_threshold)
     boxes, ids = boxes_xyxy[rows], columns[places]
     clipped = np.clip(boxes, 0, np.array([size_hw[1], size_hw[0]] * 2, np.float32))
     inside = (clipped[:, 2:] > clipped[:, :2]).all(1)

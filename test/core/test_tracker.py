@@ -13,11 +13,11 @@ START_NS = 1_700_000_000 * 10**9
 PERSON, BICYCLE = 0, 1
 
 
-def boxes(*centers_x, y=200, class_ids=None):
+def boxes(*centers_x, y=200, class_ids=None, scores=0.8):
     left = np.array(centers_x, np.float64).reshape(-1, 1) - WIDTH / 2
     corners = np.hstack((left, left * 0 + y, left + WIDTH, left * 0 + y + HEIGHT))
     ids = np.zeros(len(left), np.int64) if class_ids is None else np.array(class_ids)
-    return Detections(corners.astype(np.float32), np.full(len(left), 0.8, np.float32), ids)
+    return Detections(corners.astype(np.float32), np.float32(scores) + np.zeros(len(left)), ids)
 
 
 def follow(tracker, scene, until_s, hz, since_s=0.0):
@@ -130,7 +130,7 @@ def test_boxes_scores_and_classes_stay_as_detected(tracker):
         given = boxes(x, 3 * x, class_ids=[0, 2])
         found = tracker.update(given, START_NS + x * 10**7)
         for name in ('boxes_xyxy', 'scores', 'class_ids'):
-            assert getattr(found, name) is getattr(given, name)
+            assert np.array_equal(getattr(found, name), getattr(given, name))
 
 
 def test_noise_does_not_grow_the_memory_and_an_object_among_it_keeps_its_id(tracker):
@@ -145,3 +145,37 @@ def test_noise_does_not_grow_the_memory_and_an_object_among_it_keeps_its_id(trac
 
 def test_an_image_without_detections_has_no_ids(tracker):
     assert tracker.update(boxes(), START_NS).ids.shape == (0,)
+
+
+def reported(tracker, scores, hz=10):
+    """Return the image numbers at which a standing person with these scores is reported."""
+    shown = []
+    for image, score in enumerate(scores):
+        found = tracker.update(boxes(320, scores=score), START_NS + image * 10**9 // hz, 0.5)
+        shown += [image] * len(found)
+        assert not len(found) or found.ids.tolist() == [1]
+    return shown
+
+
+# Scores at 10 Hz, and in which images the person is reported at a threshold of 0.5.
+SCORES = {
+    'a good object does not blink': ([0.8] * 9 + [0.3, 0.8, 0.26], range(12)),
+    'a weak object is never reported': ([0.45] * 20, []),
+    'one good score begins an object, and does not hold a weak one': ([0.3, 0.51, 0.3, 0.3], [1]),
+    'an object that becomes weak ends': ([0.7] * 5 + [0.3] * 30, range(11)),
+    'a weak object that becomes better begins then': ([0.3] * 5 + [0.6] * 3, range(5, 8)),
+}
+
+
+@pytest.mark.parametrize(('scores', 'images'), SCORES.values(), ids=SCORES)
+def test_a_weak_box_is_reported_while_its_object_is_good_in_the_mean(tracker, scores, images):
+    assert reported(tracker, scores) == list(images)
+
+
+def test_a_weak_box_keeps_neither_the_place_nor_the_id_of_another_object(tracker):
+    tracker.update(boxes(200, 300), START_NS, 0.5)
+    for image in range(1, 5):  # a second box on the first person, and a car at the other
+        found = boxes(200, 215, 300, class_ids=[0, 0, 2], scores=[0.8, 0.4, 0.4])
+        shown = tracker.update(found, START_NS + image * 10**8, 0.5)
+        assert shown.ids.tolist() == [1]
+        assert shown.boxes_xyxy.tolist() == boxes(200).boxes_xyxy.tolist()

@@ -85,7 +85,7 @@ def test_label_info_reaches_a_late_subscriber(client, stage):
     late.wait_until(lambda: late.received['label_info'], 'label_info')
     (labels,) = late.received['label_info']
     assert {c.class_id: c.class_name for c in labels.class_map} == dict(enumerate(CLASSES))
-    assert labels.threshold == pytest.approx(0.45)
+    assert labels.threshold == pytest.approx(0.5)
     assert labels.header.stamp.sec > 0
 
 

@@ -167,4 +167,4 @@ def test_runs_and_bundles_are_measured_on_each_clip(
     content = json.loads(output.read_text(encoding='utf-8'))[clip]
     assert list(content['steadiness']) == ['rgb', 'ir', fusion_run, 'msrs_rt']
     assert content['boxes']['msrs_rt']['persons a frame'] > 0
-    assert 'boxes with a score of 0.1 or more' in capsys.readouterr().out
+    assert 'boxes at a score_threshold of 0.1' in capsys.readouterr().out
