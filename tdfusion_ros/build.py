@@ -18,7 +18,7 @@ from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.core.postprocess import wanted_classes
 from tdfusion_ros.core.registration import check_view
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reading
+from tdfusion_ros.formats.read_errors import reading
 
 PACKAGE = 'tdfusion_ros'
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reading
+from tdfusion_ros.formats.read_errors import reading
 from training.config import PATHS
 from training.config import RENAMED
 from training.config import setting_names

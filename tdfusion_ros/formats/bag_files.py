@@ -16,7 +16,7 @@ from tdfusion_ros.formats.bag_storage import zstd
 from tdfusion_ros.formats.bag_storage import ZSTD_MAGIC
 from tdfusion_ros.formats.image_files import SUFFIXES as IMAGES
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.read_errors import reason
 from tdfusion_ros.formats.videos import CODECS
 
 METADATA = 'metadata.yaml'

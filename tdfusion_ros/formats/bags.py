@@ -27,7 +27,7 @@ from tdfusion_ros.formats.bag_topics import ImageTopics
 from tdfusion_ros.formats.bag_topics import info_topic
 from tdfusion_ros.formats.bag_topics import INFO_TYPE
 from tdfusion_ros.formats.messages import MessageTypes
-from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.read_errors import reason
 
 DEFINITIONS = Path(__file__).parent
 MAX_WARNINGS = 20  # of a bag; a damaged one may have a thousand damaged chunks

@@ -16,7 +16,7 @@ from tdfusion_ros.core.errors import BagError
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.formats.decode import decode_image
 from tdfusion_ros.formats.decode import ORIENTATION
-from tdfusion_ros.formats.plain_yaml import reason
+from tdfusion_ros.formats.read_errors import reason
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 IR_NAMES = 'infrared', 'thermal', 'lwir', 'ir', 't'

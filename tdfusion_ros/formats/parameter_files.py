@@ -10,7 +10,7 @@ from tdfusion_ros.core.config import ROS_PARAMETERS
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.setting import flatten
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reading
+from tdfusion_ros.formats.read_errors import reading
 
 NODE = 'tdfusion'
 KEY = 'ros__parameters'

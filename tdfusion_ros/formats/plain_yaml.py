@@ -1,13 +1,9 @@
 """Read YAML files of users, without the features that can exhaust time or memory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 import re
 from typing import Any
 
 import yaml
-
-from tdfusion_ros.core.errors import FusionError
 
 MAX_CHARACTERS = 1 << 18  # a parameter file has 10 000
 MAX_DEPTH = 50
@@ -38,25 +34,3 @@ def read_yaml(text: str, max_characters: int = MAX_CHARACTERS) -> Any:
         return yaml.load(text, Loader)  # one of the safe loaders
     except (ValueError, OverflowError) as error:  # PyYAML does not catch what int() raises
         raise yaml.YAMLError(f'a value cannot be read: {error}') from None
-
-
-@contextmanager
-def reading(kind: type[FusionError], what: str, *others: type[Exception]) -> Iterator[None]:
-    """Turn what reading a text file raises, and others, into an error that says what and why."""
-    causes: tuple[type[Exception], ...] = (OSError, UnicodeDecodeError, yaml.YAMLError, *others)
-    try:
-        yield
-    except causes as error:
-        raise kind(f'{what}: {reason(error)}') from None
-
-
-def reason(error: Exception) -> str:
-    """Return why a file cannot be read or written: of YAML with its line and column."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f'line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}'
-    if isinstance(error, UnicodeDecodeError):
-        return 'it is not a text file in UTF-8'
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)

@@ -13,7 +13,7 @@ from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.formats.bags import BagReader
 from tdfusion_ros.formats.parameter_files import read_parameters
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reading
+from tdfusion_ros.formats.read_errors import reading
 from tdfusion_ros.formats.sources import BagSource
 from tdfusion_ros.formats.sources import FolderSource
 from tdfusion_ros.formats.sources import Source

@@ -23,7 +23,7 @@ from tdfusion_ros.formats.image_files import different_orientations
 from tdfusion_ros.formats.image_files import list_files
 from tdfusion_ros.formats.image_files import orientation
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reading
+from tdfusion_ros.formats.read_errors import reading
 from training.data import layouts
 from training.data import pair_files
 from training.data.boxes import Boxes

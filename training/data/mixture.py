@@ -14,7 +14,7 @@ import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reading
+from tdfusion_ros.formats.read_errors import reading
 from training.data.augmentation import crop_resize
 from training.data.boxes import BoxSource
 from training.data.boxes import IGNORED

@@ -16,7 +16,7 @@ from tdfusion_ros.formats.camera_info import check_raw
 from tdfusion_ros.formats.camera_info import checked_camera
 from tdfusion_ros.formats.camera_info import Region
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reading
+from tdfusion_ros.formats.read_errors import reading
 from tdfusion_ros.formats.transforms import checked_pose
 from tdfusion_ros.formats.transforms import rotation_of
 

@@ -19,7 +19,7 @@ from tdfusion_ros.core.calibration import parse_size
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.plain_yaml import reading
+from tdfusion_ros.formats.read_errors import reading
 from tdfusion_ros.tools.calibrate.transform_fit import Fit
 from tdfusion_ros.tools.calibrate.transform_fit import fit_held_out
 from tdfusion_ros.tools.calibrate.transform_fit import least_squares
