@@ -7,7 +7,7 @@ import numpy as np
 
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends.bundle import Bundle
-from tdfusion_ros.backends.ort_tensorrt import CudaEngine
+from tdfusion_ros.backends.ort_gpu import CudaEngine
 from tdfusion_ros.core.data import RawOutput
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError

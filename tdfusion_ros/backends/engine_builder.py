@@ -91,7 +91,7 @@ def probe_onnxruntime() -> dict[str, Any]:
     """Return as :func:`probe_torch_tensorrt`; ConfigError without a provider, or a GPU."""
     import onnxruntime
 
-    from tdfusion_ros.backends.ort_tensorrt import PROVIDER
+    from tdfusion_ros.backends.ort_gpu import PROVIDER
 
     if PROVIDER not in onnxruntime.get_available_providers():
         raise ConfigError(f'ONNX Runtime {onnxruntime.__version__} has no TensorRT provider')
@@ -194,7 +194,7 @@ def perform(request: Mapping[str, Any]) -> dict[str, Any]:
     elif route == 'tensorrt_rtx':
         build_rtx(bundle, (height, width), folder, request['target'])
     else:
-        from tdfusion_ros.backends.ort_tensorrt import OrtEngine
+        from tdfusion_ros.backends.ort_gpu import OrtEngine
 
         OrtEngine(bundle.engine_graph, folder, (height, width), bundle.contract.inputs)
     return {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends.engine_cache import cache_folder
-from tdfusion_ros.backends.ort_tensorrt import SessionEngine
+from tdfusion_ros.backends.ort_gpu import SessionEngine
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 

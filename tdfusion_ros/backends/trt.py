@@ -103,10 +103,10 @@ class TrtBackend:
             if self._route == 'tensorrt_rtx':
                 return ort_rtx.RtxEngine(files[ort_rtx.ENGINE_FILE])
             if self._route == 'onnxruntime':
-                from tdfusion_ros.backends import ort_tensorrt
+                from tdfusion_ros.backends import ort_gpu
 
                 inputs = self._bundle.contract.inputs
-                return ort_tensorrt.from_files(self._bundle.engine_graph, files, size_hw, inputs)
+                return ort_gpu.from_files(self._bundle.engine_graph, files, size_hw, inputs)
             from tdfusion_ros.backends import trt_plan
             from tdfusion_ros.backends.engine_builder import PLAN_FILE
 
@@ -234,7 +234,7 @@ class EngineSource:
 def _code_hash() -> str:
     """Return a hash of the code that makes a network and its engine."""
     package = Path(__file__).resolve().parents[1]
-    names = ('engine_builder', 'torch_network', 'ort_tensorrt', 'rtx_compiler')
+    names = ('engine_builder', 'torch_network', 'ort_gpu', 'rtx_compiler')
     files = [*sorted((package / 'nets').glob('*.py'))]
     files += [package / 'backends' / f'{name}.py' for name in names]
     return sha256(b''.join(path.read_bytes() for path in files)).hexdigest()

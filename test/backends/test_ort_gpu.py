@@ -13,8 +13,8 @@ from tdfusion_ros.backends import engine_process
 from tdfusion_ros.backends import gpu
 from tdfusion_ros.backends import open_backend
 from tdfusion_ros.backends import trt
-from tdfusion_ros.backends.ort_tensorrt import from_files
-from tdfusion_ros.backends.ort_tensorrt import OrtEngine
+from tdfusion_ros.backends.ort_gpu import from_files
+from tdfusion_ros.backends.ort_gpu import OrtEngine
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
 
