@@ -21,6 +21,7 @@ from tdfusion_ros.backends.bundle import read_bundle
 from tdfusion_ros.backends.bundle import write_contract
 from tdfusion_ros.backends.torch_network import read_network
 from tdfusion_ros.backends.torch_network import round_weights
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
 from tdfusion_ros.nets.perception import Perception
@@ -188,7 +189,7 @@ def export(
         graph.check_half(folder)
         if data is not None and measure_on is not None:
             on = history.evaluation_facts(measure_on, data, run, fusion_run)
-            on |= history.contents(data)
+            on |= history.contents(data) | {'score_threshold': FusionConfig().score_threshold}
             facts['metrics'] |= {'on': on, **measure(folder, data, classes)}
             contract = write_contract(folder, SIZE_MULTIPLE, facts)
         write_file(folder / card.CARD, card.model_card(contract, appended))
