@@ -24,8 +24,6 @@ from time import thread_time_ns
 
 import numpy as np
 
-from demo.make_bag import CLIP
-from demo.make_bag import FIRST_FRAME
 from tdfusion_ros.build import build_pipeline
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.data import Detections
@@ -44,6 +42,7 @@ from training import shell
 
 CONFIG = FusionConfig(backend='cpu')
 PEOPLE = json.loads(Path(__file__).with_name('m3svd_people.json').read_text())
+CLIP, FIRST_FRAME = '0117_1605', 117  # of the demo bag, see demo/README.md
 CLIP_HZ = 30
 STALL = range(20, 27)  # of each 30 frames of the demo bag
 MATCH = 0.5  # smallest IoU of a person and a detection
