@@ -51,7 +51,11 @@ def test_delays_and_other_rates_are_no_difference_between_clocks(hz, delay_ms):
     ('delay_ms', 'sync', 'advice'),
     [
         (205.0, SyncConfig(), ''),
-        (205.0, SyncConfig(queue_size=10), 'ir .* max_age_ms to 500 and sync.queue_size to 19'),
+        (
+            205.0,
+            SyncConfig(queue_size=10),
+            'ir images .* sync.max_age_ms to 500 and sync.queue_size to 19',
+        ),
         (605.0, SyncConfig(), 'ir images .* sync.max_age_ms to 900 and sync.queue_size to 54'),
         (-595.0, SyncConfig(), 'rgb images .* sync.max_age_ms to 900 and sync.queue_size to 30'),
         (605.0, SyncConfig(mode='rgb_hold'), ''),
