@@ -15,6 +15,7 @@ from tdfusion_ros.core.errors import FrameError
 STAMP_IT = 'make the driver stamp its images at exposure'
 # Longer delays between exposure and arrival do not occur; the clocks differ.
 MAX_DELAY_MS = 1000.0
+MAX_LOST_SHARE = 0.05
 MAX_WAIT_MS = 5000.0  # no frame can wait longer for one that is late
 END_NS = 2**31 * 1_000_000_000  # the time of a message in ROS ends in 2038
 
@@ -115,6 +116,11 @@ def clock_difference_ms(rgb: CameraTimes, ir: CameraTimes) -> float | None:
 def lag_ms(rgb: CameraTimes, ir: CameraTimes) -> float:
     """Return how much longer after its stamp ir arrives than rgb [ms]; 0 if not known."""
     return (_median_lead_ns(rgb) - _median_lead_ns(ir)) / 1e6
+
+
+def is_lossy(lost: int, sent: int) -> bool:
+    """Return whether DDS lost so many of the images sent that it is worth a warning."""
+    return lost > max(1, MAX_LOST_SHARE * sent)
 
 
 def rate_hz(times: CameraTimes) -> float:

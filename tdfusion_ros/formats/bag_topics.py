@@ -47,7 +47,7 @@ def find_cameras(
 
     :param types: message type of every topic; ``counts`` its messages: empty ones come last.
     :param wanted: topics that the user named, by stream; empty: found by their names.
-    :param results_in: namespace of the results of these cameras, one of which may be missing.
+    :param results_in: namespace of the results of these cameras; then one may be missing.
     :raises BagError: what the bag has instead, if one is missing or several rigs are possible.
     """
     images = image_topics(types)

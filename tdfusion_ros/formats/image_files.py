@@ -20,7 +20,7 @@ from tdfusion_ros.formats.read_errors import reason
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 IR_NAMES = 'infrared', 'thermal', 'lwir', 'ir', 't'
-# The last of each are those of drones of DJI: DJI_0001_T, and W, V or Z.
+# DJI drones use single letters: DJI_0001_T for infrared, W, V or Z for rgb.
 _NAMES = '|'.join(('rgb', 'visible', 'vis', 'vi', 'color', 'w', 'v', 'z', *IR_NAMES))
 CAMERA_NAMES = [
     re.compile(text, re.I) for text in (f'(?<=.)[-_.]({_NAMES})$', f'^({_NAMES})[-_.](?=.)')

@@ -11,6 +11,7 @@ from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import SyncConfig
 from tdfusion_ros.core.stamps import advise_waiting
 from tdfusion_ros.core.stamps import describe_difference
+from tdfusion_ros.core.stamps import is_lossy
 from tdfusion_ros.node.counters import Counters
 from tdfusion_ros.node.counters import RATE_WINDOW_S
 
@@ -20,7 +21,6 @@ SYNC_DROPS = {
     *('no_partner', 'too_old', 'queue_full', 'out_of_order', 'time_jump', 'reset'),
     *('rgb_stalled', 'ir_stalled', 'both_stalled', 'too_late'),
 }
-MAX_LOST_SHARE = 0.05  # of the images sent, before DDS losses are a warning
 CLOCK_SAMPLES = 15  # the newest only: older ones may be from before a clock was set
 # Results while a camera stalls, see core/synchronizer.py.
 MODES = {
@@ -81,7 +81,7 @@ def _stream(counters: Counters, stream: str, timeout_s: float, values: dict[str,
     name, problems = f'{stream} stream', counters.problems(f'.{stream}')
     lost = counters.recent(f'dropped.{stream}.transport')
     sent = lost + counters.recent(stream)
-    if lost > max(1, MAX_LOST_SHARE * sent):
+    if is_lossy(lost, sent):
         problems.append(
             f'DDS lost {lost} of {sent} {stream} images within {RATE_WINDOW_S:g} s: use '
             'config/fastdds_profile.xml for the camera driver too'
@@ -101,13 +101,13 @@ def _sync(
     counters: Counters, received: bool, config: FusionConfig, values: dict[str, str]
 ) -> Status:
     timeout_s, limit = config.input_timeout_s, config.sync.limit_name
-    offset = clock_offset(counters, config.sync)
     if counters.idle_s('paired') <= timeout_s:
         return Status('sync', OK, f'mean skew {values["abs_skew_ms_mean"]} ms', values)
     if not received:
         return Status('sync', STALE, 'waiting for images of both cameras', values)
     if min(counters.running_s(stream, timeout_s) for stream in STREAMS) <= timeout_s:
         return Status('sync', STALE, 'waiting for the first pair', values)
+    offset = clock_offset(counters, config.sync)
     return Status(
         'sync',
         WARN,

@@ -66,8 +66,8 @@ def config_of(options: argparse.Namespace, *used: str) -> FusionConfig:
     """
     Return the config of ``--config`` and ``--param``, which wins; ConfigError if wrong.
 
-    :param used: how the names of the parameters begin that the command uses; none: all except
-        those of the node alone. Others may be in ``--config``, which the node reads, too.
+    :param used: how the names of the parameters begin that the command uses; none: all that
+        are not for the node alone. Others may be in ``--config``, which the node reads, too.
     """
     values: dict[str, Any] = {}
     if options.config:

@@ -215,7 +215,7 @@ def files_of(root: Path, place: str, suffixes: Sequence[str] = SUFFIXES) -> dict
 
 
 def split_names(root: Path, layout: Layout, split: str, names: Sequence[str]) -> list[str]:
-    """Return which names a split has: a folder's, a list's, all, or those of blocks."""
+    """Return which names a split has: a folder's, a list's, a block's, or all."""
     if '{split}' in layout.rgb or split == 'all':
         chosen = list(names)
     elif split in ('blocks_train', 'blocks_val'):

@@ -10,6 +10,7 @@ import numpy as np
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import FrameError
+from tdfusion_ros.core.stamps import is_lossy
 from tdfusion_ros.formats.bag_topics import IMAGE_TYPES
 from tdfusion_ros.formats.bag_topics import info_topic
 from tdfusion_ros.formats.messages import stamp_ns
@@ -17,7 +18,6 @@ from tdfusion_ros.formats.messages import to_frame
 
 MIN_DISCOVERY_S = 3.0  # finds most publishers
 MAX_DISCOVERY_S = 12.0  # for the two wanted topics, on a busy machine
-MAX_LOST_SHARE = 0.05
 MAX_TOPICS = 16  # a robot may have dozens
 
 
@@ -62,8 +62,8 @@ class ReceivedTopic:
 
     @property
     def loses(self) -> bool:
-        """Whether DDS loses more than ``MAX_LOST_SHARE`` of the messages."""
-        return self.lost > max(1, MAX_LOST_SHARE * (self.lost + len(self.stamps_ns)))
+        """Whether DDS loses so many messages that it is worth a warning."""
+        return is_lossy(self.lost, self.lost + len(self.stamps_ns))
 
     def __str__(self) -> str:
         kind = self.type_name.rpartition('/')[2]

@@ -193,7 +193,7 @@ def _check_skew(rgb: ReceivedTopic, ir: ReceivedTopic, config: FusionConfig) -> 
         f'skew is {median_ms:.1f} ms (median), {largest_ms:.1f} ms (largest)'
     )
     if share >= MIN_SHARE and waiting:
-        found += f', but those of one camera arrive {abs(lag_ms(*times)) / 1e3:.2f} s later'
+        found += f', but one camera arrives {abs(lag_ms(*times)) / 1e3:.2f} s later'
         return Finding.warn('skew', found, waiting)
     if share >= MIN_SHARE:
         return Finding.ok('skew', found)
