@@ -17,6 +17,7 @@ import numpy as np
 
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.calibration import Homography
+from tdfusion_ros.core.calibration import resizing
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.registration import inside
@@ -153,7 +154,7 @@ def single_pair(
     name: str, pair: GrayPair, points: tuple[np.ndarray, np.ndarray], pictures: Path | None
 ) -> None:
     """Print the errors at known points: rgb and ir, each (n, 2)."""
-    stretched = geometry.resizing(pair[0].shape, pair[1].shape)
+    stretched = resizing(pair[0].shape, pair[1].shape)
     before = np.median(errors_px(stretched, *points))
     matrix, remark = from_images([pair])
     after = 'refused' if matrix is None else f'{np.median(errors_px(matrix, *points)):.2f}'

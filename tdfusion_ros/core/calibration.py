@@ -1,6 +1,7 @@
 """Where a pixel of rgb is in ir: the types, and their YAML form (see ``config/calibration/``)."""
 
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,11 +67,44 @@ class Extrinsics:
 
 
 Calibration = Identity | Homography | Extrinsics
+Sides = tuple[int, int, int, int]  # top, bottom, left, right [px]
 KEYS = {
     'identity': (),
     'homography': ('homography', 'rgb_size_hw', 'ir_size_hw'),
     'extrinsics': ('rgb', 'ir', 'rotation', 'translation_m', 'assumed_depth_m'),
 }
+
+
+def resizing(from_hw: Size, to_hw: Size) -> np.ndarray:
+    """Return the (3, 3) matrix of ``cv2.resize`` between two sizes."""
+    kx, ky = to_hw[1] / from_hw[1], to_hw[0] / from_hw[0]
+    return np.array([[kx, 0, (kx - 1) / 2], [0, ky, (ky - 1) / 2], [0, 0, 1]])
+
+
+def cropped_size(sent_hw: Size, cut: Sides) -> Size:
+    """Return what is left of an image of a size if these sides are cut off."""
+    return sent_hw[0] - cut[0] - cut[1], sent_hw[1] - cut[2] - cut[3]
+
+
+def cropped_camera(camera: Camera, sent_hw: Size, cut: Sides) -> Camera:
+    """Return the camera of cut images, if it is that of the whole ones, of size ``sent_hw``."""
+    if camera.size_hw != sent_hw:
+        return camera
+    return Camera(cropped_size(sent_hw, cut), _moving(cut) @ camera.k, camera.d)
+
+
+def cropped(calibration: Calibration, sent_hw: Size, cut: Sides) -> Calibration:
+    """Return the calibration of cut ir images, if it is one of whole ones of this size."""
+    if isinstance(calibration, Extrinsics):
+        return replace(calibration, ir=cropped_camera(calibration.ir, sent_hw, cut))
+    if isinstance(calibration, Homography) and calibration.ir_size_hw == sent_hw:
+        matrix = _moving(cut) @ calibration.matrix
+        return replace(calibration, matrix=matrix, ir_size_hw=cropped_size(sent_hw, cut))
+    return calibration
+
+
+def _moving(cut: Sides) -> np.ndarray:
+    return np.array([[1.0, 0, -cut[2]], [0, 1, -cut[0]], [0, 0, 1]])
 
 
 def parse_calibration(raw: Any) -> Calibration:

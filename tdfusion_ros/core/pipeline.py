@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 
 from tdfusion_ros.core.calibration import Calibration
+from tdfusion_ros.core.calibration import cropped
 from tdfusion_ros.core.calibration import Identity
+from tdfusion_ros.core.calibration import Sides
 from tdfusion_ros.core.camera_monitor import is_repeated
 from tdfusion_ros.core.camera_monitor import probe
 from tdfusion_ros.core.config import FusionConfig
@@ -84,7 +86,8 @@ class Pipeline:
         self.contract = contract
         self.backend = backend
         self._config = config
-        self._calibration = calibration
+        self._given = self._calibration = calibration
+        self._cut: tuple[Size, Sides] | None = None  # of the calibration
         self._wanted = wanted_classes(config.class_filter, contract.classes)
         self._scaler = ThermalScaler(config.ir)
         self._registration = Registration(calibration)
@@ -97,7 +100,7 @@ class Pipeline:
 
     def fresh(self) -> 'Pipeline':
         """Return a pipeline with the same settings and backend that has processed no frame."""
-        return Pipeline(self._config, self.contract, self._calibration, self.backend)
+        return Pipeline(self._config, self.contract, self._given, self.backend)
 
     def reset(self) -> None:
         """Forget the thermal range and the objects of earlier frames."""
@@ -125,8 +128,8 @@ class Pipeline:
 
     def recalibrate(self, calibration: Calibration) -> None:
         """Use another calibration from the next pair on."""
-        if calibration is not self._calibration:
-            self._calibration, self._registration = calibration, Registration(calibration)
+        if calibration is not self._given:
+            self._given, self._cut = calibration, None
 
     def process(self, rgb: Frame, ir: Frame, *, fused: bool = True) -> FusionResult:
         """Fuse two frames that belong together, as :meth:`process_pair`."""
@@ -224,16 +227,24 @@ class Pipeline:
     ) -> RegisteredPair:
         """Return both images on the rgb grid, a missing one as black."""
         size_hw = pair.reference.size_hw
-        if ir is None:
+        if pair.ir is None or ir is None:
             ir, coverage = np.zeros(size_hw, np.float32), np.zeros(size_hw, np.float32)
         elif pair.reference is pair.ir:  # no rgb image has arrived so far: the grid is unknown
             seen, size_hw = self._scaler.seen, ir.shape[:2]
             coverage = np.ones(size_hw, np.float32) if seen is None else soft(seen)
         else:
+            self._crop_calibration(pair.ir.size_hw)
             self._doubts = _doubt_of(self._calibration, size_hw, (ir.shape[0], ir.shape[1]))
             ir, coverage = self._registration.apply(ir, size_hw, self._scaler.seen)
         rgb = np.zeros((*size_hw, 3), np.uint8) if rgb is None else rgb
         return RegisteredPair(rgb, ir, coverage)
+
+    def _crop_calibration(self, sent_hw: Size) -> None:
+        """Let a calibration of whole ir images follow what ``ir.crop`` cuts off."""
+        if self._cut != (sent_hw, self._scaler.cut):
+            self._cut = sent_hw, self._scaler.cut
+            self._calibration = cropped(self._given, *self._cut)
+            self._registration = Registration(self._calibration)
 
     def _thermometer(
         self, pair: FramePair, size_hw: Size

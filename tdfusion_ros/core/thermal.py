@@ -5,9 +5,12 @@ import numpy as np
 
 from tdfusion_ros.core import no_data
 from tdfusion_ros.core import temperature
+from tdfusion_ros.core.calibration import cropped_size
+from tdfusion_ros.core.calibration import Sides
 from tdfusion_ros.core.camera_monitor import probe
 from tdfusion_ros.core.config import crop_sides
 from tdfusion_ros.core.config import IrConfig
+from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import FrameError
 from tdfusion_ros.core.flatness import is_swapped
 from tdfusion_ros.core.setting import numbers
@@ -32,8 +35,9 @@ class ThermalScaler:
 
     After each frame, ``seen`` is (h, w) bool where it holds a measurement, None: everywhere; and
     ``remarks`` says, by the name of a setting, what was left out or is doubtful. Single pixels
-    without a measurement are filled, and count as seen. ``counts`` is the cropped raw frame, None
-    if the camera scaled it, and ``missing`` (h, w) bool where it has no measurement.
+    without a measurement are filled, and count as seen. ``cut`` is what ``ir.crop`` cut off.
+    ``counts`` is the cropped raw frame, None if the camera scaled it, and ``missing`` (h, w) bool
+    where it has no measurement.
     """
 
     def __init__(self, config: IrConfig) -> None:
@@ -47,6 +51,7 @@ class ThermalScaler:
         self._range: np.ndarray | None = None  # low percentile, median, high percentile
         self._recognized: set[float] = set()
         self._is_above = False  # telemetry, not below the picture
+        self.cut: Sides = 0, 0, 0, 0
         self.seen: np.ndarray | None = None
         self.counts: np.ndarray | None = None
         self.missing: np.ndarray | None = None
@@ -93,13 +98,14 @@ class ThermalScaler:
 
     def _cropped(self, counts: np.ndarray) -> np.ndarray:
         height, width = counts.shape[:2]
-        rows = no_data.TELEMETRY_ROWS.get((height, width), 0)
-        self._is_above = no_data.is_above(counts, rows, self._is_above) if rows else False
-        sides = (rows, 0, 0, 0) if self._is_above else (0, rows, 0, 0)
-        top, bottom, left, right = sides if self._crop is None else self._crop
+        self.cut = sides_to_cut(self._config.crop, (height, width))
+        if self._crop is None and (rows := self.cut[1]):
+            self._is_above = no_data.is_above(counts, rows, self._is_above)
+            self.cut = (rows, 0, 0, 0) if self._is_above else self.cut
+        top, bottom, left, right = self.cut
         if not any((top, bottom, left, right)):
             return counts
-        if top + bottom >= height or left + right >= width:
+        if min(cropped_size((height, width), self.cut)) < 1:
             what = f'{self._config.crop!r} leaves nothing of {width}x{height}'
             raise FrameError('no_data', f'ir.crop {what}')
         rows_left_out = f'left out {top} rows above, {bottom} below'
@@ -153,6 +159,13 @@ class ThermalScaler:
             now = keep * self._range + (1 - keep) * now
         self._range = now
         return float(now[0]), float(now[2])
+
+
+def sides_to_cut(crop: str, sent_hw: Size) -> Sides:
+    """Return what ``ir.crop`` cuts off images of a size; ``auto``: telemetry, below the image."""
+    telemetry = 0, no_data.TELEMETRY_ROWS.get(sent_hw, 0), 0, 0
+    top, bottom, left, right = crop_sides(crop) or telemetry
+    return top, bottom, left, right
 
 
 def _faint(counts: np.ndarray, missing: np.ndarray | None, limits: tuple[float, float]) -> str:

@@ -1,5 +1,6 @@
 """What a sensor_msgs/CameraInfo says: the camera, and which part of its sensor is sent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from tdfusion_ros.core.calibration import Camera
 from tdfusion_ros.core.calibration import DISTORTIONS
+from tdfusion_ros.core.calibration import resizing
 from tdfusion_ros.core.data import MAX_SIDE_PX
 from tdfusion_ros.core.data import Size
 from tdfusion_ros.core.errors import CalibrationError
@@ -54,24 +56,26 @@ def describes(info: Any, size_hw: Size) -> bool:
     return size_hw in ((info.height, info.width), region_of(info).sent_size_hw)
 
 
-def camera_from_message(info: Any, stream: str, image_hw: Size | None) -> Camera:
-    """Return the camera of a CameraInfo; CalibrationError if uncalibrated or of other images."""
+def camera_from_message(info: Any, stream: str, *image_hw: Size) -> Camera:
+    """Return the camera of a CameraInfo; sizes and errors as of :func:`checked_camera`."""
     k, d = np.array(info.k, np.float64).reshape(3, 3), np.array(info.d, np.float64)
     full, model = Camera((int(info.height), int(info.width)), k, d), str(info.distortion_model)
     return checked_camera(full, f'{stream} camera_info', model, region_of(info), image_hw)
 
 
 def checked_camera(
-    full: Camera, what: str, model: str, region: Region, image_hw: Size | None
+    full: Camera, what: str, model: str, region: Region, sizes: Sequence[Size]
 ) -> Camera:
     """
-    Return the camera of the part of the sensor that is sent.
+    Return the camera of the images that are sent.
 
     :param full: of the whole sensor; a D of zeros is left out.
     :param what: names it in messages.
-    :param image_hw: the size of the images, if known.
+    :param sizes: of the images: as sent and, if they are cropped, of what is left, which is
+        described if the size is exactly this one; empty: not known.
     :raises CalibrationError: if the camera is not calibrated, or for other images.
     """
+    image_hw = next((hw for hw in sizes if hw == region.sent_size_hw), [*sizes, None][0])
     fault = (
         _number_fault(full, model)
         or _principal_point_fault(full, region)
@@ -81,12 +85,8 @@ def checked_camera(
         raise CalibrationError(f'{what} {fault}')
     shift = np.zeros((3, 3))
     shift[:2, 2] = region.offset_xy
-    k, size_hw, (rows, columns) = full.k - shift, region.size_hw, region.binning_yx
-    # Equal binning needs no change: the map is rescaled from this size to that of the images.
-    if rows != columns:
-        scale = np.diag((1 / columns, 1 / rows, 1))
-        scale[:2, 2] = (scale[0, 0] - 1) / 2, (scale[1, 1] - 1) / 2  # of the pixels' centers
-        k, size_hw = scale @ k, region.sent_size_hw
+    size_hw = image_hw or region.sent_size_hw
+    k = resizing(region.size_hw, size_hw) @ (full.k - shift)
     return Camera(size_hw, k, full.d if np.any(full.d) else np.zeros(0))
 
 

@@ -128,7 +128,7 @@ class Receiving:
         """Return the calibration by camera_info and TF, if used, or raise CalibrationError."""
         if self._tf is None:
             return None
-        return self._tf.of(pair, self._inputs.camera_infos(), self._config.calibration_depth_m)
+        return self._tf.of(pair, self._inputs.camera_infos(), self._config)
 
     def _lose(self, job: 'Job', cause: str) -> None:
         self._counters.count(f'dropped.{cause}')

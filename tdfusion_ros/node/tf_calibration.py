@@ -10,10 +10,13 @@ from rclpy.lifecycle import Node
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
 
+from tdfusion_ros.core.calibration import cropped_size
 from tdfusion_ros.core.calibration import Extrinsics
+from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.core.registration import check_view
 from tdfusion_ros.core.synchronizer import FramePair
+from tdfusion_ros.core.thermal import sides_to_cut
 from tdfusion_ros.formats.camera_info import camera_from_message
 from tdfusion_ros.formats.camera_info import check_raw
 from tdfusion_ros.formats.transforms import pose_from_tf
@@ -59,7 +62,9 @@ class TfCalibration:
             for topic, durability in TF_TOPICS.items()
         ]
 
-    def of(self, pair: FramePair, infos: Mapping[str, Any], depth_m: float) -> Extrinsics | None:
+    def of(
+        self, pair: FramePair, infos: Mapping[str, Any], config: FusionConfig
+    ) -> Extrinsics | None:
         """
         Return the calibration for a pair; for one with a missing image, the last one, if any.
 
@@ -73,13 +78,16 @@ class TfCalibration:
             check_raw(self._image_topics[stream], stream)
             if stream not in infos:
                 raise CalibrationError(f'calibration tf: no camera_info of {stream} yet')
-            cameras[stream] = camera_from_message(infos[stream], stream, frame.size_hw)
+            cut = sides_to_cut(config.ir.crop, frame.size_hw) if stream == 'ir' else (0, 0, 0, 0)
+            sizes = frame.size_hw, cropped_size(frame.size_hw, cut)
+            cameras[stream] = camera_from_message(infos[stream], stream, *sizes)
         frames = pair.rgb.frame_id, pair.ir.frame_id
         if self._has_moved or frames != self._frames:
             tree = SimpleNamespace(transforms=list(self._transforms.values()))
             self._pose = pose_from_tf([tree], *frames)
             self._has_moved, self._frames = False, frames
         rotation, translation_m = self._pose[:3, :3], self._pose[:3, 3]
+        depth_m = config.calibration_depth_m
         found = Extrinsics(cameras['rgb'], cameras['ir'], rotation, translation_m, depth_m)
         if self._current is None or not _same(found, self._current):
             check_view(found)

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tdfusion_ros.core.calibration import Camera
+from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.config import from_mapping
 from tdfusion_ros.core.data import Frame
@@ -18,6 +20,8 @@ from tdfusion_ros.core.pipeline import STAGES
 from tdfusion_ros.core.synchronizer import FramePair
 
 SHIFTED = Homography(np.array([[1.0, 0, -160], [0, 1, 0], [0, 0, 1]]))
+LENS = Camera((64, 64), np.array([[60.0, 0, 31.5], [0, 60, 31.5], [0, 0, 1]]), np.zeros(0))
+POSE = np.eye(3), np.array([0.1, 0, 0]), 1.0
 BLACK = Frame(np.zeros((64, 64, 3), np.uint8), 0)
 COLD = np.random.default_rng(0).integers(7000, 7400, (64, 64)).astype(np.uint16)
 
@@ -197,6 +201,21 @@ def test_images_of_other_proportions_are_doubted_without_a_calibration(
     ir = np.random.default_rng(0).integers(0, 255, ir_hw, np.uint8)
     pipeline.process(BLACK, frame(ir))
     assert ('run tdfusion calibrate' in pipeline.remarks.get('calibration', '')) == is_doubted
+
+
+@pytest.mark.parametrize('crop', ['0, 32, 0, 0', '32, 0, 0, 0', '8, 8, 8, 8'])
+@pytest.mark.parametrize(
+    'calibration',
+    [Homography(np.diag((0.8, 0.8, 1.0)), (64, 64), (64, 64)), Extrinsics(*[LENS] * 2, *POSE)],
+)
+def test_a_calibration_of_whole_ir_images_follows_the_crop(make, calibration, crop):
+    whole, cut = make(calibration=calibration), make(calibration=calibration)
+    cut.reconfigure(from_mapping({'ir.crop': crop}))
+    ir = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    expected, found = (one.process(BLACK, frame(ir)).pair for one in (whole, cut))
+    seen = found.coverage == 1
+    assert 100 < np.count_nonzero(seen) < np.count_nonzero(expected.coverage == 1)
+    np.testing.assert_allclose(found.ir[seen], expected.ir[seen], atol=0.05)
 
 
 @pytest.mark.parametrize('forget', [Pipeline.fresh, lambda p: p.reset() or p])

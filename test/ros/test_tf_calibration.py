@@ -6,8 +6,10 @@ import pytest
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
 from rig import pictures
+from rig.lifecycle import Manager
 
 from tdfusion_ros.core.calibration import Camera
+from tdfusion_ros.core.calibration import cropped
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.registration import Registration
 
@@ -16,15 +18,20 @@ HEIGHT, WIDTH = pictures.SMALL_HW
 DEPTH_M = 2.0
 
 
-def expected(scale, shift_m):
-    """Return the registered ir image for a focal length times scale and a shift to the right."""
+def expected(scale, shift_m, below):
+    """
+    Return the registered ir image.
+
+    :param scale: of the focal length; ``shift_m``: of ir to the right; ``below``: rows cut off.
+    """
     info = pictures.camera_info(pictures.header(1, ''))
     k = np.array(info.k).reshape(3, 3)
     k[[0, 1], [0, 1]] *= scale
     camera = Camera((HEIGHT, WIDTH), k, np.array(info.d))
     rig = Extrinsics(camera, camera, np.eye(3), np.array([-shift_m, 0, 0]), DEPTH_M)
-    ir = pictures.scene(0)[1].astype(np.float32) / 65535
-    return Registration(rig).apply(ir, (HEIGHT, WIDTH))[0]
+    ir = pictures.scene(0)[1][: HEIGHT - below].astype(np.float32) / 65535
+    cut = cropped(rig, (HEIGHT, WIDTH), (0, below, 0, 0))
+    return Registration(cut).apply(ir, (HEIGHT, WIDTH))[0]
 
 
 def test_the_node_follows_camera_info_and_tf(stage):
@@ -54,9 +61,9 @@ def test_the_node_follows_camera_info_and_tf(stage):
             client.send(f'{stream}_info', info)
         return pictures.pair(stamp_ns, seed=0)
 
-    def shows(shift_m):
+    def shows(shift_m, below=0):
         """Send pairs until the registered image is the expected one."""
-        wanted = np.round(expected(state['scale'], shift_m) * 255)
+        wanted = np.round(expected(state['scale'], shift_m, below) * 255)
 
         def is_right():
             found = client.received['ir_registered/image_raw']
@@ -73,3 +80,5 @@ def test_the_node_follows_camera_info_and_tf(stage):
     shows(0.05)
     state['scale'] = 1.5
     shows(0.05)
+    assert not Manager(client).set('ir.crop', f'0, {HEIGHT // 2}, 0, 0')
+    shows(0.05, HEIGHT // 2)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
+from tdfusion_ros.core.calibration import resizing
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.overlay import EDGES
 from tdfusion_ros.core.overlay import FONT
@@ -131,7 +132,7 @@ def _tile(image: np.ndarray, title: str, board: Board, xy: np.ndarray | None) ->
     tile = geometry.resized(image, tile_hw)
     tile = tile if tile.ndim == 3 else cv2.cvtColor(tile, cv2.COLOR_GRAY2RGB)
     if xy is not None:
-        at = geometry.mapped(geometry.resizing(size_hw, tile_hw), xy).astype(np.float32)
+        at = geometry.mapped(resizing(size_hw, tile_hw), xy).astype(np.float32)
         cv2.drawChessboardCorners(tile, (board.columns, board.rows), at[:, None], True)
     for color, width in (((0, 0, 0), 4), (EDGES, 1)):
         cv2.putText(tile, title, (6, 18), FONT, 0.55, color, width, cv2.LINE_AA)

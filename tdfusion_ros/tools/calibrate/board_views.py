@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tdfusion_ros.core.calibration import resizing
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.image_pairs import ImagePairs
@@ -125,7 +126,7 @@ def find_grid(gray: np.ndarray, board: Board) -> np.ndarray | None:
     for points in search(image, board):
         grid = points.reshape(board.rows, board.columns, 2)
         if _is_grid(grid, board):
-            back = geometry.resizing(image.shape, (gray.shape[0], gray.shape[1]))
+            back = resizing(image.shape, (gray.shape[0], gray.shape[1]))
             return _upright(geometry.mapped(back, grid.reshape(-1, 2)).reshape(grid.shape))
     return None
 

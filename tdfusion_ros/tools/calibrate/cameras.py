@@ -23,19 +23,17 @@ from tdfusion_ros.formats.transforms import rotation_of
 TF_TYPE = 'tf2_msgs/msg/TFMessage'
 
 
-def camera_from_bag(
-    reader: BagReader, image_topic: str, stream: str, image_hw: Size | None
-) -> Camera:
+def camera_from_bag(reader: BagReader, image_topic: str, stream: str, *image_hw: Size) -> Camera:
     """Return the camera of the first camera_info beside an image topic; or CalibrationError."""
     check_raw(image_topic, stream)
     topic = info_topic(image_topic)
     if reader.topics().get(topic) == INFO_TYPE:
         for _, _, message in reader.messages(topic):
-            return camera_from_message(message, stream, image_hw)
+            return camera_from_message(message, stream, *image_hw)
     raise CalibrationError(f'{reader.path} lacks {topic}; record it, or give --{stream}-info FILE')
 
 
-def camera_from_file(path: Path, stream: str, image_hw: Size | None) -> Camera:
+def camera_from_file(path: Path, stream: str, *image_hw: Size) -> Camera:
     """Return the camera of a YAML file of ROS's camera_calibration, or raise CalibrationError."""
     raw = _read_mapping(path, f'{stream} camera_info')
     try:

@@ -13,6 +13,7 @@ import numpy as np
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_files
 from tdfusion_ros.core.calibration import Camera
+from tdfusion_ros.core.calibration import cropped_camera
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import parse_calibration
@@ -202,9 +203,7 @@ def _from_board(
         for stream, size_hw in (('rgb', pairs.rgb_hw), ('ir', pairs.ir_hw)):
             given.append(size_hw)
             if options.cameras or getattr(options, f'{stream}_info'):
-                camera = _camera(options, stream, bag, pairs)
-                k = geometry.resizing(camera.size_hw, size_hw) @ camera.k
-                given[-1] = Camera(size_hw, k, camera.d)
+                given[-1] = _camera(options, stream, bag, pairs)
     fit = board_fit.fit_board(views, board, given, options.depth_m)
     aligned = board_report.aligned_at_boards(fit, board)
     image = board_report.board_png(pairs, board, fit.views, aligned)
@@ -265,11 +264,15 @@ def _from_cameras(
 def _camera(
     options: argparse.Namespace, stream: str, bag: BagReader | None, pairs: ImagePairs | None
 ) -> Camera:
-    image_hw = getattr(pairs, f'{stream}_hw') if pairs else None
-    file = getattr(options, f'{stream}_info')
-    if file:
-        return cameras.camera_from_file(file, stream, image_hw)
-    if bag is None:
+    sizes = [getattr(pairs, f'{stream}_hw')] if pairs else []
+    sent_hw = pairs.ir_sent_hw if pairs and stream == 'ir' else None
+    if sent_hw:
+        sizes.insert(0, sent_hw)
+    if file := getattr(options, f'{stream}_info'):
+        camera = cameras.camera_from_file(file, stream, *sizes)
+    elif bag is None:
         raise ConfigError(f'the camera_info of {stream} is missing: give a bag, --{stream}-info')
-    topic = getattr(bag.find(options.rgb_topic, options.ir_topic), stream)
-    return cameras.camera_from_bag(bag, topic, stream, image_hw)
+    else:
+        topic = getattr(bag.find(options.rgb_topic, options.ir_topic), stream)
+        camera = cameras.camera_from_bag(bag, topic, stream, *sizes)
+    return cropped_camera(camera, sent_hw, pairs.cut) if pairs and sent_hw else camera

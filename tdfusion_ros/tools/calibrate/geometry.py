@@ -29,12 +29,6 @@ def jacobians(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
         return (matrix[:2, :2] - image[:, :, None] * matrix[2, :2]) / depth[:, None, None]
 
 
-def resizing(from_hw: Size, to_hw: Size) -> np.ndarray:
-    """Return the (3, 3) matrix of ``cv2.resize`` between two sizes."""
-    kx, ky = to_hw[1] / from_hw[1], to_hw[0] / from_hw[0]
-    return np.array([[kx, 0, (kx - 1) / 2], [0, ky, (ky - 1) / 2], [0, 0, 1]])
-
-
 def resized(image: np.ndarray, to_hw: Size) -> np.ndarray:
     """Return the image at another size, averaged if that is smaller."""
     smaller = to_hw[0] < image.shape[0]

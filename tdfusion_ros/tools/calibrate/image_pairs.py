@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from tdfusion_ros.core.calibration import Sides
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import BagError
@@ -19,11 +20,17 @@ GrayPair = tuple[np.ndarray, np.ndarray]  # (H, W) uint8 rgb, (H, W) float32 ir 
 
 @dataclass(frozen=True, eq=False)
 class ImagePairs:
-    """Pairs of one rig: (rgb, ir), each (H, W), uint8 and float32 in [0, 1]; with their names."""
+    """
+    Pairs of one rig: (rgb, ir), each (H, W), uint8 and float32 in [0, 1]; with their names.
+
+    :param ir_sent_hw: size of ir as sent, of which ``cut`` was cut off; None: of ``gray``.
+    """
 
     gray: list[GrayPair]
     names: list[str]
     frame_ids: tuple[str, str] = ('', '')
+    ir_sent_hw: Size | None = None
+    cut: Sides = (0, 0, 0, 0)
 
     @property
     def rgb_hw(self) -> Size:
@@ -44,8 +51,7 @@ def read_pairs(source: Source, number: int, config: FusionConfig) -> ImagePairs:
     :raises BagError: if there is no pair, or if the pairs have different sizes.
     """
     kept: list[tuple[GrayPair, str]] = []
-    frame_ids, stride, count = ('', ''), 1, 0
-    scaler = ThermalScaler(config.ir)
+    scaler, stride, count = ThermalScaler(config.ir), 1, 0
     for pair in source:
         if pair.mode != 'fused' or pair.rgb is None or pair.ir is None:
             continue
@@ -60,7 +66,7 @@ def read_pairs(source: Source, number: int, config: FusionConfig) -> ImagePairs:
         except FrameError as error:
             source.errors.setdefault(error.cause, str(error))
             continue
-        frame_ids = pair.rgb.frame_id, pair.ir.frame_id
+        frame_ids, sent = (pair.rgb.frame_id, pair.ir.frame_id), (pair.ir.size_hw, scaler.cut)
         if len(kept) == 2 * number:
             kept, stride = kept[::2], 2 * stride
     if not kept:
@@ -73,4 +79,4 @@ def read_pairs(source: Source, number: int, config: FusionConfig) -> ImagePairs:
         )
     spread = np.linspace(0, len(kept) - 1, min(number, len(kept))).round().astype(int)
     gray_pairs, names = zip(*(kept[i] for i in spread), strict=True)
-    return ImagePairs(list(gray_pairs), list(names), frame_ids)
+    return ImagePairs(list(gray_pairs), list(names), frame_ids, *sent)

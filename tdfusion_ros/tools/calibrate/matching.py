@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from tdfusion_ros.core.calibration import resizing
 from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.tools.calibrate import geometry
 from tdfusion_ros.tools.calibrate.image_pairs import GrayPair
@@ -62,7 +63,7 @@ def search(pairs: Sequence[GrayPair]) -> list[np.ndarray]:
     found = []
     for zoom in ZOOMS:
         ir_small_hw = geometry.scaled(ir_hw, rgb_small_hw[1] / ir_hw[1] / zoom)
-        shrink = geometry.resizing(ir_hw, ir_small_hw)
+        shrink = resizing(ir_hw, ir_small_hw)
         irs = [geometry.resized(ir, ir_small_hw) for _, ir in pairs]
         dft_hw = _dft_size(rgb_small_hw, ir_small_hw)
         rgb_spectra = _spectra(rgb, np.ones(rgb_small_hw), dft_hw)
@@ -79,7 +80,7 @@ def search(pairs: Sequence[GrayPair]) -> list[np.ndarray]:
                 shift = np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
                 turned = np.vstack([turn, [0, 0, 1]]) @ shrink
                 best, best_matrix = agreement, np.linalg.inv(turned) @ shift
-        matrix = best_matrix @ geometry.resizing(rgb_hw, rgb_small_hw)
+        matrix = best_matrix @ resizing(rgb_hw, rgb_small_hw)
         found.append((best, matrix / matrix[2, 2]))
     found.sort(key=lambda candidate: -candidate[0])
     return [matrix for _, matrix in found[:CANDIDATES]]
@@ -168,7 +169,7 @@ def match(
     """
     rgb_hw = pairs[0][0].shape[:2]
     grid_hw, _ = working_grid(matrix, rgb_hw)
-    to_rgb = geometry.resizing(grid_hw, rgb_hw)
+    to_rgb = resizing(grid_hw, rgb_hw)
     step = int(np.clip(np.sqrt(grid_hw[0] * grid_hw[1] * len(pairs) / PATCHES), 10, 32))
     found: list[tuple[float, ...]] = []
     for number, (rgb, ir) in enumerate(pairs):

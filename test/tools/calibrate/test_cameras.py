@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from tdfusion_ros.core.calibration import Camera
+from tdfusion_ros.core.calibration import cropped_camera
+from tdfusion_ros.core.calibration import cropped_size
 from tdfusion_ros.core.calibration import Extrinsics
 from tdfusion_ros.core.errors import CalibrationError
 from tdfusion_ros.formats import camera_info
@@ -60,42 +62,57 @@ def test_camera_is_the_same_from_a_message_and_a_file(tmp_path):
 
 
 def test_camera_info_of_the_full_sensor_and_any_zero_distortion_are_used():
-    k = np.diag((2, 2, 1)) @ K
+    k = np.array([[1108, 0, 639.5], [0, 1110, 479.5], [0, 0, 1]])
     full = camera_info.camera_from_message(info((960, 1280), k), 'rgb', (480, 640))
-    assert full.size_hw == (960, 1280)  # the map is rescaled from there
+    assert full.size_hw == (480, 640)
+    np.testing.assert_allclose(full.k, K)
     for model in ('fancy', '', 'plumb_bob'):
-        camera = camera_info.camera_from_message(info(d=[0.0] * 14, model=model), 'rgb', None)
+        camera = camera_info.camera_from_message(info(d=[0.0] * 14, model=model), 'rgb')
         assert camera.d.shape == (0,)
 
 
-@pytest.mark.parametrize('binning', [0, 1, 2])
-def test_roi_is_cropped_from_the_full_image_and_binning_scales_it(binning):
+@pytest.mark.parametrize('is_given', [True, False])
+@pytest.mark.parametrize('binning_xy', [(0, 0), (1, 1), (2, 2), (2, 1)])
+def test_roi_is_cropped_from_the_full_image_and_binning_scales_it(binning_xy, is_given):
     """A pixel of the crop lies where it lies in the full image."""
-    sent = (200 // max(1, binning), 320 // max(1, binning))
-    cropped = camera_info.camera_from_message(
-        info(roi=(100, 160, 320, 200), binning=binning), 'ir', sent
-    )
-    assert cropped.size_hw == (200, 320)
+    given = info(roi=(100, 160, 320, 200))
+    given.binning_x, given.binning_y = binning_xy
+    columns, rows = np.maximum(binning_xy, 1)
+    sent_hw = (200 // rows, 320 // columns)
+    cropped = camera_info.camera_from_message(given, 'ir', *([sent_hw] if is_given else []))
+    assert cropped.size_hw == sent_hw
     np.testing.assert_array_equal(cropped.d, D)
     ray = np.array([[[0.1, -0.05, 1.0]]])
     whole, part = (
         cv2.projectPoints(ray, np.zeros(3), np.zeros(3), k, np.array(D))[0].reshape(2)
         for k in (np.array(K), cropped.k)
     )
-    np.testing.assert_allclose(part, whole - (100, 160))
+    np.testing.assert_allclose((part + 0.5) * (columns, rows) - 0.5, whole - (100, 160))
 
 
-def test_binning_of_columns_alone_gives_the_camera_of_the_narrow_image():
-    given = info()
-    given.binning_x = 2
-    camera = camera_info.camera_from_message(given, 'ir', (480, 320))
-    assert camera.size_hw == (480, 320)
-    ray = np.array([[[0.1, -0.05, 1.0]]])
-    whole, part = (
-        cv2.projectPoints(ray, np.zeros(3), np.zeros(3), k, np.array(D))[0].reshape(2)
-        for k in (np.array(K), camera.k)
+@pytest.mark.parametrize(
+    ('cut', 'info_hw'),
+    [
+        ((0, 240, 0, 0), (480, 640)),  # two pictures in one
+        ((60, 60, 80, 80), (480, 640)),  # the same proportions as before
+        ((60, 60, 80, 80), (960, 1280)),  # camera_info of the whole sensor
+        ((2, 0, 0, 0), (478, 640)),  # it does not count the telemetry
+    ],
+)
+def test_camera_info_of_whole_images_follows_what_is_cut_off(cut, info_hw):
+    zoom = info_hw[1] / 640
+    k = np.diag((zoom, zoom, 1)) @ K
+    k[:2, 2] = [(info_hw[1] - 1) / 2, (info_hw[0] - 1) / 2]
+    left_hw = cropped_size((480, 640), cut)
+    camera = camera_info.camera_from_message(info(info_hw, k), 'ir', (480, 640), left_hw)
+    camera = cropped_camera(camera, (480, 640), cut)
+    moved = (0, 0) if info_hw == left_hw else (cut[2], cut[0])
+    whole_hw = left_hw if info_hw == left_hw else (480, 640)
+    assert camera.size_hw == left_hw
+    np.testing.assert_allclose(camera.k[:2, :2], np.diag((554, 555)))
+    np.testing.assert_allclose(
+        camera.k[:2, 2], [(whole_hw[1] - 1) / 2 - moved[0], (whole_hw[0] - 1) / 2 - moved[1]]
     )
-    np.testing.assert_allclose(part, ((whole[0] + 0.5) / 2 - 0.5, whole[1]))
 
 
 def test_camera_info_belongs_to_the_images_that_are_sent():
@@ -134,7 +151,7 @@ def test_camera_info_that_cannot_be_used_is_refused_with_the_reason(given, reaso
 def test_a_file_without_a_required_key_is_refused_with_its_name(tmp_path, key):
     path = ros_yaml(tmp_path / 'ir.yaml', key)
     with pytest.raises(CalibrationError, match=rf'ir\.yaml is not .*{key}'):
-        cameras.camera_from_file(path, 'ir', None)
+        cameras.camera_from_file(path, 'ir')
 
 
 def tf(parent, child, turn=(0, 0, 0), t=(0, 0, 0)):

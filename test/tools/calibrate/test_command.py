@@ -79,6 +79,12 @@ def test_camera_info_and_tf_of_a_bag_give_extrinsics(write_bag, demo_records, tm
     assert 'ir is 0.100 m from rgb' in printed
     assert 'infinity' in printed
     assert (tmp_path / 'rig.png').exists()
+    cut = tmp_path / 'cut.yaml'
+    crop = '-p', 'ir.crop=100, 0, 20, 0'
+    assert calibrate(rig_bag, '--cameras', '--depth-m', 10, '-o', cut, *crop) == 0
+    left, (height, width) = load_calibration(str(cut)).ir, found.ir.size_hw
+    assert left.size_hw == (height - 100, width - 20)
+    np.testing.assert_allclose(found.ir.k - left.k, [[0, 0, 20], [0, 0, 100], [0, 0, 0]])
 
 
 CAMERA = Camera(
