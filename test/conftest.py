@@ -90,12 +90,18 @@ def masked_bundle(bundle, tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def pipeline():
-    """Return the shipped model on the CPU, as by default; 8-bit frames leave only ids in it."""
+def loaded():
+    """Return a pipeline with the shipped model on the CPU, as by default."""
     from tdfusion_ros.build import build_pipeline
     from tdfusion_ros.core.config import FusionConfig
 
     return build_pipeline(FusionConfig(backend='cpu'))
+
+
+@pytest.fixture
+def pipeline(loaded):
+    """Return the shipped model, without the objects and ranges of earlier tests."""
+    return loaded.fresh()
 
 
 @pytest.fixture(scope='session')
