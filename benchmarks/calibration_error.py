@@ -9,12 +9,14 @@ over rgb), with picked points, and from the images alone.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.calibration import Homography
 from tdfusion_ros.core.calibration import resizing
@@ -57,14 +59,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = shell.parser('benchmarks.calibration_error', __doc__)
     parser.add_argument('--data', type=Path, required=True, help='folder of the data sets')
-    parser.add_argument('--pictures', type=Path, help='folder for overlays')
+    parser.add_argument('--pictures', type=Path, help='new folder for overlays')
     options = parser.parse_args(argv)
-    if options.pictures:
-        options.pictures.mkdir(parents=True, exist_ok=True)
-    print(LINE.format('', 'before', 'picked, 1 px', 'from images', ''))
-    measures = (landmarks, flow, sequences, boards)
-    if not sum(measure(options.data, options.pictures) for measure in measures):
-        raise ConfigError(f'{options.data} has none of the data sets')
+    with NewOutput(options.pictures) if options.pictures else nullcontext() as pictures:
+        print(LINE.format('', 'before', 'picked, 1 px', 'from images', ''))
+        measures = (landmarks, flow, sequences, boards)
+        if not sum(measure(options.data, pictures) for measure in measures):
+            raise ConfigError(f'{options.data} has none of the data sets')
 
 
 def landmarks(data: Path, pictures: Path | None) -> int:

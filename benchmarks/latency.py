@@ -31,6 +31,7 @@ from demo.player import Player
 from demo.run import dds_environment
 from demo.run import start_node
 from demo.run import stop_node
+from tdfusion_ros.atomic import add_output
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.config import SyncConfig
@@ -205,7 +206,7 @@ def parser() -> ArgumentParser:
     add('--size', metavar='WIDTHxHEIGHT', help='resize both images')
     add('--raw', action='store_true', help='send compressed images as raw ones, as drivers do')
     add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE', help='of the node')
-    add('-o', '--output', type=Path, metavar='FILE', help='write the report as JSON')
+    add_output(made, 'write the report as JSON')
     return made
 
 
@@ -216,7 +217,7 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         log = Path(folder) / 'node.log'
         try:
-            check_file(options.output)
+            check_file(options.output, overwrite=options.overwrite)
             report = measure(options, log)
         except FusionError as error:
             lines = log.read_text() if log.exists() else ''

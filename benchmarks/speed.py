@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tdfusion_ros.atomic import add_output
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.backends.bundle import read_bundle
@@ -102,9 +103,9 @@ def main() -> None:
     add('--model', default='msrs_rt', help='bundle: a folder, or the name of a shipped one')
     add('--size', default='640x480', metavar='WIDTHxHEIGHT', help='default 640x480')
     add('--rounds', type=int, default=20, help='default 20')
-    add('-o', '--output', type=Path, metavar='FILE', help='write the report as JSON')
+    add_output(parser, 'write the report as JSON')
     options = parser.parse_args()
-    check_file(options.output)
+    check_file(options.output, overwrite=options.overwrite)
     if options.rounds < 1:
         raise ConfigError(f'--rounds must be at least 1, got {options.rounds}')
     (size_hw,) = sizes_hw([options.size])

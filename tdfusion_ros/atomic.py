@@ -5,6 +5,7 @@ Everything is written to a temporary file in the same folder, synced to disk, an
 process that is killed leaves at most a hidden ``.NAME.*.tmp``.
 """
 
+from argparse import ArgumentParser
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -71,6 +72,12 @@ def write_json(path: Path | None, content: Any) -> None:
         write_file(path, json.dumps(content, indent=2) + '\n')
 
 
+def add_output(parser: ArgumentParser, meaning: str, **how: Any) -> None:
+    """Add ``-o PATH``, which says ``meaning``, and ``--overwrite`` to the options."""
+    parser.add_argument('-o', '--output', type=Path, help=meaning, **{'metavar': 'FILE', **how})
+    parser.add_argument('--overwrite', action='store_true', help='replace an output that exists')
+
+
 def check_outside(path: Path, inputs: Iterable[Path | None]) -> None:
     """Raise OutputError if a file or folder to write is an input, or inside one."""
     place = path.resolve()
@@ -81,12 +88,13 @@ def check_outside(path: Path, inputs: Iterable[Path | None]) -> None:
 
 
 def check_file(
-    path: Path | None, inputs: Iterable[Path | None] = (), *, overwrite: bool = True
+    path: Path | None, inputs: Iterable[Path | None] = (), *, overwrite: bool = False
 ) -> None:
     """
     Raise OutputError before the work if a file (None: no file) cannot be written later.
 
     :param inputs: what it must not replace, and not be inside of.
+    :param overwrite: it may replace a file.
     """
     if path is None:
         return

@@ -83,8 +83,8 @@ def test_place_that_cannot_be_written_is_found_before_the_work_and_after_it(name
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'file').write_text('')
     before = names(tmp_path)
-    keep = partial(check_file, overwrite=False)
-    for function in (check_file, keep, lambda path: write_file(path, b'')):
+    replace = partial(check_file, overwrite=True)
+    for function in (check_file, replace, lambda path: write_file(path, b'')):
         with pytest.raises(OutputError, match=words):
             function(tmp_path / name)
     assert names(tmp_path) == before
@@ -103,13 +103,15 @@ def test_check_leaves_a_file_as_it_is_and_creates_none(tmp_path, monkeypatch):
     path.write_text('old')
     os.mkfifo(tmp_path / 'pipe')
     for place in (path, tmp_path / 'b', None, Path('/dev/null'), tmp_path / 'pipe'):
-        check_file(place)
+        check_file(place, overwrite=True)
+    with pytest.raises(OutputError, match='a exists: name a new file, or add --overwrite'):
+        check_file(path)
     (tmp_path / 'pipe').unlink()
     assert names(tmp_path) == ['a']
     assert path.read_text() == 'old'
     fail_at(monkeypatch, 'os.fsync', 0)
     with pytest.raises(OutputError, match='No space left'):
-        check_file(path)
+        check_file(path, overwrite=True)
     assert names(tmp_path) == ['a']
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.core.errors import FusionError
 from training import shell
 from training.bundle.history import MEAN_OF
@@ -37,7 +38,9 @@ def average(runs: Sequence[str], shares: Sequence[float], folder: Path) -> None:
     origins = [start.split(';')[0] for start in starts]  # a run may go on from another
     first, classes = networks[0]
     for run, (network, names), origin in zip(runs, networks, origins, strict=True):
-        if (network.config, names, origin) != (first.config, classes, origins[0]) or not origin:
+        if not origin:
+            raise FusionError(f'{run} did not start from pretrained weights: name one that did')
+        if (network.config, names, origin) != (first.config, classes, origins[0]):
             raise FusionError(
                 f'{run} and {runs[0]} must have the same classes and pretrained weights'
             )
@@ -61,15 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = shell.parser('training.average', __doc__)
     parser.add_argument('runs', nargs='+', metavar='RUN', help='folder of a run')
     parser.add_argument('--shares', nargs='+', type=float, required=True, metavar='S')
-    parser.add_argument('-o', '--output', required=True, metavar='RUN', help='run to write')
+    meaning = 'run to write'
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='RUN', help=meaning)
     options = parser.parse_args(arguments)
     if len(options.shares) != len(options.runs):
         parser.error('--shares takes a number for each run')
-    if min(options.shares) < 0 or sum(options.shares) > 1 + 1e-9:
+    if not (min(options.shares) >= 0 and sum(options.shares) <= 1 + 1e-9):  # nan is neither
         parser.error('--shares takes numbers of 0 or more whose sum is at most 1')
-    if Path(options.output).exists():
-        raise FusionError(f'{options.output} exists: delete it, or name another with -o')
-    average(options.runs, options.shares, Path(options.output))
+    with NewOutput(options.output) as folder:
+        average(options.runs, options.shares, folder)
+    print(
+        f'{options.output} is the mean; next: python -m training.export {options.output} -o BUNDLE'
+    )
 
 
 if __name__ == '__main__':

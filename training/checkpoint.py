@@ -68,7 +68,7 @@ def make_folder(folder: str | Path) -> None:
         raise ModelError(f'{folder} is a bundle: name another folder for results')
     with output_errors(Path(folder)):
         atomic.make_folder(Path(folder))
-    check_file(Path(folder) / DESCRIPTION)
+    check_file(Path(folder) / DESCRIPTION, overwrite=True)
 
 
 def save_run(folder: str | Path, network: nn.Module, description: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from tdfusion_ros.atomic import add_output
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.build import build_pipeline
@@ -147,9 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('--fusion', action='append', default=[], metavar='RUN', help='a fusion run; repeatable')
     add('--score', type=float, default=FusionConfig().score_threshold, help="default: the node's")
     add('--tracker', choices=('none', 'iou'), default='iou', help='none: each frame by itself')
-    add('-o', '--output', type=Path, help='JSON file to write')
+    add_output(parser, 'write the figures as JSON')
     options = parser.parse_args(arguments)
-    check_file(options.output)
+    check_file(options.output, map(Path, options.clips), overwrite=options.overwrite)
     content = {}
     clips = [clip for path in options.clips for clip in open_clips(path)]
     for clip in clips:

@@ -34,11 +34,12 @@ from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.atomic import add_output
 from tdfusion_ros.atomic import check_file
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.formats.image_files import write_image
 from training import shell
-from training.checkpoint import make_folder
 from training.data.datasets import Sample
 from training.data.mixture import Data
 from training.data.mixture import open_data
@@ -58,17 +59,16 @@ PICTURES = 8
 
 
 def write_pictures(
-    folder: str, methods: Mapping[str, predictors.Fuser], samples: Sequence[Sample]
+    folder: Path, methods: Mapping[str, predictors.Fuser], samples: Sequence[Sample]
 ) -> None:
     """Write some pairs as ``NAME.png``: rgb, ir, then each fused luma in the colors of rgb."""
-    make_folder(folder)
     for index in range(0, len(samples), -(-len(samples) // PICTURES)):
         sample = samples[index]
         luma = predictors.luma_levels(sample.rgb).astype(np.int16)
         changes = (fuse(sample) - luma for fuse in methods.values())
         fused = (np.clip(sample.rgb + c[..., None], 0, 255).astype(np.uint8) for c in changes)
         picture = np.hstack([sample.rgb, np.dstack([sample.ir] * 3), *fused])
-        write_image(Path(folder) / f'{sample.name}.png', picture)
+        write_image(folder / f'{sample.name}.png', picture)
 
 
 def open_sets(options: Namespace) -> list[Data]:
@@ -93,7 +93,8 @@ def measure_quality(options: Namespace) -> tuple[str, tables.Table]:
     methods = {run: predictors.run_fuser(run) for run in options.fusion}
     methods |= {model: predictors.bundle_fuser(model) for model in options.bundle}
     if options.pictures:
-        write_pictures(options.pictures, methods, samples)
+        with NewOutput(options.pictures) as folder:
+            write_pictures(folder, methods, samples)
     table = tables.quality_table({**predictors.BASELINES, **methods}, samples)
     return f'{title}, {len(samples)} pairs; {tables.HOW}', table
 
@@ -155,8 +156,9 @@ def make_parser() -> ArgumentParser:
     add('--stretched', action='store_true', help='detection with ir scaled as 16-bit counts')
     add('--quality', action='store_true', help='fusion quality on the split')
     add('--images', nargs=2, metavar=('RGB', 'IR'), help='fusion quality on two folders of pairs')
-    add('--pictures', metavar='FOLDER', help='with quality: write some fused pairs there')
-    add('-o', '--output', type=Path, help='JSON file to write')
+    text = 'with quality: new folder for some fused pairs'
+    add('--pictures', type=Path, metavar='FOLDER', help=text)
+    add_output(parser, 'write the figures as JSON')
     return parser
 
 
@@ -200,7 +202,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, measure, print."""
     options = parse(arguments)
-    check_file(options.output)
+    check_file(options.output, overwrite=options.overwrite)
     content: Mapping[str, Any]
     if options.detection:
         content = measure_detection(options)

@@ -2,7 +2,7 @@
 Draw boxes on pairs without labels, with a detector that was trained elsewhere, to train on them.
 
     python -m training.pseudo_label CLIPS --detector yolox_nano.onnx -o DATA/clips_pseudo
-    python -m training.pseudo_label DATA --split train --detector yolox_nano.onnx -o DATA/more
+    python -m training.pseudo_label DATA --split train --detector yolox_nano.onnx -o DATA_more
 
 CLIPS is a bag, or has the folders rgb (or vi) and ir with the frames of one clip or with videos of
 the same names. With --split, DATA is a data set, whose own labels stay: in classes that it labels,
@@ -31,6 +31,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from tdfusion_ros.atomic import check_outside
+from tdfusion_ros.atomic import NewOutput
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
@@ -39,7 +41,6 @@ from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.image_files import encode_jpeg
 from tdfusion_ros.formats.image_files import write_image
 from training import shell
-from training.checkpoint import make_folder
 from training.data.augmentation import whole
 from training.data.boxes import IGNORED
 from training.data.boxes import PSEUDO_LABELS
@@ -170,8 +171,7 @@ def write(
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for camera in ('rgb', 'ir'):
-        make_folder(folder / camera)
+    names: set[str] = set()
     for pair in tqdm(pairs, unit='pair', disable=None):
         for row in labels_of(pair, find(pair)):
             if row['category_id'] in absent:
@@ -179,6 +179,9 @@ def write(
             annotations.append({'id': len(annotations) + 1, 'image_id': len(images), **row})
         height, width = pair.ir.shape
         name = pair.name.replace('/', '_')
+        while name in names:  # of a/b_c and of a_b/c
+            name += '_'
+        names.add(name)
         place = {'file_name': f'{name}.jpg', 'height': height, 'width': width}
         images.append({'id': len(images), **place})
         jpeg = encode_jpeg(pair.rgb, JPEG_QUALITY)
@@ -204,7 +207,8 @@ def make_parser() -> ArgumentParser:
     add('--classes', nargs='+', default=list(CLASSES), metavar='NAME', help='what to look for')
     add('--absent', nargs='+', default=[], metavar='NAME', help='classes that do not occur there')
     add('--every', type=int, default=1, metavar='N', help='use every N-th pair')
-    add('-o', '--output', required=True, metavar='FOLDER', help='data set to write')
+    text = 'data set to write'
+    add('-o', '--output', type=Path, required=True, metavar='FOLDER', help=text)
     return parser
 
 
@@ -220,15 +224,27 @@ def views_of(detector: str, options: Namespace) -> list[tuple[nn.Module, Input]]
     return [(network.eval(), open_input(fusion or source))]
 
 
+def origin_of(options: Namespace) -> str:
+    """Return what the labels state of how they were made."""
+    origins = [describe_file(one) if is_pretrained(one) else one for one in options.detector]
+    origin = (
+        f'{", ".join(origins)}, on {"rgb, ir and fused" if options.fusion else "rgb and ir"} at '
+        f'{", ".join(map(str, options.scales))} times their size'
+        f'{" and mirrored" if options.mirrored else ""}; '
+        f'objects from a mean score of {SURE}, '
+        f'regions to ignore from {DOUBTFUL}'
+    )
+    return origin + (f'; no {" and no ".join(options.absent)} there' if options.absent else '')
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, search all pairs, and write a data set."""
     parser = make_parser()
     options = parser.parse_args(arguments)
     if options.every < 1:
         parser.error('--every takes a number of 1 or more')
-    folder = Path(options.output)
-    if (folder / 'annotations.json').exists():
-        raise FusionError(f'{folder} exists: delete it, or name another with -o')
+    if not all(0.1 <= scale <= 10 for scale in options.scales):
+        parser.error('--scales takes numbers from 0.1 to 10')
     if unknown := sorted(set(options.absent) - set(options.classes)):
         parser.error(f'--absent {unknown[0]}: name it in --classes, too')
     absent = {options.classes.index(name) for name in options.absent}
@@ -248,26 +264,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pairs = read_split(options.pairs, options.split, options.classes)
     else:
         pairs = read_pairs(options.pairs, options.every)
-    content = write(folder, pairs, find, absent)
-    if not content['images']:
-        raise FusionError(
-            f'{options.pairs} has no pairs: rgb (or vi) and ir must have the same frames'
-        )
-    origins = [describe_file(one) if is_pretrained(one) else one for one in options.detector]
-    origin = (
-        f'{", ".join(origins)}, on {"rgb, ir and fused" if options.fusion else "rgb and ir"} at '
-        f'{", ".join(map(str, options.scales))} times their size'
-        f'{" and mirrored" if options.mirrored else ""}; '
-        f'objects from a mean score of {SURE}, '
-        f'regions to ignore from {DOUBTFUL}'
-    ) + (f'; no {" and no ".join(options.absent)} there' if absent else '')
-    categories = [{'id': i, 'name': name} for i, name in enumerate(options.classes)]
-    content |= {'categories': categories, 'info': {PSEUDO_LABELS: origin}}
-    write_file(folder / 'annotations.json', json.dumps(content))
+    check_outside(options.output, [Path(options.pairs)])
+    with NewOutput(options.output) as folder:
+        content = write(folder, pairs, find, absent)
+        if not content['images']:
+            raise FusionError(
+                f'{options.pairs} has no pairs: rgb (or vi) and ir must have the same frames'
+            )
+        categories = [{'id': i, 'name': name} for i, name in enumerate(options.classes)]
+        content |= {'categories': categories, 'info': {PSEUDO_LABELS: origin_of(options)}}
+        write_file(folder / 'annotations.json', json.dumps(content))
     kept = [row for row in content['annotations'] if not row['iscrowd']]
     objects = [options.classes[row['category_id']] for row in kept]
     counts = ', '.join(f'{objects.count(name)} {name}' for name in options.classes)
-    print(f'{folder}: {len(content["images"])} pairs, {counts}')
+    print(f'{options.output}: {len(content["images"])} pairs, {counts}')
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tdfusion_ros.atomic import add_output
 from tdfusion_ros.atomic import check_outside
 from tdfusion_ros.atomic import check_place
 from tdfusion_ros.build import build_pipeline
@@ -53,7 +54,7 @@ def add(commands: Any) -> None:
         metavar='INPUT',
         help='a bag, or the folders or videos RGB IR; one folder of both cameras twice',
     )
-    add('-o', '--output', required=True, type=Path, help='bag, folder or video to create')
+    add_output(fuse, 'bag, folder or video to create', required=True, metavar='OUTPUT')
     text = 'what to write; default: a bag from a bag, else a folder, or a video as OUT.mp4'
     add('--to', choices=('bag', 'folder'), help=text)
     text = 'also write the images with boxes, labels, scores and masks; of a video: only these'

@@ -37,9 +37,8 @@ def add_config(command: argparse.ArgumentParser) -> None:
 
 
 def add_shared(command: argparse.ArgumentParser, *, pairs: bool) -> None:
-    """Add ``--overwrite``, topics and config; ``pairs``: also ``--skip-bad`` and ``--times``."""
+    """Add topics and config; ``pairs``: also ``--skip-bad`` and ``--times``."""
     add = command.add_argument
-    add('--overwrite', action='store_true', help='replace an output that exists')
     for name in ('rgb', 'ir'):
         found = f'the one that ends in {name}/image_raw or {name}/image_raw/compressed'
         text = f'{name} image topic of the bag; default: {found}'

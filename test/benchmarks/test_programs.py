@@ -16,6 +16,7 @@ from benchmarks import tracking
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import ConfigError
 from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.core.errors import OutputError
 from tdfusion_ros.tools.calibrate import matching
 
 SIZE = 320, 240
@@ -74,6 +75,8 @@ def test_four_graphs_are_timed_and_two_ratios_printed_with_their_spread(
         assert found['p5'] <= found['median'] <= found['p95']
         assert f'paper / real-time, {what}: {found["median"]:.1f}' in printed
     assert 'random weights' in printed
+    with pytest.raises(OutputError, match=r'report\.json exists: name a new file'):
+        run(monkeypatch, capsys, speed, *SMALL, '-o', str(path))
 
 
 def test_unknown_bundle_is_an_error(shipped_graphs, monkeypatch, capsys):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import OutputError
 from training.average import main
 from training.bundle.history import required_runs
 from training.checkpoint import save_run
@@ -45,6 +46,10 @@ def test_weights_are_the_mean_and_the_rest_is_of_the_pretrained_ones(save, tmp_p
     for value, old in zip(mean.parameters(), read_detector(start)[0].parameters(), strict=True):
         torch.testing.assert_close(value, old + 0.375)
     run = json.loads((tmp_path / 'mean' / 'run.json').read_text(encoding='utf-8'))
+    with pytest.raises(OutputError, match='mean exists: name a new folder'):
+        main([one, '--shares', '0.5', '-o', str(tmp_path / 'mean')])
+    with pytest.raises(OutputError, match=r'run\.json/mean cannot be written: Not a directory'):
+        main([one, '--shares', '0.5', '-o', f'{one}/run.json/mean'])
     assert run['pretrained'] == (
         'of COCO; the weights are the mean of runs/one (0.5), runs/two (0.25) and these (0.25)'
     )
@@ -62,9 +67,11 @@ def test_detectors_that_do_not_belong_together_are_refused(save, tmp_path):
     for other in (save('two', 1.0, ('person', 'dog')), save('three', 1.0, origin='other')):
         with pytest.raises(FusionError, match='same classes and pretrained weights'):
             main([one, other, '--shares', '0.5', '0.5', '-o', str(tmp_path / 'mean')])
+    with pytest.raises(FusionError, match='four did not start from pretrained weights'):
+        main([save('four', 1.0, origin=''), '--shares', '0.5', '-o', str(tmp_path / 'mean')])
 
 
-@pytest.mark.parametrize('shares', [['0.5'], ['0.6', '0.6'], ['-0.1', '0.5']])
+@pytest.mark.parametrize('shares', [['0.5'], ['0.6', '0.6'], ['-0.1', '0.5'], ['nan', '0.5']])
 def test_shares_are_one_for_each_run_and_at_most_one_together(shares):
     with pytest.raises(SystemExit):
         main(['one', 'two', '--shares', *shares, '-o', 'mean'])

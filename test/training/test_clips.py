@@ -13,6 +13,7 @@ from tdfusion_ros.core.config import IrConfig
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.data import Frame
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import OutputError
 from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.videos import START_NS
@@ -161,9 +162,11 @@ def test_runs_and_bundles_are_measured_on_each_clip(
     for number, (rgb, ir) in enumerate(small_pairs):
         write_files({f'clip/rgb/{number}.png': rgb[..., ::-1], f'clip/ir/{number}.png': ir})
     output, clip = tmp_path / 'out.json', str(tmp_path / 'clip')
-    clips.main(
-        ['--bundle', 'msrs_rt', '--fusion', fusion_run, clip, '--score', '0.1', '-o', str(output)]
-    )
+    arguments = ['--bundle', 'msrs_rt', '--fusion', fusion_run, clip, '--score', '0.1', '-o']
+    clips.main([*arguments, str(output)])
+    for path, why in ((output, 'add --overwrite'), (f'{clip}/rgb/0.json', 'inside the input')):
+        with pytest.raises(OutputError, match=why):
+            clips.main([*arguments, str(path)])
     content = json.loads(output.read_text(encoding='utf-8'))[clip]
     assert list(content['steadiness']) == ['rgb', 'ir', fusion_run, 'msrs_rt']
     assert content['boxes']['msrs_rt']['persons a frame'] > 0

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import OutputError
 from training.data.datasets import open_dataset
 from training.evaluate import main
 from training.measure.tables import loss_table
@@ -27,7 +28,7 @@ def measure(tmp_path, data_root):
     def run(*arguments):
         where = () if '--images' in arguments else ('--data', str(data_root))
         output = tmp_path / 'table.json'
-        main([*arguments, *where, '-o', str(output)])
+        main([*arguments, *where, '-o', str(output), '--overwrite'])
         return json.loads(output.read_text(encoding='utf-8'))
 
     return run
@@ -126,8 +127,8 @@ def test_fusion_quality_and_pictures_compare_runs_and_bundles_with_average_and_m
     import cv2
 
     out = tmp_path / 'pictures'
-    bundle = ('--bundle', 'msrs_rt')
-    table = measure('--fusion', fusion_run, *images, *bundle, '--pictures', str(out))
+    arguments = '--fusion', fusion_run, *images, '--bundle', 'msrs_rt', '--pictures', str(out)
+    table = measure(*arguments)
     assert list(table) == ['average', 'maximum', fusion_run, 'msrs_rt']
     assert list(table['average'])[:8] == ['EN', 'SF', 'SD', 'AG', 'SCD', 'VIF', 'Qabf', 'SSIM']
     assert table['average']['AG'] < table['maximum']['AG']
@@ -136,6 +137,10 @@ def test_fusion_quality_and_pictures_compare_runs_and_bundles_with_average_and_m
     assert picture.shape == (96, 4 * 128, 3)
     assert (picture[:, :128] == cv2.imread(str(data_root / 'vi' / 'a.png'))).all()
     assert (picture[:, 128:256] == cv2.imread(str(data_root / 'ir' / 'a.png'))).all()
+    with pytest.raises(OutputError, match='pictures exists: name a new folder'):
+        measure(*arguments)
+    with pytest.raises(OutputError, match=r'table\.json exists: name a new file, or add --overw'):
+        main([*images, '-o', str(tmp_path / 'table.json')])
 
 
 def test_fusion_quality_has_rows_for_day_and_night_where_names_say_so(measure, data_root, images):

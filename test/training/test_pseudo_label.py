@@ -10,6 +10,7 @@ import pytest
 
 from tdfusion_ros.core.data import Detections
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import OutputError
 from training import pseudo_label
 from training.data.datasets import open_dataset
 from training.data.datasets import Sample
@@ -77,8 +78,28 @@ def test_clips_become_a_data_set_with_labels_of_their_origin(
     assert 'sha256' in data.label_origin
     assert abs(int(data[2].ir.mean()) - 160) < 8
     assert '3 pairs, 3 person, 0 bicycle, 0 car' in capsys.readouterr().out
-    with pytest.raises(FusionError, match='out exists'):
-        run(tmp_path / 'clips', '--detector', yolox_file, '-o', tmp_path / 'out')
+    for name, why in (
+        ('out', 'exists'),
+        ('clips', 'is the input'),
+        ('clips/x', 'inside the input'),
+    ):
+        with pytest.raises(OutputError, match=why):
+            run(tmp_path / 'clips', '--detector', yolox_file, '-o', tmp_path / name)
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, yolox_file, data_root, monkeypatch):
+    rows = iter([found((0.9, 2, 5))] * 3)  # then it fails
+    monkeypatch.setattr(pseudo_label, 'search', lambda *_: next(rows))
+    with pytest.raises(StopIteration):
+        run(data_root, '--detector', yolox_file, '-o', tmp_path / 'new' / 'out')
+    assert list((tmp_path / 'new').iterdir()) == []
+
+
+@pytest.mark.parametrize('scale', ['0', '-1', 'nan', '100'])
+def test_a_scale_without_sense_is_refused(scale, capsys):
+    with pytest.raises(SystemExit):
+        run('clips', '--detector', 'yolox', '-o', 'out', '--scales', '1', scale)
+    assert '--scales takes numbers from 0.1 to 10' in capsys.readouterr().err
 
 
 def test_what_is_taken_for_an_absent_class_is_background(
@@ -120,6 +141,14 @@ def test_a_split_keeps_its_labels_and_every_view_is_searched_at_every_scale(
     assert seen == [(original[0].rgb.shape, *way) for _ in range(4) for way in ways] * len(data)
     np.testing.assert_allclose(data[0].boxes_xyxy[:1], original[0].boxes_xyxy[:1], atol=0.1)
     assert data[0].class_ids.tolist() == [*original[0].class_ids.tolist(), -1, -1]
+
+
+def test_pairs_whose_names_would_be_the_same_keep_an_image_each(tmp_path, labeled):
+    pairs = [replace(labeled([], []), name=name) for name in ('a/b_c', 'a_b/c', 'a_b_c', 'd')]
+    images = pseudo_label.write(tmp_path, iter(pairs), lambda _: [found()], ())['images']
+    names = [image['file_name'] for image in images]
+    assert names == ['a_b_c.jpg', 'a_b_c_.jpg', 'a_b_c__.jpg', 'd.jpg']
+    assert sorted(names) == sorted(path.name for path in (tmp_path / 'rgb').iterdir())
 
 
 def test_boxes_of_a_magnified_image_are_those_of_the_image(monkeypatch):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.atomic import add_output
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_json
 from tdfusion_ros.core.config import BACKENDS
@@ -50,7 +51,7 @@ def add(commands: Any) -> None:
     text = 'skip the fused image, as the node does if nobody subscribes to it'
     add('--detections-only', action='store_true', help=text)
     add('--backend', choices=BACKENDS, help='short for -p backend=...')
-    add('-o', '--output', type=Path, metavar='FILE', help='also write the report as JSON')
+    add_output(bench, 'also write the report as JSON')
     add_shared(bench, pairs=False)
     bench.set_defaults(run=run)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tdfusion_ros.atomic import add_output
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_files
 from tdfusion_ros.core.calibration import Camera
@@ -55,7 +56,7 @@ def add(commands: Any) -> None:
     )
     option = parser.add_argument
     option('input', nargs='*', type=Path, metavar='INPUT', help='BAG, or folders or videos RGB IR')
-    option('-o', '--output', required=True, type=Path, metavar='FILE', help='calibration to write')
+    add_output(parser, 'calibration to write', required=True)
     option('--overlay', type=Path, metavar='PNG', help='picture to check; default: beside FILE')
     option('--pairs', type=int, default=PAIRS, help=f'pairs to use, evenly (default {PAIRS})')
     text = 'auto: the simplest with a low held-out error'

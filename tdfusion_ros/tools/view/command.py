@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tdfusion_ros.atomic import add_output
 from tdfusion_ros.atomic import check_file
 from tdfusion_ros.atomic import write_file
 from tdfusion_ros.core.errors import ConfigError
@@ -28,8 +29,7 @@ def add(commands: Any) -> None:
         help='bag with results, or a result folder of tdfusion fuse',
     )
     add('others', nargs='*', help=argparse.SUPPRESS)  # to say what two folders need
-    meaning = 'HTML file to write; default: report.html, which is replaced'
-    add('-o', '--output', type=Path, metavar='FILE', help=meaning)
+    add_output(view, 'HTML file to write; default: report.html, which is replaced')
     meaning = (
         'what was fused, if it is not in the same bag: a bag, or the folders or videos RGB IR'
     )
