@@ -26,6 +26,7 @@ CHANGED = 0.001
 PERIODS = 2.5
 # One frame of the other camera may be the first one after a pause of both cameras.
 MIN_OTHER_FRAMES = 3
+RECENT = 60  # frames from which is known how late a camera's images arrive
 
 
 def probe(pixels: np.ndarray) -> np.ndarray:
@@ -79,9 +80,11 @@ class CameraMonitor:
         self._flat_ns: int | None = None  # since when it is flat
         self._frame_periods_ns: deque[int] = deque(maxlen=15)
         self._change_periods_ns: deque[int] = deque(maxlen=15)
-        # The other camera: its stamps at our last frame and now, its frames since then, and its
-        # new images since ours changed.
-        self._other_ns: tuple[int, int] | None = None
+        # The other camera: its latest stamp, its frames since our last one, its new images since
+        # ours changed; and our stamps minus its latest one then: smallest where ours are late.
+        self._other_ns: int | None = None
+        self._leads_ns: deque[int] = deque(maxlen=RECENT)
+        self._silent_ns = 0  # stamp of the other camera since which ours is silent
         self._other_frames = 0
         self._other_changes = 0
         self.fault = ''
@@ -94,6 +97,7 @@ class CameraMonitor:
         new = not is_repeated(grid, self._grid)
         if self._latest_ns is None or stamp_ns < self._latest_ns:  # the first, or a looping bag
             self._changed_ns, self._flat_ns = stamp_ns, None
+            self._leads_ns.clear()
         else:
             self._frame_periods_ns.append(stamp_ns - self._latest_ns)
         if new:
@@ -103,20 +107,27 @@ class CameraMonitor:
         self._grid, self._latest_ns = grid, stamp_ns
         self._other_frames = 0
         if self._other_ns is not None:
-            self._other_ns = self._other_ns[1], self._other_ns[1]
+            self._leads_ns.append(stamp_ns - self._other_ns)
         self._examine(grid, stamp_ns)
         return new
 
     def update_other(self, stamp_ns: int, *, new: bool) -> None:
         """Record a frame of the other camera, and whether it is ``new``: ours may be missing."""
-        since_ns = stamp_ns if self._other_ns is None else min(self._other_ns[0], stamp_ns)
-        self._other_ns = since_ns, stamp_ns
+        if self._other_ns is None or stamp_ns < self._other_ns:  # the first, or a looping bag
+            self._leads_ns.clear()
+            self._silent_ns = stamp_ns
+        self._other_ns = stamp_ns
         self._other_frames += 1
         self._other_changes += new
-        silent_ns = stamp_ns - since_ns
+        if self._leads_ns and self._latest_ns is not None:
+            # Both drivers may deliver several images at once: count from the latest time at which
+            # ours would have arrived.
+            self._silent_ns = self._latest_ns - min(self._leads_ns)
+        silent_ns = stamp_ns - self._silent_ns
         if not self._stall_ns or self._other_frames < MIN_OTHER_FRAMES:
             return
-        if silent_ns > self._limit_ns(self._frame_periods_ns):
+        is_known = bool(self._leads_ns)  # else the images of the other may only be delivered late
+        if silent_ns > (self._limit_ns(self._frame_periods_ns) if is_known else self._start_ns):
             self.fault, self.fault_ns = 'missing', silent_ns
 
     def _examine(self, grid: np.ndarray, stamp_ns: int) -> None:

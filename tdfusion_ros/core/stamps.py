@@ -16,6 +16,7 @@ STAMP_IT = 'make the driver stamp its images at exposure'
 # Longer delays between exposure and arrival do not occur; the clocks differ.
 MAX_DELAY_MS = 1000.0
 MAX_LOST_SHARE = 0.05
+SOON = 0.3  # of a period: an image that arrives so soon after another one was sent with it
 MAX_WAIT_MS = 5000.0  # no frame can wait longer for one that is late
 END_NS = 2**31 * 1_000_000_000  # the time of a message in ROS ends in 2038
 
@@ -127,6 +128,14 @@ def rate_hz(times: CameraTimes) -> float:
     """Return the rate of a camera by its stamps; 0 if not known [Hz]."""
     steps = np.diff(np.array(times.stamps_ns, np.int64))
     return 1e9 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else 0.0
+
+
+def images_at_once(times: CameraTimes) -> float:
+    """Return how many images of a camera arrive together on average; 1 if each arrives alone."""
+    gaps_ns, rate = np.diff(np.array(times.arrivals_ns, np.int64)), rate_hz(times)
+    if not len(gaps_ns) or not rate:
+        return 1.0
+    return len(times.arrivals_ns) / (1 + np.count_nonzero(gaps_ns > int(SOON / rate * 1e9)))
 
 
 def advise_waiting(late_ms: float, rates_hz: Mapping[str, float], sync: SyncConfig) -> str:

@@ -100,6 +100,13 @@ def raw_topic(topic: str) -> str:
     return topic.removesuffix('/compressed').removesuffix('/compressedDepth')
 
 
+def mixed(topic: str, publishers: int, nodes: Iterable[str]) -> tuple[str, str]:
+    """Return what is wrong with a topic that several publishers of nodes share; what to do."""
+    names = ', '.join(sorted(set(nodes)))
+    found = f'{topic} has {publishers} publishers, of {names}, whose images are mixed'
+    return found, 'stop or remap all but one'
+
+
 def wrong_type(
     stream: str, topic: str, types: Collection[str], transport: str
 ) -> tuple[str, str] | None:

@@ -95,6 +95,12 @@ class Counters:
             since = self._clock() - RATE_WINDOW_S
             return sum(at >= since for at in self._times[name])
 
+    def recent_of(self, prefix: str) -> Counter[str]:
+        """Return these numbers of all names with a prefix, by the rest of the name."""
+        with self._lock:
+            names = [name for name in self._times if name.startswith(prefix)]
+        return Counter({name.removeprefix(prefix): self.recent(name) for name in names})
+
     def rate_hz(self, name: str) -> float:
         """Return the rate of the ticks within the last five seconds [Hz]."""
         with self._lock:
@@ -106,12 +112,11 @@ class Counters:
         overdue = now - times[-1] - span / intervals  # lowers the rate once it is positive
         return intervals / max(span + max(overdue, 0.0), 1e-9)
 
-    def values(self, dropped: Counter[str]) -> dict[str, str]:
-        """Return all values as text by name, and these other drops by cause."""
+    def values(self) -> dict[str, str]:
+        """Return all values as text by name."""
         out = {f'{name}_rate_hz': f'{self.rate_hz(name):.2f}' for name in ('rgb', 'ir', 'pairs')}
         with self._lock:
-            totals = self._totals + Counter({f'dropped.{c}': n for c, n in dropped.items()})
-            out |= {name: str(number) for name, number in sorted(totals.items())}
+            out |= {name: str(number) for name, number in sorted((+self._totals).items())}
             out |= {name: text for name, text in self._texts.items() if text}
             for name, window in sorted(self._samples.items()):
                 p50, p95 = np.percentile(window, (50, 95))

@@ -21,6 +21,10 @@ SYNC_DROPS = {
     *('no_partner', 'too_old', 'queue_full', 'out_of_order', 'time_jump', 'reset'),
     *('rgb_stalled', 'ir_stalled', 'both_stalled', 'too_late'),
 }
+BACK = ('dropped.out_of_order', 'dropped.time_jump')  # because the stamps go back
+MAX_BACK_SHARE = 0.2  # of the images; more is no looping bag
+# Lost pairs that the status of a stream explains, or that nobody can help.
+ELSEWHERE = {'rgb_stalled', 'ir_stalled', 'both_stalled', 'reset', 'no_partner'}
 CLOCK_SAMPLES = 15  # the newest only: older ones may be from before a clock was set
 # Results while a camera stalls, see core/synchronizer.py.
 MODES = {
@@ -49,13 +53,11 @@ def not_receiving(level: int, message: str, values: dict[str, str]) -> list[Stat
     ]
 
 
-def evaluate(
-    counters: Counters, dropped: Counter[str], config: FusionConfig, backend: dict[str, str]
-) -> list[Status]:
-    """Return the statuses of a node that receives; ``dropped``: by pairing, by cause."""
+def evaluate(counters: Counters, config: FusionConfig, backend: dict[str, str]) -> list[Status]:
+    """Return the statuses of a node that receives."""
     timeout_s = config.input_timeout_s
     values: dict[str, dict[str, str]] = defaultdict(dict)
-    for key, value in (counters.values(dropped) | steady_skew(counters)).items():
+    for key, value in (counters.values() | steady_skew(counters)).items():
         values[_subject(key)][key] = value
     streams = [_stream(counters, stream, timeout_s, values[stream]) for stream in STREAMS]
     received = all(status.level == OK for status in streams)
@@ -102,6 +104,8 @@ def _sync(
 ) -> Status:
     timeout_s, limit = config.input_timeout_s, config.sync.limit_name
     if counters.idle_s('paired') <= timeout_s:
+        if losses := lost_pairs(counters, config.sync):
+            return Status('sync', WARN, losses, values)
         return Status('sync', OK, f'mean skew {values["abs_skew_ms_mean"]} ms', values)
     if not received:
         return Status('sync', STALE, 'waiting for images of both cameras', values)
@@ -142,6 +146,35 @@ def _inference(
     if idle_s == float('inf'):
         return status(WARN, f'the first pair is not fused yet{last_message}')
     return status(ERROR, f'no pair was fused for {idle_s:.1f} s{last_message}')
+
+
+def lost_pairs(counters: Counters, sync: SyncConfig) -> str:
+    """Return which pairs were lost before inference lately, and what to do; empty: few."""
+    frames, back = (sum(map(counters.recent, names)) for names in (STREAMS, BACK))
+    within = f'within {RATE_WINDOW_S:g} s'
+    if back > MAX_BACK_SHARE * frames:
+        return (
+            f'{back} of {frames} images {within} are not newer than the one before, or waited '
+            'when the stamps jumped back: look for a second publisher, or a clock that jumps'
+        )
+    lost = Counter({c: n for c, n in counters.recent_of('lost.').items() if c not in ELSEWHERE})
+    if not is_lossy(lost.total(), possible := counters.recent('possible')):
+        return ''
+    named = ', '.join(f'{cause} {number}' for cause, number in lost.most_common() if number)
+    main = lost.most_common(1)[0][0]
+    remedy = _late_advice(counters, sync) if main in ('too_old', 'queue_full') else ''
+    remedy = remedy or f'docs/interface.md says what to do about dropped.{main}'
+    return f'{lost.total()} of {possible} possible pairs were lost {within} ({named}): {remedy}'
+
+
+def _late_advice(counters: Counters, sync: SyncConfig) -> str:
+    """Return how to wait for the latest images of a camera that sends some late."""
+    ages_ms = [counters.samples(f'{stream}_stamp_age_ms') for stream in STREAMS]
+    if not all(map(len, ages_ms)):
+        return ''
+    (rgb_ms, late_rgb_ms), (ir_ms, late_ir_ms) = (np.percentile(a, (50, 95)) for a in ages_ms)
+    lag_ms = max(late_ir_ms - rgb_ms, ir_ms - late_rgb_ms, key=abs)
+    return advise_waiting(lag_ms, {s: counters.rate_hz(s) for s in STREAMS}, sync)
 
 
 def clock_offset(counters: Counters, sync: SyncConfig) -> str:

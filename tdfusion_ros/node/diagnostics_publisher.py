@@ -1,6 +1,5 @@
 """Publish the node's statuses on /diagnostics, in every state of the node."""
 
-from collections import Counter
 from collections.abc import Callable
 import socket
 from time import monotonic
@@ -79,18 +78,19 @@ class DiagnosticsPublisher:
         def statuses() -> list[Status]:
             is_loading = level == WARN and self._backend_message
             text = f'{message}: {self._backend_message}' if is_loading else message
-            values = self.backend_values | self._counters.values(Counter())
+            values = self.backend_values | self._counters.values()
             return not_receiving(level, text, values)
 
         self._statuses = statuses
 
-    def set_receiving(self, dropped: Callable[[], Counter[str]], config: FusionConfig) -> None:
-        """Evaluate the counters from now on, and what ``dropped`` returns by cause."""
+    def set_receiving(self, update: Callable[[], None], config: FusionConfig) -> None:
+        """Evaluate the counters from now on, each time after a call of ``update``."""
         self._counters.restart_rates()
         quiet_until = monotonic() + max(config.input_timeout_s, STARTUP_S)
 
         def statuses() -> list[Status]:
-            out = evaluate(self._counters, dropped(), config, self.backend_values)
+            update()
+            out = evaluate(self._counters, config, self.backend_values)
             problems = [f'{s.name}: {s.message}' for s in out if s.level in (WARN, ERROR)]
             if problems and monotonic() > quiet_until:
                 text = '; '.join(problems)

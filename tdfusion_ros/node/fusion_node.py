@@ -159,5 +159,6 @@ class FusionNode(LifecycleNode):
         if self._is_active:
             self._update_receiving()
         if not on:
-            return 'paused: unsubscribed from the cameras, the model stays loaded'
+            what = 'unsubscribed from the cameras, the model stays loaded'
+            return f'paused: {what if self._is_active else "does not receive when it is active"}'
         return 'fusing' if self._is_active else 'enabled: starts when the node is active'

@@ -21,6 +21,7 @@ from tdfusion_ros.core.synchronizer import FramePair
 from tdfusion_ros.core.synchronizer import Synchronizer
 from tdfusion_ros.formats import messages
 from tdfusion_ros.formats.bag_topics import info_topic
+from tdfusion_ros.formats.bag_topics import mixed
 from tdfusion_ros.formats.bag_topics import transport_topic
 from tdfusion_ros.formats.bag_topics import wrong_type
 from tdfusion_ros.formats.decode import SizeGuard
@@ -89,10 +90,6 @@ class Inputs:
         """Return the latest camera info of each stream that has sent one."""
         return dict(self._infos)
 
-    def dropped(self) -> Counter[str]:
-        """Return the number of frames and pairs without a result, by cause."""
-        return self._synchronizer.dropped
-
     def reset(self) -> None:
         """Discard waiting frames and everything learned about both cameras."""
         self._synchronizer.reset()
@@ -101,21 +98,20 @@ class Inputs:
             self._counters.set_problem(f'stalled.{stream}', '')
 
     def destroy(self) -> None:
-        """Unsubscribe, and add the drops to the counters."""
-        self._count_pairs()
-        for cause, number in self.dropped().items():
-            self._counters.count(f'dropped.{cause}', number)
+        """Unsubscribe."""
+        self.count_losses()
         self._node.destroy_timer(self._timer)
         for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
 
-    def _count_pairs(self) -> None:
-        """Add to the totals what was possible and lost since the last time."""
+    def count_losses(self) -> None:
+        """Add to the counters what was possible, lost and dropped since the last call."""
         counts = self._synchronizer.counts
         found = Counter({f'lost.{cause}': number for cause, number in counts.lost.items()})
+        found.update({f'dropped.{c}': n for c, n in self._synchronizer.dropped.items()})
         found['possible'] = counts.possible
-        for name, number in found.items():
-            self._counters.count(name, number - self._counted[name])
+        for name in {*found, *self._counted}:
+            self._counters.tick(name, found[name] - self._counted[name])
         self._counted = found
 
     def _check_periodically(self) -> None:
@@ -124,7 +120,7 @@ class Inputs:
             self._subscribe(stream)
         if monotonic() - self._last_arrival > SILENCE_S:
             self._forward(self._synchronizer.flush(), self._last_arrival)
-        self._count_pairs()
+        self.count_losses()
 
     def _transport(self, stream: str) -> str:
         return getattr(self._config, stream).image_transport
@@ -157,6 +153,9 @@ class Inputs:
             problem = ': '.join(wrong)
         elif not publishers and stream not in self._profiles:
             problem = f'waiting for a publisher on {name} (tdfusion doctor lists all image topics)'
+        elif len(publishers) > 1:
+            nodes = [f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in publishers]
+            problem = ': '.join(mixed(name, len(publishers), nodes))
         self._counters.set_problem(f'publisher.{stream}', problem)
         if self._config.input_qos != 'AUTO':
             return qos.named(self._config.input_qos)

@@ -69,7 +69,7 @@ class Receiving:
         self._inputs = Inputs(configured.node, self._config, self._counters, self._submit)
         is_live = self._config.calibration == TF
         self._tf = TfCalibration(configured.node, self._inputs.topics) if is_live else None
-        configured.diagnostics.set_receiving(self._inputs.dropped, self._config)
+        configured.diagnostics.set_receiving(self._inputs.count_losses, self._config)
         self.is_receiving = True
 
     def reset_sync(self) -> str:

@@ -137,8 +137,8 @@ def test_silent_camera_is_missing_after_the_stall_time_or_the_start_time():
 def test_slow_camera_is_missing_only_after_two_and_a_half_of_its_periods():
     monitor = monitor_of()
     for ms in range(0, 5000, 1000):
-        missing_from(monitor, ms + 900, start_ms=float(ms))
         monitor.update(Frame(NEW[ms // 1000], ms * NS))
+        missing_from(monitor, ms + 900, start_ms=float(ms))
     monitor.update(Frame(NEW[7], 5000 * NS))
     assert 2400 < missing_from(monitor, 9000, start_ms=5000.0) - 5000 < 2600
 

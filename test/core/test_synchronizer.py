@@ -74,6 +74,20 @@ def test_while_both_cameras_work_every_pair_is_fused_without_a_warning():
     assert rig.synchronizer.faults == {}
 
 
+@pytest.mark.parametrize('late', ['rgb', 'ir'])
+def test_a_camera_whose_driver_sends_five_images_at_once_is_not_missing(late):
+    synchronizer, kept, pairs = Synchronizer(from_mapping({})), [], []
+    for i in range(100):
+        for stream in ('rgb', 'ir'):
+            frame = Frame(IMAGES[stream][i % 7], i * 90 * NS)
+            kept += [frame] if stream == late else []
+            sent = [frame] if stream != late else kept if i % 5 == 4 else []
+            pairs += [(0, pair) for one in sent for pair in synchronizer.push(stream, one)]
+        kept = kept if i % 5 < 4 else []
+    assert modes(pairs) == {'fused': 100}
+    assert synchronizer.dropped.total() == 0
+
+
 FAULTS = {'without': 'NO IR', 'frozen': 'IR STALLED', 'flat': 'IR FLAT'}
 
 

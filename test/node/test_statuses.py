@@ -1,6 +1,6 @@
 """Evaluate counters without ROS: levels, messages, and which status names the cause."""
 
-from collections import Counter
+import re
 
 import pytest
 import yaml
@@ -27,7 +27,6 @@ class Scene:
     def __init__(self):
         self.now = 0.0
         self.counters = Counters(lambda: self.now)
-        self.dropped = Counter()
         self.config = FusionConfig()
         self.engine_said = 'hm'
 
@@ -44,7 +43,7 @@ class Scene:
 
     def statuses(self):
         backend = {'backend': 'cpu', 'engine_said': self.engine_said}
-        return {s.name: s for s in evaluate(self.counters, self.dropped, self.config, backend)}
+        return {s.name: s for s in evaluate(self.counters, self.config, backend)}
 
     def levels(self):
         return tuple(status.level for status in self.statuses().values())
@@ -65,7 +64,7 @@ def working(scene):
 def test_every_value_belongs_to_exactly_one_status(working):
     working.counters.count('dropped.ir.truncated')
     working.counters.count('dropped.busy')
-    working.dropped['no_partner'] = 3
+    working.counters.tick('dropped.no_partner', 3)
     found = working.statuses()
     assert tuple(found) == SUBJECTS
     assert working.levels() == (OK, OK, OK, OK)
@@ -75,7 +74,7 @@ def test_every_value_belongs_to_exactly_one_status(working):
     assert found['inference'].values['dropped.busy'] == '1'
     assert 'ir_age_ms_p50' in found['sync'].values
     assert found['inference'].values['backend'] == 'cpu'
-    whole = working.counters.values(working.dropped)
+    whole = working.counters.values()
     parts = [s.values for s in found.values()]
     assert sum(len(p) for p in parts) == len(whole) + 3  # two of the backend, and the hint
     assert all(any(key in p for p in parts) for key in whole)
@@ -90,6 +89,35 @@ def test_images_lost_by_dds_are_reported_with_the_remedy(working, burst, level):
     if level == WARN:
         assert 'DDS lost 20 of 71 ir images' in status.message
         assert 'fastdds_profile.xml' in status.message
+    working.run(6.0, *ALL)
+    assert working.levels() == (OK, OK, OK, OK)
+
+
+@pytest.mark.parametrize(
+    ('ticks', 'message'),
+    [
+        ({'lost.queue_full': 2}, ''),
+        ({'lost.rgb_stalled': 20, 'lost.no_partner': 20}, ''),
+        (
+            {'lost.queue_full': 10, 'lost.too_old': 9},
+            r'19 of 51 .*\(queue_full 10, too_old 9\)',
+        ),
+        ({'lost.queue_full': 10}, 'only arrive late, set sync.max_age_ms to 1346 .* to 30'),
+        ({'lost.ir.truncated': 4, 'lost.too_late': 1}, 'do about dropped.ir.truncated'),
+        ({'dropped.time_jump': 3}, ''),  # a looping bag
+        ({'dropped.time_jump': 30}, '30 of 102 images .*a second publisher, or a clock'),
+    ],
+)
+def test_many_pairs_lost_before_inference_are_a_warning_with_the_remedy(working, ticks, message):
+    working.counters.tick('possible', 51)
+    for i in range(20):
+        working.counters.sample('rgb_stamp_age_ms', 5.0)
+        working.counters.sample('ir_stamp_age_ms', 50.0 * i)
+    for name, number in ticks.items():
+        working.counters.tick(name, number)
+    status = working.statuses()['sync']
+    assert status.level == (WARN if message else OK)
+    assert re.search(message, status.message)
     working.run(6.0, *ALL)
     assert working.levels() == (OK, OK, OK, OK)
 
@@ -134,7 +162,8 @@ def test_a_stall_is_a_warning_of_its_stream_its_mode_one_of_inference(working, c
     working.counters.set_problem(f'stalled.{camera}', 'the ir image has not changed for 3.0 s')
     working.counters.count(f'stalls.{camera}')
     working.counters.set_text(f'{camera}.picture', 'frozen')
-    working.dropped.update([f'{camera}_stalled', 'both_stalled', 'too_late'])
+    for cause in (f'{camera}_stalled', 'both_stalled', 'too_late'):
+        working.counters.tick(f'dropped.{cause}')
     working.run(3.0, 'rgb', 'ir', mode)
     found = working.statuses()
     stream, inference = found[f'{camera} stream'], found['inference']

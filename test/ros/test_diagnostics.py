@@ -12,6 +12,7 @@ from rig.lifecycle import Manager
 from rig.stage import ROOT
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
@@ -123,6 +124,16 @@ def test_node_works_and_reports_while_the_clock_of_a_bag_stands_still(stage):
         return pictures.pair(stamp_ns)
 
     client.drive(lambda: any(map(pictures.stamp_ns, client.received['label_info'])), make_pair)
+
+
+def test_a_second_publisher_on_a_topic_is_named(client):
+    second = client.node.create_publisher(Image, 'ir/image_raw', 10)
+    client.wait_until(
+        lambda: 'has 2 publishers, of /shared/client' in client.statuses['ir stream'].message,
+        'both publishers',
+    )
+    client.node.destroy_publisher(second)
+    client.drive(lambda: client.latest().level == OK)
 
 
 def test_a_topic_of_another_type_is_named_with_the_settings_that_read_it(stage):

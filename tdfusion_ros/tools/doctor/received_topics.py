@@ -27,7 +27,8 @@ class ReceivedTopic:
     What was received on an image topic.
 
     :param type_name: of its messages, as ``sensor_msgs/msg/Image``; only images are received.
-    :param publishers: names of the nodes that publish it; ``best_effort``: one offers no more.
+    :param publishers: names of the nodes that publish it; ``endpoints``: their publishers on it.
+    :param best_effort: one offers no more.
     :param lost: how many messages DDS lost.
     :param arrivals_ns: this machine's ROS time at each arrival [ns].
     :param encoding: of the last message; its ``pixels``, if it could be decoded, else ``fault``.
@@ -37,6 +38,7 @@ class ReceivedTopic:
     name: str
     type_name: str
     publishers: tuple[str, ...] = ()
+    endpoints: int = 1
     best_effort: bool = False
     lost: int = 0
     stamps_ns: list[int] = field(default_factory=list)
@@ -179,7 +181,7 @@ def _complete(node: Any, topic: ReceivedTopic) -> None:
 
     infos = node.get_publishers_info_by_topic(topic.name)
     nodes = {f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in infos}
-    topic.publishers = tuple(sorted(nodes))
+    topic.publishers, topic.endpoints = tuple(sorted(nodes)), len(infos)
     best_effort = ReliabilityPolicy.BEST_EFFORT
     topic.best_effort = any(info.qos_profile.reliability == best_effort for info in infos)
     if topic.last is not None:

@@ -17,12 +17,14 @@ from tdfusion_ros.core.stamps import advise_waiting
 from tdfusion_ros.core.stamps import CameraTimes
 from tdfusion_ros.core.stamps import clock_difference_ms
 from tdfusion_ros.core.stamps import describe_difference
+from tdfusion_ros.core.stamps import images_at_once
 from tdfusion_ros.core.stamps import lag_ms
 from tdfusion_ros.core.stamps import MAX_DELAY_MS
 from tdfusion_ros.core.stamps import skews_ms
 from tdfusion_ros.core.stamps import STAMP_IT
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.bag_topics import image_type
+from tdfusion_ros.formats.bag_topics import mixed
 from tdfusion_ros.formats.bag_topics import raw_topic
 from tdfusion_ros.formats.bag_topics import transport_topic
 from tdfusion_ros.formats.bag_topics import wrong_type
@@ -36,6 +38,8 @@ MIN_SHARE = 0.8  # of the frames of the slower camera that find a partner
 MAX_VIEW_RATIO = 1.05  # of the widths: at 640 px, 16 px at the border
 CHANGE_IT = 'change it in the camera driver, or set the parameters of docs/thermal.md'
 USUAL_REMARKS = ('ir.crop', 'ir.no_data')
+MAX_AT_ONCE = 1.7  # images, on average
+SEND_EACH = 'let the driver send each image as soon as it has it, with fewer buffers'
 USE_PROFILE = 'its images may be too large for the transport: see Fast DDS profile'
 
 
@@ -83,6 +87,9 @@ def _missing(stream: str, name: str, others: Mapping[str, str]) -> Finding:
 
 def _check_stream(stream: str, topic: ReceivedTopic, config: FusionConfig) -> Iterator[Finding]:
     yield Finding.ok(stream, f'{topic.name}: {topic}')
+    if topic.endpoints > 1:
+        problem = mixed(topic.name, topic.endpoints, topic.publishers)
+        yield Finding.warn(f'{stream} publishers', *problem)
     if topic.best_effort and config.input_qos not in ('AUTO', 'SENSOR_DATA'):
         found = (
             f'the publisher offers best effort, but input_qos is {config.input_qos}, which '
@@ -101,6 +108,9 @@ def _check_stream(stream: str, topic: ReceivedTopic, config: FusionConfig) -> It
     if topic.pixels is not None:
         yield from _check_pixels(stream, topic.pixels, config)
     yield _check_stamps(f'{stream} stamps', topic)
+    if (number := images_at_once(CameraTimes(topic.stamps_ns, topic.arrivals_ns))) > MAX_AT_ONCE:
+        found = f'about {number:.0f} arrive at once, so all but the last one are late'
+        yield Finding.warn(f'{stream} arrival', found, SEND_EACH)
     yield _check_info(stream, topic)
 
 

@@ -137,6 +137,14 @@ def test_different_views_are_no_problem_with_a_calibration():
             *('ir', FAIL, 'compressed and remap ir/image_raw/compressed:=/ir/image_raw'),
         ),
         (
+            {'arrivals_ns': [IR.arrivals_ns[i // 5 * 5 + 4] + i % 5 * MS for i in range(60)]},
+            *('ir arrival', WARN, 'about 5 arrive at once'),
+        ),
+        (
+            {'publishers': ('/a', '/b'), 'endpoints': 2},
+            *('ir publishers', WARN, '/ir/image_raw has 2 publishers, of /a, /b, whose'),
+        ),
+        (
             {'type_name': 'std_msgs/msg/String'},
             *('ir', FAIL, 'is of type std_msgs/msg/String, expected sensor_msgs/msg/Image'),
         ),
