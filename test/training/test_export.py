@@ -119,7 +119,7 @@ def test_figures_are_those_of_the_commands_in_the_card(root, bundle, contract):
     on = ['--bundle', str(bundle), '--data', str(root / 'mine'), '--split', 'val']
     output = root / 'table.json'
     for key, more in (('detection', ['--bootstrap', '1000']), ('fusion', ['--quality'])):
-        evaluate([*on, *more, '-o', str(output)])
+        evaluate([*on, *more, '-o', str(output), '--overwrite'])
         table = json.loads(output.read_text(encoding='utf-8'))
         table = {name.replace(str(bundle), bundle.name): row for name, row in table.items()}
         assert table == contract['metrics'][key]

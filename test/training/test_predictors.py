@@ -54,7 +54,7 @@ def test_names_that_merely_end_in_d_say_nothing_about_daylight(data_root):
 
 def test_pictures_give_the_fused_luma_the_colors_of_rgb(tmp_path):
     pixel = Sample('a', np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 200, np.uint8))
-    write_pictures(str(tmp_path), {'lighter': lambda _: np.full((1, 1), 210, np.uint8)}, [pixel])
+    write_pictures(tmp_path, {'lighter': lambda _: np.full((1, 1), 210, np.uint8)}, [pixel])
     picture = cv2.imread(str(tmp_path / 'a.png'))
     assert picture.tolist() == [[[90] * 3, [200] * 3, [210] * 3]]
 
