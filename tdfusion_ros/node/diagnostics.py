@@ -152,7 +152,7 @@ def lost_pairs(counters: Counters, sync: SyncConfig) -> str:
     """Return which pairs were lost before inference lately, and what to do; empty: few."""
     frames, back = (sum(map(counters.recent, names)) for names in (STREAMS, BACK))
     within = f'within {RATE_WINDOW_S:g} s'
-    if back > MAX_BACK_SHARE * frames:
+    if back > max(10, MAX_BACK_SHARE * frames):
         return (
             f'{back} of {frames} images {within} are not newer than the one before, or waited '
             'when the stamps jumped back: look for a second publisher, or a clock that jumps'

@@ -31,6 +31,7 @@ class ReceivedTopic:
     :param best_effort: one offers no more.
     :param lost: how many messages DDS lost.
     :param arrivals_ns: this machine's ROS time at each arrival [ns].
+    :param kinds: encoding, size and frame of all messages, as ``mono16 640x512 in ir_optical``.
     :param encoding: of the last message; its ``pixels``, if it could be decoded, else ``fault``.
     :param info: the last camera_info beside it.
     """
@@ -43,6 +44,7 @@ class ReceivedTopic:
     lost: int = 0
     stamps_ns: list[int] = field(default_factory=list)
     arrivals_ns: list[int] = field(default_factory=list)
+    kinds: set[str] = field(default_factory=set)
     encoding: str = ''
     pixels: np.ndarray | None = None
     fault: str = ''
@@ -160,6 +162,9 @@ def _subscribe(node: Any, topic: ReceivedTopic) -> None:
         topic.arrivals_ns.append(node.get_clock().now().nanoseconds)
         topic.stamps_ns.append(stamp_ns(message.header))
         topic.last = message
+        size = f' {message.width}x{message.height}' if hasattr(message, 'width') else ''
+        encoding = message.encoding if size else message.format
+        topic.kinds.add(f"{encoding}{size} in '{message.header.frame_id}'")
 
     def on_info(info: Any) -> None:
         topic.info = info

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import replace
 import math
 
 import numpy as np
@@ -31,6 +32,7 @@ from tdfusion_ros.formats.bag_topics import wrong_type
 from tdfusion_ros.formats.camera_info import describes
 from tdfusion_ros.formats.camera_info import region_of
 from tdfusion_ros.tools.doctor.finding import Finding
+from tdfusion_ros.tools.doctor.finding import OK
 from tdfusion_ros.tools.doctor.received_topics import ReceivedTopic
 
 MAX_AHEAD_MS = 100.0
@@ -39,7 +41,9 @@ MAX_VIEW_RATIO = 1.05  # of the widths: at 640 px, 16 px at the border
 CHANGE_IT = 'change it in the camera driver, or set the parameters of docs/thermal.md'
 USUAL_REMARKS = ('ir.crop', 'ir.no_data')
 MAX_AT_ONCE = 1.7  # images, on average
+ONE_KIND = 'look for a second publisher, or keep the driver in one mode'
 SEND_EACH = 'let the driver send each image as soon as it has it, with fewer buffers'
+STEADY_FIRST = 'mend the stamps that do not always increase first'
 USE_PROFILE = 'its images may be too large for the transport: see Fast DDS profile'
 
 
@@ -63,8 +67,10 @@ def check(
             yield _missing(stream, name, {other.name: other.type_name for other in others})
     if len(usable) == 2:
         yield from _check_views(usable, config)
-        if all(topic.stamps_ns for topic in usable.values()):
-            yield _check_skew(usable['rgb'], usable['ir'], config)
+        if all(any(topic.stamps_ns) for topic in usable.values()):
+            skew = _check_skew(usable['rgb'], usable['ir'], config)
+            jumps = any((np.diff(topic.stamps_ns) < 0).any() for topic in usable.values())
+            yield replace(skew, remedy=STEADY_FIRST) if jumps and skew.level != OK else skew
 
 
 def _missing(stream: str, name: str, others: Mapping[str, str]) -> Finding:
@@ -103,6 +109,9 @@ def _check_stream(stream: str, topic: ReceivedTopic, config: FusionConfig) -> It
     if topic.loses:
         found = f'DDS lost {topic.lost} of {topic.lost + len(topic.stamps_ns)} images'
         yield Finding.warn(f'{stream} transport', found, USE_PROFILE)
+    if len(topic.kinds) > 1:
+        found = f'they are of several kinds: {", ".join(sorted(topic.kinds))}'
+        yield Finding.warn(f'{stream} images', found, ONE_KIND)
     if topic.fault:
         yield Finding.fail(f'{stream} encoding', topic.fault, CHANGE_IT)
     if topic.pixels is not None:

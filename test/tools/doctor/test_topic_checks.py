@@ -88,6 +88,12 @@ def test_frames_that_cannot_wait_for_a_late_camera_are_a_warning_with_what_to_se
     assert finding.level == OK
 
 
+def test_images_that_are_not_stamped_have_no_skew():
+    unstamped = replace(IR, stamps_ns=[0] * 60)
+    assert [f.level for f in findings('ir stamps', RGB, unstamped)] == [FAIL]
+    assert not findings('skew', RGB, unstamped)
+
+
 def test_lost_images_are_not_taken_for_cameras_out_of_step():
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -139,6 +145,14 @@ def test_different_views_are_no_problem_with_a_calibration():
         (
             {'arrivals_ns': [IR.arrivals_ns[i // 5 * 5 + 4] + i % 5 * MS for i in range(60)]},
             *('ir arrival', WARN, 'about 5 arrive at once'),
+        ),
+        (
+            {'stamps_ns': [s - i // 20 * 9000 * MS for i, s in enumerate(IR.stamps_ns)]},
+            *('skew', FAIL, 'mend the stamps'),
+        ),
+        (
+            {'kinds': {"mono16 640x480 in 'ir'", "mono8 80x60 in ''"}},
+            *('ir images', WARN, "several kinds: mono16 640x480 in 'ir', mono8 80x60 in ''"),
         ),
         (
             {'publishers': ('/a', '/b'), 'endpoints': 2},
