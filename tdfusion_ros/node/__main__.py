@@ -32,7 +32,9 @@ def main(args: list[str] | None = None) -> int:
     try:
         rclpy.init(args=args)
     except RuntimeError as error:  # RCLError
-        print(f'cannot start: {error}', file=sys.stderr)
+        is_unlogged = 'log directory' in str(error)
+        remedy = '; set ROS_LOG_DIR to a folder that you may write' if is_unlogged else ''
+        print(f'cannot start: {error}{remedy}', file=sys.stderr)
         return 1
     leave_to_rclpy()
     with ExitStack() as on_exit:

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rig.stage import run_module
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LEVELS = ('[WARN]', '[ERROR]', '[FATAL]')
@@ -19,6 +20,19 @@ def test_a_bad_parameter_ends_the_process_with_status_1_and_one_error_line(stage
     (line,) = [text for text in node.log().splitlines() if text not in node.lines('INFO')]
     assert line.startswith('[ERROR]')
     assert "cannot start: parameter: unknown setting 'sync.max_skew'" in line
+
+
+def test_a_folder_of_logs_that_cannot_be_made_is_named_with_the_remedy(
+    stage, tmp_path, monkeypatch
+):
+    (tmp_path / 'file').touch()  # a read-only root, or no home
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'file' / 'log'))
+    node = stage.start_node()
+    doctor = run_module('tdfusion_ros.cli', 'doctor', '--seconds', 1)
+    assert (node.status(), doctor.returncode) == (1, 1)
+    for text in (node.log(), doctor.stderr):
+        assert 'Failed to create log directory' in text
+        assert 'set ROS_LOG_DIR to a folder that you may write' in text
 
 
 def test_an_argument_that_ros_cannot_parse_ends_the_process_with_status_1(stage):

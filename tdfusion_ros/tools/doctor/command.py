@@ -65,9 +65,12 @@ def _findings(options: argparse.Namespace, config: FusionConfig) -> Iterator[Fin
     try:
         wanted, topics, rmw = received_topics.listen(names, options.namespace, options.seconds)
     except (ImportError, RuntimeError) as error:  # RCLError is a RuntimeError
-        raise ConfigError(
-            f'rclpy is installed but does not start ({error}): source the setup.bash of one ROS '
-            'distribution, use the Python it was built for, and check RMW_IMPLEMENTATION'
-        ) from None
+        remedy = (
+            'set ROS_LOG_DIR to a folder that you may write'
+            if 'log directory' in str(error)
+            else 'source the setup.bash of one ROS distribution, use the Python it was built for, '
+            'and check RMW_IMPLEMENTATION'
+        )
+        raise ConfigError(f'rclpy is installed but does not start ({error}): {remedy}') from None
     yield from ros_environment.check_middleware(os.environ, rmw)
     yield from topic_checks.check(topics, wanted, config)
