@@ -6,9 +6,11 @@ Measure on unlabeled video: how steady the fused image is, and how many boxes ap
 CLIP is a bag, or a folder with rgb (or vi) and ir: images of one clip, or video files of the same
 names; or a folder of such folders. The first table has the mean change of luma from one frame to
 the next in gray levels, percentiles of it over all pixels, and the ratio to the larger change of
-both sources: above 1 the fused image flickers. The second table has the boxes of each bundle: in
-a clip without cars, each car is a mistake. Twins are two boxes that overlap by more than 0.3, of
-one class or person and car: mostly two boxes of one object.
+both sources: above 1 the fused image flickers, or shows what moves in rgb alone and what moves in
+ir alone. "rgb or ir" is the larger change at each pixel: an image that shows all motion of both.
+The second table has the boxes of each bundle: in a clip without cars, each car is a mistake.
+Twins are two boxes that overlap by more than 0.3, of one class or person and car: mostly two boxes
+of one object.
 """
 
 from collections.abc import Callable
@@ -47,6 +49,8 @@ OVERLAP = 0.3
 """Two boxes of one object overlap by more."""
 CONFUSED = frozenset(('person', 'car'))
 """Classes where one object gets two boxes by mistake; a rider and a bicycle do overlap."""
+EITHER = 'rgb or ir'
+"""At each pixel the larger change: what a steady image that shows all motion would have."""
 PairFuser = Callable[[FramePair], tuple[np.ndarray, Detections | None]]
 """Returns the fused luma, (H, W) uint8, and the detections of a bundle."""
 
@@ -58,11 +62,17 @@ class Steadiness:
         self.counts = np.zeros(256, np.int64)
         self._last: np.ndarray | None = None
 
-    def add(self, luma: np.ndarray) -> None:
-        """Add the next frame, (H, W) uint8."""
+    def add(self, luma: np.ndarray) -> np.ndarray:
+        """Add the next frame, (H, W) uint8, and return its change; the first has none."""
+        change = cv2.absdiff(luma, luma if self._last is None else self._last)
         if self._last is not None:
-            self.counts += np.bincount(cv2.absdiff(luma, self._last).ravel(), minlength=256)
+            self.count(change)
         self._last = luma
+        return change
+
+    def count(self, change: np.ndarray) -> None:
+        """Add the change of a frame, (H, W) uint8."""
+        self.counts += np.bincount(change.ravel(), minlength=256)
 
     def row(self) -> dict[str, float]:
         """Return the mean change and its percentiles, in gray levels."""
@@ -99,13 +109,15 @@ def measure_clip(
     classes: Mapping[str, Sequence[str]],
 ) -> tuple[Table, Table]:
     """Return how much images change, with ratio to the larger source, and what bundles detect."""
-    changes = {name: Steadiness() for name in ('rgb', 'ir', *fused)}
+    changes = {name: Steadiness() for name in ('rgb', 'ir', EITHER, *fused)}
     found: dict[str, list[Detections]] = {name: [] for name in classes}
     scaler = ThermalScaler(IrConfig())
-    for pair in pairs:
+    for number, pair in enumerate(pairs):
         sample = clip_sample(pair, scaler)
-        changes['rgb'].add(luma_levels(sample.rgb))
-        changes['ir'].add(sample.ir)
+        of_rgb = changes['rgb'].add(luma_levels(sample.rgb))
+        of_either = np.maximum(of_rgb, changes['ir'].add(sample.ir))
+        if number:
+            changes[EITHER].count(of_either)
         for name, fuse in fused.items():
             luma, detections = fuse(pair)
             changes[name].add(luma)

@@ -24,6 +24,7 @@ from tdfusion_ros.backends.torch_network import round_weights
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.core.errors import ModelError
+from tdfusion_ros.nets.display import Display
 from tdfusion_ros.nets.perception import Perception
 from tdfusion_ros.nets.segmenter import MaskHead
 from tdfusion_ros.nets.segmenter import Segmenter
@@ -86,6 +87,30 @@ def read_mask_head(run: str, detector: nn.Module) -> MaskHead:
     return segmenter.head
 
 
+def read_model(
+    run: str, fusion_run: str, segmenter_run: str
+) -> tuple[Perception, Sequence[str], str]:
+    """Return the networks of :func:`export`, their classes, and the run of the fusion network."""
+    if is_bundle(run):
+        bundle = read_bundle(Path(run))
+        model = read_network(bundle.architecture, bundle.weights()).eval()
+        classes: Sequence[str] = bundle.contract.classes
+    else:
+        (detector, classes), fusion_run = read_detector(run), find_fusion(run, fusion_run)
+        model = Perception(load_fusion(fusion_run), detector).eval()
+    if segmenter_run:
+        model.mask_head = read_mask_head(segmenter_run, model.detector)
+    return model, classes, fusion_run
+
+
+def note_of(run: str, note: str) -> str:
+    """Return what a card has appended: the text of the file ``note``, or of the bundle's card."""
+    if note:
+        return read_text(Path(note))
+    written = Path(run) / card.CARD
+    return card.note_of(read_text(written)) if is_bundle(run) and written.is_file() else ''
+
+
 def open_test_data(measure_on: tuple[str, str], run: str, classes: Sequence[str]) -> Data:
     """Return the data to measure on; an error says which options choose others."""
     try:
@@ -115,6 +140,8 @@ def network_facts(model: Perception, classes: Sequence[str]) -> dict[str, Any]:
     }
     if model.mask_head is not None:
         parts['mask_head'] = model.mask_head, model.detector.features(image)
+    if model.display is not None:
+        parts['display'] = model.display, *(graph.image(1) for _ in range(4))
     masks = list(graph.mask_classes(model))
     return {
         'classes': list(classes),
@@ -152,6 +179,7 @@ def export(
     *,
     fusion_run: str = '',
     segmenter_run: str = '',
+    display: bool = True,
     measure_on: tuple[str, str] | None = None,
     note: str = '',
 ) -> None:
@@ -161,23 +189,15 @@ def export(
     :param run: folder of a detector's run, or of a bundle, whose weights and history are kept.
     :param fusion_run: folder of its fusion network, if not where the run says.
     :param segmenter_run: folder of a segmenter's run, for masks; empty: without, or the bundle's.
+    :param display: whether people see the image of :class:`Display`, or what the detector reads.
     :param measure_on: folder of a data set and split; None: nothing is measured.
     :param note: a file to append to the card; empty: what a bundle's card had appended.
     """
     with NewOutput(Path(output)) as folder:
         folder.mkdir()
-        appended = read_text(Path(note)) if note else ''
-        if is_bundle(run):
-            bundle, written = read_bundle(Path(run)), Path(run) / card.CARD
-            if written.is_file() and not note:
-                appended = card.note_of(read_text(written))
-            model = read_network(bundle.architecture, bundle.weights()).eval()
-            classes = bundle.contract.classes
-        else:
-            (detector, classes), fusion_run = read_detector(run), find_fusion(run, fusion_run)
-            model = Perception(load_fusion(fusion_run), detector).eval()
-        if segmenter_run:
-            model.mask_head = read_mask_head(segmenter_run, model.detector)
+        appended = note_of(run, note)
+        model, classes, fusion_run = read_model(run, fusion_run, segmenter_run)
+        model.display = Display() if display else None
         data = open_test_data(measure_on, run, classes) if measure_on else None
         said = training_facts(run, fusion_run, segmenter_run, measure_on[0] if measure_on else '')
         facts = {**network_facts(model, classes), **said}
@@ -211,6 +231,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('-o', '--output', required=True, help='bundle folder to write')
     add('--fusion', default='', metavar='RUN', help='its fusion network, if moved or not read')
     add('--segmenter', default='', metavar='RUN', help='segmenter on its features, for masks')
+    add(
+        '--no-display',
+        action='store_true',
+        help='publish the image that the detector reads, without changes for the eyes of people',
+    )
     add('--data', default='', help='data set to measure on; default: that of the run')
     add('--split', default='val', help='split to measure on; default: val')
     add('--no-metrics', action='store_true', help='measure nothing, without data')
@@ -226,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.output,
         fusion_run=options.fusion,
         segmenter_run=options.segmenter,
+        display=not options.no_display,
         measure_on=None if options.no_metrics else (data, options.split),
         note=options.note,
     )

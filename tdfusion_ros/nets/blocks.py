@@ -1,9 +1,12 @@
-"""Parts of several networks: luma, and convolutions with BatchNorm."""
+"""Parts of several networks: luma, maps by cell, and convolutions with BatchNorm."""
 
 import torch
 from torch import nn
 from torch import Tensor
 from torch.nn import functional
+
+NOTHING = 1e-6  # share of seen pixels below which there are none; 0 would divide by it
+COARSE_PX = 16  # side of the cells whose mean brightness a fused image changes softly
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -22,6 +25,28 @@ def composite(luma: Tensor, fused_luma: Tensor, coverage: Tensor | None) -> Tens
     if coverage is None:
         return fused_luma
     return luma + coverage * (fused_luma - luma)
+
+
+def bilinear_kernels(scale: int) -> Tensor:
+    """Return the weights of 3x3 cells in each pixel of the middle one, (scale ** 2, 1, 3, 3)."""
+    place = (torch.arange(scale) + 0.5) / scale - 0.5  # of a pixel, from the middle of its cell
+    line = torch.stack((-place, 1 - place.abs(), place), 1).clamp(min=0)
+    return (line[:, None, :, None] * line[None, :, None, :]).reshape(scale**2, 1, 3, 3)
+
+
+def surrounding(x: Tensor, size: int) -> Tensor:
+    """Return the mean over ``size`` x ``size`` neighbors within the image."""
+    return functional.avg_pool2d(x, size, 1, padding=size // 2, count_include_pad=False)
+
+
+def depth_in_view(share: Tensor) -> Tensor:
+    """
+    Return 0 at the border of the thermal view and 1 far inside, over six cells.
+
+    :param share: (B, 1, h, w) seen share of each cell of ``COARSE_PX``.
+    """
+    # 2.01 and not 2, so that rounding leaves an image that is seen everywhere as it is.
+    return (2.01 * (surrounding(share, 13) - 0.5)).clamp(0.0, 1.0)
 
 
 class PixelLinear(nn.Linear):

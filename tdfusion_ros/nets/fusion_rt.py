@@ -7,8 +7,13 @@ from torch import nn
 from torch import Tensor
 from torch.nn import functional
 
+from tdfusion_ros.nets.blocks import bilinear_kernels
+from tdfusion_ros.nets.blocks import COARSE_PX
 from tdfusion_ros.nets.blocks import composite
+from tdfusion_ros.nets.blocks import depth_in_view
+from tdfusion_ros.nets.blocks import NOTHING
 from tdfusion_ros.nets.blocks import PixelLinear
+from tdfusion_ros.nets.blocks import surrounding
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,6 @@ MOMENTS = 5  # number of columns of moments()
 MAPS = 5  # weights of ir and luma, offset, gains of the details of luma and of ir
 LARGEST_GAIN = 1.25
 WIDE_CELL = 32  # side of a cell of the wide branch [px]
-NOTHING = 1e-6  # share of seen pixels below which there are none; 0 would divide by it
-COARSE_PX = 16  # side of the squares whose mean change of brightness fades toward the border
 
 
 def moments(sources: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -46,18 +49,6 @@ def moments(sources: Tensor, seen: Tensor | None = None) -> Tensor:
     if seen is None:
         return products.mean((2, 3))
     return (products * seen).mean((2, 3)) / seen.mean((2, 3)).clamp(min=NOTHING)
-
-
-def bilinear_kernels(scale: int) -> Tensor:
-    """Return the weights of 3x3 cells in each pixel of the middle one, (scale ** 2, 1, 3, 3)."""
-    place = (torch.arange(scale) + 0.5) / scale - 0.5  # of a pixel, from the middle of its cell
-    line = torch.stack((-place, 1 - place.abs(), place), 1).clamp(min=0)
-    return (line[:, None, :, None] * line[None, :, None, :]).reshape(scale**2, 1, 3, 3)
-
-
-def _surrounding(x: Tensor, size: int) -> Tensor:
-    """Return the mean over ``size`` x ``size`` neighbors within the image."""
-    return functional.avg_pool2d(x, size, 1, padding=size // 2, count_include_pad=False)
 
 
 class FusionRT(nn.Module):
@@ -159,9 +150,9 @@ class FusionRT(nn.Module):
         for convolution in self.body:
             x = functional.relu(convolution(x))
         cells = functional.avg_pool2d(sources, self.config.scale)
-        around = _surrounding(cells, 3)
+        around = surrounding(cells, 3)
         if seen_cells is not None:
-            around = around / _surrounding(seen_cells, 3).clamp(min=NOTHING)
+            around = around / surrounding(seen_cells, 3).clamp(min=NOTHING)
             cells = cells / seen_cells.clamp(min=NOTHING)
         weights = self._logits(x, cells, seen_cells).sigmoid()
         weight_ir, weight_luma, offset, gains = weights.split((1, 1, 1, 2), 1)
@@ -223,11 +214,9 @@ class FusionRT(nn.Module):
         """
         step = COARSE_PX // self.config.scale
         near = functional.avg_pool2d(seen, step)
-        mean = _surrounding(functional.avg_pool2d(change, step), 5)
-        mean = mean / _surrounding(near, 5).clamp(min=NOTHING)
-        # 2.01 and not 2, so that rounding leaves an image that is seen everywhere as it is.
-        depth = (2.01 * (_surrounding(near, 13) - 0.5)).clamp(0.0, 1.0)
-        excess = mean * (1.0 - depth)
+        mean = surrounding(functional.avg_pool2d(change, step), 5)
+        mean = mean / surrounding(near, 5).clamp(min=NOTHING)
+        excess = mean * (1.0 - depth_in_view(near))
         return functional.interpolate(excess, scale_factor=float(step), mode='bilinear')
 
     def mix(self, luma: Tensor, ir: Tensor, coverage: Tensor | None = None) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor
 from tdfusion_ros.nets.blocks import luma
 from tdfusion_ros.nets.detector import Detector
 from tdfusion_ros.nets.detector import DetectorConfig
+from tdfusion_ros.nets.display import Display
+from tdfusion_ros.nets.display import DisplayConfig
 from tdfusion_ros.nets.fusion_paper import FusionPaper
 from tdfusion_ros.nets.fusion_paper import FusionPaperConfig
 from tdfusion_ros.nets.fusion_rt import FusionRT
@@ -29,17 +31,21 @@ NETWORKS: Networks = {
     'detector': (Detector, DetectorConfig),
     'yolox': (Yolox, YoloxConfig),
     'mask_head': (MaskHead, MaskHeadConfig),
+    'display': (Display, DisplayConfig),
 }
 
 
 class Perception(nn.Module):
     """Color, fusion, detection and, with a mask head, masks in one graph, for all backends."""
 
-    def __init__(self, fusion: Any, detector: Any, mask_head: Any = None) -> None:
+    def __init__(
+        self, fusion: Any, detector: Any, mask_head: Any = None, display: Any = None
+    ) -> None:
         super().__init__()
         self.fusion = fusion  # a module with covered()
         self.detector = detector
         self.mask_head = mask_head  # reads the features of the detector, a Yolox
+        self.display = display  # None: people see what the detector reads
         # With other than three channels, detections do not depend on the fused image.
         self.detector_inputs: int = self.detector.config.inputs
 
@@ -57,11 +63,12 @@ class Perception(nn.Module):
             also ``segmentation`` (H, W) uint8, unless False.
         """
         levels, y, ir = self._sources(rgb, ir)
-        # As recolor, but in gray levels: saves a division and a product of three channels.
         seen = coverage[None, None]
-        change = WHITE * seen * (self.fusion.covered(y, ir, seen) - y)
-        image = (levels + change).clamp(0.0, WHITE)
+        fused = self.fusion.covered(y, ir, seen)
+        image = self._recolored(levels, y, fused, seen)
         read = image if self.detector_inputs == 3 else self._both(levels, y, ir)
+        if self.display is not None:
+            image = self._recolored(levels, y, self.display(y, ir, fused, seen), seen)
         outputs: tuple[Tensor, ...]
         if self.mask_head is not None and segmentation:
             features = self.detector.features(read, WHITE)
@@ -76,6 +83,11 @@ class Perception(nn.Module):
         if self.detector_inputs == 3:
             return self(rgb, ir, coverage, segmentation=False)[1:]
         return self._detections(*self.detector(self._both(*self._sources(rgb, ir)), WHITE))
+
+    @staticmethod
+    def _recolored(levels: Tensor, y: Tensor, fused: Tensor, seen: Tensor) -> Tensor:
+        """Return as ``recolor``, but in gray levels: saves a division of three channels."""
+        return (levels + WHITE * seen * (fused - y)).clamp(0.0, WHITE)
 
     def _both(self, levels: Tensor, y: Tensor, ir: Tensor) -> Tensor:
         """Return both sources in one image, rgb as luma if the detector reads two channels."""
@@ -105,5 +117,4 @@ def build_network(settings: Mapping[str, Any], known: Networks = NETWORKS) -> nn
 
 def build_perception(architecture: Mapping[str, Mapping[str, Any]]) -> Perception:
     """Build the deployed graph, untrained, of ``{'fusion': {...}, 'detector': {...}, ...}``."""
-    parts = ('fusion', 'detector', *(('mask_head',) if 'mask_head' in architecture else ()))
-    return Perception(*(build_network(architecture[key]) for key in parts))
+    return Perception(**{part: build_network(of) for part, of in architecture.items()})

@@ -168,6 +168,10 @@ def test_runs_and_bundles_are_measured_on_each_clip(
         with pytest.raises(OutputError, match=why):
             clips.main([*arguments, str(path)])
     content = json.loads(output.read_text(encoding='utf-8'))[clip]
-    assert list(content['steadiness']) == ['rgb', 'ir', fusion_run, 'msrs_rt']
+    steady = content['steadiness']
+    assert list(steady) == ['rgb', 'ir', 'rgb or ir', fusion_run, 'msrs_rt']
+    both = steady['rgb']['mean change'] + steady['ir']['mean change']
+    assert 1 < steady['rgb or ir']['of the larger source'] < 2
+    assert steady['rgb or ir']['mean change'] < both
     assert content['boxes']['msrs_rt']['persons a frame'] > 0
     assert 'boxes at a score_threshold of 0.1' in capsys.readouterr().out
