@@ -64,10 +64,16 @@ def survive_impossible_transitions(node: Node) -> None:
     def serve(request: Any, response: Any) -> Any:
         try:
             return change_state(request, response)
-        except RuntimeError as error:  # RCLError
+        except RuntimeError:  # RCLError
             if not node.context.ok():
                 raise
-            node.get_logger().warn(f'change_state: {error}')
+            machine = node._state_machine
+            asked = request.transition.label or f'the transition {request.transition.id}'
+            possible = ', '.join(label for _, label, *_ in machine.available_transitions)
+            node.get_logger().warn(
+                f'change_state: {asked} is impossible in the state {machine.current_state[1]}; '
+                f'possible: {possible or "none"}'
+            )
             response.success = False
             return response
 

@@ -77,7 +77,10 @@ class TfCalibration:
         for stream, frame in (('rgb', pair.rgb), ('ir', pair.ir)):
             check_raw(self._image_topics[stream], stream)
             if stream not in infos:
-                raise CalibrationError(f'calibration tf: no camera_info of {stream} yet')
+                raise CalibrationError(
+                    f'calibration tf: no camera_info of {stream} yet: let its driver publish it '
+                    f'beside {self._image_topics[stream]}, or remap {stream}/camera_info'
+                )
             cut = sides_to_cut(config.ir.crop, frame.size_hw) if stream == 'ir' else (0, 0, 0, 0)
             sizes = frame.size_hw, cropped_size(frame.size_hw, cut)
             cameras[stream] = camera_from_message(infos[stream], stream, *sizes)

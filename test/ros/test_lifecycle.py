@@ -110,6 +110,8 @@ def test_a_transition_that_is_impossible_is_refused(managed):
     assert not manager.change('configure')
     assert manager.state() == 'inactive'
     assert client.process.running()
+    refused = 'transition 1 is impossible in the state inactive; possible: cleanup, activate, shut'
+    assert refused in client.process.log()
 
 
 @pytest.mark.parametrize('autostart', [True, False])
