@@ -41,7 +41,8 @@ def list_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pa
         raise BagError(f'{folder} is not a folder: correct the path, or add the folder')
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith('._'):
+        ours = not path.name.startswith('._') and path.name != 'classes.txt'  # of LabelImg
+        if path.suffix.lower() in suffixes and ours:
             stem = composed(path.stem)
             if stem in found:
                 raise BagError(f'{found[stem]} and {path} have the same stem: delete one of them')

@@ -97,6 +97,7 @@ WRONG = {
         ('0 a b c d', 'each line must be "class cx cy w h"'),
         ('0.5 0.5 0.5 0.1 0.1', 'each line must be "class cx cy w h"'),
         ('2 0.5 0.5 0.1 0.1', 'class 2, known are 0 to 1'),
+        ('1e30 0.5 0.5 0.1 0.1', r'class 1e\+30, known are 0 to 1'),
         ('Straße', 'is not UTF-8'),
     ],
     'a.xml': [
@@ -105,6 +106,7 @@ WRONG = {
         *((text, r'is not a VOC annotation \(.+\)') for text in ('', '<annotation><object>')),
         ('<?xml version="1.0" encoding="x-y"?><a/>', r'is not a VOC annotation \(.+\)'),
         (DOCTYPE, 'DOCTYPE'),
+        (voc().replace('</a', '<object><name>car</name><polygon/></object></a'), 'without bndbox'),
         *(
             (voc(('car', 1, 1, 9, 9), ('car', *box)), 'box 2 .* correct or delete it')
             for box in ((5, 5, 5, 9), (9, 5, 5, 9), (700, 5, 720, 9), (1, 1, 'x', 9))

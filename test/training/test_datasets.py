@@ -10,7 +10,6 @@ from tdfusion_ros.core.errors import FusionError
 from training.data.batches import cache_samples
 from training.data.datasets import DataError
 from training.data.datasets import open_dataset
-from training.data.layouts import cut_blocks
 
 NOISE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
 MASK = np.zeros((96, 128), np.uint8)
@@ -39,6 +38,7 @@ PLAIN = {
     'classes.txt': 'goat\n',
     'mask_classes.txt': 'ground\nrock\ngoat\n',
 }
+NAMELESS = PLAIN | {'classes.txt': None}
 M3FD = pairs('Vis', 'Ir', 'a') | {'meta/val.txt': 'a.png\n'}
 LLVIP = pairs('visible/val', 'infrared/val', 'a')
 RGBT = pairs('images/visible', 'images/infrared', 'a') | {'data.yaml': 'names: [man, goat]'}
@@ -105,8 +105,14 @@ def test_boxes_have_the_class_names_of_the_layout(write_files, split, files, nam
         'train/vis train/lwir train/labels/a.txt',
         'images/train/rgb images/train/thermal labels/train/rgb/a.txt',
         'visible/train infrared/train labels/train/a.txt',
+        'RGB Thermal labels/a.txt',
+        'images images_ir labels/a.txt',
+        'train/images train/images_ir train/labels/a.txt',
         'rgb ir Annotations/a.xml',
+        'rgb ir rgb/a.xml',
         'rgb ir annotations/instances_train.json',
+        'rgb ir annotations/instances_default.json',
+        'train/rgb train/ir train/_annotations.coco.json',
     ],
 )
 def test_folders_of_own_data_may_be_in_many_places(write_files, places):
@@ -115,6 +121,19 @@ def test_folders_of_own_data_may_be_in_many_places(write_files, places):
     dataset = open_dataset(write_files(pairs(rgb, ir, 'a') | YAML | {labels: content}), 'train')
     assert dataset[0].boxes_xyxy.tolist() == [[64, 0, 128, 48]]
     assert dataset.classes == ('goat',)
+
+
+@pytest.mark.parametrize('labels', ['rgb', 'labels'])
+def test_labelimg_writes_the_classes_beside_its_labels(write_files, labels):
+    files = {f'{labels}/a_rgb.txt': YOLO, f'{labels}/classes.txt': 'goat\n'}
+    dataset = open_dataset(write_files(pairs('rgb', 'ir', 'a_rgb') | files), 'all')
+    assert (dataset.classes, dataset[0].class_ids.tolist()) == (('goat',), [0])
+    assert dataset.names == ('a',)
+
+
+def test_text_beside_images_is_no_label_without_a_list_of_classes(write_files):
+    dataset = open_dataset(write_files(pairs('rgb', 'ir', 'a') | {'rgb/times.txt': '1'}), 'all')
+    assert dataset.boxes is None
 
 
 @pytest.mark.parametrize('folder', ['', 'images/'])
@@ -166,15 +185,35 @@ def test_plain_pairs_need_no_labels(write_files, rgb):
         (PLAIN | {'masks/b.png': None}, 'all', r"masks lacks 'b' \(1 of 3"),
         (PLAIN | {'rgb/a.bmp': NOISE}, 'all', r'a\.bmp and .*a\.png have the same stem'),
         (PLAIN | {'classes.txt': None}, 'all', r'classes\.txt is missing'),
+        (PLAIN | {'classes.txt': '\n'}, 'all', r'classes\.txt is missing or empty'),
+        (PLAIN | {'classes.txt': 'a\nb\na'}, 'all', r"classes\.txt has the class 'a' twice"),
         (PLAIN | {'mask_classes.txt': None}, 'all', r'mask_classes\.txt is missing'),
         (PLAIN | {'ir/a.bmp': NOISE[:48, :, 0]}, 'all', r'ir/a\.bmp is 128x48, .*a\.png is 128x9'),
         (PLAIN | {'splits/t.txt': 'a\ny\nz\n'}, 't', r"rgb lacks 'y', 'z' \(2 of 3"),
         (PLAIN | {'splits/t.txt': 'a\nb\na\nb\n'}, 't', r"t\.txt contains 'a', 'b' twice"),
         (PLAIN | {'splits/t.txt': ''}, 't', 'is empty'),
         (PLAIN | {'splits/train.txt': 'a'}, 'val', r'splits/val\.txt is missing.*blocks_val'),
-        (pairs('left', 'right', 'a'), 'all', "expected the folders rgb and ir.*'left', 'right'"),
-        (PLAIN | YAML | {'classes.txt': 'sheep'}, 'all', r'data\.yaml differ \(sheep; goat\)'),
-        (LLVIP, 'test', r'visible/test is missing: .*splits val'),
+        (
+            pairs('left', 'right', 'a'),
+            'all',
+            "rgb and ir.*found them in 'left', 'right'",
+        ),
+        (
+            PLAIN | YAML | {'classes.txt': 'sheep'},
+            'all',
+            r'differ \(.*txt: sheep; .*data\.yaml: goat\)',
+        ),
+        (YAML | {'data.yaml': 'names: goat'} | NAMELESS, 'all', r'data\.yaml must have .*\[NAME'),
+        (LLVIP, 'test', r'visible/test is missing: .*splits val \(--split; .*validate_split='),
+        (pairs('a/rgb', 'a/ir', 'a') | {'b/rgb/a.txt': ''}, 'val', 'one of the splits a '),
+        (pairs('rgb/images', 'ir/images', 'a'), 'val', r'rgb/val is missing: .*splits images '),
+        (
+            pairs('rgb/train/a', 'ir/train/a', 'a'),
+            'train',
+            "them in 'ir/train/a', 'rgb",
+        ),
+        (pairs('.', '.', 'a'), 'train', r"found them in '\.': rename the folders, or move"),
+        (pairs('rgb', 'ir', 'a') | {'splits/day.txt': 'a'}, 'val', 'one of the splits day, all, '),
         (
             M3FD | {'labels/a.txt': YOLO, 'classes.txt': 'people\nhorse\n'},
             'all',
@@ -193,19 +232,6 @@ def test_what_is_used_of_a_data_set_is_remarked(write_files):
     assert re.search(
         r'has no boxes: expected one of .*annotations/val\.json, .*labels/val', remark
     )
-
-
-def test_a_data_set_without_splits_is_cut_into_blocks_and_says_what_it_has(write_files):
-    names = [f'{i:02}' for i in range(20)]
-    labels = {f'labels/{name}.txt': YOLO for name in names} | {'labels/00.txt': ''}
-    root = write_files(pairs('rgb', 'ir', *names) | labels | {'classes.txt': 'goat\nrock'})
-    train, val = (open_dataset(root, split) for split in ('train', 'val'))
-    assert val.names == ('03', '07', '11', '15', '19')
-    assert train.names == open_dataset(root, 'blocks_train').names
-    assert train.check() == [
-        f'{root} has no lists of splits: train is blocks_train',
-        f'boxes of {root}/labels: 5 goat, 0 rock, 0 to ignore',
-    ]
 
 
 def test_all_files_that_cannot_be_used_are_listed_before_training(write_files):
@@ -243,37 +269,6 @@ def test_names_that_are_not_utf8_are_read(write_files):
         path.rename(path.with_stem(name))
     (sample,) = open_dataset(root, 'all')
     assert sample.name == name
-
-
-def test_list_of_powershell_is_read(write_files):
-    root = write_files(pairs('rgb', 'ir', 'a', 'b'))
-    (root / 'splits').mkdir()
-    (root / 'splits' / 't.txt').write_bytes('b\r\na\r\n'.encode('utf-16'))
-    assert open_dataset(root, 't').names == ('b', 'a')
-
-
-def test_a_list_of_names_may_contain_file_names_paths_spaces_and_boxes(write_files):
-    names = ['1.5m', 'IMG 1', 'IMG 2', 'b']
-    listed = {'splits/train.txt': 'images\\b.png 1,2,3,4,0\n1.5m\n\nIMG 1\nIMG 2.png\n'}
-    root = write_files(pairs('rgb', 'ir', *names) | listed)
-    assert open_dataset(root, 'train').names == ('b', '1.5m', 'IMG 1', 'IMG 2')
-    assert open_dataset(root, 'all').names == tuple(names)
-
-
-def test_validation_blocks_are_contiguous_and_training_keeps_its_distance():
-    names = range(1000)
-    train, val = (set(cut_blocks(names, split)) for split in ('blocks_train', 'blocks_val'))
-    assert len(val) == 250
-    assert 700 <= len(train) < 750
-    assert min(abs(a - b) for a in train for b in val) > 5
-    assert len([i for i in val if i - 1 not in val]) == 5
-
-
-@pytest.mark.parametrize('count', [0, 1, 2, 3, 19, 21])
-def test_blocks_of_few_names_never_share_one(count):
-    train, val = (cut_blocks(range(count), split) for split in ('blocks_train', 'blocks_val'))
-    assert not set(train) & set(val)
-    assert not count or train
 
 
 def test_msrs_det_reads_the_masks_that_are_there(data_root, write_into):

@@ -125,7 +125,7 @@ def test_a_mixture_in_memory_equals_the_one_on_disk_and_its_limit_is_for_each_se
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
-        ('classes: [person, car]', 'classes: 3', r'mix\.yaml must have "classes'),
+        ('classes: [person, car]', 'classes: 3', r'mix\.yaml must have "classes.*name its folder'),
         ('share: 3', 'share: -1', 'share of pairs must be above 0'),
         ('share: 3', 'share: 500', 'the share of drone is below one percent'),
         ('share: 3', 'weight: 3', 'may have split, share'),

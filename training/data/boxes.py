@@ -16,6 +16,8 @@ import numpy as np
 from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import composed
 from tdfusion_ros.formats.image_files import pair_names
+from tdfusion_ros.formats.plain_yaml import read_yaml
+from tdfusion_ros.formats.read_errors import reading
 from training.data.pair_files import read_bytes
 from training.data.pair_files import read_text
 
@@ -25,6 +27,14 @@ IGNORED = -1
 """Class of a region of unknown content, which counts neither in a loss nor in a metric."""
 PSEUDO_LABELS = 'pseudo_labels'
 """Entry of the ``info`` of a COCO file: which detector drew its boxes."""
+
+
+FILES = {
+    **dict.fromkeys(('yolo', 'kaist'), '/*.txt'),
+    'labelimg': '/classes.txt',
+    **{'voc': '/*.xml', 'coco': ''},
+}
+"""Formats of labels, and which files a place of them has; labelimg is YOLO beside the images."""
 
 
 class BoxSource(NamedTuple):
@@ -37,6 +47,42 @@ class BoxSource(NamedTuple):
     """Takes the name of a pair and the size (H, W) of its images."""
     origin: str = ''
     """Which detector drew the boxes; empty: people did."""
+
+
+def class_names(root: Path, place: Path) -> tuple[Path, tuple[str, ...]]:
+    """
+    Return a file that lists the classes of a data set, in the order of numbers, and the list.
+
+    :param place: of the labels, where LabelImg writes the list.
+    :raises FusionError: if files differ, as in copies of a data set, or one has a class twice.
+    """
+    files = [root / 'classes.txt', place / 'classes.txt', root / 'data.yaml']
+    lists = [(_yaml_names if file.suffix == '.yaml' else lines_of)(file) for file in files]
+    stated = {names: file for names, file in zip(lists, files, strict=True) if names}
+    if len(stated) > 1:
+        differing = '; '.join(f'{file}: {", ".join(names)}' for names, file in stated.items())
+        raise FusionError(f'lists of classes differ ({differing}): delete the wrong ones')
+    names, file = next(iter(stated.items()), ((), files[0]))
+    if twice := next((name for name in names if names.count(name) > 1), ''):
+        raise FusionError(f'{file} has the class {twice!r} twice: correct it')
+    return file, names
+
+
+def _yaml_names(path: Path) -> tuple[str, ...]:
+    """Return the class names in a data.yaml, a list or a mapping of numbers; empty without it."""
+    if not path.is_file():
+        return ()
+    with reading(FusionError, f'{path} must have "names: [NAME, ...]"', TypeError, KeyError):
+        names = read_yaml(read_text(path))['names']
+        if isinstance(names, str):
+            raise TypeError(f'names is {names!r}')
+        return tuple(str(names[i]) for i in range(len(names)))
+
+
+def lines_of(path: Path) -> tuple[str, ...]:
+    """Return the lines of a file that are not empty; none without the file."""
+    lines = read_text(path).splitlines() if path.is_file() else []
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> Boxes:
@@ -58,10 +104,9 @@ def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> 
             f'{path}: each line must be "class cx cy w h" in numbers, the class a whole one: '
             'correct it'
         ) from None
-    numbers = values[:, 0].astype(int).tolist()
-    if unknown := [n for n in numbers if not 0 <= n < len(class_of)]:
+    if unknown := sorted({n for n in values[:, 0].tolist() if not 0 <= n < len(class_of)}):
         raise FusionError(
-            f'{path} contains class {", ".join(map(str, sorted(set(unknown))))}, known are 0 to '
+            f'{path} contains class {", ".join(f"{n:g}" for n in unknown)}, known are 0 to '
             f'{len(class_of) - 1}: '
             'correct it, or add the name to classes.txt'
         )
@@ -73,7 +118,7 @@ def read_yolo(path: Path, size_hw: tuple[int, int], class_of: Sequence[int]) -> 
         )
     scale = np.array([size_hw[1], size_hw[0]] * 2)  # x by the width, y by the height
     boxes = np.concatenate((center - size / 2, center + size / 2), 1) * scale
-    return clip_boxes(str(path), boxes, [class_of[n] for n in numbers], size_hw)
+    return clip_boxes(str(path), boxes, [class_of[int(n)] for n in values[:, 0]], size_hw)
 
 
 def read_kaist(path: Path, size_hw: tuple[int, int]) -> Boxes:
@@ -124,6 +169,8 @@ def read_voc(path: Path, size_hw: tuple[int, int], index_of: Mapping[str, int]) 
         )
     sides = ('xmin', 'ymin', 'xmax', 'ymax')
     rows = [[_number(item.findtext(f'bndbox/{side}', '')) for side in sides] for item in objects]
+    if any(item.find('bndbox') is None for item in objects):
+        raise FusionError(f'{path} has an object without bndbox: add the box, also of a polygon')
     class_ids = [index_of[name] for name in names]
     return clip_boxes(str(path), np.array(rows, np.float64), class_ids, size_hw)
 
@@ -133,7 +180,8 @@ def coco_file(path: Path) -> BoxSource:
     try:
         content = json.loads(read_text(path))
         categories = sorted(content['categories'], key=lambda category: category['id'])
-        index_of = {category['id']: i for i, category in enumerate(categories)}
+        classes = tuple(dict.fromkeys(str(category['name']) for category in categories))
+        index_of = {each['id']: classes.index(str(each['name'])) for each in categories}
         # Also for files that were written on Windows.
         paths = {i['id']: PureWindowsPath(i['file_name']) for i in content['images']}
         stems = {number: composed(path.stem) for number, path in paths.items()}
@@ -148,7 +196,6 @@ def coco_file(path: Path) -> BoxSource:
             x, y, width, height = map(float, one['bbox'])
             class_id = IGNORED if one.get('iscrowd', 0) else index_of[one['category_id']]
             found[names[one['image_id']]].append((class_id, x, y, x + width, y + height))
-        classes = tuple(str(category['name']) for category in categories)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FusionError(
             f'{path} is not a COCO annotation ({type(error).__name__}: {error}): it needs images, '

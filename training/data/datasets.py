@@ -22,13 +22,15 @@ from tdfusion_ros.core.errors import FusionError
 from tdfusion_ros.formats.image_files import different_orientations
 from tdfusion_ros.formats.image_files import list_files
 from tdfusion_ros.formats.image_files import orientation
-from tdfusion_ros.formats.plain_yaml import read_yaml
-from tdfusion_ros.formats.read_errors import reading
 from training.data import layouts
 from training.data import pair_files
+from training.data import splits
 from training.data.boxes import Boxes
 from training.data.boxes import BoxSource
+from training.data.boxes import class_names
 from training.data.boxes import coco_file
+from training.data.boxes import FILES
+from training.data.boxes import lines_of
 from training.data.boxes import read_kaist
 from training.data.boxes import read_voc
 from training.data.boxes import read_yolo
@@ -189,13 +191,14 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
     """
     root = Path(root)
     layout = layout or layouts.find_layout(root)
-    files = layouts.pair_files(root, layout, split)
+    split = splits.name_there(root, layout, split)
+    files = splits.pair_files(root, layout, split)
     boxes = _open_boxes(root, layout, split)
     if boxes is not None:
-        layouts.check_complete(list(files), boxes.names, boxes.place)
+        splits.check_complete(list(files), boxes.names, boxes.place)
     masks, mask_classes = _open_masks(root, layout, split)
     if mask_classes and not layout.partial_masks:
-        layouts.check_complete(list(files), masks, root / layout.masks.replace('{split}', split))
+        splits.check_complete(list(files), masks, root / layout.masks.replace('{split}', split))
     classes, strata = boxes.classes if boxes else layout.classes, _strata(root, layout, [*files])
     path = root / CALIBRATION
     return DataSet(
@@ -207,7 +210,7 @@ def open_dataset(root: str | Path, split: str, layout: Layout | None = None) -> 
 
 def _remarks(root: Path, layout: Layout, split: str, boxes: BoxSource | None) -> tuple[str, ...]:
     remarks = []
-    if layouts.is_cut(root, layout, split):
+    if splits.is_cut(root, layout, split):
         remarks.append(f'{root} has no lists of splits: {split} is blocks_{split}')
     if layout.boxes and boxes is None:
         places = dict.fromkeys(place.replace('{split}', split) for _, place in layout.boxes)
@@ -219,29 +222,19 @@ def _remarks(root: Path, layout: Layout, split: str, boxes: BoxSource | None) ->
 
 def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
     places = [(kind, place.replace('{split}', split)) for kind, place in layout.boxes]
-    wanted = [place if kind == 'coco' else f'{place}/*' for kind, place in places]
-    there = (any(root.glob(pattern)) for pattern in wanted)
+    there = (any(root.glob(place + FILES[kind])) for kind, place in places)
     kind, place = next(compress(places, there), ('', ''))
     if not kind:
-        if places and layout.labeled:
-            raise FusionError(f'{root / places[0][1]} is missing: add the boxes of {layout.name}')
         return None
     if kind == 'coco':
         return coco_file(root / place)
-    names_path = root / 'classes.txt'
-    # The numbers of YOLO files are indices into classes.txt; copies of a data set disagree.
-    stated = [names for names in (_lines(names_path), _yaml_names(root / 'data.yaml')) if names]
-    if len(set(stated)) > 1:
-        raise FusionError(
-            f'{names_path} and data.yaml differ ({", ".join(stated[0])}; {", ".join(stated[1])}): '
-            'delete the wrong one'
-        )
-    listed = (*stated, layout.classes)[0]
+    names_path, stated = class_names(root, root / place)
+    listed = stated or layout.classes
     classes = layout.classes or listed
     index_of = {name.lower(): index for index, name in enumerate(classes)}
     index_of |= {alias: index_of[name] for alias, name in layout.aliases.items()}
     if not classes:
-        raise FusionError(f'{names_path} is missing: write the class names, one per line')
+        raise FusionError(f'{names_path} is missing or empty: write the class names, one per line')
     if unknown := [name for name in listed if name.lower() not in index_of]:
         raise FusionError(
             f'{names_path} contains {unknown[0]!r}, the classes of {layout.name} are '
@@ -250,7 +243,7 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
     class_of = [index_of[name.lower()] for name in listed]
     kinds: dict[str, tuple[str, Callable[[Path, tuple[int, int]], Boxes]]] = {
         'voc': ('.xml', partial(read_voc, index_of=index_of)),
-        'yolo': ('.txt', partial(read_yolo, class_of=class_of)),
+        **dict.fromkeys(('yolo', 'labelimg'), ('.txt', partial(read_yolo, class_of=class_of))),
         'kaist': ('.txt', read_kaist),
     }
     suffix, read = kinds[kind]
@@ -260,11 +253,10 @@ def _open_boxes(root: Path, layout: Layout, split: str) -> BoxSource | None:
 
 def _open_masks(root: Path, layout: Layout, split: str) -> tuple[dict[str, Path], tuple[str, ...]]:
     folder = root / layout.masks.replace('{split}', split)
-    required = layout.labeled and not layout.partial_masks
-    if not layout.masks or not (required or folder.is_dir()):
+    if not layout.masks or not folder.is_dir():
         return {}, ()
     names_path = root / 'mask_classes.txt'
-    classes = layout.mask_classes or _lines(names_path)
+    classes = layout.mask_classes or lines_of(names_path)
     if not classes:
         raise FusionError(f'{names_path} is missing: write the names of the mask values, 0 first')
     return list_files(folder, ('.png',)), classes
@@ -283,17 +275,3 @@ def _strata(root: Path, layout: Layout, names: Sequence[str]) -> dict[str, dict[
             if row.get('name') in strata:
                 strata[row['name']] |= {key: value for key, value in known.items() if value}
     return strata
-
-
-def _yaml_names(path: Path) -> tuple[str, ...]:
-    """Return the class names in a data.yaml, a list or a mapping of numbers; empty without it."""
-    if not path.is_file():
-        return ()
-    with reading(FusionError, f'{path} must have "names: [NAME, ...]"', TypeError, KeyError):
-        names = read_yaml(pair_files.read_text(path))['names']
-        return tuple(names[i] for i in range(len(names)))
-
-
-def _lines(path: Path) -> tuple[str, ...]:
-    lines = pair_files.read_text(path).splitlines() if path.is_file() else []
-    return tuple(line.strip() for line in lines if line.strip())

@@ -1,26 +1,18 @@
-"""Where published data sets keep their files, and which names belong to a split."""
+"""Where data sets, published ones and one's own, keep their files."""
 
-from collections.abc import Container
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
-from itertools import compress
 from itertools import product
+import os
 from pathlib import Path
-from pathlib import PureWindowsPath
-
-import numpy as np
 
 from tdfusion_ros.core.errors import FusionError
-from tdfusion_ros.formats.image_files import composed
 from tdfusion_ros.formats.image_files import list_files
 from tdfusion_ros.formats.image_files import SUFFIXES
-from tdfusion_ros.formats.image_files import without_camera
-from training.data.pair_files import Files
-from training.data.pair_files import read_text
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,7 @@ class Layout:
     """Empty, as ``ir`` may be: there is no such camera, its images are black."""
     ir: str
     boxes: tuple[tuple[str, str], ...] = ()
-    """(format, place), format yolo, voc, kaist or coco; the first place that exists is used."""
+    """(format, place), a format of ``boxes.FILES``; the first place that has files is used."""
     masks: str = ''
     classes: tuple[str, ...] = ()
     """Names of the box classes; empty: read from classes.txt, data.yaml or the COCO file."""
@@ -45,11 +37,9 @@ class Layout:
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other names of the classes that label files in circulation use."""
     ignore_index: int = 255
-    labeled: bool = True
-    """Whether boxes and masks are required."""
     partial_masks: bool = False
     """Whether masks may be missing: the pixels of a pair without one are unlabeled."""
-    lists: tuple[str, ...] = ('splits/{split}.txt',)
+    lists: tuple[str, ...] = ('splits/{split}.txt', '{split}.txt')
     """Files with one name per line, for data sets whose splits are not folders."""
     required: tuple[str, ...] = ()
     """Places that must exist besides rgb and ir to recognize the layout."""
@@ -135,19 +125,24 @@ def _own_layout(rgb: str, ir: str, place: str) -> Layout:
             *(('coco', each) for each in COCO_FILES),
             *(('yolo', each) for each in boxes),
             ('voc', labels.replace('@', 'Annotations')),
+            *(('labelimg', place.replace('@', rgb)), ('voc', place.replace('@', rgb))),
         ),
         masks=labels.replace('@', 'masks'),
-        labeled=False,
     )
 
 
 COCO_FILES = (
     *('annotations.json', '{split}/annotations.json', 'annotations/{split}.json'),
-    'annotations/instances_{split}.json',
+    *('annotations/instances_{split}.json', 'annotations/instances_default.json'),  # CVAT
+    '{split}/_annotations.coco.json',  # Roboflow
 )
+CASES = (str.lower, str.upper, str.capitalize)
 CAMERAS = (
-    *product(('rgb', 'vi', 'vis', 'visible'), ('ir', 'lwir', 'infrared', 'thermal')),
-    ('images', 'imagesIR'),
+    *product(
+        [case(name) for name in ('rgb', 'vi', 'vis', 'visible') for case in CASES],
+        [case(name) for name in ('ir', 'lwir', 'infrared', 'thermal') for case in CASES],
+    ),
+    *(('images', 'imagesIR'), ('images', 'images_ir')),
 )
 """Names of the folders of both cameras."""
 PLACES = ('images/@/{split}', 'images/@', 'images/{split}/@', '@/{split}', '@', '{split}/@')
@@ -168,32 +163,23 @@ def find_layout(root: Path) -> Layout:
     """Return the layout whose folders ``root`` has."""
     for layout in LAYOUTS:
         places = (layout.rgb, layout.ir, *layout.required)
-        if all(any(folders_of(root, place.replace('{split}', '*'))) for place in places):
+        found = [folders_of(root, place.replace('{split}', '*')) for place in places]
+        if all(map(any, found[2:])) and all(any(map(has_images, one)) for one in found[:2]):
             return layout
     if not root.is_dir():
         raise FusionError(f'{root} is not a folder: name the folder of a data set')
-    entries = listed(sorted(path.name for path in root.iterdir()))
+    folders = sorted(Path(folder) for folder, _, _ in os.walk(root))
+    found_in = listed([str(one.relative_to(root)) for one in folders if has_images(one)], 6)
     raise FusionError(
-        f'{root} is not a data set: expected the folders rgb and ir, or others in the table "Your '
-        f'data" of docs/training.md; found {entries or "nothing"}: rename its folders'
+        f'{root} is not a data set: expected images in the folders rgb and ir, or in others of '
+        f'the table "Your data" of docs/training.md, found them in {found_in or "no folder"}: '
+        'rename the folders, or move the images'
     )
 
 
-def pair_files(root: Path, layout: Layout, split: str) -> dict[str, Files]:
-    """Return the rgb and the ir file of each name of a split, in order."""
-    places = [place.replace('{split}', split) for place in (layout.rgb, layout.ir)]
-    folders = [root / place for place in places]
-    if '{split}' in layout.rgb and not folders[0].is_dir():
-        depth = layout.rgb.split('/').index('{split}')
-        found = sorted(root.glob(layout.rgb.replace('{split}', '*')))
-        splits = ', '.join(path.relative_to(root).parts[depth] for path in found)
-        raise FusionError(f'{folders[0]} is missing: choose one of the splits {splits}')
-    rgb, ir = (files_of(root, place) if place else {} for place in places)
-    names = split_names(root, layout, split, sorted({*rgb, *ir}))
-    for place, folder, files in zip(places, folders, (rgb, ir), strict=True):
-        if place:
-            check_complete(names, files, folder)
-    return {name: (rgb.get(name), ir.get(name)) for name in names}
+def has_images(folder: Path) -> bool:
+    """Return whether a folder contains an image."""
+    return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
 def folders_of(root: Path, place: str) -> Iterator[Path]:
@@ -212,83 +198,6 @@ def files_of(root: Path, place: str, suffixes: Sequence[str] = SUFFIXES) -> dict
         files = list_files(folder, suffixes).items()
         found |= {'/'.join((*(parts[i] for i in wild), stem)): path for stem, path in files}
     return found
-
-
-def split_names(root: Path, layout: Layout, split: str, names: Sequence[str]) -> list[str]:
-    """Return which names a split has: a folder's, a list's, a block's, or all."""
-    if '{split}' in layout.rgb or split == 'all':
-        chosen = list(names)
-    elif split in ('blocks_train', 'blocks_val'):
-        chosen = cut_blocks(names, split)
-    else:
-        paths = [root / place.replace('{split}', split) for place in layout.lists]
-        path = next((path for path in paths if path.is_file()), None)
-        if path is None and is_cut(root, layout, split):
-            chosen = cut_blocks(names, f'blocks_{split}')
-        elif path is None:
-            raise FusionError(
-                f'{paths[0]} is missing: write the names of the split into it, one per line, '
-                'or use the split all, blocks_train or blocks_val'
-            )
-        else:
-            chosen = _listed_names(path, names)
-    if not chosen:
-        raise FusionError(f'split {split} of {root} is empty: add pairs or use another split')
-    return chosen
-
-
-def is_cut(root: Path, layout: Layout, split: str) -> bool:
-    """Return whether train and val of a data set without any split are contiguous blocks."""
-    lists = any(any(root.glob(place.replace('{split}', '*'))) for place in layout.lists)
-    return split in ('train', 'val') and '{split}' not in layout.rgb and not lists
-
-
-def _listed_names(path: Path, names: Sequence[str]) -> list[str]:
-    """Return the names in a list, whose lines may be names, file names or paths, then boxes."""
-    known = set(names)
-    chosen: dict[str, None] = {}  # ordered
-    twice: dict[str, None] = {}
-    for line in filter(None, map(str.strip, read_text(path).splitlines())):
-        whole, first = _stem(line), _stem(line.split()[0])
-        ways = (line, whole, first, without_camera(whole), without_camera(first))
-        name = next((one for one in ways if one in known), whole)
-        (twice if name in chosen else chosen)[name] = None
-    if twice:
-        raise FusionError(f'{path} contains {listed(list(twice))} twice: delete one of each')
-    return list(chosen)
-
-
-def cut_blocks(names: Sequence[str], split: str, blocks: int = 20) -> list[str]:
-    """
-    Return the training or the validation part of names that number the frames of drives.
-
-    Every fourth of ``blocks`` contiguous blocks is for validation, and training leaves out a
-    tenth of a block on each side of it: a random split would put similar neighboring frames into
-    both parts, which makes figures look better than they are.
-    """
-    val = np.arange(len(names)) * blocks // max(1, len(names)) % 4 == 3
-    if split == 'blocks_val':
-        return list(compress(names, val))
-    gap = -(-len(names) // (10 * blocks))
-    far = (not val[max(0, i - gap) : i + gap + 1].any() for i in range(len(names)))
-    return list(compress(names, far))
-
-
-def check_complete(names: Sequence[str], found: Container[str], place: Path) -> None:
-    """Raise FusionError that lists the names that are not ``found`` in a place."""
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise FusionError(
-            f'{place} lacks {listed(missing)} ({len(missing)} of {len(names)} are missing): files '
-            'of a pair have the same name without suffix; add the file (of labels an empty one if '
-            'there is no object), or remove the name'
-        )
-
-
-def _stem(name: str) -> str:
-    # Not the stem alone: names may contain dots, and lists may contain file names or paths.
-    path = PureWindowsPath(name)
-    return composed(path.stem if path.suffix.lower() in SUFFIXES else path.name)
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

@@ -166,10 +166,9 @@ def open_data(root: str | Path, split: str, needed: str = '') -> Data:
     """
     data = open_mixture(Path(root), split) if is_mixture(root) else open_dataset(root, split)
     if (needed == 'boxes' and not data.boxes) or (needed == 'masks' and not data.mask_classes):
-        raise FusionError(
-            f'{root} has no {needed}, which are needed: add them, or choose data with {needed}'
-            f'{"".join(f" ({remark})" for remark in data.remarks)}'
-        )
+        places = next((remark for remark in data.remarks if f'no {needed}' in remark), '')
+        found = places or f'{root} has no {needed}'
+        raise FusionError(f'{found}; they are needed: add them, or choose data with {needed}')
     return data
 
 
@@ -201,7 +200,10 @@ def _content(path: Path) -> dict[str, Any]:
     classes = content.get('classes') if isinstance(content, dict) else None
     named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     if not named or not classes:
-        raise FusionError(f'{path} must have "classes: [NAME, ...]", the classes to learn')
+        raise FusionError(
+            f'{path} must have "classes: [NAME, ...]", the classes to learn; in place of the '
+            'data.yaml of a data set name its folder'
+        )
     return content
 
 

@@ -150,6 +150,7 @@ def check_image(path: Path) -> tuple[int, int]:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             tail = file.read()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        read_image(path)  # says why
         raise FusionError(f'{path} is not an image that can be read: {error}') from None
     if end not in tail:  # cut off, or there is much behind the end
         read_image(path)

@@ -91,8 +91,8 @@ def open_run_log(folder: Path, lines: Mapping[str, int]) -> Iterator[RunLog]:
 
 
 def _open_lines(path: Path, count: int) -> TextIO:
-    kept = path.read_text(encoding='utf-8').splitlines(keepends=True)[:count] if count else []
-    write_file(path, ''.join(kept))
+    text = path.read_text(encoding='utf-8') if path.is_file() else ''
+    write_file(path, ''.join(text.splitlines(keepends=True)[:count]))
     return path.open('a', encoding='utf-8')
 
 

@@ -86,7 +86,7 @@ def open_labeled(root: str, split: str, detector: str, classes: Sequence[str]) -
 def open_folders(rgb: str, ir: str) -> DataSet:
     """Return pairs of two folders by stem, with light by names as 00001D; or raise FusionError."""
     day_night = all(re.fullmatch(r'\d+[DN]', name) for name in list_files(Path(rgb)))
-    layout = Layout('folders', rgb=rgb, ir=ir, labeled=False, day_night=day_night)
+    layout = Layout('folders', rgb=rgb, ir=ir, day_night=day_night)
     return open_dataset('', 'all', layout)
 
 
