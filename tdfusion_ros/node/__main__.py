@@ -8,6 +8,7 @@ from threading import enumerate as threads
 from tdfusion_ros.node.signals import exit_on_signals
 from tdfusion_ros.node.signals import ignore_signals
 
+SAVE_S = 3.0  # for a pair that is being saved; ros2 launch kills the node after 10 s
 HELP = """\
 usage: ros2 run tdfusion_ros fusion_node --ros-args [-p NAME:=VALUE] [-r NAME:=TOPIC]
 
@@ -26,6 +27,7 @@ def main(args: list[str] | None = None) -> int:
     from rclpy.executors import SingleThreadedExecutor
 
     from tdfusion_ros.node.fusion_node import FusionNode
+    from tdfusion_ros.node.services import THREADS
     from tdfusion_ros.node.worker import THREAD
 
     status = 0
@@ -55,9 +57,11 @@ def main(args: list[str] | None = None) -> int:
         except RuntimeError:  # e.g. RCLError: a signal may close the context during a call
             if rclpy.ok():
                 raise
-    if any(thread.name == THREAD for thread in threads()):
+    for thread in (saving := [t for t in threads() if t.name.startswith(THREADS)]):
+        thread.join(SAVE_S)
+    if any(thread.name == THREAD or thread in saving for thread in threads()):
         sys.stdout.flush()
-        os._exit(status)  # without waiting for the engine's code in that thread
+        os._exit(status)  # without waiting for the engine, or for a disk that does not answer
     return status
 
 

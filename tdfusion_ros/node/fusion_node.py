@@ -79,7 +79,7 @@ class FusionNode(LifecycleNode):
         self._resources = ExitStack()
         self._receiving: Idle | Receiving = Idle()
         self._is_active, self._is_enabled = False, True
-        create_services(
+        self._threads = create_services(
             self,
             enable=self._enable,
             reset_sync=lambda: self._receiving.reset_sync(),
@@ -133,6 +133,7 @@ class FusionNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Release everything before the node's publishers are destroyed."""
         self._release()
+        self._threads.shutdown(wait=False)
         super().destroy_node()
 
     def _update_receiving(self) -> None:

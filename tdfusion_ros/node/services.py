@@ -13,6 +13,7 @@ from std_srvs.srv import Trigger
 
 from tdfusion_ros.core.errors import FusionError
 
+THREADS = 'tdfusion_services'
 Handler = Callable[[Any], str | Callable[[], str]]
 
 
@@ -22,14 +23,14 @@ def create_services(
     enable: Callable[[bool], str],
     reset_sync: Callable[[], str],
     save_pair: Callable[[], Callable[[], str]],
-) -> None:
+) -> ThreadPoolExecutor:
     """
-    Create ``~/enable``, ``~/reset_sync`` and ``~/save_pair``.
+    Create ``~/enable``, ``~/reset_sync`` and ``~/save_pair``; return what to shut down at the end.
 
     Each handler returns the message of the response, or raises FusionError; or it returns a
     function that does so, which is called in another thread while the node goes on receiving.
     """
-    threads = ThreadPoolExecutor(1, 'tdfusion_services')
+    threads = ThreadPoolExecutor(1, THREADS)
 
     def create(kind: Any, name: str, handler: Handler) -> None:
         async def serve(request: Any, response: Any) -> Any:
@@ -54,6 +55,7 @@ def create_services(
     create(SetBool, 'enable', lambda request: enable(request.data))
     create(Trigger, 'reset_sync', lambda _: reset_sync())
     create(Trigger, 'save_pair', lambda _: save_pair())
+    return threads
 
 
 def survive_impossible_transitions(node: Node) -> None:

@@ -7,6 +7,7 @@ from time import sleep
 import pytest
 from rig import pictures
 from rig.stage import SLOW_NODE
+from std_srvs.srv import Trigger
 
 
 def check_ended_well(node):
@@ -33,6 +34,15 @@ def test_further_signals_do_not_disturb_a_shutdown_that_waits_for_a_pair(stage, 
     assert node.running()
     blocked.unlink()
     check_ended_well(node)
+
+
+def test_a_signal_ends_a_node_whose_disk_does_not_answer_while_a_pair_is_saved(stage, block):
+    block('save')  # for ever
+    client = stage.run(script=SLOW_NODE)
+    client.request(Trigger, 'save_pair', Trigger.Request())
+    client.drive_frames(3)
+    client.process.signal(signal.SIGINT)
+    check_ended_well(client.process)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
