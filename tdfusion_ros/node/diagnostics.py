@@ -24,7 +24,7 @@ SYNC_DROPS = {
 BACK = ('dropped.out_of_order', 'dropped.time_jump')  # because the stamps go back
 MAX_BACK_SHARE = 0.2  # of the images; more is no looping bag
 # Lost pairs that the status of a stream explains, or that nobody can help.
-ELSEWHERE = {'rgb_stalled', 'ir_stalled', 'both_stalled', 'reset', 'no_partner'}
+ELSEWHERE = {'rgb_stalled', 'ir_stalled', 'both_stalled', 'too_late', 'reset', 'no_partner'}
 CLOCK_SAMPLES = 15  # the newest only: older ones may be from before a clock was set
 # Results while a camera stalls, see core/synchronizer.py.
 MODES = {

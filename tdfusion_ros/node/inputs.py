@@ -37,6 +37,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 STALL_LOG_PERIOD_S = 10.0  # a loose cable must not fill the disk
+LEASE_S = 25.0  # DDS forgets a publisher that was killed after 20 s
 SILENCE_S = 0.2  # without any frame for this long, pairs stop waiting for a nearer partner
 
 
@@ -73,6 +74,7 @@ class Inputs:
         # One logger per camera: throttling the warnings of one must not hide the other's.
         self._loggers = {stream: node.get_logger().get_child(stream) for stream in STREAMS}
         self._last_arrival = monotonic()
+        self._one_publisher_at = dict.fromkeys(STREAMS, self._last_arrival)
         for stream in STREAMS:
             self._subscriptions[f'{stream}_info'] = node.create_subscription(
                 CameraInfo,
@@ -153,7 +155,9 @@ class Inputs:
             problem = ': '.join(wrong)
         elif not publishers and stream not in self._profiles:
             problem = f'waiting for a publisher on {name} (tdfusion doctor lists all image topics)'
-        elif len(publishers) > 1:
+        if len(publishers) <= 1:
+            self._one_publisher_at[stream] = monotonic()
+        elif not wrong and monotonic() - self._one_publisher_at[stream] > LEASE_S:
             nodes = [f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in publishers]
             problem = ': '.join(mixed(name, len(publishers), nodes))
         self._counters.set_problem(f'publisher.{stream}', problem)

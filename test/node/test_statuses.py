@@ -97,13 +97,13 @@ def test_images_lost_by_dds_are_reported_with_the_remedy(working, burst, level):
     ('ticks', 'message'),
     [
         ({'lost.queue_full': 2}, ''),
-        ({'lost.rgb_stalled': 20, 'lost.no_partner': 20}, ''),
+        ({'lost.rgb_stalled': 20, 'lost.no_partner': 20, 'lost.too_late': 20}, ''),
         (
             {'lost.queue_full': 10, 'lost.too_old': 9},
             r'19 of 51 .*\(queue_full 10, too_old 9\)',
         ),
         ({'lost.queue_full': 10}, 'only arrive late, set sync.max_age_ms to 1346 .* to 30'),
-        ({'lost.ir.truncated': 4, 'lost.too_late': 1}, 'do about dropped.ir.truncated'),
+        ({'lost.ir.truncated': 4, 'lost.time_jump': 1}, 'do about dropped.ir.truncated'),
         ({'dropped.time_jump': 3}, ''),  # a looping bag
         ({'dropped.time_jump': 30}, '30 of 102 images .*a second publisher, or a clock'),
     ],

@@ -3,7 +3,8 @@ The node with an engine that blocks or fails when a test asks for it.
 
 While the file ``$BLOCK.load`` exists the model is not loaded, while ``$BLOCK.pair`` exists a pair
 that has started waits, while ``$BLOCK.save`` exists no pair is saved; each started pair adds a
-line to ``$BLOCK.started``. Pairs whose rgb frame_id is ``faulty`` raise an unexpected error.
+line to ``$BLOCK.started``. Pairs whose rgb frame_id is ``faulty`` raise an unexpected error. A
+second publisher is reported soon.
 """
 
 import os
@@ -13,6 +14,7 @@ from time import sleep
 
 from tdfusion_ros.core.pipeline import Pipeline
 from tdfusion_ros.node import configured
+from tdfusion_ros.node import inputs
 from tdfusion_ros.node import receiving
 from tdfusion_ros.node.__main__ import main
 
@@ -46,6 +48,7 @@ def blocking_save(*arguments):
     return save_pair(*arguments)
 
 
+inputs.LEASE_S = 0.5
 receiving.save_pair = blocking_save
 Pipeline.steps = blocking_steps
 configured.build_pipeline = blocking_build

@@ -10,6 +10,7 @@ import pytest
 from rig import pictures
 from rig.lifecycle import Manager
 from rig.stage import ROOT
+from rig.stage import SLOW_NODE
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
@@ -126,10 +127,11 @@ def test_node_works_and_reports_while_the_clock_of_a_bag_stands_still(stage):
     client.drive(lambda: any(map(pictures.stamp_ns, client.received['label_info'])), make_pair)
 
 
-def test_a_second_publisher_on_a_topic_is_named(client):
+def test_a_second_publisher_on_a_topic_is_named(stage, block):
+    client = stage.run(script=SLOW_NODE)
     second = client.node.create_publisher(Image, 'ir/image_raw', 10)
     client.wait_until(
-        lambda: 'has 2 publishers, of /shared/client' in client.statuses['ir stream'].message,
+        lambda: 'has 2 publishers, of /client, whose' in client.statuses['ir stream'].message,
         'both publishers',
     )
     client.node.destroy_publisher(second)
