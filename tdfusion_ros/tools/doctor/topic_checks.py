@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from tdfusion_ros.core.calibration import cropped_size
+from tdfusion_ros.core.calibration import Size
 from tdfusion_ros.core.camera_monitor import probe
 from tdfusion_ros.core.config import FusionConfig
 from tdfusion_ros.core.config import TRANSPORTS
@@ -23,6 +25,7 @@ from tdfusion_ros.core.stamps import lag_ms
 from tdfusion_ros.core.stamps import MAX_DELAY_MS
 from tdfusion_ros.core.stamps import skews_ms
 from tdfusion_ros.core.stamps import STAMP_IT
+from tdfusion_ros.core.thermal import sides_to_cut
 from tdfusion_ros.core.thermal import ThermalScaler
 from tdfusion_ros.formats.bag_topics import image_type
 from tdfusion_ros.formats.bag_topics import mixed
@@ -120,7 +123,7 @@ def _check_stream(stream: str, topic: ReceivedTopic, config: FusionConfig) -> It
     if (number := images_at_once(CameraTimes(topic.stamps_ns, topic.arrivals_ns))) > MAX_AT_ONCE:
         found = f'about {number:.0f} arrive at once, so all but the last one are late'
         yield Finding.warn(f'{stream} arrival', found, SEND_EACH)
-    yield _check_info(stream, topic)
+    yield _check_info(stream, topic, _left_hw(stream, topic, config))
 
 
 def _check_pixels(stream: str, pixels: np.ndarray, config: FusionConfig) -> Iterator[Finding]:
@@ -161,14 +164,21 @@ def _check_stamps(subject: str, topic: ReceivedTopic) -> Finding:
     return Finding.warn(subject, found, remedy)
 
 
-def _check_info(stream: str, topic: ReceivedTopic) -> Finding:
+def _left_hw(stream: str, topic: ReceivedTopic, config: FusionConfig) -> Size:
+    """Return the size of what ``ir.crop`` leaves of the last image; (0, 0) without one."""
+    size_hw = topic.size_hw or (0, 0)
+    cut = sides_to_cut(config.ir.crop, size_hw) if stream == 'ir' else (0, 0, 0, 0)
+    return cropped_size(size_hw, cut)
+
+
+def _check_info(stream: str, topic: ReceivedTopic, left_hw: Size) -> Finding:
     subject = f'{stream} camera_info'
     if topic.info is None:
         remedy = 'not needed for fusion'
         if stream == 'rgb':
             remedy += '; without it the node does not publish fused/camera_info'
         return Finding.warn(subject, 'none received', remedy)
-    if topic.size_hw and not describes(topic.info, topic.size_hw):
+    if topic.size_hw and not any(describes(topic.info, hw) for hw in (topic.size_hw, left_hw)):
         height, width = region_of(topic.info).sent_size_hw
         return Finding.warn(
             subject,
@@ -235,7 +245,7 @@ def _check_skew(rgb: ReceivedTopic, ir: ReceivedTopic, config: FusionConfig) -> 
 
 def _check_views(cameras: Mapping[str, ReceivedTopic], config: FusionConfig) -> Iterator[Finding]:
     """Compare the fields of view: without a calibration they must be the same."""
-    views = {stream: _view(topic) for stream, topic in cameras.items()}
+    views = {s: _view(topic, _left_hw(s, topic, config)) for s, topic in cameras.items()}
     rgb, ir = views['rgb'], views['ir']
     if config.calibration or rgb is None or ir is None:
         return
@@ -253,10 +263,18 @@ def _check_views(cameras: Mapping[str, ReceivedTopic], config: FusionConfig) -> 
     )
 
 
-def _view(topic: ReceivedTopic) -> tuple[float, float] | None:
+def _view(topic: ReceivedTopic, left_hw: Size) -> tuple[float, float] | None:
     """Return the tangents of half the horizontal and vertical angle; None if not calibrated."""
-    info = topic.info
-    if info is None or not topic.size_hw or not describes(info, topic.size_hw) or not info.k[0]:
+    info, sizes = topic.info, (left_hw, topic.size_hw)
+    if info is None or not topic.size_hw or not info.k[0]:
         return None
-    height, width = region_of(info).size_hw
+    described_hw = next((hw for hw in sizes if hw and describes(info, hw)), None)
+    if described_hw is None:
+        return None
+    height, width = (
+        side * left / described
+        for side, left, described in zip(
+            region_of(info).size_hw, left_hw, described_hw, strict=True
+        )
+    )
     return width / 2 / info.k[0], height / 2 / info.k[4]

@@ -204,6 +204,13 @@ def test_an_rgb_image_that_the_node_drops_and_telemetry_that_it_cuts_off_are_sai
     lepton = cv2.resize(COUNTS, (160, 122))
     (finding,) = findings('ir image', RGB, replace(IR, pixels=lepton))
     assert (finding.level, finding.found[:14]) == (OK, 'ir.crop: left ')
+    for height in (120, 122):  # camera_info counts the telemetry, or does not
+        camera = replace(IR, pixels=lepton, info=info((height, 160), 125.0))
+        (finding,) = findings('ir camera_info', RGB, camera)
+        assert finding.level == OK
+        assert not findings('field of view', RGB, camera)
+    (finding,) = findings('field of view', RGB, IR, **{'ir.crop': '0, 240, 0, 0'})
+    assert 'rgb sees 65 x 51 degrees, ir 65 x 27' in finding.found
 
 
 def test_missing_camera_fails_with_what_to_check():
