@@ -78,6 +78,8 @@ def make_rows(options: Namespace) -> dict[str, Row]:
         name, _, run = pair.partition('=')
         if not run:
             raise ConfigError(f'--fused {pair}: expected NAME=RUN')
+        if name in inputs:
+            raise ConfigError(f'--fused {pair}: there is another row {name}; choose another name')
         inputs[name] = ('fused', run)
     if not inputs:
         raise ConfigError('nothing to compare: name inputs with --simple, runs with --fused')
@@ -196,6 +198,8 @@ def format_row(
 
     def figure(key: str, column: str) -> str:
         values = [precision[key][column] for precision in row.precision]
+        if np.isnan(values).any():
+            return '-'
         deviation = f' ± {np.std(values, ddof=1):.3f}' if len(values) > 1 else ''
         return f'{np.mean(values):.3f}{deviation}'
 
@@ -221,7 +225,10 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     add('--against', help='row that the others are compared with; default: the first')
     add('--parallel', type=int, default=1, help='runs at a time, in processes; default: 1')
     add('-o', '--output', default='runs/compare', help='folder of the runs; default: runs/compare')
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if len(set(options.seeds)) < len(options.seeds):
+        parser.error('--seeds takes different numbers')
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

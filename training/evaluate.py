@@ -181,6 +181,10 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     files = [name for name in options.detector if Path(name).is_file()]
     if options.detection and options.fusion and not files:
         parser.error('--fusion beside detectors needs a --detector that is an ONNX file')
+    if len({Path(name).stem for name in files}) < len(files):
+        parser.error('--detector takes ONNX files of different names: rename one of them')
+    if files and not (options.inputs or options.fusion or options.bundle):
+        parser.error('ONNX files have nothing to read: name --inputs, --fusion or --bundle')
     if options.pictures and not options.quality:
         parser.error('--pictures needs --quality or --images')
     if (options.without or options.stretched) and not options.detection:

@@ -97,6 +97,8 @@ def test_the_end_of_a_comparison_ends_its_runs(data_root, tmp_path, root):
     [
         (['--fused', 'ours=gone'], 'gone is not a finished training run'),
         (['--fused', 'ours'], 'expected NAME=RUN'),
+        (['--fused', 'ir=run'], 'there is another row ir'),
+        (['--fused', 'ours=run', 'ours=other'], 'there is another row ours'),
         (['--against', 'ours'], 'the rows are ir, rgb'),
         (['--simple', '--fused'], 'nothing to compare'),
         (['--split', 'gone'], 'gone.txt is missing'),
@@ -106,6 +108,12 @@ def test_wrong_options_are_reported_before_training(main, monkeypatch, options, 
     monkeypatch.setattr(compare, 'train', None)
     with pytest.raises(FusionError, match=message):
         main(*options)
+
+
+def test_a_seed_counts_once(main, capsys):
+    with pytest.raises(SystemExit):
+        main('--simple', 'ir', '--seeds', '0', '1', '0')
+    assert '--seeds takes different numbers' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('damage', ['other settings', 'finished but damaged'])

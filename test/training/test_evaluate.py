@@ -1,5 +1,6 @@
 from dataclasses import replace
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,3 +180,20 @@ def test_options_that_are_missing_or_contradict_each_other_are_refused(arguments
     with pytest.raises(SystemExit):
         main(arguments.split())
     assert 'error: ' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [('a/x.onnx b/x.onnx', 'of different names'), ('a/x.onnx --inputs', 'have nothing to read')],
+)
+def test_files_of_detectors_need_a_name_and_an_input_each(
+    options, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for folder in 'ab':
+        Path(folder).mkdir()
+        Path(folder, 'x.onnx').touch()
+    arguments = options.replace('a/', '--detector a/').replace('b/', '--detector b/')
+    with pytest.raises(SystemExit):
+        main([*arguments.split(), '--data', 'data'])
+    assert message in capsys.readouterr().err
