@@ -67,6 +67,11 @@ def find_fusion(run: str, fusion_run: str = '') -> str:
             f'{run} reads {source}: train the detector with source=fused or source=early'
         )
     folder = fusion_run or named
+    if is_bundle(folder):
+        raise ModelError(
+            f'{folder}, the fusion network of {run}, is a bundle, expected a run: continue it '
+            'with config/train/direct.yaml, and name that run with --fusion RUN'
+        )
     if not is_run(folder):
         raise ModelError(
             f'{folder}, the fusion network of {run}, is not a finished run: '

@@ -146,6 +146,8 @@ def test_a_bundle_can_be_exported_with_moved_runs_and_without_data(tmp_path, mon
     detector, of_both, fusion, output, note = (str(tmp_path / name) for name in names)
     with pytest.raises(FusionError, match='--fusion RUN'):
         main([detector, '-o', output, '--no-metrics'])
+    with pytest.raises(FusionError, match=r'is a bundle, .*direct\.yaml'):
+        main([detector, '-o', output, '--no-metrics', '--fusion', str(shipped)])
     with pytest.raises(FusionError, match='--no-metrics'):
         main([detector, '-o', output, '--fusion', fusion])
     assert not Path(output).exists()
