@@ -53,7 +53,7 @@ RESAMPLES = 1000
 
 def find_fusion(run: str, fusion_run: str = '') -> str:
     """
-    Return the run of the fusion network that belongs to a detector, or raise ModelError.
+    Return the run or bundle of a detector's fusion network, or raise ModelError.
 
     :param fusion_run: if not where the detector's run says; required for ``early``.
     """
@@ -67,14 +67,9 @@ def find_fusion(run: str, fusion_run: str = '') -> str:
             f'{run} reads {source}: train the detector with source=fused or source=early'
         )
     folder = fusion_run or named
-    if is_bundle(folder):
+    if not (is_bundle(folder) or is_run(folder)):
         raise ModelError(
-            f'{folder}, the fusion network of {run}, is a bundle, expected a run: continue it '
-            'with config/train/direct.yaml, and name that run with --fusion RUN'
-        )
-    if not is_run(folder):
-        raise ModelError(
-            f'{folder}, the fusion network of {run}, is not a finished run: '
+            f'{folder}, the fusion network of {run}, is neither a finished run nor a bundle: '
             'name its folder with --fusion RUN'
         )
     return folder

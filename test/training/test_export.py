@@ -146,8 +146,6 @@ def test_a_bundle_can_be_exported_with_moved_runs_and_without_data(tmp_path, mon
     detector, of_both, fusion, output, note = (str(tmp_path / name) for name in names)
     with pytest.raises(FusionError, match='--fusion RUN'):
         main([detector, '-o', output, '--no-metrics'])
-    with pytest.raises(FusionError, match=r'is a bundle, .*direct\.yaml'):
-        main([detector, '-o', output, '--no-metrics', '--fusion', str(shipped)])
     with pytest.raises(FusionError, match='--no-metrics'):
         main([detector, '-o', output, '--fusion', fusion])
     assert not Path(output).exists()
@@ -161,6 +159,17 @@ def test_a_bundle_can_be_exported_with_moved_runs_and_without_data(tmp_path, mon
     assert 'reads luma and infrared' in card
     assert card.endswith('## By hand\n')
     build_pipeline(FusionConfig(model=output, backend='cpu'))
+
+    of_bundle = tmp_path / 'of_bundle'
+    main([of_both, '-o', str(of_bundle), '--fusion', str(shipped), '--no-metrics'])
+    training = json.loads((of_bundle / 'model.json').read_text(encoding='utf-8'))['training']
+    known = contract['training']
+    assert training['fusion'] == known['fusion']
+    assert training['before'] == known['before']
+    of_fusion = 'picture_sets.yaml/train'
+    assert training['data'][of_fusion] == known['data'][of_fusion]
+    card = (of_bundle / 'MODEL_CARD.md').read_text(encoding='utf-8')
+    assert '--fusion models/msrs_rt -o BUNDLE' in card
 
 
 @pytest.mark.parametrize(

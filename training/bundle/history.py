@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tdfusion_ros.core.errors import FusionError
+from tdfusion_ros.core.errors import ModelError
 from training.checkpoint import is_bundle
 from training.checkpoint import is_run
 from training.checkpoint import read_contract
@@ -58,6 +59,8 @@ def without_paths(description: Mapping[str, Any]) -> Description:
 def _short_path(run: str) -> str:
     if not Path(run).is_absolute():
         return run
+    if is_bundle(run):
+        return f'models/{Path(run).name}'
     return Path(run).name if is_pretrained(run) else f'runs/{Path(run).name}'
 
 
@@ -108,7 +111,9 @@ def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> d
     Return what is known about the training of a bundle, for its contract.
 
     :param lineage: all available runs that led to it, the detector's last.
+    :param fusion_run: the run of the fusion network, or a bundle that it is of.
     :param elsewhere: another folder in which the data may be now.
+    :raises ModelError: if the bundle does not say how its fusion network was trained.
     """
     descriptions = {run: read_description(run) for run in lineage}
     before: list[Description] = []
@@ -126,9 +131,17 @@ def training_facts(lineage: Sequence[str], fusion_run: str, elsewhere: str) -> d
         data |= {data_name(run): known.get('data', {}).get(data_name(run)) for run in runs}
         missing += known.get('missing', [])
     data |= data_facts(descriptions.values(), elsewhere)
+    if is_bundle(fusion_run):
+        fusion = read_contract(fusion_run).get('training', {}).get('fusion')
+        if fusion is None:
+            raise ModelError(f'{fusion_run}/model.json does not say how its fusion was trained')
+        before = [run for run in before if run != fusion]
+    else:
+        fusion = without_paths(descriptions.pop(fusion_run))
     return {
         'git_commit': git_commit(),
-        'fusion': without_paths(descriptions.pop(fusion_run)),
+        'fusion': fusion,
+        'fusion_source': _short_path(fusion_run),
         'detector': without_paths(descriptions.pop(lineage[-1])),
         'before': before + [without_paths(description) for description in descriptions.values()],
         'missing': missing,
