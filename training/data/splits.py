@@ -1,4 +1,4 @@
-"""Which pairs belong to a split of a data set: those of a folder, a list, or contiguous blocks."""
+"""Which pairs belong to a split of a data set: a folder, a list, or contiguous blocks."""
 
 from collections.abc import Container
 from collections.abc import Sequence

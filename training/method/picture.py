@@ -9,6 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tdfusion_ros.nets.display import BRIGHT_SCENE
+from tdfusion_ros.nets.display import CLEAR
+from tdfusion_ros.nets.display import ENOUGH
+from tdfusion_ros.nets.display import FAINT
+from tdfusion_ros.nets.display import RIVAL
+from tdfusion_ros.nets.display import SOFT
+
 # Standard deviations of blurs [px].
 BASE = 3.0
 NEAR = 5.0
@@ -21,15 +28,6 @@ SKY = 0.5
 SHADE = 0.5
 """How much darkness reduces changes that darken."""
 SURROUNDING = 10.0
-CLEAR = 0.06
-RIVAL = 1.4
-ENOUGH = 0.31
-"""
-Luma is clear by day where its relative contrast over SURROUNDING is above CLEAR plus RIVAL times
-the contrast of infrared, or above ENOUGH: there luma alone shows the scene.
-"""
-BRIGHT_SCENE = 0.27
-"""Mean luma of a scene by day. At night nothing is clear, not even in the glare of a lamp."""
 HIDDEN = 0.9
 """How much clear luma reduces the share and the details of infrared by day."""
 GAIN_LUMA = 0.95
@@ -37,8 +35,6 @@ GAIN_IR = 1.0
 """Gains of the details; that of luma is 1 where it is clear."""
 NOISE = 0.006
 """Standard deviation of details that are noise."""
-FAINT = 0.05
-"""Added to the mean luma that a contrast is relative to."""
 LARGEST_STEP = 2
 """A blur is computed on cells of such a size that its radius is at most this many of them."""
 
@@ -73,7 +69,7 @@ def clearness(luma: Tensor, ir: Tensor) -> Tensor:
     mean, of_luma = contrast(luma)
     needed = (CLEAR + RIVAL * contrast(ir)[1]).clamp(max=ENOUGH)
     day = step_up(luma.mean((2, 3), keepdim=True), BRIGHT_SCENE, 0.02)
-    return step_up(of_luma / (mean + FAINT) - needed, 0, 0.04) * day
+    return step_up(of_luma / (mean + FAINT) - needed, 0, SOFT) * day
 
 
 @torch.no_grad()

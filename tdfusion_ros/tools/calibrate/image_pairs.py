@@ -23,7 +23,7 @@ class ImagePairs:
     """
     Pairs of one rig: (rgb, ir), each (H, W), uint8 and float32 in [0, 1]; with their names.
 
-    :param ir_sent_hw: size of ir as sent, of which ``cut`` was cut off; None: of ``gray``.
+    :param ir_sent_hw: size of ir as sent, before ``cut`` was cut off; None: that of ``gray``.
     """
 
     gray: list[GrayPair]
